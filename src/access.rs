@@ -1,0 +1,276 @@
+//! Apps and rules: who may open what. Pure: no I/O, no clock, no body.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::identity::Identity;
+
+/// Who may open the part of an app that a rule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Allow {
+    Everyone,
+    Groups(Vec<String>),
+    Nobody,
+    SignedIn,
+    Users(Vec<String>),
+}
+
+/// One `[[app.rule]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    path: String,
+    methods: Vec<Method>,
+    allow: Allow,
+}
+
+/// Two rules that say something about the same request with the same strength.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous {
+    /// Index of the rule that came first in the file.
+    pub(crate) first: usize,
+    /// Index of the rule that contradicts it.
+    pub(crate) second: usize,
+}
+
+impl Rule {
+    /// A rule for `path` and everything below it. `path` is in normal form (what
+    /// `request::normal_path` gives) and starts with `/`; a slash at its end makes no difference.
+    /// No `methods` means every method.
+    pub(crate) fn new(path: &str, methods: Vec<Method>, allow: Allow) -> Self {
+        Self {
+            path: path.trim_end_matches('/').to_owned(),
+            methods,
+            allow,
+        }
+    }
+
+    /// The path as an operator reads it.
+    pub(crate) fn path(&self) -> &str {
+        if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        }
+    }
+
+    pub(crate) fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    pub(crate) fn allow(&self) -> &Allow {
+        &self.allow
+    }
+
+    /// Whole segments only: `/public` does not match `/publicx` (SEC-32).
+    fn matches(&self, path: &str, method: &Method) -> bool {
+        let below = path.strip_prefix(self.path.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            && (self.methods.is_empty() || self.methods.contains(method))
+    }
+
+    /// Two rules of one path contradict each other when some method belongs to both and neither
+    /// is the more special one.
+    fn contradicts(&self, other: &Self) -> bool {
+        self.path == other.path
+            && self.methods.is_empty() == other.methods.is_empty()
+            && (self.methods.is_empty() || self.methods.iter().any(|m| other.methods.contains(m)))
+    }
+}
+
+/// The rules of one app, the strongest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// Longest path first, then the rule that names methods; refuses what would be ambiguous
+    /// (SEC-34).
+    pub(crate) fn new(rules: Vec<Rule>) -> Result<Self, Ambiguous> {
+        for (second, rule) in rules.iter().enumerate() {
+            if let Some(first) = rules[..second]
+                .iter()
+                .position(|other| other.contradicts(rule))
+            {
+                return Err(Ambiguous { first, second });
+            }
+        }
+        let mut rules = rules;
+        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.path.len()), rule.methods.is_empty()));
+        Ok(Self(rules))
+    }
+
+    /// The rule that speaks for this request; `None` means any signed-in user.
+    pub(crate) fn find(&self, path: &str, method: &Method) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.matches(path, method))
+    }
+
+    /// Whether some rule depends on the method, so that a method override could cheat it.
+    pub(crate) fn name_methods(&self) -> bool {
+        self.0.iter().any(|rule| !rule.methods.is_empty())
+    }
+}
+
+/// The right to forward one request. Only [`decide`] makes one.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    identity: Option<Arc<Identity>>,
+}
+
+impl Permit {
+    /// Who the request is for; nobody on a public path without a session.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+}
+
+/// What the rules say to one request.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Decision {
+    Allow(Permit),
+    Forbid,
+    Login,
+}
+
+/// Judges a request by method, normal path and identity, and by nothing else (SEC-33).
+pub(crate) fn decide(
+    rules: &Rules,
+    path: &str,
+    method: &Method,
+    identity: Option<Arc<Identity>>,
+) -> Decision {
+    let allow = rules
+        .find(path, method)
+        .map_or(&Allow::SignedIn, |rule| &rule.allow);
+    match (allow, identity) {
+        (Allow::Everyone, identity) => Decision::Allow(Permit { identity }),
+        (Allow::Nobody, _) => Decision::Forbid,
+        (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
+        (Allow::SignedIn, Some(who)) => Decision::Allow(Permit {
+            identity: Some(who),
+        }),
+        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => Decision::Allow(Permit {
+            identity: Some(who),
+        }),
+        (Allow::Users(users), Some(who)) if users.iter().any(|user| user == who.user()) => {
+            Decision::Allow(Permit {
+                identity: Some(who),
+            })
+        }
+        (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn someone(groups: &[&str]) -> Option<Arc<Identity>> {
+        let groups = groups.iter().map(|&g| g.to_owned()).collect();
+        Some(Arc::new(Identity::new("ada".to_owned(), groups, None)))
+    }
+
+    fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Arc<Identity>>) -> String {
+        match decide(&Rules::new(rules.to_vec()).unwrap(), path, method, who) {
+            Decision::Allow(_) => "allow".to_owned(),
+            Decision::Forbid => "forbid".to_owned(),
+            Decision::Login => "login".to_owned(),
+        }
+    }
+
+    #[test]
+    fn without_a_rule_any_signed_in_user_may_open_everything() {
+        assert_eq!(verdict(&[], &Method::GET, "/", None), "login");
+        assert_eq!(verdict(&[], &Method::POST, "/x", someone(&[])), "allow");
+    }
+
+    #[test]
+    fn sec_32_a_prefix_matches_whole_segments() {
+        let rules = [Rule::new("/public/", vec![], Allow::Everyone)];
+        for (path, expected) in [
+            ("/public", "allow"),
+            ("/public/", "allow"),
+            ("/public/a/b", "allow"),
+            ("/publicx", "login"),
+            ("/publi", "login"),
+            ("/", "login"),
+            ("/Public", "login"),
+            ("/x/public", "login"),
+        ] {
+            assert_eq!(
+                verdict(&rules, &Method::GET, path, None),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn sec_34_the_longest_path_wins_then_the_rule_that_names_methods() {
+        let admins = || Allow::Groups(vec!["admins".to_owned()]);
+        let rules = [
+            Rule::new("/", vec![], Allow::Everyone),
+            Rule::new("/admin", vec![], admins()),
+            Rule::new("/admin/health", vec![Method::GET], Allow::Everyone),
+            Rule::new("/api", vec![Method::GET, Method::HEAD], Allow::Everyone),
+            Rule::new("/api", vec![], Allow::Nobody),
+        ];
+        for (method, path, who, expected) in [
+            (Method::GET, "/", None, "allow"),
+            (Method::GET, "/admin", None, "login"),
+            (Method::GET, "/admin/x", someone(&["users"]), "forbid"),
+            (
+                Method::GET,
+                "/admin/x",
+                someone(&["users", "admins"]),
+                "allow",
+            ),
+            (Method::GET, "/admin/health", None, "allow"),
+            (Method::POST, "/admin/health", None, "login"),
+            (Method::GET, "/api/v1", None, "allow"),
+            (Method::POST, "/api/v1", someone(&["admins"]), "forbid"),
+        ] {
+            assert_eq!(
+                verdict(&rules, &method, path, who),
+                expected,
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn users_are_compared_exactly() {
+        let rules = [Rule::new("/", vec![], Allow::Users(vec!["ada".to_owned()]))];
+        assert_eq!(verdict(&rules, &Method::GET, "/", someone(&[])), "allow");
+        let rules = [Rule::new("/", vec![], Allow::Users(vec!["Ada".to_owned()]))];
+        assert_eq!(verdict(&rules, &Method::GET, "/", someone(&[])), "forbid");
+    }
+
+    #[test]
+    fn sec_34_overlap_that_is_ambiguous_is_refused() {
+        let rule = |path, methods| Rule::new(path, methods, Allow::Everyone);
+        let get = || vec![Method::GET];
+        for (first, second, ambiguous) in [
+            (rule("/a", vec![]), rule("/a/", vec![]), true),
+            (
+                rule("/a", get()),
+                rule("/a", vec![Method::POST, Method::GET]),
+                true,
+            ),
+            (rule("/a", get()), rule("/a", vec![Method::POST]), false),
+            (rule("/a", get()), rule("/a", vec![]), false),
+            (rule("/a", vec![]), rule("/a/b", vec![]), false),
+        ] {
+            let expected = Ambiguous {
+                first: 0,
+                second: 1,
+            };
+            let refused = Rules::new(vec![first.clone(), second.clone()]).err();
+            assert_eq!(
+                refused,
+                ambiguous.then_some(expected),
+                "{first:?} {second:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The commands: flags, exit codes, and one file for each command.
+
+mod check;
+mod completions;
+mod hash_password;
+mod quickstart;
+pub mod serve;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// A login for apps that have none.
+#[derive(Debug, Parser)]
+#[command(name = "vestibule", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy
+    Serve(serve::Args),
+    /// Put a sample app, or your own, behind a login, without a configuration file
+    Quickstart(quickstart::Args),
+    /// Say what is wrong with a configuration, or who may open an address and by which rule
+    Check(check::Args),
+    /// Add, list and change the users of the users file
+    User(user::Args),
+    /// Print the hash of a password, for a users file written by hand
+    HashPassword(hash_password::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Manpage,
+}
+
+/// `--config`, the same for every command that reads one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        default_value = "/etc/vestibule/config.toml"
+    )]
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        Config::load(&self.path).map_err(Failure::Config)
+    }
+}
+
+/// Why a command did not do what it was asked; each has its exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 78 (`EX_CONFIG`): the configuration is invalid.
+    Config(ConfigError),
+    /// Exit code 1: what happened and what to do about it.
+    Failed(String),
+    /// Exit code 2: wrong usage.
+    Usage(String),
+}
+
+impl Failure {
+    fn report(&self) -> u8 {
+        match self {
+            Self::Config(error) => {
+                eprintln!("{error}");
+                78
+            }
+            Self::Failed(message) => {
+                eprintln!("vestibule: {message}");
+                1
+            }
+            Self::Usage(message) => {
+                eprintln!("vestibule: {message}");
+                2
+            }
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Quickstart(args) => quickstart::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::User(args) => user::run(&args),
+        Command::HashPassword(args) => hash_password::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Manpage => completions::manpage(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.report()),
+    }
+}

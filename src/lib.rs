@@ -1,0 +1,54 @@
+//! Vestibule: a login for apps that have none.
+//!
+//! A reverse proxy that adds session authentication to internal web apps that know no users.
+//! This page is the architecture document of the crate.
+//!
+//! # The way of a request, module by module
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `listener` | binds sockets, counts connections, survives running out of descriptors |
+//! | `tls` | ends TLS: certificates by SNI, handshake with a timeout |
+//! | `proxy` | **read first**: the way of a request from top to bottom |
+//! | `request` | parses a request once: host, normal path, limits |
+//! | `forwarded` | who the client is, behind trusted proxies |
+//! | `access` | apps and rules; decides, and hands out the `Permit` |
+//! | `session` | starts, finds, rotates and ends sessions |
+//! | `login` | our own addresses under `/.vestibule/` |
+//! | `auth` | verifies passwords; hands out `SignedIn` |
+//! | `identity` | strips forged identity headers and sets ours |
+//! | `upstream` | the pooled client to the applications |
+//! | `pages`, `error` | every answer of our own |
+//! | `telemetry` | access log and audit |
+//! | [`config`], [`cli`] | the TOML file and the commands |
+//!
+//! # Invariants
+//!
+//! - A request is parsed once; the decision and the upstream request come from that same value.
+//! - `auth::SignedIn` is the only argument of `Sessions::start`: no session without a login.
+//! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
+//! - Stores, logs and commands see the hash of a session id, never the id.
+//! - Expiry is decided from the record in `session`; caches only collect garbage.
+//!
+//! # What is not done
+//!
+//! Nothing is cached, rewritten or compressed; bodies are never spooled to disk; HTTP/3 and
+//! extended CONNECT are off.
+
+mod access;
+mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+mod forwarded;
+mod identity;
+mod listener;
+mod login;
+mod pages;
+mod proxy;
+mod request;
+mod secret;
+mod session;
+mod telemetry;
+mod tls;
+mod upstream;
