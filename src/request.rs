@@ -1,6 +1,8 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 
 use http::Method;
 
@@ -71,4 +73,58 @@ impl Host {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Why a path has no normal form.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PathError;
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an escape in it is broken or ambiguous")
+    }
+}
+
+/// The one form in which paths are compared and sent (SEC-29 to SEC-32).
+pub(crate) fn normal_path(path: &str, encoded_slash: bool) -> Result<Cow<'_, str>, PathError> {
+    let mut segments: Vec<String> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match decode_unreserved(segment, encoded_slash)?.as_str() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            plain => segments.push(plain.to_owned()),
+        }
+    }
+    let folder = ["/", "/.", "/.."].iter().any(|end| path.ends_with(end));
+    let end = if folder && !segments.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    Ok(Cow::Owned(format!("/{}{end}", segments.join("/"))))
+}
+
+fn decode_unreserved(segment: &str, encoded_slash: bool) -> Result<String, PathError> {
+    let mut parts = segment.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.get(..2).ok_or(PathError)?;
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(PathError);
+        }
+        let byte = u8::from_str_radix(digits, 16).map_err(|_| PathError)?;
+        match byte {
+            b'/' if encoded_slash => decoded.push_str("%2F"),
+            b'/' | b'\\' | 0 | b'%' => return Err(PathError),
+            _ if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                decoded.push(char::from(byte));
+            }
+            _ => {
+                decoded.push('%');
+                decoded.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        decoded.push_str(&part[2..]);
+    }
+    Ok(decoded)
 }
