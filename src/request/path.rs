@@ -4,6 +4,7 @@
 //! one reading and the application serve the other (CVE-2021-32637, CVE-2026-48020).
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// Why a path has no normal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,19 @@ pub(crate) enum PathError {
     Slash,
     /// Escapes that are not UTF-8 (SEC-29).
     Utf8,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Byte => "a backslash, space, control or non-ASCII character is in it",
+            Self::DotSegment => "`.` and `..` segments are not allowed",
+            Self::Escape => "a percent sign that is no plain escape is in it",
+            Self::NotAbsolute => "it does not begin with `/`",
+            Self::Slash => "`%2F` is only for apps with `encoded_slash = true`",
+            Self::Utf8 => "its escapes are not UTF-8",
+        })
+    }
 }
 
 /// The one spelling of `path`: unreserved characters unescaped, other escapes in upper case
