@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod hash_password;
+mod prompt;
 mod quickstart;
 pub mod serve;
 mod user;
