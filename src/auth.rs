@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use self::directory::Directory;
 use self::hashing::Pool;
@@ -29,6 +30,15 @@ use crate::secret::Secret;
 /// own is another: the password was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct CredentialStamp([u8; 8]);
+
+impl CredentialStamp {
+    pub(crate) fn of(stored_hash: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(stored_hash).into();
+        let mut stamp = [0; 8];
+        stamp.copy_from_slice(&digest[..8]);
+        Self(stamp)
+    }
+}
 
 /// Somebody who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -169,6 +169,10 @@ impl Headers {
         self
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+
     /// Removes every header by which a client could name itself to the upstream (SEC-35).
     ///
     /// Runs on public routes too. `_` and `-` count as equal, and so does everything that is no

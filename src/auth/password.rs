@@ -6,7 +6,6 @@ use std::fmt;
 
 use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Params, Version};
-use sha2::{Digest, Sha256};
 
 pub(crate) use self::hasher::Hasher;
 
@@ -140,10 +139,7 @@ impl StoredHash {
     }
 
     pub(super) fn stamp(&self) -> CredentialStamp {
-        let digest: [u8; 32] = Sha256::digest(&self.text).into();
-        let mut stamp = [0; 8];
-        stamp.copy_from_slice(&digest[..8]);
-        CredentialStamp(stamp)
+        CredentialStamp::of(&self.text)
     }
 
     /// Whether the next login should replace it.

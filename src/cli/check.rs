@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{ConfigFile, Failure, print};
 use crate::access::{self, Allow, Decision, Rule};
+use crate::auth::users_file;
 use crate::config::{Config, value};
 use crate::identity::Identity;
 use crate::proxy::AppSettings;
@@ -263,88 +264,6 @@ fn shown(address: &Address) -> String {
     }
 }
 
-/// Reads as much of the users file as a verdict needs.
-mod users_file {
-    use std::collections::BTreeMap;
-    use std::fmt;
-    use std::path::{Path, PathBuf};
-
-    use serde::Deserialize;
-
-    #[derive(Debug, Deserialize)]
-    pub(super) struct User {
-        #[serde(skip)]
-        name: String,
-        #[serde(default)]
-        groups: Vec<String>,
-        email: Option<String>,
-        #[serde(default)]
-        disabled: bool,
-    }
-
-    impl User {
-        pub(super) fn name(&self) -> &str {
-            &self.name
-        }
-
-        pub(super) fn groups(&self) -> &[String] {
-            &self.groups
-        }
-
-        pub(super) fn email(&self) -> Option<&str> {
-            self.email.as_deref()
-        }
-
-        pub(super) fn disabled(&self) -> bool {
-            self.disabled
-        }
-    }
-
-    #[derive(Debug, Deserialize)]
-    pub(super) struct Users {
-        #[serde(default)]
-        user: BTreeMap<String, User>,
-    }
-
-    impl Users {
-        pub(super) fn get(&self, name: &str) -> Option<&User> {
-            self.user.get(name)
-        }
-
-        pub(super) fn len(&self) -> usize {
-            self.user.len()
-        }
-    }
-
-    #[derive(Debug)]
-    pub(super) enum UsersFileError {
-        Invalid(PathBuf, toml::de::Error),
-        Unreadable(PathBuf, std::io::Error),
-    }
-
-    impl fmt::Display for UsersFileError {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match self {
-                Self::Invalid(path, error) => write!(f, "{}: {error}", path.display()),
-                Self::Unreadable(path, error) => {
-                    write!(f, "cannot read {}: {error}", path.display())
-                }
-            }
-        }
-    }
-
-    pub(super) fn read(path: &Path) -> Result<Users, UsersFileError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| UsersFileError::Unreadable(path.to_owned(), error))?;
-        let mut users: Users = toml::from_str(&text)
-            .map_err(|error| UsersFileError::Invalid(path.to_owned(), error))?;
-        for (name, user) in &mut users.user {
-            user.name.clone_from(name);
-        }
-        Ok(users)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,7 +321,13 @@ mod tests {
             ("wiki/admin", "GET", "", admins, "login required"),
             ("wiki/admin", "GET", "eve", admins, "login required"),
             ("wiki/admin", "GET", "zoe", admins, "login required"),
-            ("wiki/public/../admin", "GET", "", admins, "login required"),
+            (
+                "wiki/public/%2E%2e/admin",
+                "GET",
+                "",
+                "no path: `.` and `..` segments are not allowed",
+                "refused",
+            ),
             (
                 "WIKI:8443/public/a?b#c",
                 "GET",

@@ -95,8 +95,7 @@ impl Connector {
             Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
             Address::Http { host, port } | Address::Https { host, port } => (host, *port),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, port)).await?;
+        let stream = TcpStream::connect((host.as_str(), port)).await?;
         stream.set_nodelay(true)?;
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE)
