@@ -104,6 +104,10 @@ impl Rules {
         self.0.iter().find(|rule| rule.matches(path, method))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+
     /// Whether some rule depends on the method, so that a method override could cheat it.
     pub(crate) fn name_methods(&self) -> bool {
         self.0.iter().any(|rule| !rule.methods.is_empty())

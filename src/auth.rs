@@ -1,1 +1,249 @@
-//! Verifies passwords.
+//! Verifies passwords, and knows at any time who may still use a session.
+//!
+//! A wrong password is a verdict, not an error. Whatever is wrong with a login, it takes the same
+//! work and gets the same answer (SEC-56): an unknown user is verified against a decoy, a disabled
+//! one against the own hash. Hashes of another cost than ours would still tell by their time who
+//! exists; while the users file holds such hashes, refusals are given on a fixed beat.
+
+mod beat;
+mod directory;
+mod hashing;
+pub(crate) mod password;
+pub(crate) mod users_file;
+mod watch;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use self::directory::Directory;
+use self::hashing::Pool;
+use self::users_file::{User, UsersFileError};
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::secret::Secret;
+
+/// Eight bytes of the SHA-256 of a stored hash. A session keeps it and ends when the account's
+/// own is another: the password was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct CredentialStamp([u8; 8]);
+
+impl CredentialStamp {
+    pub(crate) fn of(stored_hash: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(stored_hash).into();
+        let mut stamp = [0; 8];
+        stamp.copy_from_slice(&digest[..8]);
+        Self(stamp)
+    }
+}
+
+/// Somebody who may sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    identity: Arc<Identity>,
+    credential: CredentialStamp,
+}
+
+impl Account {
+    fn of(user: &User) -> Self {
+        let email = user.email().map(str::to_owned);
+        let identity = Identity::new(user.name().to_owned(), user.groups().to_vec(), email);
+        Self {
+            identity: Arc::new(identity),
+            credential: user.password().stamp(),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    pub(crate) fn credential(&self) -> CredentialStamp {
+        self.credential
+    }
+}
+
+/// The proof that a login finished; only this module makes one.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    account: Arc<Account>,
+    method: &'static str,
+}
+
+impl SignedIn {
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// How they signed in, for logs and the account page.
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
+    }
+}
+
+/// What came of a login.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Verdict {
+    /// Unknown, disabled or wrong: nobody learns which.
+    Refused,
+    SignedIn(SignedIn),
+}
+
+/// Why a login got no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VerifyError {
+    /// Too many logins wait already (SEC-60).
+    Busy,
+    /// The hashing thread is gone.
+    Gone,
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "too many logins are waiting to be verified",
+            Self::Gone => "the password could not be verified",
+        })
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+/// The users file in memory, kept up to date, and the threads that verify.
+pub(crate) struct Accounts {
+    directory: Arc<Directory>,
+    pool: Pool,
+}
+
+impl Accounts {
+    /// Reads the users file; at start whatever is wrong with it is an error (SEC-79, SEC-80).
+    pub(crate) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
+        Ok(Self {
+            directory: Arc::new(Directory::open(users_file, clock)?),
+            pool: Pool::start().map_err(UsersFileError::Hashing)?,
+        })
+    }
+
+    /// Verifies a password by the users file as it is now. Takes the same work for unknown users,
+    /// disabled users and wrong passwords (SEC-56).
+    pub(crate) async fn verify(
+        &self,
+        username: &str,
+        password: Secret<Vec<u8>>,
+    ) -> Result<Verdict, VerifyError> {
+        // This one shows by its time, but it depends on nothing that only we know (SEC-57).
+        if !(1..=password::MAX_LENGTH).contains(&password.expose().len()) {
+            return Ok(Verdict::Refused);
+        }
+        let started = Clock::stopwatch();
+        let (directory, name) = (Arc::clone(&self.directory), username.to_owned());
+        let verdict = self
+            .pool
+            .run(move |hasher| directory.judge(hasher, &name, password.expose()))
+            .await?;
+        if let (Verdict::Refused, Some(beat)) = (&verdict, self.directory.beat()) {
+            tokio::time::sleep(beat::until_next(started.elapsed(), beat)).await;
+        }
+        Ok(verdict)
+    }
+
+    /// The account as it is now; `None` when it was removed or disabled.
+    pub(crate) fn standing(&self, user: &str) -> Option<Arc<Account>> {
+        self.directory.standing(user)
+    }
+
+    /// Another number than before says that some `standing` may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.directory.generation()
+    }
+
+    /// Reads the users file again if it changed, looking at most every 20 ms: called for each
+    /// request. A file that is broken or open to others leaves everything as it was, and says so
+    /// in the log.
+    pub(crate) fn refresh(&self) {
+        self.directory.refresh();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::auth::password::{Hasher, MAX_LENGTH};
+
+    fn file(text: &str, mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    fn secret(password: &[u8]) -> Secret<Vec<u8>> {
+        Secret::new(password.to_vec())
+    }
+
+    #[tokio::test]
+    async fn sec_57_passwords_have_1_to_1024_bytes() {
+        let longest = [b'x'; MAX_LENGTH];
+        let hash = Hasher::default().hash(&longest).unwrap();
+        let (_folder, path) = file(
+            &format!("[user.ada]\npassword = \"{}\"", hash.as_str()),
+            0o600,
+        );
+        let accounts = Accounts::open(&path, Clock::system()).unwrap();
+        let verdict = accounts.verify("ada", secret(&longest)).await.unwrap();
+        let Verdict::SignedIn(signed_in) = verdict else {
+            panic!("1024 bytes are not too many");
+        };
+        assert_eq!(signed_in.method(), "password");
+        assert_eq!(accounts.standing("ada").as_ref(), Some(signed_in.account()));
+        for wrong in [&b""[..], &[b'x'; MAX_LENGTH + 1]] {
+            let verdict = accounts.verify("ada", secret(wrong)).await.unwrap();
+            assert!(matches!(verdict, Verdict::Refused));
+        }
+    }
+
+    #[tokio::test]
+    async fn sec_56_beside_old_hashes_every_refusal_waits_for_the_beat() {
+        let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let (_folder, path) = file(&format!("[user.old]\npassword = \"{bcrypt}\""), 0o600);
+        let accounts = Accounts::open(&path, Clock::system()).unwrap();
+        let beat = accounts.directory.beat().unwrap();
+        for name in ["old", "nobody"] {
+            let started = Clock::stopwatch();
+            let verdict = accounts.verify(name, secret(b"wrong")).await.unwrap();
+            assert!(matches!(verdict, Verdict::Refused));
+            assert!(started.elapsed() >= beat, "{name}");
+        }
+        let verdict = accounts.verify("old", secret(b"U*U")).await.unwrap();
+        assert!(matches!(verdict, Verdict::SignedIn(_)));
+        assert_eq!(accounts.directory.beat(), None, "the last old hash is gone");
+    }
+
+    #[test]
+    fn sec_79_sec_80_a_users_file_that_is_missing_open_or_invalid_stops_the_start() {
+        for (mode, refused) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            let (_folder, path) = file("", mode);
+            let opened = Accounts::open(&path, Clock::system());
+            assert_eq!(opened.is_err(), refused, "{mode:o}");
+            if let Err(error) = opened {
+                let message = error.to_string();
+                assert!(message.contains(&format!("mode {mode:04o}")), "{message}");
+                assert!(message.contains("chmod 600"), "{message}");
+            }
+        }
+        let (folder, invalid) = file("[users]", 0o600);
+        let error = Accounts::open(&invalid, Clock::system()).err().unwrap();
+        assert!(error.to_string().contains("users.toml:1:2: "), "{error}");
+        let error = Accounts::open(&folder.path().join("none"), Clock::system()).err();
+        let message = error.unwrap().to_string();
+        assert!(message.contains("vestibule user add NAME"), "{message}");
+    }
+}

@@ -3,10 +3,12 @@
 mod check;
 mod completions;
 mod hash_password;
+mod prompt;
 mod quickstart;
 pub mod serve;
 mod user;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -112,5 +114,16 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.report()),
+    }
+}
+
+/// Writes a result to standard output.
+pub(crate) fn print(result: impl AsRef<[u8]>) -> Result<(), Failure> {
+    match io::stdout().write_all(result.as_ref()) {
+        // A reader like `head` that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
     }
 }

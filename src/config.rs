@@ -1,9 +1,26 @@
-//! The configuration file.
+//! The configuration file: TOML in, the settings of every module out.
+//!
+//! `file` and `app` mirror the file section by section and name each key with its default once;
+//! `value` judges single values; `section` walks the tables and finds the keys that nobody knows;
+//! `problem` shows everything that is wrong, with its place. To add a key: read it in `file` or
+//! `app`, and explain it in `config.example.toml` (a test asks for that).
 
-use std::fmt;
+mod app;
+mod file;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+pub(crate) mod value;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::DeTable;
+
+pub use self::problem::ConfigError;
+use self::problem::{Fault, Problems};
+use self::section::Section;
 use crate::login::throttle;
 use crate::{forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
@@ -24,21 +41,52 @@ pub struct Config {
     pub(crate) users_file: PathBuf,
 }
 
-/// Everything that is wrong with a configuration, each with its place.
-#[derive(Debug)]
-pub struct ConfigError {}
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, error))?;
+        Self::parse(&text, path)
+    }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
+    /// Checks the text of a file. `path` names it in what is reported, and relative paths in it
+    /// start from its folder.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let problems = Problems::new(text);
+        let (document, errors) = DeTable::parse_recoverable(text);
+        // What stands behind a syntax error is guesswork: no second report builds on it.
+        if !errors.is_empty() {
+            for error in errors {
+                problems.push(error.span(), syntax(text, &error));
+            }
+            return Err(problems.into_error(path));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let config = file::read(Section::root(document.get_ref(), &problems), folder);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems.into_error(path))
+        }
     }
 }
 
-impl std::error::Error for ConfigError {}
-
-impl Config {
-    /// Reads and checks the file at `path`.
-    pub fn load(_path: &Path) -> Result<Self, ConfigError> {
-        Err(ConfigError {})
+/// TOML's own words, and the mend for what people write most: a value without quotes.
+fn syntax(text: &str, error: &toml::de::Error) -> Fault {
+    let fault = Fault::new(error.message());
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text[..text.floor_char_boundary(start)].lines().count();
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, value))
+            if !value.contains(['"', '\'', '[', '{']) && !value.trim().is_empty() =>
+        {
+            fault.help(format!(
+                "text stands in quotes: {} = \"{}\"",
+                key.trim(),
+                value.trim()
+            ))
+        }
+        _ => fault,
     }
 }

@@ -1,13 +1,199 @@
 //! The client's address behind trusted proxies, and the `X-Forwarded-*` headers.
 
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Networks whose `X-Forwarded-For` is believed; empty by default (SEC-41).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 
+/// Who sent a request, and by which way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// The rightmost hop that is not a trusted proxy: counts for throttle and log.
+    pub(crate) address: IpAddr,
+    /// What trusted proxies said before the peer itself; `None` when the peer is the client.
+    via: Option<String>,
+}
+
 impl TrustedProxies {
     pub(crate) fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
+    }
+
+    fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Walks `X-Forwarded-For` from the right as long as trusted proxies vouch for what is left
+    /// of them. An entry that is no address ends the walk: nobody trusted has said it.
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        if !self.contain(peer) {
+            return Client {
+                address: peer,
+                via: None,
+            };
+        }
+        let lines = headers
+            .get_all(FOR)
+            .iter()
+            .filter_map(|line| line.to_str().ok());
+        let chain: Vec<_> = lines
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .collect();
+        let mut address = peer;
+        let mut believed = chain.len();
+        for entry in chain.iter().rev() {
+            let Ok(hop) = entry.parse::<IpAddr>() else {
+                break;
+            };
+            address = hop.to_canonical();
+            believed -= 1;
+            if !self.contain(address) {
+                break;
+            }
+        }
+        let mut via = String::new();
+        for hop in &chain[believed..] {
+            let _ = write!(via, "{hop}, "); // writing to a String cannot fail
+        }
+        let _ = write!(via, "{peer}");
+        Client {
+            address,
+            via: Some(via),
+        }
+    }
+}
+
+impl Client {
+    /// Says to the upstream who asks, and how. What the client itself had said is gone by now:
+    /// see [`is_reserved`].
+    pub(crate) fn describe(&self, headers: &mut HeaderMap, host: HeaderValue) {
+        let chain = match &self.via {
+            Some(via) => via.clone(),
+            None => self.address.to_string(),
+        };
+        if let Ok(chain) = HeaderValue::try_from(chain) {
+            headers.insert(FOR, chain);
+        }
+        headers.insert(HOST, host);
+        headers.insert(PROTO, HeaderValue::from_static("https"));
+    }
+}
+
+/// Whether a header, with every character that is no letter or digit taken for `-`, would tell an
+/// upstream who the client is or what it asked for. Never passed on (SEC-33, SEC-36, SEC-41).
+pub(crate) fn is_reserved(folded: &str) -> bool {
+    folded.starts_with("x-forwarded-")
+        || matches!(
+            folded,
+            "forwarded"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "true-client-ip"
+                | "x-original-url"
+                | "x-original-uri"
+                | "x-original-host"
+                | "x-rewrite-url"
+                | "x-session-data"
+                | "x-session-set"
+                | "x-session-unset"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(trusted: &[&str], peer: &str, chain: &[&str]) -> (String, String) {
+        let trusted = TrustedProxies::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
+        let mut headers = HeaderMap::new();
+        for line in chain {
+            headers.append(FOR, HeaderValue::from_str(line).unwrap());
+        }
+        let client = trusted.client(peer.parse().unwrap(), &headers);
+        let mut sent = HeaderMap::new();
+        client.describe(&mut sent, HeaderValue::from_static("a.example"));
+        (
+            client.address.to_string(),
+            sent[FOR].to_str().unwrap().to_owned(),
+        )
+    }
+
+    #[test]
+    fn sec_41_the_client_is_the_rightmost_hop_that_is_not_trusted() {
+        let net = &["10.0.0.0/8", "fd00::/8"][..];
+        for (trusted, peer, chain, address, sent) in [
+            (
+                &[][..],
+                "10.0.0.1",
+                &["1.1.1.1"][..],
+                "10.0.0.1",
+                "10.0.0.1",
+            ),
+            (net, "192.0.2.1", &["1.1.1.1"], "192.0.2.1", "192.0.2.1"),
+            (net, "10.0.0.1", &[], "10.0.0.1", "10.0.0.1"),
+            (
+                net,
+                "10.0.0.1",
+                &["1.1.1.1"],
+                "1.1.1.1",
+                "1.1.1.1, 10.0.0.1",
+            ),
+            (
+                net,
+                "10.0.0.1",
+                &["9.9.9.9, 1.1.1.1, 10.0.0.2"],
+                "1.1.1.1",
+                "1.1.1.1, 10.0.0.2, 10.0.0.1",
+            ),
+            (
+                net,
+                "10.0.0.1",
+                &["9.9.9.9", "1.1.1.1"],
+                "1.1.1.1",
+                "1.1.1.1, 10.0.0.1",
+            ),
+            (
+                net,
+                "10.0.0.1",
+                &["1.1.1.1, evil\"x"],
+                "10.0.0.1",
+                "10.0.0.1",
+            ),
+            (
+                net,
+                "10.0.0.1",
+                &["10.0.0.3,10.0.0.2"],
+                "10.0.0.3",
+                "10.0.0.3, 10.0.0.2, 10.0.0.1",
+            ),
+            (
+                net,
+                "fd00::1",
+                &["2001:db8::5"],
+                "2001:db8::5",
+                "2001:db8::5, fd00::1",
+            ),
+            (
+                net,
+                "10.0.0.1",
+                &["::ffff:1.1.1.1"],
+                "1.1.1.1",
+                "::ffff:1.1.1.1, 10.0.0.1",
+            ),
+        ] {
+            let expected = (address.to_owned(), sent.to_owned());
+            assert_eq!(client(trusted, peer, chain), expected, "{peer} {chain:?}");
+        }
     }
 }

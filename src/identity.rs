@@ -1,6 +1,11 @@
 //! Who a request is for, and the headers that say so to the upstream.
 
-use http::HeaderName;
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::forwarded;
+use crate::session::SessionKey;
 
 /// A person as the app is to see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +99,257 @@ impl Template {
     }
 }
 
+impl Template {
+    /// The value for one request; `None` when something that it speaks of is absent (SEC-37).
+    fn render(&self, who: &Identity, session: &SessionKey) -> Option<HeaderValue> {
+        let mut value = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Email => encode(&mut value, who.email()?),
+                Part::Groups if who.groups.is_empty() => return None,
+                Part::Groups => {
+                    for (at, group) in who.groups.iter().enumerate() {
+                        if at > 0 {
+                            value.push(GROUP_SEPARATOR);
+                        }
+                        encode(&mut value, group);
+                    }
+                }
+                Part::Session => write!(value, "{session}").ok()?,
+                Part::Text(text) => value.push_str(text),
+                Part::User => encode(&mut value, &who.user),
+            }
+        }
+        HeaderValue::try_from(value).ok()
+    }
+}
+
+/// Between two groups; no group has it in its name (SEC-40).
+pub(crate) const GROUP_SEPARATOR: char = ',';
+
+/// SEC-40: visible ASCII as it is, everything else percent-encoded as UTF-8, and so is the
+/// percent sign, so that an upstream can undo it without doubt.
+fn encode(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}"); // writing to a String cannot fail
+        }
+    }
+}
+
 /// The `[app.identity]` of one app: header names and what they say.
 #[derive(Clone, Debug)]
-pub(crate) struct Headers(Vec<(HeaderName, Template)>);
+pub(crate) struct Headers {
+    headers: Vec<(HeaderName, Template)>,
+    /// The names as [`fold`] gives them.
+    folded: Vec<String>,
+    /// Also take out headers by which a client has its method read as another one.
+    strip_overrides: bool,
+}
 
 impl Headers {
     pub(crate) fn new(headers: Vec<(HeaderName, Template)>) -> Self {
-        Self(headers)
+        let folded = headers
+            .iter()
+            .map(|(name, _)| fold(name.as_str()))
+            .collect();
+        Self {
+            headers,
+            folded,
+            strip_overrides: false,
+        }
+    }
+
+    /// For an app with rules that name methods: an override would cheat them (SEC-33).
+    #[must_use]
+    pub(crate) fn strip_overrides(mut self, strip: bool) -> Self {
+        self.strip_overrides = strip;
+        self
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|(name, _)| name)
+    }
+
+    /// Removes every header by which a client could name itself to the upstream (SEC-35).
+    ///
+    /// Runs on public routes too. `_` and `-` count as equal, and so does everything that is no
+    /// letter or digit, because CGI-style servers turn them all into the same variable
+    /// (RFC 3875 §4.1.18): `X_Forwarded_User` would pass for `X-Forwarded-User` (SEC-36;
+    /// CVE-2026-54763, CVE-2026-88011).
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        let forged = |name: &&HeaderName| self.is_reserved(name.as_str());
+        let forged: Vec<_> = headers.keys().filter(forged).cloned().collect();
+        for name in forged {
+            headers.remove(name);
+        }
+    }
+
+    /// Says who a request is for: exactly one of each header, or none (SEC-37).
+    pub(crate) fn inject(&self, headers: &mut HeaderMap, who: &Identity, session: &SessionKey) {
+        for (name, template) in &self.headers {
+            if let Some(value) = template.render(who, session) {
+                headers.insert(name, value);
+            }
+        }
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        let ours = |folded: &String| {
+            folded.len() == name.len() && name.bytes().map(fold_byte).eq(folded.bytes())
+        };
+        if self.folded.iter().any(ours) {
+            return true;
+        }
+        // Of the headers that browsers send by themselves, hardly one gets past this line.
+        if !matches!(name.as_bytes(), [b'x' | b'f' | b't', ..]) {
+            return false;
+        }
+        let folded = fold(name);
+        forwarded::is_reserved(&folded)
+            || (self.strip_overrides
+                && matches!(
+                    folded.as_str(),
+                    "x-http-method-override" | "x-http-method" | "x-method-override"
+                ))
+    }
+}
+
+/// A header name with everything that is no letter or digit as `-`.
+pub(crate) fn fold(name: &str) -> String {
+    name.bytes()
+        .map(|byte| char::from(fold_byte(byte)))
+        .collect()
+}
+
+fn fold_byte(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionId;
+
+    fn headers(templates: &[(&str, &str)]) -> Headers {
+        Headers::new(
+            templates
+                .iter()
+                .map(|(name, template)| (name.parse().unwrap(), Template::parse(template).unwrap()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn templates_say_who_somebody_is() {
+        let key = SessionId::generate().unwrap().key();
+        let groups = vec!["staff".to_owned(), "Domain Users".to_owned()];
+        let ada = Identity::new("ada".to_owned(), groups, None);
+        for (template, expected) in [
+            ("{user}", Some("ada".to_owned())),
+            ("{groups}", Some("staff,Domain%20Users".to_owned())),
+            ("{email}", None),
+            ("user={user}; mail={email}", None),
+            (
+                "user={user}; session={session}",
+                Some(format!("user=ada; session={key}")),
+            ),
+            ("fixed", Some("fixed".to_owned())),
+        ] {
+            let value = Template::parse(template).unwrap().render(&ada, &key);
+            assert_eq!(
+                value.map(|v| v.to_str().unwrap().to_owned()),
+                expected,
+                "{template}"
+            );
+        }
+        let nobody = Identity::new("bob".to_owned(), vec![], None);
+        assert_eq!(
+            Template::parse("{groups}").unwrap().render(&nobody, &key),
+            None
+        );
+    }
+
+    #[test]
+    fn templates_that_make_no_sense_are_refused() {
+        for (template, expected) in [
+            ("{user", TemplateError::Brace),
+            ("user}", TemplateError::Brace),
+            ("{name}", TemplateError::UnknownName("name".to_owned())),
+            ("{}", TemplateError::UnknownName(String::new())),
+            ("a\nb", TemplateError::NotAscii),
+            ("é", TemplateError::NotAscii),
+        ] {
+            assert_eq!(Template::parse(template), Err(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn sec_36_whatever_folds_to_a_name_of_ours_is_taken_out() {
+        let ours = headers(&[
+            ("X-Forwarded-User", "{user}"),
+            ("Remote-Groups", "{groups}"),
+        ]);
+        for (name, kept) in [
+            ("X-Forwarded-User", false),
+            ("x_forwarded_user", false),
+            ("X.Forwarded.User", false),
+            ("X~Forwarded-User", false),
+            ("Remote-Groups", false),
+            ("remote_groups", false),
+            ("X-Forwarded-For", false),
+            ("X_Forwarded_Host", false),
+            ("X-Forwarded-Anything", false),
+            ("X-Real-IP", false),
+            ("Forwarded", false),
+            ("X-Original-URL", false),
+            ("X-Session-Data", false),
+            ("x_session_data", false),
+            ("X-Requested-With", true),
+            ("X-Forwarded", true),
+            ("XForwardedUser", true),
+            ("X-CSRF-Token", true),
+            ("X-HTTP-Method-Override", true),
+            ("Accept", true),
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("evil"),
+            );
+            ours.strip(&mut map);
+            assert_eq!(!map.is_empty(), kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn sec_33_a_method_override_is_taken_out_where_rules_name_methods() {
+        let ours = headers(&[]).strip_overrides(true);
+        for name in [
+            "X-HTTP-Method-Override",
+            "x_http_method",
+            "X-Method-Override",
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("PUT"),
+            );
+            ours.strip(&mut map);
+            assert!(map.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn sec_40_only_visible_ascii_is_injected() {
+        let mut out = String::new();
+        encode(&mut out, "a b%é\r\nX: y,");
+        assert_eq!(out, "a%20b%25%C3%A9%0D%0AX:%20y,");
     }
 }

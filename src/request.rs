@@ -1,8 +1,16 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
+mod path;
+pub(crate) mod wire;
+
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use http::Method;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Uri, Version, header};
+
+pub(crate) use path::{PathError, normal_path, without_parameters};
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
 #[derive(Clone, Debug)]
@@ -46,29 +54,396 @@ impl Default for Limits {
 pub(crate) struct Host(String);
 
 impl Host {
-    /// Parses a host as configuration and `Host` fields have it; no port, no userinfo.
+    /// Parses a host as configuration has it; no port, no userinfo.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let literal = name
+        let name = text.strip_suffix('.').unwrap_or(text);
+        Self::is_valid(name).then(|| Self(name.to_ascii_lowercase()))
+    }
+
+    fn is_valid(text: &str) -> bool {
+        if let Some(literal) = text
             .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        let valid = match literal {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                name.len() <= 253
-                    && name.split('.').all(|label| {
-                        !label.is_empty()
-                            && label.len() <= 63
-                            && label
-                                .bytes()
-                                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-                    })
-            }
-        };
-        valid.then_some(Self(name))
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            return literal.parse::<std::net::Ipv6Addr>().is_ok();
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        name.len() <= 253
+            && name.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            })
     }
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether `host`, as a client sent it, is this one.
+    pub(crate) fn is(&self, host: &str) -> bool {
+        host.strip_suffix('.')
+            .unwrap_or(host)
+            .eq_ignore_ascii_case(&self.0)
+    }
+}
+
+/// What is wrong with a request before anybody asks who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRequest {
+    /// More than [`Limits::cookie`] bytes of cookies.
+    CookieTooLarge,
+    /// An `Expect` other than `100-continue`.
+    Expectation,
+    /// No Host, several, or one that is no host.
+    Host,
+    /// The target names another host than `Host` does.
+    HostMismatch,
+    /// A method that is not let in.
+    Method,
+    /// A path or query that two parsers might read in two ways.
+    Target,
+    /// More than [`Limits::target`] bytes of target.
+    TargetTooLong,
+    /// More than [`Limits::fields`] header fields.
+    TooManyFields,
+}
+
+/// Host and port a request is for, as parsed from the one `Host` field or `:authority`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// As the client sent it: what an app that keeps its own host name sees.
+    value: HeaderValue,
+    host_length: usize,
+    port: Option<u16>,
+}
+
+impl Authority {
+    /// Takes `host` or `host:port`; no userinfo, no list, nothing but a host (SEC-09).
+    fn parse(value: &HeaderValue) -> Result<Self, BadRequest> {
+        let text = value.to_str().map_err(|_| BadRequest::Host)?;
+        let after_literal = text.find(']').map_or(0, |at| at + 1);
+        let host_length = text[after_literal..]
+            .find(':')
+            .map_or(text.len(), |at| after_literal + at);
+        let port = match &text[host_length..] {
+            "" => None,
+            port if port.len() > 1 && port[1..].bytes().all(|b| b.is_ascii_digit()) => {
+                Some(port[1..].parse().map_err(|_| BadRequest::Host)?)
+            }
+            _ => return Err(BadRequest::Host),
+        };
+        if !Host::is_valid(&text[..host_length]) {
+            return Err(BadRequest::Host);
+        }
+        Ok(Self {
+            value: value.clone(),
+            host_length,
+            port,
+        })
+    }
+
+    /// Host without port, as sent: compare it without regard to case.
+    pub(crate) fn host(&self) -> &str {
+        &self.as_str()[..self.host_length]
+    }
+
+    /// Host and port, as sent.
+    pub(crate) fn as_str(&self) -> &str {
+        self.value.to_str().unwrap_or_default() // `parse` has seen that it is text
+    }
+
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        self.value.clone()
+    }
+
+    /// Whether `origin` (RFC 6454) is the one of this site over TLS.
+    pub(crate) fn is_origin(&self, origin: &[u8]) -> bool {
+        let Some(theirs) = origin.strip_prefix(b"https://") else {
+            return false;
+        };
+        let Some(port) = theirs
+            .get(..self.host_length)
+            .filter(|host| host.eq_ignore_ascii_case(self.host().as_bytes()))
+            .map(|host| &theirs[host.len()..])
+        else {
+            return false;
+        };
+        match (port, self.port.unwrap_or(443)) {
+            (b"", 443) => true,
+            ([b':', digits @ ..], ours) => {
+                std::str::from_utf8(digits).is_ok_and(|port| port == ours.to_string())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Checks everything about the head that does not depend on the app, and gives the host.
+///
+/// hyper and [`wire::Framing`] have refused what cannot be parsed; what is left is what can be
+/// parsed and is still not acceptable.
+pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadRequest> {
+    if !limits.methods.contains(&head.method) {
+        return Err(BadRequest::Method);
+    }
+    check_sizes(head, limits)?;
+    check_expectation(head)?;
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(BadRequest::Host),
+        (Some(host), None) => Some(Authority::parse(host)?),
+        (None, None) => None,
+    };
+    // Absolute-form and HTTP/2 name the host in the target as well (RFC 9112 §3.2.2).
+    let target = match head.uri.authority() {
+        Some(authority) => {
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| BadRequest::Host)?;
+            Some(Authority::parse(&value)?)
+        }
+        None => None,
+    };
+    match (host, target) {
+        (Some(host), Some(target)) if !host.as_str().eq_ignore_ascii_case(target.as_str()) => {
+            Err(BadRequest::HostMismatch)
+        }
+        // HTTP/1.1 with absolute-form still has to carry Host (RFC 9112 §3.2).
+        (None, Some(_)) if head.version != Version::HTTP_2 => Err(BadRequest::Host),
+        (Some(authority), _) | (None, Some(authority)) => Ok(authority),
+        (None, None) => Err(BadRequest::Host),
+    }
+}
+
+fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > limits.target {
+        return Err(BadRequest::TargetTooLong);
+    }
+    if head.headers.len() > limits.fields {
+        return Err(BadRequest::TooManyFields);
+    }
+    let cookies = head.headers.get_all(header::COOKIE).iter();
+    if cookies.map(HeaderValue::len).sum::<usize>() > limits.cookie {
+        return Err(BadRequest::CookieTooLarge);
+    }
+    Ok(())
+}
+
+/// RFC 9110 §10.1.1: the only expectation there is.
+fn check_expectation(head: &Parts) -> Result<(), BadRequest> {
+    let mut expectations = head.headers.get_all(header::EXPECT).iter();
+    if expectations.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        Ok(())
+    } else {
+        Err(BadRequest::Expectation)
+    }
+}
+
+/// The target to judge and to send: path in normal form, query as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target(PathAndQuery);
+
+impl Target {
+    /// Normalises the path of `head` (SEC-29 to SEC-31); the query is passed on byte for byte.
+    pub(crate) fn parse(head: &Parts, encoded_slash: bool) -> Result<Self, BadRequest> {
+        let sent = head.uri.path_and_query().ok_or(BadRequest::Target)?;
+        if !sent
+            .query()
+            .unwrap_or_default()
+            .bytes()
+            .all(|b| b.is_ascii_graphic())
+        {
+            return Err(BadRequest::Target);
+        }
+        if sent.path() == "*" {
+            let options = head.method == Method::OPTIONS && sent.query().is_none();
+            return if options {
+                Ok(Self(sent.clone()))
+            } else {
+                Err(BadRequest::Target)
+            };
+        }
+        match normal_path(sent.path(), encoded_slash).map_err(|_| BadRequest::Target)? {
+            Cow::Borrowed(_) => Ok(Self(sent.clone())),
+            Cow::Owned(mut path) => {
+                if let Some(query) = sent.query() {
+                    path.push('?');
+                    path.push_str(query);
+                }
+                PathAndQuery::from_maybe_shared(path)
+                    .map(Self)
+                    .map_err(|_| BadRequest::Target)
+            }
+        }
+    }
+
+    /// The path in normal form: what the rules judge.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.0.query()
+    }
+
+    /// Origin form, for the upstream's request line (SEC-10, SEC-14).
+    pub(crate) fn into_uri(self) -> Uri {
+        Uri::from(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(target: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn sec_09_a_request_names_exactly_one_valid_host() {
+        for host in [
+            "a",
+            "a.example",
+            "A.Example:8443",
+            "a.example.",
+            "[::1]",
+            "[::1]:8443",
+            "127.0.0.1",
+            "a_b",
+        ] {
+            assert!(
+                parse(&head("/", &[("host", host)]), &Limits::default()).is_ok(),
+                "{host}"
+            );
+        }
+        for host in [
+            "", " ", "u@a", "a/b", "a,b", "a b", "a:", "a:x", "a:99999", "a:+1", "::1", "[::1",
+            "[a]", "a..b", ".a", "a?b", "[::1]x", "a#b", "a%41", "a:80:80",
+        ] {
+            let refused = parse(&head("/", &[("host", host)]), &Limits::default());
+            assert_eq!(refused, Err(BadRequest::Host), "{host:?}");
+        }
+        assert_eq!(
+            parse(&head("/", &[]), &Limits::default()),
+            Err(BadRequest::Host)
+        );
+        let two = head("/", &[("host", "a"), ("host", "a")]);
+        assert_eq!(parse(&two, &Limits::default()), Err(BadRequest::Host));
+    }
+
+    #[test]
+    fn sec_09_an_absolute_target_names_the_same_host() {
+        let limits = Limits::default();
+        assert!(parse(&head("https://a/x", &[("host", "A")]), &limits).is_ok());
+        let other = parse(&head("https://b/x", &[("host", "a")]), &limits);
+        assert_eq!(other, Err(BadRequest::HostMismatch));
+        let port = parse(&head("https://a:1/x", &[("host", "a")]), &limits);
+        assert_eq!(port, Err(BadRequest::HostMismatch));
+        assert_eq!(
+            parse(&head("https://u@a/x", &[("host", "a")]), &limits),
+            Err(BadRequest::Host)
+        );
+        assert_eq!(
+            parse(&head("https://a/x", &[]), &limits),
+            Err(BadRequest::Host)
+        );
+    }
+
+    #[test]
+    fn sec_10_methods_are_tokens_from_a_list() {
+        for method in ["CONNECT", "TRACE", "PROPFIND", "get", "X"] {
+            let mut head = head("/", &[("host", "a")]);
+            head.method = method.parse().unwrap();
+            assert_eq!(
+                parse(&head, &Limits::default()),
+                Err(BadRequest::Method),
+                "{method}"
+            );
+        }
+        let star = |method: Method| {
+            let mut head = head("/", &[]);
+            head.method = method;
+            head.uri = "*".parse().unwrap();
+            Target::parse(&head, false).is_ok()
+        };
+        assert!(star(Method::OPTIONS));
+        assert!(!star(Method::GET));
+    }
+
+    #[test]
+    fn sec_13_target_cookies_and_fields_are_bounded() {
+        let limits = Limits::default();
+        let long = format!("/{}", "a".repeat(limits.target));
+        assert_eq!(
+            parse(&head(&long, &[("host", "a")]), &limits),
+            Err(BadRequest::TargetTooLong)
+        );
+        let half = "c".repeat(limits.cookie / 2 + 1);
+        let cookies = head("/", &[("host", "a"), ("cookie", &half), ("cookie", &half)]);
+        assert_eq!(parse(&cookies, &limits), Err(BadRequest::CookieTooLarge));
+        let many: Vec<_> = (0..=limits.fields).map(|_| ("a", "b")).collect();
+        assert_eq!(
+            parse(&head("/", &many), &limits),
+            Err(BadRequest::TooManyFields)
+        );
+    }
+
+    #[test]
+    fn sec_16_an_unknown_expectation_is_refused() {
+        let limits = Limits::default();
+        assert!(
+            parse(
+                &head("/", &[("host", "a"), ("expect", "100-Continue")]),
+                &limits
+            )
+            .is_ok()
+        );
+        let other = head("/", &[("host", "a"), ("expect", "200-ok")]);
+        assert_eq!(parse(&other, &limits), Err(BadRequest::Expectation));
+    }
+
+    #[test]
+    fn the_query_is_passed_on_byte_for_byte() {
+        let target = Target::parse(&head("/%61//b?x=%2F..%00&y=//", &[]), false).unwrap();
+        assert_eq!(target.into_uri(), "/a/b?x=%2F..%00&y=//");
+    }
+
+    #[test]
+    fn sec_74_an_origin_is_compared_whole() {
+        let ours = |host: &str| Authority::parse(&HeaderValue::from_str(host).unwrap()).unwrap();
+        for (host, origin, same) in [
+            ("a.example", "https://a.example", true),
+            ("a.example", "https://A.example:443", true),
+            ("a.example:443", "https://a.example", true),
+            ("a.example:8443", "https://a.example:8443", true),
+            ("a.example:8443", "https://a.example", false),
+            ("a.example", "https://a.example:8443", false),
+            ("a.example", "http://a.example", false),
+            ("a.example", "https://a.example.evil", false),
+            ("a.example", "https://evil.a.example", false),
+            ("a.example", "https://a.example:0443", false),
+            ("a.example", "https://a.example/", false),
+            ("a.example", "null", false),
+            ("a.example", "", false),
+        ] {
+            assert_eq!(
+                ours(host).is_origin(origin.as_bytes()),
+                same,
+                "{host} {origin}"
+            );
+        }
     }
 }

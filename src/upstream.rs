@@ -1,7 +1,26 @@
 //! The client to the applications: pooled, balanced, streaming.
 
+mod body;
+mod connect;
+pub(crate) mod hop_by_hop;
+mod pool;
+pub(crate) mod upgrade;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use rustls::pki_types::{InvalidDnsNameError, pem};
+
+use crate::access::Permit;
+use crate::clock::Clock;
+
+pub(crate) use body::{RequestBody, ResponseBody, Upload};
+use pool::{Endpoint, Lease};
 
 /// One address of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +45,259 @@ pub(crate) struct Settings {
     /// Connections to one address at a time; more requests wait.
     pub(crate) max_connections: usize,
     pub(crate) connect_timeout: Duration,
-    /// How long the head of an answer may take.
+    /// How long the head of an answer may take, counted from the end of the request.
     pub(crate) response_timeout: Duration,
     /// How long an unused connection is kept.
     pub(crate) idle_timeout: Duration,
+}
+
+/// Why an app's upstream cannot be used at all; found at the start.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The file with the authorities cannot be read.
+    Authorities(PathBuf, pem::Error),
+    /// One of them is no certificate that TLS can use.
+    Authority(PathBuf, rustls::Error),
+    /// There is no authority to trust.
+    NoAuthorities,
+    /// The host of an https address is no name that a certificate can have.
+    ServerName(InvalidDnsNameError),
+    Tls(rustls::Error),
+}
+
+/// Why an application's answer did not come.
+#[derive(Debug)]
+pub(crate) enum UpstreamError {
+    /// An answer that two parsers might read in two ways (SEC-15).
+    BadResponse(&'static str),
+    /// All connections to the address are in use.
+    Busy,
+    /// The client did not send the body that it had announced.
+    ClientBody,
+    /// The client sent its body slower than is bearable (SEC-26).
+    ClientTooSlow,
+    Connect(io::Error),
+    ConnectTimeout,
+    /// No answer, or none that is HTTP.
+    Send(hyper::Error),
+    ResponseTimeout,
+}
+
+/// One app's application: one address or several.
+pub(crate) struct Upstreams {
+    endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
+    preserve_host: bool,
+    response_timeout: Duration,
+    next: AtomicUsize,
+}
+
+/// An answer, and the sender when its connection is to become a tunnel.
+type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
+
+impl Upstreams {
+    pub(crate) fn open(settings: &Settings, clock: &Clock) -> Result<Self, OpenError> {
+        let secure = |address: &Address| matches!(address, Address::Https { .. });
+        let tls = match settings.addresses.iter().any(secure) {
+            true => Some(connect::client_config(settings.ca.as_deref())?),
+            false => None,
+        };
+        let endpoint = |address: &Address| {
+            let timeout = settings.connect_timeout;
+            let connector = connect::Connector::new(address.clone(), tls.as_ref(), timeout)?;
+            let endpoint = Endpoint::new(
+                connector,
+                clock.clone(),
+                settings.idle_timeout,
+                settings.max_connections,
+                settings.connect_timeout,
+            );
+            Ok((Arc::new(endpoint), address.host_header()))
+        };
+        Ok(Self {
+            endpoints: settings
+                .addresses
+                .iter()
+                .map(endpoint)
+                .collect::<Result<_, _>>()?,
+            preserve_host: settings.preserve_host,
+            response_timeout: settings.response_timeout,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// Sends a permitted request and gives the answer as it streams.
+    ///
+    /// A connection from the pool may have died unnoticed. Where nothing was written, the request
+    /// goes out again on a fresh connection; where something was, only if it has no body and
+    /// its method is idempotent (RFC 9110 §9.2.2, REL-03).
+    pub(crate) async fn forward(
+        &self,
+        permit: Permit,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, UpstreamError> {
+        drop(permit); // used up: one permit, one request
+        *request.version_mut() = Version::HTTP_11;
+        let upload = request.body().upload();
+        let (endpoint, mut lease) = self.lease(&mut request).await?;
+        let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
+            .then(|| copy(&request));
+        let reused = lease.reused;
+        lease.set_upload(upload.clone());
+        let answer = match self.send(&mut lease, upload.as_deref(), request).await {
+            Err((error, unsent)) if reused => match unsent.or(spare) {
+                Some(request) if error.may_be_a_dead_connection() => {
+                    lease = endpoint.lease_fresh().await?;
+                    lease.set_upload(upload.clone());
+                    self.send(&mut lease, upload.as_deref(), request).await
+                }
+                _ => Err((error, None)),
+            },
+            answer => answer,
+        };
+        let mut response = answer.map_err(|(error, _)| error)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
+        }
+        accept(&mut response)?;
+        hop_by_hop::strip(response.headers_mut());
+        Ok(response.map(|body| ResponseBody::new(body, lease)))
+    }
+
+    /// Closes connections that nobody used for a while.
+    pub(crate) fn reap(&self) {
+        for (endpoint, _) in &self.endpoints {
+            endpoint.reap();
+        }
+    }
+
+    /// Takes the addresses in turn, those that could not be reached lately last.
+    async fn lease(
+        &self,
+        request: &mut Request<RequestBody>,
+    ) -> Result<(&Arc<Endpoint>, Lease), UpstreamError> {
+        let mut failed = None;
+        for (endpoint, host) in self.candidates() {
+            match endpoint.lease().await {
+                Ok(lease) => {
+                    self.set_host(request, host);
+                    return Ok((endpoint, lease));
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or(UpstreamError::Busy))
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &(Arc<Endpoint>, HeaderValue)> {
+        let count = self.endpoints.len();
+        let first = match count {
+            1 => 0,
+            _ => self.next.fetch_add(1, Ordering::Relaxed) % count,
+        };
+        let turn = move || (0..count).map(move |n| &self.endpoints[(first + n) % count]);
+        let up = turn().filter(move |(endpoint, _)| count == 1 || endpoint.is_up());
+        up.chain(turn().filter(move |(endpoint, _)| count > 1 && !endpoint.is_up()))
+    }
+
+    fn set_host(&self, request: &mut Request<RequestBody>, host: &HeaderValue) {
+        if !self.preserve_host {
+            request.headers_mut().insert(header::HOST, host.clone());
+        }
+    }
+
+    /// Sends on one connection. The error has the request when nothing of it was written.
+    async fn send(
+        &self,
+        lease: &mut Lease,
+        upload: Option<&Upload>,
+        request: Request<RequestBody>,
+    ) -> Answer {
+        let answer = lease.sender().try_send_request(request);
+        let answer = match until_silent(answer, self.response_timeout, upload).await {
+            Some(answer) => answer,
+            None => return Err((UpstreamError::ResponseTimeout, None)),
+        };
+        answer.map_err(|mut error| {
+            let unsent = error.take_message();
+            let error = match upload {
+                Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
+                _ if error.error().is_user() => UpstreamError::ClientBody,
+                _ => UpstreamError::Send(error.into_error()),
+            };
+            (error, unsent)
+        })
+    }
+}
+
+impl Address {
+    /// `Host` for an app that is to see its own name.
+    fn host_header(&self) -> HeaderValue {
+        let (host, port, default) = match self {
+            Self::Http { host, port } => (host, *port, 80),
+            Self::Https { host, port } => (host, *port, 443),
+            Self::Unix(_) => return HeaderValue::from_static("localhost"),
+        };
+        let text = if port == default {
+            host.clone()
+        } else {
+            format!("{host}:{port}")
+        };
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
+    }
+}
+
+impl UpstreamError {
+    /// Not when there was an answer, however bad: it has been acted upon.
+    fn may_be_a_dead_connection(&self) -> bool {
+        matches!(self, Self::Send(error) if !error.is_parse())
+    }
+}
+
+/// Waits for `answer` while something happens: for `patience` from the last byte of the upload.
+async fn until_silent<F: Future>(
+    answer: F,
+    patience: Duration,
+    upload: Option<&Upload>,
+) -> Option<F::Output> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let sent = upload.map(Upload::bytes);
+        match tokio::time::timeout(patience, answer.as_mut()).await {
+            Ok(answer) => return Some(answer),
+            Err(_) if upload.map(Upload::bytes) != sent => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// What hyper forgives in an answer and we do not (SEC-15).
+fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
+    let headers = response.headers_mut();
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 {
+        return Err(UpstreamError::BadResponse("more than one Content-Length"));
+    }
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(encoding) = encodings.next() {
+        if lengths > 0 {
+            return Err(UpstreamError::BadResponse(
+                "Content-Length and Transfer-Encoding",
+            ));
+        }
+        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(UpstreamError::BadResponse(
+                "a Transfer-Encoding other than chunked",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A request without a body, to send once more.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }

@@ -1,11 +1,9 @@
 //! `vestibule completions` and `vestibule manpage`.
 
-use std::io::{self, Write};
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -24,14 +22,4 @@ pub(crate) fn manpage() -> Result<(), Failure> {
     let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
     rendered.map_err(|error| Failure::Failed(format!("cannot write the manual page: {error}")))?;
     print(&page)
-}
-
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    match io::stdout().write_all(bytes) {
-        // A reader like `head` that has seen enough is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(format!(
-            "cannot write to standard output: {error}"
-        ))),
-        _ => Ok(()),
-    }
 }

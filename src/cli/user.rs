@@ -1,10 +1,421 @@
-//! `vestibule user`.
+//! `vestibule user`: adds, lists and changes the users of the users file.
 
-use super::Failure;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{ConfigFile, Failure, prompt};
+use crate::auth::password::{Hasher, StoredHash};
+use crate::auth::users_file::edit::{self, EditError, NewUser};
+use crate::auth::users_file::{self, User};
+use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
 
-pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
-    Err(Failure::Failed("not here yet".to_owned()))
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a user; makes the users file when there is none
+    Add(Add),
+    /// List the users
+    List(List),
+    /// Set a new password; ends the sessions of the user
+    Passwd(Passwd),
+    /// Let a user sign in no more; ends the sessions of the user
+    Disable(Named),
+    /// Let a disabled user sign in again
+    Enable(Named),
+    /// Remove a user; ends the sessions of the user
+    Remove(Named),
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// 1 to 64 letters and digits of ASCII, and any of `._@+-`
+    name: String,
+    /// A group the user is in; may be given more than once
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// The address that apps get
+    #[arg(long)]
+    email: Option<String>,
+    #[command(flatten)]
+    password: PasswordSource,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct Passwd {
+    name: String,
+    #[command(flatten)]
+    password: PasswordSource,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    name: String,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct PasswordSource {
+    /// Read the password from the first line of standard input instead of asking for it
+    #[arg(long = "password-stdin")]
+    stdin: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let out = &mut io::stdout().lock();
+    match &args.action {
+        Action::Add(args) => {
+            let file = args.config.load()?.users_file;
+            args.check()?;
+            edit::check_free(&file, &args.name)?;
+            add(
+                &file,
+                args,
+                &prompt::new_password(args.password.stdin)?,
+                out,
+            )
+        }
+        Action::List(args) => list(&args.config.load()?.users_file, args.json, out),
+        Action::Passwd(args) => {
+            let file = args.config.load()?.users_file;
+            edit::check_known(&file, &args.name)?;
+            let password = prompt::new_password(args.password.stdin)?;
+            passwd(&file, &args.name, &password, out)
+        }
+        Action::Disable(args) => {
+            let file = args.config.load()?.users_file;
+            set_disabled(&file, &args.name, true, out)
+        }
+        Action::Enable(args) => {
+            let file = args.config.load()?.users_file;
+            set_disabled(&file, &args.name, false, out)
+        }
+        Action::Remove(args) => remove(&args.config.load()?.users_file, &args.name, out),
+    }
+}
+
+impl Add {
+    /// Before anybody is asked for a password.
+    fn check(&self) -> Result<(), Failure> {
+        let usage = |message: String| Err(Failure::Usage(message));
+        if users_file::canonical(&self.name).is_none() {
+            return usage(format!(
+                "{:?} is no name for a user: 1 to 64 letters and digits of ASCII, and any of `._@+-`",
+                self.name
+            ));
+        }
+        if let Some(group) = self
+            .groups
+            .iter()
+            .find(|group| !users_file::is_group(group))
+        {
+            return usage(format!(
+                "{group:?} is no group: text without `,`, control characters and spaces around it"
+            ));
+        }
+        match &self.email {
+            Some(email) if !users_file::is_email(email) => {
+                usage(format!("{email:?} is no e-mail address"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn add(
+    file: &Path,
+    args: &Add,
+    password: &Secret<Vec<u8>>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let hash = hash(password, &args.name)?;
+    let user = NewUser {
+        name: &args.name,
+        password: &hash,
+        groups: &args.groups,
+        email: args.email.as_deref(),
+    };
+    edit::add(file, &user)?;
+    say(
+        out,
+        format_args!("added {} to {}", args.name, file.display()),
+    )?;
+    warn_of_problems(file);
+    Ok(())
+}
+
+fn passwd(
+    file: &Path,
+    name: &str,
+    password: &Secret<Vec<u8>>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    edit::set_password(file, name, &hash(password, name)?)?;
+    say(out, format_args!("{name} has a new password"))?;
+    warn_of_problems(file);
+    Ok(())
+}
+
+fn set_disabled(
+    file: &Path,
+    name: &str,
+    disabled: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let changed = edit::set_disabled(file, name, disabled)?;
+    let state = if disabled { "disabled" } else { "enabled" };
+    let already = if changed { "" } else { "already " };
+    say(out, format_args!("{name} is {already}{state}"))?;
+    warn_of_problems(file);
+    Ok(())
+}
+
+fn remove(file: &Path, name: &str, out: &mut impl Write) -> Result<(), Failure> {
+    edit::remove(file, name)?;
+    say(out, format_args!("removed {name}"))?;
+    warn_of_problems(file);
+    Ok(())
+}
+
+/// What `list --json` says of one user.
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    groups: &'a [String],
+    email: Option<&'a str>,
+    disabled: bool,
+    /// How the password is hashed.
+    scheme: &'static str,
+}
+
+impl<'a> From<&'a User> for Entry<'a> {
+    fn from(user: &'a User) -> Self {
+        Self {
+            name: user.name(),
+            groups: user.groups(),
+            email: user.email(),
+            disabled: user.disabled(),
+            scheme: user.password().scheme_name(),
+        }
+    }
+}
+
+fn list(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let users = users_file::read(file).map_err(|error| Failure::Failed(error.to_string()))?;
+    let entries: Vec<_> = users.iter().map(Entry::from).collect();
+    if json {
+        let text = serde_json::to_string_pretty(&entries)
+            .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
+        return say(out, format_args!("{text}"));
+    }
+    if entries.is_empty() {
+        eprintln!("vestibule: no users yet; `vestibule user add NAME` adds one");
+        return Ok(());
+    }
+    let header = ["NAME", "STATE", "PASSWORD", "GROUPS", "EMAIL"].map(str::to_owned);
+    let rows = entries.iter().map(|entry| {
+        let state = if entry.disabled {
+            "disabled"
+        } else {
+            "enabled"
+        };
+        let groups = match entry.groups {
+            [] => "-".to_owned(),
+            groups => groups.join(","),
+        };
+        [
+            entry.name,
+            state,
+            entry.scheme,
+            &groups,
+            entry.email.unwrap_or("-"),
+        ]
+        .map(str::to_owned)
+    });
+    let table: Vec<_> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = table.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    for row in &table {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a String never fails.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        say(out, format_args!("{}", line.trim_end()))?;
+    }
+    Ok(())
+}
+
+fn hash(password: &Secret<Vec<u8>>, name: &str) -> Result<StoredHash, Failure> {
+    match prompt::weakness(password, Some(name)) {
+        Some(weakness) if weakness.forbids() => return Err(Failure::Failed(weakness.to_string())),
+        Some(weakness) => eprintln!("vestibule: warning: {weakness}"),
+        None => {}
+    }
+    Hasher::default()
+        .hash(password.expose())
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A running server keeps to the users it had as long as anything in the file is invalid.
+fn warn_of_problems(file: &Path) {
+    if let Err(error) = users_file::read(file) {
+        eprintln!("vestibule: warning: the server does not take this file yet:\n{error}");
+    }
+}
+
+fn say(out: &mut impl Write, line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    match writeln!(out, "{line}") {
+        // A reader like `head` that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        user: Args,
+    }
+
+    fn new_user(line: &[&str]) -> Add {
+        let line = ["user", "add"].iter().chain(line);
+        match Line::try_parse_from(line).unwrap().user.action {
+            Action::Add(add) => add,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn secret(password: &str) -> Secret<Vec<u8>> {
+        Secret::new(password.as_bytes().to_vec())
+    }
+
+    /// What it printed, or its exit code and message.
+    fn outcome(command: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>) -> String {
+        let mut out = Vec::new();
+        match command(&mut out) {
+            Ok(()) => String::from_utf8(out).unwrap(),
+            Err(Failure::Failed(message)) => format!("1: {message}"),
+            Err(Failure::Usage(message)) => format!("2: {message}"),
+            Err(Failure::Config(error)) => format!("78: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_user_is_added_listed_changed_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users.toml");
+        let password = secret("a long enough password");
+        let ada = new_user(&[
+            "ada",
+            "--group",
+            "a",
+            "--group",
+            "b",
+            "--email",
+            "ada@example.org",
+        ]);
+        let added = outcome(|out| add(&file, &ada, &password, out));
+        assert_eq!(added, format!("added ada to {}\n", file.display()));
+        let again = outcome(|out| add(&file, &ada, &password, out));
+        assert!(
+            again.starts_with("1: there is a user \"ada\" already; "),
+            "{again}"
+        );
+        outcome(|out| add(&file, &new_user(&["Bo"]), &password, out));
+        let disabled = outcome(|out| set_disabled(&file, "bo", true, out));
+        assert_eq!(disabled, "bo is disabled\n");
+        let disabled = outcome(|out| set_disabled(&file, "bo", true, out));
+        assert_eq!(disabled, "bo is already disabled\n");
+        assert_eq!(
+            outcome(|out| list(&file, false, out)),
+            "NAME  STATE     PASSWORD  GROUPS  EMAIL\n\
+             ada   enabled   argon2id  a,b     ada@example.org\n\
+             Bo    disabled  argon2id  -       -\n"
+        );
+        let json = outcome(|out| list(&file, true, out));
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!([
+                {"name": "ada", "groups": ["a", "b"], "email": "ada@example.org", "disabled": false, "scheme": "argon2id"},
+                {"name": "Bo", "groups": [], "email": null, "disabled": true, "scheme": "argon2id"},
+            ])
+        );
+        let changed = outcome(|out| passwd(&file, "ada", &secret("another long password"), out));
+        assert_eq!(changed, "ada has a new password\n");
+        let users = users_file::read(&file).unwrap();
+        let stored = users.get("ada").unwrap().password();
+        assert!(Hasher::default().verify(stored, b"another long password"));
+        assert_eq!(outcome(|out| remove(&file, "ada", out)), "removed ada\n");
+        let gone = outcome(|out| remove(&file, "ada", out));
+        assert!(gone.starts_with("1: there is no user \"ada\""), "{gone}");
+    }
+
+    #[test]
+    fn names_groups_addresses_and_passwords_are_checked_before_anything_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users.toml");
+        for (line, expected) in [
+            (&["a b"][..], "2: \"a b\" is no name"),
+            (&["ada", "--group", "a,b"], "2: \"a,b\" is no group"),
+            (
+                &["ada", "--email", "ada"],
+                "2: \"ada\" is no e-mail address",
+            ),
+        ] {
+            let refused = outcome(|_| new_user(line).check());
+            assert!(refused.starts_with(expected), "{refused}");
+        }
+        let ada = new_user(&["ada.lovelace"]);
+        for password in ["short", "password123", "Ada.Lovelace"] {
+            let refused = outcome(|out| add(&file, &ada, &secret(password), out));
+            assert!(refused.starts_with("1: the password "), "{refused}");
+        }
+        assert!(!file.exists());
+        let missing = outcome(|out| list(&file, false, out));
+        assert!(
+            missing.contains("`vestibule user add NAME` makes it"),
+            "{missing}"
+        );
+    }
 }

@@ -1,0 +1,461 @@
+//! The users as the file has them now, and the judgement on one login.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::password::{Hasher, StoredHash};
+use super::users_file::edit::EditError;
+use super::users_file::{self, User, Users, UsersFileError};
+use super::watch::Watch;
+use super::{Account, SignedIn, Verdict, beat};
+use crate::clock::Clock;
+
+/// How often requests look whether the users file changed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The users at one time.
+struct Snapshot {
+    users: Users,
+    /// Those who are not disabled, by canonical name.
+    accounts: HashMap<String, Arc<Account>>,
+    beat: Option<Duration>,
+}
+
+impl Snapshot {
+    fn of(users: Users) -> Self {
+        let accounts = users
+            .iter()
+            .filter(|user| !user.disabled())
+            .filter_map(|user| {
+                let name = users_file::canonical(user.name())?.into_owned();
+                Some((name, Arc::new(Account::of(user))))
+            })
+            .collect();
+        Self {
+            accounts,
+            beat: beat::of(users.iter().map(User::password)),
+            users,
+        }
+    }
+}
+
+pub(super) struct Directory {
+    decoy: StoredHash,
+    generation: AtomicU64,
+    /// Milliseconds after `started`.
+    next_look: AtomicU64,
+    path: PathBuf,
+    snapshot: ArcSwap<Snapshot>,
+    started: Instant,
+    /// The log has said so.
+    upgrades_fail: AtomicBool,
+    watch: Watch,
+}
+
+impl Directory {
+    pub(super) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
+        let watch = Watch::new(users_file, clock);
+        let snapshot = Snapshot::of(users_file::read(users_file)?);
+        let decoy = StoredHash::decoy()
+            .map_err(|error| UsersFileError::Hashing(std::io::Error::other(error)))?;
+        Ok(Self {
+            decoy,
+            generation: AtomicU64::new(0),
+            next_look: AtomicU64::new(0),
+            path: users_file.to_owned(),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            started: Clock::stopwatch(),
+            upgrades_fail: AtomicBool::new(false),
+            watch,
+        })
+    }
+
+    pub(super) fn standing(&self, user: &str) -> Option<Arc<Account>> {
+        let name = users_file::canonical(user)?;
+        self.snapshot.load().accounts.get(name.as_ref()).cloned()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The time that refusals are held back to, where hashes differ in cost.
+    pub(super) fn beat(&self) -> Option<Duration> {
+        self.snapshot.load().beat
+    }
+
+    pub(super) fn refresh(&self) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.started.elapsed());
+        let due = self.next_look.load(Ordering::Relaxed);
+        if now < due {
+            return;
+        }
+        let next = now + millis(LOOK_EVERY);
+        // Of the requests that come at this moment one looks.
+        let claim =
+            self.next_look
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
+        if claim.is_ok() {
+            self.watch.glance(|| self.read());
+        }
+    }
+
+    fn read(&self) {
+        match users_file::read(&self.path) {
+            Ok(users) => {
+                if users != self.snapshot.load().users {
+                    tracing::info!(target: "vestibule", users = users.len(), "users file read again");
+                    self.snapshot.store(Arc::new(Snapshot::of(users)));
+                    self.generation.fetch_add(1, Ordering::Release);
+                }
+            }
+            Err(error) => {
+                // One line an event, however many problems the file has (SEC-71).
+                let error = error.to_string().replace('\n', "; ");
+                tracing::error!(
+                    target: "vestibule", error,
+                    "users file not read again; the users stay as they were"
+                );
+            }
+        }
+    }
+
+    pub(super) fn judge(&self, hasher: &mut Hasher, name: &str, password: &[u8]) -> Verdict {
+        self.watch.look(|| self.read());
+        let snapshot = self.snapshot.load_full();
+        let user = snapshot.users.get(name);
+        let stored = user.map_or(&self.decoy, User::password);
+        let right = hasher.verify(stored, password);
+        match user {
+            Some(user) if right && !user.disabled() => self.sign_in(hasher, user, password),
+            Some(_) | None => Verdict::Refused,
+        }
+    }
+
+    fn sign_in(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Verdict {
+        let signed_in = |account| {
+            Verdict::SignedIn(SignedIn {
+                account: Arc::new(account),
+                method: "password",
+            })
+        };
+        let account = Account::of(user);
+        if !user.password().is_weak() {
+            return signed_in(account);
+        }
+        match self.upgrade(hasher, user, password) {
+            Some(Upgrade::Done(new)) => signed_in(Account {
+                credential: new.stamp(),
+                ..account
+            }),
+            // Another login of the same user was quicker, or somebody set a new password.
+            Some(Upgrade::Overtaken) => {
+                let snapshot = self.snapshot.load_full();
+                match snapshot.users.get(user.name()) {
+                    Some(now) if !now.disabled() && hasher.verify(now.password(), password) => {
+                        signed_in(Account::of(now))
+                    }
+                    Some(_) | None => Verdict::Refused,
+                }
+            }
+            None => signed_in(account),
+        }
+    }
+
+    /// Puts an argon2id hash in the place of a weak one. Where that is impossible the old one
+    /// goes on to work.
+    fn upgrade(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Option<Upgrade> {
+        let old = user.password();
+        let new = hasher
+            .hash(password)
+            .inspect_err(
+                |error| tracing::warn!(target: "vestibule", %error, "password not hashed again"),
+            )
+            .ok()?;
+        let replaced = users_file::edit::replace_password(&self.path, user.name(), old, &new);
+        let upgrade = match replaced {
+            Ok(true) => {
+                tracing::info!(
+                    target: "vestibule", user = user.name(), from = old.scheme_name(),
+                    "password hash replaced by argon2id"
+                );
+                Upgrade::Done(new)
+            }
+            Ok(false) | Err(EditError::NoSuchUser { .. }) => Upgrade::Overtaken,
+            Err(error @ (EditError::File(_) | EditError::NameTaken(_))) => {
+                if !self.upgrades_fail.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        target: "vestibule", %error,
+                        "old password hashes stay in the users file; told once"
+                    );
+                }
+                return None;
+            }
+        };
+        // Now and not at the next look: the session that starts bears the new stamp.
+        self.watch.look(|| self.read());
+        Some(upgrade)
+    }
+}
+
+enum Upgrade {
+    Done(StoredHash),
+    /// The hash in the file was no longer the one that was verified.
+    Overtaken,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::auth::users_file::edit;
+
+    /// "U*U"
+    const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        directory: Directory,
+        hasher: Hasher,
+    }
+
+    impl Scene {
+        /// `ada` has the password "ada's", `bo` the same and is disabled, `old` has "U*U" by bcrypt.
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("users.toml");
+            let mut hasher = Hasher::default();
+            let hash = hasher.hash(b"ada's").unwrap();
+            let text = format!(
+                "# everybody\n[user.Ada]\npassword = \"{0}\"\ngroups = [\"admins\"]\n\n\
+                 [user.bo]\npassword = \"{0}\"\ndisabled = true\n\n\
+                 [user.old]\npassword = \"{BCRYPT}\" # since 2009\n",
+                hash.as_str()
+            );
+            write(&path, &text);
+            let directory = Directory::open(&path, Clock::system()).unwrap();
+            hasher.work.clear();
+            Self {
+                folder,
+                directory,
+                hasher,
+            }
+        }
+
+        fn judge(&mut self, name: &str, password: &str) -> Option<Arc<Account>> {
+            match self
+                .directory
+                .judge(&mut self.hasher, name, password.as_bytes())
+            {
+                Verdict::SignedIn(signed_in) => Some(Arc::clone(signed_in.account())),
+                Verdict::Refused => None,
+            }
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(&self.directory.path).unwrap()
+        }
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn sec_56_whatever_is_wrong_takes_one_verification() {
+        let mut scene = Scene::new();
+        for (name, password) in [
+            ("ada", "wrong"),
+            ("bo", "ada's"),
+            ("bo", "wrong"),
+            ("nobody", "ada's"),
+            ("no name\0at all", "ada's"),
+            ("", "ada's"),
+        ] {
+            assert_eq!(scene.judge(name, password), None, "{name}");
+            let work = std::mem::take(&mut scene.hasher.work);
+            assert_eq!(work, ["argon2id"], "{name} {password}");
+        }
+        assert!(scene.judge("ada", "ada's").is_some());
+        assert_eq!(scene.hasher.work, ["argon2id"]);
+    }
+
+    #[test]
+    fn sec_58_a_name_has_one_canonical_form_and_the_stored_one_is_passed_on() {
+        let mut scene = Scene::new();
+        for name in ["ada", "Ada", "ADA"] {
+            let account = scene.judge(name, "ada's").unwrap();
+            assert_eq!(account.identity().user(), "Ada");
+            assert_eq!(account.identity().groups(), ["admins"]);
+        }
+        for name in [
+            " ada",
+            "ada ",
+            "ada\0",
+            "ａｄａ",
+            "\u{212a}da",
+            "ada\n",
+            "user.ada",
+        ] {
+            assert_eq!(scene.judge(name, "ada's"), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn sec_51_a_change_of_the_file_counts_from_the_next_look() {
+        let mut scene = Scene::new();
+        let before = scene.directory.generation();
+        let account = scene.judge("ada", "ada's").unwrap();
+        assert_eq!(scene.directory.standing("ada"), Some(account.clone()));
+        assert_eq!(scene.directory.standing("bo"), None, "disabled");
+
+        let path = scene.directory.path.clone();
+        edit::set_disabled(&path, "bo", false).unwrap();
+        assert!(scene.judge("bo", "ada's").is_some(), "a login always looks");
+        assert_ne!(scene.directory.generation(), before);
+
+        edit::set_password(&path, "ada", &Hasher::default().hash(b"new").unwrap()).unwrap();
+        scene.directory.next_look.store(0, Ordering::Relaxed);
+        scene.directory.refresh();
+        let now = scene.directory.standing("ada").unwrap();
+        assert_ne!(now.credential(), account.credential());
+        assert_eq!(now.identity(), account.identity());
+        assert_eq!(scene.judge("ada", "ada's"), None);
+
+        edit::remove(&path, "ada").unwrap();
+        scene.directory.next_look.store(0, Ordering::Relaxed);
+        scene.directory.refresh();
+        assert_eq!(scene.directory.standing("ada"), None);
+    }
+
+    #[test]
+    fn requests_look_at_most_every_20_ms() {
+        let scene = Scene::new();
+        scene.directory.next_look.store(u64::MAX, Ordering::Relaxed);
+        write(&scene.directory.path, "# nobody\n");
+        scene.directory.refresh();
+        assert!(scene.directory.standing("ada").is_some());
+        assert_eq!(scene.directory.generation(), 0);
+        scene.directory.next_look.store(0, Ordering::Relaxed);
+        scene.directory.refresh();
+        assert!(scene.directory.standing("ada").is_none());
+        let next = scene.directory.next_look.load(Ordering::Relaxed);
+        assert!(next >= 20, "the next look is 20 ms away");
+    }
+
+    #[test]
+    fn a_broken_or_open_file_leaves_everybody_as_they_were() {
+        let mut scene = Scene::new();
+        let (path, good) = (scene.directory.path.clone(), scene.text());
+        let still_there = |scene: &mut Scene, case: &str| {
+            assert!(scene.judge("ada", "ada's").is_some(), "{case}");
+            assert_eq!(scene.directory.generation(), 0, "{case}");
+        };
+        write(&path, "[user.ada\npassword");
+        still_there(&mut scene, "broken");
+        write(&path, "");
+        still_there(&mut scene, "cut to nothing by an editor");
+        write(&path, "[user.eve]\npassword = \"plain\"\n");
+        still_there(&mut scene, "invalid");
+        write(&path, &good.replace("disabled = true", "disabled = false"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        still_there(&mut scene, "open to the group");
+        fs::remove_file(&path).unwrap();
+        still_there(&mut scene, "removed");
+        write(&path, &good.replace("disabled = true", "disabled = false"));
+        assert!(scene.judge("bo", "ada's").is_some(), "mended");
+    }
+
+    #[test]
+    fn a_bcrypt_hash_is_replaced_at_login_and_the_new_session_stays() {
+        let mut scene = Scene::new();
+        let before = scene.text();
+        assert_eq!(scene.judge("old", "wrong"), None);
+        assert_eq!(scene.text(), before, "only the right password replaces it");
+        scene.hasher.work.clear();
+
+        let account = scene.judge("old", "U*U").unwrap();
+        assert_eq!(scene.hasher.work, ["bcrypt", "hash"]);
+        let new = scene
+            .directory
+            .snapshot
+            .load()
+            .users
+            .get("old")
+            .unwrap()
+            .password()
+            .clone();
+        assert_eq!(new.scheme_name(), "argon2id");
+        assert_eq!(
+            scene.text(),
+            before.replace(BCRYPT, new.as_str()),
+            "nothing else changed"
+        );
+        assert_eq!(scene.directory.standing("old"), Some(account));
+        assert_eq!(scene.directory.generation(), 1);
+        assert!(scene.judge("old", "U*U").is_some());
+        let mode = fs::metadata(&scene.directory.path)
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn where_the_file_cannot_be_written_old_hashes_go_on_to_work() {
+        let mut scene = Scene::new();
+        // Permissions would not stop a test that runs as root; a folder that is missing does.
+        let path = scene.folder.path().join("not there").join("users.toml");
+        scene.directory.path = path;
+        let user = scene
+            .directory
+            .snapshot
+            .load()
+            .users
+            .get("old")
+            .unwrap()
+            .clone();
+        let verdict = scene.directory.sign_in(&mut scene.hasher, &user, b"U*U");
+        let Verdict::SignedIn(signed_in) = verdict else {
+            panic!("refused");
+        };
+        assert_eq!(signed_in.account().credential(), user.password().stamp());
+        assert!(scene.directory.upgrades_fail.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_password_changed_while_the_old_one_was_verified_wins() {
+        let mut scene = Scene::new();
+        let user = scene
+            .directory
+            .snapshot
+            .load()
+            .users
+            .get("old")
+            .unwrap()
+            .clone();
+        let path = scene.directory.path.clone();
+        let mut changed_to = |password: &[u8]| {
+            edit::set_password(&path, "old", &Hasher::default().hash(password).unwrap()).unwrap();
+            scene.directory.sign_in(&mut scene.hasher, &user, b"U*U")
+        };
+        assert!(matches!(changed_to(b"another"), Verdict::Refused));
+        let Verdict::SignedIn(signed_in) = changed_to(b"U*U") else {
+            panic!("the same password, hashed by a login that was quicker");
+        };
+        let standing = scene.directory.standing("old").unwrap();
+        assert_eq!(signed_in.account().credential(), standing.credential());
+        edit::remove(&path, "old").unwrap();
+        let verdict = scene.directory.sign_in(&mut scene.hasher, &user, b"U*U");
+        assert!(matches!(verdict, Verdict::Refused), "removed meanwhile");
+    }
+}

@@ -1,0 +1,236 @@
+//! The users file: one table for each user, written by `vestibule user` or by hand.
+
+pub(crate) mod edit;
+mod locked;
+mod parse;
+mod problem;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use super::password::StoredHash;
+pub(crate) use problem::Problem;
+
+/// Longest name of a user.
+const MAX_NAME: usize = 64;
+
+const KEYS: [&str; 4] = ["password", "groups", "email", "disabled"];
+
+/// One `[user.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct User {
+    name: String,
+    password: StoredHash,
+    groups: Vec<String>,
+    email: Option<String>,
+    disabled: bool,
+}
+
+impl User {
+    /// The name as the file spells it; this is what upstreams get (SEC-58).
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn password(&self) -> &StoredHash {
+        &self.password
+    }
+
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    pub(crate) fn disabled(&self) -> bool {
+        self.disabled
+    }
+}
+
+/// Everybody in the file, by canonical name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Users(BTreeMap<String, User>);
+
+impl Users {
+    /// Whoever `name` names, in any case.
+    pub(crate) fn get(&self, name: &str) -> Option<&User> {
+        self.0.get(canonical(name)?.as_ref())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &User> {
+        self.0.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The one form by which names are compared: ASCII lower case. `None` for what is no name:
+/// nothing is trimmed and nothing is folded beyond ASCII, so that a padded or a full-width
+/// spelling is an unknown user and not a second way to write a known one (SEC-58).
+pub(crate) fn canonical(name: &str) -> Option<Cow<'_, str>> {
+    let valid = (1..=MAX_NAME).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
+    if !valid {
+        return None;
+    }
+    Some(if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    })
+}
+
+/// Groups go to the upstream as one list with `,` between them, so that none may hold one (SEC-40).
+pub(crate) fn is_group(group: &str) -> bool {
+    !group.is_empty()
+        && group.trim() == group
+        && !group.contains(|c: char| c == ',' || c.is_control())
+}
+
+/// A plausible address; whether it exists is not ours to know.
+pub(crate) fn is_email(email: &str) -> bool {
+    !email.contains(|c: char| c.is_whitespace() || c.is_control())
+        && email.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        })
+}
+
+/// Why there are no users to work with.
+#[derive(Debug)]
+pub(crate) enum UsersFileError {
+    Invalid {
+        path: PathBuf,
+        problems: Vec<Problem>,
+    },
+    /// Another program keeps it locked.
+    Locked {
+        path: PathBuf,
+    },
+    Missing {
+        path: PathBuf,
+    },
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// No threads, or no random bytes, to hash with.
+    Hashing(io::Error),
+    /// Others than its owner may read or write it (SEC-79).
+    TooOpen {
+        path: PathBuf,
+        mode: u32,
+    },
+    Write {
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for UsersFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { path, problems } => {
+                for (n, problem) in problems.iter().enumerate() {
+                    let end_of_last = if n == 0 { "" } else { "\n" };
+                    write!(f, "{end_of_last}{}:{problem}", path.display())?;
+                }
+                Ok(())
+            }
+            Self::Locked { path } => write!(
+                f,
+                "{} is locked by another program; try again when it is done",
+                path.display()
+            ),
+            Self::Missing { path } => write!(
+                f,
+                "there is no users file {}; `vestibule user add NAME` makes it",
+                path.display()
+            ),
+            Self::Read { path, source } => {
+                write!(f, "cannot read the users file {}: {source}", path.display())
+            }
+            Self::Hashing(source) => write!(f, "cannot hash passwords: {source}"),
+            Self::TooOpen { path, mode } => write!(
+                f,
+                "others may open the users file {path} (mode {mode:04o}); do `chmod 600 {path}`",
+                path = path.display()
+            ),
+            Self::Write { path, source } => {
+                write!(
+                    f,
+                    "cannot write the users file {}: {source}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for UsersFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } | Self::Hashing(source) | Self::Write { source, .. } => {
+                Some(source)
+            }
+            Self::Invalid { .. }
+            | Self::Locked { .. }
+            | Self::Missing { .. }
+            | Self::TooOpen { .. } => None,
+        }
+    }
+}
+
+/// Reads and checks the file; reports every problem in it, not just the first.
+pub(crate) fn read(path: &Path) -> Result<Users, UsersFileError> {
+    parse::parse(&read_text(path)?).map_err(|problems| UsersFileError::Invalid {
+        path: path.to_owned(),
+        problems,
+    })
+}
+
+/// The text of a file that only its owner can open.
+fn read_text(path: &Path) -> Result<String, UsersFileError> {
+    let file = File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => UsersFileError::Missing {
+            path: path.to_owned(),
+        },
+        _ => cannot_read(path)(source),
+    })?;
+    text_of(&file, path)
+}
+
+fn text_of(mut file: &File, path: &Path) -> Result<String, UsersFileError> {
+    let mode = file
+        .metadata()
+        .map_err(cannot_read(path))?
+        .permissions()
+        .mode()
+        & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(UsersFileError::TooOpen {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(cannot_read(path))?;
+    Ok(text)
+}
+
+fn cannot_read(path: &Path) -> impl Fn(io::Error) -> UsersFileError {
+    move |source| UsersFileError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}

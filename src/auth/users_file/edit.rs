@@ -1,0 +1,481 @@
+//! Changes to the users file that keep its comments, its order, its mode and its owner.
+//!
+//! The server replaces old hashes while an operator runs `vestibule user`: both edit under one
+//! lock, and what a reader sees is always a whole file, the old one or the new one.
+
+use std::path::Path;
+use std::{fmt, fs, io};
+
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+
+use super::problem::{self, Cause};
+use super::{Problem, UsersFileError, canonical, locked, text_of};
+use crate::auth::password::StoredHash;
+
+/// Why a user was not changed.
+#[derive(Debug)]
+pub(crate) enum EditError {
+    File(UsersFileError),
+    /// `add` of somebody who is there, by the name in the file.
+    NameTaken(String),
+    NoSuchUser {
+        name: String,
+        nearest: Option<String>,
+    },
+}
+
+impl From<UsersFileError> for EditError {
+    fn from(error: UsersFileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::NameTaken(name) => write!(
+                f,
+                "there is a user {name:?} already; do `vestibule user passwd {name}` for another \
+                 password, or `vestibule user remove {name}` first"
+            ),
+            Self::NoSuchUser {
+                name,
+                nearest: Some(nearest),
+            } => write!(f, "there is no user {name:?}; did you mean {nearest:?}?"),
+            Self::NoSuchUser {
+                name,
+                nearest: None,
+            } => write!(
+                f,
+                "there is no user {name:?}; `vestibule user list` shows them all"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for EditError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => Some(error),
+            Self::NameTaken(_) | Self::NoSuchUser { .. } => None,
+        }
+    }
+}
+
+/// Somebody to add.
+pub(crate) struct NewUser<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) password: &'a StoredHash,
+    pub(crate) groups: &'a [String],
+    pub(crate) email: Option<&'a str>,
+}
+
+/// Adds a user, and makes the file when there is none.
+pub(crate) fn add(path: &Path, user: &NewUser<'_>) -> Result<(), EditError> {
+    locked::create_if_missing(path)?;
+    edit(path, |document| {
+        if let Some(taken) = find(document, user.name) {
+            return Err(EditError::NameTaken(taken));
+        }
+        let mut table = Table::new();
+        table.insert("password", value(user.password.as_str()));
+        if !user.groups.is_empty() {
+            table.insert("groups", value(user.groups.iter().collect::<Array>()));
+        }
+        if let Some(email) = user.email {
+            table.insert("email", value(email));
+        }
+        let users = document.entry("user").or_insert_with(|| {
+            let mut users = Table::new();
+            users.set_implicit(true);
+            Item::Table(users)
+        });
+        if let Some(users) = users.as_table_like_mut() {
+            users.insert(user.name, Item::Table(table));
+        }
+        Ok(true)
+    })
+    .map(|_| ())
+}
+
+/// Whether `add` would find the name free: asked before a password is.
+pub(crate) fn check_free(path: &Path, name: &str) -> Result<(), EditError> {
+    let free = edit(path, |document| match find(document, name) {
+        Some(taken) => Err(EditError::NameTaken(taken)),
+        None => Ok(false),
+    });
+    match free {
+        Ok(_) | Err(EditError::File(UsersFileError::Missing { .. })) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is such a user: asked before a password is.
+pub(crate) fn check_known(path: &Path, name: &str) -> Result<(), EditError> {
+    edit(path, |document| user_mut(document, name).map(|_| false)).map(|_| ())
+}
+
+pub(crate) fn set_password(path: &Path, name: &str, hash: &StoredHash) -> Result<(), EditError> {
+    edit(path, |document| {
+        set(user_mut(document, name)?, "password", hash.as_str());
+        Ok(true)
+    })
+    .map(|_| ())
+}
+
+/// Says whether that was a change.
+pub(crate) fn set_disabled(path: &Path, name: &str, disabled: bool) -> Result<bool, EditError> {
+    edit(path, |document| {
+        let user = user_mut(document, name)?;
+        let before = user.get("disabled").and_then(Item::as_bool);
+        if before.unwrap_or(false) == disabled {
+            return Ok(false);
+        }
+        set(user, "disabled", disabled);
+        Ok(true)
+    })
+}
+
+pub(crate) fn remove(path: &Path, name: &str) -> Result<(), EditError> {
+    edit(path, |document| {
+        user_mut(document, name)?;
+        if let Some(stored) = find(document, name) {
+            remove_table(document, &stored);
+        }
+        Ok(true)
+    })
+    .map(|_| ())
+}
+
+/// Replaces a hash, unless it is no longer the one that was verified; says whether it did.
+pub(crate) fn replace_password(
+    path: &Path,
+    name: &str,
+    old: &StoredHash,
+    new: &StoredHash,
+) -> Result<bool, EditError> {
+    edit(path, |document| {
+        let user = user_mut(document, name)?;
+        let unchanged = user.get("password").and_then(Item::as_str) == Some(old.as_str());
+        if unchanged {
+            set(user, "password", new.as_str());
+        }
+        Ok(unchanged)
+    })
+}
+
+/// Changes the file under its lock. `change` says whether there is something to write. Entries
+/// that are invalid stay as they are, so that a bad hash can be mended by `passwd`.
+fn edit(
+    path: &Path,
+    change: impl FnOnce(&mut DocumentMut) -> Result<bool, EditError>,
+) -> Result<bool, EditError> {
+    // What a link points to is replaced, not the link.
+    let path = fs::canonicalize(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => UsersFileError::Missing {
+            path: path.to_owned(),
+        },
+        _ => super::cannot_read(path)(source),
+    })?;
+    let file = locked::lock(&path)?;
+    let text = text_of(&file, &path)?;
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        let cause = Cause::Syntax(error.message().to_owned());
+        let offset = error.span().unwrap_or_default().start;
+        UsersFileError::Invalid {
+            path: path.clone(),
+            problems: vec![Problem::new(&text, offset, None, cause)],
+        }
+    })?;
+    if document
+        .get("user")
+        .is_some_and(|users| !users.is_table_like())
+    {
+        let problems = vec![Problem::new(&text, 0, None, Cause::NoTable)];
+        return Err(UsersFileError::Invalid { path, problems }.into());
+    }
+    let changed = change(&mut document)?;
+    if changed {
+        locked::replace(&file, &path, &document.to_string())
+            .map_err(|source| UsersFileError::Write { path, source })?;
+    }
+    Ok(changed)
+}
+
+/// The name in the file of whoever `name` names.
+fn find(document: &DocumentMut, name: &str) -> Option<String> {
+    let wanted = canonical(name)?;
+    let users = document.get("user")?.as_table_like()?;
+    users
+        .iter()
+        .map(|(stored, _)| stored)
+        .find(|stored| stored.eq_ignore_ascii_case(&wanted))
+        .map(str::to_owned)
+}
+
+fn user_mut<'d>(
+    document: &'d mut DocumentMut,
+    name: &str,
+) -> Result<&'d mut dyn TableLike, EditError> {
+    let stored = find(document, name);
+    let names: Vec<_> = document
+        .get("user")
+        .and_then(Item::as_table_like)
+        .into_iter()
+        .flat_map(TableLike::iter)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    stored
+        .and_then(|stored| document.get_mut("user")?.get_mut(stored))
+        .and_then(Item::as_table_like_mut)
+        .ok_or_else(|| EditError::NoSuchUser {
+            name: name.to_owned(),
+            nearest: problem::nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
+        })
+}
+
+/// Sets a value and keeps the comment behind it.
+fn set(user: &mut dyn TableLike, key: &str, new: impl Into<toml_edit::Value>) {
+    let mut new = new.into();
+    match user.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        None => {
+            user.insert(key, Item::Value(new));
+        }
+    }
+}
+
+/// Removes a user and the comment right above. What stands further above, behind an empty line,
+/// speaks of the file or of others and moves to the next user.
+fn remove_table(document: &mut DocumentMut, stored: &str) {
+    let Some(users) = document.get_mut("user").and_then(Item::as_table_like_mut) else {
+        return;
+    };
+    let names: Vec<_> = users.iter().map(|(name, _)| name.to_owned()).collect();
+    let removed = users.remove(stored);
+    let kept = removed
+        .as_ref()
+        .and_then(Item::as_table)
+        .and_then(|table| table.decor().prefix()?.as_str())
+        .and_then(|comment| Some(comment[..=comment.rfind("\n\n")?].to_owned()))
+        .filter(|comment| !comment.trim().is_empty());
+    let Some(kept) = kept else { return };
+    let next = names.iter().skip_while(|name| *name != stored).nth(1);
+    let next = next
+        .and_then(|next| users.get_mut(next))
+        .and_then(Item::as_table_mut);
+    if let Some(next) = next {
+        let own = next.decor().prefix().and_then(|own| own.as_str());
+        let joined = format!("{kept}{}", own.unwrap_or("\n"));
+        next.decor_mut().set_prefix(joined);
+    } else {
+        let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
+        document.set_trailing(format!("{kept}{trailing}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::PathBuf;
+    use std::thread;
+
+    use super::*;
+    use crate::auth::password::Hasher;
+    use crate::auth::users_file::read;
+
+    fn hash() -> StoredHash {
+        StoredHash::decoy().unwrap()
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        (folder, path)
+    }
+
+    fn user<'a>(name: &'a str, password: &'a StoredHash) -> NewUser<'a> {
+        NewUser {
+            name,
+            password,
+            groups: &[],
+            email: None,
+        }
+    }
+
+    #[test]
+    fn the_first_user_makes_the_file_and_only_the_owner_can_open_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.toml");
+        let hash = hash();
+        let groups = ["a".to_owned(), "b".to_owned()];
+        let ada = NewUser {
+            groups: &groups,
+            email: Some("ada@example.org"),
+            ..user("ada", &hash)
+        };
+        check_free(&path, "ada").unwrap();
+        add(&path, &ada).unwrap();
+        check_known(&path, "Ada").unwrap();
+        check_free(&path, "bo").unwrap();
+        add(&path, &user("bo@example.org", &hash)).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!(
+                "[user.ada]\npassword = \"{0}\"\ngroups = [\"a\", \"b\"]\n\
+                 email = \"ada@example.org\"\n\n\
+                 [user.\"bo@example.org\"]\npassword = \"{0}\"\n",
+                hash.as_str()
+            )
+        );
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(read(&path).unwrap().len(), 2);
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing left behind"
+        );
+        for taken in [add(&path, &user("ADA", &hash)), check_free(&path, "ADA")] {
+            assert!(matches!(taken, Err(EditError::NameTaken(name)) if name == "ada"));
+        }
+    }
+
+    type Edit = fn(&Path, &StoredHash) -> Result<(), EditError>;
+
+    #[test]
+    fn an_edit_changes_its_lines_and_no_others() {
+        let (old, new) = (hash(), hash());
+        let before = format!(
+            "# Users of the wiki.\n\n# on leave\n[user.Ada] # first\npassword = '{0}' # changed in May\n\
+             groups = [ \"a\",\n  \"b\" ]\n\n# the boss\n[user.bo]\npassword = \"{0}\"\n# end\n",
+            old.as_str()
+        );
+        let ada_line = format!("password = '{}' # changed", old.as_str());
+        let new_ada_line = format!("password = \"{}\" # changed", new.as_str());
+        let ada_table =
+            &before[before.find("# on leave").unwrap()..before.find("# the boss").unwrap()];
+        let cases: [(Edit, String); 5] = [
+            (
+                |path, new| set_password(path, "ada", new),
+                before.replace(&ada_line, &new_ada_line),
+            ),
+            (
+                |path, _| set_disabled(path, "bo", true).map(|_| ()),
+                before.replace("\n# end", "\ndisabled = true\n# end"),
+            ),
+            (
+                |path, _| {
+                    set_disabled(path, "bo", true)?;
+                    set_disabled(path, "bo", false).map(|_| ())
+                },
+                before.replace("\n# end", "\ndisabled = false\n# end"),
+            ),
+            (|path, _| remove(path, "ada"), before.replace(ada_table, "")),
+            (
+                |path, _| remove(path, "bo"),
+                before[..before.find("\n# the boss").unwrap()].to_owned() + "# end\n",
+            ),
+        ];
+        for (n, (edit, expected)) in cases.iter().enumerate() {
+            let (_folder, path) = file(&before);
+            edit(&path, &new).unwrap();
+            assert_eq!(&fs::read_to_string(&path).unwrap(), expected, "case {n}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_not_written() {
+        let (old, other) = (hash(), hash());
+        let (_folder, path) = file(&format!("[user.ada]\npassword = \"{}\"\n", old.as_str()));
+        let inode = || fs::metadata(&path).unwrap().ino();
+        let before = inode();
+        assert!(!set_disabled(&path, "ada", false).unwrap());
+        assert!(!replace_password(&path, "ada", &other, &hash()).unwrap());
+        assert_eq!(inode(), before);
+        assert!(replace_password(&path, "ada", &old, &other).unwrap());
+        assert_ne!(inode(), before);
+    }
+
+    #[test]
+    fn an_unknown_user_is_an_error_that_names_the_nearest() {
+        let (_folder, path) = file(&format!(
+            "[user.charlotte]\npassword = \"{}\"",
+            hash().as_str()
+        ));
+        for (name, hint) in [
+            ("charlote", "did you mean \"charlotte\"?"),
+            ("zoe", "`vestibule user list`"),
+            ("no name", "`vestibule user list`"),
+        ] {
+            for error in [
+                check_known(&path, name).unwrap_err(),
+                set_password(&path, name, &hash()).unwrap_err(),
+                set_disabled(&path, name, true).unwrap_err(),
+                remove(&path, name).unwrap_err(),
+            ] {
+                assert!(error.to_string().contains(hint), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_not_accepted_can_be_mended_by_a_new_password() {
+        let (_folder, path) = file("[user.ada]\npassword = \"plain\"\n[user.bo]\n");
+        set_password(&path, "ada", &hash()).unwrap();
+        set_password(&path, "bo", &hash()).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 2);
+        let (_folder, path) = file("user = 3");
+        assert!(matches!(
+            add(&path, &user("ada", &hash())),
+            Err(EditError::File(UsersFileError::Invalid { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let (folder, path) = file("");
+        let link = folder.path().join("link.toml");
+        symlink(&path, &link).unwrap();
+        add(&link, &user("ada", &hash())).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(read(&path).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn sec_79_a_file_that_others_can_open_is_not_edited() {
+        let (_folder, path) = file("");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = add(&path, &user("ada", &hash()));
+        assert!(matches!(
+            refused,
+            Err(EditError::File(UsersFileError::TooOpen { mode: 0o644, .. }))
+        ));
+    }
+
+    #[test]
+    fn edits_at_the_same_time_lose_nothing() {
+        let (_folder, path) = file("");
+        let password = Hasher::default().hash(b"x").unwrap();
+        thread::scope(|scope| {
+            for editor in 0..4 {
+                let (path, password) = (&path, &password);
+                scope.spawn(move || {
+                    for n in 0..8 {
+                        let name = format!("user-{editor}-{n}");
+                        add(path, &user(&name, password)).unwrap();
+                        set_disabled(path, &name, true).unwrap();
+                    }
+                });
+            }
+        });
+        let users = read(&path).unwrap();
+        assert_eq!(users.len(), 32);
+        assert!(users.iter().all(super::super::User::disabled));
+    }
+}

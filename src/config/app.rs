@@ -1,0 +1,333 @@
+//! `[[app]]`: where it is, what it is told, and who may open it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::HeaderName;
+use toml::de::DeValue;
+
+use super::problem::Fault;
+use super::section::{Section, nearest};
+use super::value;
+use crate::access::{Allow, Rule, Rules};
+use crate::identity::{Headers, Template, TemplateError};
+use crate::login;
+use crate::proxy::AppSettings;
+use crate::request::{self, Limits};
+use crate::upstream::{self, Address};
+
+const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
+    (HeaderName::from_static("x-forwarded-user"), "{user}"),
+    (HeaderName::from_static("x-forwarded-groups"), "{groups}"),
+    (HeaderName::from_static("x-forwarded-email"), "{email}"),
+];
+
+/// Headers that frame, route or carry the request: an identity in one of them would break the
+/// connection (RFC 9110 §7.6.1) or take the place of what Vestibule itself says in it.
+const RESERVED: [&str; 35] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-session-data",
+    "x-session-set",
+    "x-session-unset",
+];
+
+pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Vec<AppSettings> {
+    let sections = root.tables("app");
+    if sections.is_empty() {
+        let fault = Fault::new("there is no [[app]]");
+        root.refuse_all(fault.help("add [[app]] with upstream = \"http://127.0.0.1:3000\""));
+    }
+    let several = sections.len() > 1;
+    let mut apps: Vec<AppSettings> = Vec::with_capacity(sections.len());
+    for mut section in sections {
+        let app = app(&mut section, limits, folder);
+        if several && section.raw("host").is_none() {
+            let fault = Fault::new("the key `host` is missing");
+            section.refuse_all(fault.help("only a single app can serve every host"));
+        }
+        let same_host = |other: &&AppSettings| app.host.is_some() && other.host == app.host;
+        if let Some(other) = apps.iter().find(same_host) {
+            let fault = Fault::new(format!("the app `{}` has this host already", other.name));
+            section.refuse("host", fault.help("each app needs a host of its own"));
+        } else if section.raw("name").is_some() && apps.iter().any(|other| other.name == app.name) {
+            let fault = Fault::new(format!("another app is called `{}` already", app.name));
+            section.refuse("name", fault.help("each app needs a name of its own"));
+        }
+        apps.push(app);
+    }
+    apps
+}
+
+fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
+    let host = section.get("host", value::host);
+    let default_name = || host.as_ref().map_or("app", |host| host.as_str()).to_owned();
+    let encoded_slash = section.get("encoded_slash", value::boolean);
+    let encoded_slash = encoded_slash.unwrap_or(false);
+    AppSettings {
+        name: section
+            .get("name", value::string)
+            .unwrap_or_else(default_name),
+        upstream: upstream(section, folder),
+        identity: identity(section.table("identity")),
+        rules: rules(section.tables("rule"), limits, encoded_slash),
+        session_data: section.get("session_data", value::boolean).unwrap_or(false),
+        encoded_slash,
+        websocket_origins: section
+            .list("websocket_origins", value::origin)
+            .unwrap_or_default(),
+        host,
+    }
+}
+
+fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
+    let several = section
+        .raw("upstream")
+        .is_some_and(|value| value.get_ref().is_array());
+    let addresses = if several {
+        section.filled_list("upstream", "name at least one address", value::upstream)
+    } else {
+        section
+            .require("upstream", value::upstream)
+            .map(|one| vec![one])
+    };
+    let addresses = addresses.unwrap_or_default();
+    let ca = section.get("upstream_ca", value::path);
+    let https = |address: &Address| matches!(address, Address::Https { .. });
+    if ca.is_some() && !addresses.is_empty() && !addresses.iter().any(https) {
+        let fault = Fault::new("no upstream of this app is https");
+        section.refuse(
+            "upstream_ca",
+            fault.help("leave the key out, or write https://"),
+        );
+    }
+    let mut seconds =
+        |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
+    upstream::Settings {
+        addresses,
+        ca: ca.map(|path| folder.join(path)),
+        connect_timeout: seconds("connect_timeout", 5),
+        response_timeout: seconds("response_timeout", 60),
+        idle_timeout: seconds("upstream_idle_timeout", 60),
+        max_connections: section
+            .get("upstream_max_connections", value::count)
+            .unwrap_or(256),
+        preserve_host: section.get("preserve_host", value::boolean).unwrap_or(true),
+    }
+}
+
+fn identity(mut section: Section<'_>) -> Headers {
+    let Some(entries) = section.entries() else {
+        let default = |(name, text)| Some((name, Template::parse(text).ok()?));
+        return Headers::new(DEFAULT_IDENTITY.into_iter().filter_map(default).collect());
+    };
+    let mut headers = Vec::new();
+    let mut seen = Vec::new();
+    for (key, value) in entries {
+        let name = *key.get_ref();
+        match header_name(name, &seen) {
+            Ok(header) => {
+                seen.push(fold(name));
+                match template(value.get_ref()) {
+                    Ok(template) => headers.push((header, template)),
+                    Err(fault) => section.refuse_at(value.span(), name, fault),
+                }
+            }
+            Err(fault) => section.refuse_at(key.span(), name, fault),
+        }
+    }
+    Headers::new(headers)
+}
+
+/// Servers that turn headers into variables see `X_User` and `x-user` as one (SEC-36).
+fn fold(name: &str) -> String {
+    name.to_ascii_lowercase()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
+fn header_name(name: &str, seen: &[String]) -> Result<HeaderName, Fault> {
+    let folded = fold(name);
+    if RESERVED.contains(&folded.as_str()) {
+        return Err(Fault::new("this header cannot carry an identity")
+            .help("use a name that means nothing else, such as X-Forwarded-User"));
+    }
+    if seen.contains(&folded) {
+        return Err(Fault::new("this header is named twice")
+            .help("case does not count, and `_` counts as `-`"));
+    }
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        Fault::new("this is not a header name").help("use letters, digits and `-`, in quotes")
+    })
+}
+
+fn template(value: &DeValue<'_>) -> Result<Template, Fault> {
+    const NAMES: [&str; 4] = ["user", "groups", "email", "session"];
+    Template::parse(value::text(value)?).map_err(|error| match error {
+        TemplateError::Brace => Fault::new("a brace without its partner")
+            .help("write a name in braces, as in \"{user}\""),
+        TemplateError::NotAscii => Fault::new("a header takes visible ASCII characters only"),
+        TemplateError::UnknownName(name) => {
+            let near = nearest(&name, NAMES.into_iter()).map(|near| format!("{{{near}}}"));
+            let near = near.map(|near| format!("did you mean `{near}`?"));
+            Fault::new(format!("there is nothing called `{{{name}}}`")).help(near.unwrap_or_else(
+                || "the names are {user}, {groups}, {email} and {session}".to_owned(),
+            ))
+        }
+    })
+}
+
+fn rules(sections: Vec<Section<'_>>, limits: &Limits, encoded_slash: bool) -> Rules {
+    let mut read: Vec<_> = sections
+        .into_iter()
+        .map(|mut section| (rule(&mut section, limits, encoded_slash), section))
+        .collect();
+    read.retain(|(rule, _)| rule.is_some());
+    loop {
+        let rules = read.iter().filter_map(|(rule, _)| rule.clone()).collect();
+        match Rules::new(rules) {
+            Ok(rules) => return rules,
+            Err(twins) => {
+                let line = read[twins.first].1.line();
+                let (_, section) = read.remove(twins.second);
+                let fault = Fault::new(format!("the rule of line {line} says this already"));
+                section.refuse_all(fault.help("of one path, each method may have one rule"));
+            }
+        }
+    }
+}
+
+/// `None` when there is no telling what the rule is about.
+fn rule(section: &mut Section<'_>, limits: &Limits, encoded_slash: bool) -> Option<Rule> {
+    let path = section.require("path", |value| {
+        rule_path(value::text(value)?, encoded_slash)
+    });
+    let methods = section.filled_list("methods", "leave the key out for every method", |value| {
+        let method = value::method(value)?;
+        if !limits.methods.contains(&method) {
+            return Err(Fault::new(format!("{method} is not let in at all"))
+                .help("add it to `methods` in [server.limits], or leave it out"));
+        }
+        Ok(method)
+    });
+    let allow = allow(section);
+    Some(Rule::new(
+        &path?,
+        methods.unwrap_or_default(),
+        allow.unwrap_or(Allow::Nobody),
+    ))
+}
+
+fn rule_path(path: &str, encoded_slash: bool) -> Result<String, Fault> {
+    if let Some(at) = path.find(['?', '#']) {
+        return Err(Fault::new("a rule judges the path alone, without query")
+            .help(format!("write \"{}\"", &path[..at])));
+    }
+    if let Some(at) = path.find('*') {
+        let below = path[..at].rfind('/').map_or("/", |slash| &path[..=slash]);
+        let fault = Fault::new("there are no wildcards: a path covers everything below it");
+        return Err(fault.help(format!("write \"{below}\"")));
+    }
+    if !path.starts_with('/') {
+        return Err(Fault::new("a path begins with /").help(format!("write \"/{path}\"")));
+    }
+    let normal = request::normal_path(path, encoded_slash)
+        .map_err(|error| Fault::new(format!("no request can have this path: {error}")))?;
+    let own = login::PREFIX.trim_end_matches('/');
+    let below = normal.strip_prefix(own);
+    if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(
+            Fault::new(format!("no rule speaks for {own}: it is Vestibule's own"))
+                .help("leave the rule out"),
+        );
+    }
+    if normal != path {
+        return Err(
+            Fault::new("this is not the form in which paths are compared")
+                .help(format!("write \"{normal}\"")),
+        );
+    }
+    Ok(path.to_owned())
+}
+
+fn allow(section: &mut Section<'_>) -> Option<Allow> {
+    if !section
+        .raw("allow")
+        .is_some_and(|value| value.get_ref().is_table())
+    {
+        return section.require("allow", allow_word);
+    }
+    let mut who = section.table("allow");
+    let mend = "write allow = \"nobody\" if that is what you mean";
+    let groups = who.filled_list("groups", mend, group);
+    let users = who.filled_list("users", mend, value::string);
+    match (groups, users) {
+        (Some(groups), None) => Some(Allow::Groups(groups)),
+        (None, Some(users)) => Some(Allow::Users(users)),
+        (Some(_), Some(_)) => {
+            let fault = Fault::new("groups and users in one rule");
+            who.refuse_all(fault.help("put the users into a group of their own"));
+            None
+        }
+        (None, None) => {
+            if who.is_empty() {
+                let fault = Fault::new("nobody is named");
+                who.refuse_all(fault.help("write { groups = [\"admins\"] } or allow = \"nobody\""));
+            }
+            None
+        }
+    }
+}
+
+fn allow_word(value: &DeValue<'_>) -> Result<Allow, Fault> {
+    if value.is_array() {
+        return Err(Fault::new("a list does not say of what")
+            .help("write { groups = [\"admins\"] } or { users = [\"ada\"] }"));
+    }
+    let words = [
+        ("everyone", Allow::Everyone),
+        ("signed-in", Allow::SignedIn),
+        ("nobody", Allow::Nobody),
+    ];
+    value::word(value, &words)
+}
+
+/// The header joins groups with commas: a comma inside of one would make two (SEC-40).
+fn group(value: &DeValue<'_>) -> Result<String, Fault> {
+    let group = value::string(value)?;
+    if group.contains(',') {
+        return Err(
+            Fault::new("a group has no comma in its name").help("name each group by itself")
+        );
+    }
+    Ok(group)
+}

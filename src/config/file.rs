@@ -1,0 +1,232 @@
+//! The sections of the file, key for key, each with its default.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::problem::Fault;
+use super::section::Section;
+use super::{Config, app, value};
+use crate::forwarded::TrustedProxies;
+use crate::login::throttle;
+use crate::proxy::{AppSettings, Timeouts};
+use crate::request::Limits;
+use crate::{listener, pages, session, telemetry, tls};
+
+/// Reads the whole file. The result counts only when no problem was noted on the way.
+pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
+    let mut server = root.table("server");
+    let limits = limits(server.table("limits"));
+    let apps = app::read(&mut root, &limits, folder);
+    let mut login = root.table("login");
+    let config = Config {
+        branding: branding(&mut login, &apps, folder),
+        apps,
+        drain_timeout: server
+            .get("drain_timeout", value::duration)
+            .unwrap_or(Duration::from_secs(30)),
+        limits,
+        listener: listener(&mut server),
+        log: log(root.table("log")),
+        session: session(root.table("session")),
+        throttle: throttle(login.table("throttle")),
+        timeouts: timeouts(server.table("timeouts")),
+        tls: tls(root.table("tls"), folder),
+        trusted_proxies: TrustedProxies::new(
+            server
+                .list("trusted_proxies", value::network)
+                .unwrap_or_default(),
+        ),
+        users_file: login
+            .get("users_file", value::path)
+            .map_or_else(|| folder.join("users.toml"), |path| folder.join(path)),
+    };
+    admin(root.table("admin"));
+    config
+}
+
+fn listener(server: &mut Section<'_>) -> listener::Settings {
+    let listen = server.filled_list("listen", "write [\"[::]:443\"]", value::socket_address);
+    let redirect_http = server.list("redirect_http", value::socket_address);
+    let settings = listener::Settings {
+        listen: listen.unwrap_or_else(|| vec![(std::net::Ipv6Addr::UNSPECIFIED, 443).into()]),
+        redirect_http: redirect_http.unwrap_or_default(),
+        max_connections: server
+            .get("max_connections", value::count)
+            .unwrap_or(10_000),
+        max_connections_per_address: server
+            .get("max_connections_per_address", value::count)
+            .unwrap_or(256),
+    };
+    let both = (settings.redirect_http.iter())
+        .find(|address| address.port() != 0 && settings.listen.contains(address));
+    if let Some(address) = both {
+        let fault = Fault::new(format!("{address} cannot serve TLS and plain HTTP at once"));
+        server.refuse(
+            "redirect_http",
+            fault.help("write a port of its own, such as 80"),
+        );
+    }
+    settings
+}
+
+fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let mut seconds =
+        |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
+    Timeouts {
+        handshake: seconds("handshake", 10),
+        headers: seconds("headers", 15),
+        body_idle: seconds("body_idle", 60),
+        keep_alive: seconds("keep_alive", 75),
+        write: seconds("write", 60),
+    }
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    Limits {
+        head: section.get("head", value::size).unwrap_or(default.head),
+        fields: section
+            .get("fields", value::count)
+            .unwrap_or(default.fields),
+        target: section.get("target", value::size).unwrap_or(default.target),
+        cookie: section.get("cookie", value::size).unwrap_or(default.cookie),
+        methods: section
+            .filled_list(
+                "methods",
+                "write [\"GET\", \"HEAD\"] or more",
+                value::method,
+            )
+            .map_or(default.methods, |methods| methods.into_iter().collect()),
+    }
+}
+
+fn tls(mut section: Section<'_>, folder: &Path) -> tls::Settings {
+    let extra = section.tables("extra");
+    let mut certificates = vec![certificate(&mut section, folder)];
+    certificates.extend(
+        extra
+            .into_iter()
+            .map(|mut pair| certificate(&mut pair, folder)),
+    );
+    tls::Settings { certificates }
+}
+
+fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFiles {
+    let mut file = |key| {
+        let path = section.require(key, value::path).unwrap_or_default();
+        folder.join(path)
+    };
+    tls::CertificateFiles {
+        cert: file("cert"),
+        key: file("key"),
+    }
+}
+
+fn session(mut section: Section<'_>) -> session::Settings {
+    let store = section.get("store", |value| {
+        value::word(
+            value,
+            &[("memory", true), ("disk", false), ("redis", false)],
+        )
+    });
+    if store == Some(false) {
+        let fault = Fault::new("this version keeps sessions in memory only");
+        section.refuse(
+            "store",
+            fault.help("write \"memory\": a restart ends all sessions"),
+        );
+    }
+    if section.get("path", value::path).is_some() {
+        let fault = Fault::new("this version keeps sessions in memory only: there is no file");
+        section.refuse("path", fault.help("leave the key out"));
+    }
+    let remember_for = section.get("remember_for", value::duration);
+    if remember_for.is_some_and(|duration| !duration.is_zero()) {
+        let fault = Fault::new("\"stay signed in\" is not in this version yet");
+        section.refuse(
+            "remember_for",
+            fault.help("write \"0s\" or leave the key out"),
+        );
+    }
+    let idle_timeout = section.get("idle_timeout", value::period);
+    let lifetime = section.get("lifetime", value::period);
+    let settings = session::Settings {
+        backend: session::Backend::Memory,
+        idle_timeout: idle_timeout.unwrap_or(Duration::from_mins(30)),
+        lifetime: lifetime.unwrap_or(Duration::from_hours(12)),
+        max_per_user: section.get("max_per_user", value::count).unwrap_or(20),
+        max_sessions: section
+            .get("max_sessions", value::count)
+            .unwrap_or(1_000_000),
+    };
+    if settings.idle_timeout > settings.lifetime {
+        // The default of the other key may be the one that is exceeded.
+        let (key, other) = match idle_timeout {
+            Some(_) => ("idle_timeout", "longer than `lifetime`"),
+            None => (
+                "lifetime",
+                "shorter than `idle_timeout`, which is \"30m\" by default",
+            ),
+        };
+        let fault = Fault::new(format!("this is {other}"));
+        section.refuse(
+            key,
+            fault.help("the idle timeout may be as long as the lifetime at most"),
+        );
+    }
+    settings
+}
+
+fn branding(login: &mut Section<'_>, apps: &[AppSettings], folder: &Path) -> pages::Branding {
+    let title = login.get("title", value::string);
+    pages::Branding {
+        title: title.unwrap_or_else(|| match apps {
+            [app] => app.name.clone(),
+            _ => "Vestibule".to_owned(),
+        }),
+        logo: login.get("logo", |value| {
+            let path = value::path(value)?;
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            match extension.map(str::to_ascii_lowercase).as_deref() {
+                Some("svg" | "png" | "jpg" | "jpeg" | "webp") => Ok(folder.join(path)),
+                _ => Err(Fault::new("this is not an image file that pages can show")
+                    .help("use .svg, .png, .jpg or .webp")),
+            }
+        }),
+        accent: login.get("accent", value::colour),
+        footer: login.get("footer", value::string),
+    }
+}
+
+fn throttle(mut section: Section<'_>) -> throttle::Settings {
+    throttle::Settings {
+        account_failures: section.get("account_failures", value::count).unwrap_or(10),
+        address_failures: section.get("address_failures", value::count).unwrap_or(50),
+        window: section
+            .get("window", value::period)
+            .unwrap_or(Duration::from_mins(15)),
+    }
+}
+
+fn admin(mut section: Section<'_>) {
+    let _: Option<PathBuf> = section.get("socket", value::path);
+    let metrics = section.get("metrics", |value| value::any_text(value).map(str::is_empty));
+    if metrics == Some(false) {
+        let fault = Fault::new("metrics are not in this version yet");
+        section.refuse("metrics", fault.help("write \"\" or leave the key out"));
+    }
+}
+
+fn log(mut section: Section<'_>) -> telemetry::Settings {
+    use telemetry::Format::{Auto, Json, Text};
+    let format = section.get("format", |value| {
+        value::word(value, &[("auto", Auto), ("text", Text), ("json", Json)])
+    });
+    telemetry::Settings {
+        format: format.unwrap_or(Auto),
+        level: section
+            .get("level", value::log_level)
+            .unwrap_or_else(|| "info".to_owned()),
+        access: section.get("access", value::boolean).unwrap_or(true),
+    }
+}

@@ -1,0 +1,272 @@
+//! What is wrong with a configuration, shown the way a compiler shows it.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use serde::Serialize;
+
+/// What is wrong with one value, and how to mend it; its place comes from whoever read it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    message: String,
+    help: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same fault with the key or section it belongs to in front.
+    #[must_use]
+    pub(super) fn of(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+/// Collects everything that is wrong, so that one run shows all of it.
+#[derive(Debug)]
+pub(super) struct Problems<'a> {
+    text: &'a str,
+    found: RefCell<Vec<(Option<Range<usize>>, Fault)>>,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let found = RefCell::default();
+        Self { text, found }
+    }
+
+    /// `at` are bytes of the text; `None` is the file as a whole.
+    pub(super) fn push(&self, at: Option<Range<usize>>, fault: Fault) {
+        self.found.borrow_mut().push((at, fault));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// The line of a place, for a problem that points to another one.
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
+        Place::find(self.text, at).line
+    }
+
+    /// The problems in the order of the file.
+    pub(super) fn into_error(self, path: &Path) -> ConfigError {
+        let mut problems = self.found.into_inner();
+        problems.sort_by_key(|(at, _)| at.as_ref().map_or(usize::MAX, |at| at.start));
+        let locate = |(at, fault): (Option<Range<usize>>, Fault)| Problem {
+            place: at.map(|at| Place::find(self.text, &at)),
+            message: fault.message,
+            help: fault.help,
+        };
+        ConfigError {
+            path: path.to_owned(),
+            cause: Cause::Invalid(problems.into_iter().map(locate).collect()),
+        }
+    }
+}
+
+/// One problem of a configuration.
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem {
+    #[serde(flatten)]
+    place: Option<Place>,
+    message: String,
+    help: Option<String>,
+}
+
+/// A piece of one line; lines and columns count from one, columns in characters.
+#[derive(Debug, Serialize)]
+struct Place {
+    line: usize,
+    column: usize,
+    #[serde(skip)]
+    source: String,
+    #[serde(skip)]
+    width: usize,
+}
+
+impl Place {
+    fn find(text: &str, at: &Range<usize>) -> Self {
+        let start = text.floor_char_boundary(at.start);
+        let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |newline| start + newline);
+        let marked = &text[start..text.floor_char_boundary(at.end.min(end)).max(start)];
+        Self {
+            line: text[..begin].matches('\n').count() + 1,
+            column: text[begin..start].chars().count() + 1,
+            // A terminal must not obey what a broken file says.
+            source: masked(text[begin..end].trim_end())
+                .replace(|c: char| c.is_control() && c != '\t', "\u{fffd}"),
+            width: marked.trim_end().chars().count().max(1),
+        }
+    }
+}
+
+/// The line with the user and password of every address in it struck out: what is shown here
+/// ends up in the journal (SEC-72).
+fn masked(line: &str) -> String {
+    let mut pieces = line.split("://");
+    let mut masked = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(['/', '"', '\'', ' ']).unwrap_or(piece.len());
+        let shown = piece[..end].rfind('@').unwrap_or(0);
+        masked.push_str("://");
+        masked.extend(piece[..shown].chars().map(|_| '*'));
+        masked.push_str(&piece[shown..]);
+    }
+    masked
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pad: String = (self.source.chars().take(self.column - 1))
+            .map(|c| if c == '\t' { c } else { ' ' })
+            .collect();
+        writeln!(f, "{:>5} | {}", self.line, self.source)?;
+        writeln!(f, "      | {pad}{}", "^".repeat(self.width))
+    }
+}
+
+/// Everything that is wrong with a configuration, each with its place, cause and mend.
+#[derive(Debug)]
+pub struct ConfigError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Invalid(Vec<Problem>),
+    Unreadable(io::Error),
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            cause: Cause::Unreadable(error),
+        }
+    }
+
+    /// What is wrong inside the file; nothing when it could not be read.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        match &self.cause {
+            Cause::Invalid(problems) => problems,
+            Cause::Unreadable(_) => &[],
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let problems = match &self.cause {
+            Cause::Invalid(problems) => problems,
+            Cause::Unreadable(error) => {
+                write!(f, "{path}: cannot read this file: {error}")?;
+                return match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        write!(f, "\n      help: name the file with --config FILE")
+                    }
+                    _ => Ok(()),
+                };
+            }
+        };
+        for problem in problems {
+            let Problem { message, .. } = problem;
+            match &problem.place {
+                Some(place) => {
+                    let Place { line, column, .. } = place;
+                    write!(f, "{path}:{line}:{column}: {message}\n{place}")?;
+                }
+                None => writeln!(f, "{path}: {message}")?,
+            }
+            if let Some(help) = &problem.help {
+                writeln!(f, "      help: {help}")?;
+            }
+            writeln!(f)?;
+        }
+        match problems.len() {
+            1 => write!(f, "{path}: 1 problem"),
+            many => write!(f, "{path}: {many} problems"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Invalid(_) => None,
+            Cause::Unreadable(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, part: &str) -> String {
+        let start = text.find(part).unwrap();
+        let problems = Problems::new(text);
+        let fault = Fault::new("wrong").of("key").help("mend it");
+        problems.push(Some(start..start + part.len()), fault);
+        problems.into_error(Path::new("x.toml")).to_string()
+    }
+
+    #[test]
+    fn a_problem_shows_its_line_and_marks_the_place() {
+        let expected = "x.toml:2:5: key: wrong\n    2 | b = 30\n      |     ^^\n      help: mend it\n\nx.toml: 1 problem";
+        assert_eq!(shown("a = 1\nb = 30\r\nc = 2", "30"), expected);
+    }
+
+    #[test]
+    fn columns_count_characters_and_tabs_stay_tabs() {
+        let report = shown("\ttitle = \"Häuser\" # x", "# x");
+        assert!(report.contains("x.toml:1:19: "), "{report}");
+        assert!(report.contains("| \t                 ^^^\n"), "{report}");
+    }
+
+    #[test]
+    fn a_terminal_escape_in_the_file_is_not_sent_to_the_terminal() {
+        let report = shown("a = 1 \u{1b}[31m", "1");
+        assert!(!report.contains('\u{1b}'), "{report:?}");
+    }
+
+    #[test]
+    fn sec_72_a_password_in_an_address_is_not_shown() {
+        let report = shown(r#"upstream = "http://ada:pa@ss@wiki:1" # @"#, "wiki");
+        assert!(
+            report.contains(r#""http://*********@wiki:1" # @"#),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn problems_stand_in_the_order_of_the_file() {
+        let problems = Problems::new("a\nb\nc");
+        problems.push(None, Fault::new("whole"));
+        problems.push(Some(4..5), Fault::new("second"));
+        problems.push(Some(0..1), Fault::new("first"));
+        let report = problems.into_error(Path::new("x")).to_string();
+        let at = |word| report.find(word).unwrap();
+        assert!(at("first") < at("second") && at("second") < at("whole"));
+        assert!(report.ends_with("x: 3 problems"), "{report}");
+    }
+}

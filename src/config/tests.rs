@@ -1,0 +1,267 @@
+//! The fixtures of `tests/it/config` and `config.example.toml`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use http::Method;
+
+use super::Config;
+use crate::access;
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn fixtures(folder: &str) -> Vec<PathBuf> {
+    let folder = top().join("tests/it/config").join(folder);
+    let mut files: Vec<_> = (fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Place, message and help of each problem, without the lines of the file in between.
+fn report(text: &str) -> Vec<String> {
+    let report = match Config::parse(text, Path::new("x.toml")) {
+        Ok(_) => return vec!["ok".to_owned()],
+        Err(error) => error.to_string(),
+    };
+    let mut lines: Vec<_> = report
+        .lines()
+        .filter_map(|line| {
+            let place = line.strip_prefix("x.toml:").map(str::trim_start);
+            place.or_else(|| {
+                line.strip_prefix("      ")
+                    .filter(|rest| rest.starts_with("help: "))
+            })
+        })
+        .map(str::to_owned)
+        .collect();
+    lines.pop(); // how many problems there are
+    lines
+}
+
+#[test]
+fn valid_files_are_taken() {
+    for file in fixtures("valid") {
+        let problems = report(&fs::read_to_string(&file).unwrap());
+        assert_eq!(problems, ["ok"], "{}", file.display());
+    }
+}
+
+/// The comment at the head of each file is everything that is reported about it, no more.
+#[test]
+fn sec_80_invalid_files_are_refused_with_everything_that_is_wrong() {
+    for file in fixtures("invalid") {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected: Vec<_> = (text.lines())
+            .map_while(|line| line.strip_prefix("# "))
+            .collect();
+        assert!(!expected.is_empty(), "{} expects nothing", file.display());
+        assert_eq!(report(&text), expected, "{}", file.display());
+    }
+}
+
+const MINIMUM: &str = "[tls]\ncert = \"c\"\nkey = \"k\"\n[[app]]\nupstream = \"http://a:1\"\n";
+
+fn parsed(text: &str) -> Config {
+    match Config::parse(text, Path::new("/etc/vestibule/config.toml")) {
+        Ok(config) => config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn every_key() -> Config {
+    parsed(&fs::read_to_string(top().join("tests/it/config/valid/every-key.toml")).unwrap())
+}
+
+#[test]
+fn paths_start_from_the_folder_of_the_file() {
+    let config = every_key();
+    let shown = |path: &Path| path.display().to_string();
+    let in_folder = |name: &str| format!("/etc/vestibule/{name}");
+    assert_eq!(shown(&config.users_file), in_folder("people/users.toml"));
+    assert_eq!(
+        config.branding.logo.as_deref().map(shown),
+        Some(in_folder("logo.SVG"))
+    );
+    assert_eq!(
+        config.apps[0].upstream.ca.as_deref().map(shown),
+        Some(in_folder("ca.pem"))
+    );
+    let pairs: Vec<_> = (config.tls.certificates.iter())
+        .map(|pair| (shown(&pair.cert), shown(&pair.key)))
+        .collect();
+    let expected = [
+        (in_folder("cert.pem"), "/run/key.pem".to_owned()),
+        (in_folder("git.pem"), in_folder("git.key")),
+    ];
+    assert_eq!(pairs, expected);
+    let here = Config::parse(MINIMUM, Path::new("config.toml")).unwrap();
+    assert_eq!(shown(&here.users_file), "users.toml");
+}
+
+#[test]
+fn durations_and_sizes_mean_what_their_units_say() {
+    let config = every_key();
+    let millis = |duration: std::time::Duration| duration.as_millis();
+    assert_eq!(millis(config.timeouts.handshake), 500);
+    assert_eq!(millis(config.timeouts.headers), 1000);
+    assert_eq!(millis(config.timeouts.body_idle), 120_000);
+    assert_eq!(millis(config.timeouts.keep_alive), 3_600_000);
+    assert_eq!(millis(config.timeouts.write), 86_400_000);
+    assert_eq!(millis(config.drain_timeout), 0);
+    assert_eq!(config.limits.head, 16_384);
+    assert_eq!(config.limits.target, 4000);
+    assert_eq!(config.limits.cookie, 1_048_576);
+    assert_eq!(config.listener.max_connections_per_address, 16);
+}
+
+#[test]
+fn an_app_is_read_as_it_stands() {
+    let config = every_key();
+    let [wiki, git] = config.apps.as_slice() else {
+        panic!("{:?}", config.apps)
+    };
+    assert_eq!(wiki.name, "wiki");
+    assert_eq!(wiki.host.as_ref().unwrap().as_str(), "wiki.example.org");
+    assert_eq!(
+        format!("{:?}", wiki.upstream.addresses),
+        r#"[Https { host: "wiki.internal", port: 443 }, Http { host: "::1", port: 3000 }, Unix("/run/wiki.sock")]"#
+    );
+    assert_eq!(
+        wiki.websocket_origins,
+        ["https://other.example.org", "http://127.0.0.1:8080"]
+    );
+    let paths: Vec<_> = wiki.rules.iter().map(access::Rule::path).collect();
+    assert_eq!(paths, ["/public", "/public", "/a%2Fb", "/"]);
+    assert_eq!(git.name, "git.example.org");
+    assert!(git.identity.names().next().is_none());
+}
+
+#[test]
+fn names_and_titles_that_are_left_out_come_from_the_app() {
+    let other = "[[app]]\nhost = \"git\"\nupstream = \"http://b:1\"\n";
+    let hosted = MINIMUM.replace("[[app]]", "[[app]]\nhost = \"wiki\"");
+    for (text, name, title) in [
+        (MINIMUM.to_owned(), "app", "app"),
+        (hosted.clone(), "wiki", "wiki"),
+        (format!("{hosted}{other}"), "wiki", "Vestibule"),
+        (format!("[login]\ntitle = \"T\"\n{MINIMUM}"), "app", "T"),
+    ] {
+        let config = parsed(&text);
+        assert_eq!(config.apps[0].name, name, "{text}");
+        assert_eq!(config.branding.title, title, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_breaks_off_or_holds_odd_characters_is_an_error_and_no_panic() {
+    let text = fs::read_to_string(top().join("tests/it/config/valid/every-key.toml")).unwrap();
+    for (at, c) in text.char_indices() {
+        report(&text[..at]);
+        for odd in ["é*", "\u{1b}\u{2028}", "\"", "%"] {
+            report(&format!(
+                "{}{odd}{}",
+                &text[..at],
+                &text[at + c.len_utf8()..]
+            ));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("/nowhere/config.toml")).unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with("/nowhere/config.toml: cannot read this file: "),
+        "{shown}"
+    );
+}
+
+/// The lines of the example, each with its section; with the defaults, as if the `#` before them
+/// were taken away, or with everything that looks like a key or header.
+fn example(everything: bool) -> Vec<(String, String)> {
+    let text = fs::read_to_string(top().join("config.example.toml")).unwrap();
+    let mut section = String::new();
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let plain = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+        let prose = line.strip_prefix("# ").filter(|_| everything);
+        let line = plain.or(prose).unwrap_or(line);
+        if line.starts_with('[') && line.ends_with(']') {
+            section = line.trim_matches(['[', ']']).to_owned();
+        }
+        lines.push((section.clone(), line.to_owned()));
+    }
+    lines
+}
+
+/// Everything but the set of methods, whose order is by chance.
+fn settings(mut config: Config) -> (String, HashSet<Method>) {
+    let methods = std::mem::take(&mut config.limits.methods);
+    (format!("{config:#?}"), methods)
+}
+
+#[test]
+fn every_default_in_the_example_is_the_real_one() {
+    let smallest = fs::read_to_string(top().join("tests/it/config/valid/smallest.toml")).unwrap();
+    let as_it_stands = fs::read_to_string(top().join("config.example.toml")).unwrap();
+    let lines: Vec<_> = example(false).into_iter().map(|(_, line)| line).collect();
+    let uncommented = lines.join("\n");
+    assert!(uncommented.contains("\nmax_connections = 10000\n"));
+    assert_eq!(settings(parsed(&as_it_stands)), settings(parsed(&smallest)));
+    assert_eq!(settings(parsed(&uncommented)), settings(parsed(&smallest)));
+}
+
+#[test]
+fn the_example_explains_every_key() {
+    // A key that nothing resembles makes each section list its keys.
+    let odd = "0123456789 = 1\n";
+    let mut text = odd.to_owned();
+    let sections = [
+        "[server]",
+        "[server.timeouts]",
+        "[server.limits]",
+        "[tls]",
+        "[[tls.extra]]",
+        "[session]",
+        "[login]",
+        "[login.throttle]",
+        "[admin]",
+        "[log]",
+        "[[app]]",
+        "[[app.rule]]",
+    ];
+    for section in sections {
+        text.extend([section, "\n", odd]);
+    }
+    let report = report(&text);
+    let explained = example(true);
+    let mut checked = 0;
+    for (problem, help) in report.iter().zip(&report[1..]) {
+        let Some((place, _)) = problem.split_once("unknown key") else {
+            continue;
+        };
+        let section = place.split_once(": ").unwrap().1.trim_end_matches(": ");
+        let section = section.trim_matches(['[', ']']);
+        for key in help.split('`').skip(1).step_by(2) {
+            let nested = format!("{section}.{key}");
+            let nested = nested.trim_start_matches('.');
+            let stands = |(at, line): &(String, String)| {
+                at == nested || (at == section && line.starts_with(&format!("{key} = ")))
+            };
+            assert!(explained.iter().any(stands), "{key} of [{section}]");
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "only {checked} keys were found");
+}

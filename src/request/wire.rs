@@ -1,0 +1,403 @@
+//! Refuses on the wire what an HTTP/1.1 parser may forgive.
+//!
+//! hyper takes a bare LF for a line end, lets Transfer-Encoding win over Content-Length, and cuts
+//! a fragment off the target. Each is safe with us, because what the upstream gets is written
+//! anew; but each is also how two parsers of one chain come to disagree (RFC 9112 §2.2, §6.3,
+//! §11.2), so a client that sends it is refused instead of understood.
+//!
+//! [`Framing`] reads along and decides nothing else: it never says what a request means. Where
+//! it refuses, it puts a NUL in place of the offending byte, which no parser accepts: hyper then
+//! answers 400 in its turn, after the answers to earlier requests, and closes.
+
+/// Follows the requests of one connection byte by byte, however they are cut into reads.
+#[derive(Debug)]
+pub(crate) struct Framing {
+    state: State,
+    /// The beginning of the current line: enough for the framing fields and their values.
+    line: [u8; LINE],
+    /// Length of the current line so far, which can be more than `line` holds.
+    length: usize,
+    /// Whether the last byte was a CR, whose LF must come next.
+    after_cr: bool,
+    body: Declared,
+}
+
+const LINE: usize = 64;
+
+/// A chunk size has at most 16 hex digits (SEC-04).
+const CHUNK_SIZE_DIGITS: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the first byte of a request line; empty lines here are skipped (RFC 9112 §2.2).
+    Idle,
+    RequestLine,
+    Fields,
+    Content(u64),
+    ChunkSize,
+    ChunkData(u64),
+    /// The line end after the data of a chunk.
+    ChunkEnd,
+    Trailers,
+    /// Refused, or no longer HTTP.
+    Done,
+}
+
+/// What the head says of the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Declared {
+    #[default]
+    None,
+    Chunked,
+    Length(u64),
+}
+
+#[derive(Debug)]
+struct Refused;
+
+impl Framing {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Idle,
+            line: [0; LINE],
+            length: 0,
+            after_cr: false,
+            body: Declared::None,
+        }
+    }
+
+    /// Whether a request line or header section has begun and has not ended.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        matches!(self.state, State::RequestLine | State::Fields)
+    }
+
+    /// The connection speaks another protocol from here on.
+    pub(crate) fn stop(&mut self) {
+        self.state = State::Done;
+    }
+
+    /// Reads along; puts a NUL in place of the byte at which the client is refused.
+    pub(crate) fn inspect(&mut self, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let taken = match self.state {
+                State::Done => return,
+                State::Content(left) => {
+                    self.skip(left, bytes.len() - at, State::Content, State::Idle)
+                }
+                State::ChunkData(left) => {
+                    self.skip(left, bytes.len() - at, State::ChunkData, State::ChunkEnd)
+                }
+                _ => {
+                    let rest = &bytes[at..];
+                    let end = memchr::memchr(b'\n', rest);
+                    let upto = end.map_or(rest.len(), |lf| lf + 1);
+                    if let Err(offset) = self.read_line(&rest[..upto], end.is_some()) {
+                        bytes[at + offset] = 0;
+                        self.state = State::Done;
+                        return;
+                    }
+                    upto
+                }
+            };
+            at += taken;
+        }
+    }
+
+    fn skip(&mut self, left: u64, have: usize, more: fn(u64) -> State, then: State) -> usize {
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(have);
+        let left = left - taken as u64;
+        self.state = if left == 0 { then } else { more(left) };
+        taken
+    }
+
+    /// Takes a part of a line, up to its LF when `ends`; the error is the offset to refuse at.
+    fn read_line(&mut self, part: &[u8], ends: bool) -> Result<(), usize> {
+        let text = if ends { &part[..part.len() - 1] } else { part };
+        let last = part.len() - 1;
+        // A CR belongs before the LF and nowhere else (SEC-06).
+        match memchr::memchr(b'\r', text) {
+            None => {
+                let split = self.after_cr && text.is_empty() && ends;
+                if (self.after_cr || ends) && !split {
+                    return Err(if self.after_cr { 0 } else { last });
+                }
+            }
+            Some(cr) if cr + 1 != text.len() || self.after_cr => return Err(cr),
+            Some(_) => {}
+        }
+        self.after_cr = !ends && text.ends_with(b"\r");
+        let content = text.strip_suffix(b"\r").unwrap_or(text);
+        if memchr::memchr(0, content).is_some() {
+            return Err(last);
+        }
+        if self.state == State::Idle && !content.is_empty() {
+            self.state = State::RequestLine;
+        }
+        if self.state == State::RequestLine
+            && let Some(fragment) = memchr::memchr(b'#', content)
+        {
+            return Err(fragment); // SEC-10: no fragment in a target
+        }
+        let free = LINE - self.length.min(LINE);
+        let kept = content.len().min(free);
+        let start = LINE - free;
+        self.line[start..start + kept].copy_from_slice(&content[..kept]);
+        self.length += content.len();
+        if self.state == State::ChunkEnd && self.length > 0 {
+            return Err(0);
+        }
+        if self.state == State::ChunkSize && self.length > LINE && self.chunk_size().is_err() {
+            return Err(0);
+        }
+        if ends {
+            self.end_line().map_err(|Refused| last)?;
+            self.length = 0;
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Result<(), Refused> {
+        let empty = self.length == 0;
+        self.state = match self.state {
+            State::RequestLine => State::Fields,
+            State::Fields if empty => match std::mem::take(&mut self.body) {
+                Declared::None | Declared::Length(0) => State::Idle,
+                Declared::Chunked => State::ChunkSize,
+                Declared::Length(length) => State::Content(length),
+            },
+            State::Fields => {
+                self.read_field()?;
+                State::Fields
+            }
+            State::ChunkSize => match self.chunk_size()? {
+                0 => State::Trailers,
+                size => State::ChunkData(size),
+            },
+            State::ChunkEnd => State::ChunkSize,
+            State::Trailers if empty => State::Idle,
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// SEC-01 to SEC-03: one framing field in all, and that one without any doubt.
+    fn read_field(&mut self) -> Result<(), Refused> {
+        let line = &self.line[..self.length.min(LINE)];
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            return Ok(()); // not a framing field; whether it is a field at all, hyper says
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let declared = if name.eq_ignore_ascii_case(b"content-length") {
+            let digits = std::str::from_utf8(value).map_err(|_| Refused)?;
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(Refused);
+            }
+            Declared::Length(digits.parse().map_err(|_| Refused)?)
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refused);
+            }
+            Declared::Chunked
+        } else {
+            return Ok(());
+        };
+        if self.body != Declared::None || self.length > LINE {
+            return Err(Refused);
+        }
+        self.body = declared;
+        Ok(())
+    }
+
+    /// SEC-04: hex digits only; an extension may follow and is ignored (RFC 9112 §7.1.1).
+    fn chunk_size(&self) -> Result<u64, Refused> {
+        let line = &self.line[..self.length.min(LINE)];
+        let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        if digits.is_empty()
+            || digits.len() > CHUNK_SIZE_DIGITS
+            || !digits.iter().all(u8::is_ascii_hexdigit)
+        {
+            return Err(Refused);
+        }
+        let digits = std::str::from_utf8(digits).map_err(|_| Refused)?;
+        u64::from_str_radix(digits, 16).map_err(|_| Refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `input` in reads of `size` bytes; whether all of it passed.
+    fn passes(input: &[u8], size: usize) -> bool {
+        let mut framing = Framing::new();
+        let mut seen = input.to_vec();
+        for part in seen.chunks_mut(size) {
+            framing.inspect(part);
+        }
+        assert_eq!(
+            seen == input,
+            framing.state != State::Done,
+            "a refusal must show in the bytes"
+        );
+        seen == input
+    }
+
+    fn check(cases: &[(&str, bool)]) {
+        for (input, expected) in cases {
+            for size in [1, 2, 3, 7, 1000] {
+                assert_eq!(
+                    passes(input.as_bytes(), size),
+                    *expected,
+                    "{input:?} by {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_requests_pass_unchanged() {
+        check(&[
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
+                true,
+            ),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", true),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\na\nb\rcGET / HTTP/1.1\r\n\r\n",
+                true,
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\n\n\n\0\r\r\r\nA;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+                true,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn sec_01_two_framing_fields_are_refused_in_either_order() {
+        check(&[
+            (
+                "P / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                false,
+            ),
+            (
+                "P / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+                false,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn sec_02_a_content_length_is_digits_once() {
+        for value in [
+            "+5",
+            "-1",
+            "0x5",
+            "1 0",
+            "",
+            "5, 5",
+            "5,",
+            "18446744073709551616",
+            "５",
+        ] {
+            let head = format!("P / HTTP/1.1\r\nContent-Length: {value}\r\n\r\n");
+            check(&[(&head, false)]);
+        }
+        check(&[
+            (
+                "P / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                false,
+            ),
+            (
+                "P / HTTP/1.1\r\nContent-Length: 0\r\ncontent-length: 0\r\n\r\n",
+                false,
+            ),
+            ("P / HTTP/1.1\r\ncontent-length:\t5 \r\n\r\n12345", true),
+        ]);
+        let padded = format!("P / HTTP/1.1\r\nContent-Length: {:0>70}\r\n\r\n", 5);
+        check(&[(&padded, false)]);
+    }
+
+    #[test]
+    fn sec_03_a_transfer_encoding_is_chunked_once() {
+        for value in [
+            "gzip",
+            "gzip, chunked",
+            "chunked, chunked",
+            "\"chunked\"",
+            "",
+            "xchunked",
+            "chunked;q=1",
+            "identity",
+        ] {
+            let head = format!("P / HTTP/1.1\r\nTransfer-Encoding: {value}\r\n\r\n");
+            check(&[(&head, false)]);
+        }
+        let twice =
+            "P / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
+        check(&[(twice, false)]);
+    }
+
+    #[test]
+    fn sec_04_chunks_are_framed_exactly() {
+        let head = "P / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for (body, expected) in [
+            ("5\r\nhello\r\n0\r\n\r\n", true),
+            ("05\r\nhello\r\n0\r\n\r\n", true),
+            ("0\r\n\r\n", true),
+            ("5\nhello\r\n0\r\n\r\n", false),
+            ("5\r\nhello\n0\r\n\r\n", false),
+            ("5\r\nhelloX\r\n0\r\n\r\n", false),
+            ("+5\r\nhello\r\n", false),
+            ("0x5\r\nhello\r\n", false),
+            ("5 \r\nhello\r\n", false),
+            (" 5\r\nhello\r\n", false),
+            ("\r\nhello\r\n", false),
+            ("-1\r\n", false),
+            ("00000000000000005\r\nhello\r\n", false),
+            ("FFFFFFFFFFFFFFFFF\r\n", false),
+            ("5;a=\nb\r\nhello\r\n", false),
+            ("5;a=\rb\r\nhello\r\n", false),
+        ] {
+            check(&[(&format!("{head}{body}"), expected)]);
+        }
+    }
+
+    #[test]
+    fn sec_06_only_crlf_ends_a_line() {
+        check(&[
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", false),
+            ("\nGET / HTTP/1.1\r\n\r\n", false),
+            ("\r\r\nGET / HTTP/1.1\r\n\r\n", false),
+        ]);
+        let mut nul = *b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n";
+        let mut framing = Framing::new();
+        framing.inspect(&mut nul);
+        assert_eq!(framing.state, State::Done);
+    }
+
+    #[test]
+    fn sec_10_a_fragment_in_the_target_is_refused() {
+        check(&[
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            ("GET /a HTTP/1.1\r\nHost: a\r\nReferer: /x#y\r\n\r\n", true),
+        ]);
+    }
+
+    #[test]
+    fn a_head_that_has_begun_is_known_until_it_ends() {
+        let mut framing = Framing::new();
+        assert!(!framing.is_inside_head());
+        framing.inspect(&mut b"GET / HT".to_owned());
+        assert!(framing.is_inside_head());
+        framing.inspect(&mut b"TP/1.1\r\n\r".to_owned());
+        assert!(framing.is_inside_head());
+        framing.inspect(&mut b"\n".to_owned());
+        assert!(!framing.is_inside_head());
+    }
+}

@@ -1,0 +1,114 @@
+//! The secret in the cookie, and its hash, which is all that anything else ever sees.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// The secret in the visitor's cookie: 256 random bits (SEC-44).
+pub(crate) struct SessionId(Zeroizing<[u8; 32]>);
+
+/// The operating system gave no random bytes; there is nothing to fall back to.
+#[derive(Debug)]
+pub(crate) struct NoRandomness;
+
+impl SessionId {
+    /// Length of the text in the cookie.
+    pub(crate) const TEXT: usize = 43;
+
+    pub(crate) fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        SysRng
+            .try_fill_bytes(&mut *bytes)
+            .map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads the text of a cookie; what is not exactly an id is none (SEC-53).
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut *bytes).ok()?;
+        (text.len() == Self::TEXT && length == bytes.len()).then_some(Self(bytes))
+    }
+
+    /// The text for the cookie, and for nothing else.
+    pub(crate) fn to_cookie_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.0))
+    }
+
+    /// What stores keep, so that reading a stolen store opens no session.
+    pub(crate) fn key(&self) -> SessionKey {
+        SessionKey(Sha256::digest(*self.0).into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+/// SHA-256 of a [`SessionId`]: names a session in stores, logs and commands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct SessionKey([u8; 32]);
+
+impl SessionKey {
+    /// The first 8 hex digits: what people see.
+    pub(crate) fn short(&self) -> impl fmt::Display {
+        let [a, b, c, d, ..] = self.0;
+        fmt::from_fn(move |f| write!(f, "{:08x}", u32::from_be_bytes([a, b, c, d])))
+    }
+}
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({}..)", self.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_from_its_cookie_text() {
+        let id = SessionId::generate().unwrap();
+        let text = id.to_cookie_text();
+        assert_eq!(text.len(), SessionId::TEXT);
+        assert_eq!(SessionId::parse(text.as_bytes()).unwrap().key(), id.key());
+        assert_eq!(format!("{id:?}"), "SessionId(..)");
+        assert_eq!(id.key().to_string()[..8], id.key().short().to_string());
+    }
+
+    #[test]
+    fn sec_53_what_is_not_exactly_an_id_is_none() {
+        let text = SessionId::generate().unwrap().to_cookie_text().to_string();
+        let padded = format!("{text}=");
+        let spaced = format!("{} ", &text[..42]);
+        let standard = format!("+{}", &text[1..]);
+        let loose_bits = format!("{}B", &text[..42]);
+        for forged in [
+            "",
+            "a",
+            &text[..42],
+            &padded,
+            &spaced,
+            &standard,
+            &loose_bits,
+            &text.repeat(2),
+        ] {
+            assert!(SessionId::parse(forged.as_bytes()).is_none(), "{forged}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Streams that go on after their request was judged: WebSockets, event streams, downloads. They
+//! end with their session (SEC-75).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Session, SessionKey};
+
+/// One token for each session that has a stream open, and none for the others.
+#[derive(Default)]
+pub(super) struct Live(Mutex<HashMap<SessionKey, Streams>>);
+
+struct Streams {
+    session: Arc<Session>,
+    ended: CancellationToken,
+    open: usize,
+}
+
+/// Tells a stream that its session has ended.
+pub(crate) struct Watch {
+    live: Arc<Live>,
+    session: Arc<Session>,
+    ended: CancellationToken,
+}
+
+impl Live {
+    pub(super) fn watch(self: &Arc<Self>, session: &Arc<Session>) -> Watch {
+        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = live.entry(session.key()).or_insert_with(|| Streams {
+            session: Arc::clone(session),
+            ended: CancellationToken::new(),
+            open: 0,
+        });
+        streams.open += 1;
+        Watch {
+            live: Arc::clone(self),
+            session: Arc::clone(session),
+            ended: streams.ended.clone(),
+        }
+    }
+
+    pub(super) fn end(&self, key: &SessionKey) {
+        let streams = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        if let Some(streams) = streams {
+            streams.ended.cancel();
+        }
+    }
+
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        live.values()
+            .map(|streams| Arc::clone(&streams.session))
+            .collect()
+    }
+}
+
+impl Watch {
+    /// Fires when the session has ended.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut live = self.live.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.session.key();
+        if let Some(streams) = live.get_mut(&key) {
+            streams.open -= 1;
+            if streams.open == 0 {
+                live.remove(&key);
+            }
+        }
+    }
+}

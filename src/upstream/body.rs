@@ -1,0 +1,245 @@
+//! Bodies on their way through: streamed, bounded, never spooled.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::pool::Lease;
+use crate::clock::Clock;
+
+/// A client that sends less than this on average, after the grace, is cut off (SEC-26).
+const MIN_BYTES_PER_SECOND: u64 = 240;
+const RATE_GRACE: Duration = Duration::from_secs(10);
+
+/// What a request body has come to; shared with whoever waits for the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    bytes: AtomicU64,
+    finished: AtomicBool,
+    too_slow: AtomicBool,
+}
+
+impl Upload {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body was sent to its declared end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn was_too_slow(&self) -> bool {
+        self.too_slow.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a request body did not come to its end.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    Client(hyper::Error),
+    TooSlow,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(error) => write!(f, "reading the request body: {error}"),
+            Self::TooSlow => f.write_str("the client sends its request body too slowly"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) => Some(error),
+            Self::TooSlow => None,
+        }
+    }
+}
+
+/// The body of a request: frames as they come, without trailers (SEC-39).
+pub(crate) struct RequestBody(Option<Streaming>);
+
+struct Streaming {
+    body: Incoming,
+    upload: Arc<Upload>,
+    idle_timeout: Duration,
+    /// Time spent waiting for the client; an upstream that stalls does not count against it.
+    waited: Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl RequestBody {
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    /// Streams `body`; `idle_timeout` is for one read.
+    pub(crate) fn new(body: Incoming, idle_timeout: Duration) -> Self {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        let upload = Arc::default();
+        let waited = Duration::ZERO;
+        Self(Some(Streaming {
+            body,
+            upload,
+            idle_timeout,
+            waited,
+            waiting: None,
+        }))
+    }
+
+    /// `None` for a request without a body.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        self.0
+            .as_ref()
+            .map(|streaming| Arc::clone(&streaming.upload))
+    }
+}
+
+impl Streaming {
+    /// How long the client may take for the next bytes.
+    fn patience(&self) -> Duration {
+        let earned = Duration::from_secs(self.upload.bytes() / MIN_BYTES_PER_SECOND);
+        self.idle_timeout
+            .min((RATE_GRACE + earned).saturating_sub(self.waited))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                let patience = self.patience();
+                let (_, alarm) = self.waiting.get_or_insert_with(|| {
+                    (Clock::stopwatch(), Box::pin(tokio::time::sleep(patience)))
+                });
+                ready!(alarm.as_mut().poll(cx));
+                self.upload.too_slow.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(BodyError::TooSlow)));
+            };
+            if let Some((since, _)) = self.waiting.take() {
+                self.waited += since.elapsed();
+            }
+            let frame = match frame {
+                None => {
+                    self.upload.finished.store(true, Ordering::Release);
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
+                Some(Ok(frame)) => frame,
+            };
+            if let Some(data) = frame.data_ref() {
+                self.upload
+                    .bytes
+                    .fetch_add(data.len() as u64, Ordering::Relaxed);
+                if self.body.is_end_stream() {
+                    self.upload.finished.store(true, Ordering::Release);
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            None => Poll::Ready(None),
+            Some(streaming) => streaming.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|streaming| streaming.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), |streaming| {
+                streaming.body.size_hint()
+            })
+    }
+}
+
+/// The body of an application's answer. Its connection goes back to the pool when it has come to
+/// its end, and is closed when it has not (SEC-05).
+pub(crate) struct ResponseBody {
+    body: Incoming,
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
+        let mut body = Self {
+            body,
+            lease: Some(lease),
+        };
+        body.return_lease_at_end();
+        body
+    }
+
+    fn return_lease_at_end(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            match frame {
+                Some(Ok(frame)) if frame.is_data() => {
+                    self.return_lease_at_end();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Ok(_)) => {} // trailers end here (SEC-39)
+                Some(Err(error)) => {
+                    self.lease = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.give_back();
+                    }
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

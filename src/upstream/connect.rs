@@ -1,0 +1,137 @@
+//! Opens connections to an application: TCP, TLS or a Unix socket.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::body::RequestBody;
+use super::{Address, OpenError, UpstreamError};
+
+/// What a request is sent into.
+pub(super) type Sender = http1::SendRequest<RequestBody>;
+
+/// An application's answer may have more and longer fields than we take from a browser.
+const MAX_HEADERS: usize = 256;
+const MAX_HEAD: usize = 128 * 1024;
+
+/// Bounds what one stalled reader holds (SEC-27), and is enough to keep a fast one busy.
+const BUFFER: usize = 64 * 1024;
+
+/// Finds peers that are gone without a word (REL-07).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+pub(super) struct Connector {
+    address: Address,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Connector {
+    pub(super) fn new(
+        address: Address,
+        tls: Option<&Arc<ClientConfig>>,
+        timeout: Duration,
+    ) -> Result<Self, OpenError> {
+        let tls = match (&address, tls) {
+            (Address::Https { host, .. }, Some(config)) => {
+                let name = host
+                    .trim_start_matches('[')
+                    .trim_end_matches(']')
+                    .to_owned();
+                let name = ServerName::try_from(name).map_err(OpenError::ServerName)?;
+                Some((TlsConnector::from(Arc::clone(config)), name))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            address,
+            tls,
+            timeout,
+        })
+    }
+
+    /// A connection that is ready for its first request. Upgrades need `upgradable`.
+    pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
+        let stream = tokio::time::timeout(self.timeout, self.open());
+        let stream = stream.await.map_err(|_| UpstreamError::ConnectTimeout)?;
+        let stream = TokioIo::new(stream.map_err(UpstreamError::Connect)?);
+        let mut builder = http1::Builder::new();
+        builder
+            .max_buf_size(BUFFER.max(MAX_HEAD))
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD);
+        let (sender, connection) = builder
+            .handshake(stream)
+            .await
+            .map_err(UpstreamError::Send)?;
+        // Whatever ends the connection reaches whoever waits at the sender.
+        if upgradable {
+            tokio::spawn(async move { drop(connection.with_upgrades().await) });
+        } else {
+            tokio::spawn(async move { drop(connection.await) });
+        }
+        Ok(sender)
+    }
+
+    /// Resolves the name anew each time, so that a change of address is followed, and tries every
+    /// address that it has (REL-15).
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let (host, port) = match &self.address {
+            Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+            Address::Http { host, port } | Address::Https { host, port } => (host, *port),
+        };
+        let stream = TcpStream::connect((host.as_str(), port)).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE / 4);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+        })
+    }
+}
+
+/// Trust for https upstreams: the authorities of `ca`, else the system's.
+pub(super) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, OpenError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca {
+        let unreadable = |error| OpenError::Authorities(path.to_owned(), error);
+        for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+            let certificate = certificate.map_err(unreadable)?;
+            roots
+                .add(certificate)
+                .map_err(|error| OpenError::Authority(path.to_owned(), error))?;
+        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if roots.is_empty() {
+        return Err(OpenError::NoAuthorities);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config
+        .map_err(OpenError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
