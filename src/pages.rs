@@ -1,14 +1,288 @@
-//! Our HTML.
+//! Our HTML: plain forms that work without script, one look, one exit with the safety headers.
 
-use std::path::PathBuf;
+mod branding;
+mod response;
+mod words;
 
-/// `[login]` `title`, `logo`, `accent`, `footer`: on every page of ours.
-#[derive(Clone, Debug)]
-pub(crate) struct Branding {
-    pub(crate) title: String,
-    /// An image file: SVG, PNG, JPEG or WebP.
-    pub(crate) logo: Option<PathBuf>,
-    /// A CSS hex colour, `#rgb` or `#rrggbb`.
-    pub(crate) accent: Option<String>,
-    pub(crate) footer: Option<String>,
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+use sha2::{Digest, Sha256};
+
+pub(crate) use self::branding::{Branding, PagesError};
+pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
+use crate::clock::Timestamp;
+
+/// Every page of ours with the operator's branding, compiled once and shared.
+pub(crate) struct Pages {
+    assets: [Asset; 3],
+    templates: Environment<'static>,
+    title: String,
 }
+
+/// The sign-in form.
+pub(crate) struct LoginView<'a> {
+    /// The host that the visitor opened, so that they see where the password goes.
+    pub(crate) host: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) return_to: &'a str,
+    pub(crate) problem: Option<LoginProblem>,
+}
+
+/// Why a login did not succeed, in as much detail as a stranger may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoginProblem {
+    /// Unknown, wrong or disabled: one wording for all (SEC-56).
+    Refused,
+    /// Too many tries of this account or address (SEC-59).
+    Throttled { wait: Duration },
+    /// The queue of the password hashing is full (SEC-60).
+    Busy,
+    /// The token or the origin of the form is not ours (SEC-54).
+    Forged,
+    /// No more sessions fit (SEC-52).
+    SessionsFull,
+}
+
+/// The button that signs out.
+pub(crate) struct LogoutView<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) csrf: &'a str,
+}
+
+/// Who am I.
+pub(crate) struct AccountView<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) email: Option<&'a str>,
+    pub(crate) groups: &'a [String],
+    /// How they signed in, as people say it: `password`.
+    pub(crate) method: &'a str,
+    pub(crate) now: Timestamp,
+    pub(crate) signed_in: Timestamp,
+    pub(crate) last_active: Timestamp,
+    /// When the session ends, if nothing else ends it before.
+    pub(crate) expires: Timestamp,
+}
+
+/// What happened, what the visitor can do, and who can mend it; never an upstream address.
+pub(crate) struct ErrorView<'a> {
+    pub(crate) status: StatusCode,
+    /// What happened, a short sentence; it becomes the heading.
+    pub(crate) title: &'a str,
+    /// What the visitor can do.
+    pub(crate) advice: &'a str,
+    pub(crate) request_id: &'a str,
+    /// Who is signed in, where that explains the answer (403).
+    pub(crate) user: Option<&'a str>,
+}
+
+struct Asset {
+    name: &'static str,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+const STYLE: &str = include_str!("pages/style.css");
+const SCRIPT: &str = include_str!("pages/login.js");
+const TEMPLATES: [(&str, &str); 6] = [
+    ("account.html", include_str!("pages/account.html")),
+    ("base.html", include_str!("pages/base.html")),
+    ("error.html", include_str!("pages/error.html")),
+    ("login.html", include_str!("pages/login.html")),
+    ("logout.html", include_str!("pages/logout.html")),
+    ("signed_out.html", include_str!("pages/signed_out.html")),
+];
+
+impl Pages {
+    /// Reads the logo and works out the colours.
+    pub(crate) fn new(branding: &Branding) -> Result<Self, PagesError> {
+        let colours = branding.colours()?;
+        let icon = branding.icon(&colours)?;
+        let assets = [
+            Asset {
+                name: "style.css",
+                content_type: "text/css; charset=utf-8",
+                body: format!("{}{STYLE}", colours.css()).into(),
+            },
+            Asset {
+                name: "login.js",
+                content_type: "text/javascript; charset=utf-8",
+                body: Bytes::from_static(SCRIPT.as_bytes()),
+            },
+            Asset {
+                name: icon.file_name,
+                content_type: icon.content_type,
+                body: icon.body,
+            },
+        ];
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        for (name, source) in TEMPLATES {
+            let added = templates.add_template(name, source);
+            added.expect("templates are constants, and every one is rendered by the tests");
+        }
+        for (variable, asset) in ["style", "script", "icon"].into_iter().zip(&assets) {
+            templates.add_global(variable, Value::from_safe_string(asset.address()));
+        }
+        templates.add_global("title", &branding.title);
+        templates.add_global("footer", branding.footer.as_deref());
+        Ok(Self {
+            assets,
+            templates,
+            title: branding.title.clone(),
+        })
+    }
+
+    pub(crate) fn login(&self, view: &LoginView<'_>) -> Page {
+        let problem = view.problem.map(LoginProblem::sentence);
+        let page = self.page(
+            view.problem.map_or(StatusCode::OK, LoginProblem::status),
+            "login.html",
+            context! {
+                host => view.host,
+                csrf => view.csrf,
+                return_to => view.return_to,
+                problem,
+            },
+        );
+        match view.problem.and_then(LoginProblem::wait) {
+            Some(wait) => page.retry_after(wait),
+            None => page,
+        }
+    }
+
+    pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {
+        let context = context! { host => view.host, user => view.user, csrf => view.csrf };
+        self.page(StatusCode::OK, "logout.html", context)
+    }
+
+    /// After the logout.
+    pub(crate) fn signed_out(&self, host: &str) -> Page {
+        self.page(StatusCode::OK, "signed_out.html", context! { host })
+    }
+
+    pub(crate) fn account(&self, view: &AccountView<'_>) -> Page {
+        let moments: Vec<Value> = [
+            ("Signed in", view.signed_in),
+            ("Last active", view.last_active),
+            ("Session ends", view.expires),
+        ]
+        .into_iter()
+        .map(|(what, moment)| {
+            let (words, date) = (words::relative(moment, view.now), words::date(moment));
+            context! { what, words, date }
+        })
+        .collect();
+        self.page(
+            StatusCode::OK,
+            "account.html",
+            context! {
+                host => view.host,
+                user => view.user,
+                email => view.email,
+                groups => view.groups.to_vec(),
+                method => view.method,
+                moments,
+            },
+        )
+    }
+
+    pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {
+        let mend = match view.status {
+            StatusCode::FORBIDDEN => "can change what your account may open.",
+            status if status.is_server_error() => "can mend it if it lasts.",
+            _ => "can help.",
+        };
+        self.page(
+            view.status,
+            "error.html",
+            context! {
+                status => view.status.as_u16(),
+                happened => view.title,
+                advice => view.advice,
+                user => view.user,
+                contact => format!("The people who run {} {mend}", self.title),
+                request_id => view.request_id,
+            },
+        )
+    }
+
+    /// A file under `/.vestibule/assets/`, by its name without the query.
+    pub(crate) fn asset(&self, name: &str) -> Option<Response<Bytes>> {
+        let asset = self.assets.iter().find(|asset| asset.name == name)?;
+        let mut response = response::safe(StatusCode::OK, asset.content_type, asset.body.clone());
+        response.headers_mut().insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=3600"),
+        );
+        Some(response)
+    }
+
+    fn page(&self, status: StatusCode, name: &str, context: Value) -> Page {
+        let rendered = self
+            .templates
+            .get_template(name)
+            .and_then(|template| template.render(context));
+        match rendered {
+            Ok(html) => Page::new(status, html),
+            Err(error) => {
+                tracing::error!(template = name, %error, "cannot render a page");
+                Page::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "<!doctype html><title>Error</title><p>This page cannot be shown.</p>".into(),
+                )
+            }
+        }
+    }
+}
+
+impl LoginProblem {
+    /// What the visitor reads.
+    fn sentence(self) -> String {
+        match self {
+            Self::Refused => "That user name and password do not match.".into(),
+            Self::Throttled { wait } => format!(
+                "Too many tries. Try again in {}.",
+                words::wait(wait.max(Duration::from_secs(1)))
+            ),
+            Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
+            Self::Forged => "This form was open for too long. Sign in again.".into(),
+            Self::SessionsFull => "No more people can sign in right now. Try again later.".into(),
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Refused => StatusCode::UNAUTHORIZED,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::SessionsFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Forged => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Throttled { wait } => Some(wait),
+            Self::Busy => Some(Duration::from_secs(5)),
+            Self::SessionsFull => Some(Duration::from_mins(5)),
+            Self::Refused | Self::Forged => None,
+        }
+    }
+}
+
+impl Asset {
+    /// Its address, with a hash of its content: a new binary or accent is seen at once although
+    /// browsers keep the file.
+    fn address(&self) -> String {
+        let digest = Sha256::digest(&self.body);
+        let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        format!("/.vestibule/assets/{}?v={version:08x}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

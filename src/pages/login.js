@@ -1,0 +1,38 @@
+// The login page works without this; it adds the reveal button, the Caps Lock hint and progress.
+"use strict";
+{
+  const byId = (id) => document.getElementById(id);
+  const form = byId("login");
+  const password = byId("password");
+  const reveal = byId("reveal");
+  const submit = byId("submit");
+  const caps = byId("caps");
+  const label = submit.textContent;
+
+  const show = (shown) => {
+    password.type = shown ? "text" : "password";
+    reveal.firstChild.data = shown ? "Hide" : "Show";
+  };
+  const busy = (on) => {
+    submit.textContent = on ? "Signing in…" : label;
+    if (on) submit.setAttribute("aria-disabled", "true");
+    else submit.removeAttribute("aria-disabled");
+  };
+  const look = (event) => {
+    if (event.getModifierState) caps.hidden = !event.getModifierState("CapsLock");
+  };
+
+  document.documentElement.classList.add("scripted");
+  reveal.hidden = false;
+  reveal.addEventListener("click", () => show(password.type === "password"));
+  for (const type of ["keydown", "keyup", "mousedown"]) password.addEventListener(type, look);
+  password.addEventListener("blur", () => { caps.hidden = true; });
+  form.addEventListener("submit", (event) => {
+    if (submit.hasAttribute("aria-disabled")) return event.preventDefault();
+    show(false); // a password manager must not take it for plain text
+    busy(true);
+  });
+  // Back from the next page shows this one as it was left: ready for another try.
+  addEventListener("pageshow", () => busy(false));
+  byId("problem")?.focus();
+}

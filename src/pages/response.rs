@@ -1,0 +1,127 @@
+//! The one exit of every answer of ours: nobody can forget the safety headers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// SEC-64, SEC-67, SEC-77. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70).
+///
+/// `Referrer-Policy` is not `no-referrer`, because that turns the `Origin` of our own form posts
+/// into `null` (Fetch, "append a request `Origin` header"), which the login has to refuse.
+const SAFETY: [(HeaderName, &str); 9] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+];
+
+/// An HTML page on its way out.
+#[must_use]
+pub(crate) struct Page {
+    status: StatusCode,
+    html: String,
+    headers: HeaderMap,
+}
+
+impl Page {
+    pub(super) fn new(status: StatusCode, html: String) -> Self {
+        Self {
+            status,
+            html,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// Adds a field; the safety headers win over one of the same name.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Says when another try makes sense, in whole seconds, rounded up.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.insert(header::RETRY_AFTER, seconds.into());
+        self
+    }
+
+    pub(crate) fn set_cookie(self, cookie: HeaderValue) -> Self {
+        self.header(header::SET_COOKIE, cookie)
+    }
+
+    pub(crate) fn into_response(self) -> Response<Bytes> {
+        let page = safe(self.status, HTML, self.html.into());
+        let (mut parts, body) = page.into_parts();
+        let mut headers = self.headers;
+        headers.extend(parts.headers);
+        parts.headers = headers;
+        Response::from_parts(parts, body)
+    }
+}
+
+/// `value` as JSON; for callers that are no page load.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
+    match serde_json::to_vec(value) {
+        Ok(body) => safe(status, JSON, body.into()),
+        Err(error) => {
+            tracing::error!(%error, "cannot write JSON");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "This cannot be shown.")
+        }
+    }
+}
+
+/// One sentence, for those who show no HTML.
+pub(crate) fn plain(status: StatusCode, sentence: &'static str) -> Response<Bytes> {
+    safe(status, TEXT, format!("{sentence}\n").into())
+}
+
+/// `location` is a path on this host, or an address built from configuration, never from what a
+/// client sent as its host (SEC-62).
+pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<Bytes> {
+    let mut response = safe(status, TEXT, Bytes::new());
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+/// For answers over plain HTTP, which must not carry the header (RFC 6797 section 7.2).
+pub(crate) fn without_hsts(mut response: Response<Bytes>) -> Response<Bytes> {
+    response
+        .headers_mut()
+        .remove(header::STRICT_TRANSPORT_SECURITY);
+    response
+}
+
+pub(super) fn safe(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in SAFETY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

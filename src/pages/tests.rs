@@ -1,0 +1,308 @@
+use super::*;
+
+const HOSTILE: &str = r#""><script>alert('1')</script><b a="&"#;
+
+fn pages(title: &str, footer: Option<&str>) -> Pages {
+    let branding = Branding {
+        title: title.to_owned(),
+        logo: None,
+        accent: None,
+        footer: footer.map(str::to_owned),
+    };
+    Pages::new(&branding).unwrap()
+}
+
+fn html(page: Page) -> String {
+    String::from_utf8(page.into_response().into_body().to_vec()).unwrap()
+}
+
+fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
+    LoginView {
+        host: "wiki.example.org",
+        csrf: "token-123_AB",
+        return_to: "/report?q=1",
+        problem,
+    }
+}
+
+/// Every page there is, with `text` wherever a page takes text.
+fn all(title: &str, text: &str) -> Vec<Page> {
+    let pages = pages(title, Some(text));
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    let account = AccountView {
+        host: text,
+        user: text,
+        email: Some(text),
+        groups: &[text.to_owned(), "admins".to_owned()],
+        method: text,
+        now,
+        signed_in: now,
+        last_active: now,
+        expires: now.plus(Duration::from_hours(12)),
+    };
+    let mut all = vec![
+        pages.account(&account),
+        pages.account(&AccountView {
+            email: None,
+            groups: &[],
+            ..account
+        }),
+        pages.logout(&LogoutView {
+            host: text,
+            user: text,
+            csrf: text,
+        }),
+        pages.signed_out(text),
+    ];
+    for user in [None, Some(text)] {
+        all.push(pages.error(&ErrorView {
+            status: StatusCode::FORBIDDEN,
+            title: text,
+            advice: text,
+            request_id: text,
+            user,
+        }));
+    }
+    for problem in [
+        None,
+        Some(LoginProblem::Refused),
+        Some(LoginProblem::Throttled {
+            wait: Duration::from_secs(700),
+        }),
+        Some(LoginProblem::Busy),
+        Some(LoginProblem::Forged),
+        Some(LoginProblem::SessionsFull),
+    ] {
+        all.push(pages.login(&LoginView {
+            host: text,
+            csrf: text,
+            return_to: text,
+            problem,
+        }));
+    }
+    all
+}
+
+#[test]
+fn sec_65_whatever_is_shown_is_escaped() {
+    for page in all(HOSTILE, HOSTILE) {
+        let html = html(page);
+        assert!(html.contains("&quot;&gt;&lt;script&gt;alert"), "{html}");
+        assert!(!html.contains("<script>"), "{html}");
+        assert!(!html.contains("<b a="), "{html}");
+    }
+}
+
+#[test]
+fn sec_65_no_page_has_an_inline_script_or_style() {
+    for page in all("the wiki", "text") {
+        let html = html(page);
+        for inline in [
+            "<style",
+            "style=",
+            "javascript:",
+            " onclick",
+            " onload",
+            " onsubmit",
+        ] {
+            assert!(!html.contains(inline), "{inline} in {html}");
+        }
+        for script in html.split("<script").skip(1) {
+            assert!(script.starts_with(" src=\"/.vestibule/assets/"), "{html}");
+            assert!(script.contains("></script>"), "{html}");
+        }
+        for foreign in ["http://", "https://", "url("] {
+            assert!(!html.contains(foreign), "{foreign} in {html}");
+        }
+    }
+}
+
+#[test]
+fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
+    let pages = pages("the wiki", None);
+    let mut exits: Vec<_> = all("the wiki", "text")
+        .into_iter()
+        .map(Page::into_response)
+        .collect();
+    exits.push(json(StatusCode::UNAUTHORIZED, &["login_required"]));
+    exits.push(plain(StatusCode::NOT_FOUND, "There is nothing here."));
+    exits.push(redirect(
+        StatusCode::SEE_OTHER,
+        HeaderValue::from_static("/.vestibule/login"),
+    ));
+    exits.extend(["style.css", "login.js", "icon.svg"].map(|name| pages.asset(name).unwrap()));
+    let (cacheable, private): (Vec<_>, Vec<_>) = exits
+        .iter()
+        .partition(|exit| exit.headers()["cache-control"] != "no-store");
+    assert_eq!(cacheable.len(), 3, "the three assets");
+    assert!(private.len() >= 15);
+    for exit in &exits {
+        let headers = exit.headers();
+        let csp = headers["content-security-policy"].to_str().unwrap();
+        for directive in [
+            "default-src 'none'",
+            "style-src 'self'",
+            "script-src 'self'",
+            "img-src 'self'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(csp.split("; ").any(|part| part == directive), "{csp}");
+        }
+        assert_eq!(headers["x-frame-options"], "DENY");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["referrer-policy"], "same-origin");
+        assert_eq!(headers["strict-transport-security"], "max-age=31536000");
+        assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
+        assert!(headers.contains_key("permissions-policy"));
+        assert!(headers.contains_key("content-type"));
+        assert!(!headers.contains_key("server"));
+        assert!(
+            headers
+                .keys()
+                .all(|name| !name.as_str().starts_with("access-control"))
+        );
+        for name in headers.keys() {
+            assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn sec_77_an_answer_over_plain_http_carries_no_hsts() {
+    let answer = without_hsts(plain(StatusCode::FORBIDDEN, "Use https."));
+    assert!(!answer.headers().contains_key("strict-transport-security"));
+    assert_eq!(answer.headers()["x-frame-options"], "DENY");
+}
+
+#[test]
+fn a_page_keeps_its_own_headers_but_not_against_the_safety_headers() {
+    let response = pages("the wiki", None)
+        .signed_out("wiki.example.org")
+        .set_cookie(HeaderValue::from_static("a=1"))
+        .set_cookie(HeaderValue::from_static("b=2"))
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
+        .retry_after(Duration::from_millis(1500))
+        .into_response();
+    assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(
+        response.headers().get_all("cache-control").iter().count(),
+        1
+    );
+    assert_eq!(response.headers()["retry-after"], "2");
+}
+
+#[test]
+fn each_page_is_below_15_kib_with_all_it_loads() {
+    let pages = pages("the wiki", None);
+    let loaded: usize = ["style.css", "login.js", "icon.svg"]
+        .map(|name| pages.asset(name).unwrap().body().len())
+        .iter()
+        .sum();
+    for page in all("the wiki", "text") {
+        let size = loaded + html(page).len();
+        assert!(size < 15 * 1024, "{size}");
+    }
+}
+
+#[test]
+fn sec_56_a_refused_login_always_looks_the_same() {
+    let pages = pages("the wiki", None);
+    let refused = || {
+        pages
+            .login(&login(Some(LoginProblem::Refused)))
+            .into_response()
+    };
+    let (first, second) = (refused(), refused());
+    assert_eq!(first.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(first.status(), second.status());
+    assert_eq!(first.headers(), second.headers());
+    assert_eq!(first.body(), second.body());
+}
+
+#[test]
+fn sec_70_the_login_page_has_no_place_for_what_was_typed() {
+    let html = html(pages("the wiki", None).login(&login(Some(LoginProblem::Refused))));
+    for field in ["username", "password"] {
+        let input = html
+            .split("<input")
+            .find(|tag| tag.contains(&format!("name=\"{field}\"")));
+        let tag = input.unwrap().split('>').next().unwrap();
+        assert!(!tag.contains(" value="), "{tag}");
+    }
+}
+
+#[test]
+fn the_login_form_is_what_password_managers_and_scripts_expect() {
+    let pages = pages("the wiki", None);
+    let fresh = html(pages.login(&login(None)));
+    for part in [
+        "<h1>Sign in to the wiki</h1>",
+        "wiki.example.org",
+        r#"<input type="hidden" name="csrf" value="token-123_AB">"#,
+        r#"<input type="hidden" name="return_to" value="&#x2f;report?q=1">"#,
+        r#"autocomplete="username""#,
+        r#"autocomplete="current-password""#,
+        r#"action="/.vestibule/login""#,
+    ] {
+        assert!(fresh.contains(part), "{part} in {fresh}");
+    }
+    assert!(!fresh.contains("role=\"alert\""), "{fresh}");
+    let failed = html(pages.login(&login(Some(LoginProblem::Refused))));
+    assert!(
+        failed.contains("role=\"alert\" tabindex=\"-1\" autofocus"),
+        "{failed}"
+    );
+    for html in [fresh, failed] {
+        assert_eq!(html.matches("autofocus").count(), 1, "{html}");
+    }
+}
+
+#[test]
+fn sec_59_a_throttled_login_says_when_to_try_again() {
+    let wait = Duration::from_secs(700);
+    let page = pages("the wiki", None).login(&login(Some(LoginProblem::Throttled { wait })));
+    let response = page.into_response();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "700");
+    let html = std::str::from_utf8(response.body()).unwrap();
+    assert!(html.contains("Try again in 12 minutes."), "{html}");
+}
+
+#[test]
+fn an_asset_is_found_by_its_name_only() {
+    let pages = pages("the wiki", None);
+    for name in ["style.css", "login.js", "icon.svg"] {
+        let asset = pages.asset(name).unwrap();
+        assert_eq!(asset.headers()["cache-control"], "public, max-age=3600");
+    }
+    for name in [
+        "",
+        "style.css?v=1",
+        "../style.css",
+        "logo.svg",
+        "login.html",
+    ] {
+        assert!(pages.asset(name).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn the_address_of_an_asset_changes_with_its_content() {
+    let style = |accent: &str| {
+        let branding = Branding {
+            title: "the wiki".to_owned(),
+            logo: None,
+            accent: Some(accent.to_owned()),
+            footer: None,
+        };
+        let html = html(Pages::new(&branding).unwrap().signed_out("wiki"));
+        let at = html.find("style.css?v=").unwrap();
+        html[at..at + 20].to_owned()
+    };
+    assert_ne!(style("#123456"), style("#654321"));
+    assert_eq!(style("#123456"), style("#123456"));
+}

@@ -1,0 +1,77 @@
+//! Times as people say them.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// `12 minutes`, rounded up: who waits that long has waited long enough.
+pub(super) fn wait(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    span(seconds, u64::div_ceil)
+}
+
+/// `3 hours ago`, `in 20 minutes`, `just now`; rounded down.
+pub(super) fn relative(moment: Timestamp, now: Timestamp) -> String {
+    let (past, ahead) = (now.since(moment), moment.since(now));
+    if past.max(ahead) < Duration::from_secs(10) {
+        "just now".into()
+    } else if ahead.is_zero() {
+        format!("{} ago", span(past.as_secs(), std::ops::Div::div))
+    } else {
+        format!("in {}", span(ahead.as_secs(), std::ops::Div::div))
+    }
+}
+
+fn span(seconds: u64, divide: impl Fn(u64, u64) -> u64) -> String {
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..=5400 => (divide(seconds, 60), "minute"),
+        5401..=129_600 => (divide(seconds, 3600), "hour"),
+        _ => (divide(seconds, 86_400), "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+/// `23 Nov 2026, 18:35 UTC`.
+pub(super) fn date(moment: Timestamp) -> String {
+    let imf = httpdate::fmt_http_date(moment.to_system_time()); // Mon, 23 Nov 2026 18:35:36 GMT
+    format!("{}, {} UTC", &imf[5..16], &imf[17..22])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_said_in_words_and_never_too_short() {
+        for (seconds, expected) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (61, "2 minutes"),
+            (720, "12 minutes"),
+            (5400, "90 minutes"),
+            (5401, "2 hours"),
+            (43_200, "12 hours"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(wait(Duration::from_secs(seconds)), expected);
+        }
+        assert_eq!(wait(Duration::from_millis(1)), "1 second");
+    }
+
+    #[test]
+    fn a_moment_is_told_from_now() {
+        let now = Timestamp::from_millis(1_795_458_936_000);
+        let ago = Timestamp::from_millis(now.as_millis() - 7_900_000);
+        assert_eq!(relative(now, now), "just now");
+        assert_eq!(relative(ago, now), "2 hours ago");
+        assert_eq!(
+            relative(now.plus(Duration::from_mins(20)), now),
+            "in 20 minutes"
+        );
+        assert_eq!(date(now), "23 Nov 2026, 18:35 UTC");
+    }
+}
