@@ -161,7 +161,9 @@ pub(crate) fn decide(
         (Allow::Nobody, _) => Decision::Forbid,
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
         (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),
-        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => Decision::Allow(Permit::new(Some(who), false)),
+        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => {
+            Decision::Allow(Permit::new(Some(who), false))
+        }
         (Allow::Users(users), Some(who)) if users.iter().any(|user| user == who.user()) => {
             Decision::Allow(Permit::new(Some(who), false))
         }

@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     Config(ConfigError),
     /// Exit code 1: what happened and what to do about it.
     Failed(String),
+    /// Exit code 78, too: what the configuration names cannot be used.
+    Invalid(String),
     /// Exit code 2: wrong usage.
     Usage(String),
 }
@@ -81,6 +83,10 @@ impl Failure {
             Self::Failed(message) => {
                 eprintln!("vestibule: {message}");
                 1
+            }
+            Self::Invalid(message) => {
+                eprintln!("vestibule: {message}");
+                78
             }
             Self::Usage(message) => {
                 eprintln!("vestibule: {message}");

@@ -54,18 +54,26 @@ impl RequestError {
     pub(crate) fn public(&self) -> Public {
         let (status, title, advice) = match self {
             Self::BadRequest(bad) => Self::bad_request(*bad),
-            Self::BodyTooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", SEND_AGAIN)
-            }
-            Self::BodyTooSlow => {
-                (StatusCode::REQUEST_TIMEOUT, "The form took too long to arrive", SEND_AGAIN)
-            }
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The form is too large",
+                SEND_AGAIN,
+            ),
+            Self::BodyTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The form took too long to arrive",
+                SEND_AGAIN,
+            ),
             Self::Forbidden => (
                 StatusCode::FORBIDDEN,
                 "You may not open this page",
                 "Your account has no access to it. Sign in as somebody else, or ask for access.",
             ),
-            Self::Form => (StatusCode::BAD_REQUEST, "The form is not complete", SEND_AGAIN),
+            Self::Form => (
+                StatusCode::BAD_REQUEST,
+                "The form is not complete",
+                SEND_AGAIN,
+            ),
             Self::Forged => (
                 StatusCode::FORBIDDEN,
                 "This form did not come from our page",
@@ -81,18 +89,26 @@ impl RequestError {
                 "There is no app at this address",
                 "Check the address for a typing error.",
             ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "There is no such page", "Go to the start page."),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "There is no such page",
+                "Go to the start page.",
+            ),
             Self::NoRandomness(_) | Self::Panicked => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something went wrong here",
                 "Try again. If it happens again, tell the people who run this site.",
             ),
-            Self::Session(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Sessions cannot be looked up right now", WAIT)
-            }
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "This is not a form", SEND_AGAIN)
-            }
+            Self::Session(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Sessions cannot be looked up right now",
+                WAIT,
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "This is not a form",
+                SEND_AGAIN,
+            ),
             Self::Upstream(error) => Self::upstream(error),
             Self::WebSocketOrigin => (
                 StatusCode::FORBIDDEN,
@@ -100,7 +116,11 @@ impl RequestError {
                 "Open the app itself and try again.",
             ),
         };
-        Public { status, title, advice }
+        Public {
+            status,
+            title,
+            advice,
+        }
     }
 
     /// Whether the connection has to end: after a request that could be read in two ways, nobody
@@ -125,15 +145,21 @@ impl RequestError {
                 "Your browser sends too many cookies",
                 COOKIES,
             ),
-            BadRequest::Expectation => {
-                (StatusCode::EXPECTATION_FAILED, "The request expects too much", ADVICE)
-            }
-            BadRequest::Host | BadRequest::HostMismatch | BadRequest::Target => {
-                (StatusCode::BAD_REQUEST, "The address cannot be understood", ADVICE)
-            }
-            BadRequest::Method => {
-                (StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed", ADVICE)
-            }
+            BadRequest::Expectation => (
+                StatusCode::EXPECTATION_FAILED,
+                "The request expects too much",
+                ADVICE,
+            ),
+            BadRequest::Host | BadRequest::HostMismatch | BadRequest::Target => (
+                StatusCode::BAD_REQUEST,
+                "The address cannot be understood",
+                ADVICE,
+            ),
+            BadRequest::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This method is not allowed",
+                ADVICE,
+            ),
             BadRequest::TargetTooLong => {
                 (StatusCode::URI_TOO_LONG, "The address is too long", ADVICE)
             }
@@ -147,18 +173,26 @@ impl RequestError {
 
     fn upstream(error: &UpstreamError) -> (StatusCode, &'static str, &'static str) {
         match error {
-            UpstreamError::BadResponse(_) | UpstreamError::Send(_) => {
-                (StatusCode::BAD_GATEWAY, "The app gave no usable answer", WAIT)
-            }
-            UpstreamError::Busy => {
-                (StatusCode::SERVICE_UNAVAILABLE, "The app has too much to do", WAIT)
-            }
-            UpstreamError::ClientBody => {
-                (StatusCode::BAD_REQUEST, "The upload was broken off", SEND_AGAIN)
-            }
-            UpstreamError::ClientTooSlow => {
-                (StatusCode::REQUEST_TIMEOUT, "The upload was too slow", SEND_AGAIN)
-            }
+            UpstreamError::BadResponse(_) | UpstreamError::Send(_) => (
+                StatusCode::BAD_GATEWAY,
+                "The app gave no usable answer",
+                WAIT,
+            ),
+            UpstreamError::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The app has too much to do",
+                WAIT,
+            ),
+            UpstreamError::ClientBody => (
+                StatusCode::BAD_REQUEST,
+                "The upload was broken off",
+                SEND_AGAIN,
+            ),
+            UpstreamError::ClientTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The upload was too slow",
+                SEND_AGAIN,
+            ),
             UpstreamError::Connect(_) => {
                 (StatusCode::BAD_GATEWAY, "The app cannot be reached", WAIT)
             }

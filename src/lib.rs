@@ -53,3 +53,5 @@ mod session;
 mod telemetry;
 mod tls;
 mod upstream;
+
+pub use cli::serve::{Running, StartError, start};

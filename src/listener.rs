@@ -39,11 +39,17 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Binds an address. What is set here, accepted connections inherit: no syscalls for each.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4),
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE / 4),
     )?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -110,13 +116,20 @@ impl Admission {
         }
         open.total += 1;
         *open.by_address.entry(network).or_default() += 1;
-        Some(Admitted { admission: Arc::clone(self), network })
+        Some(Admitted {
+            admission: Arc::clone(self),
+            network,
+        })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut open = self.admission.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .admission
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open.total -= 1;
         if let Entry::Occupied(mut entry) = open.by_address.entry(self.network) {
             *entry.get_mut() -= 1;
@@ -212,8 +225,16 @@ mod tests {
         let admission = admission(10, 1);
         let first = admission.admit("2001:db8:1:2::3".parse().unwrap());
         assert!(first.is_some());
-        assert!(admission.admit("2001:db8:1:2:ffff::9".parse().unwrap()).is_none());
-        assert!(admission.admit("2001:db8:1:3::3".parse().unwrap()).is_some());
+        assert!(
+            admission
+                .admit("2001:db8:1:2:ffff::9".parse().unwrap())
+                .is_none()
+        );
+        assert!(
+            admission
+                .admit("2001:db8:1:3::3".parse().unwrap())
+                .is_some()
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ impl<'a> Endpoint<'a> {
             "login" => Self::Login,
             "logout" => Self::Logout,
             "session" => Self::Session,
-            _ => rest.strip_prefix("assets/").map_or(Self::Unknown, Self::Asset),
+            _ => rest
+                .strip_prefix("assets/")
+                .map_or(Self::Unknown, Self::Asset),
         })
     }
 }
@@ -101,7 +103,14 @@ impl Login {
         throttle: Throttle,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
-        Ok(Self { accounts, sessions, pages, csrf: Csrf::new()?, throttle, clock })
+        Ok(Self {
+            accounts,
+            sessions,
+            pages,
+            csrf: Csrf::new()?,
+            throttle,
+            clock,
+        })
     }
 
     /// The identity of a session as the users file has it now; `None` when the user is gone or
@@ -129,14 +138,22 @@ impl Login {
         let Some(id) = &cookies.session else {
             return Ok(None);
         };
-        let Some(session) = self.sessions.find(id).await.map_err(RequestError::Session)? else {
+        let Some(session) = self
+            .sessions
+            .find(id)
+            .await
+            .map_err(RequestError::Session)?
+        else {
             return Ok(None);
         };
         self.accounts.refresh();
         if let Some(identity) = self.identify(&session) {
             return Ok(Some((session, identity)));
         }
-        self.sessions.end(&session.key()).await.map_err(RequestError::Session)?;
+        self.sessions
+            .end(&session.key())
+            .await
+            .map_err(RequestError::Session)?;
         tracing::info!(
             target: "audit", session = %session.key().short(), user = session.record().user,
             "session ended: the user is gone, disabled or has another password"
@@ -150,7 +167,9 @@ impl Login {
         let safe = matches!(head.method, Method::GET | Method::HEAD);
         if safe && is_page_load(&head.headers) {
             let return_to = ReturnTo::parse(target.as_str());
-            let query = Serializer::new(String::new()).append_pair("return_to", return_to.as_str()).finish();
+            let query = Serializer::new(String::new())
+                .append_pair("return_to", return_to.as_str())
+                .finish();
             return match HeaderValue::try_from(format!("{LOGIN}?{query}")) {
                 Ok(location) => pages::redirect(StatusCode::SEE_OTHER, location),
                 Err(_) => pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN)),
@@ -195,9 +214,17 @@ impl Login {
         return_to: &ReturnTo,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
-        let (cookie, fresh) = match visit.cookies.login.as_ref().and_then(|value| value.to_str().ok()) {
+        let (cookie, fresh) = match visit
+            .cookies
+            .login
+            .as_ref()
+            .and_then(|value| value.to_str().ok())
+        {
             Some(value) => (value.to_owned(), false),
-            None => (Csrf::login_cookie().map_err(RequestError::NoRandomness)?, true),
+            None => (
+                Csrf::login_cookie().map_err(RequestError::NoRandomness)?,
+                true,
+            ),
         };
         let view = LoginView {
             host: visit.authority.as_str(),
@@ -206,18 +233,36 @@ impl Login {
             problem,
         };
         let page = self.pages.login(&view);
-        Ok(if fresh { page.set_cookie(cookie::set_login(&cookie)) } else { page })
+        Ok(if fresh {
+            page.set_cookie(cookie::set_login(&cookie))
+        } else {
+            page
+        })
     }
 
-    async fn log_in(&self, visit: Visit<'_>, body: Incoming) -> Result<Response<Bytes>, RequestError> {
+    async fn log_in(
+        &self,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
         let return_to = ReturnTo::parse(&form.take_optional("return_to")?);
         let token = form.take_optional("csrf")?;
-        let binding = visit.cookies.login.as_ref().map(|value| Binding::LoginCookie(value.as_bytes()));
-        if self.csrf.check(&visit.head.headers, visit.authority, &token, binding).is_err() {
+        let binding = visit
+            .cookies
+            .login
+            .as_ref()
+            .map(|value| Binding::LoginCookie(value.as_bytes()));
+        if self
+            .csrf
+            .check(&visit.head.headers, visit.authority, &token, binding)
+            .is_err()
+        {
             tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
-            return Ok(self.form(&visit, &return_to, Some(LoginProblem::Forged))?.into_response());
+            return Ok(self
+                .form(&visit, &return_to, Some(LoginProblem::Forged))?
+                .into_response());
         }
         let account = username.to_ascii_lowercase();
         let user = printable(&username);
@@ -269,12 +314,20 @@ impl Login {
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
         if let Some(before) = &visit.cookies.session {
-            self.sessions.end(&before.key()).await.map_err(RequestError::Session)?;
+            self.sessions
+                .end(&before.key())
+                .await
+                .map_err(RequestError::Session)?;
         }
         let user_agent = visit.head.headers.get(header::USER_AGENT);
-        let user_agent = user_agent.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let user_agent = user_agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let user_agent = user_agent.chars().take(MAX_USER_AGENT).collect();
-        let origin = Origin { client: visit.client, user_agent };
+        let origin = Origin {
+            client: visit.client,
+            user_agent,
+        };
         let user = signed_in.account().identity().user();
         let id = match self.sessions.start(signed_in, origin).await {
             Ok(id) => id,
@@ -305,25 +358,45 @@ impl Login {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self.csrf.token(Binding::Session(&session.key()));
-        let view = LogoutView { host, user: identity.user(), csrf };
+        let view = LogoutView {
+            host,
+            user: identity.user(),
+            csrf,
+        };
         Ok(self.pages.logout(&view).into_response())
     }
 
     /// Ends the session on the server before the browser is told (SEC-46, SEC-66).
-    async fn log_out(&self, visit: Visit<'_>, body: Incoming) -> Result<Response<Bytes>, RequestError> {
+    async fn log_out(
+        &self,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let token = form.take_optional("csrf")?;
-        let key = visit.cookies.session.as_ref().map(crate::session::SessionId::key);
+        let key = visit
+            .cookies
+            .session
+            .as_ref()
+            .map(crate::session::SessionId::key);
         let binding = key.as_ref().map(Binding::Session);
-        let checked = self.csrf.check(&visit.head.headers, visit.authority, &token, binding);
+        let checked = self
+            .csrf
+            .check(&visit.head.headers, visit.authority, &token, binding);
         checked.map_err(|csrf::Forged| RequestError::Forged)?;
         if let Some(key) = key
-            && self.sessions.end(&key).await.map_err(RequestError::Session)?
+            && self
+                .sessions
+                .end(&key)
+                .await
+                .map_err(RequestError::Session)?
         {
             tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
-        response.headers_mut().append(header::SET_COOKIE, cookie::expire_session());
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookie::expire_session());
         Ok(response)
     }
 
@@ -352,7 +425,11 @@ impl Login {
         let Some(id) = &visit.cookies.session else {
             return Ok(login_required());
         };
-        let session = self.sessions.peek(&id.key()).await.map_err(RequestError::Session)?;
+        let session = self
+            .sessions
+            .peek(&id.key())
+            .await
+            .map_err(RequestError::Session)?;
         self.accounts.refresh();
         let Some((session, identity)) =
             session.and_then(|session| self.identify(&session).map(|identity| (session, identity)))
@@ -360,7 +437,10 @@ impl Login {
             return Ok(login_required());
         };
         let left = self.sessions.time_left(&session).as_secs();
-        Ok(pages::json(StatusCode::OK, &json!({ "user": identity.user(), "seconds_left": left })))
+        Ok(pages::json(
+            StatusCode::OK,
+            &json!({ "user": identity.user(), "seconds_left": left }),
+        ))
     }
 }
 
@@ -369,7 +449,9 @@ fn login_required() -> Response<Bytes> {
     let mut response = pages::json(StatusCode::UNAUTHORIZED, &body);
     // RFC 9110 §11.6.1 asks for a challenge; browsers ignore this one and show no dialog.
     let challenge = HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 
@@ -383,11 +465,18 @@ pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
     if fetch.iter().any(|name| headers.contains_key(*name)) {
         return false;
     }
-    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|accept| {
-        accept.split(',').any(|range| {
-            range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|accept| {
+            accept.split(',').any(|range| {
+                range
+                    .split(';')
+                    .next()
+                    .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
+            })
         })
-    })
 }
 
 #[cfg(test)]
@@ -398,7 +487,10 @@ mod tests {
     fn sec_73_our_addresses_are_known_by_their_normal_path() {
         for (path, expected) in [
             ("/.vestibule/login", Some(Endpoint::Login)),
-            ("/.vestibule/assets/style.css", Some(Endpoint::Asset("style.css"))),
+            (
+                "/.vestibule/assets/style.css",
+                Some(Endpoint::Asset("style.css")),
+            ),
             ("/.vestibule", Some(Endpoint::Unknown)),
             ("/.vestibule/", Some(Endpoint::Unknown)),
             ("/.vestibule/login/", Some(Endpoint::Unknown)),
@@ -416,9 +508,18 @@ mod tests {
     fn sec_69_page_loads_are_told_from_background_requests() {
         for (fields, expected) in [
             (&[("sec-fetch-mode", "navigate")][..], true),
-            (&[("sec-fetch-mode", "cors"), ("accept", "text/html")], false),
-            (&[("sec-fetch-dest", "empty"), ("accept", "text/html")], false),
-            (&[("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")], true),
+            (
+                &[("sec-fetch-mode", "cors"), ("accept", "text/html")],
+                false,
+            ),
+            (
+                &[("sec-fetch-dest", "empty"), ("accept", "text/html")],
+                false,
+            ),
+            (
+                &[("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")],
+                true,
+            ),
             (&[("accept", "application/json, Text/HTML;q=0.5")], true),
             (&[("accept", "application/json")], false),
             (&[("accept", "*/*")], false),

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version, header};
 
-pub(crate) use path::{PathError, normal_path, without_parameters};
+pub(crate) use path::{normal_path, without_parameters};
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
 #[derive(Clone, Debug)]
@@ -49,6 +49,15 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The methods for an `Allow` field (RFC 9110 §10.2.1).
+    pub(crate) fn allow(&self) -> HeaderValue {
+        let mut methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
+        methods.sort_unstable();
+        HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("GET, HEAD"))
+    }
+}
+
 /// A host name or IP address without port, lower case, without the dot at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Host(String);
@@ -79,13 +88,6 @@ impl Host {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether `host`, as a client sent it, is this one.
-    pub(crate) fn is(&self, host: &str) -> bool {
-        host.strip_suffix('.')
-            .unwrap_or(host)
-            .eq_ignore_ascii_case(&self.0)
     }
 }
 
@@ -121,7 +123,7 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// Takes `host` or `host:port`; no userinfo, no list, nothing but a host (SEC-09).
-    fn parse(value: &HeaderValue) -> Result<Self, BadRequest> {
+    pub(crate) fn parse(value: &HeaderValue) -> Result<Self, BadRequest> {
         let text = value.to_str().map_err(|_| BadRequest::Host)?;
         let after_literal = text.find(']').map_or(0, |at| at + 1);
         let host_length = text[after_literal..]
@@ -288,10 +290,6 @@ impl Target {
 
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
-    }
-
-    pub(crate) fn query(&self) -> Option<&str> {
-        self.0.query()
     }
 
     /// Origin form, for the upstream's request line (SEC-10, SEC-14).

@@ -7,6 +7,7 @@ mod live;
 mod memory;
 mod store;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +70,18 @@ pub(crate) enum ChangeError {
     Store(StoreError),
 }
 
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(DataError::Malformed) => {
+                f.write_str("it is no dictionary of Structured Fields (RFC 9651)")
+            }
+            Self::Data(DataError::TooLarge) => f.write_str("a session keeps 32 keys and 4 KiB"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
 /// A session in use.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -100,7 +113,7 @@ impl Session {
     }
 
     /// Notes that the session is in use; keeps it from its idle timeout.
-    pub(crate) fn touch(&self, now: Timestamp) {
+    fn touch(&self, now: Timestamp) {
         self.last_accessed.store(now.as_millis(), Ordering::Relaxed);
     }
 
@@ -253,6 +266,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// Notes that a stream of the session is in use.
+    pub(crate) fn touch(&self, session: &Session) {
+        session.touch(self.clock.now());
+    }
+
     /// For how long the session is still good if nothing more is asked of it.
     pub(crate) fn time_left(&self, session: &Session) -> Duration {
         let now = self.clock.now();
@@ -293,11 +311,6 @@ impl Sessions {
             }
             Err(error) => tracing::error!(%error, "cannot look for expired sessions"),
         }
-    }
-
-    /// Open sessions, expired ones that nobody has asked for included.
-    pub(crate) fn count(&self) -> usize {
-        self.store.count()
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::{Method, StatusCode, Version};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::session::SessionKey;
+use crate::session::{NoRandomness, SessionKey};
 
 /// `[log] format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +41,19 @@ pub(crate) struct Settings {
 /// Sends what the process logs to standard output. Does nothing when somebody else has already
 /// taken the process's logs.
 pub(crate) fn start(settings: &Settings) {
-    let targets = settings.level.parse().unwrap_or(Targets::new().with_default(LevelFilter::INFO));
+    let targets = settings
+        .level
+        .parse()
+        .unwrap_or(Targets::new().with_default(LevelFilter::INFO));
     let json = match settings.format {
         Format::Auto => !io::stdout().is_terminal(),
         Format::Json => true,
         Format::Text => false,
     };
     let registry = tracing_subscriber::registry().with(targets);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stdout).with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stdout)
+        .with_ansi(false);
     // Another subscriber is there only where a test or an embedding program has set it.
     let _ = if json {
         registry.with(lines.json().flatten_event(true)).try_init()
@@ -67,8 +74,12 @@ pub(crate) struct RequestIds {
 pub(crate) struct RequestId(u32, u64);
 
 impl RequestIds {
-    pub(crate) fn new(process: u32) -> Self {
-        Self { process, next: AtomicU64::new(0) }
+    pub(crate) fn new() -> Result<Self, NoRandomness> {
+        let process = SysRng.try_next_u32().map_err(|_| NoRandomness)?;
+        Ok(Self {
+            process,
+            next: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn next(&self) -> RequestId {
@@ -160,7 +171,10 @@ mod tests {
 
     #[test]
     fn sec_71_nothing_splits_a_line() {
-        assert_eq!(printable("a\r\nb\u{2028}c\u{1b}[31m").to_string(), "a\\u{d}\\u{a}b\\u{2028}c\\u{1b}[31m");
+        assert_eq!(
+            printable("a\r\nb\u{2028}c\u{1b}[31m").to_string(),
+            "a\\u{d}\\u{a}b\\u{2028}c\\u{1b}[31m"
+        );
         assert_eq!(printable(&"x".repeat(10_000)).to_string().len(), MAX_FIELD);
     }
 }

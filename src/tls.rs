@@ -50,7 +50,11 @@ impl fmt::Display for TlsError {
                 write!(f, "{} is no PEM certificate chain: {error}", path.display())
             }
             Self::KeyMismatch(path, error) => {
-                write!(f, "{} is not the key of its certificate: {error}", path.display())
+                write!(
+                    f,
+                    "{} is not the key of its certificate: {error}",
+                    path.display()
+                )
             }
             Self::Key(path, error) => write!(f, "{} is no PEM key: {error}", path.display()),
             Self::KeyTooOpen(path, mode) => write!(
@@ -91,8 +95,15 @@ impl Certificates {
     pub(crate) fn open(settings: &Settings) -> Result<Self, TlsError> {
         let files = settings.certificates.clone();
         let seen = Mutex::new(look(&files));
-        let certificates = files.iter().map(Certificate::read).collect::<Result<_, _>>()?;
-        Ok(Self { files, current: ArcSwap::from_pointee(certificates), seen })
+        let certificates = files
+            .iter()
+            .map(Certificate::read)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            files,
+            current: ArcSwap::from_pointee(certificates),
+            seen,
+        })
     }
 
     /// Reads the files again when they have changed. What cannot be used is reported once, and
@@ -105,7 +116,12 @@ impl Certificates {
         }
         *seen = now;
         drop(seen);
-        match self.files.iter().map(Certificate::read).collect::<Result<Vec<_>, _>>() {
+        match self
+            .files
+            .iter()
+            .map(Certificate::read)
+            .collect::<Result<Vec<_>, _>>()
+        {
             Ok(certificates) => {
                 self.current.store(Arc::new(certificates));
                 tracing::info!("the TLS certificates have changed and are in use");
@@ -121,11 +137,17 @@ impl ResolvesServerCert for Certificates {
     /// The first certificate that is for the name, else the first of all.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let certificates = self.current.load();
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let name = hello
+            .server_name()
+            .and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| {
-            certificates.iter().find(|certificate| certificate.is_for(&name))
+            certificates
+                .iter()
+                .find(|certificate| certificate.is_for(&name))
         });
-        named.or(certificates.first()).map(|certificate| Arc::clone(&certificate.key))
+        named
+            .or(certificates.first())
+            .map(|certificate| Arc::clone(&certificate.key))
     }
 }
 
@@ -141,7 +163,10 @@ impl Certificate {
         let key = read_key(&files.key)?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|error| TlsError::KeyMismatch(files.key.clone(), error))?;
-        Ok(Self { end_entity, key: Arc::new(key) })
+        Ok(Self {
+            end_entity,
+            key: Arc::new(key),
+        })
     }
 
     fn is_for(&self, name: &ServerName<'_>) -> bool {

@@ -37,7 +37,9 @@ pub(crate) enum Binding<'a> {
 
 impl Csrf {
     pub(crate) fn new() -> Result<Self, NoRandomness> {
-        Ok(Self { key: Secret::new(random()?) })
+        Ok(Self {
+            key: Secret::new(random()?),
+        })
     }
 
     /// A value for the login cookie.
@@ -46,7 +48,8 @@ impl Csrf {
     }
 
     pub(crate) fn token(&self, binding: Binding<'_>) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
         match binding {
             Binding::LoginCookie(value) => {
                 mac.update(b"login\0");
@@ -81,13 +84,24 @@ impl Csrf {
                 return Err(Forged);
             }
         }
-        let fits = |binding| self.token(binding).as_bytes().ct_eq(token.as_bytes()).into();
-        if from_here || binding.is_some_and(fits) { Ok(()) } else { Err(Forged) }
+        let fits = |binding| {
+            self.token(binding)
+                .as_bytes()
+                .ct_eq(token.as_bytes())
+                .into()
+        };
+        if from_here || binding.is_some_and(fits) {
+            Ok(())
+        } else {
+            Err(Forged)
+        }
     }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    SysRng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|_| NoRandomness)?;
     Ok(bytes)
 }

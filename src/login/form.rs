@@ -25,9 +25,17 @@ pub(super) struct Form(Vec<(Vec<u8>, Vec<u8>)>);
 impl Form {
     /// Takes `application/x-www-form-urlencoded` and nothing else (SEC-55).
     pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Self, RequestError> {
-        let kind = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        if !kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        let kind = head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let kind = kind
+            .and_then(|kind| kind.split(';').next())
+            .unwrap_or_default();
+        if !kind
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        {
             return Err(RequestError::UnsupportedMediaType);
         }
         if body.size_hint().lower() > MAX_BODY as u64 {
@@ -40,7 +48,9 @@ impl Form {
             None => RequestError::BodyTooLarge,
         })?;
         let fields = body.to_bytes();
-        let fields = fields.split(|&byte| byte == b'&').filter(|field| !field.is_empty());
+        let fields = fields
+            .split(|&byte| byte == b'&')
+            .filter(|field| !field.is_empty());
         Ok(Self(fields.map(decode).collect()))
     }
 
@@ -61,7 +71,10 @@ impl Form {
     }
 
     fn find(&mut self, name: &str) -> Result<Option<Vec<u8>>, RequestError> {
-        let mut values = self.0.iter_mut().filter(|(field, _)| field == name.as_bytes());
+        let mut values = self
+            .0
+            .iter_mut()
+            .filter(|(field, _)| field == name.as_bytes());
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
             (Some((_, value)), None) => Ok(Some(std::mem::take(value))),
@@ -73,12 +86,21 @@ impl Form {
 /// Name and value byte for byte; the usual decoders put U+FFFD for what is not UTF-8, and then
 /// many passwords would be one.
 fn decode(field: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let equals = field.iter().position(|&byte| byte == b'=').unwrap_or(field.len());
+    let equals = field
+        .iter()
+        .position(|&byte| byte == b'=')
+        .unwrap_or(field.len());
     let decode = |text: &[u8]| {
-        let spaced: Vec<_> = text.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
+        let spaced: Vec<_> = text
+            .iter()
+            .map(|&b| if b == b'+' { b' ' } else { b })
+            .collect();
         percent_decode(&spaced).collect()
     };
-    (decode(&field[..equals]), decode(field.get(equals + 1..).unwrap_or_default()))
+    (
+        decode(&field[..equals]),
+        decode(field.get(equals + 1..).unwrap_or_default()),
+    )
 }
 
 impl Drop for Form {
@@ -112,7 +134,11 @@ mod tests {
             ("p==", b"="),
             ("p", b""),
         ] {
-            assert_eq!(decode(field.as_bytes()), (b"p".to_vec(), value.to_vec()), "{field}");
+            assert_eq!(
+                decode(field.as_bytes()),
+                (b"p".to_vec(), value.to_vec()),
+                "{field}"
+            );
         }
     }
 }

@@ -58,7 +58,10 @@ mod tests {
         for (text, expected) in [
             ("/", "/"),
             ("/report?q=1&r=%2F", "/report?q=1&r=%2F"),
-            ("/a/b?next=https://evil.example", "/a/b?next=https://evil.example"),
+            (
+                "/a/b?next=https://evil.example",
+                "/a/b?next=https://evil.example",
+            ),
             ("/api/%2F/x", "/api/%2F/x"),
             ("/.vestibule/account", "/.vestibule/account"),
             ("", "/"),
@@ -96,7 +99,15 @@ mod tests {
 
     #[test]
     fn sec_63_it_is_bounded() {
-        assert_eq!(ReturnTo::parse(&format!("/{}", "a".repeat(2047))).as_str().len(), 2048);
-        assert_eq!(ReturnTo::parse(&format!("/{}", "a".repeat(2048))).as_str(), "/");
+        assert_eq!(
+            ReturnTo::parse(&format!("/{}", "a".repeat(2047)))
+                .as_str()
+                .len(),
+            2048
+        );
+        assert_eq!(
+            ReturnTo::parse(&format!("/{}", "a".repeat(2048))).as_str(),
+            "/"
+        );
     }
 }

@@ -77,8 +77,10 @@ impl Throttle {
         let everywhere = self.settings.account_failures.saturating_mul(EVERYWHERE);
         let (now, window) = (self.clock.now(), self.settings.window);
         let waits = [
-            self.account_at_address.wait(&pair, self.settings.account_failures, now, window),
-            self.address.wait(&network, self.settings.address_failures, now, window),
+            self.account_at_address
+                .wait(&pair, self.settings.account_failures, now, window),
+            self.address
+                .wait(&network, self.settings.address_failures, now, window),
             (!self.known.contains_key(&pair))
                 .then(|| self.account.wait(&pair.0, everywhere, now, window))
                 .flatten(),
@@ -89,7 +91,11 @@ impl Throttle {
         self.account_at_address.add(pair, now, window);
         self.address.add(network, now, window);
         self.account.add(account.to_owned(), now, window);
-        Ok(Attempt { throttle: self, account: account.to_owned(), network })
+        Ok(Attempt {
+            throttle: self,
+            account: account.to_owned(),
+            network,
+        })
     }
 }
 
@@ -106,7 +112,9 @@ impl Attempt<'_> {
 
     /// The password was not looked at: nothing was learned.
     pub(crate) fn withdraw(self) {
-        self.throttle.account_at_address.take_back(&(self.account.clone(), self.network));
+        self.throttle
+            .account_at_address
+            .take_back(&(self.account.clone(), self.network));
         self.throttle.account.take_back(&self.account);
         self.throttle.address.take_back(&self.network);
     }
@@ -118,8 +126,15 @@ impl Attempt<'_> {
         let pair = (self.account, self.network);
         let of_account = throttle.settings.account_failures;
         let of_address = throttle.settings.address_failures;
-        let wait = throttle.account_at_address.wait(&pair, of_account, now, window);
-        wait.max(throttle.address.wait(&self.network, of_address, now, window)).map(Wait)
+        let wait = throttle
+            .account_at_address
+            .wait(&pair, of_account, now, window);
+        wait.max(
+            throttle
+                .address
+                .wait(&self.network, of_address, now, window),
+        )
+        .map(Wait)
     }
 }
 
@@ -148,7 +163,10 @@ impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Counters<K> {
         let counter = self.0.get_with(key, Arc::default);
         let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
         if counter.failures == 0 || now.since(counter.since) >= window {
-            *counter = Counter { failures: 0, since: now };
+            *counter = Counter {
+                failures: 0,
+                since: now,
+            };
         }
         counter.failures = counter.failures.saturating_add(1);
     }
@@ -173,7 +191,11 @@ mod tests {
 
     fn throttle() -> (Throttle, Clock) {
         let clock = Clock::system();
-        let settings = Settings { account_failures: 10, address_failures: 50, window: WINDOW };
+        let settings = Settings {
+            account_failures: 10,
+            address_failures: 50,
+            window: WINDOW,
+        };
         (Throttle::new(settings, clock.clone()), clock)
     }
 
@@ -188,10 +210,18 @@ mod tests {
             let wait = throttle.begin("ada", address(1)).ok().unwrap().failed();
             assert_eq!(wait.is_some(), n == 9, "try {n}");
         }
-        let Err(Wait(wait)) = throttle.begin("ada", address(1)) else { panic!("no wait") };
+        let Err(Wait(wait)) = throttle.begin("ada", address(1)) else {
+            panic!("no wait")
+        };
         assert!(wait <= WINDOW && wait > WINDOW - Duration::from_secs(5));
-        assert!(throttle.begin("ada", address(2)).is_ok(), "the user elsewhere signs in");
-        assert!(throttle.begin("bob", address(1)).is_ok(), "others at the address sign in");
+        assert!(
+            throttle.begin("ada", address(2)).is_ok(),
+            "the user elsewhere signs in"
+        );
+        assert!(
+            throttle.begin("bob", address(1)).is_ok(),
+            "others at the address sign in"
+        );
         clock.advance(WINDOW);
         assert!(throttle.begin("ada", address(1)).is_ok());
     }
@@ -199,7 +229,9 @@ mod tests {
     #[test]
     fn sec_59_tries_at_the_same_time_all_count() {
         let (throttle, _) = throttle();
-        let under_way: Vec<_> = (0..20).filter_map(|_| throttle.begin("ada", address(1)).ok()).collect();
+        let under_way: Vec<_> = (0..20)
+            .filter_map(|_| throttle.begin("ada", address(1)).ok())
+            .collect();
         assert_eq!(under_way.len(), 10);
     }
 
@@ -207,7 +239,11 @@ mod tests {
     fn sec_59_one_address_may_not_try_many_accounts() {
         let (throttle, _) = throttle();
         for n in 0..50 {
-            let _ = throttle.begin(&format!("user{n}"), address(1)).ok().unwrap().failed();
+            let _ = throttle
+                .begin(&format!("user{n}"), address(1))
+                .ok()
+                .unwrap()
+                .failed();
         }
         assert!(throttle.begin("ada", address(1)).is_err());
     }
@@ -215,7 +251,11 @@ mod tests {
     #[test]
     fn sec_59_an_account_under_attack_from_everywhere_is_open_where_its_user_signed_in_before() {
         let (throttle, _) = throttle();
-        throttle.begin("ada", address(200)).ok().unwrap().succeeded();
+        throttle
+            .begin("ada", address(200))
+            .ok()
+            .unwrap()
+            .succeeded();
         for n in 0..100 {
             let _ = throttle.begin("ada", address(n)).ok().unwrap().failed();
         }
@@ -230,7 +270,14 @@ mod tests {
             let _ = throttle.begin("ada", address(1)).ok().unwrap().failed();
         }
         throttle.begin("ada", address(1)).ok().unwrap().succeeded();
-        assert!(throttle.begin("ada", address(1)).ok().unwrap().failed().is_none());
+        assert!(
+            throttle
+                .begin("ada", address(1))
+                .ok()
+                .unwrap()
+                .failed()
+                .is_none()
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ enum State {
     /// The line end after the data of a chunk.
     ChunkEnd,
     Trailers,
-    /// Refused, or no longer HTTP.
+    /// Refused: nothing after it counts.
     Done,
 }
 
@@ -69,11 +69,6 @@ impl Framing {
     /// Whether a request line or header section has begun and has not ended.
     pub(crate) fn is_inside_head(&self) -> bool {
         matches!(self.state, State::RequestLine | State::Fields)
-    }
-
-    /// The connection speaks another protocol from here on.
-    pub(crate) fn stop(&mut self) {
-        self.state = State::Done;
     }
 
     /// Reads along; puts a NUL in place of the byte at which the client is refused.

@@ -196,6 +196,11 @@ impl ResponseBody {
         body
     }
 
+    /// The body of an answer whose connection serves nothing more.
+    pub(super) fn of_last_answer(body: Incoming) -> Self {
+        Self { body, lease: None }
+    }
+
     fn return_lease_at_end(&mut self) {
         if self.body.is_end_stream()
             && let Some(lease) = self.lease.take()

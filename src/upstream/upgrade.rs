@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::body::RequestBody;
+use super::body::{RequestBody, ResponseBody};
 use super::{UpstreamError, Upstreams, accept, hop_by_hop, until_silent};
 use crate::access::Permit;
 
@@ -32,7 +32,7 @@ pub(crate) enum Close {
 /// What the application made of the handshake.
 pub(crate) enum Handshake {
     /// Not a WebSocket after all; answered like any request.
-    Refused(Response<Incoming>),
+    Refused(Response<ResponseBody>),
     /// 101 for the client, and the application's side of the tunnel.
     Switched(HeaderMap, OnUpgrade),
 }
@@ -65,7 +65,9 @@ impl Upstreams {
             accept(&mut response)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 hop_by_hop::strip(response.headers_mut());
-                return Ok(Handshake::Refused(response));
+                return Ok(Handshake::Refused(
+                    response.map(ResponseBody::of_last_answer),
+                ));
             }
             if !hop_by_hop::asks_for_websocket(response.headers()) {
                 return Err(UpstreamError::BadResponse("101 to something else"));

@@ -1,0 +1,135 @@
+//! What a client connection is doing, for the one timer that it has.
+//!
+//! Reads and writes only note things; the timer is set anew when it fires, not at each of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Timeouts;
+use crate::clock::Clock;
+
+/// Shared by a connection's socket, its requests and its timer.
+#[derive(Debug)]
+pub(super) struct Activity {
+    started: Instant,
+    /// Requests whose answer is not whole yet.
+    active: AtomicUsize,
+    /// Whether there was a request at all.
+    served: AtomicBool,
+    /// Milliseconds after `started`; 0 while it does not apply.
+    idle_since: AtomicU64,
+    head_since: AtomicU64,
+    write_blocked_since: AtomicU64,
+    /// The connection is a tunnel now, and nobody's request.
+    upgraded: AtomicBool,
+}
+
+/// Counts a request until its answer is gone.
+#[derive(Debug)]
+pub(super) struct ActiveRequest(Arc<Activity>);
+
+/// What a connection has to do, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Send a request, or be closed in good order.
+    Request(Instant),
+    /// Send the rest of the head (SEC-25).
+    Head(Instant),
+    /// Take what was sent (SEC-27).
+    Read(Instant),
+}
+
+impl Due {
+    pub(super) fn at(self) -> Instant {
+        let (Self::Request(at) | Self::Head(at) | Self::Read(at)) = self;
+        at
+    }
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            started: Clock::stopwatch(),
+            active: AtomicUsize::new(0),
+            served: AtomicBool::new(false),
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            write_blocked_since: AtomicU64::new(0),
+            upgraded: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.served.store(true, Ordering::Relaxed);
+        ActiveRequest(Arc::clone(self))
+    }
+
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a head has begun and not ended.
+    pub(super) fn note_head(&self, inside: bool) {
+        self.note(&self.head_since, inside);
+    }
+
+    pub(super) fn note_write(&self, blocked: bool) {
+        self.note(&self.write_blocked_since, blocked);
+    }
+
+    fn note(&self, since: &AtomicU64, applies: bool) {
+        let noted = since.load(Ordering::Relaxed);
+        if applies && noted == 0 {
+            since.store(self.now(), Ordering::Relaxed);
+        } else if !applies && noted != 0 {
+            since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What is due; `None` while it is our turn or the application's.
+    pub(super) fn due(&self, timeouts: &Timeouts) -> Option<Due> {
+        let blocked = self.write_blocked_since.load(Ordering::Relaxed);
+        if blocked != 0 {
+            return Some(Due::Read(self.after(blocked, timeouts.write)));
+        }
+        if self.is_upgraded() {
+            return None;
+        }
+        if !self.served.load(Ordering::Relaxed) {
+            return Some(Due::Head(self.started + timeouts.headers));
+        }
+        let head = self.head_since.load(Ordering::Relaxed);
+        if head != 0 {
+            return Some(Due::Head(self.after(head, timeouts.headers)));
+        }
+        (self.active.load(Ordering::Relaxed) == 0).then(|| {
+            let idle = self.idle_since.load(Ordering::Relaxed);
+            Due::Request(self.after(idle, timeouts.keep_alive))
+        })
+    }
+
+    fn after(&self, since: u64, timeout: Duration) -> Instant {
+        self.started + Duration::from_millis(since) + timeout
+    }
+
+    /// Never 0, which means that nothing was noted.
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        let activity = &self.0;
+        activity.idle_since.store(activity.now(), Ordering::Relaxed);
+        activity.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

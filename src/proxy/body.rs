@@ -1,0 +1,181 @@
+//! The body of an answer on its way to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::activity::ActiveRequest;
+use super::stall;
+use crate::session::{Session, Sessions, Watch};
+use crate::telemetry::AccessLine;
+use crate::upstream::ResponseBody;
+
+/// An answer of ours or of an application. Its request is over when it is dropped: then the
+/// access line is written.
+pub(crate) struct AnswerBody {
+    kind: Kind,
+    line: Option<Box<AccessLine>>,
+    active: Option<ActiveRequest>,
+}
+
+enum Kind {
+    Forwarded(Forwarded),
+    Ours(Bytes),
+}
+
+struct Forwarded {
+    body: ResponseBody,
+    session: Option<(Arc<Sessions>, Arc<Session>)>,
+    /// There as soon as the body made the client wait: short answers never need it.
+    watch: Option<Box<SessionEnd>>,
+}
+
+/// Fires when the session of a stream has ended (SEC-75).
+struct SessionEnd {
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    _watch: Watch,
+}
+
+/// Why an answer is broken off.
+#[derive(Debug)]
+pub(crate) enum AnswerError {
+    SessionEnded,
+    Upstream(hyper::Error),
+}
+
+impl std::fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SessionEnded => f.write_str("the session has ended"),
+            Self::Upstream(error) => write!(f, "the application broke its answer off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AnswerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::SessionEnded => None,
+            Self::Upstream(error) => Some(error),
+        }
+    }
+}
+
+impl AnswerBody {
+    pub(crate) fn ours(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Ours(bytes),
+            line: None,
+            active: None,
+        }
+    }
+
+    /// An application's answer; with a session it ends when that does.
+    pub(crate) fn forwarded(
+        body: ResponseBody,
+        session: Option<(Arc<Sessions>, Arc<Session>)>,
+    ) -> Self {
+        Self {
+            kind: Kind::Forwarded(Forwarded {
+                body,
+                session,
+                watch: None,
+            }),
+            line: None,
+            active: None,
+        }
+    }
+
+    /// What ends together with this answer.
+    pub(super) fn carry(&mut self, line: Option<Box<AccessLine>>, active: ActiveRequest) {
+        self.line = line;
+        self.active = Some(active);
+    }
+}
+
+impl Forwarded {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Upstream)))
+            }
+            Poll::Pending if self.session_has_ended(cx) => {
+                Poll::Ready(Some(Err(AnswerError::SessionEnded)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn session_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((sessions, session)) = &self.session else {
+            return false;
+        };
+        let watch = self.watch.get_or_insert_with(|| {
+            let watch = sessions.watch(session);
+            let ended = Box::pin(watch.ended().clone().cancelled_owned());
+            Box::new(SessionEnd {
+                ended,
+                _watch: watch,
+            })
+        });
+        watch.ended.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Ours(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Ours(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Forwarded(forwarded) => forwarded.poll(cx),
+        };
+        stall::note(frame.is_ready());
+        if let Some(line) = &mut this.line {
+            match &frame {
+                Poll::Ready(Some(Ok(frame))) => {
+                    line.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::warn!(request = %line.request, %error, "an answer was broken off");
+                }
+                Poll::Ready(None) => line.complete = true,
+                Poll::Pending => {}
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Ours(bytes) => bytes.is_empty(),
+            Kind::Forwarded(forwarded) => forwarded.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Ours(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Forwarded(forwarded) => forwarded.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(mut line) = self.line.take() {
+            line.complete |= self.is_end_stream();
+            line.write();
+        }
+    }
+}

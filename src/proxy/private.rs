@@ -1,0 +1,76 @@
+//! Answers to one person are not for caches that others share (SEC-67).
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// Adds `private` to `Cache-Control`, in place of `public`, unless the application was stricter
+/// (RFC 9111 §5.2.2.7).
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::CACHE_CONTROL).iter();
+    let directives = match (values.next(), values.next()) {
+        (None, _) => String::new(),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::new(),
+        },
+        (Some(_), Some(_)) => {
+            let lines = headers.get_all(header::CACHE_CONTROL).iter();
+            lines
+                .filter_map(|line| line.to_str().ok())
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+    };
+    let name = |directive: &str| {
+        directive
+            .split('=')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    };
+    let parts = || {
+        directives
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+    };
+    // `private="field"` restricts a field only.
+    if parts().any(|part| name(part) == "no-store" || part.eq_ignore_ascii_case("private")) {
+        return;
+    }
+    let kept = parts().filter(|part| !matches!(&*name(part), "public" | "s-maxage" | "private"));
+    let kept: Vec<_> = std::iter::once("private").chain(kept).collect();
+    let value = HeaderValue::try_from(kept.join(", "));
+    headers.insert(
+        header::CACHE_CONTROL,
+        value.unwrap_or(HeaderValue::from_static("private")),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_67_shared_caches_keep_nothing_of_a_protected_answer() {
+        for (sent, expected) in [
+            (&[][..], "private"),
+            (&["max-age=60"], "private, max-age=60"),
+            (&["public, max-age=60, s-maxage=600"], "private, max-age=60"),
+            (&["Public"], "private"),
+            (&["no-cache"], "private, no-cache"),
+            (&["no-store"], "no-store"),
+            (&["Private, max-age=5"], "Private, max-age=5"),
+            (&["private=\"set-cookie\", max-age=5"], "private, max-age=5"),
+            (&["public", "max-age=5"], "private, max-age=5"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in sent {
+                headers.append(header::CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            keep_private(&mut headers);
+            assert_eq!(headers[header::CACHE_CONTROL], expected, "{sent:?}");
+            assert_eq!(headers.get_all(header::CACHE_CONTROL).iter().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The plain listener: sends browsers to https and does nothing else (SEC-77).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use super::Proxy;
+use crate::listener::{self, Admission};
+use crate::pages;
+use crate::request;
+
+/// A connection has this long in all; it is there for one answer.
+const LIFETIME: Duration = Duration::from_secs(15);
+
+/// Takes plain connections until the service stops. `port` is the one of TLS.
+pub(crate) async fn redirect_to_https(
+    proxy: Arc<Proxy>,
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    port: u16,
+) {
+    let stop = proxy.stop.clone();
+    while let Some((stream, _, admitted)) = stop
+        .run_until_cancelled(listener::accept(&listener, &admission))
+        .await
+    {
+        let tracked = Arc::clone(&proxy);
+        let proxy = Arc::clone(&proxy);
+        tracked.connections.spawn(async move {
+            let _admitted = admitted;
+            let service = service_fn(move |request| {
+                let answer = proxy.redirect(&request, port);
+                async move { Ok::<_, Infallible>(answer.map(Full::new)) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .keep_alive(false)
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(LIFETIME, served).await; // nobody waits for more
+        });
+    }
+}
+
+impl Proxy {
+    /// 308 for a page that may be asked for again, 403 for everything else: what was sent plainly
+    /// was seen by everybody, and is not to be sent once more.
+    fn redirect(&self, request: &Request<Incoming>, port: u16) -> Response<Bytes> {
+        let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+        let location = safe.then(|| self.https_address(request, port)).flatten();
+        pages::without_hsts(match location {
+            Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
+            None => pages::plain(StatusCode::FORBIDDEN, "Use https."),
+        })
+    }
+
+    /// On a host of ours only: an answer of ours leads nowhere else (SEC-62).
+    fn https_address(&self, request: &Request<Incoming>, port: u16) -> Option<HeaderValue> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (host, None) = (hosts.next()?, hosts.next()) else {
+            return None;
+        };
+        let authority = request::Authority::parse(host).ok()?;
+        let host = authority.host().to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        if self.only_app.is_none() && !self.apps.contains_key(host) {
+            return None;
+        }
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let port = if port == 443 {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()
+    }
+}
