@@ -118,9 +118,19 @@ impl Rules {
 #[derive(Debug)]
 pub(crate) struct Permit {
     identity: Option<Arc<Identity>>,
+    public: bool,
 }
 
 impl Permit {
+    fn new(identity: Option<Arc<Identity>>, public: bool) -> Self {
+        Self { identity, public }
+    }
+
+    /// Whether everyone may open the path, so that anyone may keep a copy of the answer.
+    pub(crate) fn is_public(&self) -> bool {
+        self.public
+    }
+
     /// Who the request is for; nobody on a public path without a session.
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()
@@ -147,19 +157,13 @@ pub(crate) fn decide(
         .find(path, method)
         .map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, identity) {
-        (Allow::Everyone, identity) => Decision::Allow(Permit { identity }),
+        (Allow::Everyone, identity) => Decision::Allow(Permit::new(identity, true)),
         (Allow::Nobody, _) => Decision::Forbid,
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
-        (Allow::SignedIn, Some(who)) => Decision::Allow(Permit {
-            identity: Some(who),
-        }),
-        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => Decision::Allow(Permit {
-            identity: Some(who),
-        }),
+        (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),
+        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => Decision::Allow(Permit::new(Some(who), false)),
         (Allow::Users(users), Some(who)) if users.iter().any(|user| user == who.user()) => {
-            Decision::Allow(Permit {
-                identity: Some(who),
-            })
+            Decision::Allow(Permit::new(Some(who), false))
         }
         (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,
     }

@@ -40,6 +40,7 @@ mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod error;
 mod forwarded;
 mod identity;
 mod listener;

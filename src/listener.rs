@@ -1,6 +1,16 @@
 //! Sockets: binding, limits on connections, and an accept loop that outlives EMFILE.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock::{Clock, Timestamp};
 
 /// Where to listen and how much to take.
 #[derive(Clone, Debug)]
@@ -13,4 +23,205 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// Open client connections of one address (IPv6: of one /64).
     pub(crate) max_connections_per_address: usize,
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// Finds clients that are gone without a word (REL-07).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Accept goes on after a pause when descriptors or memory have run out (REL-05).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One line a minute says it, not one a connection (SEC-28).
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// Binds an address. What is set here, accepted connections inherit: no syscalls for each.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// How many connections are open, in all and from each address.
+pub(crate) struct Admission {
+    max: usize,
+    max_per_address: usize,
+    /// Proxies that stand for many clients are bound by the total alone.
+    is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    clock: Clock,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+    refused: usize,
+    logged: Option<Timestamp>,
+}
+
+/// One open connection; counts until it is dropped.
+pub(crate) struct Admitted {
+    admission: Arc<Admission>,
+    network: IpAddr,
+}
+
+impl Admission {
+    pub(crate) fn new(
+        settings: &Settings,
+        is_proxy: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            max: settings.max_connections,
+            max_per_address: settings.max_connections_per_address,
+            is_proxy: Box::new(is_proxy),
+            clock,
+            open: Mutex::default(),
+        })
+    }
+
+    /// Counts a connection, or refuses it and says so in the log now and then.
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        let network = network(address);
+        let proxy = (self.is_proxy)(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = open.by_address.get(&network).copied().unwrap_or(0);
+        if open.total >= self.max || (of_address >= self.max_per_address && !proxy) {
+            open.refused += 1;
+            let now = self.clock.now();
+            if open.logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
+                open.logged = Some(now);
+                tracing::warn!(
+                    client = %address, open = open.total, of_address, refused = open.refused,
+                    "too many connections: closing new ones; see max_connections and max_connections_per_address"
+                );
+            }
+            return None;
+        }
+        open.total += 1;
+        *open.by_address.entry(network).or_default() += 1;
+        Some(Admitted { admission: Arc::clone(self), network })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.admission.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.total -= 1;
+        if let Entry::Occupied(mut entry) = open.by_address.entry(self.network) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// The next connection that is within the limits. Never ends and never spins, whatever accept
+/// says (REL-05).
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    admission: &Arc<Admission>,
+) -> (TcpStream, IpAddr, Admitted) {
+    let mut logged: Option<Timestamp> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let address = peer.ip().to_canonical();
+                if let Some(admitted) = admission.admit(address) {
+                    return (stream, address, admitted);
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                let now = admission.clock.now();
+                if logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
+                    logged = Some(now);
+                    tracing::error!(%error, "cannot accept connections for now; raise LimitNOFILE if descriptors have run out");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether the error says something about the one connection that was to be accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// One customer has at least a /64 of IPv6.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
+        let settings = Settings {
+            listen: vec![],
+            redirect_http: vec![],
+            max_connections: max,
+            max_connections_per_address: max_per_address,
+        };
+        let proxy: IpAddr = "10.0.0.1".parse().unwrap();
+        Admission::new(&settings, move |address| address == proxy, Clock::system())
+    }
+
+    #[test]
+    fn sec_28_connections_are_bounded_in_all_and_for_each_address() {
+        let admission = admission(3, 2);
+        let admit = |address: &str| admission.admit(address.parse().unwrap());
+        let first = admit("192.0.2.1");
+        let second = admit("192.0.2.1");
+        assert!(first.is_some() && second.is_some());
+        assert!(admit("192.0.2.1").is_none(), "two of one address");
+        let other = admit("192.0.2.2");
+        assert!(other.is_some());
+        assert!(admit("192.0.2.3").is_none(), "three in all");
+        drop(second);
+        assert!(admit("192.0.2.3").is_some());
+    }
+
+    #[test]
+    fn sec_28_one_ipv6_network_is_one_address() {
+        let admission = admission(10, 1);
+        let first = admission.admit("2001:db8:1:2::3".parse().unwrap());
+        assert!(first.is_some());
+        assert!(admission.admit("2001:db8:1:2:ffff::9".parse().unwrap()).is_none());
+        assert!(admission.admit("2001:db8:1:3::3".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_bound_by_the_total_alone() {
+        let admission = admission(3, 1);
+        let admit = || admission.admit("10.0.0.1".parse().unwrap());
+        let open = [admit(), admit(), admit()];
+        assert!(open.iter().all(Option::is_some));
+        assert!(admit().is_none());
+    }
 }

@@ -215,6 +215,12 @@ impl Sessions {
         Ok(Some(session))
     }
 
+    /// The session of a key, if it is good at this moment; no access, so it grows older by it.
+    pub(crate) async fn peek(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
+        let session = self.get(key).await?;
+        Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
+    }
+
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
     /// whether there was one.
     pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {

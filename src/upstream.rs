@@ -6,6 +6,8 @@ pub(crate) mod hop_by_hop;
 mod pool;
 pub(crate) mod upgrade;
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -252,6 +254,46 @@ impl UpstreamError {
         matches!(self, Self::Send(error) if !error.is_parse())
     }
 }
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadResponse(what) => write!(f, "the application's answer is ambiguous: {what}"),
+            Self::Busy => f.write_str("all connections to the application are in use"),
+            Self::ClientBody => f.write_str("the client broke its request body off"),
+            Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
+            Self::Connect(error) => write!(f, "cannot connect to the application: {error}"),
+            Self::ConnectTimeout => f.write_str("connecting to the application took too long"),
+            Self::ResponseTimeout => f.write_str("the application did not answer in time"),
+            Self::Send(error) => match error.source() {
+                Some(source) => write!(f, "no answer from the application: {error}: {source}"),
+                None => write!(f, "no answer from the application: {error}"),
+            },
+        }
+    }
+}
+
+impl Error for UpstreamError {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authorities(path, error) => {
+                write!(f, "cannot read the certificates in {}: {error}", path.display())
+            }
+            Self::Authority(path, error) => {
+                write!(f, "a certificate in {} cannot be used: {error}", path.display())
+            }
+            Self::NoAuthorities => f.write_str(
+                "there is no certificate authority to trust; install ca-certificates or set upstream_ca",
+            ),
+            Self::ServerName(error) => write!(f, "the upstream's host cannot have a certificate: {error}"),
+            Self::Tls(error) => write!(f, "cannot set up TLS to the upstream: {error}"),
+        }
+    }
+}
+
+impl Error for OpenError {}
 
 /// Waits for `answer` while something happens: for `patience` from the last byte of the upload.
 async fn until_silent<F: Future>(

@@ -1,0 +1,183 @@
+//! Everything that can go wrong with a request, and what its visitor is told of it.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::request::BadRequest;
+use crate::session::{NoRandomness, StoreError};
+use crate::upstream::UpstreamError;
+
+/// Why a request gets an answer of ours instead of the application's.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    BadRequest(BadRequest),
+    /// The body of a form is larger than any form of ours (SEC-61).
+    BodyTooLarge,
+    /// The body of a form did not come in time (SEC-26).
+    BodyTooSlow,
+    /// The rules do not let this user in.
+    Forbidden,
+    /// A form of ours with a field missing, twice or unreadable (SEC-55).
+    Form,
+    /// A form that was not sent from a page of ours (SEC-54).
+    Forged,
+    /// A method that an address of ours does not have; those that it has.
+    MethodNotAllowed(&'static str),
+    /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
+    Misdirected,
+    NoRandomness(NoRandomness),
+    /// An address of ours that is none.
+    NotFound,
+    /// A bug; the request ends and nothing else (REL-11).
+    Panicked,
+    Session(StoreError),
+    /// A login that is no form (SEC-55).
+    UnsupportedMediaType,
+    Upstream(UpstreamError),
+    /// A WebSocket that a page of another site wants (SEC-74).
+    WebSocketOrigin,
+}
+
+/// What a visitor is told: status, what happened, and what they can do.
+pub(crate) struct Public {
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    pub(crate) advice: &'static str,
+}
+
+const SEND_AGAIN: &str = "Go back, reload the page and try again.";
+const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
+
+impl RequestError {
+    /// Static text only: nothing that came from the network and nothing of the inside (SEC-70).
+    pub(crate) fn public(&self) -> Public {
+        let (status, title, advice) = match self {
+            Self::BadRequest(bad) => Self::bad_request(*bad),
+            Self::BodyTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", SEND_AGAIN)
+            }
+            Self::BodyTooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "The form took too long to arrive", SEND_AGAIN)
+            }
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "You may not open this page",
+                "Your account has no access to it. Sign in as somebody else, or ask for access.",
+            ),
+            Self::Form => (StatusCode::BAD_REQUEST, "The form is not complete", SEND_AGAIN),
+            Self::Forged => (
+                StatusCode::FORBIDDEN,
+                "This form did not come from our page",
+                "Open the page anew and send the form from there.",
+            ),
+            Self::MethodNotAllowed(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This address does not work like that",
+                "Go to the start page.",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "There is no app at this address",
+                "Check the address for a typing error.",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "There is no such page", "Go to the start page."),
+            Self::NoRandomness(_) | Self::Panicked => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong here",
+                "Try again. If it happens again, tell the people who run this site.",
+            ),
+            Self::Session(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Sessions cannot be looked up right now", WAIT)
+            }
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "This is not a form", SEND_AGAIN)
+            }
+            Self::Upstream(error) => Self::upstream(error),
+            Self::WebSocketOrigin => (
+                StatusCode::FORBIDDEN,
+                "This connection did not come from our page",
+                "Open the app itself and try again.",
+            ),
+        };
+        Public { status, title, advice }
+    }
+
+    /// Whether the connection has to end: after a request that could be read in two ways, nobody
+    /// knows where the next one begins (RFC 9112 §9.2).
+    pub(crate) fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::BodyTooLarge
+                | Self::BodyTooSlow
+                | Self::Misdirected
+                | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
+        )
+    }
+
+    fn bad_request(bad: BadRequest) -> (StatusCode, &'static str, &'static str) {
+        const ADVICE: &str = "Check the address, or go to the start page.";
+        const COOKIES: &str = "Delete the cookies of this site and try again.";
+        match bad {
+            BadRequest::CookieTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Your browser sends too many cookies",
+                COOKIES,
+            ),
+            BadRequest::Expectation => {
+                (StatusCode::EXPECTATION_FAILED, "The request expects too much", ADVICE)
+            }
+            BadRequest::Host | BadRequest::HostMismatch | BadRequest::Target => {
+                (StatusCode::BAD_REQUEST, "The address cannot be understood", ADVICE)
+            }
+            BadRequest::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed", ADVICE)
+            }
+            BadRequest::TargetTooLong => {
+                (StatusCode::URI_TOO_LONG, "The address is too long", ADVICE)
+            }
+            BadRequest::TooManyFields => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Your browser sends too many header fields",
+                COOKIES,
+            ),
+        }
+    }
+
+    fn upstream(error: &UpstreamError) -> (StatusCode, &'static str, &'static str) {
+        match error {
+            UpstreamError::BadResponse(_) | UpstreamError::Send(_) => {
+                (StatusCode::BAD_GATEWAY, "The app gave no usable answer", WAIT)
+            }
+            UpstreamError::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The app has too much to do", WAIT)
+            }
+            UpstreamError::ClientBody => {
+                (StatusCode::BAD_REQUEST, "The upload was broken off", SEND_AGAIN)
+            }
+            UpstreamError::ClientTooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "The upload was too slow", SEND_AGAIN)
+            }
+            UpstreamError::Connect(_) => {
+                (StatusCode::BAD_GATEWAY, "The app cannot be reached", WAIT)
+            }
+            UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, "The app does not answer", WAIT)
+            }
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
+            Self::Upstream(error) => write!(f, "{error}"),
+            Self::Session(error) => write!(f, "session store: {error}"),
+            other => f.write_str(other.public().title),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}

@@ -1,0 +1,93 @@
+//! Whether a form was sent from a page of ours (SEC-54).
+//!
+//! Browsers say where a request comes from: `Sec-Fetch-Site`, else `Origin`. Where neither is
+//! there, the hidden token of the form has to fit the cookie that came with it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName, header};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::request::Authority;
+use crate::secret::Secret;
+use crate::session::{NoRandomness, SessionKey};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The request was not sent from a page of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Forged;
+
+/// Makes and checks tokens; the key lives as long as the process.
+pub(crate) struct Csrf {
+    key: Secret<[u8; 32]>,
+}
+
+/// What a token is bound to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Binding<'a> {
+    /// The value of the login cookie, before there is a session.
+    LoginCookie(&'a [u8]),
+    Session(&'a SessionKey),
+}
+
+impl Csrf {
+    pub(crate) fn new() -> Result<Self, NoRandomness> {
+        Ok(Self { key: Secret::new(random()?) })
+    }
+
+    /// A value for the login cookie.
+    pub(crate) fn login_cookie() -> Result<String, NoRandomness> {
+        Ok(URL_SAFE_NO_PAD.encode(random::<16>()?))
+    }
+
+    pub(crate) fn token(&self, binding: Binding<'_>) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
+        match binding {
+            Binding::LoginCookie(value) => {
+                mac.update(b"login\0");
+                mac.update(value);
+            }
+            Binding::Session(key) => {
+                mac.update(b"session\0");
+                mac.update(key.to_string().as_bytes());
+            }
+        }
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    }
+
+    /// One header that says "elsewhere" is enough to refuse. Without any, only the token counts.
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        authority: &Authority,
+        token: &str,
+        binding: Option<Binding<'_>>,
+    ) -> Result<(), Forged> {
+        let mut from_here = false;
+        for site in headers.get_all(SEC_FETCH_SITE) {
+            from_here = matches!(site.as_bytes(), b"same-origin" | b"none");
+            if !from_here {
+                return Err(Forged);
+            }
+        }
+        for origin in headers.get_all(header::ORIGIN) {
+            from_here = authority.is_origin(origin.as_bytes());
+            if !from_here {
+                return Err(Forged);
+            }
+        }
+        let fits = |binding| self.token(binding).as_bytes().ct_eq(token.as_bytes()).into();
+        if from_here || binding.is_some_and(fits) { Ok(()) } else { Err(Forged) }
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}

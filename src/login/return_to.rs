@@ -1,0 +1,102 @@
+//! Where a login leads: a path on this host and nothing else (SEC-62).
+
+use http::uri::PathAndQuery;
+
+use crate::request::normal_path;
+
+/// More is not kept over a login (SEC-63).
+const MAX: usize = 2048;
+
+/// A path with query on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReturnTo(String);
+
+impl ReturnTo {
+    /// The start page.
+    pub(crate) fn home() -> Self {
+        Self("/".to_owned())
+    }
+
+    /// Takes what a form or a link says. What a browser could read as another host, or would be
+    /// an address of ours, becomes the start page: `//evil`, `/\evil`, `/%09/evil`, a scheme.
+    pub(crate) fn parse(text: &str) -> Self {
+        Self::check(text).unwrap_or_else(Self::home)
+    }
+
+    fn check(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if text.len() > MAX || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#') {
+            return None;
+        }
+        if bytes.first() != Some(&b'/') || matches!(bytes.get(1), Some(b'/' | b'\\')) {
+            return None;
+        }
+        let target = PathAndQuery::try_from(text).ok()?;
+        let path = normal_path(target.path(), true).ok()?;
+        let ours = path == "/.vestibule" || path.starts_with(super::PREFIX);
+        if ours && path != super::ACCOUNT {
+            return None;
+        }
+        // Written anew from what was parsed, so that nothing unparsed is left in it.
+        Some(Self(match target.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        }))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_62_a_login_leads_to_a_path_on_this_host() {
+        for (text, expected) in [
+            ("/", "/"),
+            ("/report?q=1&r=%2F", "/report?q=1&r=%2F"),
+            ("/a/b?next=https://evil.example", "/a/b?next=https://evil.example"),
+            ("/api/%2F/x", "/api/%2F/x"),
+            ("/.vestibule/account", "/.vestibule/account"),
+            ("", "/"),
+            ("report", "/"),
+            ("//evil.example", "/"),
+            ("///evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("\\/evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("javascript:alert(1)", "/"),
+            ("/%5cevil.example", "/"),
+            ("/%09/evil.example", "/"),
+            ("/\t/evil.example", "/"),
+            ("/%0d%0aSet-Cookie:x", "/"),
+            ("/a\r\nLocation:x", "/"),
+            ("/..//evil.example", "/"),
+            ("/%2e%2e//evil.example", "/"),
+            (" /a", "/"),
+            ("/é", "/"),
+            ("/.vestibule/logout", "/"),
+            ("/.vestibule", "/"),
+            ("/%2evestibule/login", "/"),
+            ("/a#b", "/"),
+        ] {
+            assert_eq!(ReturnTo::parse(text).as_str(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sec_62_no_normal_form_begins_with_two_slashes() {
+        let parsed = ReturnTo::parse("/a/..//evil.example");
+        assert!(!parsed.as_str().starts_with("//"));
+        assert_eq!(ReturnTo::parse("/.//evil.example").as_str(), "/");
+    }
+
+    #[test]
+    fn sec_63_it_is_bounded() {
+        assert_eq!(ReturnTo::parse(&format!("/{}", "a".repeat(2047))).as_str().len(), 2048);
+        assert_eq!(ReturnTo::parse(&format!("/{}", "a".repeat(2048))).as_str(), "/");
+    }
+}
