@@ -48,6 +48,7 @@ mod login;
 mod pages;
 mod proxy;
 mod request;
+mod sample;
 mod secret;
 mod session;
 mod telemetry;

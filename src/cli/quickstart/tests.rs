@@ -1,0 +1,103 @@
+use std::io::Read;
+use std::net::TcpStream;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("/srv/certs/quickstart.toml")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_quickstart_runs_is_an_ordinary_configuration() {
+    let listen = "127.0.0.1:8443".parse().unwrap();
+    let sample = App::Sample(SampleApp::start().unwrap());
+    let config = parse(&configuration(listen, &sample)).unwrap();
+    assert_eq!(config.listener.listen, [listen]);
+    assert_eq!(config.branding.title, "the sample app");
+    assert_eq!(
+        config.users_file,
+        Path::new("/srv/certs/quickstart-users.toml")
+    );
+    let pair = &config.tls.certificates[0];
+    assert_eq!(pair.cert, Path::new("/srv/certs/quickstart-cert.pem"));
+    assert_eq!(pair.key, Path::new("/srv/certs/quickstart-key.pem"));
+    assert!(config.apps[0].session_data);
+
+    let own = App::Own("http://127.0.0.1:9090");
+    let config = parse(&configuration("[::1]:443".parse().unwrap(), &own)).unwrap();
+    assert!(
+        !config.apps[0].session_data,
+        "an app of one's own has to ask for it"
+    );
+    assert_eq!(config.branding.title, "quickstart");
+}
+
+#[test]
+fn an_upstream_that_does_not_work_is_wrong_usage_with_its_mend() {
+    for (upstream, mend) in [
+        ("127.0.0.1:9090", "write \"http://127.0.0.1:9090\""),
+        ("ftp://127.0.0.1", "http://, https:// and unix:/"),
+        (
+            "http://127.0.0.1:9090/app",
+            "write \"http://127.0.0.1:9090\"",
+        ),
+        (
+            "http://user:word@127.0.0.1",
+            "an upstream has no user or password",
+        ),
+        ("", "the text is empty"),
+        ("http://a\"]\n[admin", "a control character or line break"),
+    ] {
+        let args = Args {
+            upstream: Some(upstream.to_owned()),
+            listen: "127.0.0.1:0".parse().unwrap(),
+        };
+        let Err(Failure::Usage(message)) = run(&args) else {
+            panic!("{upstream} was taken");
+        };
+        assert!(message.contains(mend), "{upstream}: {message}");
+    }
+}
+
+#[test]
+fn the_welcome_says_where_who_and_how() {
+    let app = App::Own("http://127.0.0.1:9090");
+    let password = Password::Kept("abcde-fghjk-mnpqr-stuvw".to_owned());
+    for (address, host) in [
+        ("127.0.0.1:8443", "https://localhost:8443\n"),
+        ("0.0.0.0:443", "https://localhost:443\n"),
+        ("[::1]:8443", "https://localhost:8443\n"),
+        ("127.0.0.2:8443", "https://127.0.0.2:8443\n"),
+        ("[fd00::7]:8443", "https://[fd00::7]:8443\n"),
+    ] {
+        let text = welcome(address.parse().unwrap(), &app, &password);
+        for part in [
+            host,
+            "admin\n",
+            "abcde-fghjk-mnpqr-stuvw\n",
+            "http://127.0.0.1:9090\n",
+            "certs/quickstart-ca.pem",
+            "Ctrl+C",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+    let changed = welcome("[::1]:1".parse().unwrap(), &app, &Password::Changed);
+    assert!(changed.contains("as you set it in certs/quickstart-users.toml"));
+}
+
+#[test]
+fn the_sample_app_answers_until_it_is_dropped() {
+    let app = SampleApp::start().unwrap();
+    let address = app.address;
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .write_all(b"GET /whoami HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    drop(app);
+    assert!(TcpStream::connect(address).is_err());
+}
