@@ -158,7 +158,6 @@ pub(crate) fn decide(
         .map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, identity) {
         (Allow::Everyone, identity) => Decision::Allow(Permit::new(identity, true)),
-        (Allow::Nobody, _) => Decision::Forbid,
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
         (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),
         (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => {
@@ -167,7 +166,7 @@ pub(crate) fn decide(
         (Allow::Users(users), Some(who)) if users.iter().any(|user| user == who.user()) => {
             Decision::Allow(Permit::new(Some(who), false))
         }
-        (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,
+        (Allow::Nobody, _) | (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,
     }
 }
 
@@ -175,9 +174,9 @@ pub(crate) fn decide(
 mod tests {
     use super::*;
 
-    fn someone(groups: &[&str]) -> Option<Arc<Identity>> {
+    fn someone(groups: &[&str]) -> Arc<Identity> {
         let groups = groups.iter().map(|&g| g.to_owned()).collect();
-        Some(Arc::new(Identity::new("ada".to_owned(), groups, None)))
+        Arc::new(Identity::new("ada".to_owned(), groups, None))
     }
 
     fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Arc<Identity>>) -> String {
@@ -191,7 +190,10 @@ mod tests {
     #[test]
     fn without_a_rule_any_signed_in_user_may_open_everything() {
         assert_eq!(verdict(&[], &Method::GET, "/", None), "login");
-        assert_eq!(verdict(&[], &Method::POST, "/x", someone(&[])), "allow");
+        assert_eq!(
+            verdict(&[], &Method::POST, "/x", Some(someone(&[]))),
+            "allow"
+        );
     }
 
     #[test]
@@ -228,17 +230,22 @@ mod tests {
         for (method, path, who, expected) in [
             (Method::GET, "/", None, "allow"),
             (Method::GET, "/admin", None, "login"),
-            (Method::GET, "/admin/x", someone(&["users"]), "forbid"),
+            (Method::GET, "/admin/x", Some(someone(&["users"])), "forbid"),
             (
                 Method::GET,
                 "/admin/x",
-                someone(&["users", "admins"]),
+                Some(someone(&["users", "admins"])),
                 "allow",
             ),
             (Method::GET, "/admin/health", None, "allow"),
             (Method::POST, "/admin/health", None, "login"),
             (Method::GET, "/api/v1", None, "allow"),
-            (Method::POST, "/api/v1", someone(&["admins"]), "forbid"),
+            (
+                Method::POST,
+                "/api/v1",
+                Some(someone(&["admins"])),
+                "forbid",
+            ),
         ] {
             assert_eq!(
                 verdict(&rules, &method, path, who),
@@ -251,9 +258,15 @@ mod tests {
     #[test]
     fn users_are_compared_exactly() {
         let rules = [Rule::new("/", vec![], Allow::Users(vec!["ada".to_owned()]))];
-        assert_eq!(verdict(&rules, &Method::GET, "/", someone(&[])), "allow");
+        assert_eq!(
+            verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
+            "allow"
+        );
         let rules = [Rule::new("/", vec![], Allow::Users(vec!["Ada".to_owned()]))];
-        assert_eq!(verdict(&rules, &Method::GET, "/", someone(&[])), "forbid");
+        assert_eq!(
+            verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
+            "forbid"
+        );
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn encode(out: &mut String, text: &str) {
 /// The `[app.identity]` of one app: header names and what they say.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {
-    headers: Vec<(HeaderName, Template)>,
+    templates: Vec<(HeaderName, Template)>,
     /// The names as [`fold`] gives them.
     folded: Vec<String>,
     /// Also take out headers by which a client has its method read as another one.
@@ -156,7 +156,7 @@ impl Headers {
             .map(|(name, _)| fold(name.as_str()))
             .collect();
         Self {
-            headers,
+            templates: headers,
             folded,
             strip_overrides: false,
         }
@@ -171,7 +171,7 @@ impl Headers {
 
     #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.headers.iter().map(|(name, _)| name)
+        self.templates.iter().map(|(name, _)| name)
     }
 
     /// Removes every header by which a client could name itself to the upstream (SEC-35).
@@ -190,7 +190,7 @@ impl Headers {
 
     /// Says who a request is for: exactly one of each header, or none (SEC-37).
     pub(crate) fn inject(&self, headers: &mut HeaderMap, who: &Identity, session: &SessionKey) {
-        for (name, template) in &self.headers {
+        for (name, template) in &self.templates {
             if let Some(value) = template.render(who, session) {
                 headers.insert(name, value);
             }

@@ -29,13 +29,13 @@ pub(crate) struct Settings {
 const BACKLOG: i32 = 4096;
 
 /// Finds clients that are gone without a word (REL-07).
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Accept goes on after a pause when descriptors or memory have run out (REL-05).
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One line a minute says it, not one a connection (SEC-28).
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Binds an address. What is set here, accepted connections inherit: no syscalls for each.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {

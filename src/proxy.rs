@@ -190,7 +190,7 @@ impl Proxy {
         let id = self.request_ids.next();
         let mut line = self
             .access_log
-            .then(|| Box::new(self.line(id, connection, &request)));
+            .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
         // A panic ends this request and no other (REL-11); what it held is unwound.
@@ -436,30 +436,6 @@ impl Proxy {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(AnswerBody::ours)
-    }
-
-    fn line(
-        &self,
-        request: RequestId,
-        connection: &Connection,
-        of: &Request<Incoming>,
-    ) -> AccessLine {
-        AccessLine {
-            request,
-            started: Clock::stopwatch(),
-            client: connection.peer,
-            method: of.method().clone(),
-            path: of.uri().path().to_owned(),
-            version: of.version(),
-            app: None,
-            user: None,
-            session: None,
-            status: StatusCode::OK,
-            received: 0,
-            sent: 0,
-            head_ms: None,
-            complete: false,
-        }
     }
 
     /// Looks after what no request does: ends the streams of ended sessions, closes unused

@@ -153,11 +153,7 @@ impl Sessions {
             // Twice, because what has ended takes a place for a while, too.
             .max_capacity((settings.max_sessions as u64).saturating_mul(2))
             // Collects garbage only: whether a session is good is decided from its record.
-            .time_to_idle(
-                settings
-                    .idle_timeout
-                    .saturating_add(Duration::from_secs(60)),
-            )
+            .time_to_idle(settings.idle_timeout.saturating_add(Duration::from_mins(1)))
             .eviction_listener(move |key: Arc<SessionKey>, cached, cause| {
                 if let (Cached::Live(session), RemovalCause::Size) = (cached, cause) {
                     evicted.touch(&key, session.last_accessed());

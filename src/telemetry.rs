@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::{Method, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Clock;
 use crate::session::{NoRandomness, SessionKey};
 
 /// `[log] format`.
@@ -120,6 +121,25 @@ pub(crate) struct AccessLine {
 const MAX_FIELD: usize = 512;
 
 impl AccessLine {
+    pub(crate) fn begin<B>(request: RequestId, client: IpAddr, of: &Request<B>) -> Self {
+        Self {
+            request,
+            started: Clock::stopwatch(),
+            client,
+            method: of.method().clone(),
+            path: of.uri().path().to_owned(),
+            version: of.version(),
+            app: None,
+            user: None,
+            session: None,
+            status: StatusCode::OK,
+            received: 0,
+            sent: 0,
+            head_ms: None,
+            complete: false,
+        }
+    }
+
     /// Milliseconds since the request began.
     pub(crate) fn elapsed_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1000.0

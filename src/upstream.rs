@@ -99,10 +99,10 @@ type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestB
 impl Upstreams {
     pub(crate) fn open(settings: &Settings, clock: &Clock) -> Result<Self, OpenError> {
         let secure = |address: &Address| matches!(address, Address::Https { .. });
-        let tls = match settings.addresses.iter().any(secure) {
-            true => Some(connect::client_config(settings.ca.as_deref())?),
-            false => None,
-        };
+        let secure = settings.addresses.iter().any(secure);
+        let tls = secure
+            .then(|| connect::client_config(settings.ca.as_deref()))
+            .transpose()?;
         let endpoint = |address: &Address| {
             let timeout = settings.connect_timeout;
             let connector = connect::Connector::new(address.clone(), tls.as_ref(), timeout)?;
@@ -215,9 +215,8 @@ impl Upstreams {
         request: Request<RequestBody>,
     ) -> Answer {
         let answer = lease.sender().try_send_request(request);
-        let answer = match until_silent(answer, self.response_timeout, upload).await {
-            Some(answer) => answer,
-            None => return Err((UpstreamError::ResponseTimeout, None)),
+        let Some(answer) = until_silent(answer, self.response_timeout, upload).await else {
+            return Err((UpstreamError::ResponseTimeout, None));
         };
         answer.map_err(|mut error| {
             let unsent = error.take_message();

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often expired sessions are looked for that nobody asks for.
-const GARBAGE: Duration = Duration::from_secs(60);
+const GARBAGE: Duration = Duration::from_mins(1);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     run_config(args.config.load()?, |_| ())

@@ -36,7 +36,7 @@ where
     fn execute(&self, stream: F) {
         let write_timeout = self.write_timeout;
         tokio::spawn(Stream {
-            stream: Box::pin(stream),
+            task: Box::pin(stream),
             write_timeout,
             stalled: None,
         });
@@ -44,7 +44,7 @@ where
 }
 
 struct Stream<F> {
-    stream: Pin<Box<F>>,
+    task: Pin<Box<F>>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -55,7 +55,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         BODY_WAS_READY.set(None);
-        if this.stream.as_mut().poll(cx).is_ready() {
+        if this.task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         match BODY_WAS_READY.get() {

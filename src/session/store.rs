@@ -112,7 +112,7 @@ mod tests {
             credential: CredentialStamp::of("hash"),
             created: now,
             last_accessed: now,
-            expires: now.plus(Duration::from_secs(60)),
+            expires: now.plus(Duration::from_mins(1)),
             client: IpAddr::from([192, 0, 2, 1]),
             user_agent: "test".to_owned(),
             data: SessionData::default(),

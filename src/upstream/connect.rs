@@ -29,7 +29,7 @@ const MAX_HEAD: usize = 128 * 1024;
 const BUFFER: usize = 64 * 1024;
 
 /// Finds peers that are gone without a word (REL-07).
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 pub(super) struct Connector {
     address: Address,
