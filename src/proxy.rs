@@ -183,7 +183,7 @@ impl Proxy {
     /// One request, whatever becomes of it: an answer, and its access line when that has gone.
     async fn handle(
         self: &Arc<Self>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let active = connection.activity.begin();
@@ -210,7 +210,7 @@ impl Proxy {
 
     async fn answer(
         self: &Arc<Self>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         mut request: Request<Incoming>,
         mut line: Option<&mut AccessLine>,
     ) -> Result<Response<AnswerBody>, RequestError> {
@@ -357,7 +357,7 @@ impl Proxy {
         permit: Permit,
         request: Request<RequestBody>,
         client: hyper::upgrade::OnUpgrade,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         session: Option<Arc<Session>>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let public = permit.is_public();
@@ -378,15 +378,20 @@ impl Proxy {
             .as_ref()
             .map(|watch| watch.ended().clone())
             .unwrap_or_default();
-        let stop = self.stop.clone();
-        let proxy = Arc::clone(self);
+        let ends = upgrade::Ends {
+            session: ended,
+            service: self.stop.clone(),
+            write: self.timeouts.write,
+        };
+        let (proxy, connection) = (Arc::clone(self), Arc::clone(connection));
         self.tunnels.spawn(async move {
+            let _counted = connection; // as an open connection, though hyper is done with it
             let touch = || {
                 if let Some(watch) = &watch {
                     proxy.sessions.touch(watch.session());
                 }
             };
-            upgrade::tunnel(client, application, ended, stop, touch).await;
+            upgrade::tunnel(client, application, ends, touch).await;
         });
         let mut response = Response::new(AnswerBody::ours(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -30,6 +30,8 @@ pub(super) struct Connection {
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
+    /// Counts the connection as long as anything of it lives, a tunnel included.
+    _admitted: Admitted,
 }
 
 /// Bounds what one client that does not read holds (SEC-27).
@@ -46,13 +48,13 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
-/// Serves a connection to its end; `_admitted` counts it so long.
+/// Serves a connection to its end.
 pub(super) async fn serve(
     proxy: Arc<Proxy>,
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: IpAddr,
-    _admitted: Admitted,
+    admitted: Admitted,
 ) {
     let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
     let stream = match handshake.await {
@@ -74,6 +76,7 @@ pub(super) async fn serve(
         peer,
         server_name,
         activity: Arc::clone(&activity),
+        _admitted: admitted,
     });
     // The two protocols' futures are large: only the one in use takes memory.
     if http2 {
@@ -158,10 +161,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let timeouts: &Timeouts = &proxy.timeouts;
     let mut alarm = pin!(tokio::time::sleep(timeouts.headers));
     let mut stopping = pin!(proxy.stop.cancelled());
-    let mut closing = false;
+    let (mut registered, mut closing) = (false, false);
     std::future::poll_fn(|cx| {
-        // Polled while it is pending only: the flag says the same without a lock.
-        if !closing && (proxy.is_stopping() || stopping.as_mut().poll(cx).is_ready()) {
+        // Polling it takes a lock that all connections share; once is enough to be woken by it.
+        if !std::mem::replace(&mut registered, true) {
+            let _ = stopping.as_mut().poll(cx);
+        }
+        if !closing && proxy.is_stopping() {
             closing = true;
             graceful_shutdown(served.as_mut());
         }

@@ -83,13 +83,20 @@ impl Upstreams {
     }
 }
 
-/// Copies until both sides are done, or until `ended` or `stop` fires: then the client gets a
-/// close frame, if it can have one. `on_client_data` is told of everything the client sends.
+/// What ends a tunnel, besides its two sides.
+pub(crate) struct Ends {
+    pub(crate) session: CancellationToken,
+    pub(crate) service: CancellationToken,
+    /// How long one write may wait for its reader (SEC-27).
+    pub(crate) write: Duration,
+}
+
+/// Copies until both sides are done, or until one of `ends`: then the client gets a close frame,
+/// if it can have one. `on_client_data` is told of everything the client sends.
 pub(crate) async fn tunnel(
     client: OnUpgrade,
     application: OnUpgrade,
-    ended: CancellationToken,
-    stop: CancellationToken,
+    ends: Ends,
     on_client_data: impl Fn(),
 ) {
     let Ok((client, application)) = tokio::try_join!(client, application) else {
@@ -99,12 +106,16 @@ pub(crate) async fn tunnel(
     let (mut from_app, mut to_app) = tokio::io::split(TokioIo::<Upgraded>::new(application));
     let mut frames = Frames::default();
     let close = {
-        let up = copy(&mut from_client, &mut to_app, |_| on_client_data());
-        let down = copy(&mut from_app, &mut to_client, |bytes| frames.pass(bytes));
+        let up = copy(&mut from_client, &mut to_app, ends.write, |_| {
+            on_client_data()
+        });
+        let down = copy(&mut from_app, &mut to_client, ends.write, |bytes| {
+            frames.pass(bytes)
+        });
         tokio::select! {
             _ = async { tokio::try_join!(up, down) } => None,
-            () = ended.cancelled() => Some(Close::PolicyViolation),
-            () = stop.cancelled() => Some(Close::GoingAway),
+            () = ends.session.cancelled() => Some(Close::PolicyViolation),
+            () = ends.service.cancelled() => Some(Close::GoingAway),
         }
     };
     if let Some(close) = close
@@ -121,6 +132,7 @@ pub(crate) async fn tunnel(
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
+    patience: Duration,
     mut passed: impl FnMut(&[u8]),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -131,14 +143,14 @@ async fn copy(
         }
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
-            let written = to.write(rest).await?;
+            let written = tokio::time::timeout(patience, to.write(rest)).await??;
             if written == 0 {
                 return Err(std::io::ErrorKind::WriteZero.into());
             }
             passed(&rest[..written]);
             rest = &rest[written..];
         }
-        to.flush().await?;
+        tokio::time::timeout(patience, to.flush()).await??;
     }
 }
 
