@@ -136,10 +136,7 @@ fn session(mut section: Section<'_>) -> session::Settings {
             fault.help("write \"memory\": a restart ends all sessions"),
         );
     }
-    if section.get("path", value::path).is_some() {
-        let fault = Fault::new("this version keeps sessions in memory only: there is no file");
-        section.refuse("path", fault.help("leave the key out"));
-    }
+    section.get("path", value::path); // for stores with a file; the memory store has none
     let remember_for = section.get("remember_for", value::duration);
     if remember_for.is_some_and(|duration| !duration.is_zero()) {
         let fault = Fault::new("\"stay signed in\" is not in this version yet");
