@@ -233,7 +233,7 @@ impl Proxy {
                 client: client.address,
                 cookies,
             };
-            let answer = self.login.serve(endpoint, visit, body).await?;
+            let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
@@ -265,9 +265,8 @@ impl Proxy {
         let public = permit.is_public();
         if websocket {
             let request = Request::from_parts(head, RequestBody::empty());
-            return self
-                .open_tunnel(&app, permit, request, upgrade, connection, session)
-                .await;
+            let opened = self.open_tunnel(&app, permit, request, upgrade, connection, session);
+            return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
         let body = RequestBody::new(body, self.timeouts.body_idle);
         let upload = body.upload();

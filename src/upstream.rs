@@ -150,7 +150,7 @@ impl Upstreams {
                 Some(request) if error.may_be_a_dead_connection() => {
                     lease = endpoint.lease_fresh().await?;
                     lease.set_upload(upload.clone());
-                    self.send(&mut lease, upload.as_deref(), request).await
+                    Box::pin(self.send(&mut lease, upload.as_deref(), request)).await
                 }
                 _ => Err((error, None)),
             },

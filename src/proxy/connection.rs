@@ -1,12 +1,13 @@
 //! One client connection: handshake, HTTP/1.1 or HTTP/2, and the timer that ends it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Due};
+use super::body::AnswerBody;
 use super::stall::Streams;
 use super::{Proxy, Timeouts};
 use crate::listener::Admitted;
@@ -57,7 +59,7 @@ pub(super) async fn serve(
     admitted: Admitted,
 ) {
     let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
-    let stream = match handshake.await {
+    let stream = match Box::pin(handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(client = %peer, %error, "TLS handshake failed");
@@ -78,7 +80,7 @@ pub(super) async fn serve(
         activity: Arc::clone(&activity),
         _admitted: admitted,
     });
-    // The two protocols' futures are large: only the one in use takes memory.
+    // What is large is boxed, so that an idle connection holds only what it is at.
     if http2 {
         Box::pin(serve_http2(
             proxy,
@@ -107,11 +109,7 @@ async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Soc
     if proxy.limits.fields != 100 {
         builder.max_headers(proxy.limits.fields); // hyper's default needs no allocation
     }
-    let (service_proxy, service_connection) = (Arc::clone(&proxy), Arc::clone(&connection));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (proxy, connection) = (Arc::clone(&service_proxy), Arc::clone(&service_connection));
-        async move { Ok::<_, std::convert::Infallible>(proxy.handle(&connection, request).await) }
-    });
+    let service = service_fn(answers(&proxy, &connection));
     let served = builder
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
@@ -135,11 +133,7 @@ async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Soc
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(WRITE_BUFFER);
-    let (service_proxy, service_connection) = (Arc::clone(&proxy), Arc::clone(&connection));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (proxy, connection) = (Arc::clone(&service_proxy), Arc::clone(&service_connection));
-        async move { Ok::<_, std::convert::Infallible>(proxy.handle(&connection, request).await) }
-    });
+    let service = service_fn(answers(&proxy, &connection));
     let served = builder.serve_connection(TokioIo::new(socket), service);
     drive(
         &proxy,
@@ -148,6 +142,21 @@ async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Soc
         http2::Connection::graceful_shutdown,
     )
     .await;
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+
+/// Answers the requests of a connection. Boxed: hyper keeps room for an answer that is under way
+/// as long as the connection lives, and would move it around.
+fn answers(
+    proxy: &Arc<Proxy>,
+    connection: &Arc<Connection>,
+) -> impl Fn(Request<Incoming>) -> Answer + use<> {
+    let (proxy, connection) = (Arc::clone(proxy), Arc::clone(connection));
+    move |request| {
+        let (proxy, connection) = (Arc::clone(&proxy), Arc::clone(&connection));
+        Box::pin(async move { Ok(proxy.handle(&connection, request).await) })
+    }
 }
 
 /// Polls a connection until it ends, in good order when the service stops or the client has been

@@ -74,14 +74,14 @@ impl Endpoint {
                 return Ok(self.hand_out(idle.sender, true, slot));
             }
         }
-        let sender = self.connect(false).await?;
+        let sender = Box::pin(self.connect(false)).await?;
         Ok(self.hand_out(sender, false, slot))
     }
 
     /// A new connection: for a retry, whatever the pool holds.
     pub(super) async fn lease_fresh(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
         let slot = self.slot().await?;
-        let sender = self.connect(false).await?;
+        let sender = Box::pin(self.connect(false)).await?;
         Ok(self.hand_out(sender, false, slot))
     }
 
