@@ -32,7 +32,7 @@ pub(super) struct ActiveRequest(Arc<Activity>);
 /// What a connection has to do, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Send a request, or be closed in good order.
+    /// Send a request.
     Request(Instant),
     /// Send the rest of the head (SEC-25).
     Head(Instant),
@@ -93,7 +93,8 @@ impl Activity {
     }
 
     /// What is due; `None` while it is our turn or the application's.
-    pub(super) fn due(&self, timeouts: &Timeouts) -> Option<Due> {
+    /// `patience` is for a connection that has no request.
+    pub(super) fn due(&self, timeouts: &Timeouts, patience: Duration) -> Option<Due> {
         let blocked = self.write_blocked_since.load(Ordering::Relaxed);
         if blocked != 0 {
             return Some(Due::Read(self.after(blocked, timeouts.write)));
@@ -108,10 +109,13 @@ impl Activity {
         if head != 0 {
             return Some(Due::Head(self.after(head, timeouts.headers)));
         }
-        (self.active.load(Ordering::Relaxed) == 0).then(|| {
-            let idle = self.idle_since.load(Ordering::Relaxed);
-            Due::Request(self.after(idle, timeouts.keep_alive))
-        })
+        let idle = self.active.load(Ordering::Relaxed) == 0;
+        idle.then(|| Due::Request(self.idle_until(patience)))
+    }
+
+    /// When a connection without a request has waited for `patience`.
+    pub(super) fn idle_until(&self, patience: Duration) -> Instant {
+        self.after(self.idle_since.load(Ordering::Relaxed), patience)
     }
 
     fn after(&self, since: u64, timeout: Duration) -> Instant {

@@ -1,27 +1,29 @@
 //! One client connection: handshake, HTTP/1.1 or HTTP/2, and the timer that ends it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::Proxy;
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
 use super::stall::Streams;
-use super::{Proxy, Timeouts};
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
 
@@ -47,10 +49,16 @@ const MIN_BUFFER: usize = 8 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// A connection without a request gives its buffers back after this.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a client may take to be told that its connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
-/// Serves a connection to its end.
+/// Shakes hands and serves the connection to its end, in a task of its own.
 pub(super) async fn serve(
     proxy: Arc<Proxy>,
     acceptor: TlsAcceptor,
@@ -59,7 +67,7 @@ pub(super) async fn serve(
     admitted: Admitted,
 ) {
     let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
-    let stream = match Box::pin(handshake).await {
+    let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(client = %peer, %error, "TLS handshake failed");
@@ -80,68 +88,86 @@ pub(super) async fn serve(
         activity: Arc::clone(&activity),
         _admitted: admitted,
     });
-    // What is large is boxed, so that an idle connection holds only what it is at.
+    // A task of its own, so that the handshake's memory does not stay with an idle connection.
+    let socket = Socket::new(stream, activity, !http2);
     if http2 {
-        Box::pin(serve_http2(
-            proxy,
-            connection,
-            Socket::new(stream, activity, false),
-        ))
-        .await;
+        proxy
+            .connections
+            .spawn(serve_http2(Arc::clone(&proxy), connection, socket));
     } else {
-        Box::pin(serve_http1(
-            proxy,
-            connection,
-            Socket::new(stream, activity, true),
-        ))
-        .await;
+        proxy
+            .connections
+            .spawn(serve_http1(Arc::clone(&proxy), connection, socket));
     }
 }
 
-async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Socket) {
-    let mut builder = http1::Builder::new();
-    let head = proxy.limits.head.max(MIN_BUFFER);
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(None) // ours is in `Activity`, and knows idle from slow
-        .max_header_size(proxy.limits.head)
-        .max_buf_size(head.max(WRITE_BUFFER));
-    if proxy.limits.fields != 100 {
-        builder.max_headers(proxy.limits.fields); // hyper's default needs no allocation
+async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, mut socket: Socket) {
+    loop {
+        let mut served = {
+            let mut builder = http1::Builder::new();
+            let head = proxy.limits.head.max(MIN_BUFFER);
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(None) // ours is in `Activity`, and knows idle from slow
+                .max_header_size(proxy.limits.head)
+                .max_buf_size(head.max(WRITE_BUFFER));
+            if proxy.limits.fields != 100 {
+                builder.max_headers(proxy.limits.fields); // hyper's default needs no allocation
+            }
+            let service = service_fn(answers(&proxy, &connection));
+            builder
+                .serve_connection(TokioIo::new(socket), service)
+                .with_upgrades()
+        };
+        let patience = PARK_AFTER.min(proxy.timeouts.keep_alive);
+        let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+        let driven = drive(
+            &proxy,
+            &connection,
+            Pin::new(&mut served),
+            patience,
+            shut_down,
+        )
+        .await;
+        let Driven::Idle = driven else { return };
+        // hyper's buffers would stay with every idle connection, three times what TLS needs:
+        // only the socket waits for the next request.
+        let Some(parts) = served
+            .into_parts()
+            .filter(|parts| parts.read_buf.is_empty())
+        else {
+            return;
+        };
+        socket = parts.io.into_inner();
+        if !socket.wait(&proxy).await {
+            let _ = tokio::time::timeout(FAREWELL, socket.shutdown()).await;
+            return;
+        }
     }
-    let service = service_fn(answers(&proxy, &connection));
-    let served = builder
-        .serve_connection(TokioIo::new(socket), service)
-        .with_upgrades();
-    drive(
-        &proxy,
-        &connection,
-        pin!(served),
-        http1::UpgradeableConnection::graceful_shutdown,
-    )
-    .await;
 }
 
 async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Socket) {
-    let mut builder = http2::Builder::new(Streams {
-        write_timeout: proxy.timeouts.write,
+    let mut served = pin!({
+        let mut builder = http2::Builder::new(Streams {
+            write_timeout: proxy.timeouts.write,
+        });
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(proxy.limits.head).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(WRITE_BUFFER);
+        let service = service_fn(answers(&proxy, &connection));
+        builder.serve_connection(TokioIo::new(socket), service)
     });
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(proxy.limits.head).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(WRITE_BUFFER);
-    let service = service_fn(answers(&proxy, &connection));
-    let served = builder.serve_connection(TokioIo::new(socket), service);
-    drive(
-        &proxy,
-        &connection,
-        pin!(served),
-        http2::Connection::graceful_shutdown,
-    )
-    .await;
+    let patience = proxy.timeouts.keep_alive;
+    let shut_down = http2::Connection::graceful_shutdown;
+    let driven = drive(&proxy, &connection, served.as_mut(), patience, shut_down).await;
+    if let Driven::Idle = driven {
+        served.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(FAREWELL, served).await; // says GOAWAY
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
@@ -159,19 +185,27 @@ fn answers(
     }
 }
 
-/// Polls a connection until it ends, in good order when the service stops or the client has been
-/// idle, at once when the client keeps us waiting (SEC-25, SEC-27, SEC-28).
+/// Why a connection is no longer driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Driven {
+    Ended,
+    /// There is no request, and there has been none for the patience.
+    Idle,
+}
+
+/// Polls a connection until it ends or idles. It ends in good order when the service stops, and at
+/// once when the client keeps us waiting (SEC-25, SEC-27).
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     proxy: &Proxy,
     connection: &Connection,
     mut served: Pin<&mut C>,
+    patience: Duration,
     graceful_shutdown: impl Fn(Pin<&mut C>),
-) {
-    let timeouts: &Timeouts = &proxy.timeouts;
-    let mut alarm = pin!(tokio::time::sleep(timeouts.headers));
+) -> Driven {
+    let mut alarm = pin!(tokio::time::sleep(patience.min(proxy.timeouts.headers)));
     let mut stopping = pin!(proxy.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
         if !std::mem::replace(&mut registered, true) {
             let _ = stopping.as_mut().poll(cx);
@@ -184,34 +218,32 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             if let Err(error) = ended {
                 tracing::debug!(client = %connection.peer, %error, "a connection has ended");
             }
-            return Poll::Ready(());
+            return Poll::Ready(Driven::Ended);
         }
         loop {
-            let due = connection.activity.due(timeouts);
+            let due = connection.activity.due(&proxy.timeouts, patience);
             if let Some(due) = due
                 && Instant::from_std(due.at()) < alarm.deadline()
             {
                 alarm.as_mut().reset(due.at().into());
             }
-            if alarm.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(alarm.as_mut().poll(cx));
             match due {
-                Some(Due::Request(at)) if Instant::from_std(at) <= Instant::now() => {
-                    graceful_shutdown(served.as_mut());
-                    let _ = served.as_mut().poll(cx); // says goodbye, and need not be heard
-                    return Poll::Ready(());
+                Some(due) if Instant::from_std(due.at()) > Instant::now() => {
+                    alarm.as_mut().reset(due.at().into());
                 }
-                Some(due) if Instant::from_std(due.at()) <= Instant::now() => {
+                Some(Due::Request(_)) if !closing => return Poll::Ready(Driven::Idle),
+                Some(due) => {
                     tracing::debug!(client = %connection.peer, ?due, "the client keeps us waiting");
-                    return Poll::Ready(());
+                    return Poll::Ready(Driven::Ended);
                 }
-                Some(due) => alarm.as_mut().reset(due.at().into()),
-                None => alarm.as_mut().reset(Instant::now() + timeouts.headers),
+                None => alarm
+                    .as_mut()
+                    .reset(Instant::now() + proxy.timeouts.headers),
             }
         }
     })
-    .await;
+    .await
 }
 
 /// The client's socket: what is read is checked on the way, and what happens is noted.
@@ -228,6 +260,18 @@ impl Socket {
             stream,
             activity,
             framing: http1.then(|| Box::new(Framing::new())),
+        }
+    }
+
+    /// Waits for the next request; whether one comes before the connection has been idle for too
+    /// long or the service stops (SEC-28).
+    async fn wait(&self, proxy: &Proxy) -> bool {
+        let until = self.activity.idle_until(proxy.timeouts.keep_alive);
+        let (tcp, _) = self.stream.get_ref();
+        tokio::select! {
+            readable = tcp.readable() => readable.is_ok(),
+            () = tokio::time::sleep_until(until.into()) => false,
+            () = proxy.stop.cancelled() => false,
         }
     }
 
