@@ -23,7 +23,7 @@ use crate::pages::{self, AccountView, LoginProblem, LoginView, LogoutView, Page,
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
 use crate::session::cookie::{self, Presented};
-use crate::session::{NoRandomness, Origin, Session, Sessions, StartError};
+use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, StartError};
 use crate::telemetry::printable;
 
 use csrf::{Binding, Csrf};
@@ -83,6 +83,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) authority: &'a Authority,
     pub(crate) client: IpAddr,
     pub(crate) cookies: Presented,
+    /// Of the connection that the request came by.
+    pub(crate) memo: &'a Memo,
 }
 
 /// Joins accounts and sessions: who signs in, who is signed in, who signs out.
@@ -134,13 +136,14 @@ impl Login {
     pub(crate) async fn signed_in(
         &self,
         cookies: &Presented,
+        memo: &Memo,
     ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
         let Some(id) = &cookies.session else {
             return Ok(None);
         };
         let Some(session) = self
             .sessions
-            .find(id)
+            .find(id, memo)
             .await
             .map_err(RequestError::Session)?
         else {
@@ -354,7 +357,7 @@ impl Login {
 
     async fn ask_to_log_out(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
         let host = visit.authority.as_str();
-        let Some((session, identity)) = self.signed_in(&visit.cookies).await? else {
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self.csrf.token(Binding::Session(&session.key()));
@@ -401,7 +404,7 @@ impl Login {
     }
 
     async fn account(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.signed_in(&visit.cookies).await? else {
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };

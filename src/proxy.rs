@@ -232,12 +232,17 @@ impl Proxy {
                 authority: &authority,
                 client: client.address,
                 cookies,
+                memo: &connection.memo,
             };
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
-        let (session, identity) = self.login.signed_in(&cookies).await?.unzip();
+        let (session, identity) = self
+            .login
+            .signed_in(&cookies, &connection.memo)
+            .await?
+            .unzip();
         if let Some(line) = &mut line {
             line.user = identity
                 .as_deref()

@@ -4,6 +4,7 @@ pub(crate) mod cookie;
 pub(crate) mod data;
 mod id;
 mod live;
+mod memo;
 mod memory;
 mod store;
 
@@ -24,6 +25,7 @@ use crate::identity::Identity;
 use data::{DataChange, DataError};
 pub(crate) use id::{NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
+pub(crate) use memo::Memo;
 pub(crate) use store::{Record, SessionStore, StoreError, open};
 
 /// Where sessions are kept.
@@ -144,6 +146,8 @@ pub(crate) struct Sessions {
     store: Arc<dyn SessionStore>,
     cache: Cache<SessionKey, Cached>,
     live: Arc<live::Live>,
+    /// How many sessions have ended so far.
+    ended: AtomicU64,
 }
 
 impl Sessions {
@@ -166,6 +170,7 @@ impl Sessions {
             store,
             cache,
             live: Arc::default(),
+            ended: AtomicU64::new(0),
         }
     }
 
@@ -209,13 +214,26 @@ impl Sessions {
         Ok(id)
     }
 
-    /// The session of an id, if it is good at this moment; counts as an access.
-    pub(crate) async fn find(&self, id: &SessionId) -> Result<Option<Arc<Session>>, StoreError> {
-        let key = id.key();
-        let Some(session) = self.get(&key).await? else {
-            return Ok(None);
-        };
+    /// The session of an id, if it is good at this moment; counts as an access. `memo` spares the
+    /// requests of one connection the hash and the look-up.
+    pub(crate) async fn find(
+        &self,
+        id: &SessionId,
+        memo: &Memo,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.clock.now();
+        let ended = self.ended.load(Ordering::Acquire);
+        let session = match memo.recall(id, ended, now) {
+            Some(session) => session,
+            None => {
+                let Some(session) = self.get(&id.key()).await? else {
+                    return Ok(None);
+                };
+                memo.note(id, &session, ended, now);
+                session
+            }
+        };
+        let key = session.key();
         if self.is_expired(&session, now) {
             self.end(&key).await?;
             return Ok(None);
@@ -234,6 +252,7 @@ impl Sessions {
     /// whether there was one.
     pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.cache.insert(*key, Cached::Ended);
+        self.ended.fetch_add(1, Ordering::Release); // after the tombstone: see `Memo`
         let existed = self.store.remove(key).await;
         self.live.end(key);
         existed

@@ -26,6 +26,7 @@ use super::body::AnswerBody;
 use super::stall::Streams;
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
+use crate::session::Memo;
 
 /// What is known of a connection before its first request.
 pub(super) struct Connection {
@@ -34,6 +35,7 @@ pub(super) struct Connection {
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
+    pub(super) memo: Memo,
     /// Counts the connection as long as anything of it lives, a tunnel included.
     _admitted: Admitted,
 }
@@ -86,6 +88,7 @@ pub(super) async fn serve(
         peer,
         server_name,
         activity: Arc::clone(&activity),
+        memo: Memo::default(),
         _admitted: admitted,
     });
     // A task of its own, so that the handshake's memory does not stay with an idle connection.

@@ -5,21 +5,13 @@ use http::{HeaderMap, HeaderValue, header};
 /// Adds `private` to `Cache-Control`, in place of `public`, unless the application was stricter
 /// (RFC 9111 §5.2.2.7).
 pub(super) fn keep_private(headers: &mut HeaderMap) {
-    let mut values = headers.get_all(header::CACHE_CONTROL).iter();
-    let directives = match (values.next(), values.next()) {
-        (None, _) => String::new(),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => text.to_owned(),
-            Err(_) => String::new(),
-        },
-        (Some(_), Some(_)) => {
-            let lines = headers.get_all(header::CACHE_CONTROL).iter();
-            lines
-                .filter_map(|line| line.to_str().ok())
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-    };
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+        return;
+    }
+    let lines = headers.get_all(header::CACHE_CONTROL).iter();
+    let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let directives = lines.join(", ");
     let name = |directive: &str| {
         directive
             .split('=')

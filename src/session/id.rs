@@ -8,9 +8,11 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The secret in the visitor's cookie: 256 random bits (SEC-44).
+#[derive(Clone)]
 pub(crate) struct SessionId(Zeroizing<[u8; 32]>);
 
 /// The operating system gave no random bytes; there is nothing to fall back to.
@@ -44,6 +46,12 @@ impl SessionId {
     /// What stores keep, so that reading a stolen store opens no session.
     pub(crate) fn key(&self) -> SessionKey {
         SessionKey(Sha256::digest(*self.0).into())
+    }
+}
+
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
     }
 }
 

@@ -1,0 +1,52 @@
+//! What a connection remembers of the session that its last request showed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Session, SessionId};
+use crate::clock::Timestamp;
+
+/// The cache is asked again after this, so that it knows which sessions are in use.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// Holds as long as no session whatever has ended since it was noted: so a session that has ended
+/// is never found here, and nobody has to look for connections that remember it (SEC-46).
+#[derive(Debug, Default)]
+pub(crate) struct Memo(Mutex<Option<Remembered>>);
+
+#[derive(Debug)]
+struct Remembered {
+    id: SessionId,
+    session: Arc<Session>,
+    /// How many sessions had ended before it was looked up.
+    ended: u64,
+    noted: Timestamp,
+}
+
+impl Memo {
+    pub(super) fn recall(
+        &self,
+        id: &SessionId,
+        ended: u64,
+        now: Timestamp,
+    ) -> Option<Arc<Session>> {
+        let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = memo.as_ref()?;
+        let holds = remembered.ended == ended
+            && now.since(remembered.noted) < KEPT_FOR
+            && remembered.id == *id;
+        holds.then(|| Arc::clone(&remembered.session))
+    }
+
+    /// `ended` is from before the look-up: an end in between makes the note worthless at once.
+    pub(super) fn note(&self, id: &SessionId, session: &Arc<Session>, ended: u64, now: Timestamp) {
+        let mut memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, session) = (id.clone(), Arc::clone(session));
+        *memo = Some(Remembered {
+            id,
+            session,
+            ended,
+            noted: now,
+        });
+    }
+}
