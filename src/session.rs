@@ -223,15 +223,14 @@ impl Sessions {
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let now = self.clock.now();
         let ended = self.ended.load(Ordering::Acquire);
-        let session = match memo.recall(id, ended, now) {
-            Some(session) => session,
-            None => {
-                let Some(session) = self.get(&id.key()).await? else {
-                    return Ok(None);
-                };
-                memo.note(id, &session, ended, now);
-                session
-            }
+        let session = if let Some(session) = memo.recall(id, ended, now) {
+            session
+        } else {
+            let Some(session) = self.get(&id.key()).await? else {
+                return Ok(None);
+            };
+            memo.note(id, &session, ended, now);
+            session
         };
         let key = session.key();
         if self.is_expired(&session, now) {

@@ -50,3 +50,52 @@ impl Memo {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::{Record, data::SessionData};
+    use super::*;
+    use crate::auth::CredentialStamp;
+
+    fn session(id: &SessionId) -> Arc<Session> {
+        let now = Timestamp::default();
+        Arc::new(Session::new(Arc::new(Record {
+            key: id.key(),
+            user: "ada".to_owned(),
+            groups: vec![],
+            email: None,
+            method: "password".to_owned(),
+            credential: CredentialStamp::of("hash"),
+            created: now,
+            last_accessed: now,
+            expires: now,
+            client: IpAddr::from([192, 0, 2, 1]),
+            user_agent: String::new(),
+            data: SessionData::default(),
+            revision: 0,
+        })))
+    }
+
+    #[test]
+    fn sec_46_what_is_remembered_holds_until_any_session_has_ended() {
+        let (ada, eve) = (
+            SessionId::generate().unwrap(),
+            SessionId::generate().unwrap(),
+        );
+        let (memo, now) = (Memo::default(), Timestamp::from_millis(1_000_000));
+        assert!(memo.recall(&ada, 7, now).is_none());
+        memo.note(&ada, &session(&ada), 7, now);
+        assert!(memo.recall(&ada, 7, now).is_some());
+        assert!(
+            memo.recall(&ada, 8, now).is_none(),
+            "some session has ended"
+        );
+        assert!(memo.recall(&eve, 7, now).is_none(), "another id");
+        assert!(
+            memo.recall(&ada, 7, now.plus(KEPT_FOR)).is_none(),
+            "too long ago"
+        );
+    }
+}

@@ -107,10 +107,10 @@ pub(crate) async fn tunnel(
     let mut frames = Frames::default();
     let close = {
         let up = copy(&mut from_client, &mut to_app, ends.write, |_| {
-            on_client_data()
+            on_client_data();
         });
         let down = copy(&mut from_app, &mut to_client, ends.write, |bytes| {
-            frames.pass(bytes)
+            frames.pass(bytes);
         });
         tokio::select! {
             _ = async { tokio::try_join!(up, down) } => None,
