@@ -1,11 +1,10 @@
 //! Who a request is for, and the headers that say so to the upstream.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::forwarded;
-use crate::session::SessionKey;
 
 /// A person as the app is to see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl Template {
 
 impl Template {
     /// The value for one request; `None` when something that it speaks of is absent (SEC-37).
-    fn render(&self, who: &Identity, session: &SessionKey) -> Option<HeaderValue> {
+    fn render(&self, who: &Identity, session: &dyn Display) -> Option<HeaderValue> {
         let mut value = String::new();
         for part in &self.0 {
             match part {
@@ -188,8 +187,9 @@ impl Headers {
         }
     }
 
-    /// Says who a request is for: exactly one of each header, or none (SEC-37).
-    pub(crate) fn inject(&self, headers: &mut HeaderMap, who: &Identity, session: &SessionKey) {
+    /// Says who a request is for: exactly one of each header, or none (SEC-37). `session` is the
+    /// key of the session.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap, who: &Identity, session: &dyn Display) {
         for (name, template) in &self.templates {
             if let Some(value) = template.render(who, session) {
                 headers.insert(name, value);
@@ -236,8 +236,6 @@ fn fold_byte(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::SessionId;
-
     fn headers(templates: &[(&str, &str)]) -> Headers {
         Headers::new(
             templates
@@ -249,7 +247,7 @@ mod tests {
 
     #[test]
     fn templates_say_who_somebody_is() {
-        let key = SessionId::generate().unwrap().key();
+        let key = "0123abcd";
         let groups = vec!["staff".to_owned(), "Domain Users".to_owned()];
         let ada = Identity::new("ada".to_owned(), groups, None);
         for (template, expected) in [
