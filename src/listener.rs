@@ -72,7 +72,8 @@ struct Open {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
     refused: usize,
-    logged: Option<Timestamp>,
+    refusal_logged: Option<Timestamp>,
+    failure_logged: Option<Timestamp>,
 }
 
 /// One open connection; counts until it is dropped.
@@ -105,8 +106,7 @@ impl Admission {
         if open.total >= self.max || (of_address >= self.max_per_address && !proxy) {
             open.refused += 1;
             let now = self.clock.now();
-            if open.logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
-                open.logged = Some(now);
+            if is_time(&mut open.refusal_logged, now) {
                 tracing::warn!(
                     client = %address, open = open.total, of_address, refused = open.refused,
                     "too many connections: closing new ones; see max_connections and max_connections_per_address"
@@ -120,6 +120,14 @@ impl Admission {
             admission: Arc::clone(self),
             network,
         })
+    }
+
+    /// Says in the log, now and then, that nobody can be accepted.
+    fn report(&self, error: &io::Error) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_time(&mut open.failure_logged, self.clock.now()) {
+            tracing::error!(%error, "cannot accept connections for now; raise LimitNOFILE if descriptors have run out");
+        }
     }
 }
 
@@ -146,7 +154,6 @@ pub(crate) async fn accept(
     listener: &TcpListener,
     admission: &Arc<Admission>,
 ) -> (TcpStream, IpAddr, Admitted) {
-    let mut logged: Option<Timestamp> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -157,15 +164,20 @@ pub(crate) async fn accept(
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                let now = admission.clock.now();
-                if logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
-                    logged = Some(now);
-                    tracing::error!(%error, "cannot accept connections for now; raise LimitNOFILE if descriptors have run out");
-                }
+                admission.report(&error);
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Whether a line that was written at `last` may be written again; if so, notes it.
+fn is_time(last: &mut Option<Timestamp>, now: Timestamp) -> bool {
+    let due = last.is_none_or(|last| now.since(last) >= LOG_EVERY);
+    if due {
+        *last = Some(now);
+    }
+    due
 }
 
 /// Whether the error says something about the one connection that was to be accepted.

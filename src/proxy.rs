@@ -17,8 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -255,7 +255,10 @@ impl Proxy {
             Decision::Login => return Ok(Login::ask(&head, &target).map(AnswerBody::ours)),
         };
 
-        let websocket = hop_by_hop::asks_for_websocket(&head.headers);
+        // A handshake is a GET without a body (RFC 6455 §4.1): nothing can hide before the tunnel.
+        let websocket = head.method == Method::GET
+            && body.is_end_stream()
+            && hop_by_hop::asks_for_websocket(&head.headers);
         if websocket && !app.may_open_websocket(&head, &authority) {
             return Err(RequestError::WebSocketOrigin);
         }
@@ -275,6 +278,11 @@ impl Proxy {
         }
         let body = RequestBody::new(body, self.timeouts.body_idle);
         let upload = body.upload();
+        if upload.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            // Else hyper would send a GET or HEAD without its body.
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
         let forwarded = app
             .upstreams
             .forward(permit, Request::from_parts(head, body))
@@ -319,7 +327,7 @@ impl Proxy {
     async fn clean(
         &self,
         app: &App,
-        headers: &mut http::HeaderMap,
+        headers: &mut HeaderMap,
         public: bool,
         session: Option<&Session>,
     ) {
@@ -486,6 +494,16 @@ impl Proxy {
 
 pub(crate) use redirect::redirect_to_https;
 
+/// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
+fn plain_length(headers: &mut HeaderMap) {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.filter(|length| length.len() > 1 && length.as_bytes()[0] == b'0');
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+}
+
 impl App {
     fn open(settings: AppSettings, clock: &Clock) -> Result<Self, upstream::OpenError> {
         Ok(Self {
@@ -544,6 +562,7 @@ impl App {
         head.uri = target.into_uri();
         let headers = &mut head.headers;
         hop_by_hop::strip(headers);
+        plain_length(headers);
         headers.remove(header::EXPECT); // answered by us, when the body is asked for
         self.identity.strip(headers);
         client.describe(headers, authority.to_header());

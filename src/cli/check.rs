@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match users {
         Ok(_) => Ok(()),
         // Without a users file there is no start either (SEC-80).
-        Err(error) => Err(Failure::Failed(error.to_string())),
+        Err(error) => Err(Failure::Invalid(error.to_string())),
     }
 }
 

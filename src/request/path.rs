@@ -70,15 +70,20 @@ pub(crate) fn normal_path(path: &str, encoded_slash: bool) -> Result<Cow<'_, str
     })
 }
 
-/// The same path as servlet containers read it: without `;parameters` (SEC-31). `None` when
+/// The same path as servlet containers read it: without `;parameters`, escaped or not, and
+/// without the empty segments that they leave: `/;x/admin` is `/admin` (SEC-31). `None` when
 /// there are none.
 pub(crate) fn without_parameters(path: &str) -> Option<String> {
-    path.contains(';').then(|| {
-        let segments = path
-            .split('/')
-            .map(|segment| segment.split(';').next().unwrap_or_default());
-        segments.collect::<Vec<_>>().join("/")
-    })
+    memchr::memchr2(b';', b'%', path.as_bytes())?;
+    let mut bare = String::with_capacity(path.len());
+    for segment in path.split('/').skip(1) {
+        if !bare.ends_with('/') {
+            bare.push('/');
+        }
+        let name = segment.split(';').next().unwrap_or_default();
+        bare.push_str(name.split("%3B").next().unwrap_or_default());
+    }
+    (bare != path).then_some(bare)
 }
 
 /// Appends the normal form of one segment to `normal`, and its bytes to `decoded`.
@@ -268,10 +273,16 @@ mod tests {
 
     #[test]
     fn sec_31_parameters_can_be_taken_off() {
-        assert_eq!(
-            without_parameters("/admin;x/y;z=1").as_deref(),
-            Some("/admin/y")
-        );
-        assert_eq!(without_parameters("/admin"), None);
+        for (path, bare) in [
+            ("/admin;x/y;z=1", Some("/admin/y")),
+            ("/;x/admin", Some("/admin")),
+            ("/a/;/;x/b/", Some("/a/b/")),
+            ("/admin%3Bx", Some("/admin")),
+            ("/;", Some("/")),
+            ("/admin", None),
+            ("/a%20b/", None),
+        ] {
+            assert_eq!(without_parameters(path).as_deref(), bare, "{path}");
+        }
     }
 }
