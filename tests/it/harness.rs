@@ -1,0 +1,65 @@
+//! What the tests are made of: a recording upstream, Vestibule on a free port, clients.
+
+mod browser;
+mod exchange;
+mod files;
+mod gate;
+mod h2;
+mod program;
+mod raw;
+pub(crate) mod real;
+mod reply;
+pub(crate) mod tls;
+mod upstream;
+pub(crate) mod webdriver;
+mod websocket;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+pub(crate) use browser::{Browser, SESSION_COOKIE};
+pub(crate) use files::{User, hash};
+pub(crate) use gate::{Gate, Service, Vestibule};
+pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
+pub(crate) use program::{
+    Program, command, free_port, run, run_to_end, run_with_input, run_without_config,
+};
+pub(crate) use raw::Raw;
+pub(crate) use reply::Reply;
+pub(crate) use upstream::{Received, Upstream, echo};
+pub(crate) use websocket::open_websocket;
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The password of the tests' users.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Awaits with a deadline.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let done = timeout(PATIENCE, future).await;
+    done.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until asking gives something.
+pub(crate) async fn eventually_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

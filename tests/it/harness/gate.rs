@@ -1,0 +1,282 @@
+//! Vestibule inside the test's own process, in front of an upstream.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use vestibule::StartError;
+use vestibule::clock::Clock;
+use vestibule::config::Config;
+
+use super::browser::Browser;
+use super::files::{Files, User};
+use super::h2::{Http2, RawHttp2};
+use super::program::{self, Program, free_port};
+use super::raw::Raw;
+use super::tls::{self, HOST};
+use super::upstream::Upstream;
+
+/// Where a test says what it wants: `Vestibule::before(&app).user("ada", PASSWORD).start()`.
+pub(crate) struct Vestibule {
+    files: Files,
+    app: String,
+    rules: String,
+    server: String,
+    session: String,
+    config: String,
+}
+
+/// The program as a process of its own, killed when dropped.
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) files: Files,
+    pub(crate) program: Program,
+}
+
+/// A running Vestibule; stops when dropped.
+pub(crate) struct Gate {
+    running: vestibule::Running,
+    clock: Clock,
+    files: Files,
+}
+
+impl Vestibule {
+    /// One app without a host name, for this upstream.
+    pub(crate) fn before(app: &Upstream) -> Self {
+        Self::before_url(&app.url())
+    }
+
+    /// One app with this address as its upstream.
+    pub(crate) fn before_url(url: &str) -> Self {
+        Self::new(&format!("upstream = \"{url}\"\n"))
+    }
+
+    /// One app that is balanced over these upstreams.
+    pub(crate) fn before_each(apps: &[&Upstream]) -> Self {
+        let urls: Vec<_> = apps.iter().map(|app| app.url()).collect();
+        Self::new(&format!("upstream = {urls:?}\n"))
+    }
+
+    fn new(upstream: &str) -> Self {
+        Self {
+            files: Files::new(),
+            app: format!("[[app]]\n{upstream}"),
+            rules: String::new(),
+            server: String::new(),
+            session: String::new(),
+            config: String::new(),
+        }
+    }
+
+    pub(crate) fn user(self, name: &str, password: &str) -> Self {
+        self.account(User::new(name, password))
+    }
+
+    pub(crate) fn account(mut self, user: User) -> Self {
+        self.files.add_user(user);
+        self
+    }
+
+    /// `allow` is `everyone`, `nobody`, `signed-in`, or a table as in `{ groups = ["admins"] }`.
+    pub(crate) fn rule(mut self, path: &str, allow: &str) -> Self {
+        let allow = if allow.starts_with('{') {
+            allow.to_owned()
+        } else {
+            format!("\"{allow}\"")
+        };
+        writeln!(
+            self.rules,
+            "[[app.rule]]\npath = \"{path}\"\nallow = {allow}"
+        )
+        .unwrap();
+        self
+    }
+
+    /// Everything is open to everyone.
+    pub(crate) fn public(self) -> Self {
+        self.rule("/", "everyone")
+    }
+
+    /// More keys of the app, tables like `[app.identity]` last.
+    pub(crate) fn app(mut self, keys: &str) -> Self {
+        self.app.push_str(keys);
+        self.app.push('\n');
+        self
+    }
+
+    /// More keys of `[server]`.
+    pub(crate) fn server(mut self, keys: &str) -> Self {
+        self.server.push_str(keys);
+        self.server.push('\n');
+        self
+    }
+
+    /// More keys of `[session]`.
+    pub(crate) fn session(mut self, keys: &str) -> Self {
+        self.session.push_str(keys);
+        self.session.push('\n');
+        self
+    }
+
+    /// Sections that are not there yet: `[server.timeouts]`, `[login.throttle]`, one more `[[app]]`.
+    pub(crate) fn config(mut self, sections: &str) -> Self {
+        self.config.push_str(sections);
+        self.config.push('\n');
+        self
+    }
+
+    /// Writes the configuration and starts the program itself.
+    pub(crate) async fn spawn(self) -> Service {
+        self.spawn_by(program::command()).await
+    }
+
+    /// The same by a command that ends with running the program, as `prlimit` does.
+    pub(crate) async fn spawn_by(self, mut command: Command) -> Service {
+        let address = free_port();
+        let path = self
+            .files
+            .write("config.toml", &self.text(&address.to_string()), 0o644);
+        command.args(["serve", "--config"]).arg(path);
+        let mut program = Program::spawn(command);
+        program.wait_for_port(address).await;
+        Service {
+            address,
+            files: self.files,
+            program,
+        }
+    }
+
+    /// Its files, with the configuration among them; for commands.
+    pub(crate) fn write(self) -> Files {
+        self.files
+            .write("config.toml", &self.text("127.0.0.1:0"), 0o644);
+        self.files
+    }
+
+    fn text(&self, listen: &str) -> String {
+        let Self {
+            app,
+            rules,
+            server,
+            session,
+            config,
+            ..
+        } = self;
+        format!(
+            "[server]\nlisten = [\"{listen}\"]\n{server}\
+             [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
+             [session]\nstore = \"memory\"\n{session}\
+             [login]\nusers_file = \"users.toml\"\n\
+             {app}{rules}{config}"
+        )
+    }
+
+    pub(crate) async fn start(self) -> Gate {
+        let started = self.try_start().await;
+        started.unwrap_or_else(|error| panic!("it does not start: {error}"))
+    }
+
+    pub(crate) async fn try_start(self) -> Result<Gate, StartError> {
+        let text = self.text("127.0.0.1:0");
+        let config = Config::parse(&text, &self.files.path("config.toml"))
+            .unwrap_or_else(|error| panic!("{error}\nin this configuration:\n{text}"));
+        let clock = Clock::system();
+        let running = vestibule::start(config, clock.clone()).await?;
+        Ok(Gate {
+            running,
+            clock,
+            files: self.files,
+        })
+    }
+
+    /// Changes its files before the start.
+    pub(crate) fn prepare(self, change: impl FnOnce(&Files)) -> Self {
+        change(&self.files);
+        self
+    }
+}
+
+impl Gate {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.addresses()[0]
+    }
+
+    pub(crate) fn redirect_address(&self) -> SocketAddr {
+        self.running.redirect_addresses()[0]
+    }
+
+    /// Lets this much time pass for sessions and throttles.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// The users file and the certificate.
+    pub(crate) fn files(&mut self) -> &mut Files {
+        &mut self.files
+    }
+
+    /// A fresh browser.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.address(), HOST)
+    }
+
+    /// A browser that asks for another host.
+    pub(crate) fn browser_for(&self, host: &str) -> Browser {
+        Browser::new(self.address(), host)
+    }
+
+    pub(crate) async fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// A TLS connection for exact bytes of HTTP/1.1.
+    pub(crate) async fn raw(&self) -> Raw {
+        let stream = tls::connect(self.tcp().await, HOST, &["http/1.1"]).await;
+        Raw::new(stream.unwrap())
+    }
+
+    /// A TLS connection for frames of HTTP/2.
+    pub(crate) async fn raw_http2(&self) -> RawHttp2 {
+        let stream = tls::connect(self.tcp().await, HOST, &["h2"]).await;
+        RawHttp2::start(stream.unwrap()).await
+    }
+
+    /// A well-behaved HTTP/2 connection.
+    pub(crate) async fn http2(&self) -> Http2 {
+        let stream = tls::connect(self.tcp().await, HOST, &["h2"]).await;
+        Http2::new(stream.unwrap()).await
+    }
+
+    /// Sends exact bytes on a fresh connection, and gives all that comes until it is closed.
+    pub(crate) async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut raw = self.raw().await;
+        let shown = String::from_utf8_lossy(bytes.as_ref());
+        let shown: String = shown.chars().take(300).collect();
+        raw.send(bytes).await;
+        raw.rest_after(&shown).await
+    }
+
+    /// Stops as the program does: drains, then returns.
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+impl Service {
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.address, HOST)
+    }
+
+    pub(crate) async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    pub(crate) async fn raw(&self) -> Raw {
+        let stream = tls::connect(self.tcp().await, HOST, &["http/1.1"]).await;
+        Raw::new(stream.unwrap())
+    }
+}

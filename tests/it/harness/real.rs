@@ -1,0 +1,133 @@
+//! Real programs that tests need: started from PATH on free ports, on loopback only.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::program::Program;
+use super::{eventually_some, free_port};
+
+/// Where a program is. When it is missing the test says so and passes, unless
+/// `VESTIBULE_TEST_REQUIRE=all` asks for every real part.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        let required = std::env::var_os("VESTIBULE_TEST_REQUIRE").is_some_and(|all| all == "all");
+        assert!(
+            !required,
+            "{name} is not installed, and VESTIBULE_TEST_REQUIRE=all"
+        );
+        eprintln!("{name} is not installed: this test did nothing");
+    }
+    found
+}
+
+/// A program with its folder.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    _program: Program,
+    _folder: TempDir,
+}
+
+/// Prometheus, which scrapes itself.
+pub(crate) async fn prometheus() -> Option<App> {
+    let file = find("prometheus")?;
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let config = folder.path().join("prometheus.yml");
+    let scrape = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
+         static_configs: [{{targets: ['{address}']}}]\n"
+    );
+    fs::write(&config, scrape).unwrap();
+    let mut command = Command::new(file);
+    command
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            folder.path().join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"));
+    let app = App {
+        address,
+        _program: Program::spawn(command),
+        _folder: folder,
+    };
+    wait_for_answer(address, "/-/ready").await;
+    Some(app)
+}
+
+/// `JupyterLab` without a login of its own.
+pub(crate) async fn jupyter_lab() -> Option<App> {
+    let file = find("jupyter-lab")?;
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let mut command = Command::new(file);
+    command
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .env("JUPYTER_CONFIG_DIR", folder.path().join("config"))
+        .env("JUPYTER_DATA_DIR", folder.path().join("data"))
+        .env("JUPYTER_RUNTIME_DIR", folder.path().join("runtime"))
+        .env("IPYTHONDIR", folder.path().join("ipython"))
+        .args(["--no-browser", "--allow-root", "--ip=127.0.0.1"])
+        .arg(format!("--port={}", address.port()))
+        .args([
+            "--ServerApp.port_retries=0",
+            "--ServerApp.allow_remote_access=True",
+        ])
+        .args(["--ServerApp.token=", "--ServerApp.password="])
+        .arg(format!("--ServerApp.root_dir={}", folder.path().display()));
+    let app = App {
+        address,
+        _program: Program::spawn(command),
+        _folder: folder,
+    };
+    wait_for_answer(address, "/api").await;
+    Some(app)
+}
+
+/// Waits until an app answers 200 there.
+async fn wait_for_answer(address: SocketAddr, target: &str) {
+    let what = format!("an answer of {address}{target}");
+    eventually_some(&what, async || {
+        let (status, _) = http(address, Request::get(target)).await.ok()?;
+        (status == 200).then_some(())
+    })
+    .await;
+}
+
+/// One plain HTTP exchange, not by way of the gate.
+pub(crate) async fn http(
+    address: SocketAddr,
+    request: hyper::http::request::Builder,
+) -> Result<(u16, Bytes), Box<dyn std::error::Error>> {
+    http_with(address, request, Bytes::new()).await
+}
+
+/// The same with a body.
+pub(crate) async fn http_with(
+    address: SocketAddr,
+    request: hyper::http::request::Builder,
+    body: Bytes,
+) -> Result<(u16, Bytes), Box<dyn std::error::Error>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = request
+        .header("host", address.to_string())
+        .body(Full::new(body))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
+}

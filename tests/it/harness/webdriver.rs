@@ -1,0 +1,177 @@
+//! Chromium by the W3C's protocol for it: just what the tests say.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use bytes::Bytes;
+use hyper::{Method, Request};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::program::Program;
+use super::{eventually_some, free_port, real, within};
+
+/// The key by which an element is named (W3C `WebDriver` 2, §12).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A Chromium with an empty profile; ends when dropped.
+pub(crate) struct Chromium {
+    address: SocketAddr,
+    session: String,
+    _driver: Program,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// `None` when Chromium or its driver is not installed.
+    pub(crate) async fn start() -> Option<Self> {
+        let (driver, browser) = (real::find("chromedriver")?, real::find("chromium")?);
+        let (address, profile) = (free_port(), tempfile::tempdir().unwrap());
+        let mut command = Command::new(driver);
+        command
+            .arg(format!("--port={}", address.port()))
+            .env("HOME", profile.path());
+        let mut driver = Program::spawn(command);
+        driver.wait_for_port(address).await;
+        let data = format!("--user-data-dir={}", profile.path().join("data").display());
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--ignore-certificate-errors",
+            "--host-resolver-rules=MAP *.test 127.0.0.1",
+            "--window-size=1200,900",
+            &data,
+        ];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": {"binary": browser, "args": arguments},
+        }}});
+        let mut chromium = Self {
+            address,
+            session: String::new(),
+            _driver: driver,
+            _profile: profile,
+        };
+        let session = chromium
+            .ask(Method::POST, "/session", &wanted)
+            .await
+            .unwrap();
+        session["sessionId"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut chromium.session);
+        Some(chromium)
+    }
+
+    pub(crate) async fn goto(&self, url: &str) {
+        self.command(Method::POST, "/url", &json!({"url": url}))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn back(&self) {
+        self.command(Method::POST, "/back", &json!({}))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn url(&self) -> String {
+        let url = self
+            .command(Method::GET, "/url", &Value::Null)
+            .await
+            .unwrap();
+        url.as_str().unwrap().to_owned()
+    }
+
+    /// Types into what a CSS selector finds.
+    pub(crate) async fn type_into(&self, css: &str, text: &str) {
+        let path = format!("/element/{}/value", self.find(css).await);
+        self.command(Method::POST, &path, &json!({"text": text}))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn click(&self, css: &str) {
+        let path = format!("/element/{}/click", self.find(css).await);
+        self.command(Method::POST, &path, &json!({})).await.unwrap();
+    }
+
+    /// The visible text of what a CSS selector finds.
+    pub(crate) async fn text(&self, css: &str) -> String {
+        let path = format!("/element/{}/text", self.find(css).await);
+        let text = self
+            .command(Method::GET, &path, &Value::Null)
+            .await
+            .unwrap();
+        text.as_str().unwrap().to_owned()
+    }
+
+    /// Runs a function body in the page.
+    pub(crate) async fn script(&self, body: &str) -> Value {
+        let script = json!({"script": body, "args": []});
+        self.command(Method::POST, "/execute/sync", &script)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until an expression of the page is true.
+    pub(crate) async fn wait_until(&self, expression: &str) {
+        let script = json!({"script": format!("return Boolean({expression})"), "args": []});
+        let what = format!("{expression} in the page");
+        eventually_some(&what, async || {
+            // A page that is just being left has nothing to run a script in.
+            let done = self
+                .command(Method::POST, "/execute/sync", &script)
+                .await
+                .ok()?;
+            done.as_bool().filter(|&done| done)
+        })
+        .await;
+    }
+
+    /// Name and value of each cookie that the page's host gets, the hidden ones included.
+    pub(crate) async fn cookies(&self) -> Vec<Value> {
+        let cookies = self
+            .command(Method::GET, "/cookie", &Value::Null)
+            .await
+            .unwrap();
+        cookies.as_array().unwrap().clone()
+    }
+
+    async fn find(&self, css: &str) -> String {
+        let query = json!({"using": "css selector", "value": css});
+        let what = format!("{css} in the page");
+        eventually_some(&what, async || {
+            let found = self.command(Method::POST, "/element", &query).await.ok()?;
+            Some(found[ELEMENT].as_str()?.to_owned())
+        })
+        .await
+    }
+
+    async fn command(&self, method: Method, path: &str, body: &Value) -> Result<Value, Value> {
+        self.ask(method, &format!("/session/{}{path}", self.session), body)
+            .await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Value> {
+        let what = format!("WebDriver's answer to {path}");
+        let request = Request::builder().method(&method).uri(path);
+        let body = if method == Method::POST {
+            body.to_string()
+        } else {
+            String::new()
+        };
+        let sent = real::http_with(self.address, request, Bytes::from(body));
+        let (status, answer) = within(&what, sent).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let value = answer["value"].clone();
+        if status == 200 { Ok(value) } else { Err(value) }
+    }
+}

@@ -1,0 +1,52 @@
+//! The promises of Vestibule, each a module; all in one binary, so that it links once.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and says where"
+)]
+
+mod harness;
+
+/// Real applications and clients work through the gate as they do without it.
+mod apps;
+/// What people see in a real browser, from the first minute on.
+mod chromium;
+/// The commands say what is wrong and how they ended; nothing starts by half.
+mod commands;
+/// The session cookie is ours alone, ends when it should, and opens nothing else.
+mod cookies;
+/// Stopping loses nothing, and hard times pass.
+mod drain;
+/// An upstream is told who asks by us, and by nobody else.
+mod headers;
+/// HTTP/2 is held to the same rules, and to its own.
+mod http2;
+/// One client's HTTP/2 costs the others nothing.
+mod http2_floods;
+/// Signing in and out cannot be forged.
+mod login;
+/// A log line says what happened, once, and keeps secrets.
+mod logs;
+/// Every answer of ours is safe to show and tells nothing of the inside.
+mod pages;
+/// Guessing passwords does not pay, and says nothing.
+mod passwords;
+/// The path that is judged is the path that is sent.
+mod paths;
+/// An app without state of its own can keep a little in the session.
+mod session_data;
+/// Slow and greedy clients harm nobody but themselves.
+mod slow;
+/// No byte of one client's message is ever read as another message.
+mod smuggling;
+/// Bodies pass as they come, whole and unchanged.
+mod streaming;
+/// TLS as it should be, and secrets that nobody else can read.
+mod transport;
+/// Applications that come and go, slow down or lie.
+mod upstreams;
+/// Users are managed by commands, without a restart.
+mod user_commands;
+/// What changes in the users file holds at the next request.
+mod users;
+/// WebSockets need a session and a page of ours, and end with the session.
+mod websocket;

@@ -1,0 +1,283 @@
+//! Passwords and who guesses them, SEC-56 to SEC-60.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::harness::*;
+
+async fn gate(app: &Upstream) -> Gate {
+    Vestibule::before(app)
+        .user("ada", PASSWORD)
+        .account(User::new("gone", PASSWORD).disabled())
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn sec_56_a_refusal_does_not_say_what_was_wrong() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let mut refusals = Vec::new();
+    for (user, password) in [
+        ("ada", "wrong"),
+        ("nobody", "wrong"),
+        ("gone", PASSWORD),
+        ("gone", "wrong"),
+        ("", "wrong"),
+        ("a b\u{0}", "wrong"),
+    ] {
+        let reply = gate.browser().try_login(user, password).await;
+        let token = reply.hidden("csrf");
+        let headers: Vec<_> = reply
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "date")
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        refusals.push((reply.status, headers, reply.text().replace(&token, "")));
+    }
+    for refusal in &refusals {
+        assert_eq!(refusal, &refusals[0]);
+    }
+    assert_eq!(refusals[0].0, 401);
+}
+
+#[tokio::test]
+async fn sec_56_a_refusal_takes_as_long_for_whoever_it_is() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .account(User::new("gone", PASSWORD).disabled())
+        .config("[login.throttle]\naccount_failures = 1000\naddress_failures = 10000")
+        .start()
+        .await;
+    let names = ["ada", "nobody", "gone"];
+    let mut times = names.map(|_| Vec::new());
+    for _ in 0..15 {
+        for (name, times) in names.iter().zip(&mut times) {
+            let started = Instant::now();
+            gate.browser()
+                .try_login(name, "wrong")
+                .await
+                .assert_status(401);
+            times.push(started.elapsed());
+        }
+    }
+    // Minima, because the other tests make noise and no noise makes anything faster.
+    let fastest = times.map(|times| times.into_iter().min().unwrap());
+    let (least, most) = (fastest.iter().min().unwrap(), fastest.iter().max().unwrap());
+    assert!(*most < *least * 3 / 2, "{names:?} took {fastest:?}");
+}
+
+#[tokio::test]
+async fn sec_57_a_password_counts_to_its_last_byte() {
+    let long = "x".repeat(100);
+    let longest = "y".repeat(1024);
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("long", &long)
+        .user("longest", &longest)
+        .user("nul", "before\0after")
+        .user("umlaut", "p\u{e4}ssw\u{f6}rd \u{1f511}")
+        .user("blank", " padded password ")
+        .start()
+        .await;
+    for (user, password, status) in [
+        ("long", long.as_str(), 303),
+        ("long", &long[..72], 401),
+        ("long", &long[..99], 401),
+        ("longest", &longest, 303),
+        ("longest", &"y".repeat(1025), 401),
+        ("nul", "before\0after", 303),
+        ("nul", "before", 401),
+        ("nul", "before\0other", 401),
+        ("umlaut", "p\u{e4}ssw\u{f6}rd \u{1f511}", 303),
+        ("umlaut", "P\u{e4}ssw\u{f6}rd \u{1f511}", 401),
+        ("blank", " padded password ", 303),
+        ("blank", "padded password", 401),
+        ("blank", "", 401),
+    ] {
+        let reply = gate.browser().try_login(user, password).await;
+        assert_eq!(reply.status, status, "{user} {password:?}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn sec_58_a_user_has_one_name() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("Ada", PASSWORD).start().await;
+    for name in ["Ada", "ada", "ADA"] {
+        let ada = gate.browser().login(name, PASSWORD).await;
+        ada.get("/").await.assert_status(200);
+        assert_eq!(
+            app.last().value("x-forwarded-user"),
+            Some("Ada"),
+            "the stored name"
+        );
+    }
+    for name in [
+        " ada",
+        "ada ",
+        "ada\0",
+        "ada\r\n",
+        "\u{ff41}da",
+        "\u{430}da",
+        "ad\u{e1}",
+        "ada\u{200b}",
+        "a\u{301}da",
+    ] {
+        gate.browser()
+            .try_login(name, PASSWORD)
+            .await
+            .assert_status(401);
+    }
+}
+
+#[tokio::test]
+async fn sec_59_who_guesses_has_to_wait() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .user("bob", PASSWORD)
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .config("[login.throttle]\naccount_failures = 3\nwindow = \"15m\"")
+        .start()
+        .await;
+    let from = |address: &str| gate.browser().header("x-forwarded-for", address);
+    let signed_in = from("192.0.2.1").login("ada", PASSWORD).await;
+    for _ in 0..2 {
+        from("192.0.2.1")
+            .try_login("ada", "wrong")
+            .await
+            .assert_status(401);
+    }
+    let reply = from("192.0.2.1").try_login("ada", "wrong").await;
+    reply.assert_status(429);
+    let reply = from("192.0.2.1").try_login("ada", PASSWORD).await;
+    reply.assert_status(429);
+    let wait: u64 = reply
+        .value("retry-after")
+        .expect("Retry-After")
+        .parse()
+        .unwrap();
+    assert!((1..=15 * 60).contains(&wait), "{wait}");
+    signed_in.get("/").await.assert_status(200);
+    from("192.0.2.1").login("bob", PASSWORD).await;
+    from("198.51.100.9").login("ada", PASSWORD).await;
+    gate.advance(Duration::from_secs(15 * 60 + 1));
+    from("192.0.2.1").login("ada", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn sec_59_by_default_the_tenth_wrong_password_is_the_last() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let mut statuses = Vec::new();
+    for n in 0..11 {
+        let claimed = format!("192.0.2.{n}");
+        let browser = gate
+            .browser()
+            .header("x-forwarded-for", &claimed)
+            .header("x-real-ip", &claimed);
+        statuses.push(browser.try_login("ada", "wrong").await.status);
+    }
+    assert_eq!(statuses[..9], [401; 9]);
+    assert_eq!(
+        statuses[10], 429,
+        "X-Forwarded-For of a stranger resets the throttle: {statuses:?}"
+    );
+}
+
+#[tokio::test]
+async fn sec_59_every_spelling_of_a_name_counts_for_one_account() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .config("[login.throttle]\naccount_failures = 3")
+        .start()
+        .await;
+    for name in ["ada", "Ada", "aDA"] {
+        gate.browser().try_login(name, "wrong").await;
+    }
+    gate.browser()
+        .over_http2()
+        .try_login("ADA", PASSWORD)
+        .await
+        .assert_status(429);
+}
+
+#[tokio::test]
+async fn sec_59_one_address_cannot_try_many_accounts() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .config("[login.throttle]\naddress_failures = 5")
+        .start()
+        .await;
+    for n in 0..5 {
+        gate.browser().try_login(&format!("user{n}"), "wrong").await;
+    }
+    gate.browser()
+        .try_login("ada", PASSWORD)
+        .await
+        .assert_status(429);
+}
+
+#[tokio::test]
+async fn sec_59_many_tries_at_once_are_as_many() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .config("[login.throttle]\naccount_failures = 5")
+        .start()
+        .await;
+    let tries = (0..30).map(|_| {
+        let browser = gate.browser();
+        tokio::spawn(async move { browser.try_login("ada", "wrong").await.status })
+    });
+    let mut refused = 0;
+    for one in tries.collect::<Vec<_>>() {
+        let status = one.await.unwrap();
+        assert!([401, 429, 503].contains(&status), "{status}");
+        refused += u32::from(status == 401);
+    }
+    assert!(refused <= 5, "{refused} passwords were looked at");
+}
+
+#[tokio::test]
+async fn sec_60_who_is_signed_in_does_not_wait_for_a_login_flood() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections_per_address = 1000")
+        .config("[login.throttle]\naccount_failures = 100000\naddress_failures = 100000")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let flood: Vec<_> = (0..150)
+        .map(|n| {
+            let browser = gate.browser();
+            tokio::spawn(
+                async move { browser.try_login(&format!("user{n}"), "wrong").await.status },
+            )
+        })
+        .collect();
+    for _ in 0..10 {
+        let started = Instant::now();
+        ada.get("/").await.assert_status(200);
+        assert!(
+            started.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    let mut statuses = Vec::new();
+    for one in flood {
+        statuses.push(one.await.unwrap());
+    }
+    assert!(
+        statuses.iter().all(|status| [401, 503].contains(status)),
+        "{statuses:?}"
+    );
+}
