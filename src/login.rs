@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
 
@@ -38,6 +38,9 @@ pub(crate) const PREFIX: &str = "/.vestibule/";
 const ACCOUNT: &str = "/.vestibule/account";
 const LOGIN: &str = "/.vestibule/login";
 const LOGOUT: &str = "/.vestibule/logout";
+
+/// W3C Clear Site Data; `http` has no constant for it.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
@@ -368,6 +371,11 @@ impl Login {
         response
             .headers_mut()
             .append(header::SET_COOKIE, cookie::expire_session());
+        // `no-store` is the application's choice; without it, Back would bring its pages up again
+        // from the back/forward cache (SEC-67).
+        response
+            .headers_mut()
+            .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
         Ok(response)
     }
 

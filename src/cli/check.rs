@@ -220,8 +220,8 @@ enum Account {
 
 /// What a login of `user` would lead to.
 fn identity_of(config: &Config, user: &str) -> Result<Account, Failure> {
-    let users =
-        users_file::read(&config.users_file).map_err(|error| Failure::Failed(error.to_string()))?;
+    let users = users_file::read(&config.users_file)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
     Ok(match users.get(user) {
         None => Account::Unknown,
         Some(found) if found.disabled() => Account::Disabled,

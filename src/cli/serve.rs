@@ -150,9 +150,9 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {error}")?;
                 match error.kind() {
                     io::ErrorKind::AddrInUse => f.write_str("; stop the program that does"),
-                    io::ErrorKind::PermissionDenied => f.write_str(
-                        "; ports below 1024 need CAP_NET_BIND_SERVICE or systemd's sockets",
-                    ),
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+                    }
                     _ => Ok(()),
                 }
             }
