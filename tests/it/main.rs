@@ -9,7 +9,7 @@ mod harness;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
 /// What people see in a real browser, from the first minute on.
-mod chromium;
+mod browser;
 /// The commands say what is wrong and how they ended; nothing starts by half.
 mod commands;
 /// The session cookie is ours alone, ends when it should, and opens nothing else.
@@ -32,6 +32,10 @@ mod pages;
 mod passwords;
 /// The path that is judged is the path that is sent.
 mod paths;
+/// The first minute can be had again.
+mod quickstart;
+/// Each command and configuration of the README works as it says.
+mod readme;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
 /// Slow and greedy clients harm nobody but themselves.

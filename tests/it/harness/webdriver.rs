@@ -25,6 +25,16 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// `None` when Chromium or its driver is not installed.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&json!({})).await
+    }
+
+    /// A browser that runs no script of any page; the tests' own scripts still run.
+    pub(crate) async fn start_without_script() -> Option<Self> {
+        let blocked = "profile.managed_default_content_settings.javascript";
+        Self::start_with(&json!({blocked: 2})).await
+    }
+
+    async fn start_with(preferences: &Value) -> Option<Self> {
         let (driver, browser) = (real::find("chromedriver")?, real::find("chromium")?);
         let (address, profile) = (free_port(), tempfile::tempdir().unwrap());
         let mut command = Command::new(driver);
@@ -51,7 +61,8 @@ impl Chromium {
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "acceptInsecureCerts": true,
-            "goog:chromeOptions": {"binary": browser, "args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"binary": browser, "args": arguments, "prefs": preferences},
         }}});
         let mut chromium = Self {
             address,
@@ -143,6 +154,43 @@ impl Chromium {
             .await
             .unwrap();
         cookies.as_array().unwrap().clone()
+    }
+
+    /// The tab that commands go to.
+    pub(crate) async fn tab(&self) -> String {
+        let tab = self
+            .command(Method::GET, "/window", &Value::Null)
+            .await
+            .unwrap();
+        tab.as_str().unwrap().to_owned()
+    }
+
+    /// Opens another tab and goes there.
+    pub(crate) async fn new_tab(&self) {
+        let tab = self
+            .command(Method::POST, "/window/new", &json!({"type": "tab"}))
+            .await
+            .unwrap();
+        self.switch_to(tab["handle"].as_str().unwrap()).await;
+    }
+
+    pub(crate) async fn switch_to(&self, tab: &str) {
+        self.command(Method::POST, "/window", &json!({"handle": tab}))
+            .await
+            .unwrap();
+    }
+
+    /// What went wrong in the pages since the last call: scripts, blocked content, failed loads.
+    pub(crate) async fn errors(&self) -> Vec<String> {
+        let log = self
+            .command(Method::POST, "/se/log", &json!({"type": "browser"}))
+            .await
+            .unwrap();
+        let errors = log.as_array().unwrap().iter();
+        errors
+            .filter(|entry| entry["level"] == "SEVERE")
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     async fn find(&self, css: &str) -> String {

@@ -1,0 +1,79 @@
+//! `vestibule quickstart`, twice in one folder.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::harness::*;
+
+/// `vestibule quickstart` in an empty folder.
+struct Quickstart {
+    program: Program,
+    address: SocketAddr,
+    password: String,
+}
+
+async fn quickstart(folder: &Path, upstream: Option<&str>) -> Quickstart {
+    let address = free_port();
+    let mut command = command();
+    command
+        .current_dir(folder)
+        .arg("quickstart")
+        .args(upstream)
+        .args(["--listen", &address.to_string()]);
+    let mut program = Program::spawn(command);
+    program.wait_for_port(address).await;
+    eventually("the welcome", || program.stdout().contains("Ctrl+C")).await;
+    let welcome = program.stdout();
+    let value = |name: &str| {
+        let line = welcome
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("{name} in {welcome}"))
+            .split_whitespace()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        value("Open"),
+        format!("https://localhost:{}", address.port())
+    );
+    assert_eq!(value("User"), "admin");
+    let password = value("Password");
+    Quickstart {
+        program,
+        address,
+        password,
+    }
+}
+
+#[tokio::test]
+async fn quickstart_keeps_its_password_and_takes_an_app() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = Upstream::echo().await;
+    let first = quickstart(folder.path(), Some(&app.url())).await;
+    let browser = Browser::new(first.address, "localhost")
+        .login("admin", &first.password)
+        .await;
+    browser.get("/x").await.assert_status(200);
+    assert_eq!(app.last().value("x-forwarded-user"), Some("admin"));
+    let mut program = first.program;
+    program.signal(rustix::process::Signal::INT);
+    assert_eq!(program.exit().await.code(), Some(0));
+
+    let again = quickstart(folder.path(), Some(&app.url())).await;
+    assert_eq!(again.password, first.password);
+    Browser::new(again.address, "localhost")
+        .login("admin", &again.password)
+        .await;
+    let other = quickstart(tempfile::tempdir().unwrap().path(), Some(&app.url())).await;
+    assert_ne!(other.password, first.password, "a password for everybody");
+    for entry in std::fs::read_dir(folder.path().join("certs")).unwrap() {
+        use std::os::unix::fs::PermissionsExt;
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let secret = name.contains("key") || name.contains("users") || name.contains("password");
+        assert!(!secret || mode == 0o600, "{name} has mode {mode:o}");
+    }
+}
