@@ -130,8 +130,8 @@ impl Upstreams {
     /// Sends a permitted request and gives the answer as it streams.
     ///
     /// A connection from the pool may have died unnoticed. Where nothing was written, the request
-    /// goes out again on a fresh connection; where something was, only if it has no body and
-    /// its method is idempotent (RFC 9110 §9.2.2, REL-03).
+    /// goes out again on a fresh connection; where something was, only if it has no body, its
+    /// method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03).
     pub(crate) async fn forward(
         &self,
         permit: Permit,
@@ -147,7 +147,8 @@ impl Upstreams {
         lease.set_upload(upload.clone());
         let answer = match self.send(&mut lease, upload.as_deref(), request).await {
             Err((error, unsent)) if reused => match unsent.or(spare) {
-                Some(request) if error.may_be_a_dead_connection() => {
+                // After an answer, however bad, it has been acted upon.
+                Some(request) if matches!(error, UpstreamError::Send(_)) && !lease.has_heard() => {
                     lease = endpoint.lease_fresh().await?;
                     lease.set_upload(upload.clone());
                     Box::pin(self.send(&mut lease, upload.as_deref(), request)).await
@@ -214,7 +215,7 @@ impl Upstreams {
         upload: Option<&Upload>,
         request: Request<RequestBody>,
     ) -> Answer {
-        let answer = lease.sender().try_send_request(request);
+        let answer = lease.sender().requests.try_send_request(request);
         let Some(answer) = until_silent(answer, self.response_timeout, upload).await else {
             return Err((UpstreamError::ResponseTimeout, None));
         };
@@ -244,13 +245,6 @@ impl Address {
             format!("{host}:{port}")
         };
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
-    }
-}
-
-impl UpstreamError {
-    /// Not when there was an answer, however bad: it has been acted upon.
-    fn may_be_a_dead_connection(&self) -> bool {
-        matches!(self, Self::Send(error) if !error.is_parse())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http1;
@@ -11,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
@@ -19,7 +22,25 @@ use super::body::RequestBody;
 use super::{Address, OpenError, UpstreamError};
 
 /// What a request is sent into.
-pub(super) type Sender = http1::SendRequest<RequestBody>;
+pub(super) struct Sender {
+    pub(super) requests: http1::SendRequest<RequestBody>,
+    pub(super) heard: Heard,
+}
+
+/// Whether the application has sent a byte since this was last asked to listen; after one a
+/// request is not sent again (REL-03).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    pub(super) fn listen(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// An application's answer may have more and longer fields than we take from a browser.
 const MAX_HEADERS: usize = 256;
@@ -69,13 +90,17 @@ impl Connector {
     pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let stream = tokio::time::timeout(self.timeout, self.open());
         let stream = stream.await.map_err(|_| UpstreamError::ConnectTimeout)?;
-        let stream = TokioIo::new(stream.map_err(UpstreamError::Connect)?);
+        let heard = Heard::default();
+        let stream = TokioIo::new(Listening {
+            stream: stream.map_err(UpstreamError::Connect)?,
+            heard: heard.clone(),
+        });
         let mut builder = http1::Builder::new();
         builder
             .max_buf_size(BUFFER.max(MAX_HEAD))
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD);
-        let (sender, connection) = builder
+        let (requests, connection) = builder
             .handshake(stream)
             .await
             .map_err(UpstreamError::Send)?;
@@ -85,7 +110,7 @@ impl Connector {
         } else {
             tokio::spawn(async move { drop(connection.await) });
         }
-        Ok(sender)
+        Ok(Sender { requests, heard })
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every
@@ -105,6 +130,57 @@ impl Connector {
             None => Box::new(stream),
             Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
         })
+    }
+}
+
+/// Notes that something came.
+struct Listening {
+    stream: Box<dyn Stream>,
+    heard: Heard,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.heard.0.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -70,7 +70,7 @@ impl Endpoint {
         while let Some(mut idle) = self.pop() {
             // It was given back when its answer had ended; the task that drives it may still
             // have to notice. An error says that it closed meanwhile.
-            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+            if idle.sender.requests.is_ready() || idle.sender.requests.ready().await.is_ok() {
                 return Ok(self.hand_out(idle.sender, true, slot));
             }
         }
@@ -100,7 +100,7 @@ impl Endpoint {
     pub(super) fn reap(&self) {
         let now = self.clock.now();
         self.idle()
-            .retain(|idle| !idle.sender.is_closed() && !self.is_stale(idle, now));
+            .retain(|idle| !idle.sender.requests.is_closed() && !self.is_stale(idle, now));
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
@@ -118,7 +118,7 @@ impl Endpoint {
         let now = self.clock.now();
         let mut pool = self.idle();
         while let Some(idle) = pool.pop() {
-            if !idle.sender.is_closed() && !self.is_stale(&idle, now) {
+            if !idle.sender.requests.is_closed() && !self.is_stale(&idle, now) {
                 return Some(idle);
             }
         }
@@ -135,6 +135,7 @@ impl Endpoint {
         reused: bool,
         slot: OwnedSemaphorePermit,
     ) -> Lease {
+        sender.heard.listen();
         Lease {
             endpoint: Arc::clone(self),
             sender,
@@ -152,6 +153,11 @@ impl Endpoint {
 impl Lease {
     pub(super) fn sender(&mut self) -> &mut Sender {
         &mut self.sender
+    }
+
+    /// Whether there is a byte of an answer to this lease's request.
+    pub(super) fn has_heard(&self) -> bool {
+        self.sender.heard.anything()
     }
 
     pub(super) fn set_upload(&mut self, upload: Option<Arc<Upload>>) {

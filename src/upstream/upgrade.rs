@@ -58,7 +58,7 @@ impl Upstreams {
                 }
             };
             self.set_host(&mut request, host);
-            let answer = sender.send_request(request);
+            let answer = sender.requests.send_request(request);
             let answer = until_silent(answer, self.response_timeout, None).await;
             let answer = answer.ok_or(UpstreamError::ResponseTimeout)?;
             let mut response = answer.map_err(UpstreamError::Send)?;
