@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::body::RequestBody;
@@ -25,6 +26,18 @@ use super::{Address, OpenError, UpstreamError};
 pub(super) struct Sender {
     pub(super) requests: http1::SendRequest<RequestBody>,
     pub(super) heard: Heard,
+    /// `None` where the connection is to outlive its sender as a tunnel.
+    _driver: Option<Driver>,
+}
+
+/// Closes the connection together with its sender. hyper by itself goes on with a request body
+/// whose answer is there already, for as long as the client keeps it coming (SEC-05).
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Whether the application has sent a byte since this was last asked to listen; after one a
@@ -105,12 +118,18 @@ impl Connector {
             .await
             .map_err(UpstreamError::Send)?;
         // Whatever ends the connection reaches whoever waits at the sender.
-        if upgradable {
+        let driver = if upgradable {
             tokio::spawn(async move { drop(connection.with_upgrades().await) });
+            None
         } else {
-            tokio::spawn(async move { drop(connection.await) });
-        }
-        Ok(Sender { requests, heard })
+            let task = tokio::spawn(async move { drop(connection.await) });
+            Some(Driver(task.abort_handle()))
+        };
+        Ok(Sender {
+            requests,
+            heard,
+            _driver: driver,
+        })
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every
