@@ -379,7 +379,8 @@ impl Proxy {
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, session.as_deref())
                     .await;
-                return Ok(response.map(|body| AnswerBody::forwarded(body, None)));
+                let session = session.map(|session| (Arc::clone(&self.sessions), session));
+                return Ok(response.map(|body| AnswerBody::forwarded(body, session)));
             }
         };
         self.clean(app, &mut headers, true, session.as_deref())

@@ -4,15 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use tokio_util::sync::WaitForCancellationFutureOwned;
-
 use super::activity::ActiveRequest;
-use super::stall;
+use super::stall::{self, Said};
 use crate::session::{Session, Sessions, Watch};
 use crate::telemetry::AccessLine;
 use crate::upstream::ResponseBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 
 /// An answer of ours or of an application. Its request is over when it is dropped: then the
 /// access line is written.
@@ -30,14 +29,15 @@ enum Kind {
 struct Forwarded {
     body: ResponseBody,
     session: Option<(Arc<Sessions>, Arc<Session>)>,
-    /// There as soon as the body made the client wait: short answers never need it.
-    watch: Option<Box<SessionEnd>>,
+    has_begun: bool,
+    /// There as soon as the body makes the client wait or goes on: short answers never need it.
+    watch: Option<Box<Watched>>,
 }
 
 /// Fires when the session of a stream has ended (SEC-75).
-struct SessionEnd {
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    _watch: Watch,
+struct Watched {
+    ended: stall::SessionEnd,
+    watch: Watch,
 }
 
 /// Why an answer is broken off.
@@ -83,6 +83,7 @@ impl AnswerBody {
             kind: Kind::Forwarded(Forwarded {
                 body,
                 session,
+                has_begun: false,
                 watch: None,
             }),
             line: None,
@@ -99,30 +100,33 @@ impl AnswerBody {
 
 impl Forwarded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Upstream)))
-            }
-            Poll::Pending if self.session_has_ended(cx) => {
-                Poll::Ready(Some(Err(AnswerError::SessionEnded)))
-            }
-            Poll::Pending => Poll::Pending,
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let goes_on = match &frame {
+            Poll::Pending => true,
+            Poll::Ready(Some(Ok(_))) => std::mem::replace(&mut self.has_begun, true),
+            Poll::Ready(_) => false,
+        };
+        if goes_on && self.session_has_ended(cx) {
+            return Poll::Ready(Some(Err(AnswerError::SessionEnded)));
         }
+        frame.map(|frame| frame.map(|frame| frame.map_err(AnswerError::Upstream)))
     }
 
     fn session_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let Some((sessions, session)) = &self.session else {
             return false;
         };
-        let watch = self.watch.get_or_insert_with(|| {
+        let watched = self.watch.get_or_insert_with(|| {
             let watch = sessions.watch(session);
             let ended = Box::pin(watch.ended().clone().cancelled_owned());
-            Box::new(SessionEnd {
-                ended,
-                _watch: watch,
-            })
+            Box::new(Watched { ended, watch })
         });
-        watch.ended.as_mut().poll(cx).is_ready()
+        watched.ended.as_mut().poll(cx).is_ready()
+    }
+
+    fn session_end(&self) -> Option<CancellationToken> {
+        let watched = self.watch.as_ref()?;
+        Some(watched.watch.ended().clone())
     }
 }
 
@@ -140,7 +144,11 @@ impl Body for AnswerBody {
             Kind::Ours(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Forwarded(forwarded) => forwarded.poll(cx),
         };
-        stall::note(frame.is_ready());
+        stall::note(match (&frame, &this.kind) {
+            (Poll::Pending, _) => Said::Waiting,
+            (Poll::Ready(_), Kind::Ours(_)) => Said::Ready(None),
+            (Poll::Ready(_), Kind::Forwarded(forwarded)) => Said::Ready(forwarded.session_end()),
+        });
         if let Some(line) = &mut this.line {
             match &frame {
                 Poll::Ready(Some(Ok(frame))) => {

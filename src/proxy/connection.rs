@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use super::Proxy;
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
-use super::stall::Streams;
+use super::stall::{self, Said, Streams};
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
 use crate::session::Memo;
@@ -208,6 +208,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut alarm = pin!(tokio::time::sleep(patience.min(proxy.timeouts.headers)));
     let mut stopping = pin!(proxy.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
+    let mut session_end: Option<stall::SessionEnd> = None;
     poll_fn(|cx| {
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
         if !std::mem::replace(&mut registered, true) {
@@ -217,11 +218,21 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             closing = true;
             graceful_shutdown(served.as_mut());
         }
+        stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
             if let Err(error) = ended {
                 tracing::debug!(client = %connection.peer, %error, "a connection has ended");
             }
             return Poll::Ready(Driven::Ended);
+        }
+        match stall::take() {
+            Said::Nothing => {}
+            said => session_end = said.session_end(),
+        }
+        if let Some(end) = &mut session_end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Driven::Ended); // whoever takes nothing cannot be told (SEC-75)
         }
         loop {
             let due = connection.activity.due(&proxy.timeouts, patience);

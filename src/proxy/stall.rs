@@ -1,9 +1,12 @@
-//! HTTP/2 streams whose client takes nothing.
+//! Answers whose client takes nothing.
 //!
-//! A client that keeps its window closed holds a stream, an answer and a connection to the
+//! A client that keeps its HTTP/2 window closed holds a stream, an answer and a connection to the
 //! application for as long as it likes (SEC-24, CVE-2026-49975). hyper waits for the window
 //! without a limit; so each stream's task is wrapped, and reset when the window stayed closed
 //! for the write timeout. Other streams of the connection go on.
+//!
+//! A body that hyper does not ask for more cannot say that its session has ended either (SEC-75):
+//! it leaves that with whoever polls hyper.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -12,15 +15,43 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 thread_local! {
-    /// What the answer's body said when it was polled last on this thread; `None` when it was not.
-    static BODY_WAS_READY: Cell<Option<bool>> = const { Cell::new(None) };
+    /// What an answer's body said when it was polled last on this thread.
+    static SAID: Cell<Said> = const { Cell::new(Said::Nothing) };
 }
 
-/// Notes whether a body had something to send when it was asked.
-pub(super) fn note(ready: bool) {
-    BODY_WAS_READY.set(Some(ready));
+/// What a body said while hyper was polled.
+pub(super) enum Said {
+    /// It was not asked.
+    Nothing,
+    /// The application is to send more.
+    Waiting,
+    /// It gave its bytes, or has some to give; where it is known, the end of its session.
+    Ready(Option<CancellationToken>),
+}
+
+pub(super) type SessionEnd = Pin<Box<WaitForCancellationFutureOwned>>;
+
+/// Notes what a body says.
+pub(super) fn note(said: Said) {
+    SAID.set(said);
+}
+
+/// What was noted since the last call.
+pub(super) fn take() -> Said {
+    SAID.replace(Said::Nothing)
+}
+
+impl Said {
+    /// What ends an answer that nobody takes further.
+    pub(super) fn session_end(self) -> Option<SessionEnd> {
+        match self {
+            Self::Ready(Some(token)) => Some(Box::pin(token.cancelled_owned())),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the streams of HTTP/2 connections, each with the limit.
@@ -46,7 +77,12 @@ where
 struct Stream<F> {
     task: Pin<Box<F>>,
     write_timeout: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Stalled>,
+}
+
+struct Stalled {
+    alarm: Pin<Box<Sleep>>,
+    session_end: Option<SessionEnd>,
 }
 
 impl<F: Future<Output = ()>> Future for Stream<F> {
@@ -54,23 +90,35 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        BODY_WAS_READY.set(None);
+        take();
         if this.task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match BODY_WAS_READY.get() {
-            // It gave its bytes and was not asked for more: the window is closed.
-            Some(true) => {
-                let alarm = tokio::time::sleep(this.write_timeout);
-                this.stalled = Some(Box::pin(alarm));
+        match take() {
+            Said::Nothing => {}
+            Said::Waiting => this.stalled = None,
+            // It was not asked for more: the window is closed.
+            said @ Said::Ready(_) => {
+                this.stalled = Some(Stalled {
+                    alarm: Box::pin(tokio::time::sleep(this.write_timeout)),
+                    session_end: said.session_end(),
+                });
             }
-            // The application is to send more.
-            Some(false) => this.stalled = None,
-            None => {}
         }
         // Dropping the stream resets it.
         this.stalled
             .as_mut()
-            .map_or(Poll::Pending, |alarm| alarm.as_mut().poll(cx))
+            .map_or(Poll::Pending, |stalled| stalled.poll(cx))
+    }
+}
+
+impl Stalled {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(end) = &mut self.session_end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        self.alarm.as_mut().poll(cx)
     }
 }
