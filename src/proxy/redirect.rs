@@ -72,6 +72,10 @@ impl Proxy {
         let authority = request::Authority::parse(host).ok()?;
         let host = authority.host().to_ascii_lowercase();
         let host = host.strip_suffix('.').unwrap_or(&host);
+        let meant = request.uri().host();
+        if meant.is_some_and(|meant| !meant.eq_ignore_ascii_case(authority.host())) {
+            return None; // a target that names another host (SEC-09)
+        }
         if self.only_app.is_none() && !self.apps.contains_key(host) {
             return None;
         }
