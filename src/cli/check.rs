@@ -56,11 +56,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     let users = users_file::read(&config.users_file);
     let count = users.as_ref().ok().map(users_file::Users::len);
-    print(if args.json {
-        format!("{:#}\n", summary_json(&config, count))
-    } else {
-        summary(&config, &args.config.path, count)
-    })?;
+    if args.json {
+        print(format!("{:#}\n", summary_json(&config, count)))?;
+    } else if let Some(count) = count {
+        print(summary(&config, &args.config.path, count))?;
+    }
     match users {
         Ok(_) => Ok(()),
         // Without a users file there is no start either (SEC-80).
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn summary(config: &Config, path: &Path, users: Option<usize>) -> String {
+fn summary(config: &Config, path: &Path, users: usize) -> String {
     let mut text = format!("{}: ok\n", path.display());
     for app in &config.apps {
         let upstreams: Vec<_> = app.upstream.addresses.iter().map(shown).collect();
@@ -81,10 +81,8 @@ fn summary(config: &Config, path: &Path, users: Option<usize>) -> String {
             text.push_str("  everything else: signed-in\n");
         }
     }
-    if let Some(users) = users {
-        let noun = if users == 1 { "user" } else { "users" };
-        let _ = writeln!(text, "\n{}: {users} {noun}", config.users_file.display());
-    }
+    let noun = if users == 1 { "user" } else { "users" };
+    let _ = writeln!(text, "\n{}: {users} {noun}", config.users_file.display());
     text
 }
 
@@ -396,7 +394,7 @@ mod tests {
     #[test]
     fn the_summary_names_apps_upstreams_rules_and_users() {
         let (_folder, config) = config();
-        let text = summary(&config, Path::new("config.toml"), Some(3));
+        let text = summary(&config, Path::new("config.toml"), 3);
         for part in [
             "config.toml: ok\n",
             "app wiki: wiki -> http://127.0.0.1:3000\n",
