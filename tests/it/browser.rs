@@ -270,10 +270,9 @@ async fn quickstart_shows_that_everything_passes_through() {
     browser
         .wait_until("document.querySelector('#received').value.includes('SHA-256')")
         .await;
-    let hash: String = Sha256::digest(&content)
+    let hash = Sha256::digest(&content)
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
     assert_eq!(
         browser.text("#received").await,
         format!("1,234,567 bytes, SHA-256 {hash}")
