@@ -126,7 +126,7 @@ impl Permit {
         Self { identity, public }
     }
 
-    /// Whether everyone may open the path, so that anyone may keep a copy of the answer.
+    /// Whether everyone may open the path.
     pub(crate) fn is_public(&self) -> bool {
         self.public
     }

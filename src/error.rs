@@ -32,6 +32,8 @@ pub(crate) enum RequestError {
     /// A bug; the request ends and nothing else (REL-11).
     Panicked,
     Session(StoreError),
+    /// The session ended while its upload was under way (SEC-75).
+    SessionEnded,
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
     Upstream(UpstreamError),
@@ -104,6 +106,11 @@ impl RequestError {
                 "Sessions cannot be looked up right now",
                 WAIT,
             ),
+            Self::SessionEnded => (
+                StatusCode::UNAUTHORIZED,
+                "Your session has ended",
+                "Sign in and send it again.",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "This is not a form",
@@ -132,6 +139,7 @@ impl RequestError {
                 | Self::BodyTooLarge
                 | Self::BodyTooSlow
                 | Self::Misdirected
+                | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
         )
     }
@@ -150,7 +158,10 @@ impl RequestError {
                 "The request expects too much",
                 ADVICE,
             ),
-            BadRequest::Host | BadRequest::HostMismatch | BadRequest::Target => (
+            BadRequest::Field
+            | BadRequest::Host
+            | BadRequest::HostMismatch
+            | BadRequest::Target => (
                 StatusCode::BAD_REQUEST,
                 "The address cannot be understood",
                 ADVICE,

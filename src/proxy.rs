@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -255,10 +255,7 @@ impl Proxy {
             Decision::Login => return Ok(Login::ask(&head, &target).map(AnswerBody::ours)),
         };
 
-        // A handshake is a GET without a body (RFC 6455 §4.1): nothing can hide before the tunnel.
-        let websocket = head.method == Method::GET
-            && body.is_end_stream()
-            && hop_by_hop::asks_for_websocket(&head.headers);
+        let websocket = hop_by_hop::opens_websocket(&head, !body.is_end_stream());
         if websocket && !app.may_open_websocket(&head, &authority) {
             return Err(RequestError::WebSocketOrigin);
         }
@@ -270,7 +267,7 @@ impl Proxy {
             &permit,
             session.as_deref(),
         );
-        let public = permit.is_public();
+        let public = permit.is_public() && permit.identity().is_none();
         if websocket {
             let request = Request::from_parts(head, RequestBody::empty());
             let opened = self.open_tunnel(&app, permit, request, upgrade, connection, session);
@@ -278,15 +275,14 @@ impl Proxy {
         }
         let body = RequestBody::new(body, self.timeouts.body_idle);
         let upload = body.upload();
-        if upload.is_some() && !head.headers.contains_key(header::CONTENT_LENGTH) {
-            // Else hyper would send a GET or HEAD without its body.
-            let chunked = HeaderValue::from_static("chunked");
-            head.headers.insert(header::TRANSFER_ENCODING, chunked);
-        }
         let forwarded = app
             .upstreams
-            .forward(permit, Request::from_parts(head, body))
-            .await;
+            .forward(permit, Request::from_parts(head, body));
+        // A request without a body is soon answered; an upload can outlive its session.
+        let forwarded = match (&upload, &session) {
+            (Some(_), Some(session)) => Box::pin(self.while_good(session, forwarded)).await?,
+            _ => forwarded.await,
+        };
         if let (Some(line), Some(upload)) = (line, upload) {
             line.received = upload.bytes();
         }
@@ -295,6 +291,19 @@ impl Proxy {
             .await;
         let session = session.map(|session| (Arc::clone(&self.sessions), session));
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))
+    }
+
+    /// Waits for an answer as long as the session is good (SEC-75).
+    async fn while_good<T>(
+        &self,
+        session: &Arc<Session>,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, RequestError> {
+        let watch = self.sessions.watch(session);
+        tokio::select! {
+            answer = answer => Ok(answer),
+            () = watch.ended().cancelled() => Err(RequestError::SessionEnded),
+        }
     }
 
     /// The app of a host name. An unknown one is not served by whichever app comes first, and
@@ -372,7 +381,7 @@ impl Proxy {
         connection: &Arc<Connection>,
         session: Option<Arc<Session>>,
     ) -> Result<Response<AnswerBody>, RequestError> {
-        let public = permit.is_public();
+        let public = permit.is_public() && permit.identity().is_none();
         let handshake = app.upstreams.upgrade(permit, request).await;
         let (mut headers, application) = match handshake.map_err(RequestError::Upstream)? {
             Handshake::Switched(headers, application) => (headers, application),

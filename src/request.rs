@@ -98,6 +98,8 @@ pub(crate) enum BadRequest {
     CookieTooLarge,
     /// An `Expect` other than `100-continue`.
     Expectation,
+    /// A field whose value two parsers might read in two ways.
+    Field,
     /// No Host, several, or one that is no host.
     Host,
     /// The target names another host than `Host` does.
@@ -192,6 +194,7 @@ pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadReque
     }
     check_sizes(head, limits)?;
     check_expectation(head)?;
+    check_values(head)?;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(BadRequest::Host),
@@ -231,6 +234,20 @@ fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
     let cookies = head.headers.get_all(header::COOKIE).iter();
     if cookies.map(HeaderValue::len).sum::<usize>() > limits.cookie {
         return Err(BadRequest::CookieTooLarge);
+    }
+    Ok(())
+}
+
+/// What HTTP/1.1 would have trimmed or refused has to be refused in HTTP/2 (RFC 9113 §8.2.1,
+/// SEC-18); and one length is enough (SEC-14).
+fn check_values(head: &Parts) -> Result<(), BadRequest> {
+    if head.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let padded = |value: &HeaderValue| value.as_bytes().trim_ascii().len() != value.len();
+    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 || head.headers.values().any(padded) {
+        return Err(BadRequest::Field);
     }
     Ok(())
 }

@@ -209,8 +209,10 @@ impl Sessions {
         self.end_oldest_of(&record.user)
             .await
             .map_err(StartError::Store)?;
-        self.cache
-            .insert(record.key, Cached::Live(Arc::new(Session::new(record))));
+        let key = record.key;
+        let session = Cached::Live(Arc::new(Session::new(record)));
+        // Not over the tombstone of whoever ended it meanwhile.
+        self.cache.entry(key).or_insert(session);
         Ok(id)
     }
 

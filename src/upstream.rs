@@ -93,7 +93,7 @@ pub(crate) struct Upstreams {
     next: AtomicUsize,
 }
 
-/// An answer, and the sender when its connection is to become a tunnel.
+/// An answer; or what went wrong, and the request when nothing of it was written.
 type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
 
 impl Upstreams {
@@ -140,7 +140,14 @@ impl Upstreams {
         drop(permit); // used up: one permit, one request
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
-        let (endpoint, mut lease) = self.lease(&mut request).await?;
+        if upload.is_some() && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            // hyper drops the body of a GET whose length nobody says.
+            let chunked = HeaderValue::from_static("chunked");
+            request
+                .headers_mut()
+                .insert(header::TRANSFER_ENCODING, chunked);
+        }
+        let mut lease = self.lease(&mut request).await?;
         let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
             .then(|| copy(&request));
         let reused = lease.reused;
@@ -149,8 +156,7 @@ impl Upstreams {
             Err((error, unsent)) if reused => match unsent.or(spare) {
                 // After an answer, however bad, it has been acted upon.
                 Some(request) if matches!(error, UpstreamError::Send(_)) && !lease.has_heard() => {
-                    lease = endpoint.lease_fresh().await?;
-                    lease.set_upload(upload.clone());
+                    lease.reconnect().await?;
                     Box::pin(self.send(&mut lease, upload.as_deref(), request)).await
                 }
                 _ => Err((error, None)),
@@ -158,6 +164,7 @@ impl Upstreams {
             answer => answer,
         };
         let mut response = answer.map_err(|(error, _)| error)?;
+        lease.note_answer();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
@@ -174,16 +181,13 @@ impl Upstreams {
     }
 
     /// Takes the addresses in turn, those that could not be reached lately last.
-    async fn lease(
-        &self,
-        request: &mut Request<RequestBody>,
-    ) -> Result<(&Arc<Endpoint>, Lease), UpstreamError> {
+    async fn lease(&self, request: &mut Request<RequestBody>) -> Result<Lease, UpstreamError> {
         let mut failed = None;
         for (endpoint, host) in self.candidates() {
             match endpoint.lease().await {
                 Ok(lease) => {
                     self.set_host(request, host);
-                    return Ok((endpoint, lease));
+                    return Ok(lease);
                 }
                 Err(error) => failed = Some(error),
             }
@@ -311,6 +315,12 @@ fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if lengths > 1 {
         return Err(UpstreamError::BadResponse("more than one Content-Length"));
+    }
+    let digits = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    if !headers.get(header::CONTENT_LENGTH).is_none_or(digits) {
+        return Err(UpstreamError::BadResponse(
+            "a Content-Length that is no number",
+        ));
     }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next() {

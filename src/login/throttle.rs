@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::listener::network;
@@ -31,17 +32,17 @@ pub(crate) struct Settings {
 /// How much more an account takes from everywhere than from one address.
 const EVERYWHERE: u32 = 10;
 
-/// Of each counter; more addresses than that at once push out the oldest.
+/// Of each counter. An entry is small, whatever was typed for a name, and goes with its window.
 const MAX_ENTRIES: u64 = 100_000;
 
 pub(crate) struct Throttle {
     settings: Settings,
     clock: Clock,
-    account_at_address: Counters<(String, IpAddr)>,
+    account_at_address: Counters<(Account, IpAddr)>,
     address: Counters<IpAddr>,
-    account: Counters<String>,
+    account: Counters<Account>,
     /// Where somebody has signed in to an account.
-    known: Cache<(String, IpAddr), ()>,
+    known: Cache<(Account, IpAddr), ()>,
 }
 
 /// A try that is under way. It stays counted unless it [succeeds](Attempt::succeeded) or turns
@@ -49,8 +50,18 @@ pub(crate) struct Throttle {
 #[must_use]
 pub(crate) struct Attempt<'a> {
     throttle: &'a Throttle,
-    account: String,
+    account: Account,
     network: IpAddr,
+}
+
+/// An account by the hash of its canonical name: a name of 16 KiB takes no more room than another.
+type Account = [u8; 16];
+
+fn account_of(name: &str) -> Account {
+    let digest: [u8; 32] = Sha256::digest(name).into();
+    let mut account = Account::default();
+    account.copy_from_slice(&digest[..16]);
+    account
 }
 
 /// How long to wait before the next try.
@@ -61,9 +72,9 @@ impl Throttle {
     pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
         let known = Cache::builder().max_capacity(MAX_ENTRIES).build();
         Self {
-            account_at_address: Counters::new(),
-            address: Counters::new(),
-            account: Counters::new(),
+            account_at_address: Counters::new(settings.window),
+            address: Counters::new(settings.window),
+            account: Counters::new(settings.window),
             known,
             settings,
             clock,
@@ -73,7 +84,8 @@ impl Throttle {
     /// Counts a try at `account`, by its canonical name, from `address`.
     pub(crate) fn begin(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Wait> {
         let network = network(address);
-        let pair = (account.to_owned(), network);
+        let account = account_of(account);
+        let pair = (account, network);
         let everywhere = self.settings.account_failures.saturating_mul(EVERYWHERE);
         let (now, window) = (self.clock.now(), self.settings.window);
         let waits = [
@@ -90,10 +102,10 @@ impl Throttle {
         }
         self.account_at_address.add(pair, now, window);
         self.address.add(network, now, window);
-        self.account.add(account.to_owned(), now, window);
+        self.account.add(account, now, window);
         Ok(Attempt {
             throttle: self,
-            account: account.to_owned(),
+            account,
             network,
         })
     }
@@ -103,7 +115,7 @@ impl Attempt<'_> {
     /// Forgets the failures of this account at this address. Those of the address stay: who has
     /// an account of their own could reset them for others.
     pub(crate) fn succeeded(self) {
-        let pair = (self.account.clone(), self.network);
+        let pair = (self.account, self.network);
         self.throttle.account_at_address.forget(&pair);
         self.throttle.account.take_back(&pair.0);
         self.throttle.address.take_back(&pair.1);
@@ -114,7 +126,7 @@ impl Attempt<'_> {
     pub(crate) fn withdraw(self) {
         self.throttle
             .account_at_address
-            .take_back(&(self.account.clone(), self.network));
+            .take_back(&(self.account, self.network));
         self.throttle.account.take_back(&self.account);
         self.throttle.address.take_back(&self.network);
     }
@@ -147,8 +159,9 @@ struct Counter {
 }
 
 impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Counters<K> {
-    fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_ENTRIES).build())
+    fn new(window: Duration) -> Self {
+        let cache = Cache::builder().max_capacity(MAX_ENTRIES);
+        Self(cache.time_to_idle(window).build())
     }
 
     /// What is left of the window once the counter is full.

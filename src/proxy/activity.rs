@@ -105,12 +105,14 @@ impl Activity {
         if !self.served.load(Ordering::Relaxed) {
             return Some(Due::Head(self.started + timeouts.headers));
         }
-        let head = self.head_since.load(Ordering::Relaxed);
-        if head != 0 {
-            return Some(Due::Head(self.after(head, timeouts.headers)));
+        if self.active.load(Ordering::Relaxed) > 0 {
+            return None;
         }
-        let idle = self.active.load(Ordering::Relaxed) == 0;
-        idle.then(|| Due::Request(self.idle_until(patience)))
+        let head = self.head_since.load(Ordering::Relaxed);
+        Some(match head {
+            0 => Due::Request(self.idle_until(patience)),
+            since => Due::Head(self.after(since, timeouts.headers)),
+        })
     }
 
     /// When a connection without a request has waited for `patience`.
@@ -133,7 +135,12 @@ impl Activity {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let activity = &self.0;
-        activity.idle_since.store(activity.now(), Ordering::Relaxed);
+        let now = activity.now();
+        activity.idle_since.store(now, Ordering::Relaxed);
+        // hyper does not read while it answers: only now can the next head go on.
+        if activity.head_since.load(Ordering::Relaxed) != 0 {
+            activity.head_since.store(now, Ordering::Relaxed);
+        }
         activity.active.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -302,13 +302,21 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this
+            .framing
+            .as_ref()
+            .is_some_and(|framing| framing.has_refused())
+        {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if let Some(framing) = &mut this.framing {
             if this.activity.is_upgraded() {
                 this.framing = None;
             } else {
-                framing.inspect(&mut buffer.filled_mut()[before..]);
+                let passed = framing.inspect(&mut buffer.filled_mut()[before..]);
+                buffer.set_filled(before + passed);
                 this.activity.note_head(framing.is_inside_head());
             }
         }

@@ -125,8 +125,8 @@ fn normalise(
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 fn check_decoded(segment: &[u8]) -> Result<(), PathError> {
-    // `%252e`: some application would decode twice and see a dot.
-    if memchr::memchr_iter(b'%', segment).any(|at| hides_a_byte(&segment[at..])) {
+    // `%252e`, `%2561`: some application would decode twice and see another path.
+    if memchr::memchr_iter(b'%', segment).any(|at| unescape(&segment[at..]).is_some()) {
         return Err(PathError::Escape);
     }
     let text = std::str::from_utf8(segment).map_err(|_| PathError::Utf8)?;
@@ -146,14 +146,6 @@ fn unescape(escape: &[u8]) -> Option<u8> {
             .and_then(|&byte| char::from(byte).to_digit(16))
     };
     u8::try_from(digit(1)? * 16 + digit(2)?).ok()
-}
-
-/// Whether a path that was unescaped once still has an escape of a byte that matters.
-fn hides_a_byte(escape: &[u8]) -> bool {
-    matches!(
-        unescape(escape),
-        Some(b'.' | b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f)
-    )
 }
 
 /// RFC 3986 §2.3.

@@ -7,7 +7,8 @@
 //!
 //! [`Framing`] reads along and decides nothing else: it never says what a request means. Where
 //! it refuses, it puts a byte in place of the offending one that hyper does not accept there: hyper
-//! then answers 400 in its turn, after the answers to earlier requests, and closes.
+//! then answers 400 in its turn, after the answers to earlier requests, and closes. Whatever hyper
+//! makes of that byte, it never sees another one of this client.
 
 /// Follows the requests of one connection byte by byte, however they are cut into reads.
 #[derive(Debug)]
@@ -71,12 +72,18 @@ impl Framing {
         matches!(self.state, State::RequestLine | State::Fields)
     }
 
-    /// Reads along; spoils the byte at which the client is refused.
-    pub(crate) fn inspect(&mut self, bytes: &mut [u8]) {
+    /// Whether the client was refused: then nothing more of it is to be read.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Reads along; spoils the byte at which the client is refused. Gives how many bytes are to
+    /// be passed on: what follows a refusal is not.
+    pub(crate) fn inspect(&mut self, bytes: &mut [u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() {
             let taken = match self.state {
-                State::Done => return,
+                State::Done => return at,
                 State::Content(left) => {
                     self.skip(left, bytes.len() - at, State::Content, State::Idle)
                 }
@@ -97,13 +104,14 @@ impl Framing {
                         let extension = self.state == State::ChunkSize && !after_cr;
                         bytes[at + offset] = if extension { b'\n' } else { 0 };
                         self.state = State::Done;
-                        return;
+                        return at + offset + 1;
                     }
                     upto
                 }
             };
             at += taken;
         }
+        at
     }
 
     fn skip(&mut self, left: u64, have: usize, more: fn(u64) -> State, then: State) -> usize {
@@ -235,7 +243,7 @@ mod tests {
         let mut framing = Framing::new();
         let mut seen = input.to_vec();
         for part in seen.chunks_mut(size) {
-            framing.inspect(part);
+            let _ = framing.inspect(part);
         }
         let passed = framing.state != State::Done;
         // What hyper refuses anyway, a NUL in a head, can stay as it is.

@@ -32,20 +32,17 @@ impl Presented {
         let (mut fields, mut kept) = (0, BytesMut::new());
         for field in headers.get_all(header::COOKIE) {
             fields += 1;
-            for pair in field.as_bytes().split(|&byte| byte == b';') {
+            for (at, pair) in field.as_bytes().split(|&byte| byte == b';').enumerate() {
                 let (name, value) = split(pair);
                 if name.eq_ignore_ascii_case(SESSION.as_bytes()) {
                     sessions.add(name == SESSION.as_bytes(), value);
                 } else if name.eq_ignore_ascii_case(LOGIN.as_bytes()) {
                     logins.add(name == LOGIN.as_bytes(), value);
-                } else if !kept.is_empty() {
-                    kept.put_slice(b";");
-                    if !pair.starts_with(b" ") {
-                        kept.put_slice(b" ");
-                    }
-                    kept.put_slice(pair);
-                } else {
+                } else if kept.is_empty() {
                     kept.put_slice(pair.trim_ascii_start());
+                } else {
+                    kept.put_slice(if at == 0 { b"; " } else { b";" });
+                    kept.put_slice(pair);
                 }
             }
         }
@@ -183,6 +180,11 @@ mod tests {
             ),
             (vec![format!("{ours}; a=1")], true, Some("a=1")),
             (vec![format!("a=1;{ours}")], true, Some("a=1")),
+            (
+                vec![format!("{ours};a=\"2;3\";b")],
+                true,
+                Some("a=\"2;3\";b"),
+            ),
             (
                 vec!["a=1".to_owned(), ours.clone(), "b=2".to_owned()],
                 true,

@@ -1,6 +1,7 @@
 //! Fields that are for one connection and end there (RFC 9110 §7.6.1).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -36,8 +37,23 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the client asks for a WebSocket: the only upgrade that is passed on (SEC-76).
-pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+/// Whether a request is the opening handshake of a WebSocket (RFC 6455 §4.1): the only upgrade
+/// that is passed on (SEC-76). Everything else is an ordinary request.
+pub(crate) fn opens_websocket(head: &Parts, has_body: bool) -> bool {
+    head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && !has_body
+        && head
+            .headers
+            .get_all(header::SEC_WEBSOCKET_KEY)
+            .iter()
+            .count()
+            == 1
+        && names_websocket(&head.headers)
+}
+
+/// Whether `Connection` and `Upgrade` speak of a WebSocket and of nothing else.
+pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
     let mut protocols = headers.get_all(header::UPGRADE).iter();
     let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     protocols.next().is_some_and(websocket)
@@ -122,7 +138,7 @@ mod tests {
             ),
             (&[("connection", "upgrade")], false),
         ] {
-            assert_eq!(asks_for_websocket(&headers(fields)), expected, "{fields:?}");
+            assert_eq!(names_websocket(&headers(fields)), expected, "{fields:?}");
         }
     }
 }

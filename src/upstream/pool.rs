@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::UpstreamError;
 use super::body::Upload;
 use super::connect::{Connector, Sender};
 use crate::clock::{Clock, Timestamp};
+
+/// How long a connection that came back may take until it can serve again.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long an address that could not be reached is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(5);
@@ -36,6 +40,8 @@ pub(super) struct Lease {
     endpoint: Arc<Endpoint>,
     sender: Sender,
     upload: Option<Arc<Upload>>,
+    /// Whether the answer came before the request had been sent.
+    early: bool,
     /// Whether it has served a request before: then it may have died unnoticed.
     pub(super) reused: bool,
     _slot: OwnedSemaphorePermit,
@@ -70,17 +76,13 @@ impl Endpoint {
         while let Some(mut idle) = self.pop() {
             // It was given back when its answer had ended; the task that drives it may still
             // have to notice. An error says that it closed meanwhile.
-            if idle.sender.requests.is_ready() || idle.sender.requests.ready().await.is_ok() {
+            let requests = &mut idle.sender.requests;
+            let settled = requests.is_ready()
+                || matches!(timeout(SETTLE, requests.ready()).await, Ok(Ok(())));
+            if settled {
                 return Ok(self.hand_out(idle.sender, true, slot));
             }
         }
-        let sender = Box::pin(self.connect(false)).await?;
-        Ok(self.hand_out(sender, false, slot))
-    }
-
-    /// A new connection: for a retry, whatever the pool holds.
-    pub(super) async fn lease_fresh(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
-        let slot = self.slot().await?;
         let sender = Box::pin(self.connect(false)).await?;
         Ok(self.hand_out(sender, false, slot))
     }
@@ -108,7 +110,7 @@ impl Endpoint {
             return Ok(slot);
         }
         let slot = Arc::clone(&self.slots).acquire_owned();
-        match tokio::time::timeout(self.patience, slot).await {
+        match timeout(self.patience, slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(UpstreamError::Busy),
         }
@@ -140,6 +142,7 @@ impl Endpoint {
             endpoint: Arc::clone(self),
             sender,
             upload: None,
+            early: false,
             reused,
             _slot: slot,
         }
@@ -164,15 +167,26 @@ impl Lease {
         self.upload = upload;
     }
 
-    /// Keeps the connection for the next request. Only after the whole answer, and not when the
-    /// answer came before the request had been sent: what is left of that would be taken for the
-    /// next one (SEC-05).
-    pub(super) fn give_back(self) {
-        if self
+    /// Goes on over a new connection, for a retry, whatever the pool holds. The slot stays the
+    /// same: with all slots in use, a second one would never come.
+    pub(super) async fn reconnect(&mut self) -> Result<(), UpstreamError> {
+        self.sender = Box::pin(self.endpoint.connect(false)).await?;
+        self.reused = false;
+        Ok(())
+    }
+
+    /// The head of the answer is there. When the request was not sent by then, what is left of it
+    /// would be taken for the next one: the connection serves no other (SEC-05).
+    pub(super) fn note_answer(&mut self) {
+        self.early = self
             .upload
             .as_ref()
-            .is_some_and(|upload| !upload.is_finished())
-        {
+            .is_some_and(|upload| !upload.is_finished());
+    }
+
+    /// Keeps the connection for the next request, after the whole answer.
+    pub(super) fn give_back(self) {
+        if self.early {
             return;
         }
         let since = self.endpoint.clock.now();

@@ -69,7 +69,7 @@ impl Upstreams {
                     response.map(ResponseBody::of_last_answer),
                 ));
             }
-            if !hop_by_hop::asks_for_websocket(response.headers()) {
+            if !hop_by_hop::names_websocket(response.headers()) {
                 return Err(UpstreamError::BadResponse("101 to something else"));
             }
             let upgrade = hyper::upgrade::on(&mut response);
