@@ -51,8 +51,8 @@ async fn sec_77_plain_http_is_sent_to_https_and_nothing_else() {
         ),
         (
             "GET https://evil.test/ HTTP/1.1\r\nHost: gate.test\r\n",
-            308,
-            Some("/"),
+            403,
+            None,
         ),
     ] {
         let stream = TcpStream::connect(gate.redirect_address()).await.unwrap();
