@@ -1,11 +1,13 @@
 //! The way of a request: accept, TLS, parse, decide, session, identity, upstream, response.
 
 mod activity;
+mod app;
 mod body;
 mod connection;
 mod private;
 mod redirect;
 mod stall;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,9 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
@@ -24,24 +24,26 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Decision, Permit};
+use crate::access::Decision;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::forwarded::{Client, TrustedProxies};
-use crate::identity::{self, Identity};
+use crate::forwarded::TrustedProxies;
+use crate::identity::Identity;
 use crate::listener::{self, Admission};
 use crate::login::{Endpoint, Login, Visit, is_page_load};
 use crate::pages::{self, ErrorView, Pages};
-use crate::request::{self, Authority, BadRequest, Host, Limits, Target, without_parameters};
+use crate::request::{self, Authority, BadRequest, Limits, Target};
 use crate::session::cookie::{self, Presented};
 use crate::session::data::{self, DataChange};
 use crate::session::{ChangeError, NoRandomness, Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId, RequestIds};
-use crate::upstream::upgrade::{self, Handshake};
-use crate::upstream::{self, RequestBody, Upstreams, hop_by_hop};
+use crate::upstream::{self, RequestBody, hop_by_hop, upgrade};
 
+use app::App;
+pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
+pub(crate) use redirect::redirect_to_https;
 
 /// `[server.timeouts]`; each is a whole, not per byte, unless it says idle.
 #[derive(Clone, Debug)]
@@ -58,40 +60,12 @@ pub(crate) struct Timeouts {
     pub(crate) write: Duration,
 }
 
-/// One `[[app]]`.
-#[derive(Clone, Debug)]
-pub(crate) struct AppSettings {
-    pub(crate) name: String,
-    /// `None` serves every host; only for a single app.
-    pub(crate) host: Option<Host>,
-    pub(crate) upstream: upstream::Settings,
-    pub(crate) identity: identity::Headers,
-    pub(crate) rules: access::Rules,
-    /// Whether the three session data headers are spoken.
-    pub(crate) session_data: bool,
-    /// Lets `%2F` in a segment pass for this app (SEC-29).
-    pub(crate) encoded_slash: bool,
-    /// Origins besides the own one that may open a WebSocket (SEC-74).
-    pub(crate) websocket_origins: Vec<String>,
-}
-
 /// What holds for all apps.
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) access_log: bool,
-}
-
-/// One application behind the gate.
-struct App {
-    name: Arc<str>,
-    rules: access::Rules,
-    identity: identity::Headers,
-    upstreams: Upstreams,
-    session_data: bool,
-    encoded_slash: bool,
-    websocket_origins: Vec<String>,
 }
 
 /// The gate.
@@ -371,56 +345,6 @@ impl Proxy {
         }
     }
 
-    /// Joins the client and the application once the application has agreed (SEC-12).
-    async fn open_tunnel(
-        self: &Arc<Self>,
-        app: &App,
-        permit: Permit,
-        request: Request<RequestBody>,
-        client: hyper::upgrade::OnUpgrade,
-        connection: &Arc<Connection>,
-        session: Option<Arc<Session>>,
-    ) -> Result<Response<AnswerBody>, RequestError> {
-        let public = permit.is_public() && permit.identity().is_none();
-        let handshake = app.upstreams.upgrade(permit, request).await;
-        let (mut headers, application) = match handshake.map_err(RequestError::Upstream)? {
-            Handshake::Switched(headers, application) => (headers, application),
-            Handshake::Refused(mut response) => {
-                self.clean(app, response.headers_mut(), public, session.as_deref())
-                    .await;
-                let session = session.map(|session| (Arc::clone(&self.sessions), session));
-                return Ok(response.map(|body| AnswerBody::forwarded(body, session)));
-            }
-        };
-        self.clean(app, &mut headers, true, session.as_deref())
-            .await;
-        connection.activity.upgrade();
-        let watch = session.as_ref().map(|session| self.sessions.watch(session));
-        let ended = watch
-            .as_ref()
-            .map(|watch| watch.ended().clone())
-            .unwrap_or_default();
-        let ends = upgrade::Ends {
-            session: ended,
-            service: self.stop.clone(),
-            write: self.timeouts.write,
-        };
-        let (proxy, connection) = (Arc::clone(self), Arc::clone(connection));
-        self.tunnels.spawn(async move {
-            let _counted = connection; // as an open connection, though hyper is done with it
-            let touch = || {
-                if let Some(watch) = &watch {
-                    proxy.sessions.touch(watch.session());
-                }
-            };
-            upgrade::tunnel(client, application, ends, touch).await;
-        });
-        let mut response = Response::new(AnswerBody::ours(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = headers;
-        Ok(response)
-    }
-
     /// The answer to a request that went wrong: a page for people, JSON for programs.
     fn refuse(
         &self,
@@ -499,103 +423,5 @@ impl Proxy {
     /// Whom a listener counts by the total alone.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.contain(address)
-    }
-}
-
-pub(crate) use redirect::redirect_to_https;
-
-/// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
-fn plain_length(headers: &mut HeaderMap) {
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.filter(|length| length.len() > 1 && length.as_bytes()[0] == b'0');
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, length.into());
-    }
-}
-
-impl App {
-    fn open(settings: AppSettings, clock: &Clock) -> Result<Self, upstream::OpenError> {
-        Ok(Self {
-            name: settings.name.into(),
-            identity: settings
-                .identity
-                .strip_overrides(settings.rules.name_methods()),
-            rules: settings.rules,
-            upstreams: Upstreams::open(&settings.upstream, clock)?,
-            session_data: settings.session_data,
-            encoded_slash: settings.encoded_slash,
-            websocket_origins: settings.websocket_origins,
-        })
-    }
-
-    /// What the rules say. A path with `;parameters` is one path for some applications and
-    /// another for others: where the two fall to different rules, nobody gets in (SEC-31).
-    fn decide(
-        &self,
-        target: &Target,
-        head: &Parts,
-        identity: Option<Arc<Identity>>,
-    ) -> Result<Decision, RequestError> {
-        if let Some(bare) = without_parameters(target.path()) {
-            let same = match (
-                self.rules.find(target.path(), &head.method),
-                self.rules.find(&bare, &head.method),
-            ) {
-                (Some(a), Some(b)) => std::ptr::eq(a, b),
-                (None, None) => true,
-                _ => false,
-            };
-            if !same {
-                return Err(RequestError::BadRequest(BadRequest::Target));
-            }
-        }
-        Ok(access::decide(
-            &self.rules,
-            target.path(),
-            &head.method,
-            identity,
-        ))
-    }
-
-    /// Makes the head that the application gets out of the one that the client sent. Fields of
-    /// this hop and forged ones go first, then ours come (SEC-38).
-    fn prepare(
-        &self,
-        head: &mut Parts,
-        target: Target,
-        authority: &Authority,
-        client: &Client,
-        permit: &Permit,
-        session: Option<&Session>,
-    ) {
-        head.uri = target.into_uri();
-        let headers = &mut head.headers;
-        hop_by_hop::strip(headers);
-        plain_length(headers);
-        headers.remove(header::EXPECT); // answered by us, when the body is asked for
-        self.identity.strip(headers);
-        client.describe(headers, authority.to_header());
-        headers.insert(header::HOST, authority.to_header());
-        if let (Some(identity), Some(session)) = (permit.identity(), session) {
-            let record = session.record();
-            self.identity.inject(headers, identity, &record.key);
-            if self.session_data
-                && let Some(data) = record.data.header()
-            {
-                headers.insert(data::DATA, data.clone());
-            }
-        }
-    }
-
-    /// A WebSocket carries the cookie from whichever page opens it; so that page has to be ours
-    /// (SEC-74, RFC 6455 §10.2).
-    fn may_open_websocket(&self, head: &Parts, authority: &Authority) -> bool {
-        let mut origins = head.headers.get_all(header::ORIGIN).iter();
-        let (Some(origin), None) = (origins.next(), origins.next()) else {
-            return false;
-        };
-        let listed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        authority.is_origin(origin.as_bytes()) || self.websocket_origins.iter().any(listed)
     }
 }

@@ -36,6 +36,8 @@ mod paths;
 mod quickstart;
 /// Each command and configuration of the README works as it says.
 mod readme;
+/// What went wrong once does not again.
+mod regressions;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
 /// Slow and greedy clients harm nobody but themselves.

@@ -1,0 +1,139 @@
+//! One application behind the gate: what its rules say, and the head that it gets.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, header};
+
+use crate::access::{self, Decision, Permit};
+use crate::clock::Clock;
+use crate::error::RequestError;
+use crate::forwarded::Client;
+use crate::identity::{self, Identity};
+use crate::request::{Authority, BadRequest, Host, Target, without_parameters};
+use crate::session::{Session, data};
+use crate::upstream::{self, Upstreams, hop_by_hop};
+
+/// One `[[app]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct AppSettings {
+    pub(crate) name: String,
+    /// `None` serves every host; only for a single app.
+    pub(crate) host: Option<Host>,
+    pub(crate) upstream: upstream::Settings,
+    pub(crate) identity: identity::Headers,
+    pub(crate) rules: access::Rules,
+    /// Whether the three session data headers are spoken.
+    pub(crate) session_data: bool,
+    /// Lets `%2F` in a segment pass for this app (SEC-29).
+    pub(crate) encoded_slash: bool,
+    /// Origins besides the own one that may open a WebSocket (SEC-74).
+    pub(crate) websocket_origins: Vec<String>,
+}
+
+/// One application behind the gate.
+pub(super) struct App {
+    pub(super) name: Arc<str>,
+    pub(super) rules: access::Rules,
+    pub(super) identity: identity::Headers,
+    pub(super) upstreams: Upstreams,
+    pub(super) session_data: bool,
+    pub(super) encoded_slash: bool,
+    pub(super) websocket_origins: Vec<String>,
+}
+
+/// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
+fn plain_length(headers: &mut HeaderMap) {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.filter(|length| length.len() > 1 && length.as_bytes()[0] == b'0');
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+}
+
+impl App {
+    pub(super) fn open(settings: AppSettings, clock: &Clock) -> Result<Self, upstream::OpenError> {
+        Ok(Self {
+            name: settings.name.into(),
+            identity: settings
+                .identity
+                .strip_overrides(settings.rules.name_methods()),
+            rules: settings.rules,
+            upstreams: Upstreams::open(&settings.upstream, clock)?,
+            session_data: settings.session_data,
+            encoded_slash: settings.encoded_slash,
+            websocket_origins: settings.websocket_origins,
+        })
+    }
+
+    /// What the rules say. A path with `;parameters` is one path for some applications and
+    /// another for others: where the two fall to different rules, nobody gets in (SEC-31).
+    pub(super) fn decide(
+        &self,
+        target: &Target,
+        head: &Parts,
+        identity: Option<Arc<Identity>>,
+    ) -> Result<Decision, RequestError> {
+        if let Some(bare) = without_parameters(target.path()) {
+            let same = match (
+                self.rules.find(target.path(), &head.method),
+                self.rules.find(&bare, &head.method),
+            ) {
+                (Some(a), Some(b)) => std::ptr::eq(a, b),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                return Err(RequestError::BadRequest(BadRequest::Target));
+            }
+        }
+        Ok(access::decide(
+            &self.rules,
+            target.path(),
+            &head.method,
+            identity,
+        ))
+    }
+
+    /// Makes the head that the application gets out of the one that the client sent. Fields of
+    /// this hop and forged ones go first, then ours come (SEC-38).
+    pub(super) fn prepare(
+        &self,
+        head: &mut Parts,
+        target: Target,
+        authority: &Authority,
+        client: &Client,
+        permit: &Permit,
+        session: Option<&Session>,
+    ) {
+        head.uri = target.into_uri();
+        let headers = &mut head.headers;
+        hop_by_hop::strip(headers);
+        plain_length(headers);
+        headers.remove(header::EXPECT); // answered by us, when the body is asked for
+        self.identity.strip(headers);
+        client.describe(headers, authority.to_header());
+        headers.insert(header::HOST, authority.to_header());
+        if let (Some(identity), Some(session)) = (permit.identity(), session) {
+            let record = session.record();
+            self.identity.inject(headers, identity, &record.key);
+            if self.session_data
+                && let Some(data) = record.data.header()
+            {
+                headers.insert(data::DATA, data.clone());
+            }
+        }
+    }
+
+    /// A WebSocket carries the cookie from whichever page opens it; so that page has to be ours
+    /// (SEC-74, RFC 6455 §10.2).
+    pub(super) fn may_open_websocket(&self, head: &Parts, authority: &Authority) -> bool {
+        let mut origins = head.headers.get_all(header::ORIGIN).iter();
+        let (Some(origin), None) = (origins.next(), origins.next()) else {
+            return false;
+        };
+        let listed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
+        authority.is_origin(origin.as_bytes()) || self.websocket_origins.iter().any(listed)
+    }
+}

@@ -1,0 +1,69 @@
+//! WebSockets: the handshake goes through the gate like any request, the bytes after it do not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+
+use super::Proxy;
+use super::app::App;
+use super::body::AnswerBody;
+use super::connection::Connection;
+use crate::access::Permit;
+use crate::error::RequestError;
+use crate::session::Session;
+use crate::upstream::RequestBody;
+use crate::upstream::upgrade::{self, Handshake};
+
+impl Proxy {
+    /// Joins the client and the application once the application has agreed (SEC-12).
+    pub(super) async fn open_tunnel(
+        self: &Arc<Self>,
+        app: &App,
+        permit: Permit,
+        request: Request<RequestBody>,
+        client: OnUpgrade,
+        connection: &Arc<Connection>,
+        session: Option<Arc<Session>>,
+    ) -> Result<Response<AnswerBody>, RequestError> {
+        let public = permit.is_public() && permit.identity().is_none();
+        let handshake = app.upstreams.upgrade(permit, request).await;
+        let (mut headers, application) = match handshake.map_err(RequestError::Upstream)? {
+            Handshake::Switched(headers, application) => (headers, application),
+            Handshake::Refused(mut response) => {
+                self.clean(app, response.headers_mut(), public, session.as_deref())
+                    .await;
+                let session = session.map(|session| (Arc::clone(&self.sessions), session));
+                return Ok(response.map(|body| AnswerBody::forwarded(body, session)));
+            }
+        };
+        self.clean(app, &mut headers, true, session.as_deref())
+            .await;
+        connection.activity.upgrade();
+        let watch = session.as_ref().map(|session| self.sessions.watch(session));
+        let ended = watch
+            .as_ref()
+            .map(|watch| watch.ended().clone())
+            .unwrap_or_default();
+        let ends = upgrade::Ends {
+            session: ended,
+            service: self.stop.clone(),
+            write: self.timeouts.write,
+        };
+        let (proxy, connection) = (Arc::clone(self), Arc::clone(connection));
+        self.tunnels.spawn(async move {
+            let _counted = connection; // as an open connection, though hyper is done with it
+            let touch = || {
+                if let Some(watch) = &watch {
+                    proxy.sessions.touch(watch.session());
+                }
+            };
+            upgrade::tunnel(client, application, ends, touch).await;
+        });
+        let mut response = Response::new(AnswerBody::ours(Bytes::new()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+}
