@@ -33,6 +33,10 @@ impl ReturnTo {
         }
         let target = PathAndQuery::try_from(text).ok()?;
         let path = normal_path(target.path(), true).ok()?;
+        // Whatever decodes it once more on its way would see another host.
+        if path.starts_with("/%2F") {
+            return None;
+        }
         let ours = path == "/.vestibule" || path.starts_with(super::PREFIX);
         if ours && path != super::ACCOUNT {
             return None;
@@ -73,6 +77,7 @@ mod tests {
             ("https://evil.example", "/"),
             ("javascript:alert(1)", "/"),
             ("/%5cevil.example", "/"),
+            ("/%2fevil.example", "/"),
             ("/%09/evil.example", "/"),
             ("/\t/evil.example", "/"),
             ("/%0d%0aSet-Cookie:x", "/"),
