@@ -38,12 +38,16 @@ mod quickstart;
 mod readme;
 /// What went wrong once does not again.
 mod regressions;
+/// What may be sent to an app twice is, and nothing else.
+mod resends;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
 /// Slow and greedy clients harm nobody but themselves.
 mod slow;
 /// No byte of one client's message is ever read as another message.
 mod smuggling;
+/// A stream goes on as long as its session and its reader, and no longer.
+mod stream_ends;
 /// Bodies pass as they come, whole and unchanged.
 mod streaming;
 /// TLS as it should be, and secrets that nobody else can read.

@@ -1,0 +1,216 @@
+//! When a stream is cut and when it is not: REL-17, SEC-24, SEC-75.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::harness::*;
+
+/// Within this after its session a stream has ended.
+const SOON: Duration = Duration::from_secs(5);
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+const LAST_CHUNK: &str = "0\r\n\r\n";
+
+/// WebSockets, an event stream that is silent, and a download that is not.
+async fn of_every_kind() -> Upstream {
+    Upstream::scripted(|exchange| {
+        Box::pin(async {
+            match exchange.target() {
+                "/ws" => exchange.echo_websocket().await,
+                "/events" => {
+                    exchange.send(CHUNKED).await;
+                    exchange.wait_until_closed().await;
+                }
+                "/download" => {
+                    exchange.send(CHUNKED).await;
+                    let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()];
+                    let chunk = chunk.concat();
+                    while !exchange.is_over() {
+                        exchange.send(&chunk).await;
+                    }
+                }
+                _ => echo(exchange).await,
+            }
+        })
+    })
+    .await
+}
+
+/// Begins an answer that goes on for ever.
+async fn begin(gate: &Gate, browser: &Browser, target: &str) -> Raw {
+    let mut client = gate.raw().await;
+    let cookie = browser.session_cookie();
+    client
+        .send(format!(
+            "GET {target} HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\n\r\n"
+        ))
+        .await;
+    client.head().await.assert_status(200);
+    client
+}
+
+#[tokio::test]
+async fn sec_75_whatever_ends_a_session_ends_each_of_its_streams_read_or_not() {
+    for how in ["logout", "idle", "disabled", "removed", "new password"] {
+        let app = of_every_kind().await;
+        let mut gate = Vestibule::before(&app)
+            .user("ada", PASSWORD)
+            .user("bob", PASSWORD)
+            .session("idle_timeout = \"30m\"\nlifetime = \"2h\"")
+            .start()
+            .await;
+        let ada = gate.browser().login("ada", PASSWORD).await;
+        let bob = gate.browser().login("bob", PASSWORD).await;
+        let (own, other) = (ada.session_cookie(), bob.session_cookie());
+        let origin = ("origin", "https://gate.test");
+        let open = async |cookie: &str| {
+            let headers = [origin, ("cookie", cookie)];
+            open_websocket(gate.tcp().await, "/ws", &headers)
+                .await
+                .unwrap()
+        };
+        let (socket, mut kept) = (open(&own).await, open(&other).await);
+        let mut events = begin(&gate, &ada, "/events").await;
+        let mut download = begin(&gate, &ada, "/download").await;
+        let mut unread = begin(&gate, &ada, "/download").await;
+
+        match how {
+            "logout" => drop(ada.logout().await),
+            "idle" => {
+                gate.advance(Duration::from_mins(29));
+                assert_eq!(kept.ask("still here").await, "still here");
+                gate.advance(Duration::from_mins(2));
+            }
+            "disabled" => gate.files().change_user("ada", |ada| ada.disabled = true),
+            "removed" => gate.files().remove_user("ada"),
+            _ => gate
+                .files()
+                .change_user("ada", |ada| ada.hash = hash("another long password")),
+        }
+        let all = async {
+            let (code, events, download, ()) = tokio::join!(
+                socket.closed(),
+                events.rest(),
+                download.rest(),
+                eventually("the app's side to close", || app.closed() >= 4),
+            );
+            assert_eq!(code, Some(1008), "{how}");
+            for rest in [events, download] {
+                assert!(!rest.ends_with(LAST_CHUNK), "{how}: it looks whole");
+            }
+        };
+        let ended = timeout(SOON, all).await;
+        assert!(ended.is_ok(), "{how}: not within {SOON:?}");
+        assert!(!unread.rest().await.ends_with(LAST_CHUNK), "{how}");
+        ada.fetch("/page").await.assert_status(401);
+        assert_eq!(kept.ask("still here").await, "still here", "{how}");
+    }
+}
+
+#[tokio::test]
+async fn sec_75_streams_over_http2_end_with_their_session() {
+    let app = of_every_kind().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let mut client = gate.raw_http2().await;
+    for (stream, target) in [(1, "/events"), (3, "/download")] {
+        let mut fields = RawHttp2::get(target);
+        fields.push(("cookie", &cookie));
+        client.headers(stream, &fields, true).await;
+        assert_eq!(client.status(stream).await, Some(200));
+    }
+    ada.logout().await;
+    let both = async {
+        for stream in [1, 3] {
+            let outcome = client.outcome(stream).await;
+            assert!(outcome.reset.is_some() && !outcome.ended, "stream {stream}");
+        }
+    };
+    timeout(SOON, both).await.expect("not ended in time");
+}
+
+#[tokio::test]
+async fn rel_17_a_silent_event_stream_outlives_every_timeout() {
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            exchange.send(CHUNKED).await;
+            sleep(Duration::from_millis(1500)).await; // this silence is what is tested
+            exchange.send("5\r\nevent\r\n0\r\n\r\n").await;
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .app("response_timeout = \"300ms\"")
+        .config(
+            "[server.timeouts]\nheaders = \"300ms\"\nbody_idle = \"300ms\"\n\
+             keep_alive = \"300ms\"\nwrite = \"300ms\"",
+        )
+        .start()
+        .await;
+    let (mut http1, mut http2) = (gate.raw().await, gate.raw_http2().await);
+    http1
+        .send("GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .await;
+    http2.headers(1, &RawHttp2::get("/events"), true).await;
+    assert_eq!(http2.status(1).await, Some(200));
+    let answer = http1.response().await;
+    assert_eq!((answer.status, answer.text()), (200, "event".into()));
+    let stream = http2.outcome(1).await;
+    assert_eq!((stream.ended, stream.reset), (true, None));
+    assert_eq!(stream.body, b"event");
+}
+
+#[tokio::test]
+async fn sec_24_a_window_that_was_never_open_holds_no_stream() {
+    const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+    let app = of_every_kind().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .config("[server.timeouts]\nwrite = \"1s\"")
+        .start()
+        .await;
+    let mut client = gate.raw_http2().await;
+    client
+        .frame(frame::SETTINGS, 0, 0, INITIAL_WINDOW_SIZE)
+        .await;
+    for (stream, target) in [(1, "/download"), (3, "/other"), (5, "/.vestibule/login")] {
+        client.headers(stream, &RawHttp2::get(target), true).await;
+        let outcome = client.outcome(stream).await;
+        let came = (outcome.status, outcome.body.len());
+        assert_eq!(came, (Some(200), 0), "{target}");
+        assert!(outcome.reset.is_some(), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn answers_without_a_body_have_none_and_the_connection_goes_on() {
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            let answer = match exchange.target() {
+                "/head" => "200 OK\r\nContent-Length: 5",
+                "/204" => "204 No Content\r\nX-Kept: yes",
+                "/304" => "304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 5",
+                _ => "200 OK\r\nContent-Length: 0",
+            };
+            exchange.send(format!("HTTP/1.1 {answer}\r\n\r\n")).await;
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let mut client = gate.raw().await;
+    for (method, target, status, name, value) in [
+        ("HEAD", "/head", 200, "content-length", "5"),
+        ("GET", "/204", 204, "x-kept", "yes"),
+        ("GET", "/304", 304, "etag", "\"a\""),
+        ("GET", "/empty", 200, "content-length", "0"),
+    ] {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: gate.test\r\n\r\n");
+        client.send(request).await;
+        let reply = client.response_to_head().await;
+        reply.assert_status(status).assert_header(name, value);
+    }
+    assert_eq!((app.requests(), app.connections()), (4, 1));
+}
