@@ -16,6 +16,10 @@ mod commands;
 mod cookies;
 /// Stopping loses nothing, and hard times pass.
 mod drain;
+/// Hashes of other programs open, whole, and end with the first login.
+mod foreign_hashes;
+/// A connection is agreed upon in TLS, and plain HTTP leads there.
+mod handshakes;
 /// An upstream is told who asks by us, and by nobody else.
 mod headers;
 /// HTTP/2 is held to the same rules, and to its own.
@@ -42,6 +46,8 @@ mod regressions;
 mod resends;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
+/// A session more takes no place of others.
+mod session_limits;
 /// Slow and greedy clients harm nobody but themselves.
 mod slow;
 /// No byte of one client's message is ever read as another message.
@@ -52,6 +58,8 @@ mod stream_ends;
 mod streaming;
 /// TLS as it should be, and secrets that nobody else can read.
 mod transport;
+/// What is opened to an app as a tunnel is a WebSocket, and counted.
+mod tunnels;
 /// Applications that come and go, slow down or lie.
 mod upstreams;
 /// Users are managed by commands, without a restart.

@@ -79,6 +79,25 @@ pub(crate) async fn connect_with(
     alpn: &[&str],
     versions: &[&'static SupportedProtocolVersion],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_by(&Arc::new(client_config(alpn, versions)), stream, host).await
+}
+
+/// The same by a configuration that several connections share, and with it their tickets.
+pub(crate) async fn connect_by(
+    config: &Arc<ClientConfig>,
+    stream: TcpStream,
+    host: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let connector = TlsConnector::from(Arc::clone(config));
+    connector.connect(name, stream).await
+}
+
+/// Takes any certificate.
+pub(crate) fn client_config(
+    alpn: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
@@ -86,9 +105,7 @@ pub(crate) async fn connect_with(
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from(host.to_owned()).unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await
+    config
 }
 
 fn provider() -> Arc<CryptoProvider> {
