@@ -32,7 +32,7 @@ pub(crate) use upstream::{Received, Upstream, echo};
 pub(crate) use websocket::open_websocket;
 
 /// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The password of the tests' users.
 pub(crate) const PASSWORD: &str = "correct horse battery";

@@ -52,22 +52,26 @@ async fn sec_56_a_refusal_takes_as_long_for_whoever_it_is() {
         .config("[login.throttle]\naccount_failures = 1000\naddress_failures = 10000")
         .start()
         .await;
+    // The fastest of each, because the other tests make noise and no noise makes anything faster;
+    // more rounds tell noise from a difference.
     let names = ["ada", "nobody", "gone"];
-    let mut times = names.map(|_| Vec::new());
-    for _ in 0..15 {
-        for (name, times) in names.iter().zip(&mut times) {
+    let mut fastest = names.map(|_| Duration::MAX);
+    let spread = |times: &[Duration]| {
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        most.as_secs_f64() / least.as_secs_f64()
+    };
+    for round in 0..60 {
+        for (name, fastest) in names.iter().zip(&mut fastest) {
             let started = Instant::now();
-            gate.browser()
-                .try_login(name, "wrong")
-                .await
-                .assert_status(401);
-            times.push(started.elapsed());
+            let reply = gate.browser().try_login(name, "wrong").await;
+            *fastest = (*fastest).min(started.elapsed());
+            reply.assert_status(401);
+        }
+        if round >= 10 && spread(&fastest) < 1.3 {
+            return;
         }
     }
-    // Minima, because the other tests make noise and no noise makes anything faster.
-    let fastest = times.map(|times| times.into_iter().min().unwrap());
-    let (least, most) = (fastest.iter().min().unwrap(), fastest.iter().max().unwrap());
-    assert!(*most < *least * 3 / 2, "{names:?} took {fastest:?}");
+    panic!("{names:?} took {fastest:?}");
 }
 
 #[tokio::test]

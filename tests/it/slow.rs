@@ -89,6 +89,25 @@ async fn sec_25_a_head_has_to_end_in_time() {
 }
 
 #[tokio::test]
+async fn a_head_may_come_in_pieces_after_a_pause() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let mut raw = gate.raw().await;
+    for pause in [0, 100, 1500] {
+        raw.send("GET / HTTP/1.1\r\nHost: gate.test\r\nX-Late: ")
+            .await;
+        sleep(Duration::from_millis(pause)).await;
+        raw.send(format!("{pause}\r\n\r\n")).await;
+        raw.response().await.assert_status(200);
+        assert_eq!(app.last().value("x-late"), Some(&*pause.to_string()));
+        sleep(Duration::from_millis(pause)).await;
+    }
+    raw.send("GET /last HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .await;
+    raw.response().await.assert_status(200);
+}
+
+#[tokio::test]
 async fn sec_25_stalled_clients_delay_nobody() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app).public().start().await;
