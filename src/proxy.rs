@@ -249,13 +249,13 @@ impl Proxy {
         }
         let body = RequestBody::new(body, self.timeouts.body_idle);
         let upload = body.upload();
-        let forwarded = app
-            .upstreams
-            .forward(permit, Request::from_parts(head, body));
-        // A request without a body is soon answered; an upload can outlive its session.
-        let forwarded = match (&upload, &session) {
-            (Some(_), Some(session)) => Box::pin(self.while_good(session, forwarded)).await?,
-            _ => forwarded.await,
+        let request = Request::from_parts(head, body);
+        let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {
+            // A request without a body is soon answered; an upload can outlive its session.
+            let forwarded = app.upstreams.forward(permit, request);
+            Box::pin(self.while_good(session, forwarded)).await?
+        } else {
+            app.upstreams.forward(permit, request).await
         };
         if let (Some(line), Some(upload)) = (line, upload) {
             line.received = upload.bytes();
