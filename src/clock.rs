@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch.
@@ -51,11 +52,12 @@ impl Timestamp {
 
 /// Wall time at start plus what the monotonic clock says has passed since (SEC-50, REL-08).
 ///
-/// Within one run time never goes back, whatever happens to the system clock. Clones share the
-/// same clock.
+/// Within one run time never goes back, whatever happens to the system clock, and goes on while
+/// the machine is suspended. Clones share the same clock.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    started: Instant,
+    /// Since the machine was booted.
+    started: Duration,
     wall_at_start: Timestamp,
     advanced_millis: Arc<AtomicU64>,
 }
@@ -67,7 +69,7 @@ impl Clock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
-            started: Instant::now(),
+            started: since_boot(),
             wall_at_start: Timestamp::default().plus(wall),
             advanced_millis: Arc::default(),
         }
@@ -77,7 +79,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let advanced = Duration::from_millis(self.advanced_millis.load(Ordering::Relaxed));
         self.wall_at_start
-            .plus(self.started.elapsed())
+            .plus(since_boot().saturating_sub(self.started))
             .plus(advanced)
     }
 
@@ -87,10 +89,24 @@ impl Clock {
         self.advanced_millis.fetch_add(millis, Ordering::Relaxed);
     }
 
+    /// Goes on from `earliest` where the system clock was set back behind it; gives by how much.
+    pub(crate) fn catch_up(&self, earliest: Timestamp) -> Duration {
+        let behind = earliest.since(self.now());
+        self.advance(behind);
+        behind
+    }
+
     /// A mark for measuring how long something takes; tests do not move it.
     pub(crate) fn stopwatch() -> Instant {
         Instant::now()
     }
+}
+
+/// `Instant` stands still while the machine is suspended, and a session would sleep with it.
+fn since_boot() -> Duration {
+    clock_gettime(ClockId::Boottime)
+        .try_into()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -93,9 +93,8 @@ impl Login {
         if let Some(identity) = session.identity(generation) {
             return Some(identity);
         }
-        let record = session.record();
-        let account = self.accounts.standing(&record.user)?;
-        if account.credential() != record.credential {
+        let account = self.accounts.standing(session.user())?;
+        if account.credential() != session.credential() {
             return None;
         }
         session.remember_identity(generation, Arc::clone(account.identity()));
@@ -129,7 +128,7 @@ impl Login {
             .await
             .map_err(RequestError::Session)?;
         tracing::info!(
-            target: "audit", session = %session.key().short(), user = session.record().user,
+            target: "audit", session = %session.key().short(), user = session.user(),
             "session ended: the user is gone, disabled or has another password"
         );
         Ok(None)
@@ -384,7 +383,12 @@ impl Login {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };
-        let record = session.record();
+        let sessions = self.sessions.of_user(session.user()).await;
+        let sessions = sessions.map_err(RequestError::Session)?;
+        let key = session.key();
+        let Some(record) = sessions.iter().find(|record| record.key == key) else {
+            return Ok(login_required()); // ended just now
+        };
         let view = AccountView {
             host: visit.authority.as_str(),
             user: identity.user(),

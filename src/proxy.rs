@@ -326,7 +326,7 @@ impl Proxy {
         headers.remove(data::DATA);
         if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
             let kept = match change {
-                Ok(change) => self.sessions.change_data(session, &change).await,
+                Ok(change) => self.sessions.change_data(session, change).await,
                 Err(error) => Err(ChangeError::Data(error)),
             };
             if let Err(error) = kept {

@@ -1,7 +1,10 @@
 //! Sessions: started by a login, found by a cookie, ended by logout, expiry or an operator.
 
+mod administration;
+mod cached;
 pub(crate) mod cookie;
 pub(crate) mod data;
+mod disk;
 mod id;
 mod live;
 mod memo;
@@ -10,27 +13,31 @@ mod store;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
+use tokio::sync::RwLock;
 
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
-use crate::identity::Identity;
 
+use cached::Cached;
+pub(crate) use cached::Session;
 use data::{DataChange, DataError};
-pub(crate) use id::{NoRandomness, SessionId, SessionKey};
+pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
-pub(crate) use store::{Record, SessionStore, StoreError, open};
+pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
+    /// In this file; a restart ends none.
+    Disk(PathBuf),
     /// In this process; a restart ends them.
     Memory,
 }
@@ -84,61 +91,6 @@ impl fmt::Display for ChangeError {
     }
 }
 
-/// A session in use.
-#[derive(Debug)]
-pub(crate) struct Session {
-    record: ArcSwap<Record>,
-    last_accessed: AtomicU64,
-    /// Who the session is by the users file of that generation.
-    identity: ArcSwapOption<(u64, Arc<Identity>)>,
-}
-
-impl Session {
-    fn new(record: Arc<Record>) -> Self {
-        Self {
-            last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
-            record: ArcSwap::new(record),
-            identity: ArcSwapOption::empty(),
-        }
-    }
-
-    pub(crate) fn record(&self) -> Arc<Record> {
-        self.record.load_full()
-    }
-
-    pub(crate) fn key(&self) -> SessionKey {
-        self.record.load().key
-    }
-
-    pub(crate) fn last_accessed(&self) -> Timestamp {
-        Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed))
-    }
-
-    /// Notes that the session is in use; keeps it from its idle timeout.
-    fn touch(&self, now: Timestamp) {
-        self.last_accessed.store(now.as_millis(), Ordering::Relaxed);
-    }
-
-    /// The identity that was remembered for this generation of the users file.
-    pub(crate) fn identity(&self, generation: u64) -> Option<Arc<Identity>> {
-        let remembered = self.identity.load();
-        let (of, identity) = remembered.as_deref()?;
-        (*of == generation).then(|| Arc::clone(identity))
-    }
-
-    pub(crate) fn remember_identity(&self, generation: u64, identity: Arc<Identity>) {
-        self.identity.store(Some(Arc::new((generation, identity))));
-    }
-}
-
-/// What the cache knows of a key.
-#[derive(Clone)]
-enum Cached {
-    /// Ended: keeps a lookup that was under way meanwhile from bringing the session back.
-    Ended,
-    Live(Arc<Session>),
-}
-
 /// All sessions: a cache in front of a store.
 pub(crate) struct Sessions {
     settings: Settings,
@@ -148,6 +100,12 @@ pub(crate) struct Sessions {
     live: Arc<live::Live>,
     /// How many sessions have ended so far.
     ended: AtomicU64,
+    /// How often all sessions were ended.
+    cleared: AtomicU64,
+    /// Held by logins, so that none falls into the middle of the end of all sessions.
+    starting: RwLock<()>,
+    /// The last record that was looked at for garbage.
+    garbage_at: Mutex<Option<SessionKey>>,
 }
 
 impl Sessions {
@@ -159,8 +117,11 @@ impl Sessions {
             // Collects garbage only: whether a session is good is decided from its record.
             .time_to_idle(settings.idle_timeout.saturating_add(Duration::from_mins(1)))
             .eviction_listener(move |key: Arc<SessionKey>, cached, cause| {
-                if let (Cached::Live(session), RemovalCause::Size) = (cached, cause) {
-                    evicted.touch(&key, session.last_accessed());
+                if let (Cached::Live(session), RemovalCause::Size | RemovalCause::Expired) =
+                    (cached, cause)
+                    && let Some(at) = session.unnoted()
+                {
+                    evicted.touch(*key, at);
                 }
             })
             .build();
@@ -171,6 +132,9 @@ impl Sessions {
             cache,
             live: Arc::default(),
             ended: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
+            starting: RwLock::default(),
+            garbage_at: Mutex::default(),
         }
     }
 
@@ -182,6 +146,7 @@ impl Sessions {
         origin: Origin,
     ) -> Result<SessionId, StartError> {
         let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
+        let _starting = self.starting.read().await;
         if self.store.count() >= self.settings.max_sessions {
             return Err(StartError::Full);
         }
@@ -197,6 +162,7 @@ impl Sessions {
             created: now,
             last_accessed: now,
             expires: now.plus(self.settings.lifetime),
+            remembered: false,
             client: origin.client,
             user_agent: origin.user_agent,
             data: data::SessionData::default(),
@@ -209,10 +175,9 @@ impl Sessions {
         self.end_oldest_of(&record.user)
             .await
             .map_err(StartError::Store)?;
-        let key = record.key;
-        let session = Cached::Live(Arc::new(Session::new(record)));
+        let session = Cached::Live(Arc::new(Session::new(&record)));
         // Not over the tombstone of whoever ended it meanwhile.
-        self.cache.entry(key).or_insert(session);
+        self.cache.entry(record.key).or_insert(session);
         Ok(id)
     }
 
@@ -234,12 +199,11 @@ impl Sessions {
             memo.note(id, &session, ended, now);
             session
         };
-        let key = session.key();
         if self.is_expired(&session, now) {
-            self.end(&key).await?;
+            self.end(&session.key()).await?;
             return Ok(None);
         }
-        session.touch(now);
+        self.note_access(&session, now);
         Ok(Some(session))
     }
 
@@ -250,48 +214,38 @@ impl Sessions {
     }
 
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
-    /// whether there was one.
+    /// whether there was one. It is over even if that cannot be written down, which is an error.
     pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.cache.insert(*key, Cached::Ended);
-        self.ended.fetch_add(1, Ordering::Release); // after the tombstone: see `Memo`
-        let existed = self.store.remove(key).await;
-        self.live.end(key);
-        existed
+        Ok(self.end_each(vec![*key]).await? > 0)
     }
 
     /// Applies one response's change to what the session holds now.
     pub(crate) async fn change_data(
         &self,
         session: &Session,
-        change: &DataChange,
+        change: DataChange,
     ) -> Result<(), ChangeError> {
-        let changed = self.store.change_data(&session.key(), change).await;
+        let changed = self.store.change_data(session.key(), change).await;
         let changed = changed.map_err(ChangeError::Store)?;
         let Some(record) = changed else {
             return Ok(()); // ended meanwhile: there is nothing to keep it in
         };
-        let record = record.map_err(ChangeError::Data)?;
-        session.record.rcu(|current| {
-            let newer = if record.revision > current.revision {
-                &record
-            } else {
-                current
-            };
-            Arc::clone(newer)
-        });
+        session.update_data(&*record.map_err(ChangeError::Data)?);
         Ok(())
     }
 
     /// Notes that a stream of the session is in use.
     pub(crate) fn touch(&self, session: &Session) {
-        session.touch(self.clock.now());
+        self.note_access(session, self.clock.now());
     }
 
     /// For how long the session is still good if nothing more is asked of it.
     pub(crate) fn time_left(&self, session: &Session) -> Duration {
         let now = self.clock.now();
-        let idle = session.last_accessed().plus(self.settings.idle_timeout);
-        idle.min(session.record.load().expires).since(now)
+        let idle = session
+            .last_accessed()
+            .plus(self.idle_timeout(session.remembered()));
+        idle.min(session.expires()).since(now)
     }
 
     /// Watches a session for a stream that outlives its request's head.
@@ -308,73 +262,100 @@ impl Sessions {
             // This also keeps the cache from forgetting a session that only streams.
             let known = self.get(&key).await.is_ok_and(|session| session.is_some());
             if !known || self.is_expired(&session, now) || !is_good(&session) {
-                self.end_quietly(&key).await;
+                match self.end(&key).await {
+                    Ok(_) => {
+                        tracing::info!(target: "audit", session = %key.short(), "session ended");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, session = %key.short(), "cannot end a session");
+                    }
+                }
             }
         }
         self.cache.run_pending_tasks();
     }
 
-    /// Drops records that have expired; called now and then, it costs a walk over the store.
-    pub(crate) async fn collect_garbage(&self) {
-        let now = self.clock.now();
-        match self.store.all().await {
-            Ok(records) => {
-                for record in records {
-                    if now >= record.expires || self.idles(&record, now) {
-                        self.end_quietly(&record.key).await;
-                    }
-                }
+    /// Writes down what only this process knows, and gives the store back.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        for (key, cached) in &self.cache {
+            if let Cached::Live(session) = cached
+                && let Some(at) = session.unnoted()
+            {
+                self.store.touch(*key, at);
             }
-            Err(error) => tracing::error!(%error, "cannot look for expired sessions"),
         }
+        self.store.close().await
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
-        let cached = match self.cache.get(key) {
-            Some(cached) => cached,
-            None => match self.store.load(key).await? {
-                None => return Ok(None),
-                // Whoever ended the session meanwhile has put its tombstone first.
-                Some(record) => {
-                    let loaded = Cached::Live(Arc::new(Session::new(record)));
-                    self.cache.entry_by_ref(key).or_insert(loaded).into_value()
-                }
-            },
-        };
-        Ok(match cached {
-            Cached::Ended => None,
-            Cached::Live(session) => Some(session),
-        })
+        loop {
+            let cleared = self.cleared.load(Ordering::Acquire);
+            let cached = match self.cache.get(key) {
+                Some(cached) => cached,
+                None => match self.store.load(*key).await? {
+                    None => return Ok(None),
+                    // Whoever ended the session meanwhile has put its tombstone first.
+                    Some(record) => {
+                        let loaded = Cached::Live(Arc::new(Session::new(&record)));
+                        let cached = self.cache.entry_by_ref(key).or_insert(loaded).into_value();
+                        // All were ended while this one was loaded, without a tombstone for each.
+                        if self.cleared.load(Ordering::Acquire) != cleared {
+                            self.cache.invalidate(key);
+                            continue;
+                        }
+                        cached
+                    }
+                },
+            };
+            return Ok(match cached {
+                Cached::Ended => None,
+                Cached::Live(session) => Some(session),
+            });
+        }
+    }
+
+    async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+        for key in &keys {
+            self.cache.insert(*key, Cached::Ended);
+        }
+        self.ended.fetch_add(1, Ordering::Release); // after the tombstones: see `Memo`
+        for key in &keys {
+            self.live.end(key);
+        }
+        self.store.remove(keys).await
     }
 
     async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
-        let mut records = self.store.of_user(user).await?;
+        let mut records = self.store.of_user(user.to_owned()).await?;
+        if records.len() <= self.settings.max_per_user {
+            return Ok(());
+        }
         records.sort_by_key(|record| std::cmp::Reverse(record.created));
-        for record in records.iter().skip(self.settings.max_per_user) {
-            self.end(&record.key).await?;
+        let oldest = records.split_off(self.settings.max_per_user);
+        for record in &oldest {
             tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
         }
+        self.end_each(oldest.iter().map(|record| record.key).collect())
+            .await?;
         Ok(())
     }
 
-    async fn end_quietly(&self, key: &SessionKey) {
-        match self.end(key).await {
-            Ok(true) => tracing::info!(target: "audit", session = %key.short(), "session ended"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, session = %key.short(), "cannot end a session"),
+    fn note_access(&self, session: &Session, now: Timestamp) {
+        if session.touch(now) {
+            self.store.touch(session.key(), now);
+        }
+    }
+
+    fn idle_timeout(&self, remembered: bool) -> Duration {
+        if remembered {
+            Duration::MAX
+        } else {
+            self.settings.idle_timeout
         }
     }
 
     fn is_expired(&self, session: &Session, now: Timestamp) -> bool {
-        now.since(session.last_accessed()) >= self.settings.idle_timeout
-            || now >= session.record.load().expires
-    }
-
-    fn idles(&self, record: &Record, now: Timestamp) -> bool {
-        let last = match self.cache.get(&record.key) {
-            Some(Cached::Live(session)) => session.last_accessed(),
-            _ => record.last_accessed,
-        };
-        now.since(last) >= self.settings.idle_timeout
+        now.since(session.last_accessed()) >= self.idle_timeout(session.remembered())
+            || now >= session.expires()
     }
 }

@@ -130,7 +130,7 @@ fn configuration(listen: SocketAddr, app: &App<'_>) -> String {
          cert = \"{cert}\"\n\
          key = \"{key}\"\n\n\
          [session]\n\
-         store = \"memory\"\n\n\
+         path = \"sessions.redb\"\n\n\
          [login]\n\
          users_file = \"{users}\"\n\
          {login}\n\

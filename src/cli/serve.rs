@@ -35,9 +35,6 @@ pub(crate) struct Args {
 /// How often streams of ended sessions are looked for, and files that have changed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often expired sessions are looked for that nobody asks for.
-const GARBAGE: Duration = Duration::from_mins(1);
-
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     run_config(args.config.load()?, |_| ())
 }
@@ -106,6 +103,12 @@ pub enum StartError {
     Pages(PagesError),
     /// The system has no random bytes.
     NoRandomness,
+    /// The sessions cannot be kept where the configuration says.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Sessions(session::OpenError),
     /// Signals cannot be received.
     Signals(io::Error),
     /// Certificates or keys that cannot be used.
@@ -133,7 +136,8 @@ impl StartError {
     /// does not start the service again and again.
     fn into_failure(self) -> Failure {
         match self {
-            Self::Bind(..) | Self::NoRandomness | Self::Signals(_) => {
+            Self::Sessions(ref error) if error.is_invalid() => Failure::Invalid(self.to_string()),
+            Self::Bind(..) | Self::NoRandomness | Self::Sessions(_) | Self::Signals(_) => {
                 Failure::Failed(self.to_string())
             }
             Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
@@ -158,6 +162,7 @@ impl fmt::Display for StartError {
             }
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
             Self::Pages(error) => error.fmt(f),
+            Self::Sessions(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Tls(error) => error.fmt(f),
             Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
@@ -173,6 +178,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     redirect_addresses: Vec<SocketAddr>,
     proxy: Arc<Proxy>,
+    sessions: Arc<Sessions>,
     drain: Duration,
     /// Accept loops and housekeeping.
     tasks: JoinSet<()>,
@@ -200,6 +206,9 @@ impl Running {
                 "connections did not finish within drain_timeout and are closed"
             );
         }
+        if let Err(error) = self.sessions.close().await {
+            tracing::error!(%error, "the last accesses of sessions were not kept");
+        }
     }
 }
 
@@ -210,7 +219,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let pages = Arc::new(Pages::new(&config.branding).map_err(StartError::Pages)?);
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
-    let store = session::open(&config.session.backend);
+    let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
+    let behind = clock.catch_up(store.latest());
+    if !behind.is_zero() {
+        tracing::warn!(
+            seconds = behind.as_secs(),
+            "the system clock is behind the last time that sessions were kept; for sessions time \
+             goes on from there"
+        );
+    }
     let sessions = Arc::new(Sessions::new(config.session, store, clock.clone()));
     let throttle = Throttle::new(config.throttle, clock.clone());
     let login = Login::new(
@@ -255,11 +272,16 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
             port,
         ));
     }
-    tasks.spawn(keep_house(Arc::clone(&proxy), sessions, certificates));
+    tasks.spawn(keep_house(
+        Arc::clone(&proxy),
+        Arc::clone(&sessions),
+        certificates,
+    ));
     Ok(Running {
         addresses,
         redirect_addresses,
         proxy,
+        sessions,
         drain: config.drain_timeout,
         tasks,
     })
@@ -283,14 +305,10 @@ fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
 /// What has to be done whether requests come or not.
 async fn keep_house(proxy: Arc<Proxy>, sessions: Arc<Sessions>, certificates: Arc<Certificates>) {
     let mut tick = tokio::time::interval(TICK);
-    let mut garbage = tokio::time::interval(GARBAGE);
     loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                certificates.refresh();
-                proxy.tick().await;
-            }
-            _ = garbage.tick() => sessions.collect_garbage().await,
-        }
+        tick.tick().await;
+        certificates.refresh();
+        proxy.tick().await;
+        sessions.collect_garbage().await;
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         limits,
         listener: listener(&mut server),
         log: log(root.table("log")),
-        session: session(root.table("session")),
+        session: session(root.table("session"), folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
         tls: tls(root.table("tls"), folder),
@@ -122,21 +122,46 @@ fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFile
     }
 }
 
-fn session(mut section: Section<'_>) -> session::Settings {
+#[derive(Clone, Copy)]
+enum Store {
+    Disk,
+    Memory,
+    Redis,
+}
+
+/// What systemd gives the service to write to, or else where the configuration is.
+fn state_folder(folder: &Path) -> PathBuf {
+    let given = std::env::var_os("STATE_DIRECTORY");
+    let first = given.and_then(|given| std::env::split_paths(&given).next());
+    first
+        .filter(|state| state.is_absolute())
+        .unwrap_or_else(|| folder.to_owned())
+}
+
+fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
     let store = section.get("store", |value| {
         value::word(
             value,
-            &[("memory", true), ("disk", false), ("redis", false)],
+            &[
+                ("disk", Store::Disk),
+                ("memory", Store::Memory),
+                ("redis", Store::Redis),
+            ],
         )
     });
-    if store == Some(false) {
-        let fault = Fault::new("this version keeps sessions in memory only");
-        section.refuse(
-            "store",
-            fault.help("write \"memory\": a restart ends all sessions"),
-        );
-    }
-    section.get("path", value::path); // for stores with a file; the memory store has none
+    let path = section.get("path", value::path);
+    let backend = match store {
+        None | Some(Store::Disk) => {
+            let path = path.unwrap_or_else(|| "sessions.redb".into());
+            session::Backend::Disk(state_folder(folder).join(path))
+        }
+        Some(Store::Memory) => session::Backend::Memory,
+        Some(Store::Redis) => {
+            let fault = Fault::new("this version cannot keep sessions in Redis");
+            section.refuse("store", fault.help("write \"disk\" or \"memory\""));
+            session::Backend::Memory
+        }
+    };
     let remember_for = section.get("remember_for", value::duration);
     if remember_for.is_some_and(|duration| !duration.is_zero()) {
         let fault = Fault::new("\"stay signed in\" is not in this version yet");
@@ -148,7 +173,7 @@ fn session(mut section: Section<'_>) -> session::Settings {
     let idle_timeout = section.get("idle_timeout", value::period);
     let lifetime = section.get("lifetime", value::period);
     let settings = session::Settings {
-        backend: session::Backend::Memory,
+        backend,
         idle_timeout: idle_timeout.unwrap_or(Duration::from_mins(30)),
         lifetime: lifetime.unwrap_or(Duration::from_hours(12)),
         max_per_user: section.get("max_per_user", value::count).unwrap_or(20),

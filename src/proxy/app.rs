@@ -116,12 +116,11 @@ impl App {
         client.describe(headers, authority.to_header());
         headers.insert(header::HOST, authority.to_header());
         if let (Some(identity), Some(session)) = (permit.identity(), session) {
-            let record = session.record();
-            self.identity.inject(headers, identity, &record.key);
+            self.identity.inject(headers, identity, &session.key());
             if self.session_data
-                && let Some(data) = record.data.header()
+                && let Some(data) = session.data()
             {
-                headers.insert(data::DATA, data.clone());
+                headers.insert(data::DATA, data);
             }
         }
     }

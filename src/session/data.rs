@@ -33,6 +33,11 @@ impl SessionData {
         self.0.as_ref()
     }
 
+    /// The data whose text a store kept; `None` when it is none.
+    pub(super) fn restore(text: &str) -> Option<Self> {
+        Some(Self(Some(HeaderValue::from_str(text).ok()?)))
+    }
+
     /// The data after `change`. Each change is applied to what is kept now, so that two responses
     /// at once lose nothing of each other.
     pub(crate) fn apply(&self, change: &DataChange) -> Result<Self, DataError> {

@@ -66,6 +66,16 @@ impl fmt::Debug for SessionId {
 pub(crate) struct SessionKey([u8; 32]);
 
 impl SessionKey {
+    pub(super) const LAST: Self = Self([255; 32]);
+
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The first 8 hex digits: what people see.
     pub(crate) fn short(&self) -> impl fmt::Display {
         let [a, b, c, d, ..] = self.0;
@@ -85,6 +95,37 @@ impl fmt::Debug for SessionKey {
     }
 }
 
+/// The beginning of a key, as people copy it from a list: 8 hex digits or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPrefix(String);
+
+#[allow(dead_code, reason = "the administration socket, which comes next")]
+impl KeyPrefix {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_prefix =
+            (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_prefix.then(|| Self(text.to_ascii_lowercase()))
+    }
+
+    /// The first and the last key that begin so.
+    pub(super) fn range(&self) -> (SessionKey, SessionKey) {
+        let fill = |digit: char| {
+            let text: String = self
+                .0
+                .chars()
+                .chain(std::iter::repeat(digit))
+                .take(64)
+                .collect();
+            let mut bytes = [0; 32];
+            for (at, byte) in bytes.iter_mut().enumerate() {
+                *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap_or_default();
+            }
+            SessionKey(bytes)
+        };
+        (fill('0'), fill('f'))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +138,25 @@ mod tests {
         assert_eq!(SessionId::parse(text.as_bytes()).unwrap().key(), id.key());
         assert_eq!(format!("{id:?}"), "SessionId(..)");
         assert_eq!(id.key().to_string()[..8], id.key().short().to_string());
+    }
+
+    #[test]
+    fn a_prefix_of_a_key_names_the_keys_that_begin_so() {
+        let key = SessionId::generate().unwrap().key();
+        let text = key.to_string();
+        for length in [8, 9, 63, 64] {
+            let (first, last) = KeyPrefix::parse(&text[..length]).unwrap().range();
+            assert!(first <= key && key <= last, "{length}");
+        }
+        let (first, last) = KeyPrefix::parse(&text.to_uppercase()).unwrap().range();
+        assert_eq!((first, last), (key, key));
+        let (first, last) = KeyPrefix::parse("0123456f").unwrap().range();
+        assert_eq!(first.to_string(), format!("0123456f{}", "0".repeat(56)));
+        assert_eq!(last.to_string(), format!("0123456f{}", "f".repeat(56)));
+        let long = "a".repeat(65);
+        for wrong in ["", "0123456", "0123456g", "0123 567", "+1234567", &long] {
+            assert_eq!(KeyPrefix::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

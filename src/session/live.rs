@@ -52,6 +52,13 @@ impl Live {
         }
     }
 
+    pub(super) fn end_all(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for streams in all.values() {
+            streams.ended.cancel();
+        }
+    }
+
     pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.values()

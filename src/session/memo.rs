@@ -61,7 +61,7 @@ mod tests {
 
     fn session(id: &SessionId) -> Arc<Session> {
         let now = Timestamp::default();
-        Arc::new(Session::new(Arc::new(Record {
+        Arc::new(Session::new(&Record {
             key: id.key(),
             user: "ada".to_owned(),
             groups: vec![],
@@ -71,11 +71,12 @@ mod tests {
             created: now,
             last_accessed: now,
             expires: now,
+            remembered: false,
             client: IpAddr::from([192, 0, 2, 1]),
             user_agent: String::new(),
             data: SessionData::default(),
             revision: 0,
-        })))
+        }))
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Sessions in this process: fast, and gone with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::ready;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::data::{DataChange, DataError};
@@ -14,7 +15,7 @@ pub(super) struct Memory(Mutex<Tables>);
 
 #[derive(Default)]
 struct Tables {
-    records: HashMap<SessionKey, Arc<Record>>,
+    records: BTreeMap<SessionKey, Arc<Record>>,
     of_user: HashMap<String, HashSet<SessionKey>>,
 }
 
@@ -23,6 +24,21 @@ impl Memory {
     /// reason to refuse (REL-11).
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn remove(&mut self, key: &SessionKey) -> bool {
+        let removed = self.records.remove(key);
+        if let Some(record) = &removed
+            && let Some(keys) = self.of_user.get_mut(&record.user)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.of_user.remove(&record.user);
+            }
+        }
+        removed.is_some()
     }
 }
 
@@ -38,39 +54,36 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(())))
     }
 
-    fn load<'a>(&'a self, key: &'a SessionKey) -> Answer<'a, Option<Arc<Record>>> {
-        Box::pin(ready(Ok(self.tables().records.get(key).cloned())))
+    fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        Box::pin(ready(Ok(self.tables().records.get(&key).cloned())))
     }
 
-    fn remove<'a>(&'a self, key: &'a SessionKey) -> Answer<'a, bool> {
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
         let mut tables = self.tables();
-        let removed = tables.records.remove(key);
-        if let Some(record) = &removed
-            && let Some(keys) = tables.of_user.get_mut(&record.user)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                tables.of_user.remove(&record.user);
-            }
-        }
-        Box::pin(ready(Ok(removed.is_some())))
+        let removed = keys.iter().filter(|key| tables.remove(key)).count();
+        Box::pin(ready(Ok(removed)))
     }
 
-    fn touch(&self, key: &SessionKey, at: Timestamp) {
-        if let Some(record) = self.tables().records.get_mut(key) {
+    fn clear(&self) -> Answer<'_, usize> {
+        let tables = std::mem::take(&mut *self.tables());
+        Box::pin(ready(Ok(tables.records.len())))
+    }
+
+    fn touch(&self, key: SessionKey, at: Timestamp) {
+        if let Some(record) = self.tables().records.get_mut(&key) {
             let record = Arc::make_mut(record);
             record.last_accessed = record.last_accessed.max(at);
         }
     }
 
-    fn change_data<'a>(
-        &'a self,
-        key: &'a SessionKey,
-        change: &'a DataChange,
-    ) -> Answer<'a, Option<Result<Arc<Record>, DataError>>> {
+    fn change_data(
+        &self,
+        key: SessionKey,
+        change: DataChange,
+    ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
         let mut tables = self.tables();
-        let changed = tables.records.get_mut(key).map(|record| {
-            let data = record.data.apply(change)?;
+        let changed = tables.records.get_mut(&key).map(|record| {
+            let data = record.data.apply(&change)?;
             let kept = Arc::make_mut(record);
             kept.data = data;
             kept.revision += 1;
@@ -79,20 +92,49 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(changed)))
     }
 
-    fn of_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Arc<Record>>> {
+    fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
         let tables = self.tables();
-        let keys = tables.of_user.get(user).into_iter().flatten();
+        let keys = tables.of_user.get(&user).into_iter().flatten();
         let records = keys
             .filter_map(|key| tables.records.get(key).cloned())
             .collect();
         Box::pin(ready(Ok(records)))
     }
 
-    fn all(&self) -> Answer<'_, Vec<Arc<Record>>> {
-        Box::pin(ready(Ok(self.tables().records.values().cloned().collect())))
+    fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Answer<'_, Vec<Arc<Record>>> {
+        let empty = match first {
+            Bound::Included(first) => first > last,
+            Bound::Excluded(first) => first >= last,
+            Bound::Unbounded => false,
+        };
+        let records = if empty {
+            Vec::new() // a range that ends before it begins panics
+        } else {
+            let tables = self.tables();
+            let range = tables.records.range((first, Bound::Included(last)));
+            range
+                .take(count)
+                .map(|(_, record)| Arc::clone(record))
+                .collect()
+        };
+        Box::pin(ready(Ok(records)))
     }
 
     fn count(&self) -> usize {
         self.tables().records.len()
+    }
+
+    /// What is gone with the process knows of no time before it.
+    fn latest(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(ready(Ok(())))
     }
 }

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Bound;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Backend;
 use super::data::{DataChange, DataError, SessionData};
+use super::disk::Disk;
 use super::id::SessionKey;
 use super::memory::Memory;
 use crate::auth::CredentialStamp;
@@ -29,6 +32,8 @@ pub(crate) struct Record {
     pub(crate) last_accessed: Timestamp,
     /// The end of the lifetime, whatever the session does.
     pub(crate) expires: Timestamp,
+    /// They asked to stay signed in: the idle timeout is not for this session.
+    pub(crate) remembered: bool,
     pub(crate) client: IpAddr,
     pub(crate) user_agent: String,
     pub(crate) data: SessionData,
@@ -36,17 +41,90 @@ pub(crate) struct Record {
     pub(crate) revision: u64,
 }
 
-/// A store could not be read or written.
-#[derive(Debug)]
-pub(crate) enum StoreError {}
+/// A store could not be read or written; the details are in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreError {
+    /// There is no room for more.
+    Full,
+    /// It cannot be reached, or what it holds cannot be read.
+    Unavailable,
+}
 
 impl fmt::Display for StoreError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "there is no room on the disk for more sessions",
+            Self::Unavailable => "the sessions cannot be read or written",
+        })
     }
 }
 
 impl std::error::Error for StoreError {}
+
+/// Why sessions cannot be kept where the configuration says.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// Another process has the file open.
+    InUse(PathBuf),
+    Io(PathBuf, std::io::Error),
+    /// Another user owns the file, and so could have written anything into it.
+    Owner(PathBuf, u32),
+    /// Others than its owner may read or write it (SEC-79).
+    TooOpen(PathBuf, u32),
+}
+
+impl OpenError {
+    /// Whether somebody has to mend something before another try makes sense.
+    pub(crate) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Owner(..) | Self::TooOpen(..))
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "another process has the sessions in {} open; stop it, or give this one a \
+                 `path` of its own in [session]",
+                path.display()
+            ),
+            Self::Io(path, error) if error.kind() == std::io::ErrorKind::NotFound => write!(
+                f,
+                "the folder for the sessions file {} is missing; make it, or set `path` in \
+                 [session]",
+                path.display()
+            ),
+            Self::Io(path, error) => {
+                write!(
+                    f,
+                    "cannot open the sessions file {}: {error}",
+                    path.display()
+                )
+            }
+            Self::Owner(path, owner) => write!(
+                f,
+                "the sessions file {path} belongs to another user ({owner}); remove it, or do \
+                 `chown` to the user that runs vestibule",
+                path = path.display()
+            ),
+            Self::TooOpen(path, mode) => write!(
+                f,
+                "others may open the sessions file {path} (mode {mode:04o}); do `chmod 600 {path}`",
+                path = path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            Self::InUse(_) | Self::Owner(..) | Self::TooOpen(..) => None,
+        }
+    }
+}
 
 /// A store's answer, which may have to wait for a disk or a network.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -55,40 +133,59 @@ pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError
 ///
 /// A store decides nothing: it hands out what it has, expired or not.
 pub(crate) trait SessionStore: Send + Sync {
+    /// When this answers, the session outlives the process, as far as sessions here do.
     fn insert(&self, record: Arc<Record>) -> Answer<'_, ()>;
 
-    fn load<'a>(&'a self, key: &'a SessionKey) -> Answer<'a, Option<Arc<Record>>>;
+    fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>>;
 
-    /// Gives whether there was one. When this answers, the session never comes back.
-    fn remove<'a>(&'a self, key: &'a SessionKey) -> Answer<'a, bool>;
+    /// Gives how many there were. They are gone for this process at once, even if that cannot be
+    /// written down; when this answers, they never come back.
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize>;
 
-    /// Notes an access; never earlier than one that was noted before. May take effect later.
-    fn touch(&self, key: &SessionKey, at: Timestamp);
+    /// Removes every record, as [`remove`](Self::remove) does.
+    fn clear(&self) -> Answer<'_, usize>;
+
+    /// Notes an access; never earlier than one that was noted before. May be lost in a crash for
+    /// 15 seconds.
+    fn touch(&self, key: SessionKey, at: Timestamp);
 
     /// Applies `change` to the data that is kept now; `None` when there is no such session. A
     /// change that cannot be kept changes nothing.
-    fn change_data<'a>(
-        &'a self,
-        key: &'a SessionKey,
-        change: &'a DataChange,
-    ) -> Answer<'a, Option<Result<Arc<Record>, DataError>>>;
+    fn change_data(
+        &self,
+        key: SessionKey,
+        change: DataChange,
+    ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>>;
 
-    fn of_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Arc<Record>>>;
+    fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>>;
 
-    fn all(&self) -> Answer<'_, Vec<Arc<Record>>>;
+    /// At most `count` records from one key on, `last` included, in the order of their keys.
+    fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Answer<'_, Vec<Arc<Record>>>;
 
     fn count(&self) -> usize;
+
+    /// The latest time that the store has heard of; zero when it has heard of none.
+    fn latest(&self) -> Timestamp;
+
+    /// Writes down what is noted, and gives the store back.
+    fn close(&self) -> Answer<'_, ()>;
 }
 
 /// The store that the configuration names.
-pub(crate) fn open(backend: &Backend) -> Arc<dyn SessionStore> {
-    match backend {
+pub(crate) fn open(backend: &Backend) -> Result<Arc<dyn SessionStore>, OpenError> {
+    Ok(match backend {
         Backend::Memory => Arc::new(Memory::default()),
-    }
+        Backend::Disk(path) => Arc::new(Disk::open(path)?),
+    })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use http::{HeaderMap, HeaderValue};
@@ -97,11 +194,17 @@ mod tests {
     use super::super::id::SessionId;
     use super::*;
 
-    fn stores() -> Vec<Arc<dyn SessionStore>> {
-        [Backend::Memory].iter().map(open).collect()
+    /// Each with the folder that it lives in.
+    fn stores() -> Vec<(tempfile::TempDir, Arc<dyn SessionStore>)> {
+        let open = |backend: fn(PathBuf) -> Backend| {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(&backend(folder.path().join("sessions.redb"))).unwrap();
+            (folder, store)
+        };
+        vec![open(|_| Backend::Memory), open(Backend::Disk)]
     }
 
-    fn record(user: &str) -> Arc<Record> {
+    pub(in crate::session) fn record(user: &str) -> Arc<Record> {
         let now = Timestamp::from_millis(1_000);
         Arc::new(Record {
             key: SessionId::generate().unwrap().key(),
@@ -113,6 +216,7 @@ mod tests {
             created: now,
             last_accessed: now,
             expires: now.plus(Duration::from_mins(1)),
+            remembered: false,
             client: IpAddr::from([192, 0, 2, 1]),
             user_agent: "test".to_owned(),
             data: SessionData::default(),
@@ -120,7 +224,12 @@ mod tests {
         })
     }
 
-    fn change(name: &http::HeaderName, value: &str) -> DataChange {
+    async fn all(store: &dyn SessionStore, count: usize) -> Vec<Arc<Record>> {
+        let range = store.range(Bound::Unbounded, SessionKey::LAST, count);
+        range.await.unwrap()
+    }
+
+    pub(in crate::session) fn change(name: &http::HeaderName, value: &str) -> DataChange {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
         DataChange::take(&mut headers).unwrap().unwrap()
@@ -128,24 +237,27 @@ mod tests {
 
     #[tokio::test]
     async fn every_store_keeps_what_it_is_given_until_it_is_removed() {
-        for store in stores() {
+        for (_folder, store) in stores() {
             let (ada, bob) = (record("ada"), record("bob"));
             store.insert(Arc::clone(&ada)).await.unwrap();
             store.insert(Arc::clone(&bob)).await.unwrap();
-            assert_eq!(store.load(&ada.key).await.unwrap(), Some(Arc::clone(&ada)));
+            assert_eq!(store.load(ada.key).await.unwrap(), Some(Arc::clone(&ada)));
             assert_eq!(store.count(), 2);
-            assert_eq!(store.of_user("bob").await.unwrap(), [Arc::clone(&bob)]);
-            assert!(store.remove(&ada.key).await.unwrap());
-            assert!(!store.remove(&ada.key).await.unwrap());
-            assert_eq!(store.load(&ada.key).await.unwrap(), None);
-            assert_eq!(store.of_user("ada").await.unwrap(), []);
-            assert_eq!(store.all().await.unwrap(), [bob]);
+            assert_eq!(
+                store.of_user("bob".into()).await.unwrap(),
+                [Arc::clone(&bob)]
+            );
+            assert_eq!(store.remove(vec![ada.key]).await.unwrap(), 1);
+            assert_eq!(store.remove(vec![ada.key]).await.unwrap(), 0);
+            assert_eq!(store.load(ada.key).await.unwrap(), None);
+            assert_eq!(store.of_user("ada".into()).await.unwrap(), []);
+            assert_eq!(all(&*store, 9).await, [bob]);
         }
     }
 
     #[tokio::test]
     async fn every_store_applies_parallel_changes_one_by_one() {
-        for store in stores() {
+        for (_folder, store) in stores() {
             let ada = record("ada");
             store.insert(Arc::clone(&ada)).await.unwrap();
             let changes = (0..20).map(|n| {
@@ -153,7 +265,7 @@ mod tests {
                 tokio::spawn(async move {
                     let change = change(&SET, &format!("k{n}={n}"));
                     store
-                        .change_data(&key, &change)
+                        .change_data(key, change)
                         .await
                         .unwrap()
                         .unwrap()
@@ -167,17 +279,17 @@ mod tests {
             }
             revisions.sort_unstable();
             assert_eq!(revisions, (1..=20).collect::<Vec<_>>());
-            let kept = store.load(&ada.key).await.unwrap().unwrap();
+            let kept = store.load(ada.key).await.unwrap().unwrap();
             let text = kept.data.header().unwrap().to_str().unwrap().to_owned();
             assert!(
                 (0..20).all(|n| text.contains(&format!("k{n}={n}"))),
                 "{text}"
             );
             store
-                .change_data(&ada.key, &change(&UNSET, "k3"))
+                .change_data(ada.key, change(&UNSET, "k3"))
                 .await
                 .unwrap();
-            let kept = store.load(&ada.key).await.unwrap().unwrap();
+            let kept = store.load(ada.key).await.unwrap().unwrap();
             assert!(
                 !kept
                     .data
@@ -192,17 +304,17 @@ mod tests {
 
     #[tokio::test]
     async fn every_store_refuses_a_change_that_does_not_fit_and_keeps_the_rest() {
-        for store in stores() {
+        for (_folder, store) in stores() {
             let ada = record("ada");
             store.insert(Arc::clone(&ada)).await.unwrap();
             let many: Vec<_> = (0..33).map(|n| format!("k{n}")).collect();
             let refused = store
-                .change_data(&ada.key, &change(&SET, &many.join(", ")))
+                .change_data(ada.key, change(&SET, &many.join(", ")))
                 .await;
             assert_eq!(refused.unwrap(), Some(Err(DataError::TooLarge)));
-            assert_eq!(store.load(&ada.key).await.unwrap().unwrap(), ada);
+            assert_eq!(store.load(ada.key).await.unwrap().unwrap(), ada);
             let gone = store
-                .change_data(&record("bob").key, &change(&SET, "a"))
+                .change_data(record("bob").key, change(&SET, "a"))
                 .await;
             assert_eq!(gone.unwrap(), None);
         }
@@ -210,13 +322,53 @@ mod tests {
 
     #[tokio::test]
     async fn every_store_notes_accesses_and_never_an_earlier_one() {
-        for store in stores() {
+        for (_folder, store) in stores() {
             let ada = record("ada");
             store.insert(Arc::clone(&ada)).await.unwrap();
-            store.touch(&ada.key, Timestamp::from_millis(5_000));
-            store.touch(&ada.key, Timestamp::from_millis(4_000));
-            let kept = store.load(&ada.key).await.unwrap().unwrap();
+            store.touch(ada.key, Timestamp::from_millis(5_000));
+            store.touch(ada.key, Timestamp::from_millis(4_000));
+            let kept = store.load(ada.key).await.unwrap().unwrap();
             assert_eq!(kept.last_accessed, Timestamp::from_millis(5_000));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_store_hands_its_records_out_in_the_order_of_their_keys() {
+        for (_folder, store) in stores() {
+            let mut records: Vec<_> = (0..10).map(|_| record("ada")).collect();
+            for record in &records {
+                store.insert(Arc::clone(record)).await.unwrap();
+            }
+            records.sort_by_key(|record| record.key);
+            assert_eq!(all(&*store, 99).await, records);
+            assert_eq!(all(&*store, 4).await, records[..4]);
+            let range = |first, last| store.range(first, last, 99);
+            let (third, last) = (records[2].key, records[9].key);
+            let from = range(Bound::Included(third), last).await.unwrap();
+            assert_eq!(from, records[2..]);
+            let after = range(Bound::Excluded(third), records[5].key).await.unwrap();
+            assert_eq!(after, records[3..=5]);
+            for first in [Bound::Included(last), Bound::Excluded(last)] {
+                assert_eq!(range(first, third).await.unwrap(), []);
+            }
+            assert_eq!(range(Bound::Excluded(last), last).await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_store_can_be_emptied_at_once_and_used_again() {
+        for (_folder, store) in stores() {
+            let (ada, bob, eve) = (record("ada"), record("bob"), record("eve"));
+            store.insert(Arc::clone(&ada)).await.unwrap();
+            store.insert(Arc::clone(&bob)).await.unwrap();
+            assert_eq!(store.clear().await.unwrap(), 2);
+            assert_eq!(store.clear().await.unwrap(), 0);
+            assert_eq!((store.count(), all(&*store, 9).await), (0, vec![]));
+            assert_eq!(store.of_user("ada".into()).await.unwrap(), []);
+            store.touch(ada.key, Timestamp::from_millis(9_000));
+            store.insert(Arc::clone(&eve)).await.unwrap();
+            assert_eq!(store.load(ada.key).await.unwrap(), None);
+            assert_eq!(store.load(eve.key).await.unwrap(), Some(eve));
         }
     }
 }

@@ -44,6 +44,8 @@ mod readme;
 mod regressions;
 /// What may be sent to an app twice is, and nothing else.
 mod resends;
+/// Who is signed in stays so, and who signed out stays out, however the service ends.
+mod restarts;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
 /// A session more takes no place of others.

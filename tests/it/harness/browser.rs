@@ -37,6 +37,11 @@ impl Browser {
         }
     }
 
+    /// Another one at the same address, without a cookie.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(self.address, &self.host)
+    }
+
     /// Speaks HTTP/2 from now on.
     pub(crate) fn over_http2(mut self) -> Self {
         self.alpn = "h2";

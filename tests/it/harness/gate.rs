@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::net::TcpStream;
 use vestibule::StartError;
 use vestibule::clock::Clock;
@@ -40,6 +41,7 @@ pub(crate) struct Gate {
     running: vestibule::Running,
     clock: Clock,
     files: Files,
+    text: String,
 }
 
 impl Vestibule {
@@ -167,7 +169,7 @@ impl Vestibule {
         format!(
             "[server]\nlisten = [\"{listen}\"]\n{server}\
              [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
-             [session]\nstore = \"memory\"\n{session}\
+             [session]\n{session}\
              [login]\nusers_file = \"users.toml\"\n\
              {app}{rules}{config}"
         )
@@ -188,6 +190,7 @@ impl Vestibule {
             running,
             clock,
             files: self.files,
+            text,
         })
     }
 
@@ -260,6 +263,36 @@ impl Gate {
         raw.rest_after(&shown).await
     }
 
+    /// Stops, and starts anew with the same files and the same time.
+    pub(crate) async fn restart(self) -> Self {
+        let clock = Clock::system();
+        clock.advance(self.clock.now().since(clock.now()));
+        self.restart_at(clock).await
+    }
+
+    /// The same with the time of the system, however far tests have moved the clock before.
+    pub(crate) async fn restart_by_the_system_clock(self) -> Self {
+        self.restart_at(Clock::system()).await
+    }
+
+    async fn restart_at(self, clock: Clock) -> Self {
+        let Self {
+            running,
+            files,
+            text,
+            ..
+        } = self;
+        running.stop().await;
+        let config = Config::parse(&text, &files.path("config.toml")).unwrap();
+        let running = vestibule::start(config, clock.clone()).await.unwrap();
+        Self {
+            running,
+            clock,
+            files,
+            text,
+        }
+    }
+
     /// Stops as the program does: drains, then returns.
     pub(crate) async fn stop(self) {
         self.running.stop().await;
@@ -267,6 +300,23 @@ impl Gate {
 }
 
 impl Service {
+    /// Kills the program, as a crash does, and starts it anew with the same files.
+    pub(crate) async fn crash(mut self) -> Self {
+        self.program.signal(Signal::KILL);
+        self.program.exit().await;
+        self.start_again().await
+    }
+
+    /// Starts the program anew when it has ended.
+    pub(crate) async fn start_again(self) -> Self {
+        let mut command = program::command();
+        let config = self.files.path("config.toml");
+        command.args(["serve", "--config"]).arg(config);
+        let mut program = Program::spawn(command);
+        program.wait_for_port(self.address).await;
+        Self { program, ..self }
+    }
+
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.address, HOST)
     }

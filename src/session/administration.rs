@@ -1,0 +1,145 @@
+//! What is asked about sessions in general, and done to many at once: lists, revocation, garbage.
+
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::cached::Cached;
+use super::{KeyPrefix, Record, SessionKey, Sessions, StoreError};
+use crate::clock::Timestamp;
+
+/// Records that one look for garbage walks over: called once a second, it gets around a million
+/// sessions in eight minutes and keeps nobody waiting.
+const GARBAGE_BATCH: usize = 2000;
+
+#[allow(
+    dead_code,
+    reason = "the administration socket calls the rest, and comes next"
+)]
+impl Sessions {
+    /// The good sessions of a user, the latest login first.
+    pub(crate) async fn of_user(&self, user: &str) -> Result<Vec<Arc<Record>>, StoreError> {
+        let records = self.store.of_user(user.to_owned()).await?;
+        let mut good = self.good(records);
+        good.sort_by_key(|record| std::cmp::Reverse(record.created));
+        Ok(good)
+    }
+
+    /// Good sessions in the order of their keys, from one of at most `count` records that come
+    /// after `after`; and the key to go on from, until there are no more.
+    pub(crate) async fn list(
+        &self,
+        after: Option<SessionKey>,
+        count: usize,
+    ) -> Result<(Vec<Arc<Record>>, Option<SessionKey>), StoreError> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let records = self.store.range(first, SessionKey::LAST, count).await?;
+        let last = records.last().map(|record| record.key);
+        Ok((self.good(records), last))
+    }
+
+    /// The good sessions whose keys begin so; at most `count`.
+    pub(crate) async fn beginning_with(
+        &self,
+        prefix: &KeyPrefix,
+        count: usize,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
+        let (first, last) = prefix.range();
+        let records = self
+            .store
+            .range(Bound::Included(first), last, count)
+            .await?;
+        Ok(self.good(records))
+    }
+
+    /// How many records there are, those included that have expired and are not collected yet.
+    pub(crate) fn count(&self) -> usize {
+        self.store.count()
+    }
+
+    /// Ends the sessions of a user, all or all but one; gives how many there were.
+    pub(crate) async fn end_of_user(
+        &self,
+        user: &str,
+        except: Option<&SessionKey>,
+    ) -> Result<usize, StoreError> {
+        let records = self.store.of_user(user.to_owned()).await?;
+        let keys = records.iter().map(|record| record.key);
+        self.end_each(keys.filter(|key| except != Some(key)).collect())
+            .await
+    }
+
+    /// Ends every session there is; gives how many.
+    pub(crate) async fn end_all(&self) -> Result<usize, StoreError> {
+        let _nobody_signs_in = self.starting.write().await;
+        self.forget_all();
+        let removed = self.store.clear().await;
+        self.forget_all(); // what look-ups brought in from the store meanwhile
+        removed
+    }
+
+    /// Drops records that have expired: looks at some of them each time, and in the end at all.
+    pub(crate) async fn collect_garbage(&self) {
+        let garbage_at = || {
+            self.garbage_at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let first = garbage_at().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.store.range(first, SessionKey::LAST, GARBAGE_BATCH);
+        let records = match range.await {
+            Ok(records) => records,
+            Err(error) => return tracing::error!(%error, "cannot look for expired sessions"),
+        };
+        let more = records.len() == GARBAGE_BATCH;
+        *garbage_at() = records.last().filter(|_| more).map(|record| record.key);
+        let now = self.clock.now();
+        let expired = records
+            .iter()
+            .filter(|record| self.has_expired(record, now));
+        let expired: Vec<_> = expired.map(|record| record.key).collect();
+        if expired.is_empty() {
+            return;
+        }
+        for key in &expired {
+            tracing::info!(target: "audit", session = %key.short(), "session expired");
+        }
+        if let Err(error) = self.end_each(expired).await {
+            tracing::error!(%error, "cannot drop expired sessions");
+        }
+    }
+
+    fn forget_all(&self) {
+        self.cache.invalidate_all();
+        self.cleared.fetch_add(1, Ordering::Release);
+        self.ended.fetch_add(1, Ordering::Release);
+        self.live.end_all();
+    }
+
+    /// Those that have not expired, with their last access as the cache has it.
+    fn good(&self, records: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+        let now = self.clock.now();
+        let current = records.into_iter().filter_map(|mut record| {
+            match self.cache.get(&record.key) {
+                Some(Cached::Ended) => return None,
+                Some(Cached::Live(session)) if session.last_accessed() > record.last_accessed => {
+                    Arc::make_mut(&mut record).last_accessed = session.last_accessed();
+                }
+                _ => {}
+            }
+            Some(record)
+        });
+        current
+            .filter(|record| !self.has_expired(record, now))
+            .collect()
+    }
+
+    fn has_expired(&self, record: &Record, now: Timestamp) -> bool {
+        let last = match self.cache.get(&record.key) {
+            Some(Cached::Live(session)) => session.last_accessed(),
+            _ => record.last_accessed,
+        };
+        now.since(last.max(record.last_accessed)) >= self.idle_timeout(record.remembered)
+            || now >= record.expires
+    }
+}

@@ -1,0 +1,132 @@
+//! What the cache keeps of a session: as much as requests need, because there may be a million.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+
+use super::SessionKey;
+use super::data::SessionData;
+use super::store::Record;
+use crate::auth::CredentialStamp;
+use crate::clock::Timestamp;
+use crate::identity::Identity;
+
+/// The store hears of an access once in this time; with what it takes to write it down, a crash
+/// loses at most the last 30 seconds.
+const NOTE_EVERY: Duration = Duration::from_secs(15);
+
+/// A session in use.
+#[derive(Debug)]
+pub(crate) struct Session {
+    key: SessionKey,
+    user: Box<str>,
+    credential: CredentialStamp,
+    expires: Timestamp,
+    remembered: bool,
+    last_accessed: AtomicU64,
+    /// The last access that the store has heard of.
+    noted: AtomicU64,
+    /// With the number of its revision; `None` before the first change.
+    data: ArcSwapOption<(u64, SessionData)>,
+    /// Who the session is by the users file of that generation.
+    identity: ArcSwapOption<(u64, Arc<Identity>)>,
+}
+
+impl Session {
+    pub(super) fn new(record: &Record) -> Self {
+        let data = (record.revision > 0).then(|| Arc::new((record.revision, record.data.clone())));
+        Self {
+            key: record.key,
+            user: record.user.as_str().into(),
+            credential: record.credential,
+            expires: record.expires,
+            remembered: record.remembered,
+            last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
+            noted: AtomicU64::new(record.last_accessed.as_millis()),
+            data: ArcSwapOption::new(data),
+            identity: ArcSwapOption::empty(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The password they signed in with.
+    pub(crate) fn credential(&self) -> CredentialStamp {
+        self.credential
+    }
+
+    /// The end of the lifetime, whatever the session does.
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    pub(super) fn remembered(&self) -> bool {
+        self.remembered
+    }
+
+    pub(crate) fn last_accessed(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed))
+    }
+
+    /// The value of `X-Session-Data`; `None` when there is nothing.
+    pub(crate) fn data(&self) -> Option<HeaderValue> {
+        let data = self.data.load();
+        data.as_deref()?.1.header().cloned()
+    }
+
+    /// Notes that the session is in use; keeps it from its idle timeout. Gives whether it is time
+    /// that the store hears of it.
+    pub(super) fn touch(&self, now: Timestamp) -> bool {
+        self.last_accessed.store(now.as_millis(), Ordering::Relaxed);
+        let noted = self.noted.load(Ordering::Relaxed);
+        let due = now.since(Timestamp::from_millis(noted)) >= NOTE_EVERY;
+        // Of the requests that come at this moment one tells the store.
+        due && self
+            .noted
+            .compare_exchange(noted, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// The last access, if the store has not heard of it.
+    pub(super) fn unnoted(&self) -> Option<Timestamp> {
+        let last = self.last_accessed();
+        (self.noted.swap(last.as_millis(), Ordering::Relaxed) < last.as_millis()).then_some(last)
+    }
+
+    /// Takes over the data of a record, unless it is older than what is here.
+    pub(super) fn update_data(&self, record: &Record) {
+        let changed = Some(Arc::new((record.revision, record.data.clone())));
+        self.data.rcu(|current| match current.as_deref() {
+            Some((revision, _)) if *revision >= record.revision => current.clone(),
+            _ => changed.clone(),
+        });
+    }
+
+    /// The identity that was remembered for this generation of the users file.
+    pub(crate) fn identity(&self, generation: u64) -> Option<Arc<Identity>> {
+        let remembered = self.identity.load();
+        let (of, identity) = remembered.as_deref()?;
+        (*of == generation).then(|| Arc::clone(identity))
+    }
+
+    pub(crate) fn remember_identity(&self, generation: u64, identity: Arc<Identity>) {
+        self.identity.store(Some(Arc::new((generation, identity))));
+    }
+}
+
+/// What the cache knows of a key.
+#[derive(Clone)]
+pub(super) enum Cached {
+    /// Ended: keeps a lookup that was under way meanwhile from bringing the session back.
+    Ended,
+    Live(Arc<Session>),
+}

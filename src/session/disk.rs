@@ -1,0 +1,219 @@
+//! Sessions in one file: they outlive a restart, a crash and `kill -9`.
+//!
+//! One thread writes. What waits for it while it commits goes into the next commit together, so a
+//! thousand logouts a second share a few calls of `fsync`. Logins and logouts are answered when
+//! they are durable; accesses and session data are written in batches. Reads see a snapshot and
+//! wait for nobody.
+
+mod command;
+mod file;
+mod row;
+mod tables;
+mod writer;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redb::{Database, ReadableDatabase};
+use tokio::sync::oneshot;
+
+use self::command::{Command, Reply};
+use self::tables::Snapshot;
+use self::writer::Writer;
+use super::data::{DataChange, DataError};
+use super::id::SessionKey;
+use super::store::{Answer, OpenError, Record, SessionStore, StoreError};
+use crate::clock::Timestamp;
+
+/// The store in a file; closes it when dropped.
+pub(super) struct Disk {
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+}
+
+/// What the writing thread shares with those who read.
+struct Shared {
+    path: PathBuf,
+    /// `None` while it cannot be opened, and after the end.
+    database: RwLock<Option<Database>>,
+    ending: Mutex<Ending>,
+    /// Accesses that are not in the file yet.
+    touched: Mutex<HashMap<SessionKey, Timestamp>>,
+    count: AtomicUsize,
+    /// The latest time in the file, in milliseconds.
+    latest: AtomicU64,
+}
+
+/// What has been removed, whether the file knows it yet or not: nobody reads it any more.
+#[derive(Default)]
+struct Ending {
+    keys: HashSet<SessionKey>,
+    all: bool,
+}
+
+impl Ending {
+    fn has(&self, key: &SessionKey) -> bool {
+        self.all || self.keys.contains(key)
+    }
+}
+
+impl Shared {
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touched(&self) -> MutexGuard<'_, HashMap<SessionKey, Timestamp>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(StoreError::Unavailable)?;
+        let found = database
+            .begin_read()
+            .map_err(redb::Error::from)
+            .and_then(|transaction| look(&Snapshot::of(&transaction)?));
+        found.map_err(|error| {
+            tracing::error!(%error, "cannot read the sessions file");
+            StoreError::Unavailable
+        })
+    }
+
+    /// As it is now: without what has been removed, with the accesses that are not written yet.
+    fn current(&self, records: impl IntoIterator<Item = Record>) -> Vec<Arc<Record>> {
+        let ending = self.ending();
+        let touched = self.touched();
+        let mut current = Vec::new();
+        for mut record in records {
+            if !ending.has(&record.key) {
+                if let Some(at) = touched.get(&record.key) {
+                    record.last_accessed = record.last_accessed.max(*at);
+                }
+                current.push(Arc::new(record));
+            }
+        }
+        current
+    }
+}
+
+impl Disk {
+    /// Opens the file, or makes it. A damaged one is moved aside, which the log says loudly.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let (database, contents) = file::open(path)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            ending: Mutex::default(),
+            touched: Mutex::default(),
+            count: AtomicUsize::new(contents.count),
+            latest: AtomicU64::new(contents.latest.as_millis()),
+        });
+        let (commands, queue) = mpsc::channel();
+        Writer::start(Arc::clone(&shared), queue)
+            .map_err(|error| OpenError::Io(path.to_owned(), error))?;
+        Ok(Self { shared, commands })
+    }
+
+    /// Gives the command to the writing thread at once, whether anybody awaits the answer or not.
+    fn write<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Answer<'static, T> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).is_ok();
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) if sent => answer,
+                _ => Err(StoreError::Unavailable),
+            }
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'static, T> {
+        let shared = Arc::clone(&self.shared);
+        // A disk may take its time; the threads that serve requests do not wait for it.
+        let found = tokio::task::spawn_blocking(move || look(&shared));
+        Box::pin(async move { found.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+}
+
+impl SessionStore for Disk {
+    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
+        self.write(|reply| Command::Insert(record, reply))
+    }
+
+    fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        self.read(move |shared| {
+            let record = shared.read(|snapshot| snapshot.load(&key))?;
+            Ok(shared.current(record).pop())
+        })
+    }
+
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+        self.shared.ending().keys.extend(&keys);
+        self.write(|reply| Command::Remove(keys, reply))
+    }
+
+    fn clear(&self) -> Answer<'_, usize> {
+        self.shared.ending().all = true;
+        self.write(Command::Clear)
+    }
+
+    fn touch(&self, key: SessionKey, at: Timestamp) {
+        let mut touched = self.shared.touched();
+        let noted = touched.entry(key).or_insert(at);
+        *noted = at.max(*noted);
+    }
+
+    fn change_data(
+        &self,
+        key: SessionKey,
+        change: DataChange,
+    ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
+        self.write(|reply| Command::Change(key, change, reply))
+    }
+
+    fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
+        self.read(move |shared| {
+            let records = shared.read(|snapshot| snapshot.of_user(&user))?;
+            Ok(shared.current(records))
+        })
+    }
+
+    fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Answer<'_, Vec<Arc<Record>>> {
+        self.read(move |shared| {
+            let records = shared.read(|snapshot| snapshot.range(first, last, count))?;
+            Ok(shared.current(records))
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    fn latest(&self) -> Timestamp {
+        Timestamp::from_millis(self.shared.latest.load(Ordering::Relaxed))
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.write(Command::Close)
+    }
+}
+
+#[cfg(test)]
+mod tests;

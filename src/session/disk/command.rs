@@ -1,0 +1,89 @@
+//! What the writing thread is asked for, and what it answers.
+
+use std::sync::Arc;
+
+use redb::WriteTransaction;
+use tokio::sync::oneshot;
+
+use super::tables::Tables;
+use crate::session::data::{DataChange, DataError};
+use crate::session::id::SessionKey;
+use crate::session::store::{Record, StoreError};
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the thread is asked for. Nobody may be waiting for the answer any more.
+pub(super) enum Command {
+    Insert(Arc<Record>, Reply<()>),
+    Remove(Vec<SessionKey>, Reply<usize>),
+    Clear(Reply<usize>),
+    Change(
+        SessionKey,
+        DataChange,
+        Reply<Option<Result<Arc<Record>, DataError>>>,
+    ),
+    Close(Reply<()>),
+}
+
+/// What came of a command, until it is durable.
+pub(super) enum Outcome {
+    Inserted,
+    Removed(usize),
+    Changed(Option<Result<Arc<Record>, DataError>>),
+}
+
+impl Command {
+    pub(super) fn removes(&self) -> bool {
+        matches!(self, Self::Remove(..) | Self::Clear(_))
+    }
+
+    /// Whether the answer has to wait until the disk has it.
+    pub(super) fn is_durable(&self) -> bool {
+        !matches!(self, Self::Change(..))
+    }
+
+    /// Does it within a transaction that is not committed yet.
+    pub(super) fn apply<'t>(
+        &self,
+        mut tables: Tables<'t>,
+        transaction: &'t WriteTransaction,
+    ) -> Result<(Tables<'t>, Outcome), redb::Error> {
+        let outcome = match self {
+            Self::Insert(record, _) => {
+                tables.insert(record)?;
+                Outcome::Inserted
+            }
+            Self::Remove(keys, _) => Outcome::Removed(tables.remove_each(keys)?),
+            Self::Clear(_) => {
+                let (cleared, count) = tables.clear(transaction)?;
+                return Ok((cleared, Outcome::Removed(count)));
+            }
+            Self::Change(key, change, _) => Outcome::Changed(tables.change(key, change)?),
+            Self::Close(_) => Outcome::Removed(0),
+        };
+        Ok((tables, outcome))
+    }
+
+    pub(super) fn succeed(self, outcome: Outcome) {
+        match (self, outcome) {
+            (Self::Insert(_, reply) | Self::Close(reply), _) => send(reply, Ok(())),
+            (Self::Remove(_, reply) | Self::Clear(reply), Outcome::Removed(count)) => {
+                send(reply, Ok(count));
+            }
+            (Self::Change(_, _, reply), Outcome::Changed(changed)) => send(reply, Ok(changed)),
+            (command, _) => command.fail(StoreError::Unavailable),
+        }
+    }
+
+    pub(super) fn fail(self, error: StoreError) {
+        match self {
+            Self::Insert(_, reply) | Self::Close(reply) => send(reply, Err(error)),
+            Self::Remove(_, reply) | Self::Clear(reply) => send(reply, Err(error)),
+            Self::Change(_, _, reply) => send(reply, Err(error)),
+        }
+    }
+}
+
+fn send<T>(reply: Reply<T>, answer: Result<T, StoreError>) {
+    let _gone_away = reply.send(answer); // what they asked for is done all the same
+}

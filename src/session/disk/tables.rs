@@ -1,0 +1,202 @@
+//! The tables of the file, and what is done to them within one transaction.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use redb::{
+    Error, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, WriteTransaction,
+};
+
+use super::row;
+use crate::clock::Timestamp;
+use crate::session::data::{DataChange, DataError};
+use crate::session::id::SessionKey;
+use crate::session::store::Record;
+
+type Key = &'static [u8; 32];
+
+// The number is the version of the format: another one finds its tables empty, not misread.
+const SESSIONS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("sessions-1");
+/// Apart from the sessions, so that an access writes eight bytes and not a whole record.
+const ACCESSED: TableDefinition<'_, Key, u64> = TableDefinition::new("accessed-1");
+const OF_USER: TableDefinition<'_, (&str, Key), ()> = TableDefinition::new("of-user-1");
+const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state-1");
+
+/// The latest time that was written, in milliseconds: a clock that is set back while the service
+/// is down does not make sessions younger.
+const LATEST: &str = "latest";
+
+/// The tables for writing.
+pub(super) struct Tables<'t> {
+    sessions: Table<'t, Key, &'static [u8]>,
+    accessed: Table<'t, Key, u64>,
+    of_user: Table<'t, (&'static str, Key), ()>,
+    state: Table<'t, &'static str, u64>,
+}
+
+impl<'t> Tables<'t> {
+    /// Makes those that are missing.
+    pub(super) fn of(transaction: &'t WriteTransaction) -> Result<Self, Error> {
+        Ok(Self {
+            sessions: transaction.open_table(SESSIONS)?,
+            accessed: transaction.open_table(ACCESSED)?,
+            of_user: transaction.open_table(OF_USER)?,
+            state: transaction.open_table(STATE)?,
+        })
+    }
+
+    pub(super) fn count(&self) -> Result<usize, Error> {
+        Ok(usize::try_from(self.sessions.len()?).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn latest(&self) -> Result<Timestamp, Error> {
+        let latest = self.state.get(LATEST)?.map_or(0, |latest| latest.value());
+        Ok(Timestamp::from_millis(latest))
+    }
+
+    pub(super) fn insert(&mut self, record: &Record) -> Result<(), Error> {
+        let key = record.key.as_bytes();
+        self.sessions.insert(key, row::encode(record).as_slice())?;
+        self.of_user.insert((record.user.as_str(), key), ())?;
+        self.note_time(record.created)
+    }
+
+    /// Gives whether there was one.
+    fn remove(&mut self, key: &SessionKey) -> Result<bool, Error> {
+        let bytes = key.as_bytes();
+        let Some(removed) = self.sessions.remove(bytes)? else {
+            return Ok(false);
+        };
+        self.accessed.remove(bytes)?;
+        if let Some(record) = row::decode(*key, removed.value()) {
+            self.of_user.remove((record.user.as_str(), bytes))?;
+        }
+        Ok(true)
+    }
+
+    /// Gives how many there were.
+    pub(super) fn remove_each(&mut self, keys: &[SessionKey]) -> Result<usize, Error> {
+        let mut removed = 0;
+        for key in keys {
+            removed += usize::from(self.remove(key)?);
+        }
+        Ok(removed)
+    }
+
+    /// Drops every session; gives how many there were.
+    pub(super) fn clear(self, transaction: &'t WriteTransaction) -> Result<(Self, usize), Error> {
+        let count = self.count()?;
+        drop(self);
+        transaction.delete_table(SESSIONS)?;
+        transaction.delete_table(ACCESSED)?;
+        transaction.delete_table(OF_USER)?;
+        Ok((Self::of(transaction)?, count))
+    }
+
+    /// An access of a session that is there; never earlier than one before.
+    pub(super) fn touch(&mut self, key: &SessionKey, at: Timestamp) -> Result<(), Error> {
+        let bytes = key.as_bytes();
+        if self.sessions.get(bytes)?.is_none() {
+            return Ok(());
+        }
+        let before = self.accessed.get(bytes)?.map_or(0, |before| before.value());
+        if before < at.as_millis() {
+            self.accessed.insert(bytes, at.as_millis())?;
+        }
+        self.note_time(at)
+    }
+
+    pub(super) fn change(
+        &mut self,
+        key: &SessionKey,
+        change: &DataChange,
+    ) -> Result<Option<Result<Arc<Record>, DataError>>, Error> {
+        let kept = self.sessions.get(key.as_bytes())?;
+        let Some(mut record) = kept.and_then(|kept| row::decode(*key, kept.value())) else {
+            return Ok(None);
+        };
+        match record.data.apply(change) {
+            Err(error) => Ok(Some(Err(error))),
+            Ok(data) => {
+                record.data = data;
+                record.revision += 1;
+                let row = row::encode(&record);
+                self.sessions.insert(key.as_bytes(), row.as_slice())?;
+                Ok(Some(Ok(Arc::new(record))))
+            }
+        }
+    }
+
+    fn note_time(&mut self, at: Timestamp) -> Result<(), Error> {
+        if at > self.latest()? {
+            self.state.insert(LATEST, at.as_millis())?;
+        }
+        Ok(())
+    }
+}
+
+/// The tables for reading, as they were at one moment.
+pub(super) struct Snapshot {
+    sessions: ReadOnlyTable<Key, &'static [u8]>,
+    accessed: ReadOnlyTable<Key, u64>,
+    of_user: ReadOnlyTable<(&'static str, Key), ()>,
+}
+
+impl Snapshot {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, Error> {
+        Ok(Self {
+            sessions: transaction.open_table(SESSIONS)?,
+            accessed: transaction.open_table(ACCESSED)?,
+            of_user: transaction.open_table(OF_USER)?,
+        })
+    }
+
+    pub(super) fn load(&self, key: &SessionKey) -> Result<Option<Record>, Error> {
+        match self.sessions.get(key.as_bytes())? {
+            Some(kept) => self.complete(*key, kept.value()),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn of_user(&self, user: &str) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for entry in self.of_user.range((user, &[0; 32])..=(user, &[255; 32]))? {
+            let (entry, ()) = entry.map(|(entry, nothing)| (entry, nothing.value()))?;
+            let key = SessionKey::from_bytes(*entry.value().1);
+            records.extend(self.load(&key)?);
+        }
+        Ok(records)
+    }
+
+    pub(super) fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Result<Vec<Record>, Error> {
+        let first = first.as_ref().map(SessionKey::as_bytes);
+        let mut records = Vec::new();
+        for entry in self
+            .sessions
+            .range::<&[u8; 32]>((first, Bound::Included(last.as_bytes())))?
+            .take(count)
+        {
+            let (key, kept) = entry?;
+            records.extend(self.complete(SessionKey::from_bytes(*key.value()), kept.value())?);
+        }
+        Ok(records)
+    }
+
+    fn complete(&self, key: SessionKey, kept: &[u8]) -> Result<Option<Record>, Error> {
+        let Some(mut record) = row::decode(key, kept) else {
+            tracing::warn!(session = %key.short(), "a session in the file cannot be read");
+            return Ok(None);
+        };
+        if let Some(accessed) = self.accessed.get(key.as_bytes())? {
+            let accessed = Timestamp::from_millis(accessed.value());
+            record.last_accessed = record.last_accessed.max(accessed);
+        }
+        Ok(Some(record))
+    }
+}
