@@ -22,6 +22,8 @@ pub(crate) enum RequestError {
     Form,
     /// A form that was not sent from a page of ours (SEC-54).
     Forged,
+    /// The session is over, but a restart might bring it back: the store could not be written.
+    LogoutNotKept(StoreError),
     /// A method that an address of ours does not have; those that it has.
     MethodNotAllowed(&'static str),
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
@@ -80,6 +82,12 @@ impl RequestError {
                 StatusCode::FORBIDDEN,
                 "This form did not come from our page",
                 "Open the page anew and send the form from there.",
+            ),
+            Self::LogoutNotKept(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Your sign-out could not be saved",
+                "You are signed out now, but until it is saved a restart of this service could undo \
+                 that. Tell the people who run this site that sessions cannot be written.",
             ),
             Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -220,6 +228,7 @@ impl fmt::Display for RequestError {
             Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Session(error) => write!(f, "session store: {error}"),
+            Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),
             other => f.write_str(other.public().title),
         }
     }

@@ -48,6 +48,13 @@ const BUSY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
 /// A browser's name for itself is kept up to here.
 const MAX_USER_AGENT: usize = 256;
 
+/// What is to follow a login.
+struct Wish {
+    return_to: ReturnTo,
+    /// Stay signed in when the browser is closed.
+    remember: bool,
+}
+
 /// A request to one of our addresses.
 pub(crate) struct Visit<'a> {
     pub(crate) head: &'a Parts,
@@ -163,8 +170,11 @@ impl Login {
                 self.pages.asset(name).ok_or(RequestError::NotFound)
             }
             (Endpoint::Login, &Method::GET | &Method::HEAD) => {
-                let return_to = ReturnTo::parse(&form::query_value(visit.head, "return_to"));
-                Ok(self.form(&visit, &return_to, None)?.into_response())
+                let wish = Wish {
+                    return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
+                    remember: false,
+                };
+                Ok(self.form(&visit, &wish, None)?.into_response())
             }
             (Endpoint::Login, &Method::POST) => self.log_in(visit, body).await,
             (Endpoint::Logout, &Method::GET | &Method::HEAD) => self.ask_to_log_out(&visit).await,
@@ -184,7 +194,7 @@ impl Login {
     fn form(
         &self,
         visit: &Visit<'_>,
-        return_to: &ReturnTo,
+        wish: &Wish,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
         let (cookie, fresh) = match visit
@@ -202,7 +212,8 @@ impl Login {
         let view = LoginView {
             host: visit.authority.as_str(),
             csrf: &self.csrf.token(Binding::LoginCookie(cookie.as_bytes())),
-            return_to: return_to.as_str(),
+            return_to: wish.return_to.as_str(),
+            remember: wish.remember,
             problem,
         };
         let page = self.pages.login(&view);
@@ -220,7 +231,10 @@ impl Login {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
-        let return_to = ReturnTo::parse(&form.take_optional("return_to")?);
+        let wish = Wish {
+            return_to: ReturnTo::parse(&form.take_optional("return_to")?),
+            remember: form.take_optional("remember")? == "on",
+        };
         let token = form.take_optional("csrf")?;
         let binding = visit
             .cookies
@@ -234,7 +248,7 @@ impl Login {
         {
             tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
             return Ok(self
-                .form(&visit, &return_to, Some(LoginProblem::Forged))?
+                .form(&visit, &wish, Some(LoginProblem::Forged))?
                 .into_response());
         }
         let account = username.to_ascii_lowercase();
@@ -243,27 +257,27 @@ impl Login {
             Ok(attempt) => attempt,
             Err(wait) => {
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login throttled");
-                return self.throttled(&visit, &return_to, wait);
+                return self.throttled(&visit, &wish, wait);
             }
         };
         let password = Secret::new(password);
         match self.accounts.verify(&username, password).await {
             Ok(Verdict::SignedIn(signed_in)) => {
                 attempt.succeeded();
-                self.start(&visit, &return_to, &signed_in).await
+                self.start(&visit, &wish, &signed_in).await
             }
             Ok(Verdict::Refused) => {
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login failed");
                 match attempt.failed() {
-                    Some(wait) => self.throttled(&visit, &return_to, wait),
+                    Some(wait) => self.throttled(&visit, &wish, wait),
                     None => Ok(self
-                        .form(&visit, &return_to, Some(LoginProblem::Refused))?
+                        .form(&visit, &wish, Some(LoginProblem::Refused))?
                         .into_response()),
                 }
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
-                let page = self.form(&visit, &return_to, Some(LoginProblem::Busy))?;
+                let page = self.form(&visit, &wish, Some(LoginProblem::Busy))?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
@@ -272,10 +286,10 @@ impl Login {
     fn throttled(
         &self,
         visit: &Visit<'_>,
-        return_to: &ReturnTo,
+        wish: &Wish,
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
-        let page = self.form(visit, return_to, Some(LoginProblem::Throttled { wait }))?;
+        let page = self.form(visit, wish, Some(LoginProblem::Throttled { wait }))?;
         Ok(page.retry_after(wait).into_response())
     }
 
@@ -283,7 +297,7 @@ impl Login {
     async fn start(
         &self,
         visit: &Visit<'_>,
-        return_to: &ReturnTo,
+        wish: &Wish,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
         if let Some(before) = &visit.cookies.session {
@@ -302,25 +316,28 @@ impl Login {
             user_agent,
         };
         let user = signed_in.account().identity().user();
-        let id = match self.sessions.start(signed_in, origin).await {
+        let id = match self.sessions.start(signed_in, origin, wish.remember).await {
             Ok(id) => id,
-            Err(StartError::Full) => {
-                tracing::error!(user, "login refused: there are max_sessions sessions");
-                let page = self.form(visit, return_to, Some(LoginProblem::SessionsFull))?;
-                return Ok(page.retry_after(BUSY_RETRY).into_response());
-            }
             Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
-            Err(StartError::Store(error)) => return Err(RequestError::Session(error)),
+            Err(error) => {
+                let problem = match error {
+                    StartError::Full => LoginProblem::SessionsFull,
+                    _ => LoginProblem::NotKept,
+                };
+                tracing::error!(user, %error, "login refused: no session can be kept");
+                return Ok(self.form(visit, wish, Some(problem))?.into_response());
+            }
         };
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),
             method = signed_in.method(), "login"
         );
-        let location = HeaderValue::try_from(return_to.as_str());
+        let location = HeaderValue::try_from(wish.return_to.as_str());
         let location = location.unwrap_or(HeaderValue::from_static("/"));
         let mut response = pages::redirect(StatusCode::SEE_OTHER, location);
         let headers = response.headers_mut();
-        headers.append(header::SET_COOKIE, cookie::set_session(&id));
+        let kept_for = self.sessions.remember_for(wish.remember);
+        headers.append(header::SET_COOKIE, cookie::set_session(&id, kept_for));
         headers.append(header::SET_COOKIE, cookie::expire_login());
         Ok(response)
     }
@@ -362,7 +379,7 @@ impl Login {
                 .sessions
                 .end(&key)
                 .await
-                .map_err(RequestError::Session)?
+                .map_err(RequestError::LogoutNotKept)?
         {
             tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
         }

@@ -28,6 +28,8 @@ pub(crate) struct LoginView<'a> {
     pub(crate) host: &'a str,
     pub(crate) csrf: &'a str,
     pub(crate) return_to: &'a str,
+    /// They ticked the box before.
+    pub(crate) remember: bool,
     pub(crate) problem: Option<LoginProblem>,
 }
 
@@ -42,6 +44,8 @@ pub(crate) enum LoginProblem {
     Busy,
     /// The token or the origin of the form is not ours (SEC-54).
     Forged,
+    /// The session could not be written down (REL-09).
+    NotKept,
     /// No more sessions fit (SEC-52).
     SessionsFull,
 }
@@ -99,7 +103,9 @@ const TEMPLATES: [(&str, &str); 6] = [
 
 impl Pages {
     /// Reads the logo and works out the colours.
-    pub(crate) fn new(branding: &Branding) -> Result<Self, PagesError> {
+    ///
+    /// `remember_for` is how long those stay signed in who ask for it; zero for no such offer.
+    pub(crate) fn new(branding: &Branding, remember_for: Duration) -> Result<Self, PagesError> {
         let colours = branding.colours()?;
         let icon = branding.icon(&colours)?;
         let assets = [
@@ -128,6 +134,8 @@ impl Pages {
         for (variable, asset) in ["style", "script", "icon"].into_iter().zip(&assets) {
             templates.add_global(variable, Value::from_safe_string(asset.address()));
         }
+        let remember_for = (!remember_for.is_zero()).then(|| words::wait(remember_for));
+        templates.add_global("remember_for", remember_for);
         templates.add_global("title", &branding.title);
         templates.add_global("footer", branding.footer.as_deref());
         Ok(Self {
@@ -146,6 +154,7 @@ impl Pages {
                 host => view.host,
                 csrf => view.csrf,
                 return_to => view.return_to,
+                remember => view.remember,
                 problem,
             },
         );
@@ -251,7 +260,14 @@ impl LoginProblem {
             ),
             Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
             Self::Forged => "This form was open for too long. Sign in again.".into(),
-            Self::SessionsFull => "No more people can sign in right now. Try again later.".into(),
+            Self::NotKept => {
+                "Your sign-in could not be saved, so it was not made. Tell the people \
+                              who run this site that sessions cannot be written."
+                    .into()
+            }
+            Self::SessionsFull => "No more people can sign in right now: as many are signed in as \
+                                   this site has room for. Try again later."
+                .into(),
         }
     }
 
@@ -259,7 +275,7 @@ impl LoginProblem {
         match self {
             Self::Refused => StatusCode::UNAUTHORIZED,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::SessionsFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NotKept | Self::SessionsFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::Forged => StatusCode::FORBIDDEN,
         }
     }
@@ -268,7 +284,7 @@ impl LoginProblem {
         match self {
             Self::Throttled { wait } => Some(wait),
             Self::Busy => Some(Duration::from_secs(5)),
-            Self::SessionsFull => Some(Duration::from_mins(5)),
+            Self::NotKept | Self::SessionsFull => Some(Duration::from_mins(5)),
             Self::Refused | Self::Forged => None,
         }
     }

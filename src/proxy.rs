@@ -380,6 +380,9 @@ impl Proxy {
         if let RequestError::BadRequest(BadRequest::Method) = error {
             headers.insert(header::ALLOW, self.limits.allow());
         }
+        if let RequestError::LogoutNotKept(_) = error {
+            headers.append(header::SET_COOKIE, cookie::expire_session());
+        }
         if public.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }

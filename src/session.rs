@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// Ends a session this long after its login, whatever it does.
     pub(crate) lifetime: Duration,
+    /// Lifetime, without an idle timeout, of those who ask to stay signed in; zero for no such offer.
+    pub(crate) remember_for: Duration,
     /// Sessions of one user; the oldest ends when there is one more.
     pub(crate) max_per_user: usize,
     /// Sessions in all; logins are refused above it.
@@ -70,6 +72,16 @@ pub(crate) enum StartError {
     Full,
     NoRandomness,
     Store(StoreError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("there are max_sessions sessions"),
+            Self::NoRandomness => f.write_str("the system gives no random bytes"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Why a change of session data was not kept.
@@ -144,6 +156,7 @@ impl Sessions {
         &self,
         signed_in: &SignedIn,
         origin: Origin,
+        remember: bool,
     ) -> Result<SessionId, StartError> {
         let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
         let _starting = self.starting.read().await;
@@ -151,6 +164,7 @@ impl Sessions {
             return Err(StartError::Full);
         }
         let now = self.clock.now();
+        let remember_for = self.remember_for(remember);
         let identity = signed_in.account().identity();
         let record = Arc::new(Record {
             key: id.key(),
@@ -161,8 +175,8 @@ impl Sessions {
             credential: signed_in.account().credential(),
             created: now,
             last_accessed: now,
-            expires: now.plus(self.settings.lifetime),
-            remembered: false,
+            expires: now.plus(remember_for.unwrap_or(self.settings.lifetime)),
+            remembered: remember_for.is_some(),
             client: origin.client,
             user_agent: origin.user_agent,
             data: data::SessionData::default(),
@@ -179,6 +193,12 @@ impl Sessions {
         // Not over the tombstone of whoever ended it meanwhile.
         self.cache.entry(record.key).or_insert(session);
         Ok(id)
+    }
+
+    /// How long a session lasts whose user asks to stay signed in, where that is offered.
+    pub(crate) fn remember_for(&self, remember: bool) -> Option<Duration> {
+        let offered = !self.settings.remember_for.is_zero();
+        (remember && offered).then_some(self.settings.remember_for)
     }
 
     /// The session of an id, if it is good at this moment; counts as an access. `memo` spares the
@@ -347,7 +367,7 @@ impl Sessions {
     }
 
     fn idle_timeout(&self, remembered: bool) -> Duration {
-        if remembered {
+        if remembered && !self.settings.remember_for.is_zero() {
             Duration::MAX
         } else {
             self.settings.idle_timeout

@@ -217,7 +217,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let pages = Arc::new(Pages::new(&config.branding).map_err(StartError::Pages)?);
+    let pages = Arc::new(
+        Pages::new(&config.branding, config.session.remember_for).map_err(StartError::Pages)?,
+    );
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
     let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
     let behind = clock.catch_up(store.latest());

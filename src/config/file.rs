@@ -163,19 +163,13 @@ fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
         }
     };
     let remember_for = section.get("remember_for", value::duration);
-    if remember_for.is_some_and(|duration| !duration.is_zero()) {
-        let fault = Fault::new("\"stay signed in\" is not in this version yet");
-        section.refuse(
-            "remember_for",
-            fault.help("write \"0s\" or leave the key out"),
-        );
-    }
     let idle_timeout = section.get("idle_timeout", value::period);
     let lifetime = section.get("lifetime", value::period);
     let settings = session::Settings {
         backend,
         idle_timeout: idle_timeout.unwrap_or(Duration::from_mins(30)),
         lifetime: lifetime.unwrap_or(Duration::from_hours(12)),
+        remember_for: remember_for.unwrap_or_default(),
         max_per_user: section.get("max_per_user", value::count).unwrap_or(20),
         max_sessions: section
             .get("max_sessions", value::count)
@@ -195,6 +189,11 @@ fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
             key,
             fault.help("the idle timeout may be as long as the lifetime at most"),
         );
+    }
+    if !settings.remember_for.is_zero() && settings.remember_for < settings.lifetime {
+        let fault = Fault::new("this is shorter than `lifetime`, which everybody gets");
+        let help = "write the longer time that \"stay signed in\" is to last, or \"0s\"";
+        section.refuse("remember_for", fault.help(help));
     }
     settings
 }

@@ -2,14 +2,17 @@ use super::*;
 
 const HOSTILE: &str = r#""><script>alert('1')</script><b a="&"#;
 
-fn pages(title: &str, footer: Option<&str>) -> Pages {
-    let branding = Branding {
+fn branding(title: &str, footer: Option<&str>) -> Branding {
+    Branding {
         title: title.to_owned(),
         logo: None,
         accent: None,
         footer: footer.map(str::to_owned),
-    };
-    Pages::new(&branding).unwrap()
+    }
+}
+
+fn pages(title: &str, footer: Option<&str>) -> Pages {
+    Pages::new(&branding(title, footer), Duration::from_hours(30 * 24)).unwrap()
 }
 
 fn html(page: Page) -> String {
@@ -21,6 +24,7 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         host: "wiki.example.org",
         csrf: "token-123_AB",
         return_to: "/report?q=1",
+        remember: false,
         problem,
     }
 }
@@ -71,12 +75,14 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }),
         Some(LoginProblem::Busy),
         Some(LoginProblem::Forged),
+        Some(LoginProblem::NotKept),
         Some(LoginProblem::SessionsFull),
     ] {
         all.push(pages.login(&LoginView {
             host: text,
             csrf: text,
             return_to: text,
+            remember: true,
             problem,
         }));
     }
@@ -299,10 +305,29 @@ fn the_address_of_an_asset_changes_with_its_content() {
             accent: Some(accent.to_owned()),
             footer: None,
         };
-        let html = html(Pages::new(&branding).unwrap().signed_out("wiki"));
+        let html = html(
+            Pages::new(&branding, Duration::ZERO)
+                .unwrap()
+                .signed_out("wiki"),
+        );
         let at = html.find("style.css?v=").unwrap();
         html[at..at + 20].to_owned()
     };
     assert_ne!(style("#123456"), style("#654321"));
     assert_eq!(style("#123456"), style("#123456"));
+}
+
+#[test]
+fn the_box_to_stay_signed_in_is_there_when_it_is_offered_and_keeps_its_tick() {
+    let offered = html(pages("the wiki", None).login(&login(None)));
+    assert!(offered.contains("Stay signed in for 30 days"), "{offered}");
+    assert!(!offered.contains("checked"), "{offered}");
+    let again = html(pages("the wiki", None).login(&LoginView {
+        remember: true,
+        ..login(Some(LoginProblem::Refused))
+    }));
+    assert!(again.contains("value=\"on\" checked"), "{again}");
+    let not_offered = Pages::new(&branding("the wiki", None), Duration::ZERO).unwrap();
+    let not_offered = html(not_offered.login(&login(None)));
+    assert!(!not_offered.contains("remember"), "{not_offered}");
 }

@@ -1,6 +1,8 @@
 //! Our cookies: found and cut out of a request in one reading, set, expired, and kept from
 //! upstreams.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 
@@ -88,10 +90,11 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     (pair[..equals].trim_ascii(), value.trim_ascii())
 }
 
-/// The `Set-Cookie` that gives `id` to the browser: a cookie of the browser session, because how
-/// long it is good for is decided here (SEC-43).
-pub(crate) fn set_session(id: &SessionId) -> HeaderValue {
-    build(SESSION, &id.to_cookie_text(), "")
+/// The `Set-Cookie` that gives `id` to the browser (SEC-43), for as long as it is open or for
+/// `kept_for`. How long the session is good for is decided here, not there.
+pub(crate) fn set_session(id: &SessionId, kept_for: Option<Duration>) -> HeaderValue {
+    let max_age = kept_for.map(|time| format!("; Max-Age={}", time.as_secs()));
+    build(SESSION, &id.to_cookie_text(), &max_age.unwrap_or_default())
 }
 
 pub(crate) fn expire_session() -> HeaderValue {
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn sec_43_the_cookie_has_its_attributes_and_stays_below_100_bytes() {
         let id = SessionId::generate().unwrap();
-        let set = set_session(&id);
+        let set = set_session(&id, None);
         let (pair, attributes) = set.to_str().unwrap().split_once("; ").unwrap();
         assert_eq!(pair.len(), SESSION.len() + 1 + 43);
         assert_eq!(attributes, "Secure; HttpOnly; SameSite=Lax; Path=/");

@@ -18,6 +18,8 @@ mod cookies;
 mod drain;
 /// Hashes of other programs open, whole, and end with the first login.
 mod foreign_hashes;
+/// A full disk keeps nobody from working.
+mod full_disk;
 /// A connection is agreed upon in TLS, and plain HTTP leads there.
 mod handshakes;
 /// An upstream is told who asks by us, and by nobody else.

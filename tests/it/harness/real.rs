@@ -23,14 +23,19 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file());
     if found.is_none() {
-        let required = std::env::var_os("VESTIBULE_TEST_REQUIRE").is_some_and(|all| all == "all");
-        assert!(
-            !required,
-            "{name} is not installed, and VESTIBULE_TEST_REQUIRE=all"
-        );
-        eprintln!("{name} is not installed: this test did nothing");
+        missing(name);
     }
     found
+}
+
+/// Says that a test cannot do anything here, which is a failure where every part is asked for.
+pub(crate) fn missing(part: &str) {
+    let required = std::env::var_os("VESTIBULE_TEST_REQUIRE").is_some_and(|all| all == "all");
+    assert!(
+        !required,
+        "{part} is missing, and VESTIBULE_TEST_REQUIRE=all"
+    );
+    eprintln!("{part} is missing: this test did nothing");
 }
 
 /// A program with its folder.
