@@ -1,6 +1,8 @@
 //! Sessions: started by a login, found by a cookie, ended by logout, expiry or an operator.
 
 mod administration;
+#[cfg(test)]
+mod benchmark;
 mod cached;
 pub(crate) mod cookie;
 pub(crate) mod data;
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moka::notification::RemovalCause;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::RwLock;
 
@@ -32,6 +35,10 @@ pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
 pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
+
+/// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
+/// memory to about 30 MiB, however many sessions there are.
+const CACHED: u64 = 50_000;
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,10 +117,8 @@ pub(crate) struct Sessions {
     store: Arc<dyn SessionStore>,
     cache: Cache<SessionKey, Cached>,
     live: Arc<live::Live>,
-    /// How many sessions have ended so far.
+    /// Goes up whenever sessions end.
     ended: AtomicU64,
-    /// How often all sessions were ended.
-    cleared: AtomicU64,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
     starting: RwLock<()>,
     /// The last record that was looked at for garbage.
@@ -124,8 +129,10 @@ impl Sessions {
     pub(crate) fn new(settings: Settings, store: Arc<dyn SessionStore>, clock: Clock) -> Self {
         let evicted = Arc::clone(&store);
         let cache = Cache::builder()
-            // Twice, because what has ended takes a place for a while, too.
-            .max_capacity((settings.max_sessions as u64).saturating_mul(2))
+            .max_capacity(CACHED)
+            // The default policy may refuse a place to what is new, and a session that everybody
+            // uses has to be the same one for all of its connections.
+            .eviction_policy(EvictionPolicy::lru())
             // Collects garbage only: whether a session is good is decided from its record.
             .time_to_idle(settings.idle_timeout.saturating_add(Duration::from_mins(1)))
             .eviction_listener(move |key: Arc<SessionKey>, cached, cause| {
@@ -144,7 +151,6 @@ impl Sessions {
             cache,
             live: Arc::default(),
             ended: AtomicU64::new(0),
-            cleared: AtomicU64::new(0),
             starting: RwLock::default(),
             garbage_at: Mutex::default(),
         }
@@ -309,7 +315,7 @@ impl Sessions {
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
         loop {
-            let cleared = self.cleared.load(Ordering::Acquire);
+            let ended = self.ended.load(Ordering::Acquire);
             let cached = match self.cache.get(key) {
                 Some(cached) => cached,
                 None => match self.store.load(*key).await? {
@@ -318,8 +324,9 @@ impl Sessions {
                     Some(record) => {
                         let loaded = Cached::Live(Arc::new(Session::new(&record)));
                         let cached = self.cache.entry_by_ref(key).or_insert(loaded).into_value();
-                        // All were ended while this one was loaded, without a tombstone for each.
-                        if self.cleared.load(Ordering::Acquire) != cleared {
+                        // A tombstone may have been pushed out of the cache since, and whoever
+                        // ends all sessions puts none.
+                        if self.ended.load(Ordering::Acquire) != ended {
                             self.cache.invalidate(key);
                             continue;
                         }
@@ -338,11 +345,16 @@ impl Sessions {
         for key in &keys {
             self.cache.insert(*key, Cached::Ended);
         }
-        self.ended.fetch_add(1, Ordering::Release); // after the tombstones: see `Memo`
-        for key in &keys {
+        // After the tombstones for `Memo`, and after the store gives the records out no more for
+        // `get`: what was found in between is not trusted.
+        self.ended.fetch_add(1, Ordering::Release);
+        let ending = keys.clone();
+        let removed = self.store.remove(keys);
+        self.ended.fetch_add(1, Ordering::Release);
+        for key in &ending {
             self.live.end(key);
         }
-        self.store.remove(keys).await
+        removed.await
     }
 
     async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {

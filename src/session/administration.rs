@@ -111,7 +111,6 @@ impl Sessions {
 
     fn forget_all(&self) {
         self.cache.invalidate_all();
-        self.cleared.fetch_add(1, Ordering::Release);
         self.ended.fetch_add(1, Ordering::Release);
         self.live.end_all();
     }

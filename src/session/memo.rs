@@ -18,7 +18,7 @@ pub(crate) struct Memo(Mutex<Option<Remembered>>);
 struct Remembered {
     id: SessionId,
     session: Arc<Session>,
-    /// How many sessions had ended before it was looked up.
+    /// The count of ends before it was looked up.
     ended: u64,
     noted: Timestamp,
 }
