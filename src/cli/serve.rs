@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 /// How often streams of ended sessions are looked for, and files that have changed.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     run_config(args.config.load()?, |_| ())
