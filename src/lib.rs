@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `listener` | binds sockets, counts connections, survives running out of descriptors |
 //! | `tls` | ends TLS: certificates by SNI, handshake with a timeout |
-//! | `proxy` | **read first**: the way of a request from top to bottom |
+//! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::service` outlives reloads |
 //! | `request` | parses a request once: host, normal path, limits |
 //! | `forwarded` | who the client is, behind trusted proxies |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |

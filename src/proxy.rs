@@ -6,44 +6,39 @@ mod body;
 mod connection;
 mod private;
 mod redirect;
+mod service;
 mod stall;
 mod tunnel;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::access::Decision;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::identity::Identity;
-use crate::listener::{self, Admission};
 use crate::login::{Endpoint, Login, Visit, is_page_load};
 use crate::pages::{self, ErrorView, Pages};
 use crate::request::{self, Authority, BadRequest, Limits, Target};
 use crate::session::cookie::{self, Presented};
 use crate::session::data::{self, DataChange};
-use crate::session::{ChangeError, NoRandomness, Session, Sessions};
-use crate::telemetry::{AccessLine, RequestId, RequestIds};
+use crate::session::{ChangeError, Session, Sessions};
+use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{self, RequestBody, hop_by_hop, upgrade};
 
 use app::App;
 pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
-pub(crate) use redirect::redirect_to_https;
+use service::Life;
+pub(crate) use service::Service;
 
 /// `[server.timeouts]`; each is a whole, not per byte, unless it says idle.
 #[derive(Clone, Debug)]
@@ -68,7 +63,7 @@ pub(crate) struct Settings {
     pub(crate) access_log: bool,
 }
 
-/// The gate.
+/// The gate, as one configuration has it.
 pub(crate) struct Proxy {
     apps: HashMap<String, Arc<App>>,
     /// The only app, when it serves every host.
@@ -76,15 +71,9 @@ pub(crate) struct Proxy {
     login: Login,
     sessions: Arc<Sessions>,
     pages: Arc<Pages>,
-    limits: Limits,
-    timeouts: Timeouts,
-    trusted_proxies: TrustedProxies,
-    access_log: bool,
-    request_ids: RequestIds,
-    stopping: AtomicBool,
-    stop: CancellationToken,
-    connections: TaskTracker,
-    tunnels: TaskTracker,
+    settings: Arc<Settings>,
+    /// What it shares with the gates before and after it.
+    life: Arc<Life>,
 }
 
 /// Why there can be no gate.
@@ -99,12 +88,13 @@ pub(crate) enum OpenError {
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 impl Proxy {
-    pub(crate) fn new(
+    fn new(
         settings: Settings,
         apps: Vec<AppSettings>,
         login: Login,
         pages: Arc<Pages>,
         clock: &Clock,
+        life: Arc<Life>,
     ) -> Result<Self, OpenError> {
         let mut by_host = HashMap::new();
         let mut only_app = None;
@@ -124,34 +114,9 @@ impl Proxy {
             sessions: Arc::clone(&login.sessions),
             login,
             pages,
-            limits: settings.limits,
-            timeouts: settings.timeouts,
-            trusted_proxies: settings.trusted_proxies,
-            access_log: settings.access_log,
-            request_ids: RequestIds::new().map_err(|NoRandomness| OpenError::NoRandomness)?,
-            stopping: AtomicBool::new(false),
-            stop: CancellationToken::new(),
-            connections: TaskTracker::new(),
-            tunnels: TaskTracker::new(),
+            settings: Arc::new(settings),
+            life,
         })
-    }
-
-    /// Takes connections until the service stops.
-    pub(crate) async fn accept(
-        self: Arc<Self>,
-        listener: TcpListener,
-        acceptor: TlsAcceptor,
-        admission: Arc<Admission>,
-    ) {
-        let stop = self.stop.clone();
-        while let Some((stream, peer, admitted)) = stop
-            .run_until_cancelled(listener::accept(&listener, &admission))
-            .await
-        {
-            let (proxy, acceptor) = (Arc::clone(&self), acceptor.clone());
-            self.connections
-                .spawn(connection::serve(proxy, acceptor, stream, peer, admitted));
-        }
     }
 
     /// One request, whatever becomes of it: an answer, and its access line when that has gone.
@@ -161,8 +126,9 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let active = connection.activity.begin();
-        let id = self.request_ids.next();
+        let id = self.life.request_ids.next();
         let mut line = self
+            .settings
             .access_log
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let page = is_page_load(request.headers());
@@ -190,10 +156,14 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, RequestError> {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
-        let authority = request::parse(&head, &self.limits).map_err(RequestError::BadRequest)?;
+        let authority =
+            request::parse(&head, &self.settings.limits).map_err(RequestError::BadRequest)?;
         let app = self.find_app(&authority, connection)?;
         let target = Target::parse(&head, app.encoded_slash).map_err(RequestError::BadRequest)?;
-        let client = self.trusted_proxies.client(connection.peer, &head.headers);
+        let client = self
+            .settings
+            .trusted_proxies
+            .client(connection.peer, &head.headers);
         let cookies = Presented::take(&mut head.headers);
         if let Some(line) = &mut line {
             line.app = Some(Arc::clone(&app.name));
@@ -247,7 +217,7 @@ impl Proxy {
             let opened = self.open_tunnel(&app, permit, request, upgrade, connection, session);
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
-        let body = RequestBody::new(body, self.timeouts.body_idle);
+        let body = RequestBody::new(body, self.settings.timeouts.body_idle);
         let upload = body.upload();
         let request = Request::from_parts(head, body);
         let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {
@@ -378,7 +348,7 @@ impl Proxy {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if let RequestError::BadRequest(BadRequest::Method) = error {
-            headers.insert(header::ALLOW, self.limits.allow());
+            headers.insert(header::ALLOW, self.settings.limits.allow());
         }
         if let RequestError::LogoutNotKept(_) = error {
             headers.append(header::SET_COOKIE, cookie::expire_session());
@@ -393,7 +363,7 @@ impl Proxy {
     }
 
     /// Looks after what no request does: ends the streams of ended sessions, closes unused
-    /// connections to applications. Called about once a second.
+    /// connections to applications. Called about twice a second.
     pub(crate) async fn tick(&self) {
         self.login.accounts.refresh();
         self.sessions
@@ -402,29 +372,5 @@ impl Proxy {
         for app in self.apps.values().chain(&self.only_app) {
             app.upstreams.reap();
         }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Stops taking connections, lets requests finish for `drain`, then ends what is left
-    /// (REL-02). Gives how many connections did not finish.
-    pub(crate) async fn stop(&self, drain: Duration) -> usize {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.stop.cancel();
-        self.connections.close();
-        self.tunnels.close();
-        let finished = async {
-            self.connections.wait().await;
-            self.tunnels.wait().await;
-        };
-        let _ = tokio::time::timeout(drain, finished).await;
-        self.connections.len()
-    }
-
-    /// Whom a listener counts by the total alone.
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.contain(address)
     }
 }

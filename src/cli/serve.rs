@@ -20,7 +20,7 @@ use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::throttle::Throttle;
 use crate::pages::{Pages, PagesError};
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
 use crate::telemetry;
 use crate::tls::{self, Certificates, TlsError};
@@ -177,7 +177,7 @@ impl std::error::Error for StartError {}
 pub struct Running {
     addresses: Vec<SocketAddr>,
     redirect_addresses: Vec<SocketAddr>,
-    proxy: Arc<Proxy>,
+    service: Arc<Service>,
     sessions: Arc<Sessions>,
     drain: Duration,
     /// Accept loops and housekeeping.
@@ -199,7 +199,7 @@ impl Running {
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await; // closes the listeners
-        let open = self.proxy.stop(self.drain).await;
+        let open = self.service.stop(self.drain).await;
         if open > 0 {
             tracing::warn!(
                 open,
@@ -246,13 +246,13 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         trusted_proxies: config.trusted_proxies,
         access_log: config.log.access,
     };
-    let proxy = Proxy::new(settings, config.apps, login, pages, &clock);
-    let proxy = Arc::new(proxy.map_err(|error| match error {
+    let service = Service::new(settings, config.apps, login, pages, &clock);
+    let service = Arc::new(service.map_err(|error| match error {
         proxy::OpenError::NoRandomness => StartError::NoRandomness,
         proxy::OpenError::Upstream(app, error) => StartError::Upstream(app, error),
     })?);
 
-    let trusting = Arc::clone(&proxy);
+    let trusting = Arc::clone(&service);
     let admission = Admission::new(
         &config.listener,
         move |address| trusting.trusts(address),
@@ -262,27 +262,26 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
     for listener in listeners {
-        tasks.spawn(Arc::clone(&proxy).accept(listener, acceptor.clone(), Arc::clone(&admission)));
+        tasks.spawn(Arc::clone(&service).accept(
+            listener,
+            acceptor.clone(),
+            Arc::clone(&admission),
+        ));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
     for listener in redirectors {
         let admission = Arc::clone(&admission);
-        tasks.spawn(proxy::redirect_to_https(
-            Arc::clone(&proxy),
-            listener,
-            admission,
-            port,
-        ));
+        tasks.spawn(Arc::clone(&service).redirect_to_https(listener, admission, port));
     }
     tasks.spawn(keep_house(
-        Arc::clone(&proxy),
+        Arc::clone(&service),
         Arc::clone(&sessions),
         certificates,
     ));
     Ok(Running {
         addresses,
         redirect_addresses,
-        proxy,
+        service,
         sessions,
         drain: config.drain_timeout,
         tasks,
@@ -305,12 +304,16 @@ fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
 }
 
 /// What has to be done whether requests come or not.
-async fn keep_house(proxy: Arc<Proxy>, sessions: Arc<Sessions>, certificates: Arc<Certificates>) {
+async fn keep_house(
+    service: Arc<Service>,
+    sessions: Arc<Sessions>,
+    certificates: Arc<Certificates>,
+) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
         certificates.refresh();
-        proxy.tick().await;
+        service.tick().await;
         sessions.collect_garbage().await;
     }
 }

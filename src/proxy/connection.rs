@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Proxy;
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
+use super::service::Service;
 use super::stall::{self, Said, Streams};
+use super::{Settings, Timeouts};
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
 use crate::session::Memo;
@@ -62,13 +63,16 @@ const MAX_STREAMS: u32 = 128;
 
 /// Shakes hands and serves the connection to its end, in a task of its own.
 pub(super) async fn serve(
-    proxy: Arc<Proxy>,
+    service: Arc<Service>,
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: IpAddr,
     admitted: Admitted,
 ) {
-    let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(
+        service.settings().timeouts.handshake,
+        acceptor.accept(stream),
+    );
     let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -94,38 +98,42 @@ pub(super) async fn serve(
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
     let socket = Socket::new(stream, activity, !http2);
     if http2 {
-        proxy
+        service
+            .life
             .connections
-            .spawn(serve_http2(Arc::clone(&proxy), connection, socket));
+            .spawn(serve_http2(Arc::clone(&service), connection, socket));
     } else {
-        proxy
+        service
+            .life
             .connections
-            .spawn(serve_http1(Arc::clone(&proxy), connection, socket));
+            .spawn(serve_http1(Arc::clone(&service), connection, socket));
     }
 }
 
-async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, mut socket: Socket) {
+async fn serve_http1(service: Arc<Service>, connection: Arc<Connection>, mut socket: Socket) {
     loop {
+        let settings = service.settings();
         let mut served = {
             let mut builder = http1::Builder::new();
-            let head = proxy.limits.head.max(MIN_BUFFER);
+            let head = settings.limits.head.max(MIN_BUFFER);
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(None) // ours is in `Activity`, and knows idle from slow
-                .max_header_size(proxy.limits.head)
+                .max_header_size(settings.limits.head)
                 .max_buf_size(head.max(WRITE_BUFFER));
-            if proxy.limits.fields != 100 {
-                builder.max_headers(proxy.limits.fields); // hyper's default needs no allocation
+            if settings.limits.fields != 100 {
+                builder.max_headers(settings.limits.fields); // hyper's default needs no allocation
             }
-            let service = service_fn(answers(&proxy, &connection));
+            let service = service_fn(answers(&service, &connection));
             builder
                 .serve_connection(TokioIo::new(socket), service)
                 .with_upgrades()
         };
-        let patience = PARK_AFTER.min(proxy.timeouts.keep_alive);
+        let patience = PARK_AFTER.min(settings.timeouts.keep_alive);
         let shut_down = http1::UpgradeableConnection::graceful_shutdown;
         let driven = drive(
-            &proxy,
+            &service,
+            &settings,
             &connection,
             Pin::new(&mut served),
             patience,
@@ -142,31 +150,40 @@ async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, mut socket:
             return;
         };
         socket = parts.io.into_inner();
-        if !socket.wait(&proxy).await {
+        if !socket.wait(&service, &settings.timeouts).await {
             let _ = tokio::time::timeout(FAREWELL, socket.shutdown()).await;
             return;
         }
     }
 }
 
-async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Socket) {
+async fn serve_http2(service: Arc<Service>, connection: Arc<Connection>, socket: Socket) {
+    let settings = service.settings();
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
-            write_timeout: proxy.timeouts.write,
+            write_timeout: settings.timeouts.write,
         });
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(proxy.limits.head).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(settings.limits.head).unwrap_or(u32::MAX))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(WRITE_BUFFER);
-        let service = service_fn(answers(&proxy, &connection));
+        let service = service_fn(answers(&service, &connection));
         builder.serve_connection(TokioIo::new(socket), service)
     });
-    let patience = proxy.timeouts.keep_alive;
+    let patience = settings.timeouts.keep_alive;
     let shut_down = http2::Connection::graceful_shutdown;
-    let driven = drive(&proxy, &connection, served.as_mut(), patience, shut_down).await;
+    let driven = drive(
+        &service,
+        &settings,
+        &connection,
+        served.as_mut(),
+        patience,
+        shut_down,
+    )
+    .await;
     if let Driven::Idle = driven {
         served.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(FAREWELL, served).await; // says GOAWAY
@@ -178,12 +195,12 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallibl
 /// Answers the requests of a connection. Boxed: hyper keeps room for an answer that is under way
 /// as long as the connection lives, and would move it around.
 fn answers(
-    proxy: &Arc<Proxy>,
+    service: &Arc<Service>,
     connection: &Arc<Connection>,
 ) -> impl Fn(Request<Incoming>) -> Answer + use<> {
-    let (proxy, connection) = (Arc::clone(proxy), Arc::clone(connection));
+    let (service, connection) = (Arc::clone(service), Arc::clone(connection));
     move |request| {
-        let (proxy, connection) = (Arc::clone(&proxy), Arc::clone(&connection));
+        let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
         Box::pin(async move { Ok(proxy.handle(&connection, request).await) })
     }
 }
@@ -199,14 +216,15 @@ enum Driven {
 /// Polls a connection until it ends or idles. It ends in good order when the service stops, and at
 /// once when the client keeps us waiting (SEC-25, SEC-27).
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    proxy: &Proxy,
+    service: &Service,
+    settings: &Settings,
     connection: &Connection,
     mut served: Pin<&mut C>,
     patience: Duration,
     graceful_shutdown: impl Fn(Pin<&mut C>),
 ) -> Driven {
-    let mut alarm = pin!(tokio::time::sleep(patience.min(proxy.timeouts.headers)));
-    let mut stopping = pin!(proxy.stop.cancelled());
+    let mut alarm = pin!(tokio::time::sleep(patience.min(settings.timeouts.headers)));
+    let mut stopping = pin!(service.life.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
     let mut session_end: Option<stall::SessionEnd> = None;
     poll_fn(|cx| {
@@ -214,7 +232,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         if !std::mem::replace(&mut registered, true) {
             let _ = stopping.as_mut().poll(cx);
         }
-        if !closing && proxy.is_stopping() {
+        if !closing && service.is_stopping() {
             closing = true;
             graceful_shutdown(served.as_mut());
         }
@@ -235,7 +253,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             return Poll::Ready(Driven::Ended); // whoever takes nothing cannot be told (SEC-75)
         }
         loop {
-            let due = connection.activity.due(&proxy.timeouts, patience);
+            let due = connection.activity.due(&settings.timeouts, patience);
             if let Some(due) = due
                 && Instant::from_std(due.at()) < alarm.deadline()
             {
@@ -253,7 +271,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 }
                 None => alarm
                     .as_mut()
-                    .reset(Instant::now() + proxy.timeouts.headers),
+                    .reset(Instant::now() + settings.timeouts.headers),
             }
         }
     })
@@ -279,13 +297,13 @@ impl Socket {
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
     /// long or the service stops (SEC-28).
-    async fn wait(&self, proxy: &Proxy) -> bool {
-        let until = self.activity.idle_until(proxy.timeouts.keep_alive);
+    async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
+        let until = self.activity.idle_until(timeouts.keep_alive);
         let (tcp, _) = self.stream.get_ref();
         tokio::select! {
             readable = tcp.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until.into()) => false,
-            () = proxy.stop.cancelled() => false,
+            () = service.life.stop.cancelled() => false,
         }
     }
 

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::Proxy;
+use super::{Proxy, Service};
 use crate::listener::{self, Admission};
 use crate::pages;
 use crate::request;
@@ -21,33 +21,34 @@ use crate::request;
 /// A connection has this long in all; it is there for one answer.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Takes plain connections until the service stops. `port` is the one of TLS.
-pub(crate) async fn redirect_to_https(
-    proxy: Arc<Proxy>,
-    listener: TcpListener,
-    admission: Arc<Admission>,
-    port: u16,
-) {
-    let stop = proxy.stop.clone();
-    while let Some((stream, _, admitted)) = stop
-        .run_until_cancelled(listener::accept(&listener, &admission))
-        .await
-    {
-        let tracked = Arc::clone(&proxy);
-        let proxy = Arc::clone(&proxy);
-        tracked.connections.spawn(async move {
-            let _admitted = admitted;
-            let service = service_fn(move |request| {
-                let answer = proxy.redirect(&request, port);
-                async move { Ok::<_, Infallible>(answer.map(Full::new)) }
+impl Service {
+    /// Takes plain connections until the service stops. `port` is the one of TLS.
+    pub(crate) async fn redirect_to_https(
+        self: Arc<Self>,
+        listener: TcpListener,
+        admission: Arc<Admission>,
+        port: u16,
+    ) {
+        let stop = self.life.stop.clone();
+        while let Some((stream, _, admitted)) = stop
+            .run_until_cancelled(listener::accept(&listener, &admission))
+            .await
+        {
+            let service = Arc::clone(&self);
+            self.life.connections.spawn(async move {
+                let _admitted = admitted;
+                let answer = service_fn(move |request| {
+                    let answer = service.proxy().redirect(&request, port);
+                    async move { Ok::<_, Infallible>(answer.map(Full::new)) }
+                });
+                let served = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .keep_alive(false)
+                    .max_buf_size(16 * 1024)
+                    .serve_connection(TokioIo::new(stream), answer);
+                let _ = tokio::time::timeout(LIFETIME, served).await; // nobody waits for more
             });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .keep_alive(false)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            let _ = tokio::time::timeout(LIFETIME, served).await; // nobody waits for more
-        });
+        }
     }
 }
 

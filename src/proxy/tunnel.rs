@@ -19,7 +19,7 @@ use crate::upstream::upgrade::{self, Handshake};
 impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
     pub(super) async fn open_tunnel(
-        self: &Arc<Self>,
+        &self,
         app: &App,
         permit: Permit,
         request: Request<RequestBody>,
@@ -48,15 +48,15 @@ impl Proxy {
             .unwrap_or_default();
         let ends = upgrade::Ends {
             session: ended,
-            service: self.stop.clone(),
-            write: self.timeouts.write,
+            service: self.life.stop.clone(),
+            write: self.settings.timeouts.write,
         };
-        let (proxy, connection) = (Arc::clone(self), Arc::clone(connection));
-        self.tunnels.spawn(async move {
+        let (sessions, connection) = (Arc::clone(&self.sessions), Arc::clone(connection));
+        self.life.tunnels.spawn(async move {
             let _counted = connection; // as an open connection, though hyper is done with it
             let touch = || {
                 if let Some(watch) = &watch {
-                    proxy.sessions.touch(watch.session());
+                    sessions.touch(watch.session());
                 }
             };
             upgrade::tunnel(client, application, ends, touch).await;

@@ -1,0 +1,122 @@
+//! What goes on while configurations come and go: connections, tunnels, the end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{AppSettings, OpenError, Proxy, Settings, connection};
+use crate::clock::Clock;
+use crate::listener::{self, Admission};
+use crate::login::Login;
+use crate::pages::Pages;
+use crate::session::NoRandomness;
+use crate::telemetry::RequestIds;
+
+/// The running gate. Each request takes the one of the latest configuration; what is under way
+/// ends with the one that it began with.
+pub(crate) struct Service {
+    current: ArcSwap<Proxy>,
+    pub(super) life: Arc<Life>,
+}
+
+/// One for the process, whatever is configured.
+pub(super) struct Life {
+    pub(super) request_ids: RequestIds,
+    stopping: AtomicBool,
+    pub(super) stop: CancellationToken,
+    pub(super) connections: TaskTracker,
+    pub(super) tunnels: TaskTracker,
+}
+
+impl Service {
+    pub(crate) fn new(
+        settings: Settings,
+        apps: Vec<AppSettings>,
+        login: Login,
+        pages: Arc<Pages>,
+        clock: &Clock,
+    ) -> Result<Self, OpenError> {
+        let life = Arc::new(Life {
+            request_ids: RequestIds::new().map_err(|NoRandomness| OpenError::NoRandomness)?,
+            stopping: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            tunnels: TaskTracker::new(),
+        });
+        let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&life))?;
+        Ok(Self {
+            current: ArcSwap::from_pointee(proxy),
+            life,
+        })
+    }
+
+    /// The gate as it is configured now.
+    pub(super) fn proxy(&self) -> Arc<Proxy> {
+        self.current.load_full()
+    }
+
+    /// For what lasts longer than a request, and is not to hold on to applications.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.current.load().settings)
+    }
+
+    /// Takes connections until the service stops.
+    pub(crate) async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        admission: Arc<Admission>,
+    ) {
+        let stop = self.life.stop.clone();
+        while let Some((stream, peer, admitted)) = stop
+            .run_until_cancelled(listener::accept(&listener, &admission))
+            .await
+        {
+            let (service, acceptor) = (Arc::clone(&self), acceptor.clone());
+            self.life
+                .connections
+                .spawn(connection::serve(service, acceptor, stream, peer, admitted));
+        }
+    }
+
+    /// Looks after what no request does. Called about twice a second.
+    pub(crate) async fn tick(&self) {
+        self.proxy().tick().await;
+    }
+
+    /// Whom a listener counts by the total alone.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.current
+            .load()
+            .settings
+            .trusted_proxies
+            .contain(address)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.life.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Stops taking connections, lets requests finish for `drain`, then ends what is left
+    /// (REL-02). Gives how many connections did not finish.
+    pub(crate) async fn stop(&self, drain: Duration) -> usize {
+        let life = &self.life;
+        life.stopping.store(true, Ordering::Relaxed);
+        life.stop.cancel();
+        life.connections.close();
+        life.tunnels.close();
+        let finished = async {
+            life.connections.wait().await;
+            life.tunnels.wait().await;
+        };
+        let _ = tokio::time::timeout(drain, finished).await;
+        life.connections.len()
+    }
+}
