@@ -8,6 +8,7 @@ mod quickstart;
 pub mod serve;
 mod user;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,25 +74,29 @@ pub(crate) enum Failure {
     Usage(String),
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Failed(message) | Self::Invalid(message) | Self::Usage(message) => {
+                f.write_str(message)
+            }
+        }
+    }
+}
+
 impl Failure {
     fn report(&self) -> u8 {
         match self {
-            Self::Config(error) => {
-                eprintln!("{error}");
-                78
-            }
-            Self::Failed(message) => {
+            Self::Config(error) => eprintln!("{error}"),
+            Self::Failed(message) | Self::Invalid(message) | Self::Usage(message) => {
                 eprintln!("vestibule: {message}");
-                1
             }
-            Self::Invalid(message) => {
-                eprintln!("vestibule: {message}");
-                78
-            }
-            Self::Usage(message) => {
-                eprintln!("vestibule: {message}");
-                2
-            }
+        }
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Config(_) | Self::Invalid(_) => 78,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// How many connections are open, in all and from each address.
 pub(crate) struct Admission {
-    max: usize,
-    max_per_address: usize,
+    max: AtomicUsize,
+    max_per_address: AtomicUsize,
     /// Proxies that stand for many clients are bound by the total alone.
     is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     clock: Clock,
@@ -89,21 +90,34 @@ impl Admission {
         clock: Clock,
     ) -> Arc<Self> {
         Arc::new(Self {
-            max: settings.max_connections,
-            max_per_address: settings.max_connections_per_address,
+            max: AtomicUsize::new(settings.max_connections),
+            max_per_address: AtomicUsize::new(settings.max_connections_per_address),
             is_proxy: Box::new(is_proxy),
             clock,
             open: Mutex::default(),
         })
     }
 
+    /// Other limits, for the connections that come; those that are open stay.
+    pub(crate) fn set(&self, settings: &Settings) {
+        let (max, max_per_address) = (
+            settings.max_connections,
+            settings.max_connections_per_address,
+        );
+        self.max.store(max, Ordering::Relaxed);
+        self.max_per_address
+            .store(max_per_address, Ordering::Relaxed);
+    }
+
     /// Counts a connection, or refuses it and says so in the log now and then.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let network = network(address);
         let proxy = (self.is_proxy)(address);
+        let max = self.max.load(Ordering::Relaxed);
+        let max_per_address = self.max_per_address.load(Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = open.by_address.get(&network).copied().unwrap_or(0);
-        if open.total >= self.max || (of_address >= self.max_per_address && !proxy) {
+        if open.total >= max || (of_address >= max_per_address && !proxy) {
             open.refused += 1;
             let now = self.clock.now();
             if is_time(&mut open.refusal_logged, now) {

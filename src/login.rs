@@ -70,8 +70,8 @@ pub(crate) struct Login {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) sessions: Arc<Sessions>,
     pages: Arc<Pages>,
-    csrf: Csrf,
-    throttle: Throttle,
+    csrf: Arc<Csrf>,
+    throttle: Arc<Throttle>,
     clock: Clock,
 }
 
@@ -80,17 +80,35 @@ impl Login {
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
-        throttle: Throttle,
+        throttle: throttle::Settings,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
         Ok(Self {
             accounts,
             sessions,
             pages,
-            csrf: Csrf::new()?,
-            throttle,
+            csrf: Arc::new(Csrf::new()?),
+            throttle: Arc::new(Throttle::new(throttle, clock.clone())),
             clock,
         })
+    }
+
+    /// The same with other pages and limits. Forms that are open in browsers stay good; failures
+    /// are counted anew only where the limits are others.
+    pub(crate) fn with(&self, pages: Arc<Pages>, throttle: throttle::Settings) -> Self {
+        let throttle = if *self.throttle.settings() == throttle {
+            Arc::clone(&self.throttle)
+        } else {
+            Arc::new(Throttle::new(throttle, self.clock.clone()))
+        };
+        Self {
+            accounts: Arc::clone(&self.accounts),
+            sessions: Arc::clone(&self.sessions),
+            pages,
+            csrf: Arc::clone(&self.csrf),
+            throttle,
+            clock: self.clock.clone(),
+        }
     }
 
     /// The identity of a session as the users file has it now; `None` when the user is gone or

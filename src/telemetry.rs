@@ -16,6 +16,7 @@ use rand::rngs::SysRng;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::clock::Clock;
 use crate::session::{NoRandomness, SessionKey};
@@ -39,13 +40,29 @@ pub(crate) struct Settings {
     pub(crate) access: bool,
 }
 
+/// The log of the process.
+pub(crate) struct Log(reload::Handle<Targets, Registry>);
+
+impl Log {
+    /// Another level, from the next line on.
+    pub(crate) fn set_level(&self, settings: &Settings) {
+        // It fails when the subscriber is gone, and then there is no log.
+        let _ = self.0.reload(settings.targets());
+    }
+}
+
+impl Settings {
+    fn targets(&self) -> Targets {
+        self.level
+            .parse()
+            .unwrap_or(Targets::new().with_default(LevelFilter::INFO))
+    }
+}
+
 /// Sends what the process logs to standard output. Does nothing when somebody else has already
 /// taken the process's logs.
-pub(crate) fn start(settings: &Settings) {
-    let targets = settings
-        .level
-        .parse()
-        .unwrap_or(Targets::new().with_default(LevelFilter::INFO));
+pub(crate) fn start(settings: &Settings) -> Log {
+    let (targets, handle) = reload::Layer::new(settings.targets());
     let json = match settings.format {
         Format::Auto => !io::stdout().is_terminal(),
         Format::Json => true,
@@ -61,6 +78,7 @@ pub(crate) fn start(settings: &Settings) {
     } else {
         registry.with(lines).try_init()
     };
+    Log(handle)
 }
 
 /// Names requests in log lines and on error pages: unique over restarts, and without a syscall.

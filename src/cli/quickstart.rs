@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
     let mut shown = Ok(());
-    super::serve::run_config(config, |address| {
+    super::serve::run_config(config, &folder.join(CONFIG), |address| {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown

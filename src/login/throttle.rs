@@ -20,7 +20,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::listener::network;
 
 /// `[login.throttle]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Failures of one account from one address within the window.
     pub(crate) account_failures: u32,
@@ -79,6 +79,10 @@ impl Throttle {
             settings,
             clock,
         }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Counts a try at `account`, by its canonical name, from `address`.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::{AppSettings, OpenError, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener::{self, Admission};
-use crate::login::Login;
+use crate::login::{Login, throttle};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
@@ -55,6 +55,25 @@ impl Service {
             current: ArcSwap::from_pointee(proxy),
             life,
         })
+    }
+
+    /// The gate of another configuration, which nobody uses yet.
+    pub(crate) fn prepare(
+        &self,
+        settings: Settings,
+        apps: Vec<AppSettings>,
+        throttle: throttle::Settings,
+        pages: Arc<Pages>,
+        clock: &Clock,
+    ) -> Result<Proxy, OpenError> {
+        let login = self.proxy().login.with(Arc::clone(&pages), throttle);
+        let life = Arc::clone(&self.life);
+        Proxy::new(settings, apps, login, pages, clock, life)
+    }
+
+    /// From the next request on there is this gate.
+    pub(crate) fn replace(&self, proxy: Proxy) {
+        self.current.store(Arc::new(proxy));
     }
 
     /// The gate as it is configured now.

@@ -44,6 +44,8 @@ mod quickstart;
 mod readme;
 /// What went wrong once does not again.
 mod regressions;
+/// Another configuration is taken over whole or not at all, and nobody notices.
+mod reloads;
 /// What may be sent to an app twice is, and nothing else.
 mod resends;
 /// Who is signed in stays so, and who signed out stays out, however the service ends.

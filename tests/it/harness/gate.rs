@@ -1,6 +1,7 @@
 //! Vestibule inside the test's own process, in front of an upstream.
 
 use std::fmt::Write;
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -263,6 +264,17 @@ impl Gate {
         raw.rest_after(&shown).await
     }
 
+    /// Changes the configuration, and has it read again; gives the keys that need a restart.
+    pub(crate) fn reload(
+        &mut self,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<Vec<&'static str>, StartError> {
+        self.text = change(&self.text);
+        let config = Config::parse(&self.text, &self.files.path("config.toml"));
+        let config = config.unwrap_or_else(|error| panic!("{error}\nin:\n{}", self.text));
+        self.running.reload(config)
+    }
+
     /// Stops, and starts anew with the same files and the same time.
     pub(crate) async fn restart(self) -> Self {
         let clock = Clock::system();
@@ -300,6 +312,13 @@ impl Gate {
 }
 
 impl Service {
+    /// Changes the configuration file and says so to the program, as `systemctl reload` does.
+    pub(crate) fn reload(&self, change: impl FnOnce(&str) -> String) {
+        let text = fs::read_to_string(self.files.path("config.toml")).unwrap();
+        self.files.write("config.toml", &change(&text), 0o644);
+        self.program.signal(Signal::HUP);
+    }
+
     /// Kills the program, as a crash does, and starts it anew with the same files.
     pub(crate) async fn crash(mut self) -> Self {
         self.program.signal(Signal::KILL);
