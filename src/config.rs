@@ -30,6 +30,8 @@ pub struct Config {
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
+    /// Bytes of all forms that met an ended session; 0 keeps none.
+    pub(crate) kept_forms: usize,
     pub(crate) limits: request::Limits,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,

@@ -22,6 +22,8 @@ pub(crate) enum RequestError {
     Form,
     /// A form that was not sent from a page of ours (SEC-54).
     Forged,
+    /// A form that met an ended session and could not be kept.
+    FormNotKept,
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
     /// A method that an address of ours does not have; those that it has.
@@ -82,6 +84,11 @@ impl RequestError {
                 StatusCode::FORBIDDEN,
                 "This form did not come from our page",
                 "Open the page anew and send the form from there.",
+            ),
+            Self::FormNotKept => (
+                StatusCode::UNAUTHORIZED,
+                "What you sent was not delivered",
+                "Your session has ended. Go back and copy what you typed before you sign in.",
             ),
             Self::LogoutNotKept(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -146,6 +153,7 @@ impl RequestError {
             Self::BadRequest(_)
                 | Self::BodyTooLarge
                 | Self::BodyTooSlow
+                | Self::FormNotKept
                 | Self::Misdirected
                 | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)

@@ -14,7 +14,7 @@
 //! | `forwarded` | who the client is, behind trusted proxies |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
-//! | `login` | our own addresses under `/.vestibule/` |
+//! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
 //! | `auth` | verifies passwords; hands out `SignedIn` |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |

@@ -1,8 +1,11 @@
 //! Our own addresses under `/.vestibule/`: never forwarded, never shadowed (SEC-73).
 
+mod cookie;
 mod csrf;
 mod endpoint;
 mod form;
+pub(crate) mod kept_forms;
+mod lost_form;
 mod return_to;
 pub(crate) mod throttle;
 
@@ -23,19 +26,22 @@ use crate::identity::Identity;
 use crate::pages::{self, AccountView, LoginProblem, LoginView, LogoutView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
-use crate::session::cookie::{self, Presented};
+use crate::session::cookie::{Presented, expire_login, expire_session, set_session};
 use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, StartError};
 use crate::telemetry::printable;
 
+use cookie::LoginCookie;
 use csrf::{Binding, Csrf};
 pub(crate) use endpoint::{Endpoint, is_page_load};
 use form::Form;
+use kept_forms::{Holder, KeptForms};
 use return_to::ReturnTo;
 use throttle::{Throttle, Wait};
 
 /// The prefix of every address of ours.
 pub(crate) const PREFIX: &str = "/.vestibule/";
 const ACCOUNT: &str = "/.vestibule/account";
+const FORM: &str = "/.vestibule/form";
 const LOGIN: &str = "/.vestibule/login";
 const LOGOUT: &str = "/.vestibule/logout";
 
@@ -55,6 +61,15 @@ struct Wish {
     remember: bool,
 }
 
+impl Wish {
+    fn home() -> Self {
+        Self {
+            return_to: ReturnTo::home(),
+            remember: false,
+        }
+    }
+}
+
 /// A request to one of our addresses.
 pub(crate) struct Visit<'a> {
     pub(crate) head: &'a Parts,
@@ -72,6 +87,7 @@ pub(crate) struct Login {
     pages: Arc<Pages>,
     csrf: Arc<Csrf>,
     throttle: Arc<Throttle>,
+    kept_forms: Arc<KeptForms>,
     clock: Clock,
 }
 
@@ -81,6 +97,7 @@ impl Login {
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
         throttle: throttle::Settings,
+        kept_forms: KeptForms,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
         Ok(Self {
@@ -89,6 +106,7 @@ impl Login {
             pages,
             csrf: Arc::new(Csrf::new()?),
             throttle: Arc::new(Throttle::new(throttle, clock.clone())),
+            kept_forms: Arc::new(kept_forms),
             clock,
         })
     }
@@ -107,8 +125,14 @@ impl Login {
             pages,
             csrf: Arc::clone(&self.csrf),
             throttle,
+            kept_forms: Arc::clone(&self.kept_forms),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Keeps so many bytes of forms at most.
+    pub(crate) fn set_room_for_forms(&self, bytes: usize) {
+        self.kept_forms.set_room(bytes);
     }
 
     /// The identity of a session as the users file has it now; `None` when the user is gone or
@@ -123,6 +147,7 @@ impl Login {
             return None;
         }
         session.remember_identity(generation, Arc::clone(account.identity()));
+        self.note_owner(session.key(), account.identity());
         Some(Arc::clone(account.identity()))
     }
 
@@ -187,6 +212,8 @@ impl Login {
             (Endpoint::Asset(name), &Method::GET | &Method::HEAD) => {
                 self.pages.asset(name).ok_or(RequestError::NotFound)
             }
+            (Endpoint::Form, &Method::GET | &Method::HEAD) => self.show_forms(&visit).await,
+            (Endpoint::Form, &Method::POST) => self.discard_form(visit, body).await,
             (Endpoint::Login, &Method::GET | &Method::HEAD) => {
                 let wish = Wish {
                     return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
@@ -199,7 +226,7 @@ impl Login {
             (Endpoint::Logout, &Method::POST) => self.log_out(visit, body).await,
             (Endpoint::Session, &Method::GET | &Method::HEAD) => self.session(&visit).await,
             (Endpoint::Unknown, _) => Err(RequestError::NotFound),
-            (Endpoint::Login | Endpoint::Logout, _) => {
+            (Endpoint::Form | Endpoint::Login | Endpoint::Logout, _) => {
                 Err(RequestError::MethodNotAllowed("GET, HEAD, POST"))
             }
             (Endpoint::Account | Endpoint::Asset(_) | Endpoint::Session, _) => {
@@ -215,31 +242,28 @@ impl Login {
         wish: &Wish,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
-        let (cookie, fresh) = match visit
-            .cookies
-            .login
-            .as_ref()
-            .and_then(|value| value.to_str().ok())
-        {
-            Some(value) => (value.to_owned(), false),
-            None => (
-                Csrf::login_cookie().map_err(RequestError::NoRandomness)?,
-                true,
-            ),
-        };
+        Ok(self.form_with(visit, &LoginCookie::of(visit)?, wish, problem))
+    }
+
+    fn form_with(
+        &self,
+        visit: &Visit<'_>,
+        cookie: &LoginCookie,
+        wish: &Wish,
+        problem: Option<LoginProblem>,
+    ) -> Page {
+        let host = visit.authority.as_str();
         let view = LoginView {
-            host: visit.authority.as_str(),
+            host,
             csrf: &self.csrf.token(Binding::LoginCookie(cookie.as_bytes())),
             return_to: wish.return_to.as_str(),
             remember: wish.remember,
             problem,
+            kept_for: self
+                .kept_forms
+                .time_left(Holder::browser(cookie.as_bytes()), host),
         };
-        let page = self.pages.login(&view);
-        Ok(if fresh {
-            page.set_cookie(cookie::set_login(&cookie))
-        } else {
-            page
-        })
+        cookie.set_on(self.pages.login(&view))
     }
 
     async fn log_in(
@@ -350,13 +374,17 @@ impl Login {
             target: "audit", client = %visit.client, user, session = %id.key().short(),
             method = signed_in.method(), "login"
         );
-        let location = HeaderValue::try_from(wish.return_to.as_str());
-        let location = location.unwrap_or(HeaderValue::from_static("/"));
-        let mut response = pages::redirect(StatusCode::SEE_OTHER, location);
+        let mut response = if self.claim_forms(visit, user, id.key()) {
+            Self::to_forms()
+        } else {
+            let location = HeaderValue::try_from(wish.return_to.as_str());
+            let location = location.unwrap_or(HeaderValue::from_static("/"));
+            pages::redirect(StatusCode::SEE_OTHER, location)
+        };
         let headers = response.headers_mut();
         let kept_for = self.sessions.remember_for(wish.remember);
-        headers.append(header::SET_COOKIE, cookie::set_session(&id, kept_for));
-        headers.append(header::SET_COOKIE, cookie::expire_login());
+        headers.append(header::SET_COOKIE, set_session(&id, kept_for));
+        headers.append(header::SET_COOKIE, expire_login());
         Ok(response)
     }
 
@@ -404,7 +432,7 @@ impl Login {
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         response
             .headers_mut()
-            .append(header::SET_COOKIE, cookie::expire_session());
+            .append(header::SET_COOKIE, expire_session());
         // `no-store` is the application's choice; without it, Back would bring its pages up again
         // from the back/forward cache (SEC-67).
         response
@@ -465,10 +493,13 @@ impl Login {
 fn login_required() -> Response<Bytes> {
     let body = json!({ "error": "login_required", "login_url": LOGIN });
     let mut response = pages::json(StatusCode::UNAUTHORIZED, &body);
-    // RFC 9110 §11.6.1 asks for a challenge; browsers ignore this one and show no dialog.
-    let challenge = HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"");
     response
         .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
+        .insert(header::WWW_AUTHENTICATE, challenge());
     response
+}
+
+/// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
+fn challenge() -> HeaderValue {
+    HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"")
 }

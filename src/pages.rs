@@ -31,6 +31,8 @@ pub(crate) struct LoginView<'a> {
     /// They ticked the box before.
     pub(crate) remember: bool,
     pub(crate) problem: Option<LoginProblem>,
+    /// For how long a form of this visitor still waits to be sent after the login.
+    pub(crate) kept_for: Option<Duration>,
 }
 
 /// Why a login did not succeed, in as much detail as a stranger may know.
@@ -48,6 +50,27 @@ pub(crate) enum LoginProblem {
     NotKept,
     /// No more sessions fit (SEC-52).
     SessionsFull,
+}
+
+/// Forms that met an ended session, each with a button to send it and one to forget it.
+pub(crate) struct KeptFormsView<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) now: Timestamp,
+    /// The oldest first.
+    pub(crate) forms: &'a [KeptFormView<'a>],
+}
+
+pub(crate) struct KeptFormView<'a> {
+    pub(crate) id: &'a str,
+    /// Where the button sends: a path on this host.
+    pub(crate) action: &'a str,
+    pub(crate) path: &'a str,
+    /// Whether it may carry files.
+    pub(crate) multipart: bool,
+    /// Bytes of the body.
+    pub(crate) size: usize,
+    pub(crate) kept: Timestamp,
 }
 
 /// The button that signs out.
@@ -92,10 +115,11 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("account.html", include_str!("pages/account.html")),
     ("base.html", include_str!("pages/base.html")),
     ("error.html", include_str!("pages/error.html")),
+    ("kept_form.html", include_str!("pages/kept_form.html")),
     ("login.html", include_str!("pages/login.html")),
     ("logout.html", include_str!("pages/logout.html")),
     ("signed_out.html", include_str!("pages/signed_out.html")),
@@ -156,12 +180,32 @@ impl Pages {
                 return_to => view.return_to,
                 remember => view.remember,
                 problem,
+                kept_for => view.kept_for.map(words::wait),
             },
         );
         match view.problem.and_then(LoginProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,
         }
+    }
+
+    pub(crate) fn kept_forms(&self, view: &KeptFormsView<'_>) -> Page {
+        let form = |form: &KeptFormView<'_>| {
+            context! {
+                id => form.id,
+                action => form.action,
+                path => words::shortened(form.path),
+                kind => if form.multipart { "may hold files" } else { "text" },
+                size => words::size(form.size),
+                kept => words::relative(form.kept, view.now),
+            }
+        };
+        let forms: Vec<Value> = view.forms.iter().map(form).collect();
+        self.page(
+            StatusCode::OK,
+            "kept_form.html",
+            context! { host => view.host, csrf => view.csrf, forms },
+        )
     }
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::listener::{self, Admission};
 use crate::login::Login;
+use crate::login::kept_forms::KeptForms;
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -173,6 +174,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         Arc::clone(&sessions),
         Arc::clone(&pages),
         config.throttle,
+        KeptForms::new(config.kept_forms, clock.clone()),
         clock.clone(),
     )
     .map_err(|NoRandomness| StartError::NoRandomness)?;
@@ -239,6 +241,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         timeouts: config.timeouts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         access_log: config.log.access,
+        kept_forms: config.kept_forms,
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         drain_timeout: server
             .get("drain_timeout", value::duration)
             .unwrap_or(Duration::from_secs(30)),
+        kept_forms: login
+            .get("kept_forms", value::any_size)
+            .unwrap_or(64 * 1024 * 1024),
         limits,
         listener: listener(&mut server),
         log: log(root.table("log")),

@@ -56,6 +56,12 @@ impl Page {
         }
     }
 
+    /// The same page as the answer to something else.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     /// Adds a field; the safety headers win over one of the same name.
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);

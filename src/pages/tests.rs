@@ -26,7 +26,20 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         return_to: "/report?q=1",
         remember: false,
         problem,
+        kept_for: None,
     }
+}
+
+/// As many as one address can keep.
+fn kept_forms(text: &str, now: Timestamp) -> [KeptFormView<'_>; 8] {
+    std::array::from_fn(|n| KeptFormView {
+        id: text,
+        action: text,
+        path: text,
+        multipart: n % 2 == 0,
+        size: 1_048_576,
+        kept: now,
+    })
 }
 
 /// Every page there is, with `text` wherever a page takes text.
@@ -58,6 +71,14 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }),
         pages.signed_out(text),
     ];
+    for count in [0, 1, 8] {
+        all.push(pages.kept_forms(&KeptFormsView {
+            host: text,
+            csrf: text,
+            now,
+            forms: &kept_forms(text, now)[..count],
+        }));
+    }
     for user in [None, Some(text)] {
         all.push(pages.error(&ErrorView {
             status: StatusCode::FORBIDDEN,
@@ -84,6 +105,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             return_to: text,
             remember: true,
             problem,
+            kept_for: Some(Duration::from_mins(15)),
         }));
     }
     all
@@ -276,6 +298,55 @@ fn sec_59_a_throttled_login_says_when_to_try_again() {
     assert_eq!(response.headers()["retry-after"], "700");
     let html = std::str::from_utf8(response.body()).unwrap();
     assert!(html.contains("Try again in 12 minutes."), "{html}");
+}
+
+#[test]
+fn a_form_that_waits_goes_to_its_own_address_or_away() {
+    let pages = pages("the wiki", None);
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    let waiting = KeptFormView {
+        id: "id-1",
+        action: "/a?x=1&vestibule-form=id-1",
+        path: "/a",
+        multipart: true,
+        size: 2_500,
+        kept: now,
+    };
+    let view = KeptFormsView {
+        host: "wiki.example.org",
+        csrf: "token-123_AB",
+        now: now.plus(Duration::from_mins(3)),
+        forms: &[waiting],
+    };
+    let shown = html(pages.kept_forms(&view));
+    for part in [
+        "<h1>You were about to send this to the wiki</h1>",
+        "<dd>&#x2f;a</dd>",
+        "3 KB, may hold files",
+        "3 minutes ago",
+        r#"<form method="post" enctype="text/plain" action="&#x2f;a?x=1&amp;vestibule-form=id-1">"#,
+        r#"<input type="hidden" name="form" value="id-1">"#,
+        r#"<input type="hidden" name="action" value="discard">"#,
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(shown.matches(r#"value="token-123_AB""#).count(), 2);
+    let nothing = html(pages.kept_forms(&KeptFormsView { forms: &[], ..view }));
+    assert!(nothing.contains("Nothing waits"), "{nothing}");
+    assert!(!nothing.contains("<form"), "{nothing}");
+}
+
+#[test]
+fn a_login_page_says_for_how_long_a_form_is_kept() {
+    let kept_for = Some(Duration::from_millis(899_500));
+    let view = LoginView {
+        kept_for,
+        ..login(None)
+    };
+    let page = html(pages("the wiki", None).login(&view));
+    assert!(page.contains("is kept for 15 minutes: sign in"), "{page}");
+    let fresh = html(pages("the wiki", None).login(&login(None)));
+    assert!(!fresh.contains("kept"), "{fresh}");
 }
 
 #[test]

@@ -33,6 +33,28 @@ fn span(seconds: u64, divide: impl Fn(u64, u64) -> u64) -> String {
     format!("{count} {unit}{plural}")
 }
 
+/// `512 bytes`, `48 KB`, `1.0 MB`; rounded up.
+pub(super) fn size(bytes: usize) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        0..1000 => format!("{bytes} bytes"),
+        1000..=999_000 => format!("{} KB", bytes.div_ceil(1000)),
+        _ => {
+            let tenths = bytes.div_ceil(100_000);
+            format!("{}.{} MB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// A path that nobody reads to its end is cut.
+pub(super) fn shortened(path: &str) -> String {
+    const MAX: usize = 120;
+    match path.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path.to_owned(),
+    }
+}
+
 /// `23 Nov 2026, 18:35 UTC`.
 pub(super) fn date(moment: Timestamp) -> String {
     let imf = httpdate::fmt_http_date(moment.to_system_time()); // Mon, 23 Nov 2026 18:35:36 GMT
@@ -60,6 +82,28 @@ mod tests {
             assert_eq!(wait(Duration::from_secs(seconds)), expected);
         }
         assert_eq!(wait(Duration::from_millis(1)), "1 second");
+    }
+
+    #[test]
+    fn a_size_is_said_in_words() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1 KB"),
+            (1001, "2 KB"),
+            (999_000, "999 KB"),
+            (999_001, "1.0 MB"),
+            (1_048_576, "1.1 MB"),
+        ] {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_path_is_cut_between_characters() {
+        assert_eq!(shortened("/a"), "/a");
+        assert_eq!(shortened(&"é".repeat(121)), format!("{}…", "é".repeat(120)));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct AppSettings {
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
     pub(crate) rules: access::Rules,
+    /// Whether forms that meet an ended session are kept.
+    pub(crate) keep_forms: bool,
     /// Whether the three session data headers are spoken.
     pub(crate) session_data: bool,
     /// Lets `%2F` in a segment pass for this app (SEC-29).
@@ -37,6 +39,7 @@ pub(super) struct App {
     pub(super) rules: access::Rules,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
+    pub(super) keep_forms: bool,
     pub(super) session_data: bool,
     pub(super) encoded_slash: bool,
     pub(super) websocket_origins: Vec<String>,
@@ -61,6 +64,7 @@ impl App {
                 .strip_overrides(settings.rules.name_methods()),
             rules: settings.rules,
             upstreams: Upstreams::open(&settings.upstream, clock)?,
+            keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             encoded_slash: settings.encoded_slash,
             websocket_origins: settings.websocket_origins,

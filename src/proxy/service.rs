@@ -73,6 +73,7 @@ impl Service {
 
     /// From the next request on there is this gate.
     pub(crate) fn replace(&self, proxy: Proxy) {
+        proxy.login.set_room_for_forms(proxy.settings.kept_forms);
         self.current.store(Arc::new(proxy));
     }
 

@@ -28,6 +28,8 @@ mod headers;
 mod http2;
 /// One client's HTTP/2 costs the others nothing.
 mod http2_floods;
+/// A form that meets an ended session is not lost, and nobody else's.
+mod kept_forms;
 /// Signing in and out cannot be forged.
 mod login;
 /// A log line says what happened, once, and keeps secrets.

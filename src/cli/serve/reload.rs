@@ -90,10 +90,9 @@ impl Running {
         users_file::read(&config.users_file).map_err(StartError::Users)?;
         let pages = pages(&config)?;
         let settings = proxy_settings(&config);
-        let throttle = config.throttle;
-        let proxy = self
-            .service
-            .prepare(settings, config.apps, throttle, pages, &self.clock)?;
+        let proxy =
+            self.service
+                .prepare(settings, config.apps, config.throttle, pages, &self.clock)?;
         // Nothing can fail from here on.
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);

@@ -27,6 +27,7 @@ pub(crate) struct Vestibule {
     rules: String,
     server: String,
     session: String,
+    login: String,
     config: String,
 }
 
@@ -69,6 +70,7 @@ impl Vestibule {
             rules: String::new(),
             server: String::new(),
             session: String::new(),
+            login: String::new(),
             config: String::new(),
         }
     }
@@ -123,6 +125,13 @@ impl Vestibule {
         self
     }
 
+    /// More keys of `[login]`.
+    pub(crate) fn login(mut self, keys: &str) -> Self {
+        self.login.push_str(keys);
+        self.login.push('\n');
+        self
+    }
+
     /// Sections that are not there yet: `[server.timeouts]`, `[login.throttle]`, one more `[[app]]`.
     pub(crate) fn config(mut self, sections: &str) -> Self {
         self.config.push_str(sections);
@@ -164,6 +173,7 @@ impl Vestibule {
             rules,
             server,
             session,
+            login,
             config,
             ..
         } = self;
@@ -171,7 +181,7 @@ impl Vestibule {
             "[server]\nlisten = [\"{listen}\"]\n{server}\
              [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
              [session]\n{session}\
-             [login]\nusers_file = \"users.toml\"\n\
+             [login]\nusers_file = \"users.toml\"\n{login}\
              {app}{rules}{config}"
         )
     }
