@@ -206,6 +206,7 @@ impl Pages {
             "kept_form.html",
             context! { host => view.host, csrf => view.csrf, forms },
         )
+        .follow_forms()
     }
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {

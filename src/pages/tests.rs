@@ -164,6 +164,16 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         .partition(|exit| exit.headers()["cache-control"] != "no-store");
     assert_eq!(cacheable.len(), 3, "the three assets");
     assert!(private.len() >= 15);
+    let (own, any): (Vec<_>, Vec<_>) = exits.iter().partition(|exit| {
+        let csp = exit.headers()["content-security-policy"].to_str().unwrap();
+        csp.contains("; form-action 'self';")
+    });
+    assert_eq!(any.len(), 3, "the page that sends to an app");
+    assert!(own.len() > any.len());
+    for exit in any {
+        let csp = exit.headers()["content-security-policy"].to_str().unwrap();
+        assert!(csp.contains("; form-action *;"), "{csp}");
+    }
     for exit in &exits {
         let headers = exit.headers();
         let csp = headers["content-security-policy"].to_str().unwrap();
@@ -172,7 +182,6 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
             "style-src 'self'",
             "script-src 'self'",
             "img-src 'self'",
-            "form-action 'self'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ] {

@@ -181,6 +181,44 @@ async fn a_page_of_the_app_that_finds_a_mistake_can_be_sent_once_more() {
 }
 
 #[tokio::test]
+async fn an_app_that_answers_with_another_host_is_followed_there() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            exchange.body().await;
+            let host = exchange.header("host").unwrap();
+            let there = format!("https://{}/there", host.replace("gate.", "elsewhere."));
+            if exchange.target() == "/leave" {
+                let location = [("Location", there.as_str())];
+                exchange.reply("303 See Other", &location, "").await;
+            } else {
+                let page = "<!doctype html><title>App</title>\
+                            <form method=post action=leave><button>Go</button></form>";
+                let html = [("Content-Type", "text/html")];
+                exchange.reply("200 OK", &html, page).await;
+            }
+        })
+    })
+    .await;
+    let gate = gate(&app).await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    browser.goto(&format!("{origin}/edit")).await;
+    sign_in(&browser).await;
+    wait_for_title(&browser, "App").await;
+    gate.advance(IDLE);
+    browser.click("button").await;
+    wait_for_title(&browser, "Sign in to app").await;
+    sign_in(&browser).await;
+    wait_for_title(&browser, "Send it to app?").await;
+    browser.click(".kept button").await;
+    browser
+        .wait_until("location.hostname === 'elsewhere.test'")
+        .await;
+}
+
+#[tokio::test]
 async fn an_upload_that_is_too_large_says_that_it_was_not_delivered() {
     let Some(browser) = Chromium::start().await else {
         return;
