@@ -1,10 +1,12 @@
 use std::fs::{self, Permissions};
+use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::data::SET;
+use super::super::id::SessionKey;
 use super::super::store::tests::{change, record};
 use super::super::store::{OpenError, Record, SessionStore};
 use super::Disk;
@@ -68,6 +70,21 @@ async fn sec_46_what_was_removed_is_gone_after_a_crash() {
     assert_eq!(after.load(bob.key).await.unwrap(), Some(bob));
     assert_eq!(after.of_user("ada".into()).await.unwrap(), []);
     assert_eq!(after.count(), 1);
+}
+
+#[tokio::test]
+async fn a_page_is_full_though_what_comes_first_is_about_to_end() {
+    let (_folder, path) = place();
+    let disk = Disk::open(&path).unwrap();
+    let mut records: Vec<_> = (0..9).map(|_| record("ada")).collect();
+    for record in &records {
+        disk.insert(Arc::clone(record)).await.unwrap();
+    }
+    records.sort_by_key(|record| record.key);
+    let ending = records[..5].iter().map(|record| record.key);
+    disk.shared.ending().keys.extend(ending); // as long as the disk takes no writes
+    let page = disk.range(Bound::Unbounded, SessionKey::LAST, 3).await;
+    assert_eq!(page.unwrap(), records[5..8]);
 }
 
 #[tokio::test]
