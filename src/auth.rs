@@ -156,6 +156,16 @@ impl Accounts {
         self.directory.standing(user)
     }
 
+    /// How many users there are, those included who may not sign in.
+    pub(crate) fn count(&self) -> usize {
+        self.directory.count()
+    }
+
+    /// The name of a user as the users file spells it, disabled or not.
+    pub(crate) fn spelling(&self, user: &str) -> Option<String> {
+        self.directory.spelling(user)
+    }
+
     /// Another number than before says that some `standing` may have changed.
     pub(crate) fn generation(&self) -> u64 {
         self.directory.generation()

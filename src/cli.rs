@@ -1,11 +1,14 @@
 //! The commands: flags, exit codes, and one file for each command.
 
+mod admin_client;
 mod check;
 mod completions;
 mod hash_password;
 mod prompt;
 mod quickstart;
 pub mod serve;
+mod session;
+mod status;
 mod user;
 
 use std::fmt;
@@ -35,6 +38,10 @@ enum Command {
     Check(check::Args),
     /// Add, list and change the users of the users file
     User(user::Args),
+    /// List and end the sessions of the running server
+    Session(session::Args),
+    /// Say how the running server is
+    Status(status::Args),
     /// Print the hash of a password, for a users file written by hand
     HashPassword(hash_password::Args),
     /// Print the completions of a shell
@@ -72,15 +79,18 @@ pub(crate) enum Failure {
     Invalid(String),
     /// Exit code 2: wrong usage.
     Usage(String),
+    /// Exit code 3: the server that was to be asked does not run.
+    NoServer(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Failed(message) | Self::Invalid(message) | Self::Usage(message) => {
-                f.write_str(message)
-            }
+            Self::Failed(message)
+            | Self::Invalid(message)
+            | Self::NoServer(message)
+            | Self::Usage(message) => f.write_str(message),
         }
     }
 }
@@ -89,13 +99,14 @@ impl Failure {
     fn report(&self) -> u8 {
         match self {
             Self::Config(error) => eprintln!("{error}"),
-            Self::Failed(message) | Self::Invalid(message) | Self::Usage(message) => {
-                eprintln!("vestibule: {message}");
+            Self::Failed(_) | Self::Invalid(_) | Self::NoServer(_) | Self::Usage(_) => {
+                eprintln!("vestibule: {self}");
             }
         }
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
+            Self::NoServer(_) => 3,
             Self::Config(_) | Self::Invalid(_) => 78,
         }
     }
@@ -118,6 +129,8 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Check(args) => check::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Session(args) => session::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Manpage => completions::manpage(),

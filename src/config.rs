@@ -22,11 +22,12 @@ pub use self::problem::ConfigError;
 use self::problem::{Fault, Problems};
 use self::section::Section;
 use crate::login::throttle;
-use crate::{forwarded, listener, pages, proxy, request, session, telemetry, tls};
+use crate::{admin, forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub(crate) admin: admin::Place,
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,

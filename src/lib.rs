@@ -19,6 +19,7 @@
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
+//! | `admin` | the Unix socket: lists and ends sessions, says how the server is |
 //! | `telemetry` | access log and audit |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //!
@@ -36,6 +37,7 @@
 //! extended CONNECT are off.
 
 mod access;
+mod admin;
 mod auth;
 pub mod cli;
 pub mod clock;

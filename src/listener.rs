@@ -109,6 +109,19 @@ impl Admission {
             .store(max_per_address, Ordering::Relaxed);
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .total
+    }
+
+    /// How many may be.
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// Counts a connection, or refuses it and says so in the log now and then.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let network = network(address);
@@ -242,6 +255,7 @@ mod tests {
         let other = admit("192.0.2.2");
         assert!(other.is_some());
         assert!(admit("192.0.2.3").is_none(), "three in all");
+        assert_eq!((admission.open(), admission.max()), (3, 3));
         drop(second);
         assert!(admit("192.0.2.3").is_some());
     }

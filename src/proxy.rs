@@ -395,4 +395,14 @@ impl Proxy {
             app.upstreams.reap();
         }
     }
+
+    /// Each app and what is known of its addresses, by name.
+    fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
+        let apps = self.apps.values().chain(&self.only_app);
+        let mut health: Vec<_> = apps
+            .map(|app| (Arc::clone(&app.name), app.upstreams.health().collect()))
+            .collect();
+        health.sort_by(|(a, _), (b, _)| a.cmp(b));
+        health
+    }
 }

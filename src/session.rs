@@ -29,12 +29,15 @@ use tokio::sync::RwLock;
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 
+pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
+#[cfg(test)]
+pub(crate) use store::tests::record as test_record;
 pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the

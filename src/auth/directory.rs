@@ -80,6 +80,15 @@ impl Directory {
         self.snapshot.load().accounts.get(name.as_ref()).cloned()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.snapshot.load().users.len()
+    }
+
+    pub(super) fn spelling(&self, user: &str) -> Option<String> {
+        let snapshot = self.snapshot.load();
+        snapshot.users.get(user).map(|user| user.name().to_owned())
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

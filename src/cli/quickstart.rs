@@ -20,6 +20,7 @@ use crate::sample;
 /// Below the current directory; relative, because it is shown to people.
 const FOLDER: &str = "certs";
 const CONFIG: &str = "quickstart.toml";
+const SOCKET: &str = "admin.sock";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -134,6 +135,8 @@ fn configuration(listen: SocketAddr, app: &App<'_>) -> String {
          [login]\n\
          users_file = \"{users}\"\n\
          {login}\n\
+         [admin]\n\
+         socket = \"{SOCKET}\"\n\n\
          [[app]]\n\
          name = \"quickstart\"\n\
          upstream = {quoted}\n\
@@ -173,6 +176,7 @@ fn welcome(address: SocketAddr, app: &App<'_>, password: &Password) -> String {
          \x20 Windows     certutil -user -addstore Root {ca}\n\
          \x20 Firefox, and Chrome on Linux: import it in the settings (Certificates,\n\
          \x20 Authorities)\n\n\
+         Who is signed in: vestibule session list --config {FOLDER}/{CONFIG}\n\
          Ctrl+C stops it.\n\n",
         host = shown_host(address),
     )

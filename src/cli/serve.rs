@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
+use crate::admin::{self, Admin};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -129,6 +130,7 @@ pub struct Running {
     drain: Duration,
     /// Accept loops and housekeeping.
     tasks: JoinSet<()>,
+    admin: Option<Admin>,
 }
 
 impl Running {
@@ -153,6 +155,10 @@ impl Running {
                 "connections did not finish within drain_timeout and are closed"
             );
         }
+        // Up to here, so that who still has a request open can be shut out.
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         if let Err(error) = self.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
@@ -167,10 +173,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let pages = pages(&config)?;
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
+    let accounts = Arc::new(accounts);
     let sessions = Arc::new(sessions(&config, &clock)?);
     let settings = proxy_settings(&config);
     let login = Login::new(
-        Arc::new(accounts),
+        Arc::clone(&accounts),
         Arc::clone(&sessions),
         Arc::clone(&pages),
         config.throttle,
@@ -189,6 +196,18 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let mut tasks = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    let administered = admin::Context {
+        accounts,
+        server: admin::Server {
+            addresses: addresses.clone(),
+            admission: Arc::clone(&admission),
+            service: Arc::clone(&service),
+            redirect_addresses: redirect_addresses.clone(),
+            started: clock.now(),
+        },
+        sessions: Arc::clone(&sessions),
+    };
+    let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
     for listener in listeners {
         let admission = Arc::clone(&admission);
         tasks.spawn(Arc::clone(&service).accept(listener, acceptor.clone(), admission));
@@ -214,6 +233,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         sessions,
         drain: config.drain_timeout,
         tasks,
+        admin,
     })
 }
 

@@ -337,6 +337,7 @@ mod tests {
             Err(Failure::Failed(message)) => format!("1: {message}"),
             Err(Failure::Usage(message)) => format!("2: {message}"),
             Err(Failure::Config(error)) => format!("78: {error}"),
+            Err(Failure::NoServer(message)) => format!("3: {message}"),
             Err(Failure::Invalid(message)) => format!("78: {message}"),
         }
     }

@@ -10,7 +10,7 @@ use crate::forwarded::TrustedProxies;
 use crate::login::throttle;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
-use crate::{listener, pages, session, telemetry, tls};
+use crate::{admin, listener, pages, session, telemetry, tls};
 
 /// Reads the whole file. The result counts only when no problem was noted on the way.
 pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
@@ -18,7 +18,8 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let limits = limits(server.table("limits"));
     let apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
-    let config = Config {
+    Config {
+        admin: admin(root.table("admin"), folder),
         branding: branding(&mut login, &apps, folder),
         apps,
         drain_timeout: server
@@ -42,9 +43,7 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         users_file: login
             .get("users_file", value::path)
             .map_or_else(|| folder.join("users.toml"), |path| folder.join(path)),
-    };
-    admin(root.table("admin"));
-    config
+    }
 }
 
 fn listener(server: &mut Section<'_>) -> listener::Settings {
@@ -232,12 +231,17 @@ fn throttle(mut section: Section<'_>) -> throttle::Settings {
     }
 }
 
-fn admin(mut section: Section<'_>) {
-    let _: Option<PathBuf> = section.get("socket", value::path);
+fn admin(mut section: Section<'_>, folder: &Path) -> admin::Place {
+    let socket = section.get("socket", |value| value::any_text(value).map(PathBuf::from));
     let metrics = section.get("metrics", |value| value::any_text(value).map(str::is_empty));
     if metrics == Some(false) {
         let fault = Fault::new("metrics are not in this version yet");
         section.refuse("metrics", fault.help("write \"\" or leave the key out"));
+    }
+    match socket {
+        None => admin::Place::Default("/run/vestibule/admin.sock".into()),
+        Some(path) if path.as_os_str().is_empty() => admin::Place::Off,
+        Some(path) => admin::Place::Configured(folder.join(path)),
     }
 }
 

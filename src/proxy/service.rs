@@ -18,6 +18,7 @@ use crate::login::{Login, throttle};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
+use crate::upstream;
 
 /// The running gate. Each request takes the one of the latest configuration; what is under way
 /// ends with the one that it began with.
@@ -120,7 +121,12 @@ impl Service {
             .contain(address)
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    /// Each app and what is known of its addresses, by name.
+    pub(crate) fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
+        self.proxy().health()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
         self.life.stopping.load(Ordering::Relaxed)
     }
 

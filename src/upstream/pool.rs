@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::UpstreamError;
 use super::body::Upload;
 use super::connect::{Connector, Sender};
+use super::{Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 
 /// How long a connection that came back may take until it can serve again.
@@ -68,6 +68,13 @@ impl Endpoint {
 
     pub(super) fn is_up(&self) -> bool {
         self.clock.now().as_millis() >= self.down_until.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health {
+            address: self.connector.address().clone(),
+            reachable: self.down_until.load(Ordering::Relaxed) == 0,
+        }
     }
 
     /// A connection for one request: the last one that came back, else a new one.

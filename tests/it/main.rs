@@ -6,6 +6,8 @@
 
 mod harness;
 
+/// Who runs the server sees who is signed in, and ends it at once.
+mod administration;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
 /// What people see in a real browser, from the first minute on.

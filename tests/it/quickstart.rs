@@ -57,6 +57,11 @@ async fn quickstart_keeps_its_password_and_takes_an_app() {
         .await;
     browser.get("/x").await.assert_status(200);
     assert_eq!(app.last().value("x-forwarded-user"), Some("admin"));
+    let mut list = command();
+    list.current_dir(folder.path()).args(["session", "list"]);
+    let (code, listed, errors) = run_to_end(list.args(["--config", "certs/quickstart.toml"]), "");
+    assert_eq!((code, &*errors), (Some(0), ""));
+    assert!(listed.contains("  admin  "), "{listed}");
     let mut program = first.program;
     program.signal(rustix::process::Signal::INT);
     assert_eq!(program.exit().await.code(), Some(0));

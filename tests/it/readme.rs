@@ -45,12 +45,24 @@ fn each_configuration_of_the_readme_is_accepted() {
 #[test]
 fn each_command_of_the_readme_exists_with_its_options() {
     let commands = commands();
-    for expected in ["serve", "quickstart", "check", "user", "hash-password"] {
+    for expected in [
+        "serve",
+        "quickstart",
+        "check",
+        "user",
+        "session",
+        "status",
+        "hash-password",
+    ] {
         let named = commands.iter().any(|words| words[0] == expected);
         assert!(named, "the README does not name {expected}");
     }
     for words in commands {
-        let depth = if words[0] == "user" { 2 } else { 1 };
+        let depth = if ["user", "session"].contains(&words[0]) {
+            2
+        } else {
+            1
+        };
         let asked = [&words[..depth], &["--help"]].concat();
         let (code, help, errors) = run_without_config(&asked);
         assert_eq!(code, Some(0), "{asked:?}: {errors}");

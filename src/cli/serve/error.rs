@@ -8,11 +8,17 @@ use crate::auth::users_file::UsersFileError;
 use crate::cli::Failure;
 use crate::pages::PagesError;
 use crate::tls::TlsError;
-use crate::{proxy, session, upstream};
+use crate::{admin, proxy, session, upstream};
 
 /// Why the service does not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The configured admin socket cannot be bound.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Admin(admin::BindError),
     /// An address cannot be listened on.
     Bind(SocketAddr, io::Error),
     /// A logo that cannot be read, and the like.
@@ -66,9 +72,11 @@ impl StartError {
     pub(super) fn into_failure(self) -> Failure {
         match self {
             Self::Sessions(ref error) if error.is_invalid() => Failure::Invalid(self.to_string()),
-            Self::Bind(..) | Self::NoRandomness | Self::Sessions(_) | Self::Signals(_) => {
-                Failure::Failed(self.to_string())
-            }
+            Self::Admin(_)
+            | Self::Bind(..)
+            | Self::NoRandomness
+            | Self::Sessions(_)
+            | Self::Signals(_) => Failure::Failed(self.to_string()),
             Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
                 Failure::Invalid(self.to_string())
             }
@@ -79,6 +87,7 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Admin(error) => error.fmt(f),
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}")?;
                 match error.kind() {

@@ -28,6 +28,7 @@ pub(crate) struct Vestibule {
     server: String,
     session: String,
     login: String,
+    admin: String,
     config: String,
 }
 
@@ -71,6 +72,7 @@ impl Vestibule {
             server: String::new(),
             session: String::new(),
             login: String::new(),
+            admin: "socket = \"admin.sock\"\n".to_owned(),
             config: String::new(),
         }
     }
@@ -132,6 +134,12 @@ impl Vestibule {
         self
     }
 
+    /// The keys of `[admin]`, in place of a socket in the folder of the gate.
+    pub(crate) fn admin(mut self, keys: &str) -> Self {
+        self.admin = format!("{keys}\n");
+        self
+    }
+
     /// Sections that are not there yet: `[server.timeouts]`, `[login.throttle]`, one more `[[app]]`.
     pub(crate) fn config(mut self, sections: &str) -> Self {
         self.config.push_str(sections);
@@ -174,6 +182,7 @@ impl Vestibule {
             server,
             session,
             login,
+            admin,
             config,
             ..
         } = self;
@@ -181,6 +190,7 @@ impl Vestibule {
             "[server]\nlisten = [\"{listen}\"]\n{server}\
              [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
              [session]\n{session}\
+             [admin]\n{admin}\
              [login]\nusers_file = \"users.toml\"\n{login}\
              {app}{rules}{config}"
         )
