@@ -106,15 +106,17 @@ async fn rel_09_a_damaged_file_is_moved_aside_and_kept() {
     with(&good, &records).await;
     let good = fs::read(&good).unwrap();
     let mut flipped = good.clone();
-    let at = (0..good.len() - 16).find(|at| good[*at..].starts_with(b"{\"u\":\"ada\""));
-    flipped[at.unwrap() + 7] ^= 1;
+    // In every copy of a record: some are on pages that are free again and that nobody reads.
+    let copies = (0..good.len() - 16).filter(|at| good[*at..].starts_with(b"{\"u\":\"ada\""));
+    copies.for_each(|at| flipped[at + 7] ^= 1);
+    assert_ne!(flipped, good);
     for (case, bytes) in [
         ("text", b"hello\n".repeat(1000)),
         ("one byte", vec![0]),
         ("half a header", good[..40].to_vec()),
         ("cut short", good[..good.len() / 2].to_vec()),
         ("zeros", vec![0; good.len()]),
-        ("one bit", flipped),
+        ("one bit a record", flipped),
     ] {
         let (folder, path) = place();
         fs::write(&path, &bytes).unwrap();
