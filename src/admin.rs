@@ -32,7 +32,7 @@ use crate::session::Sessions;
 /// `[admin] socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Nobody asked for it: where it cannot be, the server does without.
+    /// Nobody insists on it: where it cannot be, the server does without.
     Default(PathBuf),
     /// The configuration says so: where it cannot be, the server does not start.
     Configured(PathBuf),
@@ -44,6 +44,14 @@ impl Place {
         match self {
             Self::Default(path) | Self::Configured(path) => Some(path),
             Self::Off => None,
+        }
+    }
+
+    /// The same place, where the server can do without.
+    pub(crate) fn if_possible(self) -> Self {
+        match self {
+            Self::Default(path) | Self::Configured(path) => Self::Default(path),
+            Self::Off => Self::Off,
         }
     }
 }

@@ -41,8 +41,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let text = configuration(args.listen, &app);
     // Everything in it but UPSTREAM is ours, so what is wrong with it is wrong usage. It is parsed
     // before anything is written.
-    let config = Config::parse(&text, &folder.join(CONFIG))
+    let mut config = Config::parse(&text, &folder.join(CONFIG))
         .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))?;
+    // Folders that a machine shares with its guest often cannot hold a socket.
+    config.admin = config.admin.if_possible();
     std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     certificate::ensure(folder, args.listen.ip())?;
     let password = account::ensure(folder)?;

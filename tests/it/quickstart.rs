@@ -82,3 +82,17 @@ async fn quickstart_keeps_its_password_and_takes_an_app() {
         assert!(!secret || mode == 0o600, "{name} has mode {mode:o}");
     }
 }
+
+#[tokio::test]
+async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("certs/admin.sock");
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    std::fs::write(&in_the_way, "no socket").unwrap();
+    let app = Upstream::echo().await;
+    let started = quickstart(folder.path(), Some(&app.url())).await;
+    let log = started.program.stdout();
+    let warning = "the commands `session` and `status` will not work";
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+    assert_eq!(std::fs::read_to_string(in_the_way).unwrap(), "no socket");
+}
