@@ -1,10 +1,12 @@
 //! Our own addresses under `/.vestibule/`: never forwarded, never shadowed (SEC-73).
 
+mod account;
 mod cookie;
 mod csrf;
 mod endpoint;
 mod form;
 pub(crate) mod kept_forms;
+mod logout;
 mod lost_form;
 mod return_to;
 pub(crate) mod throttle;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
 
@@ -23,10 +25,10 @@ use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::Identity;
-use crate::pages::{self, AccountView, LoginProblem, LoginView, LogoutView, Page, Pages};
+use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
-use crate::session::cookie::{Presented, expire_login, expire_session, set_session};
+use crate::session::cookie::{Presented, expire_login, set_session};
 use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, StartError};
 use crate::telemetry::printable;
 
@@ -44,9 +46,6 @@ const ACCOUNT: &str = "/.vestibule/account";
 const FORM: &str = "/.vestibule/form";
 const LOGIN: &str = "/.vestibule/login";
 const LOGOUT: &str = "/.vestibule/logout";
-
-/// W3C Clear Site Data; `http` has no constant for it.
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
@@ -386,84 +385,6 @@ impl Login {
         headers.append(header::SET_COOKIE, set_session(&id, kept_for));
         headers.append(header::SET_COOKIE, expire_login());
         Ok(response)
-    }
-
-    async fn ask_to_log_out(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let host = visit.authority.as_str();
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            return Ok(self.pages.signed_out(host).into_response());
-        };
-        let csrf = &self.csrf.token(Binding::Session(&session.key()));
-        let view = LogoutView {
-            host,
-            user: identity.user(),
-            csrf,
-        };
-        Ok(self.pages.logout(&view).into_response())
-    }
-
-    /// Ends the session on the server before the browser is told (SEC-46, SEC-66).
-    async fn log_out(
-        &self,
-        visit: Visit<'_>,
-        body: Incoming,
-    ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
-        let token = form.take_optional("csrf")?;
-        let key = visit
-            .cookies
-            .session
-            .as_ref()
-            .map(crate::session::SessionId::key);
-        let binding = key.as_ref().map(Binding::Session);
-        let checked = self
-            .csrf
-            .check(&visit.head.headers, visit.authority, &token, binding);
-        checked.map_err(|csrf::Forged| RequestError::Forged)?;
-        if let Some(key) = key
-            && self
-                .sessions
-                .end(&key)
-                .await
-                .map_err(RequestError::LogoutNotKept)?
-        {
-            tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
-        }
-        let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
-        response
-            .headers_mut()
-            .append(header::SET_COOKIE, expire_session());
-        // `no-store` is the application's choice; without it, Back would bring its pages up again
-        // from the back/forward cache (SEC-67).
-        response
-            .headers_mut()
-            .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
-        Ok(response)
-    }
-
-    async fn account(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
-            return Ok(Self::ask(visit.head, &target));
-        };
-        let sessions = self.sessions.of_user(session.user()).await;
-        let sessions = sessions.map_err(RequestError::Session)?;
-        let key = session.key();
-        let Some(record) = sessions.iter().find(|record| record.key == key) else {
-            return Ok(login_required()); // ended just now
-        };
-        let view = AccountView {
-            host: visit.authority.as_str(),
-            user: identity.user(),
-            email: identity.email(),
-            groups: identity.groups(),
-            method: &record.method,
-            now: self.clock.now(),
-            signed_in: record.created,
-            last_active: session.last_accessed(),
-            expires: record.expires,
-        };
-        Ok(self.pages.account(&view).into_response())
     }
 
     /// Who is signed in and for how long; asking does not prolong it.
