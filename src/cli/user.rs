@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{ConfigFile, Failure, prompt};
-use crate::auth::password::{Hasher, StoredHash};
+use crate::auth::password::{Hasher, StoredHash, weakness};
 use crate::auth::users_file::edit::{self, EditError, NewUser};
 use crate::auth::users_file::{self, User};
 use crate::secret::Secret;
@@ -272,7 +272,7 @@ fn list(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 fn hash(password: &Secret<Vec<u8>>, name: &str) -> Result<StoredHash, Failure> {
-    match prompt::weakness(password, Some(name)) {
+    match weakness(password, Some(name)) {
         Some(weakness) if weakness.forbids() => return Err(Failure::Failed(weakness.to_string())),
         Some(weakness) => eprintln!("vestibule: warning: {weakness}"),
         None => {}
