@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use self::directory::Directory;
 use self::hashing::Pool;
+use self::password::NewPassword;
 use self::users_file::{User, UsersFileError};
 use crate::clock::Clock;
 use crate::identity::Identity;
@@ -66,6 +67,9 @@ impl Account {
     }
 }
 
+/// How they signed in who have just set their password.
+pub(crate) const NEW_PASSWORD: &str = "new password";
+
 /// The proof that a login finished; only this module makes one.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
@@ -91,6 +95,18 @@ pub(crate) enum Verdict {
     /// Unknown, disabled or wrong: nobody learns which.
     Refused,
     SignedIn(SignedIn),
+}
+
+/// What came of a new password.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum PasswordChange {
+    /// It holds; the proof is for a session that the new password started.
+    Done(SignedIn),
+    /// The users file could not be read or written; the log says why.
+    NotWritten,
+    /// Somebody else has changed the password, or disabled or removed the user, since the proof.
+    Overtaken,
 }
 
 /// Why a login got no verdict.
@@ -149,6 +165,19 @@ impl Accounts {
             tokio::time::sleep(beat::until_next(started.elapsed(), beat)).await;
         }
         Ok(verdict)
+    }
+
+    /// Gives whoever proved the old password a new one, and writes it to the users file. Sessions
+    /// of the old one end by their stamp (SEC-51).
+    pub(crate) async fn change_password(
+        &self,
+        proof: SignedIn,
+        new: NewPassword,
+    ) -> Result<PasswordChange, VerifyError> {
+        let directory = Arc::clone(&self.directory);
+        self.pool
+            .run(move |hasher| directory.change_password(hasher, &proof, &new))
+            .await
     }
 
     /// The account as it is now; `None` when it was removed or disabled.

@@ -16,6 +16,9 @@ pub(crate) enum RequestError {
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
+    /// A session that the user ended is over, but a restart might bring it back: the store could
+    /// not be written.
+    EndNotKept(StoreError),
     /// The rules do not let this user in.
     Forbidden,
     /// A form of ours with a field missing, twice or unreadable (SEC-55).
@@ -69,6 +72,12 @@ impl RequestError {
                 StatusCode::REQUEST_TIMEOUT,
                 "The form took too long to arrive",
                 SEND_AGAIN,
+            ),
+            Self::EndNotKept(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The end of the session could not be saved",
+                "It has ended now, but until that is saved a restart of this service could undo it. \
+                 Tell the people who run this site that sessions cannot be written.",
             ),
             Self::Forbidden => (
                 StatusCode::FORBIDDEN,
@@ -236,6 +245,7 @@ impl fmt::Display for RequestError {
             Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Session(error) => write!(f, "session store: {error}"),
+            Self::EndNotKept(error) => write!(f, "the end of a session was not saved: {error}"),
             Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),
             other => f.write_str(other.public().title),
         }

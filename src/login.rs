@@ -79,6 +79,20 @@ pub(crate) struct Visit<'a> {
     pub(crate) memo: &'a Memo,
 }
 
+impl Visit<'_> {
+    /// What a session that starts now keeps of where it came from.
+    fn origin(&self) -> Origin {
+        let user_agent = self.head.headers.get(header::USER_AGENT);
+        let user_agent = user_agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        Origin {
+            client: self.client,
+            user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),
+        }
+    }
+}
+
 /// Joins accounts and sessions: who signs in, who is signed in, who signs out.
 pub(crate) struct Login {
     pub(crate) accounts: Arc<Accounts>,
@@ -207,7 +221,8 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         match (endpoint, &visit.head.method) {
-            (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(&visit).await,
+            (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(visit).await,
+            (Endpoint::Account, &Method::POST) => self.change_account(visit, body).await,
             (Endpoint::Asset(name), &Method::GET | &Method::HEAD) => {
                 self.pages.asset(name).ok_or(RequestError::NotFound)
             }
@@ -225,10 +240,10 @@ impl Login {
             (Endpoint::Logout, &Method::POST) => self.log_out(visit, body).await,
             (Endpoint::Session, &Method::GET | &Method::HEAD) => self.session(&visit).await,
             (Endpoint::Unknown, _) => Err(RequestError::NotFound),
-            (Endpoint::Form | Endpoint::Login | Endpoint::Logout, _) => {
+            (Endpoint::Account | Endpoint::Form | Endpoint::Login | Endpoint::Logout, _) => {
                 Err(RequestError::MethodNotAllowed("GET, HEAD, POST"))
             }
-            (Endpoint::Account | Endpoint::Asset(_) | Endpoint::Session, _) => {
+            (Endpoint::Asset(_) | Endpoint::Session, _) => {
                 Err(RequestError::MethodNotAllowed("GET, HEAD"))
             }
         }
@@ -347,17 +362,12 @@ impl Login {
                 .await
                 .map_err(RequestError::Session)?;
         }
-        let user_agent = visit.head.headers.get(header::USER_AGENT);
-        let user_agent = user_agent
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let user_agent = user_agent.chars().take(MAX_USER_AGENT).collect();
-        let origin = Origin {
-            client: visit.client,
-            user_agent,
-        };
         let user = signed_in.account().identity().user();
-        let id = match self.sessions.start(signed_in, origin, wish.remember).await {
+        let id = match self
+            .sessions
+            .start(signed_in, visit.origin(), wish.remember)
+            .await
+        {
             Ok(id) => id,
             Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
             Err(error) => {

@@ -1,7 +1,9 @@
 //! Our HTML: plain forms that work without script, one look, one exit with the safety headers.
 
+mod account;
 mod branding;
 mod response;
+mod user_agent;
 mod words;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
 use crate::clock::Timestamp;
@@ -78,21 +81,6 @@ pub(crate) struct LogoutView<'a> {
     pub(crate) host: &'a str,
     pub(crate) user: &'a str,
     pub(crate) csrf: &'a str,
-}
-
-/// Who am I.
-pub(crate) struct AccountView<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) user: &'a str,
-    pub(crate) email: Option<&'a str>,
-    pub(crate) groups: &'a [String],
-    /// How they signed in, as people say it: `password`.
-    pub(crate) method: &'a str,
-    pub(crate) now: Timestamp,
-    pub(crate) signed_in: Timestamp,
-    pub(crate) last_active: Timestamp,
-    /// When the session ends, if nothing else ends it before.
-    pub(crate) expires: Timestamp,
 }
 
 /// What happened, what the visitor can do, and who can mend it; never an upstream address.
@@ -217,32 +205,6 @@ impl Pages {
     /// After the logout.
     pub(crate) fn signed_out(&self, host: &str) -> Page {
         self.page(StatusCode::OK, "signed_out.html", context! { host })
-    }
-
-    pub(crate) fn account(&self, view: &AccountView<'_>) -> Page {
-        let moments: Vec<Value> = [
-            ("Signed in", view.signed_in),
-            ("Last active", view.last_active),
-            ("Session ends", view.expires),
-        ]
-        .into_iter()
-        .map(|(what, moment)| {
-            let (words, date) = (words::relative(moment, view.now), words::date(moment));
-            context! { what, words, date }
-        })
-        .collect();
-        self.page(
-            StatusCode::OK,
-            "account.html",
-            context! {
-                host => view.host,
-                user => view.user,
-                email => view.email,
-                groups => view.groups.to_vec(),
-                method => view.method,
-                moments,
-            },
-        )
     }
 
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {

@@ -1,5 +1,7 @@
 //! The users as the file has them now, and the judgement on one login.
 
+mod change;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

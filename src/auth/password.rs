@@ -9,7 +9,7 @@ use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Params, Version};
 
 pub(crate) use self::hasher::Hasher;
-pub(crate) use self::weakness::weakness;
+pub(crate) use self::weakness::{MIN_CHARACTERS, NewPassword, Weakness, weakness};
 
 use super::CredentialStamp;
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::auth::password::Weakness;
+use crate::clock::Timestamp;
 
 const HOSTILE: &str = r#""><script>alert('1')</script><b a="&"#;
 
@@ -11,11 +13,11 @@ fn branding(title: &str, footer: Option<&str>) -> Branding {
     }
 }
 
-fn pages(title: &str, footer: Option<&str>) -> Pages {
+pub(super) fn pages(title: &str, footer: Option<&str>) -> Pages {
     Pages::new(&branding(title, footer), Duration::from_hours(30 * 24)).unwrap()
 }
 
-fn html(page: Page) -> String {
+pub(super) fn html(page: Page) -> String {
     String::from_utf8(page.into_response().into_body().to_vec()).unwrap()
 }
 
@@ -42,27 +44,64 @@ fn kept_forms(text: &str, now: Timestamp) -> [KeptFormView<'_>; 8] {
     })
 }
 
+pub(super) fn session(user_agent: &str) -> SessionView<'_> {
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    SessionView {
+        key: "0123456789abcdef".repeat(4),
+        user_agent,
+        client: [192, 0, 2, 1].into(),
+        signed_in: now,
+        last_active: now,
+        expires: now.plus(Duration::from_hours(12)),
+    }
+}
+
+/// None, and each that an account page can have.
+pub(super) fn account_problems() -> [Option<AccountProblem>; 13] {
+    [
+        None,
+        Some(AccountProblem::AlreadyEnded),
+        Some(AccountProblem::Busy),
+        Some(AccountProblem::Differ),
+        Some(AccountProblem::NotWritten),
+        Some(AccountProblem::Overtaken),
+        Some(AccountProblem::Same),
+        Some(AccountProblem::Throttled {
+            wait: Duration::from_secs(700),
+        }),
+        Some(AccountProblem::Weak(Weakness::Common)),
+        Some(AccountProblem::Weak(Weakness::Name)),
+        Some(AccountProblem::Weak(Weakness::TooLong)),
+        Some(AccountProblem::Weak(Weakness::TooShort)),
+        Some(AccountProblem::Wrong),
+    ]
+}
+
 /// Every page there is, with `text` wherever a page takes text.
 fn all(title: &str, text: &str) -> Vec<Page> {
     let pages = pages(title, Some(text));
     let now = Timestamp::from_millis(1_795_458_936_000);
-    let account = AccountView {
+    let sessions = [session(text), session("curl/8.5.0")];
+    let groups = [text.to_owned(), "admins".to_owned()];
+    let account = |problem| AccountView {
         host: text,
+        csrf: text,
         user: text,
         email: Some(text),
-        groups: &[text.to_owned(), "admins".to_owned()],
+        groups: &groups,
         method: text,
         now,
-        signed_in: now,
-        last_active: now,
-        expires: now.plus(Duration::from_hours(12)),
+        sessions: &sessions,
+        password_is_new: true,
+        problem,
     };
     let mut all = vec![
-        pages.account(&account),
         pages.account(&AccountView {
             email: None,
             groups: &[],
-            ..account
+            sessions: &sessions[..1],
+            password_is_new: false,
+            ..account(None)
         }),
         pages.logout(&LogoutView {
             host: text,
@@ -79,6 +118,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             forms: &kept_forms(text, now)[..count],
         }));
     }
+    all.extend(account_problems().map(|problem| pages.account(&account(problem))));
     for user in [None, Some(text)] {
         all.push(pages.error(&ErrorView {
             status: StatusCode::FORBIDDEN,
@@ -242,6 +282,29 @@ fn each_page_is_below_15_kib_with_all_it_loads() {
     for page in all("the wiki", "text") {
         let size = loaded + html(page).len();
         assert!(size < 15 * 1024, "{size}");
+    }
+}
+
+#[test]
+fn each_input_that_is_seen_has_a_label_and_each_id_is_one() {
+    for page in all("the wiki", "text") {
+        let html = html(page);
+        let tags = html.split('<').filter_map(|tag| tag.split('>').next());
+        let tags: Vec<_> = tags.collect();
+        let ids: Vec<_> = tags
+            .iter()
+            .filter_map(|tag| tag.split(" id=\"").nth(1)?.split('"').next())
+            .collect();
+        let different: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
+        for input in tags.iter().filter(|tag| tag.starts_with("input ")) {
+            let seen = !input.contains("type=\"hidden\"") && !input.ends_with(" hidden");
+            let label = ids.iter().any(|id| {
+                input.contains(&format!(" id=\"{id}\""))
+                    && tags.contains(&format!("label for=\"{id}\"").as_str())
+            });
+            assert!(!seen || label, "{input} in {html}");
+        }
     }
 }
 

@@ -61,6 +61,15 @@ pub(super) fn date(moment: Timestamp) -> String {
     format!("{}, {} UTC", &imf[5..16], &imf[17..22])
 }
 
+/// `2026-11-23T18:35Z`, for `<time>`.
+pub(super) fn machine(moment: Timestamp) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let imf = httpdate::fmt_http_date(moment.to_system_time());
+    let month = MONTHS.find(&imf[8..11]).map_or(0, |at| at / 3 + 1);
+    let (year, day, time) = (&imf[12..16], &imf[5..7], &imf[17..22]);
+    format!("{year}-{month:02}-{day}T{time}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +126,7 @@ mod tests {
             "in 20 minutes"
         );
         assert_eq!(date(now), "23 Nov 2026, 18:35 UTC");
+        assert_eq!(machine(now), "2026-11-23T18:35Z");
+        assert_eq!(machine(Timestamp::default()), "1970-01-01T00:00Z");
     }
 }

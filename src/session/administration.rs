@@ -1,5 +1,6 @@
 //! What is asked about sessions in general, and done to many at once: lists, revocation, garbage.
 
+use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -19,6 +20,14 @@ pub(crate) enum EndError {
     Unread(StoreError),
     /// They are over for this process; that could not be written down, and is tried again.
     Unwritten(StoreError),
+}
+
+impl fmt::Display for EndError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(error) | Self::Unwritten(error) => error.fmt(f),
+        }
+    }
 }
 
 impl Sessions {

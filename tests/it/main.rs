@@ -6,6 +6,8 @@
 
 mod harness;
 
+/// Visitors see where they are signed in, end that, and change their password.
+mod account;
 /// Who runs the server sees who is signed in, and ends it at once.
 mod administration;
 /// Real applications and clients work through the gate as they do without it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::MAX_LENGTH;
 use crate::secret::Secret;
 
 /// Characters that a new password has at least (ASVS 5.0 6.2.1).
@@ -13,6 +14,23 @@ const GOOD_CHARACTERS: usize = 15;
 /// The first that anybody tries, in lower case; shorter ones are too short anyway.
 const COMMON: &str = include_str!("common_passwords.txt");
 
+/// A password that an account may be given.
+#[derive(Debug)]
+pub(crate) struct NewPassword(Secret<Vec<u8>>);
+
+impl NewPassword {
+    pub(crate) fn accept(password: Secret<Vec<u8>>, user: &str) -> Result<Self, Weakness> {
+        match weakness(&password, Some(user)) {
+            Some(weakness) if weakness.forbids() => Err(weakness),
+            _ => Ok(Self(password)),
+        }
+    }
+
+    pub(in crate::auth) fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
 /// What speaks against a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weakness {
@@ -20,6 +38,7 @@ pub(crate) enum Weakness {
     Name,
     /// Accepted, with a warning.
     Short,
+    TooLong,
     TooShort,
 }
 
@@ -42,6 +61,7 @@ impl fmt::Display for Weakness {
                 "the password has fewer than {GOOD_CHARACTERS} characters; a few words in a row \
                  are longer and easier to remember"
             ),
+            Self::TooLong => write!(f, "the password is longer than {MAX_LENGTH} bytes"),
             Self::TooShort => write!(
                 f,
                 "the password has fewer than {MIN_CHARACTERS} characters; choose a longer one"
@@ -52,6 +72,9 @@ impl fmt::Display for Weakness {
 
 /// The worst weakness of a password; no rules on what characters it is made of (ASVS 6.2.5).
 pub(crate) fn weakness(password: &Secret<Vec<u8>>, user: Option<&str>) -> Option<Weakness> {
+    if password.expose().len() > MAX_LENGTH {
+        return Some(Weakness::TooLong);
+    }
     let lower = Secret::new(password.expose().to_ascii_lowercase());
     let lower = lower.expose().as_slice();
     let characters = std::str::from_utf8(lower).map_or(lower.len(), |text| text.chars().count());
@@ -71,6 +94,23 @@ pub(crate) fn weakness(password: &Secret<Vec<u8>>, user: Option<&str>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sec_57_no_account_is_given_a_password_that_could_not_sign_in() {
+        let accept = |length| {
+            let password = Secret::new(vec![b'x'; length]);
+            NewPassword::accept(password, "ada").err()
+        };
+        for (length, expected) in [
+            (0, Some(Weakness::TooShort)),
+            (MIN_CHARACTERS - 1, Some(Weakness::TooShort)),
+            (MIN_CHARACTERS, None),
+            (MAX_LENGTH, None),
+            (MAX_LENGTH + 1, Some(Weakness::TooLong)),
+        ] {
+            assert_eq!(accept(length), expected, "{length}");
+        }
+    }
 
     #[test]
     fn weak_passwords_are_told_from_good_ones() {
