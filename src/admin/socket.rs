@@ -150,7 +150,7 @@ fn listen(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Gives the socket its name. Whoever starts at the same moment gets it, or we do, never both.
+/// Gives the socket its name; of two servers that start at the same moment one gets it.
 fn claim(socket: &Temporary, path: &Path) -> Result<(), BindError> {
     let failed = |error| BindError::Io(path.to_owned(), error);
     for _ in 0..3 {
@@ -236,6 +236,30 @@ mod tests {
         let (_listener, _file) = bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn of_two_that_find_a_dead_socket_at_once_one_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let path = folder.path().join(format!("{round}.sock"));
+            drop(listen(&path).unwrap()); // dead
+            let both: Vec<_> = (0..2)
+                .map(|_| {
+                    let path = path.clone();
+                    tokio::task::spawn_blocking(move || bind(&path))
+                })
+                .collect();
+            let mut bound = Vec::new();
+            for attempt in both {
+                match attempt.await.unwrap() {
+                    Ok(socket) => bound.push(socket),
+                    Err(error) => assert!(matches!(error, BindError::InUse(_)), "{error}"),
+                }
+            }
+            assert_eq!(bound.len(), 1, "round {round}");
+            UnixStream::connect(&path).unwrap();
+        }
     }
 
     #[tokio::test]
