@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the sessions
+    /// List the sessions: times in UTC, and the end of the lifetime, unless idle time ends it before
     List(List),
     /// End a session, those of a user, or all; with every stream that they have open
     Revoke(Revoke),

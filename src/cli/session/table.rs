@@ -5,8 +5,8 @@ use std::io;
 
 use crate::admin::protocol::SessionView;
 
-const USER: usize = 16;
-const TIME: usize = "2026-01-31 23:59".len();
+const USER: usize = 12;
+const TIME: usize = "01-31 23:59".len();
 const ADDRESS: usize = 15;
 
 pub(super) struct Table {
@@ -28,9 +28,9 @@ impl Table {
         self.line([
             "KEY",
             "USER",
-            "SIGNED IN (UTC)",
+            "SIGNED IN",
             "LAST ACTIVE",
-            "ENDS AT LATEST",
+            "ENDS",
             "ADDRESS",
             "BROWSER",
         ])
@@ -63,9 +63,9 @@ impl Table {
     }
 }
 
-/// `2026-01-31T23:59:59Z` as people read it.
+/// `2026-01-31T23:59:59Z` as people read it: no session is a year old.
 fn minute(time: &str) -> String {
-    time.get(..TIME).unwrap_or(time).replace('T', " ")
+    time.get(5..16).unwrap_or(time).replace('T', " ")
 }
 
 /// `text` from a browser: what could steer a terminal, or looks like nothing, is escaped.
@@ -105,13 +105,12 @@ mod tests {
         let table = Table { width: None };
         assert_eq!(
             table.header(),
-            "KEY       USER              SIGNED IN (UTC)   LAST ACTIVE       ENDS AT LATEST    \
-             ADDRESS          BROWSER"
+            "KEY       USER          SIGNED IN    LAST ACTIVE  ENDS         ADDRESS          BROWSER"
         );
         assert_eq!(
             table.row(&session("ada", "192.0.2.1", "Mozilla/5.0 (X11)")),
-            "0123abcd  ada               2026-01-31 08:00  2026-01-31 23:59  2026-02-01 08:00  \
-             192.0.2.1        Mozilla/5.0 (X11)"
+            "0123abcd  ada           01-31 08:00  01-31 23:59  02-01 08:00  192.0.2.1        \
+             Mozilla/5.0 (X11)"
         );
         let row = table.row(&session(
             "ada",
