@@ -3,7 +3,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 #[tokio::test]
-async fn the_form_of_one_user_is_never_anothers() {
+async fn the_form_of_one_user_is_never_that_of_another() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
     for ended in ["idle", "logout elsewhere"] {
