@@ -228,6 +228,24 @@ async fn parallel_uploads_do_not_exceed_the_room() {
 }
 
 #[tokio::test]
+async fn rel_01_what_waits_outlives_a_reload_and_what_comes_is_kept_as_it_says() {
+    let app = Upstream::echo().await;
+    let mut gate = people(Vestibule::before(&app))
+        .login("kept_forms = \"1MiB\"")
+        .start()
+        .await;
+    let (browser, page) = kept(&gate, "/save", "a=1").await;
+    let off = |text: &str| text.replace("kept_forms = \"1MiB\"", "kept_forms = \"0B\"");
+    assert!(gate.reload(off).unwrap().is_empty());
+    let late = post(&gate.browser(), "/save", URLENCODED, "b=1").await;
+    assert_eq!(late.json()["error"], "login_required");
+    sign_in(&browser, &page, "ada").await;
+    let page = browser.get(FORMS).await;
+    send(&browser, &page).await.assert_status(200);
+    assert_eq!(app.last().body, b"a=1");
+}
+
+#[tokio::test]
 async fn the_login_page_speaks_of_the_form_until_it_is_gone() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
