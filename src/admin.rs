@@ -1,10 +1,11 @@
 //! Administration: a Unix socket on which the owner of the process, and root, list and end
-//! sessions and ask how the server is.
+//! sessions, have the configuration read again, and ask how the server is.
 //!
 //! One request a connection, everything bounded: a client that sends junk, stalls or does not read
 //! holds one of a few places for some seconds, and nobody else.
 
 pub(crate) mod protocol;
+mod reload;
 mod sessions;
 mod socket;
 mod status;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::protocol::{Line, Request};
+pub(crate) use self::reload::{Outcome, Reloads};
 pub(crate) use self::socket::BindError;
 use self::socket::SocketFile;
 pub(crate) use self::status::Server;
@@ -59,6 +61,7 @@ impl Place {
 /// What requests are about.
 pub(crate) struct Context {
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) reloads: Reloads,
     pub(crate) server: Server,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -99,7 +102,7 @@ impl Admin {
             Place::Configured(path) => Self::start(path, context).map(Some),
             Place::Default(path) => {
                 let started = Self::start(path, context).inspect_err(|error| {
-                    tracing::warn!(%error, "the commands `session` and `status` will not work");
+                    tracing::warn!(%error, "the commands `session`, `reload` and `status` will not work");
                 });
                 Ok(started.ok())
             }
@@ -235,6 +238,10 @@ async fn handle<W: AsyncWrite + Unpin>(
         accounts, sessions, ..
     } = context;
     let last = match request {
+        Request::Reload {} => {
+            tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, "reload requested");
+            context.reloads.ask().await
+        }
         Request::SessionList { after } => {
             sessions::list(sessions, after.as_deref(), answer).await?
         }

@@ -6,6 +6,7 @@ mod completions;
 mod hash_password;
 mod prompt;
 mod quickstart;
+mod reload;
 pub mod serve;
 mod session;
 mod status;
@@ -40,6 +41,8 @@ enum Command {
     User(user::Args),
     /// List and end the sessions of the running server
     Session(session::Args),
+    /// Have the running server read its configuration again
+    Reload(reload::Args),
     /// Say how the running server is
     Status(status::Args),
     /// Print the hash of a password, for a users file written by hand
@@ -129,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Check(args) => check::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Session(args) => session::run(&args),
         Command::Status(args) => status::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),

@@ -12,6 +12,8 @@ use crate::session::Record;
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
+    /// Reads the configuration again.
+    Reload {},
     /// The next sessions in the order of their keys. One page, so that a reader who takes hours
     /// holds nothing open: whoever wants more asks again.
     SessionList {
@@ -42,12 +44,18 @@ pub(crate) enum Line {
     Done(Done),
     /// The last line: it was not, or not as it should be. A sentence for people.
     Error(String),
+    /// The last line: it was not, because something that is configured cannot be used.
+    Invalid(String),
 }
 
 /// How it went.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Done {
+    Reloaded {
+        /// Keys whose new values do not hold yet.
+        need_restart: Vec<String>,
+    },
     /// With what to ask for the next page; `None` when there is none.
     Listed {
         next: Option<String>,
@@ -112,6 +120,18 @@ pub(crate) struct Status {
     /// In the users file, as it was last read.
     pub(crate) users: usize,
     pub(crate) apps: Vec<AppStatus>,
+    /// The last time that the configuration was to be read again.
+    pub(crate) reload: Option<ReloadStatus>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReloadStatus {
+    /// By RFC 3339.
+    pub(crate) at: String,
+    /// Why the old configuration stays.
+    pub(crate) error: Option<String>,
+    /// Keys whose new values need a restart.
+    pub(crate) need_restart: Vec<String>,
 }
 
 /// How many of something there are, and how many there may be.
@@ -153,6 +173,8 @@ mod tests {
                 Some(key),
             ),
             (r#"{"command":"status"}"#, Some(Request::Status {})),
+            (r#"{"command":"reload"}"#, Some(Request::Reload {})),
+            (r#"{"command":"reload","path":"/x"}"#, None),
             (r#"{"command":"status","all":true}"#, None),
             (r#"{"command":"session-revoke-all","user":"ada"}"#, None),
             (r#"{"command":"session-revoke"}"#, None),

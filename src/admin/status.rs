@@ -23,6 +23,7 @@ pub(crate) struct Server {
 pub(super) fn status(context: &Context) -> Line {
     let Context {
         accounts,
+        reloads,
         server,
         sessions,
     } = context;
@@ -49,6 +50,7 @@ pub(super) fn status(context: &Context) -> Line {
         },
         users: accounts.count(),
         apps: server.service.health().into_iter().map(app).collect(),
+        reload: reloads.last(),
     })))
 }
 

@@ -62,6 +62,10 @@ impl Client {
                     let done = Err(Failure::Failed(words));
                     return Ok(Answer { sessions, done });
                 }
+                Line::Invalid(words) => {
+                    let done = Err(Failure::Invalid(words));
+                    return Ok(Answer { sessions, done });
+                }
             }
         }
     }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Outcome, Reloads};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -66,8 +67,11 @@ pub(crate) fn run_config(
         if let Some(address) = running.addresses().first() {
             ready(*address);
         }
-        while let Signal::Reload = signals.next().await {
-            running.reload_from(path, &log);
+        while let Some(asked) = running.reload_request(&mut signals).await {
+            let outcome = running.reload_from(path, &log);
+            if let Some(asked) = asked {
+                let _gone_away = asked.send(outcome);
+            }
         }
         tracing::info!("stopping: requests that are under way may finish");
         tokio::select! {
@@ -131,6 +135,8 @@ pub struct Running {
     /// Accept loops and housekeeping.
     tasks: JoinSet<()>,
     admin: Option<Admin>,
+    reloads: Reloads,
+    reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
 }
 
 impl Running {
@@ -196,8 +202,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let mut tasks = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    let (reloads, reload_requests) = Reloads::new();
     let administered = admin::Context {
         accounts,
+        reloads: reloads.clone(),
         server: admin::Server {
             addresses: addresses.clone(),
             admission: Arc::clone(&admission),
@@ -234,6 +242,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         drain: config.drain_timeout,
         tasks,
         admin,
+        reloads,
+        reload_requests,
     })
 }
 

@@ -56,6 +56,14 @@ fn text(status: &Status) -> String {
         &format!("{}, store {}", share(&status.sessions), status.store),
     );
     line("users", &status.users.to_string());
+    if let Some(reload) = &status.reload {
+        let how = match (&reload.error, reload.need_restart.as_slice()) {
+            (Some(error), _) => format!("failed at {}: {error}", reload.at),
+            (None, []) => format!("done at {}", reload.at),
+            (None, keys) => format!("done at {}; need a restart: {}", reload.at, keys.join(", ")),
+        };
+        line("reload", &how);
+    }
     for app in &status.apps {
         for upstream in &app.upstreams {
             let state = if upstream.reachable {

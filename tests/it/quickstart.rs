@@ -92,7 +92,7 @@ async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
     let app = Upstream::echo().await;
     let started = quickstart(folder.path(), Some(&app.url())).await;
     let log = started.program.stdout();
-    let warning = "the commands `session` and `status` will not work";
+    let warning = "the commands `session`, `reload` and `status` will not work";
     assert_eq!(log.matches(warning).count(), 1, "{log}");
     assert_eq!(std::fs::read_to_string(in_the_way).unwrap(), "no socket");
 }

@@ -220,3 +220,42 @@ async fn rel_01_twenty_reloads_under_load_fail_no_request() {
     }
     println!("{} requests, none failed", served.load(Ordering::Relaxed));
 }
+
+#[tokio::test]
+async fn the_command_says_what_came_of_it_and_so_does_status() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).spawn().await;
+    let write = |change: &dyn Fn(&str) -> String| {
+        let text = std::fs::read_to_string(gate.files.path("config.toml")).unwrap();
+        gate.files.write("config.toml", &change(&text), 0o644);
+    };
+    let (code, out, said) = run(&gate.files, &["reload"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "the configuration was read again\n"),
+        "{said}"
+    );
+
+    write(&|text| text.replace("key.pem", "no-such-key.pem"));
+    let (code, _, said) = run(&gate.files, &["reload"]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("no-such-key.pem"), "{said}");
+    let (_, status, _) = run(&gate.files, &["status"]);
+    assert!(status.contains("reload       failed at "), "{status}");
+    assert!(status.contains("no-such-key.pem"), "{status}");
+
+    write(&|text| {
+        text.replace("no-such-key.pem", "key.pem")
+            .replace("[session]\n", "[session]\nstore = \"memory\"\n")
+    });
+    let (code, _, said) = run(&gate.files, &["reload"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("need a restart"), "{said}");
+    assert!(said.contains("session.store"), "{said}");
+
+    write(&|text| format!("{text}nonsense = 1\n"));
+    let (code, _, said) = run(&gate.files, &["reload"]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("unknown key `nonsense`"), "{said}");
+    gate.browser().login("ada", PASSWORD).await;
+}

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Log, Running, StartError, pages, proxy_settings};
+use tokio::sync::oneshot;
+
+use super::{Log, Running, Signal, Signals, StartError, pages, proxy_settings};
+use crate::admin::{self, Outcome};
 use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::config::Config;
@@ -17,6 +20,7 @@ pub(super) struct Fixed {
     redirect_http: Vec<SocketAddr>,
     backend: session::Backend,
     users_file: PathBuf,
+    admin: admin::Place,
     log_format: telemetry::Format,
 }
 
@@ -27,6 +31,7 @@ impl Fixed {
             redirect_http: config.listener.redirect_http.clone(),
             backend: config.session.backend.clone(),
             users_file: config.users_file.clone(),
+            admin: config.admin.clone(),
             log_format: config.log.format,
         }
     }
@@ -45,6 +50,7 @@ impl Fixed {
                 self.backend != other.backend,
             ),
             ("login.users_file", self.users_file != other.users_file),
+            ("admin.socket", self.admin != other.admin),
             ("log.format", self.log_format != other.log_format),
         ]
         .into_iter()
@@ -54,31 +60,47 @@ impl Fixed {
 }
 
 impl Running {
-    /// Reads the file again and takes it over; the log says what came of it.
-    pub(super) fn reload_from(&mut self, path: &Path, log: &Log) {
+    /// Waits until the configuration is to be read again, and gives whom to tell how it went;
+    /// `None` when the service is to stop.
+    pub(super) async fn reload_request(
+        &mut self,
+        signals: &mut Signals,
+    ) -> Option<Option<oneshot::Sender<Outcome>>> {
+        tokio::select! {
+            biased;
+            signal = signals.next() => (signal == Signal::Reload).then_some(None),
+            Some(asked) = self.reload_requests.recv() => Some(Some(asked)),
+        }
+    }
+
+    /// Reads the file again and takes it over; the log and `status` say what came of it.
+    pub(super) fn reload_from(&mut self, path: &Path, log: &Log) -> Outcome {
         let reloaded = Config::load(path)
             .map_err(Failure::Config)
             .and_then(|config| {
                 let settings = config.log.clone();
-                let fixed = self.reload(config).map_err(StartError::into_failure)?;
+                let need_restart = self.reload(config).map_err(StartError::into_failure)?;
                 log.set_level(&settings);
-                Ok(fixed)
+                Ok(need_restart)
             });
-        match reloaded {
-            Ok(fixed) if fixed.is_empty() => tracing::info!("the configuration was read again"),
-            Ok(fixed) => tracing::warn!(
-                need_restart = fixed.join(", "),
+        let outcome = reloaded.map_err(|failure| failure.to_string());
+        match &outcome {
+            Ok(keys) if keys.is_empty() => tracing::info!("the configuration was read again"),
+            Ok(keys) => tracing::warn!(
+                need_restart = keys.join(", "),
                 "the configuration was read again, but some keys need a restart"
             ),
-            Err(failure) => {
+            Err(error) => {
                 // One line an event, however many problems the file has (SEC-71).
-                let error = failure.to_string().replace('\n', "; ");
+                let error = error.replace('\n', "; ");
                 tracing::error!(
                     error,
                     "the configuration was not read again; the old one stays"
                 );
             }
         }
+        self.reloads.note(self.clock.now(), outcome.clone());
+        outcome
     }
 
     /// Takes another configuration over: rules, apps, certificates, pages, limits, timeouts, at
