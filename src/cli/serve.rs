@@ -26,7 +26,7 @@ use crate::login::kept_forms::KeptForms;
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
-use crate::telemetry::{self, Log};
+use crate::telemetry::{self, Logs, LogsError};
 use crate::tls::{self, Certificates};
 
 pub use error::StartError;
@@ -52,7 +52,7 @@ pub(crate) fn run_config(
     path: &Path,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
-    let log = telemetry::start(&config.log);
+    let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -68,7 +68,7 @@ pub(crate) fn run_config(
             ready(*address);
         }
         while let Some(asked) = running.reload_request(&mut signals).await {
-            let outcome = running.reload_from(path, &log);
+            let outcome = running.reload_from(path, &logs);
             if let Some(asked) = asked {
                 let _gone_away = asked.send(outcome);
             }
@@ -82,6 +82,14 @@ pub(crate) fn run_config(
     });
     runtime.shutdown_background();
     served.map_err(|error: StartError| error.into_failure())
+}
+
+/// What is to be mended in the configuration or in a folder that it names.
+fn cannot_log(error: &LogsError) -> Failure {
+    match error {
+        LogsError::Audit(..) => Failure::Invalid(error.to_string()),
+        LogsError::Stdout(_) => Failure::Failed(error.to_string()),
+    }
 }
 
 /// What the service is told from outside.

@@ -30,7 +30,7 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
             .unwrap_or(64 * 1024 * 1024),
         limits,
         listener: listener(&mut server),
-        log: log(root.table("log")),
+        log: log(root.table("log"), folder),
         session: session(root.table("session"), folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
@@ -133,11 +133,14 @@ enum Store {
 
 /// What systemd gives the service to write to, or else where the configuration is.
 fn state_folder(folder: &Path) -> PathBuf {
-    let given = std::env::var_os("STATE_DIRECTORY");
-    let first = given.and_then(|given| std::env::split_paths(&given).next());
-    first
-        .filter(|state| state.is_absolute())
-        .unwrap_or_else(|| folder.to_owned())
+    folder_of_systemd("STATE_DIRECTORY").unwrap_or_else(|| folder.to_owned())
+}
+
+/// The first of the folders that systemd has made for the service (systemd.exec(5)).
+fn folder_of_systemd(variable: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable)?;
+    let first = std::env::split_paths(&given).next()?;
+    first.is_absolute().then_some(first)
 }
 
 fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
@@ -245,7 +248,7 @@ fn admin(mut section: Section<'_>, folder: &Path) -> admin::Place {
     }
 }
 
-fn log(mut section: Section<'_>) -> telemetry::Settings {
+fn log(mut section: Section<'_>, folder: &Path) -> telemetry::Settings {
     use telemetry::Format::{Auto, Json, Text};
     let format = section.get("format", |value| {
         value::word(value, &[("auto", Auto), ("text", Text), ("json", Json)])
@@ -256,5 +259,15 @@ fn log(mut section: Section<'_>) -> telemetry::Settings {
             .get("level", value::log_level)
             .unwrap_or_else(|| "info".to_owned()),
         access: section.get("access", value::boolean).unwrap_or(true),
+        audit_file: section
+            .get("audit_file", |value| {
+                value::any_text(value).map(PathBuf::from)
+            })
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| log_folder(folder).join(path)),
     }
+}
+
+fn log_folder(folder: &Path) -> PathBuf {
+    folder_of_systemd("LOGS_DIRECTORY").unwrap_or_else(|| state_folder(folder))
 }

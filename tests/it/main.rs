@@ -34,6 +34,8 @@ mod http2;
 mod http2_floods;
 /// A form that meets an ended session is not lost, and nobody else's.
 mod kept_forms;
+/// A log that is slow, full or gone costs lines, and no request any time.
+mod log_targets;
 /// Signing in and out cannot be forged.
 mod login;
 /// A log line says what happened, once, and keeps secrets.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
-use super::{Log, Running, Signal, Signals, StartError, pages, proxy_settings};
+use super::{Logs, Running, Signal, Signals, StartError, pages, proxy_settings};
 use crate::admin::{self, Outcome};
 use crate::auth::users_file;
 use crate::cli::Failure;
@@ -22,6 +22,7 @@ pub(super) struct Fixed {
     users_file: PathBuf,
     admin: admin::Place,
     log_format: telemetry::Format,
+    audit_file: Option<PathBuf>,
 }
 
 impl Fixed {
@@ -33,6 +34,7 @@ impl Fixed {
             users_file: config.users_file.clone(),
             admin: config.admin.clone(),
             log_format: config.log.format,
+            audit_file: config.log.audit_file.clone(),
         }
     }
 
@@ -51,6 +53,7 @@ impl Fixed {
             ),
             ("login.users_file", self.users_file != other.users_file),
             ("admin.socket", self.admin != other.admin),
+            ("log.audit_file", self.audit_file != other.audit_file),
             ("log.format", self.log_format != other.log_format),
         ]
         .into_iter()
@@ -74,13 +77,16 @@ impl Running {
     }
 
     /// Reads the file again and takes it over; the log and `status` say what came of it.
-    pub(super) fn reload_from(&mut self, path: &Path, log: &Log) -> Outcome {
+    ///
+    /// Opens the audit file anew in any case: logrotate sends SIGHUP when it has moved it.
+    pub(super) fn reload_from(&mut self, path: &Path, logs: &Logs) -> Outcome {
+        logs.reopen();
         let reloaded = Config::load(path)
             .map_err(Failure::Config)
             .and_then(|config| {
                 let settings = config.log.clone();
                 let need_restart = self.reload(config).map_err(StartError::into_failure)?;
-                log.set_level(&settings);
+                logs.set_level(&settings);
                 Ok(need_restart)
             });
         let outcome = reloaded.map_err(|failure| failure.to_string());
