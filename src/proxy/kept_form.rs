@@ -155,13 +155,16 @@ impl Proxy {
                 | UpstreamError::ConnectTimeout))
         );
         let (key, bytes) = (session.key(), form.body.len());
-        tracing::info!(
-            target: "audit", %client, user, session = %key.short(), app = &*app.name, bytes,
-            answered = matches!(forwarded, Ok(Ok(_))),
-            "{}", if unsent { "form not sent: the app cannot be reached" } else { "form sent" }
-        );
+        let (session, app) = (key.short(), &*app.name);
         if unsent {
+            tracing::info!(
+                target: "audit", %client, user, %session, app, bytes,
+                "form not sent: the app cannot be reached"
+            );
             self.login.put_form_back(key, form);
+        } else {
+            let answered = matches!(forwarded, Ok(Ok(_)));
+            tracing::info!(target: "audit", %client, user, %session, app, bytes, answered, "form sent");
         }
         forwarded?.map_err(RequestError::Upstream)
     }
