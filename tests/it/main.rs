@@ -20,6 +20,8 @@ mod commands;
 mod cookies;
 /// Stopping loses nothing, and hard times pass.
 mod drain;
+/// fail2ban sees each login that failed, and nobody can make it see another.
+mod fail2ban;
 /// Hashes of other programs open, whole, and end with the first login.
 mod foreign_hashes;
 /// A full disk keeps nobody from working.
