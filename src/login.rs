@@ -29,11 +29,11 @@ use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
 use crate::session::cookie::{Presented, expire_login, set_session};
-use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, StartError};
+use crate::session::{Memo, NoRandomness, Origin, Session, SessionKey, Sessions, StartError};
 use crate::telemetry::printable;
 
 use cookie::LoginCookie;
-use csrf::{Binding, Csrf};
+use csrf::{Binding, Csrf, Forged};
 pub(crate) use endpoint::{Endpoint, is_page_load};
 use form::Form;
 use kept_forms::{Holder, KeptForms};
@@ -278,6 +278,21 @@ impl Login {
                 .time_left(Holder::browser(cookie.as_bytes()), host),
         };
         cookie.set_on(self.pages.login(&view))
+    }
+
+    /// Refuses a form that was not sent from a page of this session (SEC-54).
+    fn check_sender(
+        &self,
+        head: &Parts,
+        authority: &Authority,
+        form: &mut Form,
+        session: Option<&SessionKey>,
+    ) -> Result<(), RequestError> {
+        let token = form.take_optional("csrf")?;
+        let binding = session.map(Binding::Session);
+        self.csrf
+            .check(&head.headers, authority, &token, binding)
+            .map_err(|Forged| RequestError::Forged)
     }
 
     async fn log_in(

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::csrf::{Binding, Forged};
+use super::csrf::Binding;
 use super::form::Form;
 use super::throttle::Wait;
 use super::{ACCOUNT, LOGIN, Login, Visit, login_required};
@@ -53,14 +53,9 @@ impl Login {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            return Ok(login_required());
+            return Ok(Self::ask_again(visit.head));
         };
-        let token = form.take_optional("csrf")?;
-        let key = session.key();
-        let binding = Some(Binding::Session(&key));
-        self.csrf
-            .check(&visit.head.headers, visit.authority, &token, binding)
-            .map_err(|Forged| RequestError::Forged)?;
+        self.check_sender(visit.head, visit.authority, &mut form, Some(&session.key()))?;
         let visitor = Visitor {
             visit,
             session,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::csrf::{Binding, Forged};
+use super::csrf::Binding;
 use super::form::Form;
 use super::{LOGOUT, Login, Visit};
 use crate::error::RequestError;
@@ -39,13 +39,8 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
-        let token = form.take_optional("csrf")?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        let binding = key.as_ref().map(Binding::Session);
-        let checked = self
-            .csrf
-            .check(&visit.head.headers, visit.authority, &token, binding);
-        checked.map_err(|Forged| RequestError::Forged)?;
+        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
         if let Some(key) = key
             && self
                 .sessions

@@ -169,13 +169,8 @@ impl Login {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
-        let token = form.take_optional("csrf")?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        let binding = key.as_ref().map(Binding::Session);
-        let checked = self
-            .csrf
-            .check(&visit.head.headers, visit.authority, &token, binding);
-        checked.map_err(|csrf::Forged| RequestError::Forged)?;
+        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
         let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
@@ -209,10 +204,7 @@ impl Login {
         body: Incoming,
     ) -> Result<Option<KeptForm>, RequestError> {
         let mut form = Form::read_plain(body).await?;
-        let token = form.take_optional("csrf")?;
-        let binding = Some(Binding::Session(session));
-        let checked = self.csrf.check(&head.headers, authority, &token, binding);
-        checked.map_err(|csrf::Forged| RequestError::Forged)?;
+        self.check_sender(head, authority, &mut form, Some(session))?;
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
         let good = self.sessions.peek(session).await;
         if good.map_err(RequestError::Session)?.is_none() {
