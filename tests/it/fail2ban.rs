@@ -102,11 +102,8 @@ async fn the_filter_finds_each_login_that_failed_and_nothing_that_is_forged() {
             "gate vestibule[77]: ",
             "Nov 25 13:42:04 gate vestibule[77]: ",
         ] {
-            let lines = log.trim_end().replace('
-', &format!("
-{prefix}"));
-            let journal = format!("{prefix}{lines}
-");
+            let lines = log.trim_end().replace('\n', &format!("\n{prefix}"));
+            let journal = format!("{prefix}{lines}\n");
             // The journal has the time of its own, and text leaves it out there.
             let journal = match format {
                 "text" => without_times(&journal),
