@@ -8,6 +8,7 @@
 mod beat;
 mod directory;
 mod hashing;
+pub(crate) mod htpasswd;
 pub(crate) mod password;
 pub(crate) mod users_file;
 mod watch;
