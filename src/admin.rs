@@ -234,9 +234,7 @@ async fn handle<W: AsyncWrite + Unpin>(
     peer: Peer,
     answer: &mut Answer<W>,
 ) -> io::Result<()> {
-    let Context {
-        accounts, sessions, ..
-    } = context;
+    let sessions = &context.sessions;
     let last = match request {
         Request::Reload {} => {
             tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, "reload requested");
@@ -246,23 +244,16 @@ async fn handle<W: AsyncWrite + Unpin>(
             sessions::list(sessions, after.as_deref(), answer).await?
         }
         Request::SessionListOfUser { user } => {
-            sessions::list_of_user(sessions, &spellings(accounts, user), answer).await?
+            sessions::list_of_user(sessions, &user, answer).await?
         }
         Request::SessionRevoke { key } => sessions::revoke(sessions, &key, peer, answer).await?,
         Request::SessionRevokeOfUser { user } => {
-            sessions::revoke_of_user(sessions, &spellings(accounts, user), peer).await
+            sessions::revoke_of_user(sessions, &user, peer).await
         }
         Request::SessionRevokeAll {} => sessions::revoke_all(sessions, peer).await,
         Request::Status {} => status::status(context),
     };
     answer.line(&last).await
-}
-
-/// Names of users have no case, but sessions keep the one that the users file had: so that
-/// nobody is missed, this one, the one that was written, and no other.
-fn spellings(accounts: &Accounts, user: String) -> Vec<String> {
-    let known = accounts.spelling(&user).filter(|known| *known != user);
-    std::iter::once(user).chain(known).collect()
 }
 
 /// The lines of an answer on their way to a client that may be slow to read them.

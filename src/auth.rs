@@ -191,9 +191,10 @@ impl Accounts {
         self.directory.count()
     }
 
-    /// The name of a user as the users file spells it, disabled or not.
-    pub(crate) fn spelling(&self, user: &str) -> Option<String> {
-        self.directory.spelling(user)
+    /// Users who may no longer be signed in as they were: gone, disabled, or with another
+    /// password than before. Each is given once.
+    pub(crate) fn take_fallen(&self) -> Vec<String> {
+        self.directory.take_fallen()
     }
 
     /// Another number than before says that some `standing` may have changed.

@@ -111,11 +111,13 @@ impl Clock {
         self.advanced_millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Goes on from `earliest` where the system clock was set back behind it; gives by how much.
-    pub(crate) fn catch_up(&self, earliest: Timestamp) -> Duration {
+    /// A clock that goes on from `earliest` where this one is behind it, because the system clock
+    /// was set back; gives by how much. Tests that move one move the other.
+    pub(crate) fn going_on_from(&self, earliest: Timestamp) -> (Self, Duration) {
         let behind = earliest.since(self.now());
-        self.advance(behind);
-        behind
+        let mut ahead = self.clone();
+        ahead.wall_at_start = ahead.wall_at_start.plus(behind);
+        (ahead, behind)
     }
 
     /// A mark for measuring how long something takes; tests do not move it.
@@ -169,5 +171,19 @@ mod tests {
         let after = clock.now();
         assert!(after.since(before) >= Duration::from_hours(1));
         assert_eq!(before.since(after), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_can_go_on_from_a_later_time_and_leaves_the_others_behind() {
+        let clock = Clock::system();
+        let later = clock.now().plus(Duration::from_hours(2));
+        let (ahead, behind) = clock.going_on_from(later);
+        assert!(behind > Duration::from_mins(119) && ahead.now() >= later);
+        assert!(clock.now() < later);
+        clock.advance(Duration::from_hours(1));
+        assert!(ahead.now() >= later.plus(Duration::from_hours(1)));
+        let (same, behind) = clock.going_on_from(Timestamp::default());
+        assert_eq!(behind, Duration::ZERO);
+        assert!(same.now() < later);
     }
 }

@@ -29,7 +29,9 @@ use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
 use crate::session::cookie::{Presented, expire_login, set_session};
-use crate::session::{Memo, NoRandomness, Origin, Session, SessionKey, Sessions, StartError};
+use crate::session::{
+    Memo, NoRandomness, Origin, Record, Session, SessionId, SessionKey, Sessions, StartError,
+};
 use crate::telemetry::printable;
 
 use cookie::LoginCookie;
@@ -164,6 +166,34 @@ impl Login {
         Some(Arc::clone(account.identity()))
     }
 
+    /// Whether the users file of now lets the user of this record be signed in by it.
+    fn may_stay(&self, record: &Record) -> bool {
+        let account = self.accounts.standing(&record.user);
+        account.is_some_and(|account| account.credential() == record.credential)
+    }
+
+    /// Looks after what no request does: ends the sessions of those who may no longer be signed
+    /// in, used or not (SEC-51), those with streams that have expired, and drops what has expired
+    /// or waits in vain. Called about twice a second.
+    pub(crate) async fn tick(&self) {
+        self.accounts.refresh();
+        for user in self.accounts.take_fallen() {
+            let ended = self
+                .sessions
+                .end_of_user(&user, |record| self.may_stay(record));
+            match ended.await {
+                Ok(keys) => keys.iter().for_each(|key| tell_of_fall(&user, key)),
+                Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
+            }
+        }
+        let is_good = |session: &Session| self.identify(session).is_some();
+        self.sessions.sweep(is_good).await;
+        self.sessions
+            .collect_garbage(|record| self.may_stay(record))
+            .await;
+        self.kept_forms.sweep();
+    }
+
     /// The session that a request shows, and who it is; ends a session whose user may no longer
     /// be signed in.
     pub(crate) async fn signed_in(
@@ -190,10 +220,7 @@ impl Login {
             .end(&session.key())
             .await
             .map_err(RequestError::Session)?;
-        tracing::info!(
-            target: "audit", session = %session.key().short(), user = session.user(),
-            "session ended: the user is gone, disabled or has another password"
-        );
+        tell_of_fall(session.user(), &session.key());
         Ok(None)
     }
 
@@ -371,18 +398,12 @@ impl Login {
         wish: &Wish,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
-        if let Some(before) = &visit.cookies.session {
-            self.sessions
-                .end(&before.key())
-                .await
-                .map_err(RequestError::Session)?;
-        }
+        let before = visit.cookies.session.as_ref().map(SessionId::key);
         let user = signed_in.account().identity().user();
-        let id = match self
+        let started = self
             .sessions
-            .start(signed_in, visit.origin(), wish.remember)
-            .await
-        {
+            .start(signed_in, visit.origin(), wish.remember, before);
+        let id = match started.await {
             Ok(id) => id,
             Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
             Err(error) => {
@@ -434,6 +455,13 @@ impl Login {
             &json!({ "user": identity.user(), "seconds_left": left }),
         ))
     }
+}
+
+fn tell_of_fall(user: &str, session: &SessionKey) {
+    tracing::info!(
+        target: "audit", user, session = %session.short(),
+        "session ended: the user is gone, disabled or has another password"
+    );
 }
 
 fn login_required() -> Response<Bytes> {

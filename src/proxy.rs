@@ -13,6 +13,7 @@ mod tunnel;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use crate::session::cookie::{self, Presented};
 use crate::session::data::{self, DataChange};
 use crate::session::{ChangeError, Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
-use crate::upstream::{self, RequestBody, hop_by_hop, upgrade};
+use crate::upstream::{self, RequestBody, Upload, hop_by_hop, upgrade};
 
 use app::App;
 pub(crate) use app::AppSettings;
@@ -87,6 +88,9 @@ pub(crate) enum OpenError {
     /// The app of this name could never be reached.
     Upstream(String, upstream::OpenError),
 }
+
+/// How often an upload is asked whether it moves.
+const LOOK_AT_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -244,7 +248,7 @@ impl Proxy {
         let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {
             // A request without a body is soon answered; an upload can outlive its session.
             let forwarded = app.upstreams.forward(permit, request);
-            Box::pin(self.while_good(session, forwarded)).await?
+            Box::pin(self.while_good(session, upload.as_deref(), forwarded)).await?
         } else {
             app.upstreams.forward(permit, request).await
         };
@@ -258,16 +262,30 @@ impl Proxy {
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))
     }
 
-    /// Waits for an answer as long as the session is good (SEC-75).
+    /// Waits for an answer as long as the session is good (SEC-75). A client that sends is using
+    /// its session: an upload may take longer than the idle timeout.
     async fn while_good<T>(
         &self,
         session: &Arc<Session>,
+        upload: Option<&Upload>,
         answer: impl Future<Output = T>,
     ) -> Result<T, RequestError> {
         let watch = self.sessions.watch(session);
-        tokio::select! {
-            answer = answer => Ok(answer),
-            () = watch.ended().cancelled() => Err(RequestError::SessionEnded),
+        let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
+        let mut answer = pin!(answer);
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Ok(answer),
+                () = watch.ended().cancelled() => return Err(RequestError::SessionEnded),
+                _ = look.tick() => {
+                    let bytes = upload.map_or(0, Upload::bytes);
+                    if bytes > seen {
+                        seen = bytes;
+                        self.sessions.touch(session);
+                    }
+                }
+            }
         }
     }
 
@@ -383,14 +401,10 @@ impl Proxy {
         response.map(AnswerBody::ours)
     }
 
-    /// Looks after what no request does: ends the streams of ended sessions, closes unused
-    /// connections to applications. Called about twice a second.
-    pub(crate) async fn tick(&self) {
-        self.login.accounts.refresh();
-        self.login.sweep_forms();
-        self.sessions
-            .sweep(|session| self.login.identify(session).is_some())
-            .await;
+    /// Looks after what no request does: sessions, and unused connections to applications. Called
+    /// about twice a second.
+    async fn tick(&self) {
+        self.login.tick().await;
         for app in self.apps.values().chain(&self.only_app) {
             app.upstreams.reap();
         }

@@ -44,6 +44,12 @@ pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
 /// memory to about 30 MiB, however many sessions there are.
 const CACHED: u64 = 50_000;
 
+/// How long the sweep waits for the store.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A look-up that again and again meets the end of some session gives up.
+const MAX_LOOKUPS: usize = 100;
+
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -162,22 +168,38 @@ impl Sessions {
 
     /// Changes everything but the store: limits and timeouts hold for the sessions that are open,
     /// too, the length of a lifetime for those that begin.
-    pub(crate) fn set(&self, settings: Settings) {
+    pub(crate) fn set(&self, settings: &Settings) {
+        let backend = self.settings.load().backend.clone();
+        let settings = Settings {
+            backend,
+            ..settings.clone()
+        };
         self.settings.store(Arc::new(settings));
     }
 
-    /// Starts a session for a finished login, under a new id (SEC-45). Ends the oldest ones of
-    /// the user above `max_per_user`.
+    /// Starts a session for a finished login, under a new id (SEC-45). Ends the one that the
+    /// browser showed before, `in_place_of`, as soon as there is a new one in its place, and the
+    /// oldest ones of the user above `max_per_user`.
     pub(crate) async fn start(
         &self,
         signed_in: &SignedIn,
         origin: Origin,
         remember: bool,
+        in_place_of: Option<SessionKey>,
     ) -> Result<SessionId, StartError> {
         let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
         let _starting = self.starting.read().await;
         let settings = self.settings.load_full();
-        if self.store.count() >= settings.max_sessions {
+        let replaced = match &in_place_of {
+            Some(key) => self.get(key).await.map_err(StartError::Store)?,
+            None => None,
+        };
+        if self
+            .store
+            .count()
+            .saturating_sub(usize::from(replaced.is_some()))
+            >= settings.max_sessions
+        {
             return Err(StartError::Full);
         }
         let now = self.clock.now();
@@ -203,9 +225,15 @@ impl Sessions {
             .insert(Arc::clone(&record))
             .await
             .map_err(StartError::Store)?;
-        self.end_oldest_of(&record.user)
-            .await
-            .map_err(StartError::Store)?;
+        // Over in any case; what cannot be written down now is tried again.
+        if let Some(replaced) = replaced
+            && let Err(error) = self.end(&replaced.key()).await
+        {
+            tracing::error!(%error, "the end of a session was not written down");
+        }
+        if let Err(error) = self.end_oldest_of(&record.user).await {
+            tracing::error!(%error, user = record.user, "the oldest sessions were not ended");
+        }
         let session = Cached::Live(Arc::new(Session::new(&record)));
         // Not over the tombstone of whoever ended it meanwhile.
         self.cache.entry(record.key).or_insert(session);
@@ -290,26 +318,36 @@ impl Sessions {
         self.live.watch(session)
     }
 
-    /// Ends what has expired, and every live session that `is_good` refuses. Called about once a
-    /// second, so that streams end soon after their session (SEC-75).
+    /// Ends every session with a stream that has expired or that `is_good` refuses. Called about
+    /// twice a second, so that streams end soon after their session (SEC-75).
     pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
         let now = self.clock.now();
+        let mut over = Vec::new();
         for session in self.live.sessions() {
-            let key = session.key();
-            // This also keeps the cache from forgetting a session that only streams.
-            let known = self.get(&key).await.is_ok_and(|session| session.is_some());
-            if !known || self.is_expired(&session, now) || !is_good(&session) {
-                match self.end(&key).await {
-                    Ok(_) => {
-                        tracing::info!(target: "audit", session = %key.short(), "session ended");
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, session = %key.short(), "cannot end a session");
-                    }
-                }
+            // This also keeps the cache from forgetting a session that only streams. What cannot
+            // be read is not known to have ended.
+            let is_gone = matches!(self.get(&session.key()).await, Ok(None));
+            if is_gone || self.is_expired(&session, now) || !is_good(&session) {
+                over.push(session);
             }
         }
         self.cache.run_pending_tasks();
+        if over.is_empty() {
+            return;
+        }
+        for session in &over {
+            tracing::info!(
+                target: "audit", user = session.user(), session = %session.key().short(),
+                "session ended"
+            );
+        }
+        let ends = self.end_each(over.iter().map(|session| session.key()).collect());
+        // They are over by now; whether that is written down soon is not to hold up the others.
+        match tokio::time::timeout(SWEEP_PATIENCE, ends).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the end of sessions was not written down"),
+            Err(_) => tracing::error!("the end of sessions takes long to be written down"),
+        }
     }
 
     /// Writes down what only this process knows, and gives the store back.
@@ -325,7 +363,7 @@ impl Sessions {
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
-        loop {
+        for _ in 0..MAX_LOOKUPS {
             let ended = self.ended.load(Ordering::Acquire);
             let cached = match self.cache.get(key) {
                 Some(cached) => cached,
@@ -350,6 +388,7 @@ impl Sessions {
                 Cached::Live(session) => Some(session),
             });
         }
+        Err(StoreError::Unavailable)
     }
 
     async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {

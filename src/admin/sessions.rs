@@ -38,14 +38,12 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
 
 pub(super) async fn list_of_user<W: AsyncWrite + Unpin>(
     sessions: &Sessions,
-    spellings: &[String],
+    user: &str,
     answer: &mut Answer<W>,
 ) -> io::Result<Line> {
-    for user in spellings {
-        match sessions.of_user(user).await {
-            Ok(records) => show(&records, answer).await?,
-            Err(error) => return Ok(unread(error)),
-        }
+    match sessions.of_user(user).await {
+        Ok(records) => show(&records, answer).await?,
+        Err(error) => return Ok(unread(error)),
     }
     Ok(Line::Done(Done::Listed { next: None }))
 }
@@ -101,26 +99,21 @@ async fn revoke_one(sessions: &Sessions, record: &Record, key: &str, peer: Peer)
 }
 
 /// Ends the sessions of a user, however the name is spelled.
-pub(super) async fn revoke_of_user(sessions: &Sessions, spellings: &[String], peer: Peer) -> Line {
-    let (mut total, mut wrong) = (0, None);
-    for user in spellings {
-        match sessions.end_of_user(user, None).await {
-            Ok(count) => total += count,
-            Err(error) => wrong = wrong.or(Some(error)),
-        }
-    }
-    let user = spellings.last().map(|user| printable(user).to_string());
+pub(super) async fn revoke_of_user(sessions: &Sessions, user: &str, peer: Peer) -> Line {
+    let ended = sessions.end_of_user(user, |_| false).await;
+    let total = ended.as_ref().map_or(0, Vec::len);
+    let user = printable(user).to_string();
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid, user, sessions = total,
-        complete = wrong.is_none(), "sessions of a user revoked"
+        complete = ended.is_ok(), "sessions of a user revoked"
     );
-    match wrong {
-        None => Line::Done(Done::Ended {
+    match ended {
+        Ok(_) => Line::Done(Done::Ended {
             sessions: total,
             user: None,
         }),
-        Some(EndError::Unread(error)) => unread(error),
-        Some(EndError::Unwritten(error)) => unwritten("the sessions are", error),
+        Err(EndError::Unread(error)) => unread(error),
+        Err(EndError::Unwritten(error)) => unwritten("the sessions are", error),
     }
 }
 

@@ -4,8 +4,8 @@ mod change;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -46,9 +46,22 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Those who could be signed in before and now cannot, or not by the same password.
+    fn fallen_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> + 'a {
+        let lost = before.accounts.iter().filter(|(name, account)| {
+            let now = self.accounts.get(*name);
+            now.is_none_or(|now| now.credential() != account.credential())
+        });
+        lost.map(|(name, _)| name.clone())
+    }
+}
+
 pub(super) struct Directory {
     decoy: StoredHash,
     generation: AtomicU64,
+    /// Who has lost an account, or its password, since somebody asked.
+    fallen: Mutex<Vec<String>>,
     /// Milliseconds after `started`.
     next_look: AtomicU64,
     path: PathBuf,
@@ -68,6 +81,7 @@ impl Directory {
         Ok(Self {
             decoy,
             generation: AtomicU64::new(0),
+            fallen: Mutex::default(),
             next_look: AtomicU64::new(0),
             path: users_file.to_owned(),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -86,9 +100,8 @@ impl Directory {
         self.snapshot.load().users.len()
     }
 
-    pub(super) fn spelling(&self, user: &str) -> Option<String> {
-        let snapshot = self.snapshot.load();
-        snapshot.users.get(user).map(|user| user.name().to_owned())
+    pub(super) fn take_fallen(&self) -> Vec<String> {
+        std::mem::take(&mut *self.fallen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -122,7 +135,11 @@ impl Directory {
             Ok(users) => {
                 if users != self.snapshot.load().users {
                     tracing::info!(target: "vestibule", users = users.len(), "users file read again");
-                    self.snapshot.store(Arc::new(Snapshot::of(users)));
+                    let next = Arc::new(Snapshot::of(users));
+                    let before = self.snapshot.swap(Arc::clone(&next));
+                    let mut fallen = self.fallen.lock().unwrap_or_else(PoisonError::into_inner);
+                    fallen.extend(next.fallen_since(&before));
+                    drop(fallen);
                     self.generation.fetch_add(1, Ordering::Release);
                 }
             }

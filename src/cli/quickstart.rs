@@ -50,7 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
     let mut shown = Ok(());
-    super::serve::run_config(config, &folder.join(CONFIG), |address| {
+    // A terminal that is closed takes it along.
+    let hang_up = super::serve::Signal::Stop;
+    super::serve::run_config(config, &folder.join(CONFIG), hang_up, |address| {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown

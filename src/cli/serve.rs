@@ -42,14 +42,20 @@ pub(crate) struct Args {
 const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    run_config(args.config.load()?, &args.config.path, |_| ())
+    run_config(
+        args.config.load()?,
+        &args.config.path,
+        Signal::Reload,
+        |_| (),
+    )
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends without waiting. SIGHUP reads the file at
-/// `path` again. `ready` gets the first address.
+/// Serves until SIGTERM or SIGINT; a second one ends without waiting. A reload reads the file at
+/// `path` again; `hang_up` says what SIGHUP means. `ready` gets the first address.
 pub(crate) fn run_config(
     config: Config,
     path: &Path,
+    hang_up: Signal,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
@@ -59,7 +65,7 @@ pub(crate) fn run_config(
     let runtime = runtime
         .map_err(|error| Failure::Failed(format!("cannot start the runtime threads: {error}")))?;
     let served = runtime.block_on(async {
-        let mut signals = Signals::new().map_err(StartError::Signals)?;
+        let mut signals = Signals::new(hang_up).map_err(StartError::Signals)?;
         let mut running = start(config, Clock::system()).await?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
@@ -94,21 +100,22 @@ fn cannot_log(error: &LogsError) -> Failure {
 
 /// What the service is told from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
+pub(crate) enum Signal {
     Reload,
     Stop,
 }
 
 struct Signals {
-    hang_up: unix::Signal,
+    /// SIGHUP, and what it means.
+    hang_up: (unix::Signal, Signal),
     interrupt: unix::Signal,
     terminate: unix::Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(hang_up: Signal) -> io::Result<Self> {
         Ok(Self {
-            hang_up: unix::signal(SignalKind::hangup())?,
+            hang_up: (unix::signal(SignalKind::hangup())?, hang_up),
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
         })
@@ -119,7 +126,7 @@ impl Signals {
             biased;
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.terminate.recv() => Signal::Stop,
-            _ = self.hang_up.recv() => Signal::Reload,
+            _ = self.hang_up.0.recv() => self.hang_up.1,
         }
     }
 
@@ -140,8 +147,8 @@ pub struct Running {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
     drain: Duration,
-    /// Accept loops and housekeeping.
-    tasks: JoinSet<()>,
+    accepting: JoinSet<()>,
+    housekeeping: JoinSet<()>,
     admin: Option<Admin>,
     reloads: Reloads,
     reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
@@ -161,8 +168,9 @@ impl Running {
     /// Stops taking connections at once, lets requests finish up to `drain_timeout`, tells
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
-        self.tasks.shutdown().await; // closes the listeners
+        self.accepting.shutdown().await; // closes the listeners
         let open = self.service.stop(self.drain).await;
+        self.housekeeping.shutdown().await; // up to here sessions end as ever (SEC-75)
         if open > 0 {
             tracing::warn!(
                 open,
@@ -188,7 +196,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let pages = pages(&config)?;
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
-    let sessions = Arc::new(sessions(&config, &clock)?);
+    let (sessions, session_clock) = sessions(&config, &clock)?;
     let settings = proxy_settings(&config);
     let login = Login::new(
         Arc::clone(&accounts),
@@ -196,7 +204,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         Arc::clone(&pages),
         config.throttle,
         KeptForms::new(config.kept_forms, clock.clone()),
-        clock.clone(),
+        session_clock,
     )
     .map_err(|NoRandomness| StartError::NoRandomness)?;
     let service = Arc::new(Service::new(settings, config.apps, login, pages, &clock)?);
@@ -207,7 +215,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         move |address| trusting.trusts(address),
         clock.clone(),
     );
-    let mut tasks = JoinSet::new();
+    let mut accepting = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
     let (reloads, reload_requests) = Reloads::new();
@@ -226,18 +234,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
     for listener in listeners {
         let admission = Arc::clone(&admission);
-        tasks.spawn(Arc::clone(&service).accept(listener, acceptor.clone(), admission));
+        accepting.spawn(Arc::clone(&service).accept(listener, acceptor.clone(), admission));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
     for listener in redirectors {
         let admission = Arc::clone(&admission);
-        tasks.spawn(Arc::clone(&service).redirect_to_https(listener, admission, port));
+        accepting.spawn(Arc::clone(&service).redirect_to_https(listener, admission, port));
     }
-    tasks.spawn(keep_house(
-        Arc::clone(&service),
-        Arc::clone(&sessions),
-        Arc::clone(&certificates),
-    ));
+    let mut housekeeping = JoinSet::new();
+    housekeeping.spawn(keep_house(Arc::clone(&service), Arc::clone(&certificates)));
     Ok(Running {
         addresses,
         redirect_addresses,
@@ -248,7 +253,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         service,
         sessions,
         drain: config.drain_timeout,
-        tasks,
+        accepting,
+        housekeeping,
         admin,
         reloads,
         reload_requests,
@@ -260,17 +266,20 @@ fn pages(config: &Config) -> Result<Arc<Pages>, StartError> {
     pages.map(Arc::new).map_err(StartError::Pages)
 }
 
-fn sessions(config: &Config, clock: &Clock) -> Result<Sessions, StartError> {
+/// The sessions, and the clock that they go by.
+fn sessions(config: &Config, clock: &Clock) -> Result<(Arc<Sessions>, Clock), StartError> {
     let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
-    let behind = clock.catch_up(store.latest());
+    let (clock, behind) = clock.going_on_from(store.latest());
     if !behind.is_zero() {
         tracing::warn!(
             seconds = behind.as_secs(),
             "the system clock is behind the last time that sessions were kept; for sessions time \
-             goes on from there"
+             goes on from there; if that time was wrong, `vestibule session revoke --all` and a \
+             restart set it right"
         );
     }
-    Ok(Sessions::new(config.session.clone(), store, clock.clone()))
+    let sessions = Sessions::new(config.session.clone(), store, clock.clone());
+    Ok((Arc::new(sessions), clock))
 }
 
 fn proxy_settings(config: &Config) -> proxy::Settings {
@@ -299,16 +308,11 @@ fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>),
 }
 
 /// What has to be done whether requests come or not.
-async fn keep_house(
-    service: Arc<Service>,
-    sessions: Arc<Sessions>,
-    certificates: Arc<Certificates>,
-) {
+async fn keep_house(service: Arc<Service>, certificates: Arc<Certificates>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
         certificates.refresh();
         service.tick().await;
-        sessions.collect_garbage().await;
     }
 }

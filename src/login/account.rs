@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::csrf::Binding;
 use super::form::Form;
 use super::throttle::Wait;
-use super::{ACCOUNT, LOGIN, Login, Visit, login_required};
+use super::{ACCOUNT, LOGIN, Login, Visit, is_page_load, login_required};
 use crate::auth::password::NewPassword;
 use crate::auth::{Accounts, NEW_PASSWORD, PasswordChange, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
@@ -53,7 +53,11 @@ impl Login {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            return Ok(Self::ask_again(visit.head));
+            return if is_page_load(&visit.head.headers) {
+                Err(RequestError::SessionEnded) // a page, for whoever pressed the button
+            } else {
+                Ok(login_required())
+            };
         };
         self.check_sender(visit.head, visit.authority, &mut form, Some(&session.key()))?;
         let visitor = Visitor {
@@ -146,7 +150,10 @@ impl Login {
 
     async fn end_others(&self, visitor: &Visitor<'_>) -> Result<Response<Bytes>, RequestError> {
         let (user, own) = (visitor.session.user(), visitor.session.key());
-        let ended = end_of_user(&self.sessions, user, Some(&own)).await;
+        let ended = self
+            .sessions
+            .end_of_user(user, |record| record.key == own)
+            .await;
         let ended = ended.map_err(|error| match error {
             EndError::Unread(error) => RequestError::Session(error),
             EndError::Unwritten(error) => RequestError::EndNotKept(error),
@@ -235,7 +242,7 @@ impl Login {
         let (user, client) = (visitor.identity.user(), visitor.visit.client);
         let remember = visitor.session.remembered();
         let origin = visitor.visit.origin();
-        match self.sessions.start(signed_in, origin, remember).await {
+        match self.sessions.start(signed_in, origin, remember, None).await {
             Ok(id) => {
                 tracing::info!(
                     target: "audit", %client, user, session = %id.key().short(),
@@ -298,7 +305,7 @@ impl Replacement {
             return Ok(change);
         }
         tracing::info!(target: "audit", %client, user, session = %by, "password changed");
-        match end_of_user(&self.sessions, &user, None).await {
+        match self.sessions.end_of_user(&user, |_| false).await {
             Ok(ended) => {
                 for key in ended {
                     tracing::info!(
@@ -314,18 +321,6 @@ impl Replacement {
         }
         Ok(change)
     }
-}
-
-/// Ends the sessions of a user but for one; gives which there were.
-async fn end_of_user(
-    sessions: &Sessions,
-    user: &str,
-    except: Option<&SessionKey>,
-) -> Result<Vec<SessionKey>, EndError> {
-    let records = sessions.of_user(user).await.map_err(EndError::Unread)?;
-    sessions.end_of_user(user, except).await?;
-    let keys = records.iter().map(|record| record.key);
-    Ok(keys.filter(|key| except != Some(key)).collect())
 }
 
 fn back_to_account() -> Response<Bytes> {

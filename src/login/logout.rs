@@ -41,14 +41,21 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
         self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
+        // Only what is there: an invented id is not to cost the disk a write (SEC-52).
         if let Some(key) = key
-            && self
-                .sessions
-                .end(&key)
-                .await
-                .map_err(RequestError::LogoutNotKept)?
+            && !matches!(self.sessions.peek(&key).await, Ok(None))
         {
-            tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
+            let client = visit.client;
+            match self.sessions.end(&key).await {
+                Ok(true) => {
+                    tracing::info!(target: "audit", %client, session = %key.short(), "logout");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(target: "audit", %client, session = %key.short(), "logout not saved");
+                    return Err(RequestError::LogoutNotKept(error));
+                }
+            }
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         response

@@ -219,11 +219,6 @@ impl Login {
         self.kept_forms.put_back(session, form);
     }
 
-    /// Drops what waited in vain.
-    pub(crate) fn sweep_forms(&self) {
-        self.kept_forms.sweep();
-    }
-
     /// The answer to a button of the page when its session has ended meanwhile.
     pub(crate) fn ask_again(head: &Parts) -> Response<Bytes> {
         if is_page_load(&head.headers) {

@@ -147,7 +147,7 @@ impl Proxy {
             form,
         } = delivery;
         let forwarded = app.upstreams.forward(permit, request);
-        let forwarded = self.while_good(&session, forwarded).await;
+        let forwarded = self.while_good(&session, None, forwarded).await;
         let unsent = matches!(
             forwarded,
             Ok(Err(UpstreamError::Busy

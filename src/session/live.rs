@@ -14,7 +14,7 @@ pub(super) struct Live(Mutex<HashMap<SessionKey, Streams>>);
 
 struct Streams {
     session: Arc<Session>,
-    ended: CancellationToken,
+    ended: Arc<CancellationToken>,
     open: usize,
 }
 
@@ -22,7 +22,8 @@ struct Streams {
 pub(crate) struct Watch {
     live: Arc<Live>,
     session: Arc<Session>,
-    ended: CancellationToken,
+    /// Also tells these streams from later ones of a session that has ended before.
+    ended: Arc<CancellationToken>,
 }
 
 impl Live {
@@ -30,14 +31,14 @@ impl Live {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = live.entry(session.key()).or_insert_with(|| Streams {
             session: Arc::clone(session),
-            ended: CancellationToken::new(),
+            ended: Arc::default(),
             open: 0,
         });
         streams.open += 1;
         Watch {
             live: Arc::clone(self),
             session: Arc::clone(session),
-            ended: streams.ended.clone(),
+            ended: Arc::clone(&streams.ended),
         }
     }
 
@@ -82,11 +83,37 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut live = self.live.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.session.key();
-        if let Some(streams) = live.get_mut(&key) {
+        let streams = live.get_mut(&key);
+        // A stream that takes its time to end finds those that came after it, and leaves them be.
+        if let Some(streams) = streams.filter(|streams| Arc::ptr_eq(&streams.ended, &self.ended)) {
             streams.open -= 1;
             if streams.open == 0 {
                 live.remove(&key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::tests::record;
+    use super::*;
+
+    #[test]
+    fn sec_75_a_stream_that_is_late_to_end_takes_no_later_one_out_of_sight() {
+        let live = Arc::new(Live::default());
+        let session = Arc::new(Session::new(&record("ada")));
+        let late = live.watch(&session);
+        live.end(&session.key());
+        assert!(late.ended().is_cancelled());
+        // A request that was judged before the end, and became a stream after it.
+        let next = live.watch(&session);
+        drop(late);
+        assert_eq!(live.sessions().len(), 1, "the sweep sees it");
+        live.end(&session.key());
+        assert!(next.ended().is_cancelled());
+        let last = live.watch(&session);
+        drop((next, last));
+        assert_eq!(live.sessions().len(), 0);
     }
 }

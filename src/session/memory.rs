@@ -31,11 +31,11 @@ impl Tables {
     fn remove(&mut self, key: &SessionKey) -> bool {
         let removed = self.records.remove(key);
         if let Some(record) = &removed
-            && let Some(keys) = self.of_user.get_mut(&record.user)
+            && let Some(keys) = self.of_user.get_mut(&record.user.to_ascii_lowercase())
         {
             keys.remove(key);
             if keys.is_empty() {
-                self.of_user.remove(&record.user);
+                self.of_user.remove(&record.user.to_ascii_lowercase());
             }
         }
         removed.is_some()
@@ -47,7 +47,7 @@ impl SessionStore for Memory {
         let mut tables = self.tables();
         tables
             .of_user
-            .entry(record.user.clone())
+            .entry(record.user.to_ascii_lowercase())
             .or_default()
             .insert(record.key);
         tables.records.insert(record.key, record);
@@ -94,7 +94,11 @@ impl SessionStore for Memory {
 
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
         let tables = self.tables();
-        let keys = tables.of_user.get(&user).into_iter().flatten();
+        let keys = tables
+            .of_user
+            .get(&user.to_ascii_lowercase())
+            .into_iter()
+            .flatten();
         let records = keys
             .filter_map(|key| tables.records.get(key).cloned())
             .collect();

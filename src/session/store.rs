@@ -146,7 +146,7 @@ pub(crate) trait SessionStore: Send + Sync {
     fn clear(&self) -> Answer<'_, usize>;
 
     /// Notes an access; never earlier than one that was noted before. May be lost in a crash for
-    /// 15 seconds.
+    /// some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);
 
     /// Applies `change` to the data that is kept now; `None` when there is no such session. A
@@ -157,6 +157,7 @@ pub(crate) trait SessionStore: Send + Sync {
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>>;
 
+    /// Names of users have no case.
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>>;
 
     /// At most `count` records from one key on, `last` included, in the order of their keys.

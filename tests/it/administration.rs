@@ -186,6 +186,8 @@ async fn whoever_revokes_is_in_the_audit_log() {
     service.browser().login("bob", PASSWORD).await;
     done(&service, &["session", "revoke", "--user", "BOB"]);
     done(&service, &["session", "revoke", "--all"]);
+    let logged = || service.program.stdout().contains("all sessions revoked");
+    eventually("the last line", logged).await;
     let log = service.program.log();
     let line = |message: &str| {
         let line = log.iter().find(|line| line["message"] == message);
@@ -203,7 +205,7 @@ async fn whoever_revokes_is_in_the_audit_log() {
     let of_user = line("sessions of a user revoked");
     assert_eq!(
         (&of_user["user"], &of_user["sessions"]),
-        (&"bob".into(), &1.into())
+        (&"BOB".into(), &1.into())
     );
     assert_eq!(line("all sessions revoked")["sessions"], 0);
 }

@@ -365,3 +365,20 @@ async fn sec_53_a_token_is_good_whole_in_the_cookie_and_nowhere_else() {
     }
     assert_eq!(app.requests(), 0);
 }
+
+#[tokio::test]
+async fn sec_52_a_logout_with_an_invented_id_writes_nothing() {
+    let app = Upstream::echo().await;
+    let mut gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    gate.browser().login("ada", PASSWORD).await;
+    let path = gate.files().path("sessions.redb");
+    let written = || std::fs::metadata(&path).unwrap().modified().unwrap();
+    let before = written();
+    for digit in ["A", "B", "C"] {
+        let invented = format!("{SESSION_COOKIE}={}A", digit.repeat(42));
+        let browser = gate.browser().cookie(&invented);
+        let reply = browser.post_form("/.vestibule/logout", &[]).await;
+        reply.assert_status(303);
+    }
+    assert_eq!(written(), before);
+}

@@ -74,6 +74,9 @@ async fn rel_09_when_the_disk_is_nearly_full_logins_say_so_and_all_else_goes_on(
     refused.assert_status(503);
     assert!(refused.text().contains("could not be saved"), "{refused}");
     stays.get("/").await.assert_status(200);
+    // A login that is refused costs nobody the session that they have.
+    stays.try_login("ada", PASSWORD).await.assert_status(503);
+    stays.get("/").await.assert_status(200);
     leaves.logout().await.assert_status(303);
 
     let gate = gate.crash().await;

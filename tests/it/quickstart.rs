@@ -91,8 +91,16 @@ async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
     std::fs::write(&in_the_way, "no socket").unwrap();
     let app = Upstream::echo().await;
     let started = quickstart(folder.path(), Some(&app.url())).await;
-    let log = started.program.stdout();
     let warning = "the commands `session`, `reload` and `status` will not work";
-    assert_eq!(log.matches(warning).count(), 1, "{log}");
+    let warned = || started.program.stdout().contains(warning);
+    eventually("the warning", warned).await;
     assert_eq!(std::fs::read_to_string(in_the_way).unwrap(), "no socket");
+}
+
+#[tokio::test]
+async fn quickstart_ends_with_its_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut quickstart = quickstart(folder.path(), None).await;
+    quickstart.program.signal(rustix::process::Signal::HUP);
+    assert!(quickstart.program.exit().await.success());
 }

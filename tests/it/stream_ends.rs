@@ -1,7 +1,9 @@
 //! When a stream is cut and when it is not: REL-17, SEC-24, SEC-75.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::harness::*;
@@ -213,4 +215,103 @@ async fn answers_without_a_body_have_none_and_the_connection_goes_on() {
         reply.assert_status(status).assert_header(name, value);
     }
     assert_eq!((app.requests(), app.connections()), (4, 1));
+}
+
+/// An event stream whose answer begins when it is let, and WebSockets.
+async fn late_events(open: &Arc<Semaphore>) -> Upstream {
+    let open = Arc::clone(open);
+    Upstream::scripted(move |exchange| {
+        let open = Arc::clone(&open);
+        Box::pin(async move {
+            match exchange.target() {
+                "/ws" => exchange.echo_websocket().await,
+                "/late" => {
+                    drop(open.acquire().await);
+                    exchange.send(CHUNKED).await;
+                    exchange.send("5\r\nevent\r\n").await;
+                    exchange.wait_until_closed().await;
+                }
+                _ => echo(exchange).await,
+            }
+        })
+    })
+    .await
+}
+
+fn get_late(cookie: &str) -> String {
+    format!("GET /late HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn sec_75_a_stream_that_begins_after_the_end_of_its_session_ends_at_once() {
+    let open = Arc::new(Semaphore::new(0));
+    let app = late_events(&open).await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    // It does not read, and so takes its time to end.
+    let headers = [("origin", "https://gate.test"), ("cookie", cookie.as_str())];
+    let _unread = open_websocket(gate.tcp().await, "/ws", &headers)
+        .await
+        .unwrap();
+    let mut late = gate.raw().await;
+    late.send(get_late(&cookie)).await;
+    app.wait_for(2).await;
+    ada.logout().await;
+    open.add_permits(9);
+    let rest = timeout(Duration::from_secs(5), late.rest()).await;
+    let rest = rest.expect("it ends by itself");
+    assert!(!rest.ends_with(LAST_CHUNK), "{rest}");
+}
+
+#[tokio::test]
+async fn sec_75_sessions_end_their_streams_while_the_server_drains() {
+    let open = Arc::new(Semaphore::new(0));
+    let app = late_events(&open).await;
+    let service = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("drain_timeout = \"25s\"")
+        .spawn()
+        .await;
+    let ada = service.browser().login("ada", PASSWORD).await;
+    let mut late = service.raw().await;
+    late.send(get_late(&ada.session_cookie())).await;
+    app.wait_for(1).await;
+    service.program.signal(rustix::process::Signal::TERM);
+    eventually("the drain", || {
+        run(&service.files, &["status"]).1.contains("stopping")
+    })
+    .await;
+    let (code, _, said) = run(&service.files, &["session", "revoke", "--all"]);
+    assert_eq!(code, Some(0), "{said}");
+    open.add_permits(9);
+    let rest = timeout(Duration::from_secs(5), late.rest()).await;
+    assert!(rest.is_ok(), "it ends with its session, not with the drain");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_is_using_its_session() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .session("idle_timeout = \"30m\"")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let mut raw = gate.raw().await;
+    raw.send(format!(
+        "POST /up HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\nContent-Length: 15\r\n\r\n"
+    ))
+    .await;
+    for part in ["first", "again"] {
+        raw.send(part).await;
+        // The upload is looked at once a second, by the system's clock.
+        sleep(Duration::from_millis(1500)).await;
+        gate.advance(Duration::from_mins(20));
+    }
+    raw.send("third").await;
+    raw.response().await.assert_status(200);
+    assert_eq!(app.last().body, b"firstagainthird");
+    ada.get("/").await.assert_status(200);
 }

@@ -144,3 +144,65 @@ async fn old_hashes_are_accepted_and_replaced_at_the_next_login() {
         gate.browser().login(name, password).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_51_who_was_disabled_for_a_moment_has_to_sign_in_again_however_idle() {
+    let app = Upstream::echo().await;
+    let mut gate = gate(&app).await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let bob = gate.browser().login("bob", PASSWORD).await;
+    gate.files().change_user("ada", |ada| ada.disabled = true);
+    // Nobody uses the session meanwhile.
+    let files = gate.files();
+    eventually("the session to end", || {
+        !run(files, &["session", "list"]).1.contains("ada")
+    })
+    .await;
+    gate.files().change_user("ada", |ada| ada.disabled = false);
+    let browser = gate.browser();
+    eventually_some("ada to be let in", async || {
+        (browser.try_login("ada", PASSWORD).await.status == 303).then_some(())
+    })
+    .await;
+    ada.fetch("/").await.assert_status(401);
+    bob.fetch("/").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_51_what_changed_while_the_server_was_down_counts_too() {
+    let app = Upstream::echo().await;
+    let mut gate = gate(&app).await;
+    gate.browser().login("ada", PASSWORD).await;
+    gate.browser().login("bob", PASSWORD).await;
+    gate.files().remove_user("ada");
+    let mut gate = gate.restart().await;
+    let files = gate.files();
+    eventually("the session to end", || {
+        let list = run(files, &["session", "list"]).1;
+        list.contains("bob") && !list.contains("ada")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_46_all_sessions_of_a_user_end_however_the_name_was_spelled_at_their_logins() {
+    let app = Upstream::echo().await;
+    let mut gate = gate(&app).await;
+    let before = gate.browser().login("ada", PASSWORD).await;
+    gate.files()
+        .change_user("ada", |ada| "Ada".clone_into(&mut ada.name));
+    eventually_some("the new spelling", async || {
+        before.fetch("/").await.assert_status(200);
+        (app.last().value("x-forwarded-user") == Some("Ada")).then_some(())
+    })
+    .await;
+    let after = gate.browser().login("Ada", PASSWORD).await;
+    let (code, out, said) = run(gate.files(), &["session", "revoke", "--user", "aDA"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "ended 2 sessions of aDA\n"),
+        "{said}"
+    );
+    before.fetch("/").await.assert_status(401);
+    after.fetch("/").await.assert_status(401);
+}

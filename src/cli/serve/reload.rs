@@ -124,7 +124,7 @@ impl Running {
         // Nothing can fail from here on.
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);
-        self.sessions.set(config.session);
+        self.sessions.set(&config.session);
         self.drain = config.drain_timeout;
         self.service.replace(proxy);
         Ok(fixed)

@@ -96,9 +96,15 @@ fn read(file: File) -> Result<(Database, Contents), Fault> {
 fn contents(database: &Database) -> Result<Contents, redb::Error> {
     let transaction = database.begin_write()?;
     let tables = Tables::of(&transaction)?;
+    let count = tables.count()?;
     let contents = Contents {
-        count: tables.count()?,
-        latest: tables.latest()?,
+        count,
+        // Of sessions that are there; with none, a clock that was wrong once is forgotten.
+        latest: if count == 0 {
+            Timestamp::default()
+        } else {
+            tables.latest()?
+        },
     };
     drop(tables);
     transaction.commit()?;

@@ -20,6 +20,7 @@ type Key = &'static [u8; 32];
 const SESSIONS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("sessions-1");
 /// Apart from the sessions, so that an access writes eight bytes and not a whole record.
 const ACCESSED: TableDefinition<'_, Key, u64> = TableDefinition::new("accessed-1");
+/// By names in lower case, because names have none.
 const OF_USER: TableDefinition<'_, (&str, Key), ()> = TableDefinition::new("of-user-1");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state-1");
 
@@ -58,7 +59,8 @@ impl<'t> Tables<'t> {
     pub(super) fn insert(&mut self, record: &Record) -> Result<(), Error> {
         let key = record.key.as_bytes();
         self.sessions.insert(key, row::encode(record).as_slice())?;
-        self.of_user.insert((record.user.as_str(), key), ())?;
+        let user = record.user.to_ascii_lowercase();
+        self.of_user.insert((user.as_str(), key), ())?;
         self.note_time(record.created)
     }
 
@@ -70,7 +72,8 @@ impl<'t> Tables<'t> {
         };
         self.accessed.remove(bytes)?;
         if let Some(record) = row::decode(*key, removed.value()) {
-            self.of_user.remove((record.user.as_str(), bytes))?;
+            let user = record.user.to_ascii_lowercase();
+            self.of_user.remove((user.as_str(), bytes))?;
         }
         Ok(true)
     }
@@ -160,6 +163,8 @@ impl Snapshot {
     }
 
     pub(super) fn of_user(&self, user: &str) -> Result<Vec<Record>, Error> {
+        let user = user.to_ascii_lowercase();
+        let user = user.as_str();
         let mut records = Vec::new();
         for entry in self.of_user.range((user, &[0; 32])..=(user, &[255; 32]))? {
             let (entry, ()) = entry.map(|(entry, nothing)| (entry, nothing.value()))?;

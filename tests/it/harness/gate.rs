@@ -205,6 +205,7 @@ impl Vestibule {
         let text = self.text("127.0.0.1:0");
         let config = Config::parse(&text, &self.files.path("config.toml"))
             .unwrap_or_else(|error| panic!("{error}\nin this configuration:\n{text}"));
+        self.files.write("config.toml", &text, 0o644); // for commands
         let clock = Clock::system();
         let running = vestibule::start(config, clock.clone()).await?;
         Ok(Gate {
