@@ -44,7 +44,8 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// What a form takes besides its texts and its body, well rounded up.
 const OVERHEAD: usize = 1024;
 
-/// Users of so many sessions are remembered beyond the sessions' end.
+/// Users of so many sessions are remembered beyond the sessions' end. The form of another one is
+/// not kept.
 const MAX_OWNERS: u64 = 100_000;
 
 /// Names a kept form: 128 random bits. No secret: without the session it opens nothing.
@@ -138,8 +139,9 @@ pub(crate) struct KeptForms {
     clock: Clock,
     room: Arc<Room>,
     forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
-    /// Who a session belonged to. Stores forget expired sessions within a minute, and a form comes
-    /// later than that.
+    /// Who a session belonged to. A store forgets an expired session when it is shown again or the
+    /// garbage is collected: after half a second, or minutes where there are many. Forms come
+    /// later than that. Those that were not seen for the longest are forgotten first.
     owners: Cache<SessionKey, Arc<str>>,
 }
 
@@ -236,7 +238,7 @@ impl KeptForms {
                 forms.insert(holder, elsewhere);
             }
             for mut form in here.into_iter().filter(|form| form.is_fresh(now)) {
-                if form.user.as_deref().is_none_or(|owner| owner == user) {
+                if form.user.is_none() || form.is_of(Some(user)) {
                     form.user = Some(user.into());
                     forms.entry(Holder::Session(key)).or_default().push(form);
                     claimed.waiting += 1;
@@ -328,10 +330,18 @@ impl KeptForm {
         self.host.eq_ignore_ascii_case(host)
     }
 
+    /// Names of users have no case.
+    fn is_of(&self, user: Option<&str>) -> bool {
+        match (self.user.as_deref(), user) {
+            (Some(owner), Some(user)) => owner.eq_ignore_ascii_case(user),
+            (owner, user) => owner == user,
+        }
+    }
+
     fn is_the_same(&self, other: &Self) -> bool {
         self.host == other.host
             && self.target == other.target
-            && self.user == other.user
+            && self.is_of(other.user.as_deref())
             && self.content_type == other.content_type
             && self.body == other.body
     }

@@ -57,6 +57,7 @@ impl Login {
         max_target: usize,
         body: Incoming,
     ) -> Result<Kept, RequestError> {
+        let (ended, user) = self.former_session(visit, app)?.unzip();
         let content_type = visit.head.headers.get(header::CONTENT_TYPE);
         let to = Destination {
             app,
@@ -82,17 +83,13 @@ impl Login {
         };
         let cookie = LoginCookie::of(visit)?;
         let holder = Holder::browser(cookie.as_bytes());
-        let ended = visit.cookies.session.as_ref().map(SessionId::key);
-        let (ended, user) = ended
-            .and_then(|key| Some((key, self.kept_forms.owner(&key)?)))
-            .unzip();
         let bytes = body.len();
         self.kept_forms
             .keep(holder, user.clone(), &to, body, room)
             .map_err(RequestError::NoRandomness)?;
         tracing::info!(
             target: "audit", client = %visit.client, user = user.as_deref(),
-            session = ended.map(|key| key.short().to_string()), app = &**app, bytes, "form kept"
+            session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
         );
         let page = self.form_with(visit, &cookie, &Wish::home(), None);
         let page = page.status(StatusCode::UNAUTHORIZED);
@@ -101,6 +98,26 @@ impl Login {
             bytes,
             answer: page.into_response(),
         })
+    }
+
+    /// The session that this browser had, and whose it was; `None` when it shows none. One that
+    /// nobody remembers may have been anybody's: its form would wait for whoever signs in next.
+    fn former_session(
+        &self,
+        visit: &Visit<'_>,
+        app: &str,
+    ) -> Result<Option<(SessionKey, Arc<str>)>, RequestError> {
+        let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
+            return Ok(None);
+        };
+        let Some(user) = self.kept_forms.owner(&key) else {
+            tracing::warn!(
+                target: "audit", client = %visit.client, session = %key.short(), app,
+                "form not kept: whose session had ended is not known"
+            );
+            return Err(RequestError::FormNotKept);
+        };
+        Ok(Some((key, user)))
     }
 
     /// After a login: hands the new session what waits for this browser, or for the session of

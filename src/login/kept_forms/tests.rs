@@ -130,6 +130,18 @@ fn another_user_gets_nothing_and_the_form_is_gone() {
 }
 
 #[test]
+fn names_of_users_have_no_case() {
+    let desk = Desk::new();
+    let id = desk.keep(browser(), Some("ada"), "a=1");
+    let again = desk.keep(browser(), Some("Ada"), "a=1");
+    let key = session();
+    let claimed = desk.forms.claim([browser()], HOST, "ADA", key);
+    assert_eq!((claimed.waiting, claimed.dropped), (1, 0));
+    assert!(desk.take(key, id).is_none(), "the same form twice");
+    assert!(desk.take(key, again).is_some());
+}
+
+#[test]
 fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
     let desk = Desk::new();
     let id = desk.keep(browser(), None, "a=1");

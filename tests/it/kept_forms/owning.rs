@@ -31,6 +31,46 @@ async fn the_form_of_one_user_is_never_that_of_another() {
 }
 
 #[tokio::test]
+async fn a_form_is_not_kept_where_nobody_knows_any_more_whose_session_had_ended() {
+    let app = Upstream::echo().await;
+    for store in ["disk", "memory"] {
+        let gate = people(Vestibule::before(&app))
+            .session(&format!("store = \"{store}\""))
+            .start()
+            .await;
+        let before = gate.browser().login("ada", PASSWORD).await;
+        before.get("/edit").await.assert_status(200);
+        let gate = gate.restart().await;
+        let browser = gate.browser().cookie(&before.session_cookie());
+        gate.advance(IDLE);
+        let requests = app.requests();
+        let page = post(&browser, "/save", URLENCODED, "a=1").await;
+        page.assert_status(401)
+            .assert_contains("What you sent was not delivered");
+        let reply = browser.try_login("bob", PASSWORD).await;
+        reply.assert_redirects_to("/");
+        assert_nothing_waits(&browser.get(FORMS).await);
+        assert_eq!(app.requests(), requests, "{store}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_seen_after_a_restart_is_its_users_again() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let before = gate.browser().login("ada", PASSWORD).await;
+    let gate = gate.restart().await;
+    let browser = gate.browser().cookie(&before.session_cookie());
+    browser.get("/edit").await.assert_status(200);
+    gate.advance(IDLE);
+    let page = post(&browser, "/save", URLENCODED, "a=1").await;
+    assert_kept(&page);
+    sign_in(&browser, &page, "ada")
+        .await
+        .assert_redirects_to(FORMS);
+}
+
+#[tokio::test]
 async fn sec_51_the_form_of_a_user_who_was_shut_out_is_nobody_elses() {
     let app = Upstream::echo().await;
     for how in ["disabled", "removed", "new password"] {
