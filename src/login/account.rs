@@ -248,6 +248,8 @@ impl Login {
                     target: "audit", %client, user, session = %id.key().short(),
                     method = signed_in.method(), "login"
                 );
+                // They wait on; the answer is about the password.
+                self.claim_forms(&visitor.visit, user, id.key());
                 let kept_for = self.sessions.remember_for(remember);
                 with_cookie(back_to_account(), cookie::set_session(&id, kept_for))
             }

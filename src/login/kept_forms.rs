@@ -111,7 +111,7 @@ pub(crate) struct KeptForm {
     pub(super) kept: Timestamp,
     host: String,
     /// Whose session had ended, or who claimed it; nobody else gets it.
-    user: Option<Arc<str>>,
+    pub(super) user: Option<Arc<str>>,
     _room: Reservation,
 }
 
@@ -283,6 +283,12 @@ impl KeptForms {
     /// Takes a form out to forget it.
     pub(super) fn discard(&self, session: SessionKey, host: &str, id: FormId) -> Option<KeptForm> {
         self.take_if(session, |form| form.id == id && form.is_for(host))
+    }
+
+    /// Takes out all that waits for a session, on whatever host, to forget it.
+    pub(super) fn discard_all(&self, session: SessionKey) -> Vec<KeptForm> {
+        let of_session = self.forms().remove(&Holder::Session(session));
+        of_session.unwrap_or_default()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.

@@ -1,5 +1,7 @@
 //! `/.vestibule/logout`: a button, and the end of the session.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -9,7 +11,7 @@ use super::form::Form;
 use super::{LOGOUT, Login, Visit};
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView};
-use crate::session::{SessionId, cookie};
+use crate::session::{SessionId, SessionKey, cookie};
 
 /// W3C Clear Site Data; `http` has no constant for it.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -41,21 +43,9 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
         self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
-        // Only what is there: an invented id is not to cost the disk a write (SEC-52).
-        if let Some(key) = key
-            && !matches!(self.sessions.peek(&key).await, Ok(None))
-        {
-            let client = visit.client;
-            match self.sessions.end(&key).await {
-                Ok(true) => {
-                    tracing::info!(target: "audit", %client, session = %key.short(), "logout");
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(target: "audit", %client, session = %key.short(), "logout not saved");
-                    return Err(RequestError::LogoutNotKept(error));
-                }
-            }
+        if let Some(key) = key {
+            self.end_for_logout(visit.client, &key).await?;
+            self.discard_all_forms(visit.client, key);
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         response
@@ -67,5 +57,23 @@ impl Login {
             .headers_mut()
             .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
         Ok(response)
+    }
+
+    /// Only what is there: an invented id is not to cost the disk a write (SEC-52).
+    async fn end_for_logout(&self, client: IpAddr, key: &SessionKey) -> Result<(), RequestError> {
+        if matches!(self.sessions.peek(key).await, Ok(None)) {
+            return Ok(());
+        }
+        match self.sessions.end(key).await {
+            Ok(true) => {
+                tracing::info!(target: "audit", %client, session = %key.short(), "logout");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(target: "audit", %client, session = %key.short(), "logout not saved");
+                return Err(RequestError::LogoutNotKept(error));
+            }
+        }
+        Ok(())
     }
 }

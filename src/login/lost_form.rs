@@ -1,6 +1,7 @@
 //! What becomes of a form that met an ended session: kept until the login, shown after it, then
 //! sent or forgotten.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -207,6 +208,16 @@ impl Login {
         } else {
             Self::to_forms()
         })
+    }
+
+    /// Forgets what waits for a session that was logged out: nobody can send it any more.
+    pub(super) fn discard_all_forms(&self, client: IpAddr, key: SessionKey) {
+        for form in self.kept_forms.discard_all(key) {
+            tracing::info!(
+                target: "audit", %client, user = form.user.as_deref(), session = %key.short(),
+                app = &*form.app, bytes = form.body.len(), "form discarded"
+            );
+        }
     }
 
     /// Takes out the form that a Send button names, to send it to `target`; `None` when this

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response, header};
+use http::{HeaderMap, HeaderName, Request, Response, header};
 use hyper::body::Incoming;
 
 use super::Proxy;
@@ -13,6 +13,7 @@ use super::body::AnswerBody;
 use crate::access::Permit;
 use crate::error::RequestError;
 use crate::forwarded::Client;
+use crate::identity;
 use crate::login::kept_forms::{FormId, KeptForm};
 use crate::login::{Login, Visit};
 use crate::request::{Authority, Target};
@@ -101,6 +102,7 @@ impl Proxy {
             return Ok(Login::to_forms().map(AnswerBody::ours));
         };
         let body = RequestBody::whole(form.body.clone());
+        strip_content(&mut head.headers); // before we say who it is for
         app.prepare(
             &mut head,
             target,
@@ -110,7 +112,6 @@ impl Proxy {
             Some(&*session),
         );
         let headers = &mut head.headers;
-        headers.remove(header::CONTENT_ENCODING);
         headers.insert(header::CONTENT_TYPE, form.content_type.clone());
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
         let delivery = Delivery {
@@ -167,5 +168,18 @@ impl Proxy {
             tracing::info!(target: "audit", %client, user, %session, app, bytes, answered, "form sent");
         }
         forwarded?.map_err(RequestError::Upstream)
+    }
+}
+
+/// Removes what the request of the button says of its own body: the app gets other bytes. Spelled
+/// as CGI has it, too (SEC-36).
+fn strip_content(headers: &mut HeaderMap) {
+    let of_body = |name: &&HeaderName| {
+        let folded = identity::fold(name.as_str());
+        folded.starts_with("content-") || matches!(&*folded, "digest" | "repr-digest")
+    };
+    let of_body: Vec<_> = headers.keys().filter(of_body).cloned().collect();
+    for name in of_body {
+        headers.remove(name);
     }
 }

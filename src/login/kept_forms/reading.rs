@@ -11,32 +11,74 @@ use super::{MAX_BODY, Reservation};
 /// The whole body, not each read (SEC-26).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a body that does not say its length gets first.
+const FIRST: usize = 4096;
+
 /// The bytes of `body`; `None` when they are too many, too slow, more than there is room for, or
 /// not all of them come.
 pub(in crate::login) async fn read(
     body: impl Body<Data = Bytes> + Unpin,
     room: &mut Reservation,
 ) -> Option<Bytes> {
-    if body.size_hint().lower() > MAX_BODY as u64 {
+    let said = body.size_hint();
+    if said.lower() > MAX_BODY as u64 {
         return None;
     }
-    let body = tokio::time::timeout(TIMEOUT, collect(body, room)).await;
-    Some(Bytes::from(body.ok()??.into_boxed_slice()))
+    let mut buffer = Buffer::new(room);
+    if let Some(length) = said.exact() {
+        buffer.move_to(usize::try_from(length).ok()?)?;
+    }
+    let read = tokio::time::timeout(TIMEOUT, buffer.fill(body)).await;
+    read.ok()??;
+    Some(Bytes::from(buffer.bytes)) // moved, with all of its memory
 }
 
-async fn collect(
-    mut body: impl Body<Data = Bytes> + Unpin,
-    room: &mut Reservation,
-) -> Option<Vec<u8>> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else {
-            continue; // trailers end here (SEC-39)
-        };
-        if whole.len() + data.len() > MAX_BODY || !room.grow(data.len()) {
+/// One piece of memory, which never has more than the room that is taken for it.
+struct Buffer<'a> {
+    bytes: Vec<u8>,
+    room: &'a mut Reservation,
+}
+
+impl<'a> Buffer<'a> {
+    fn new(room: &'a mut Reservation) -> Self {
+        let bytes = Vec::new();
+        Self { bytes, room }
+    }
+
+    async fn fill(&mut self, mut body: impl Body<Data = Bytes> + Unpin) -> Option<()> {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.ok()?.into_data() else {
+                continue; // trailers end here (SEC-39)
+            };
+            self.append(&data)?;
+        }
+        Some(())
+    }
+
+    fn append(&mut self, data: &[u8]) -> Option<()> {
+        let length = self.bytes.len() + data.len();
+        if length > MAX_BODY {
             return None;
         }
-        whole.extend_from_slice(&data);
+        if length > self.bytes.capacity() {
+            let doubled = self.bytes.capacity() * 2;
+            self.move_to(doubled.clamp(FIRST, MAX_BODY).max(length))?;
+        }
+        self.bytes.extend_from_slice(data);
+        Some(())
     }
-    Some(whole)
+
+    /// Has memory for `capacity` bytes; both pieces count while one is copied to the other.
+    fn move_to(&mut self, capacity: usize) -> Option<()> {
+        if !self.room.grow(capacity) {
+            return None;
+        }
+        let mut larger = Vec::with_capacity(capacity);
+        larger.extend_from_slice(&self.bytes);
+        let smaller = std::mem::replace(&mut self.bytes, larger);
+        let freed = smaller.capacity();
+        drop(smaller);
+        self.room.shrink(freed);
+        Some(())
+    }
 }

@@ -93,6 +93,23 @@ impl Reservation {
         self.bytes += bytes;
         true
     }
+
+    /// Gives back so many bytes of what was taken.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        let mut taken = self.room.taken();
+        taken.bytes -= bytes;
+        if let Some(share) = taken.addresses.get_mut(&self.network) {
+            share.bytes -= bytes;
+        }
+    }
+
+    /// How many bytes it has.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Reservation {
@@ -126,8 +143,10 @@ mod tests {
         let mut more: Vec<_> = (1..8).map(|_| room.reserve(address(1)).unwrap()).collect();
         assert!(room.reserve(address(1)).is_none(), "a ninth form");
         assert!(!more[0].grow(1), "the eighth is for all of its forms");
+        first.shrink(40);
+        assert!(more[0].grow(40) && !more[0].grow(1));
         drop(first);
-        assert!(more[0].grow(100));
+        assert!(more[0].grow(60));
         assert!(room.reserve(address(1)).is_some());
     }
 

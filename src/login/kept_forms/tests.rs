@@ -255,6 +255,51 @@ async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
     assert_eq!(read(too_much, &mut room).await, None, "there is no room");
 }
 
+/// A body of unknown length, which comes in pieces of `size`.
+fn pieces(whole: &Bytes, size: usize) -> impl http_body::Body<Data = Bytes> + Unpin + use<> {
+    let all: Vec<_> = (0..whole.len())
+        .step_by(size)
+        .map(|at| whole.slice(at..whole.len().min(at + size)))
+        .map(|data| Ok::<_, std::io::Error>(http_body::Frame::data(data)))
+        .collect();
+    StreamBody::new(futures_util::stream::iter(all))
+}
+
+#[tokio::test]
+async fn no_more_memory_is_held_than_is_counted() {
+    let desk = Desk::new();
+    for length in [0, 1, 4097, 100_000, MAX_BODY - 1, MAX_BODY] {
+        let whole: Bytes = (0..=255).cycle().take(length).collect();
+        let mut room = desk.forms.reserve(CLIENT, &desk.to("/save")).unwrap();
+        let before = room.bytes();
+        let body = read(Full::new(whole.clone()), &mut room).await.unwrap();
+        assert_eq!((body.len(), room.bytes()), (length, before + length));
+        assert_eq!(held(body), length, "its length was known");
+
+        let mut room = desk.forms.reserve(CLIENT, &desk.to("/save")).unwrap();
+        let body = read(pieces(&whole, 1000), &mut room).await.unwrap();
+        assert_eq!(body, whole);
+        assert_eq!(held(body), room.bytes() - before, "{length} in pieces");
+    }
+}
+
+/// The memory of the only handle to these bytes.
+fn held(bytes: Bytes) -> usize {
+    Vec::from(bytes).capacity()
+}
+
+#[tokio::test]
+async fn room_is_there_for_both_pieces_while_one_is_copied() {
+    let forms = KeptForms::new(8 * (OVERHEAD + 10_000), Clock::system());
+    let desk = Desk::new();
+    let reserve = || forms.reserve(CLIENT, &desk.to("/save")).unwrap();
+    let whole = Bytes::from(vec![7; 5000]);
+    let in_pieces = read(pieces(&whole, 1000), &mut reserve()).await;
+    assert!(in_pieces.is_none(), "4096 and 8192 are more than 10000");
+    let known = read(Full::new(whole.clone()), &mut reserve()).await;
+    assert_eq!(known, Some(whole));
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_kept() {
     let desk = Desk::new();

@@ -97,6 +97,52 @@ async fn sec_51_the_form_of_a_user_who_was_shut_out_is_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_form_that_waits_goes_with_its_user_to_the_session_of_a_new_password() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let (browser, page) = kept_and_signed_in(&gate, "/save", "a=1").await;
+    let (before, csrf) = (browser.session_cookie(), page.hidden("csrf"));
+    let new = "quiet otters hum";
+    let fields = [
+        ("csrf", &*csrf),
+        ("action", "password"),
+        ("old", PASSWORD),
+        ("new", new),
+        ("again", new),
+    ];
+    let reply = browser.post_form("/.vestibule/account", &fields).await;
+    reply.assert_redirects_to("/.vestibule/account");
+    assert_ne!(browser.session_cookie(), before);
+    let page = browser.get(FORMS).await;
+    send(&browser, &page).await.assert_status(200);
+    assert_eq!(app.last().body, b"a=1");
+    assert_eq!(app.last().value("x-forwarded-user"), Some("ada"));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_session_goes_with_its_logout_and_makes_room() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let browser = gate.browser();
+    let mut page = None;
+    for n in 0..8 {
+        page = Some(post(&browser, &format!("/save/{n}"), URLENCODED, "a=1").await);
+    }
+    let reply = sign_in(&browser, &page.unwrap(), "ada").await;
+    reply.assert_redirects_to(FORMS);
+    // Eight are what one address may have.
+    let full = post(&gate.browser(), "/save", URLENCODED, "b=1").await;
+    full.assert_status(401).assert_contains("not delivered");
+    browser.logout().await.assert_status(303);
+    for _ in 0..8 {
+        kept(&gate, "/save", "b=1").await;
+    }
+    let browser = browser.login("ada", PASSWORD).await;
+    assert_nothing_waits(&browser.get(FORMS).await);
+    assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
 async fn another_session_of_the_same_user_has_no_part_in_it() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;

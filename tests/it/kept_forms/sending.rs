@@ -136,6 +136,42 @@ async fn the_app_is_told_of_the_new_session_and_of_nothing_else() {
     }
 }
 
+#[tokio::test]
+async fn what_the_button_says_of_its_own_body_is_not_said_of_the_form() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let (browser, page) = kept_and_signed_in(&gate, "/save", "a=1").await;
+    let body = format!("csrf={}", page.hidden("csrf"));
+    let mut raw = gate.raw().await;
+    raw.send(format!(
+        "POST {} HTTP/1.1\r\nHost: gate.test\r\nOrigin: https://gate.test\r\nCookie: {}\r\n\
+         Content-Type: {PLAIN}\r\nContent-Length: {}\r\nContent-MD5: x\r\nDigest: x\r\n\
+         Content-Digest: x\r\nRepr-Digest: x\r\nREPR_DIGEST: x\r\n\
+         Content-Disposition: x\r\nContent-Language: x\r\nContent-Language: y\r\n\
+         Content-Location: x\r\nContent-Range: x\r\nContent-Encoding: gzip\r\n\
+         Content_Length: 9\r\nContent-New: x\r\nContented: kept\r\nX-Digest: kept\r\n\r\n{body}",
+        address(&page),
+        browser.cookies(),
+        body.len()
+    ))
+    .await;
+    raw.response().await.assert_status(200);
+    let sent = app.last();
+    let head = sent.head.to_lowercase().replace('_', "-");
+    let said = |line: &&str| {
+        ["content-", "digest:", "repr-"]
+            .iter()
+            .any(|of| line.starts_with(of))
+    };
+    let mut said: Vec<_> = head.lines().filter(said).collect();
+    said.sort_unstable();
+    let kind = format!("content-type: {URLENCODED}");
+    assert_eq!(said, ["content-length: 3", kind.as_str()], "{head}");
+    assert_eq!(sent.value("contented"), Some("kept"));
+    assert_eq!(sent.value("x-digest"), Some("kept"));
+    assert_eq!(sent.body, b"a=1");
+}
+
 /// What the app is told of who asks.
 async fn app_session(browser: &Browser, app: &Upstream) -> String {
     browser.get("/").await.assert_status(200);
