@@ -21,6 +21,7 @@ use toml::de::DeTable;
 pub use self::problem::ConfigError;
 use self::problem::{Fault, Problems};
 use self::section::Section;
+use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::{forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
@@ -33,6 +34,7 @@ pub struct Config {
     pub(crate) limits: request::Limits,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,
+    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
     pub(crate) timeouts: proxy::Timeouts,

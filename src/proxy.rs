@@ -4,6 +4,7 @@ mod activity;
 mod app;
 mod body;
 mod connection;
+mod introduction;
 mod private;
 mod redirect;
 mod service;
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::identity::Identity;
+use crate::listener::proxy_protocol;
 use crate::login::{Endpoint, Login, Visit, is_page_load};
 use crate::pages::{self, ErrorView, Pages};
 use crate::request::{self, Authority, BadRequest, Limits, Target};
@@ -60,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Who begins each connection with a PROXY header.
+    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) access_log: bool,
 }
 

@@ -244,6 +244,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         limits: config.limits,
         timeouts: config.timeouts,
         trusted_proxies: config.trusted_proxies,
+        proxy_protocol_from: config.proxy_protocol_from,
         access_log: config.log.access,
     };
     let service = Service::new(settings, config.apps, login, pages, &clock);

@@ -7,6 +7,7 @@ use super::problem::Fault;
 use super::section::Section;
 use super::{Config, app, value};
 use crate::forwarded::TrustedProxies;
+use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
@@ -27,6 +28,11 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         limits,
         listener: listener(&mut server),
         log: log(root.table("log")),
+        proxy_protocol_from: proxy_protocol::Senders::new(
+            server
+                .list("proxy_protocol_from", value::network)
+                .unwrap_or_default(),
+        ),
         session: session(root.table("session"), folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),

@@ -93,11 +93,8 @@ impl Service {
 
     /// Whom a listener counts by the total alone.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.current
-            .load()
-            .settings
-            .trusted_proxies
-            .contain(address)
+        let settings = &self.current.load().settings;
+        settings.trusted_proxies.contain(address) || settings.proxy_protocol_from.contain(address)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

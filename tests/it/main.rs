@@ -38,6 +38,8 @@ mod pages;
 mod passwords;
 /// The path that is judged is the path that is sent.
 mod paths;
+/// A load balancer says who the client is, and nobody else can.
+mod proxy_protocol;
 /// The first minute can be had again.
 mod quickstart;
 /// Each command and configuration of the README works as it says.
