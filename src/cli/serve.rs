@@ -314,6 +314,7 @@ async fn keep_house(
     loop {
         tick.tick().await;
         certificates.refresh();
+        certificates.warn_of_ends(Clock::system().now());
         service.tick().await;
         sessions.collect_garbage().await;
     }
