@@ -151,6 +151,11 @@ impl Accounts {
         Ok(verdict)
     }
 
+    /// How many logins wait for a hashing thread, and how many may.
+    pub(crate) fn hashing_queue(&self) -> (usize, usize) {
+        self.pool.waiting()
+    }
+
     /// The account as it is now; `None` when it was removed or disabled.
     pub(crate) fn standing(&self, user: &str) -> Option<Arc<Account>> {
         self.directory.standing(user)

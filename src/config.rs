@@ -13,6 +13,7 @@ mod section;
 mod tests;
 pub(crate) mod value;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub(crate) limits: request::Limits,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,
+    /// Where `/metrics` and the like are; nowhere by default.
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,

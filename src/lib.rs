@@ -19,6 +19,7 @@
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
+//! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //!
@@ -45,6 +46,8 @@ mod forwarded;
 mod identity;
 mod listener;
 mod login;
+mod metrics;
+mod monitoring;
 mod pages;
 mod proxy;
 mod request;

@@ -100,6 +100,21 @@ impl Admission {
         })
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.lock().total
+    }
+
+    /// How many may be.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many have been closed because there were too many.
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
     /// Counts a connection, or refuses it and says so in the log now and then.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let network = network(address);

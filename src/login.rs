@@ -20,11 +20,12 @@ use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::Identity;
+use crate::metrics::LoginCounts;
 use crate::pages::{self, AccountView, LoginProblem, LoginView, LogoutView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
 use crate::session::cookie::{self, Presented};
-use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, StartError};
+use crate::session::{EndReason, Memo, NoRandomness, Origin, Session, Sessions, StartError};
 use crate::telemetry::printable;
 
 use csrf::{Binding, Csrf};
@@ -73,6 +74,7 @@ pub(crate) struct Login {
     csrf: Csrf,
     throttle: Throttle,
     clock: Clock,
+    counts: LoginCounts,
 }
 
 impl Login {
@@ -90,7 +92,19 @@ impl Login {
             csrf: Csrf::new()?,
             throttle,
             clock,
+            counts: LoginCounts::default(),
         })
+    }
+
+    /// Counts for the metrics, too.
+    #[must_use]
+    pub(crate) fn counted(mut self, counts: LoginCounts) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
+        self.throttle.entries()
     }
 
     /// The identity of a session as the users file has it now; `None` when the user is gone or
@@ -131,7 +145,7 @@ impl Login {
             return Ok(Some((session, identity)));
         }
         self.sessions
-            .end(&session.key())
+            .end_because(&session.key(), EndReason::Account)
             .await
             .map_err(RequestError::Session)?;
         tracing::info!(
@@ -246,6 +260,7 @@ impl Login {
             .check(&visit.head.headers, visit.authority, &token, binding)
             .is_err()
         {
+            self.counts.forged.inc();
             tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
             return Ok(self
                 .form(&visit, &wish, Some(LoginProblem::Forged))?
@@ -256,6 +271,7 @@ impl Login {
         let attempt = match self.throttle.begin(&account, visit.client) {
             Ok(attempt) => attempt,
             Err(wait) => {
+                self.counts.throttled.inc();
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login throttled");
                 return self.throttled(&visit, &wish, wait);
             }
@@ -267,6 +283,7 @@ impl Login {
                 self.start(&visit, &wish, &signed_in).await
             }
             Ok(Verdict::Refused) => {
+                self.counts.refused.inc();
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login failed");
                 match attempt.failed() {
                     Some(wait) => self.throttled(&visit, &wish, wait),
@@ -277,6 +294,7 @@ impl Login {
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
+                self.counts.busy.inc();
                 let page = self.form(&visit, &wish, Some(LoginProblem::Busy))?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
@@ -301,10 +319,14 @@ impl Login {
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
         if let Some(before) = &visit.cookies.session {
-            self.sessions
-                .end(&before.key())
-                .await
-                .map_err(RequestError::Session)?;
+            let ended = self
+                .sessions
+                .end_because(&before.key(), EndReason::Replaced)
+                .await;
+            ended.map_err(|error| {
+                self.counts.not_kept.inc();
+                RequestError::Session(error)
+            })?;
         }
         let user_agent = visit.head.headers.get(header::USER_AGENT);
         let user_agent = user_agent
@@ -318,16 +340,21 @@ impl Login {
         let user = signed_in.account().identity().user();
         let id = match self.sessions.start(signed_in, origin, wish.remember).await {
             Ok(id) => id,
-            Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
+            Err(StartError::NoRandomness) => {
+                self.counts.not_kept.inc();
+                return Err(RequestError::NoRandomness(NoRandomness));
+            }
             Err(error) => {
-                let problem = match error {
-                    StartError::Full => LoginProblem::SessionsFull,
-                    _ => LoginProblem::NotKept,
+                let (problem, counter) = match error {
+                    StartError::Full => (LoginProblem::SessionsFull, &self.counts.sessions_full),
+                    _ => (LoginProblem::NotKept, &self.counts.not_kept),
                 };
+                counter.inc();
                 tracing::error!(user, %error, "login refused: no session can be kept");
                 return Ok(self.form(visit, wish, Some(problem))?.into_response());
             }
         };
+        self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),
             method = signed_in.method(), "login"
@@ -377,7 +404,7 @@ impl Login {
         if let Some(key) = key
             && self
                 .sessions
-                .end(&key)
+                .end_because(&key, EndReason::Logout)
                 .await
                 .map_err(RequestError::LogoutNotKept)?
         {

@@ -7,6 +7,7 @@ mod cached;
 pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
+mod end_reason;
 mod id;
 mod live;
 mod memo;
@@ -27,10 +28,12 @@ use tokio::sync::RwLock;
 
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::SessionCounts;
 
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
+pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
@@ -121,6 +124,7 @@ pub(crate) struct Sessions {
     ended: AtomicU64,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
     starting: RwLock<()>,
+    counts: SessionCounts,
     /// The last record that was looked at for garbage.
     garbage_at: Mutex<Option<SessionKey>>,
 }
@@ -152,8 +156,16 @@ impl Sessions {
             live: Arc::default(),
             ended: AtomicU64::new(0),
             starting: RwLock::default(),
+            counts: SessionCounts::default(),
             garbage_at: Mutex::default(),
         }
+    }
+
+    /// Counts for the metrics, too.
+    #[must_use]
+    pub(crate) fn counted(mut self, counts: SessionCounts) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Starts a session for a finished login, under a new id (SEC-45). Ends the oldest ones of
@@ -198,6 +210,7 @@ impl Sessions {
         let session = Cached::Live(Arc::new(Session::new(&record)));
         // Not over the tombstone of whoever ended it meanwhile.
         self.cache.entry(record.key).or_insert(session);
+        self.counts.started.inc();
         Ok(id)
     }
 
@@ -226,7 +239,7 @@ impl Sessions {
             session
         };
         if self.is_expired(&session, now) {
-            self.end(&session.key()).await?;
+            self.end_because(&session.key(), EndReason::Expired).await?;
             return Ok(None);
         }
         self.note_access(&session, now);
@@ -241,8 +254,12 @@ impl Sessions {
 
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
     /// whether there was one. It is over even if that cannot be written down, which is an error.
-    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        Ok(self.end_each(vec![*key]).await? > 0)
+    pub(crate) async fn end_because(
+        &self,
+        key: &SessionKey,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        Ok(self.end_each_because(vec![*key], reason).await? > 0)
     }
 
     /// Applies one response's change to what the session holds now.
@@ -287,8 +304,14 @@ impl Sessions {
             let key = session.key();
             // This also keeps the cache from forgetting a session that only streams.
             let known = self.get(&key).await.is_ok_and(|session| session.is_some());
-            if !known || self.is_expired(&session, now) || !is_good(&session) {
-                match self.end(&key).await {
+            let expired = self.is_expired(&session, now);
+            if !known || expired || !is_good(&session) {
+                let reason = if expired {
+                    EndReason::Expired
+                } else {
+                    EndReason::Account
+                };
+                match self.end_because(&key, reason).await {
                     Ok(_) => {
                         tracing::info!(target: "audit", session = %key.short(), "session ended");
                     }
@@ -342,6 +365,14 @@ impl Sessions {
     }
 
     async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+        self.end_each_because(keys, EndReason::Revoked).await
+    }
+
+    async fn end_each_because(
+        &self,
+        keys: Vec<SessionKey>,
+        reason: EndReason,
+    ) -> Result<usize, StoreError> {
         for key in &keys {
             self.cache.insert(*key, Cached::Ended);
         }
@@ -354,7 +385,9 @@ impl Sessions {
         for key in &ending {
             self.live.end(key);
         }
-        removed.await
+        let removed = removed.await?;
+        reason.of(&self.counts).inc_by(removed as u64);
+        Ok(removed)
     }
 
     async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
@@ -367,8 +400,8 @@ impl Sessions {
         for record in &oldest {
             tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
         }
-        self.end_each(oldest.iter().map(|record| record.key).collect())
-            .await?;
+        let oldest = oldest.iter().map(|record| record.key).collect();
+        self.end_each_because(oldest, EndReason::Limit).await?;
         Ok(())
     }
 

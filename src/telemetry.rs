@@ -39,6 +39,35 @@ pub(crate) struct Settings {
     pub(crate) access: bool,
 }
 
+/// Lines that standard output has not taken; the log belongs to the process, and so does this.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines have been lost since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// Standard output, with its failures counted.
+struct Output(io::Stdout);
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        let written = self.0.write_all(line).and_then(|()| self.0.flush());
+        if written.is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Sends what the process logs to standard output. Does nothing when somebody else has already
 /// taken the process's logs.
 pub(crate) fn start(settings: &Settings) {
@@ -53,7 +82,7 @@ pub(crate) fn start(settings: &Settings) {
     };
     let registry = tracing_subscriber::registry().with(targets);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stdout)
+        .with_writer(|| Output(io::stdout()))
         .with_ansi(false);
     // Another subscriber is there only where a test or an embedding program has set it.
     let _ = if json {

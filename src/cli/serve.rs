@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::throttle::Throttle;
+use crate::metrics::Metrics;
+use crate::monitoring::{self, Monitoring};
 use crate::pages::{Pages, PagesError};
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -53,6 +55,9 @@ pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Resu
         let running = start(config, Clock::system()).await?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
+        }
+        if let Some(address) = running.metrics_address() {
+            tracing::info!(%address, "listening for metrics");
         }
         if let Some(address) = running.addresses().first() {
             ready(*address);
@@ -182,6 +187,9 @@ pub struct Running {
     drain: Duration,
     /// Accept loops and housekeeping.
     tasks: JoinSet<()>,
+    metrics_address: Option<SocketAddr>,
+    /// Tells of the end, too, and so outlives the others.
+    monitoring: JoinSet<()>,
 }
 
 impl Running {
@@ -193,6 +201,11 @@ impl Running {
     /// Where plain HTTP is sent to https, as bound.
     pub fn redirect_addresses(&self) -> &[SocketAddr] {
         &self.redirect_addresses
+    }
+
+    /// Where metrics and health are told, as bound.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Stops taking connections at once, lets requests finish up to `drain_timeout`, tells
@@ -209,6 +222,7 @@ impl Running {
         if let Err(error) = self.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
+        self.monitoring.shutdown().await;
     }
 }
 
@@ -230,16 +244,20 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
              goes on from there"
         );
     }
-    let sessions = Arc::new(Sessions::new(config.session, store, clock.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let sessions = Sessions::new(config.session, store, clock.clone());
+    let sessions = Arc::new(sessions.counted(metrics.sessions()));
     let throttle = Throttle::new(config.throttle, clock.clone());
+    let accounts = Arc::new(accounts);
     let login = Login::new(
-        Arc::new(accounts),
+        Arc::clone(&accounts),
         Arc::clone(&sessions),
         Arc::clone(&pages),
         throttle,
         clock.clone(),
     )
-    .map_err(|NoRandomness| StartError::NoRandomness)?;
+    .map_err(|NoRandomness| StartError::NoRandomness)?
+    .counted(metrics.logins());
     let settings = proxy::Settings {
         limits: config.limits,
         timeouts: config.timeouts,
@@ -247,7 +265,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         proxy_protocol_from: config.proxy_protocol_from,
         access_log: config.log.access,
     };
-    let service = Service::new(settings, config.apps, login, pages, &clock);
+    let metered = Arc::clone(&metrics);
+    let service = Service::new(settings, config.apps, login, pages, &clock, metered);
     let service = Arc::new(service.map_err(|error| match error {
         proxy::OpenError::NoRandomness => StartError::NoRandomness,
         proxy::OpenError::Upstream(app, error) => StartError::Upstream(app, error),
@@ -262,6 +281,19 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let mut tasks = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
+    let mut monitoring = JoinSet::new();
+    for listener in monitors {
+        let told = Monitoring {
+            metrics: Arc::clone(&metrics),
+            accounts: Arc::clone(&accounts),
+            admission: Arc::clone(&admission),
+            certificates: Arc::clone(&certificates),
+            service: Arc::clone(&service),
+            sessions: Arc::clone(&sessions),
+        };
+        monitoring.spawn(monitoring::serve(Arc::new(told), listener));
+    }
     for listener in listeners {
         tasks.spawn(Arc::clone(&service).accept(
             listener,
@@ -286,6 +318,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         sessions,
         drain: config.drain_timeout,
         tasks,
+        metrics_address: metrics_addresses.first().copied(),
+        monitoring,
     })
 }
 

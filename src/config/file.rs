@@ -1,5 +1,6 @@
 //! The sections of the file, key for key, each with its default.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,14 +20,16 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let limits = limits(server.table("limits"));
     let apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
-    let config = Config {
+    let listener = listener(&mut server);
+    Config {
+        metrics: metrics(root.table("admin"), &listener),
         branding: branding(&mut login, &apps, folder),
         apps,
         drain_timeout: server
             .get("drain_timeout", value::duration)
             .unwrap_or(Duration::from_secs(30)),
         limits,
-        listener: listener(&mut server),
+        listener,
         log: log(root.table("log")),
         proxy_protocol_from: proxy_protocol::Senders::new(
             server
@@ -45,9 +48,7 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         users_file: login
             .get("users_file", value::path)
             .map_or_else(|| folder.join("users.toml"), |path| folder.join(path)),
-    };
-    admin(root.table("admin"));
-    config
+    }
 }
 
 fn listener(server: &mut Section<'_>) -> listener::Settings {
@@ -235,13 +236,23 @@ fn throttle(mut section: Section<'_>) -> throttle::Settings {
     }
 }
 
-fn admin(mut section: Section<'_>) {
+/// Where the metrics are told; `""` is nowhere.
+fn metrics(mut section: Section<'_>, listener: &listener::Settings) -> Option<SocketAddr> {
     let _: Option<PathBuf> = section.get("socket", value::path);
-    let metrics = section.get("metrics", |value| value::any_text(value).map(str::is_empty));
-    if metrics == Some(false) {
-        let fault = Fault::new("metrics are not in this version yet");
-        section.refuse("metrics", fault.help("write \"\" or leave the key out"));
+    let address = section.get("metrics", |value| match value::any_text(value)? {
+        "" => Ok(None),
+        _ => value::socket_address(value).map(Some),
+    });
+    let address = address.flatten()?;
+    let mut others = listener.listen.iter().chain(&listener.redirect_http);
+    if address.port() != 0 && others.any(|other| *other == address) {
+        let fault = Fault::new(format!("{address} serves visitors already"));
+        section.refuse(
+            "metrics",
+            fault.help("write a port of its own, such as 9180"),
+        );
     }
+    Some(address)
 }
 
 fn log(mut section: Section<'_>) -> telemetry::Settings {

@@ -81,6 +81,18 @@ impl Throttle {
         }
     }
 
+    /// About how many entries each counter has.
+    pub(crate) fn entries(&self) -> [(&'static str, u64); 3] {
+        [
+            ("account", self.account.0.entry_count()),
+            (
+                "account_at_address",
+                self.account_at_address.0.entry_count(),
+            ),
+            ("address", self.address.0.entry_count()),
+        ]
+    }
+
     /// Counts a try at `account`, by its canonical name, from `address`.
     pub(crate) fn begin(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Wait> {
         let network = network(address);

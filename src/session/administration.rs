@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::cached::Cached;
-use super::{KeyPrefix, Record, SessionKey, Sessions, StoreError};
+use super::{EndReason, KeyPrefix, Record, SessionKey, Sessions, StoreError};
 use crate::clock::Timestamp;
 
 /// Records that one look for garbage walks over: called once a second, it gets around a million
@@ -57,6 +57,21 @@ impl Sessions {
         self.store.count()
     }
 
+    /// How many sessions there may be.
+    pub(crate) fn max(&self) -> usize {
+        self.settings.max_sessions
+    }
+
+    /// Whether the store gives out what it has.
+    pub(crate) async fn can_be_read(&self) -> bool {
+        self.store.load(SessionKey::LAST).await.is_ok()
+    }
+
+    /// Ends one session, because somebody wants it so; see [`end_because`](Self::end_because).
+    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.end_because(key, EndReason::Revoked).await
+    }
+
     /// Ends the sessions of a user, all or all but one; gives how many there were.
     pub(crate) async fn end_of_user(
         &self,
@@ -75,7 +90,9 @@ impl Sessions {
         self.forget_all();
         let removed = self.store.clear().await;
         self.forget_all(); // what look-ups brought in from the store meanwhile
-        removed
+        let removed = removed?;
+        self.counts.revoked.inc_by(removed as u64);
+        Ok(removed)
     }
 
     /// Drops records that have expired: looks at some of them each time, and in the end at all.
@@ -104,7 +121,7 @@ impl Sessions {
         for key in &expired {
             tracing::info!(target: "audit", session = %key.short(), "session expired");
         }
-        if let Err(error) = self.end_each(expired).await {
+        if let Err(error) = self.end_each_because(expired, EndReason::Expired).await {
             tracing::error!(%error, "cannot drop expired sessions");
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 
 use super::pool::Lease;
@@ -72,6 +73,7 @@ pub(crate) struct RequestBody(Option<Streaming>);
 struct Streaming {
     body: Incoming,
     upload: Arc<Upload>,
+    received: Counter,
     idle_timeout: Duration,
     /// Time spent waiting for the client; an upstream that stalls does not count against it.
     waited: Duration,
@@ -83,8 +85,8 @@ impl RequestBody {
         Self(None)
     }
 
-    /// Streams `body`; `idle_timeout` is for one read.
-    pub(crate) fn new(body: Incoming, idle_timeout: Duration) -> Self {
+    /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes.
+    pub(crate) fn new(body: Incoming, idle_timeout: Duration, received: &Counter) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
@@ -93,6 +95,7 @@ impl RequestBody {
         Self(Some(Streaming {
             body,
             upload,
+            received: received.clone(),
             idle_timeout,
             waited,
             waiting: None,
@@ -138,6 +141,7 @@ impl Streaming {
                 Some(Ok(frame)) => frame,
             };
             if let Some(data) = frame.data_ref() {
+                self.received.inc_by(data.len() as u64);
                 self.upload
                     .bytes
                     .fetch_add(data.len() as u64, Ordering::Relaxed);

@@ -32,6 +32,8 @@ mod http2_floods;
 mod login;
 /// A log line says what happened, once, and keeps secrets.
 mod logs;
+/// An operator sees what the service does, where no visitor can.
+mod metrics;
 /// Every answer of ours is safe to show and tells nothing of the inside.
 mod pages;
 /// Guessing passwords does not pay, and says nothing.
