@@ -133,10 +133,11 @@ async fn clients_that_hang_keep_no_other_away() {
     let mut hanging = Vec::new();
     for n in 0..60 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let sent: &[u8] = match n % 3 {
+        let sent: &[u8] = match n % 4 {
             0 => b"",
             1 => b"GET /metrics HTTP/1.1\r\nHost: a\r\n",
-            _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ",
+            2 => b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", // and does not read
         };
         stream.write_all(sent).await.unwrap();
         hanging.push(stream);
@@ -147,9 +148,12 @@ async fn clients_that_hang_keep_no_other_away() {
     Scrape::of(address)
         .await
         .assert(&[("vestibule_connections", 0.0)]);
-    for stream in hanging {
+    for (n, stream) in hanging.into_iter().enumerate() {
         let mut raw = Raw::new(stream);
         let answer = raw.rest().await; // or the test gives up
+        if n % 4 == 3 && answer.starts_with("HTTP/1.1 200") {
+            continue;
+        }
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
             "{answer}"

@@ -79,6 +79,14 @@ async fn promtool_accepts_the_alerts_and_a_scrape() {
     assert_eq!(code, Some(0), "{output}{errors}");
     assert!(output.contains("SUCCESS"), "{output}{errors}");
 
+    let folder = tempfile::tempdir().unwrap();
+    let cases = folder.path().join("alerts-test.yml");
+    let filled = include_str!("alerts-test.yml").replace("RULES", path.to_str().unwrap());
+    std::fs::write(&cases, filled).unwrap();
+    let test = ["test", "rules", cases.to_str().unwrap()];
+    let (code, output, errors) = run_to_end(Command::new(&promtool).args(test), "");
+    assert_eq!(code, Some(0), "{output}{errors}");
+
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
     let scrape = get(&gate, "/metrics").await.text();
