@@ -8,6 +8,7 @@
 mod beat;
 mod directory;
 mod hashing;
+pub(crate) mod htpasswd;
 pub(crate) mod password;
 pub(crate) mod users_file;
 mod watch;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use self::directory::Directory;
 use self::hashing::Pool;
+use self::password::NewPassword;
 use self::users_file::{User, UsersFileError};
 use crate::clock::Clock;
 use crate::identity::Identity;
@@ -66,6 +68,9 @@ impl Account {
     }
 }
 
+/// How they signed in who have just set their password.
+pub(crate) const NEW_PASSWORD: &str = "new password";
+
 /// The proof that a login finished; only this module makes one.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
@@ -91,6 +96,18 @@ pub(crate) enum Verdict {
     /// Unknown, disabled or wrong: nobody learns which.
     Refused,
     SignedIn(SignedIn),
+}
+
+/// What came of a new password.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum PasswordChange {
+    /// It holds; the proof is for a session that the new password started.
+    Done(SignedIn),
+    /// The users file could not be read or written; the log says why.
+    NotWritten,
+    /// Somebody else has changed the password, or disabled or removed the user, since the proof.
+    Overtaken,
 }
 
 /// Why a login got no verdict.
@@ -156,9 +173,32 @@ impl Accounts {
         self.pool.waiting()
     }
 
+    /// Gives whoever proved the old password a new one, and writes it to the users file. Sessions
+    /// of the old one end by their stamp (SEC-51).
+    pub(crate) async fn change_password(
+        &self,
+        proof: SignedIn,
+        new: NewPassword,
+    ) -> Result<PasswordChange, VerifyError> {
+        let directory = Arc::clone(&self.directory);
+        self.pool
+            .run(move |hasher| directory.change_password(hasher, &proof, &new))
+            .await
+    }
+
     /// The account as it is now; `None` when it was removed or disabled.
     pub(crate) fn standing(&self, user: &str) -> Option<Arc<Account>> {
         self.directory.standing(user)
+    }
+
+    /// How many users there are, those included who may not sign in.
+    pub(crate) fn count(&self) -> usize {
+        self.directory.count()
+    }
+
+    /// The name of a user as the users file spells it, disabled or not.
+    pub(crate) fn spelling(&self, user: &str) -> Option<String> {
+        self.directory.spelling(user)
     }
 
     /// Another number than before says that some `standing` may have changed.

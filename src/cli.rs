@@ -1,13 +1,18 @@
 //! The commands: flags, exit codes, and one file for each command.
 
+mod admin_client;
 mod check;
 mod completions;
 mod hash_password;
 mod prompt;
 mod quickstart;
+mod reload;
 pub mod serve;
+mod session;
+mod status;
 mod user;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +39,12 @@ enum Command {
     Check(check::Args),
     /// Add, list and change the users of the users file
     User(user::Args),
+    /// List and end the sessions of the running server
+    Session(session::Args),
+    /// Have the running server read its configuration again
+    Reload(reload::Args),
+    /// Say how the running server is
+    Status(status::Args),
     /// Print the hash of a password, for a users file written by hand
     HashPassword(hash_password::Args),
     /// Print the completions of a shell
@@ -71,27 +82,35 @@ pub(crate) enum Failure {
     Invalid(String),
     /// Exit code 2: wrong usage.
     Usage(String),
+    /// Exit code 3: the server that was to be asked does not run.
+    NoServer(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Failed(message)
+            | Self::Invalid(message)
+            | Self::NoServer(message)
+            | Self::Usage(message) => f.write_str(message),
+        }
+    }
 }
 
 impl Failure {
     fn report(&self) -> u8 {
         match self {
-            Self::Config(error) => {
-                eprintln!("{error}");
-                78
+            Self::Config(error) => eprintln!("{error}"),
+            Self::Failed(_) | Self::Invalid(_) | Self::NoServer(_) | Self::Usage(_) => {
+                eprintln!("vestibule: {self}");
             }
-            Self::Failed(message) => {
-                eprintln!("vestibule: {message}");
-                1
-            }
-            Self::Invalid(message) => {
-                eprintln!("vestibule: {message}");
-                78
-            }
-            Self::Usage(message) => {
-                eprintln!("vestibule: {message}");
-                2
-            }
+        }
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NoServer(_) => 3,
+            Self::Config(_) | Self::Invalid(_) => 78,
         }
     }
 }
@@ -113,6 +132,9 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Check(args) => check::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Session(args) => session::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Manpage => completions::manpage(),

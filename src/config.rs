@@ -24,14 +24,17 @@ use self::problem::{Fault, Problems};
 use self::section::Section;
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
-use crate::{forwarded, listener, pages, proxy, request, session, telemetry, tls};
+use crate::{admin, forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub(crate) admin: admin::Place,
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
+    /// Bytes of all forms that met an ended session; 0 keeps none.
+    pub(crate) kept_forms: usize,
     pub(crate) limits: request::Limits,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,

@@ -16,12 +16,17 @@ pub(crate) enum RequestError {
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
+    /// A session that the user ended is over, but a restart might bring it back: the store could
+    /// not be written.
+    EndNotKept(StoreError),
     /// The rules do not let this user in.
     Forbidden,
     /// A form of ours with a field missing, twice or unreadable (SEC-55).
     Form,
     /// A form that was not sent from a page of ours (SEC-54).
     Forged,
+    /// A form that met an ended session and could not be kept.
+    FormNotKept,
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
     /// A method that an address of ours does not have; those that it has.
@@ -68,6 +73,12 @@ impl RequestError {
                 "The form took too long to arrive",
                 SEND_AGAIN,
             ),
+            Self::EndNotKept(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The end of the session could not be saved",
+                "It has ended now, but until that is saved a restart of this service could undo it. \
+                 Tell the people who run this site that sessions cannot be written.",
+            ),
             Self::Forbidden => (
                 StatusCode::FORBIDDEN,
                 "You may not open this page",
@@ -82,6 +93,11 @@ impl RequestError {
                 StatusCode::FORBIDDEN,
                 "This form did not come from our page",
                 "Open the page anew and send the form from there.",
+            ),
+            Self::FormNotKept => (
+                StatusCode::UNAUTHORIZED,
+                "What you sent was not delivered",
+                "Your session has ended. Go back and copy what you typed before you sign in.",
             ),
             Self::LogoutNotKept(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -146,6 +162,7 @@ impl RequestError {
             Self::BadRequest(_)
                 | Self::BodyTooLarge
                 | Self::BodyTooSlow
+                | Self::FormNotKept
                 | Self::Misdirected
                 | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
@@ -228,6 +245,7 @@ impl fmt::Display for RequestError {
             Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Session(error) => write!(f, "session store: {error}"),
+            Self::EndNotKept(error) => write!(f, "the end of a session was not saved: {error}"),
             Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),
             other => f.write_str(other.public().title),
         }

@@ -14,11 +14,12 @@
 //! | `forwarded` | who the client is, behind trusted proxies |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
-//! | `login` | our own addresses under `/.vestibule/` |
+//! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
 //! | `auth` | verifies passwords; hands out `SignedIn` |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
+//! | `admin` | the Unix socket: lists and ends sessions, says how the server is |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | [`config`], [`cli`] | the TOML file and the commands |
@@ -37,6 +38,7 @@
 //! extended CONNECT are off.
 
 mod access;
+mod admin;
 mod auth;
 pub mod cli;
 pub mod clock;

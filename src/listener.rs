@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// How many connections are open, in all and from each address.
 pub(crate) struct Admission {
-    max: usize,
-    max_per_address: usize,
+    max: AtomicUsize,
+    max_per_address: AtomicUsize,
     /// Proxies that stand for many clients are bound by the total alone.
     is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     clock: Clock,
@@ -92,12 +93,23 @@ impl Admission {
         clock: Clock,
     ) -> Arc<Self> {
         Arc::new(Self {
-            max: settings.max_connections,
-            max_per_address: settings.max_connections_per_address,
+            max: AtomicUsize::new(settings.max_connections),
+            max_per_address: AtomicUsize::new(settings.max_connections_per_address),
             is_proxy: Box::new(is_proxy),
             clock,
             open: Mutex::default(),
         })
+    }
+
+    /// Other limits, for the connections that come; those that are open stay.
+    pub(crate) fn set(&self, settings: &Settings) {
+        let (max, max_per_address) = (
+            settings.max_connections,
+            settings.max_connections_per_address,
+        );
+        self.max.store(max, Ordering::Relaxed);
+        self.max_per_address
+            .store(max_per_address, Ordering::Relaxed);
     }
 
     /// How many connections are open.
@@ -107,7 +119,7 @@ impl Admission {
 
     /// How many may be.
     pub(crate) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
     }
 
     /// How many have been closed because there were too many.
@@ -120,7 +132,7 @@ impl Admission {
         let network = network(address);
         let proxy = (self.is_proxy)(address);
         let mut open = self.lock();
-        if open.total >= self.max || self.is_full(&open, network, proxy) {
+        if open.total >= self.max() || self.is_full(&open, network, proxy) {
             self.refuse(&mut open, address);
             return None;
         }
@@ -134,7 +146,7 @@ impl Admission {
 
     fn is_full(&self, open: &Open, network: IpAddr, proxy: bool) -> bool {
         let of_address = open.by_address.get(&network).copied().unwrap_or(0);
-        of_address >= self.max_per_address && !proxy
+        of_address >= self.max_per_address.load(Ordering::Relaxed) && !proxy
     }
 
     fn refuse(&self, open: &mut Open, address: IpAddr) {
@@ -288,6 +300,7 @@ mod tests {
         let other = admit("192.0.2.2");
         assert!(other.is_some());
         assert!(admit("192.0.2.3").is_none(), "three in all");
+        assert_eq!((admission.open(), admission.max()), (3, 3));
         drop(second);
         assert!(admit("192.0.2.3").is_some());
     }

@@ -1,8 +1,13 @@
 //! Our own addresses under `/.vestibule/`: never forwarded, never shadowed (SEC-73).
 
+mod account;
+mod cookie;
 mod csrf;
 mod endpoint;
 mod form;
+pub(crate) mod kept_forms;
+mod logout;
+mod lost_form;
 mod return_to;
 pub(crate) mod throttle;
 
@@ -12,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
 
@@ -21,27 +26,29 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::metrics::LoginCounts;
-use crate::pages::{self, AccountView, LoginProblem, LoginView, LogoutView, Page, Pages};
+use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
-use crate::session::cookie::{self, Presented};
-use crate::session::{EndReason, Memo, NoRandomness, Origin, Session, Sessions, StartError};
+use crate::session::cookie::{Presented, expire_login, set_session};
+use crate::session::{
+    EndReason, Memo, NoRandomness, Origin, Session, SessionKey, Sessions, StartError,
+};
 use crate::telemetry::printable;
 
-use csrf::{Binding, Csrf};
+use cookie::LoginCookie;
+use csrf::{Binding, Csrf, Forged};
 pub(crate) use endpoint::{Endpoint, is_page_load};
 use form::Form;
+use kept_forms::{Holder, KeptForms};
 use return_to::ReturnTo;
 use throttle::{Throttle, Wait};
 
 /// The prefix of every address of ours.
 pub(crate) const PREFIX: &str = "/.vestibule/";
 const ACCOUNT: &str = "/.vestibule/account";
+const FORM: &str = "/.vestibule/form";
 const LOGIN: &str = "/.vestibule/login";
 const LOGOUT: &str = "/.vestibule/logout";
-
-/// W3C Clear Site Data; `http` has no constant for it.
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_secs(5);
@@ -56,6 +63,15 @@ struct Wish {
     remember: bool,
 }
 
+impl Wish {
+    fn home() -> Self {
+        Self {
+            return_to: ReturnTo::home(),
+            remember: false,
+        }
+    }
+}
+
 /// A request to one of our addresses.
 pub(crate) struct Visit<'a> {
     pub(crate) head: &'a Parts,
@@ -66,13 +82,28 @@ pub(crate) struct Visit<'a> {
     pub(crate) memo: &'a Memo,
 }
 
+impl Visit<'_> {
+    /// What a session that starts now keeps of where it came from.
+    fn origin(&self) -> Origin {
+        let user_agent = self.head.headers.get(header::USER_AGENT);
+        let user_agent = user_agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        Origin {
+            client: self.client,
+            user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),
+        }
+    }
+}
+
 /// Joins accounts and sessions: who signs in, who is signed in, who signs out.
 pub(crate) struct Login {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) sessions: Arc<Sessions>,
     pages: Arc<Pages>,
-    csrf: Csrf,
-    throttle: Throttle,
+    csrf: Arc<Csrf>,
+    throttle: Arc<Throttle>,
+    kept_forms: Arc<KeptForms>,
     clock: Clock,
     counts: LoginCounts,
 }
@@ -82,15 +113,17 @@ impl Login {
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
-        throttle: Throttle,
+        throttle: throttle::Settings,
+        kept_forms: KeptForms,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
         Ok(Self {
             accounts,
             sessions,
             pages,
-            csrf: Csrf::new()?,
-            throttle,
+            csrf: Arc::new(Csrf::new()?),
+            throttle: Arc::new(Throttle::new(throttle, clock.clone())),
+            kept_forms: Arc::new(kept_forms),
             clock,
             counts: LoginCounts::default(),
         })
@@ -107,6 +140,31 @@ impl Login {
         self.throttle.entries()
     }
 
+    /// The same with other pages and limits. Forms that are open in browsers stay good; failures
+    /// are counted anew only where the limits are others.
+    pub(crate) fn with(&self, pages: Arc<Pages>, throttle: throttle::Settings) -> Self {
+        let throttle = if *self.throttle.settings() == throttle {
+            Arc::clone(&self.throttle)
+        } else {
+            Arc::new(Throttle::new(throttle, self.clock.clone()))
+        };
+        Self {
+            accounts: Arc::clone(&self.accounts),
+            sessions: Arc::clone(&self.sessions),
+            pages,
+            csrf: Arc::clone(&self.csrf),
+            throttle,
+            kept_forms: Arc::clone(&self.kept_forms),
+            clock: self.clock.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// Keeps so many bytes of forms at most.
+    pub(crate) fn set_room_for_forms(&self, bytes: usize) {
+        self.kept_forms.set_room(bytes);
+    }
+
     /// The identity of a session as the users file has it now; `None` when the user is gone or
     /// disabled, or the password is another one (SEC-51).
     pub(crate) fn identify(&self, session: &Session) -> Option<Arc<Identity>> {
@@ -119,6 +177,7 @@ impl Login {
             return None;
         }
         session.remember_identity(generation, Arc::clone(account.identity()));
+        self.note_owner(session.key(), account.identity());
         Some(Arc::clone(account.identity()))
     }
 
@@ -179,10 +238,13 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         match (endpoint, &visit.head.method) {
-            (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(&visit).await,
+            (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(visit).await,
+            (Endpoint::Account, &Method::POST) => self.change_account(visit, body).await,
             (Endpoint::Asset(name), &Method::GET | &Method::HEAD) => {
                 self.pages.asset(name).ok_or(RequestError::NotFound)
             }
+            (Endpoint::Form, &Method::GET | &Method::HEAD) => self.show_forms(&visit).await,
+            (Endpoint::Form, &Method::POST) => self.discard_form(visit, body).await,
             (Endpoint::Login, &Method::GET | &Method::HEAD) => {
                 let wish = Wish {
                     return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
@@ -195,10 +257,10 @@ impl Login {
             (Endpoint::Logout, &Method::POST) => self.log_out(visit, body).await,
             (Endpoint::Session, &Method::GET | &Method::HEAD) => self.session(&visit).await,
             (Endpoint::Unknown, _) => Err(RequestError::NotFound),
-            (Endpoint::Login | Endpoint::Logout, _) => {
+            (Endpoint::Account | Endpoint::Form | Endpoint::Login | Endpoint::Logout, _) => {
                 Err(RequestError::MethodNotAllowed("GET, HEAD, POST"))
             }
-            (Endpoint::Account | Endpoint::Asset(_) | Endpoint::Session, _) => {
+            (Endpoint::Asset(_) | Endpoint::Session, _) => {
                 Err(RequestError::MethodNotAllowed("GET, HEAD"))
             }
         }
@@ -211,31 +273,43 @@ impl Login {
         wish: &Wish,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
-        let (cookie, fresh) = match visit
-            .cookies
-            .login
-            .as_ref()
-            .and_then(|value| value.to_str().ok())
-        {
-            Some(value) => (value.to_owned(), false),
-            None => (
-                Csrf::login_cookie().map_err(RequestError::NoRandomness)?,
-                true,
-            ),
-        };
+        Ok(self.form_with(visit, &LoginCookie::of(visit)?, wish, problem))
+    }
+
+    fn form_with(
+        &self,
+        visit: &Visit<'_>,
+        cookie: &LoginCookie,
+        wish: &Wish,
+        problem: Option<LoginProblem>,
+    ) -> Page {
+        let host = visit.authority.as_str();
         let view = LoginView {
-            host: visit.authority.as_str(),
+            host,
             csrf: &self.csrf.token(Binding::LoginCookie(cookie.as_bytes())),
             return_to: wish.return_to.as_str(),
             remember: wish.remember,
             problem,
+            kept_for: self
+                .kept_forms
+                .time_left(Holder::browser(cookie.as_bytes()), host),
         };
-        let page = self.pages.login(&view);
-        Ok(if fresh {
-            page.set_cookie(cookie::set_login(&cookie))
-        } else {
-            page
-        })
+        cookie.set_on(self.pages.login(&view))
+    }
+
+    /// Refuses a form that was not sent from a page of this session (SEC-54).
+    fn check_sender(
+        &self,
+        head: &Parts,
+        authority: &Authority,
+        form: &mut Form,
+        session: Option<&SessionKey>,
+    ) -> Result<(), RequestError> {
+        let token = form.take_optional("csrf")?;
+        let binding = session.map(Binding::Session);
+        self.csrf
+            .check(&head.headers, authority, &token, binding)
+            .map_err(|Forged| RequestError::Forged)
     }
 
     async fn log_in(
@@ -328,17 +402,12 @@ impl Login {
                 RequestError::Session(error)
             })?;
         }
-        let user_agent = visit.head.headers.get(header::USER_AGENT);
-        let user_agent = user_agent
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let user_agent = user_agent.chars().take(MAX_USER_AGENT).collect();
-        let origin = Origin {
-            client: visit.client,
-            user_agent,
-        };
         let user = signed_in.account().identity().user();
-        let id = match self.sessions.start(signed_in, origin, wish.remember).await {
+        let id = match self
+            .sessions
+            .start(signed_in, visit.origin(), wish.remember)
+            .await
+        {
             Ok(id) => id,
             Err(StartError::NoRandomness) => {
                 self.counts.not_kept.inc();
@@ -359,92 +428,18 @@ impl Login {
             target: "audit", client = %visit.client, user, session = %id.key().short(),
             method = signed_in.method(), "login"
         );
-        let location = HeaderValue::try_from(wish.return_to.as_str());
-        let location = location.unwrap_or(HeaderValue::from_static("/"));
-        let mut response = pages::redirect(StatusCode::SEE_OTHER, location);
+        let mut response = if self.claim_forms(visit, user, id.key()) {
+            Self::to_forms()
+        } else {
+            let location = HeaderValue::try_from(wish.return_to.as_str());
+            let location = location.unwrap_or(HeaderValue::from_static("/"));
+            pages::redirect(StatusCode::SEE_OTHER, location)
+        };
         let headers = response.headers_mut();
         let kept_for = self.sessions.remember_for(wish.remember);
-        headers.append(header::SET_COOKIE, cookie::set_session(&id, kept_for));
-        headers.append(header::SET_COOKIE, cookie::expire_login());
+        headers.append(header::SET_COOKIE, set_session(&id, kept_for));
+        headers.append(header::SET_COOKIE, expire_login());
         Ok(response)
-    }
-
-    async fn ask_to_log_out(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let host = visit.authority.as_str();
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            return Ok(self.pages.signed_out(host).into_response());
-        };
-        let csrf = &self.csrf.token(Binding::Session(&session.key()));
-        let view = LogoutView {
-            host,
-            user: identity.user(),
-            csrf,
-        };
-        Ok(self.pages.logout(&view).into_response())
-    }
-
-    /// Ends the session on the server before the browser is told (SEC-46, SEC-66).
-    async fn log_out(
-        &self,
-        visit: Visit<'_>,
-        body: Incoming,
-    ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
-        let token = form.take_optional("csrf")?;
-        let key = visit
-            .cookies
-            .session
-            .as_ref()
-            .map(crate::session::SessionId::key);
-        let binding = key.as_ref().map(Binding::Session);
-        let checked = self
-            .csrf
-            .check(&visit.head.headers, visit.authority, &token, binding);
-        checked.map_err(|csrf::Forged| RequestError::Forged)?;
-        if let Some(key) = key
-            && self
-                .sessions
-                .end_because(&key, EndReason::Logout)
-                .await
-                .map_err(RequestError::LogoutNotKept)?
-        {
-            tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
-        }
-        let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
-        response
-            .headers_mut()
-            .append(header::SET_COOKIE, cookie::expire_session());
-        // `no-store` is the application's choice; without it, Back would bring its pages up again
-        // from the back/forward cache (SEC-67).
-        response
-            .headers_mut()
-            .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
-        Ok(response)
-    }
-
-    async fn account(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
-            return Ok(Self::ask(visit.head, &target));
-        };
-        let sessions = self.sessions.of_user(session.user()).await;
-        let sessions = sessions.map_err(RequestError::Session)?;
-        let key = session.key();
-        let Some(record) = sessions.iter().find(|record| record.key == key) else {
-            return Ok(login_required()); // ended just now
-        };
-        let view = AccountView {
-            host: visit.authority.as_str(),
-            user: identity.user(),
-            email: identity.email(),
-            groups: identity.groups(),
-            method: &record.method,
-            now: self.clock.now(),
-            signed_in: record.created,
-            last_active: session.last_accessed(),
-            expires: record.expires,
-        };
-        Ok(self.pages.account(&view).into_response())
     }
 
     /// Who is signed in and for how long; asking does not prolong it.
@@ -474,10 +469,13 @@ impl Login {
 fn login_required() -> Response<Bytes> {
     let body = json!({ "error": "login_required", "login_url": LOGIN });
     let mut response = pages::json(StatusCode::UNAUTHORIZED, &body);
-    // RFC 9110 §11.6.1 asks for a challenge; browsers ignore this one and show no dialog.
-    let challenge = HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"");
     response
         .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
+        .insert(header::WWW_AUTHENTICATE, challenge());
     response
+}
+
+/// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
+fn challenge() -> HeaderValue {
+    HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"")
 }

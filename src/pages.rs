@@ -1,7 +1,9 @@
 //! Our HTML: plain forms that work without script, one look, one exit with the safety headers.
 
+mod account;
 mod branding;
 mod response;
+mod user_agent;
 mod words;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
 use crate::clock::Timestamp;
@@ -31,6 +34,8 @@ pub(crate) struct LoginView<'a> {
     /// They ticked the box before.
     pub(crate) remember: bool,
     pub(crate) problem: Option<LoginProblem>,
+    /// For how long a form of this visitor still waits to be sent after the login.
+    pub(crate) kept_for: Option<Duration>,
 }
 
 /// Why a login did not succeed, in as much detail as a stranger may know.
@@ -50,26 +55,32 @@ pub(crate) enum LoginProblem {
     SessionsFull,
 }
 
+/// Forms that met an ended session, each with a button to send it and one to forget it.
+pub(crate) struct KeptFormsView<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) now: Timestamp,
+    /// The oldest first.
+    pub(crate) forms: &'a [KeptFormView<'a>],
+}
+
+pub(crate) struct KeptFormView<'a> {
+    pub(crate) id: &'a str,
+    /// Where the button sends: a path on this host.
+    pub(crate) action: &'a str,
+    pub(crate) path: &'a str,
+    /// Whether it may carry files.
+    pub(crate) multipart: bool,
+    /// Bytes of the body.
+    pub(crate) size: usize,
+    pub(crate) kept: Timestamp,
+}
+
 /// The button that signs out.
 pub(crate) struct LogoutView<'a> {
     pub(crate) host: &'a str,
     pub(crate) user: &'a str,
     pub(crate) csrf: &'a str,
-}
-
-/// Who am I.
-pub(crate) struct AccountView<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) user: &'a str,
-    pub(crate) email: Option<&'a str>,
-    pub(crate) groups: &'a [String],
-    /// How they signed in, as people say it: `password`.
-    pub(crate) method: &'a str,
-    pub(crate) now: Timestamp,
-    pub(crate) signed_in: Timestamp,
-    pub(crate) last_active: Timestamp,
-    /// When the session ends, if nothing else ends it before.
-    pub(crate) expires: Timestamp,
 }
 
 /// What happened, what the visitor can do, and who can mend it; never an upstream address.
@@ -92,10 +103,11 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("account.html", include_str!("pages/account.html")),
     ("base.html", include_str!("pages/base.html")),
     ("error.html", include_str!("pages/error.html")),
+    ("kept_form.html", include_str!("pages/kept_form.html")),
     ("login.html", include_str!("pages/login.html")),
     ("logout.html", include_str!("pages/logout.html")),
     ("signed_out.html", include_str!("pages/signed_out.html")),
@@ -156,12 +168,33 @@ impl Pages {
                 return_to => view.return_to,
                 remember => view.remember,
                 problem,
+                kept_for => view.kept_for.map(words::wait),
             },
         );
         match view.problem.and_then(LoginProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,
         }
+    }
+
+    pub(crate) fn kept_forms(&self, view: &KeptFormsView<'_>) -> Page {
+        let form = |form: &KeptFormView<'_>| {
+            context! {
+                id => form.id,
+                action => form.action,
+                path => words::shortened(form.path),
+                kind => if form.multipart { "may hold files" } else { "text" },
+                size => words::size(form.size),
+                kept => words::relative(form.kept, view.now),
+            }
+        };
+        let forms: Vec<Value> = view.forms.iter().map(form).collect();
+        self.page(
+            StatusCode::OK,
+            "kept_form.html",
+            context! { host => view.host, csrf => view.csrf, forms },
+        )
+        .follow_forms()
     }
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {
@@ -172,32 +205,6 @@ impl Pages {
     /// After the logout.
     pub(crate) fn signed_out(&self, host: &str) -> Page {
         self.page(StatusCode::OK, "signed_out.html", context! { host })
-    }
-
-    pub(crate) fn account(&self, view: &AccountView<'_>) -> Page {
-        let moments: Vec<Value> = [
-            ("Signed in", view.signed_in),
-            ("Last active", view.last_active),
-            ("Session ends", view.expires),
-        ]
-        .into_iter()
-        .map(|(what, moment)| {
-            let (words, date) = (words::relative(moment, view.now), words::date(moment));
-            context! { what, words, date }
-        })
-        .collect();
-        self.page(
-            StatusCode::OK,
-            "account.html",
-            context! {
-                host => view.host,
-                user => view.user,
-                email => view.email,
-                groups => view.groups.to_vec(),
-                method => view.method,
-                moments,
-            },
-        )
     }
 
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {

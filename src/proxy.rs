@@ -5,6 +5,7 @@ mod app;
 mod body;
 mod connection;
 mod introduction;
+mod kept_form;
 mod private;
 mod redirect;
 mod service;
@@ -26,6 +27,7 @@ use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::identity::Identity;
 use crate::listener::proxy_protocol;
+use crate::login::kept_forms;
 use crate::login::{Endpoint, Login, Visit, is_page_load};
 use crate::pages::{self, ErrorView, Pages};
 use crate::request::{self, Authority, BadRequest, Limits, Target};
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     /// Who begins each connection with a PROXY header.
     pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) access_log: bool,
+    /// Bytes of forms that met an ended session.
+    pub(crate) kept_forms: usize,
 }
 
 /// The gate, as one configuration has it.
@@ -174,8 +178,9 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let authority =
             request::parse(&head, &self.settings.limits).map_err(RequestError::BadRequest)?;
-        let app = &**found.insert(self.find_app(&authority, connection)?);
+        let app = &*found.insert(self.find_app(&authority, connection)?);
         let target = Target::parse(&head, app.encoded_slash).map_err(RequestError::BadRequest)?;
+        let (target, sends) = kept_forms::split(&head, target);
         let client = self
             .settings
             .trusted_proxies
@@ -186,21 +191,21 @@ impl Proxy {
             line.client = client.address;
         }
 
+        let visit = Visit {
+            head: &head,
+            authority: &authority,
+            client: client.address,
+            cookies,
+            memo: &connection.memo,
+        };
         if let Some(endpoint) = Endpoint::of(target.path()) {
-            let visit = Visit {
-                head: &head,
-                authority: &authority,
-                client: client.address,
-                cookies,
-                memo: &connection.memo,
-            };
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
         let (session, identity) = self
             .login
-            .signed_in(&cookies, &connection.memo)
+            .signed_in(&visit.cookies, &connection.memo)
             .await?
             .unzip();
         if let Some(line) = &mut line {
@@ -212,8 +217,24 @@ impl Proxy {
         let permit = match app.decide(&target, &head, identity)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
-            Decision::Login => return Ok(Login::ask(&head, &target).map(AnswerBody::ours)),
+            Decision::Login => {
+                let asked = self.ask(visit, app, &target, sends, body, line);
+                return Box::pin(asked).await;
+            }
         };
+        if let Some(id) = sends {
+            let sending = kept_form::Sending {
+                id,
+                app: Arc::clone(app),
+                permit,
+                head,
+                target,
+                authority,
+                client,
+                session,
+            };
+            return Box::pin(self.send_kept_form(sending, body)).await;
+        }
 
         let websocket = hop_by_hop::opens_websocket(&head, !body.is_end_stream());
         if websocket && !app.may_open_websocket(&head, &authority) {
@@ -383,11 +404,22 @@ impl Proxy {
     /// connections to applications. Called about twice a second.
     pub(crate) async fn tick(&self) {
         self.login.accounts.refresh();
+        self.login.sweep_forms();
         self.sessions
             .sweep(|session| self.login.identify(session).is_some())
             .await;
         for app in self.apps.values().chain(&self.only_app) {
             app.upstreams.reap();
         }
+    }
+
+    /// Each app and what is known of its addresses, by name.
+    fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
+        let apps = self.apps.values().chain(&self.only_app);
+        let mut health: Vec<_> = apps
+            .map(|app| (Arc::clone(&app.name), app.upstreams.health().collect()))
+            .collect();
+        health.sort_by(|(a, _), (b, _)| a.cmp(b));
+        health
     }
 }

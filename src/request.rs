@@ -305,6 +305,19 @@ impl Target {
         self.0.path()
     }
 
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.0.query()
+    }
+
+    /// The same path with a part of its query, or without; `None` if that is no target.
+    pub(crate) fn with_query(&self, query: Option<&str>) -> Option<Self> {
+        let text = match query {
+            Some(query) => format!("{}?{query}", self.path()),
+            None => self.path().to_owned(),
+        };
+        PathAndQuery::from_maybe_shared(text).ok().map(Self)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }

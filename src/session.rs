@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -30,6 +31,7 @@ use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
 
+pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
@@ -37,6 +39,8 @@ pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
+#[cfg(test)]
+pub(crate) use store::tests::record as test_record;
 pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
@@ -115,7 +119,7 @@ impl fmt::Display for ChangeError {
 
 /// All sessions: a cache in front of a store.
 pub(crate) struct Sessions {
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     clock: Clock,
     store: Arc<dyn SessionStore>,
     cache: Cache<SessionKey, Cached>,
@@ -149,7 +153,7 @@ impl Sessions {
             })
             .build();
         Self {
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             clock,
             store,
             cache,
@@ -168,6 +172,12 @@ impl Sessions {
         self
     }
 
+    /// Changes everything but the store: limits and timeouts hold for the sessions that are open,
+    /// too, the length of a lifetime for those that begin.
+    pub(crate) fn set(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
     /// Starts a session for a finished login, under a new id (SEC-45). Ends the oldest ones of
     /// the user above `max_per_user`.
     pub(crate) async fn start(
@@ -178,7 +188,8 @@ impl Sessions {
     ) -> Result<SessionId, StartError> {
         let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
         let _starting = self.starting.read().await;
-        if self.store.count() >= self.settings.max_sessions {
+        let settings = self.settings.load_full();
+        if self.store.count() >= settings.max_sessions {
             return Err(StartError::Full);
         }
         let now = self.clock.now();
@@ -193,7 +204,7 @@ impl Sessions {
             credential: signed_in.account().credential(),
             created: now,
             last_accessed: now,
-            expires: now.plus(remember_for.unwrap_or(self.settings.lifetime)),
+            expires: now.plus(remember_for.unwrap_or(settings.lifetime)),
             remembered: remember_for.is_some(),
             client: origin.client,
             user_agent: origin.user_agent,
@@ -216,8 +227,8 @@ impl Sessions {
 
     /// How long a session lasts whose user asks to stay signed in, where that is offered.
     pub(crate) fn remember_for(&self, remember: bool) -> Option<Duration> {
-        let offered = !self.settings.remember_for.is_zero();
-        (remember && offered).then_some(self.settings.remember_for)
+        let remember_for = self.settings.load().remember_for;
+        (remember && !remember_for.is_zero()).then_some(remember_for)
     }
 
     /// The session of an id, if it is good at this moment; counts as an access. `memo` spares the
@@ -392,11 +403,12 @@ impl Sessions {
 
     async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
         let mut records = self.store.of_user(user.to_owned()).await?;
-        if records.len() <= self.settings.max_per_user {
+        let max_per_user = self.settings.load().max_per_user;
+        if records.len() <= max_per_user {
             return Ok(());
         }
         records.sort_by_key(|record| std::cmp::Reverse(record.created));
-        let oldest = records.split_off(self.settings.max_per_user);
+        let oldest = records.split_off(max_per_user);
         for record in &oldest {
             tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
         }
@@ -412,10 +424,11 @@ impl Sessions {
     }
 
     fn idle_timeout(&self, remembered: bool) -> Duration {
-        if remembered && !self.settings.remember_for.is_zero() {
+        let settings = self.settings.load();
+        if remembered && !settings.remember_for.is_zero() {
             Duration::MAX
         } else {
-            self.settings.idle_timeout
+            settings.idle_timeout
         }
     }
 

@@ -2,21 +2,37 @@
 //!
 //! One line an event, with fixed field names. Never in a log: passwords, ids, cookies,
 //! Authorization, queries (SEC-72). Control characters cannot split a line (SEC-71).
+//!
+//! Whoever logs formats the line and hands it to a [`queue`], whose thread writes it: no target,
+//! however slow or full, makes a request wait.
 
-use std::fmt;
+mod audit_file;
+mod line;
+mod queue;
+mod stdout;
+
+use std::fmt::{Display, Formatter};
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode, Version};
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, reload};
 
+use self::audit_file::AuditFile;
+use self::line::Lines;
+use self::queue::Queue;
+use self::stdout::Stdout;
 use crate::clock::Clock;
 use crate::session::{NoRandomness, SessionKey};
 
@@ -37,59 +53,163 @@ pub(crate) struct Settings {
     pub(crate) level: String,
     /// One line for each request.
     pub(crate) access: bool,
+    /// Where the audit trail goes besides.
+    pub(crate) audit_file: Option<PathBuf>,
 }
 
-/// Lines that standard output has not taken; the log belongs to the process, and so does this.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// How many log lines have been lost since the start.
-pub(crate) fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+/// Sends what the process logs to standard output, and the audit trail to its file, until the
+/// value that it returns is dropped. Does nothing when somebody else has already taken the
+/// process's logs.
+pub(crate) fn start(settings: &Settings) -> Result<Logs, LogsError> {
+    let stdout = Stdout::open().map_err(LogsError::Stdout)?;
+    let journal = stdout.is_journal();
+    let (filter, level) = reload::Layer::new(settings.targets());
+    let logs = Logs {
+        set_level: Box::new(move |targets| {
+            // It fails when the subscriber is gone, and then there is no log.
+            let _ = level.reload(targets);
+        }),
+        stdout: Queue::open("standard output", stdout).map_err(LogsError::Stdout)?,
+        audit: (settings.audit_file.as_deref())
+            .map(open_audit)
+            .transpose()?,
+    };
+    let audit = logs.audit.as_ref().map(audit_layer);
+    // Another subscriber is there only where a test or an embedding program has set it.
+    let _ = tracing_subscriber::registry()
+        .with(stdout_layer(settings, filter, &logs.stdout, journal))
+        .with(audit)
+        .try_init();
+    Ok(logs)
 }
 
-/// Standard output, with its failures counted.
-struct Output(io::Stdout);
-
-impl io::Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.0.write_all(line).and_then(|()| self.0.flush());
-        if written.is_err() {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
-        }
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+impl Settings {
+    fn targets(&self) -> Targets {
+        self.level
+            .parse()
+            .unwrap_or(Targets::new().with_default(LevelFilter::INFO))
     }
 }
 
-/// Sends what the process logs to standard output. Does nothing when somebody else has already
-/// taken the process's logs.
-pub(crate) fn start(settings: &Settings) {
-    let targets = settings
-        .level
-        .parse()
-        .unwrap_or(Targets::new().with_default(LevelFilter::INFO));
+fn stdout_layer<S, F>(
+    settings: &Settings,
+    filter: F,
+    queue: &Arc<Queue>,
+    journal: bool,
+) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: Filter<S> + 'static,
+{
     let json = match settings.format {
         Format::Auto => !io::stdout().is_terminal(),
         Format::Json => true,
         Format::Text => false,
     };
-    let registry = tracing_subscriber::registry().with(targets);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(|| Output(io::stdout()))
-        .with_ansi(false);
-    // Another subscriber is there only where a test or an embedding program has set it.
-    let _ = if json {
-        registry.with(lines.json().flatten_event(true)).try_init()
-    } else {
-        registry.with(lines).try_init()
+    let lines = fmt::layer().with_ansi(false).with_writer(Lines {
+        queue: Arc::clone(queue),
+        text: !json,
+        journal,
+    });
+    let lines = match (json, journal) {
+        (true, _) => lines.json().flatten_event(true).boxed(),
+        // The journal has the time of its own.
+        (false, true) => lines.without_time().boxed(),
+        (false, false) => lines.boxed(),
     };
+    lines.with_filter(filter)
+}
+
+/// All of the audit trail, whatever `[log] level` says.
+fn audit_layer<S>(queue: &Arc<Queue>) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = Lines {
+        queue: Arc::clone(queue),
+        text: false,
+        journal: false,
+    };
+    fmt::layer()
+        .with_ansi(false)
+        .with_writer(lines)
+        .json()
+        .flatten_event(true)
+        .with_filter(Targets::new().with_target("audit", LevelFilter::TRACE))
+}
+
+fn open_audit(path: &Path) -> Result<Arc<Queue>, LogsError> {
+    AuditFile::open(path)
+        .and_then(|file| Queue::open("audit file", file))
+        .map_err(|error| LogsError::Audit(path.to_owned(), error))
+}
+
+/// Lines that were dropped since the process began, because a target was too slow or full.
+pub(crate) fn dropped() -> u64 {
+    queue::DROPPED.load(Ordering::Relaxed)
+}
+
+/// The logs of the process. Dropping it writes what waits, for twice [`FLUSH`] at most.
+pub(crate) struct Logs {
+    set_level: Box<dyn Fn(Targets)>,
+    stdout: Arc<Queue>,
+    audit: Option<Arc<Queue>>,
+}
+
+impl Logs {
+    /// Another level, from the next line on.
+    pub(crate) fn set_level(&self, settings: &Settings) {
+        (self.set_level)(settings.targets());
+    }
+
+    /// Opens the audit file anew, for who has moved it away.
+    pub(crate) fn reopen(&self) {
+        if let Some(audit) = &self.audit {
+            audit.reopen();
+        }
+    }
+}
+
+impl Drop for Logs {
+    /// Standard output comes last: what goes wrong with the audit file is said there.
+    fn drop(&mut self) {
+        if let Some(audit) = &self.audit {
+            audit.close(FLUSH);
+        }
+        self.stdout.close(FLUSH);
+    }
+}
+
+/// How long the end of the process waits for one log that is slow.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Why there are no logs.
+#[derive(Debug)]
+pub(crate) enum LogsError {
+    Audit(PathBuf, io::Error),
+    Stdout(io::Error),
+}
+
+impl Display for LogsError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Audit(path, error) => write!(
+                f,
+                "cannot write to the audit file {}: {error}; mend that, or take `audit_file` out \
+                 of [log]",
+                path.display()
+            ),
+            Self::Stdout(error) => write!(f, "cannot log to standard output: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LogsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Audit(_, error) | Self::Stdout(error) => Some(error),
+        }
+    }
 }
 
 /// Names requests in log lines and on error pages: unique over restarts, and without a syscall.
@@ -117,8 +237,8 @@ impl RequestIds {
     }
 }
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Display for RequestId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08x}-{:06x}", self.0, self.1)
     }
 }
@@ -201,7 +321,7 @@ fn round(milliseconds: f64) -> f64 {
 
 /// `text` on one line: what could end a line or steer a terminal is escaped, the rest is cut at
 /// [`MAX_FIELD`] characters.
-pub(crate) fn printable(text: &str) -> impl fmt::Display {
+pub(crate) fn printable(text: &str) -> impl Display {
     let splits = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{85}');
     let mut safe = String::with_capacity(text.len().min(MAX_FIELD));
     for c in text.chars().take(MAX_FIELD) {

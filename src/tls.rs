@@ -81,12 +81,24 @@ impl std::error::Error for TlsError {}
 /// The certificates in use; replaced as a whole when their files change.
 #[derive(Debug)]
 pub(crate) struct Certificates {
-    files: Vec<CertificateFiles>,
     current: ArcSwap<Vec<Certificate>>,
-    /// What the files were like when they were read last, well or badly.
-    seen: Mutex<Vec<Option<FileState>>>,
+    files: Mutex<Files>,
     /// When it was last said that one of them ends soon.
     warned: Mutex<Option<Timestamp>>,
+}
+
+#[derive(Debug)]
+struct Files {
+    names: Vec<CertificateFiles>,
+    /// What they were like when they were read last, well or badly.
+    seen: Vec<Option<FileState>>,
+}
+
+/// Certificates that can be used, and are not yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    certificates: Vec<Certificate>,
+    files: Files,
 }
 
 #[derive(Debug)]
@@ -108,36 +120,41 @@ type FileState = (u64, u64, i64, i64);
 
 impl Certificates {
     pub(crate) fn open(settings: &Settings) -> Result<Self, TlsError> {
-        let files = settings.certificates.clone();
-        let seen = Mutex::new(look(&files));
-        let certificates = files
-            .iter()
-            .map(Certificate::read)
-            .collect::<Result<_, _>>()?;
+        let prepared = Self::prepare(settings)?;
         Ok(Self {
-            files,
-            current: ArcSwap::from_pointee(certificates),
-            seen,
+            current: ArcSwap::from_pointee(prepared.certificates),
+            files: Mutex::new(prepared.files),
             warned: Mutex::default(),
         })
+    }
+
+    /// Reads the files of a new configuration, and changes nothing.
+    pub(crate) fn prepare(settings: &Settings) -> Result<Prepared, TlsError> {
+        let names = settings.certificates.clone();
+        let seen = look(&names);
+        Ok(Prepared {
+            certificates: read_all(&names)?,
+            files: Files { names, seen },
+        })
+    }
+
+    /// Uses them from the next handshake on.
+    pub(crate) fn replace(&self, prepared: Prepared) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = prepared.files;
+        self.current.store(Arc::new(prepared.certificates));
+        *self.warned() = None;
     }
 
     /// Reads the files again when they have changed. What cannot be used is reported once, and
     /// the old certificates stay (REL-16).
     pub(crate) fn refresh(&self) {
-        let now = look(&self.files);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = look(&files.names);
+        if files.seen == now {
             return;
         }
-        *seen = now;
-        drop(seen);
-        match self
-            .files
-            .iter()
-            .map(Certificate::read)
-            .collect::<Result<Vec<_>, _>>()
-        {
+        files.seen = now;
+        match read_all(&files.names) {
             Ok(certificates) => {
                 self.current.store(Arc::new(certificates));
                 *self.warned() = None;
@@ -187,6 +204,10 @@ impl Certificates {
     fn warned(&self) -> MutexGuard<'_, Option<Timestamp>> {
         self.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_all(names: &[CertificateFiles]) -> Result<Vec<Certificate>, TlsError> {
+    names.iter().map(Certificate::read).collect()
 }
 
 impl ResolvesServerCert for Certificates {

@@ -98,6 +98,14 @@ pub(crate) struct Upstreams {
 /// An answer; or what went wrong, and the request when nothing of it was written.
 type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
 
+/// What is known of one address from the requests that went there.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    pub(crate) address: Address,
+    /// Whether the last try to connect succeeded; true before the first.
+    pub(crate) reachable: bool,
+}
+
 impl Upstreams {
     pub(crate) fn open(settings: &Settings, clock: &Clock) -> Result<Self, OpenError> {
         let secure = |address: &Address| matches!(address, Address::Https { .. });
@@ -127,6 +135,11 @@ impl Upstreams {
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
         })
+    }
+
+    /// Each address, in the order of the configuration.
+    pub(crate) fn health(&self) -> impl Iterator<Item = Health> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint.health())
     }
 
     /// Sends a permitted request and gives the answer as it streams.
@@ -273,6 +286,22 @@ impl Address {
             format!("{host}:{port}")
         };
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
+    }
+}
+
+/// As the configuration writes it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = match self {
+            Self::Http { host, port } => ("http", host, port),
+            Self::Https { host, port } => ("https", host, port),
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
     }
 }
 

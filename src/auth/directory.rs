@@ -1,5 +1,7 @@
 //! The users as the file has them now, and the judgement on one login.
 
+mod change;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,6 +80,15 @@ impl Directory {
     pub(super) fn standing(&self, user: &str) -> Option<Arc<Account>> {
         let name = users_file::canonical(user)?;
         self.snapshot.load().accounts.get(name.as_ref()).cloned()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.snapshot.load().users.len()
+    }
+
+    pub(super) fn spelling(&self, user: &str) -> Option<String> {
+        let snapshot = self.snapshot.load();
+        snapshot.users.get(user).map(|user| user.name().to_owned())
     }
 
     pub(super) fn generation(&self) -> u64 {

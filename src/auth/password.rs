@@ -1,6 +1,7 @@
 //! Stored password hashes: which are accepted, what they may cost, and how they are verified.
 
 mod hasher;
+mod weakness;
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use argon2::password_hash::phc::{self, Output, Salt};
 use argon2::{Algorithm, Params, Version};
 
 pub(crate) use self::hasher::Hasher;
+pub(crate) use self::weakness::{MIN_CHARACTERS, NewPassword, Weakness, weakness};
 
 use super::CredentialStamp;
 

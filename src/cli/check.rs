@@ -71,7 +71,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 fn summary(config: &Config, path: &Path, users: usize) -> String {
     let mut text = format!("{}: ok\n", path.display());
     for app in &config.apps {
-        let upstreams: Vec<_> = app.upstream.addresses.iter().map(shown).collect();
+        let upstreams: Vec<_> = app
+            .upstream
+            .addresses
+            .iter()
+            .map(Address::to_string)
+            .collect();
         let (host, upstreams) = (host(app).unwrap_or("any host"), upstreams.join(", "));
         let _ = writeln!(text, "\napp {}: {host} -> {upstreams}", app.name);
         for rule in app.rules.iter() {
@@ -92,7 +97,7 @@ fn summary_json(config: &Config, users: Option<usize>) -> serde_json::Value {
             json!({
                 "name": app.name,
                 "host": host(app),
-                "upstreams": app.upstream.addresses.iter().map(shown).collect::<Vec<_>>(),
+                "upstreams": app.upstream.addresses.iter().map(Address::to_string).collect::<Vec<_>>(),
                 "rules": app.rules.iter().map(told).collect::<Vec<_>>(),
             })
         })
@@ -245,21 +250,6 @@ fn told(rule: &Rule) -> String {
         Allow::Users(users) => format!("users {}", users.join(", ")),
     };
     format!("{}{methods}: {allow}", rule.path())
-}
-
-fn shown(address: &Address) -> String {
-    let bracketed = |host: &str| {
-        if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        }
-    };
-    match address {
-        Address::Http { host, port } => format!("http://{}:{port}", bracketed(host)),
-        Address::Https { host, port } => format!("https://{}:{port}", bracketed(host)),
-        Address::Unix(path) => format!("unix:{}", path.display()),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::{Failure, prompt};
-use crate::auth::password::Hasher;
+use crate::auth::password::{Hasher, weakness};
 
 /// Asks on a terminal, else reads one line of standard input.
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(_args: &Args) -> Result<(), Failure> {
     let password = prompt::new_password(!io::stdin().is_terminal())?;
     // It may be for something else than a user of ours: warn, but print.
-    if let Some(weakness) = prompt::weakness(&password, None) {
+    if let Some(weakness) = weakness(&password, None) {
         eprintln!("vestibule: warning: {weakness}");
     }
     let hash = Hasher::default()

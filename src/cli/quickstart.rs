@@ -20,6 +20,7 @@ use crate::sample;
 /// Below the current directory; relative, because it is shown to people.
 const FOLDER: &str = "certs";
 const CONFIG: &str = "quickstart.toml";
+const SOCKET: &str = "admin.sock";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -40,14 +41,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let text = configuration(args.listen, &app);
     // Everything in it but UPSTREAM is ours, so what is wrong with it is wrong usage. It is parsed
     // before anything is written.
-    let config = Config::parse(&text, &folder.join(CONFIG))
+    let mut config = Config::parse(&text, &folder.join(CONFIG))
         .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))?;
+    // Folders that a machine shares with its guest often cannot hold a socket.
+    config.admin = config.admin.if_possible();
     std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     certificate::ensure(folder, args.listen.ip())?;
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
     let mut shown = Ok(());
-    super::serve::run_config(config, |address| {
+    super::serve::run_config(config, &folder.join(CONFIG), |address| {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown
@@ -134,6 +137,8 @@ fn configuration(listen: SocketAddr, app: &App<'_>) -> String {
          [login]\n\
          users_file = \"{users}\"\n\
          {login}\n\
+         [admin]\n\
+         socket = \"{SOCKET}\"\n\n\
          [[app]]\n\
          name = \"quickstart\"\n\
          upstream = {quoted}\n\
@@ -173,6 +178,7 @@ fn welcome(address: SocketAddr, app: &App<'_>, password: &Password) -> String {
          \x20 Windows     certutil -user -addstore Root {ca}\n\
          \x20 Firefox, and Chrome on Linux: import it in the settings (Certificates,\n\
          \x20 Authorities)\n\n\
+         Who is signed in: vestibule session list --config {FOLDER}/{CONFIG}\n\
          Ctrl+C stops it.\n\n",
         host = shown_host(address),
     )

@@ -1,32 +1,38 @@
 //! `vestibule serve`: builds the gate from its settings and runs it.
 
-use std::fmt;
+mod error;
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
+use crate::admin::{self, Admin, Outcome, Reloads};
 use crate::auth::Accounts;
-use crate::auth::users_file::UsersFileError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::listener::{self, Admission};
 use crate::login::Login;
-use crate::login::throttle::Throttle;
+use crate::login::kept_forms::KeptForms;
 use crate::metrics::Metrics;
 use crate::monitoring::{self, Monitoring};
-use crate::pages::{Pages, PagesError};
+use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
-use crate::telemetry;
-use crate::tls::{self, Certificates, TlsError};
-use crate::upstream;
+use crate::telemetry::{self, Logs, LogsError};
+use crate::tls::{self, Certificates};
+
+pub use error::StartError;
+use reload::Fixed;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -38,13 +44,17 @@ pub(crate) struct Args {
 const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    run_config(args.config.load()?, |_| ())
+    run_config(args.config.load()?, &args.config.path, |_| ())
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends without waiting. `ready` gets the first
-/// address.
-pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
-    telemetry::start(&config.log);
+/// Serves until SIGTERM or SIGINT; a second one ends without waiting. SIGHUP reads the file at
+/// `path` again. `ready` gets the first address.
+pub(crate) fn run_config(
+    config: Config,
+    path: &Path,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), Failure> {
+    let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -52,7 +62,7 @@ pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Resu
         .map_err(|error| Failure::Failed(format!("cannot start the runtime threads: {error}")))?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Signals)?;
-        let running = start(config, Clock::system()).await?;
+        let mut running = start(config, Clock::system()).await?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }
@@ -62,11 +72,16 @@ pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Resu
         if let Some(address) = running.addresses().first() {
             ready(*address);
         }
-        signals.next().await;
+        while let Some(asked) = running.reload_request(&mut signals).await {
+            let outcome = running.reload_from(path, &logs);
+            if let Some(asked) = asked {
+                let _gone_away = asked.send(outcome);
+            }
+        }
         tracing::info!("stopping: requests that are under way may finish");
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
-            () = signals.next() => tracing::warn!("stopped at the second signal"),
+            () = signals.stop() => tracing::warn!("stopped at the second signal"),
         }
         Ok(())
     });
@@ -74,114 +89,59 @@ pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Resu
     served.map_err(|error: StartError| error.into_failure())
 }
 
+/// What is to be mended in the configuration or in a folder that it names.
+fn cannot_log(error: &LogsError) -> Failure {
+    match error {
+        LogsError::Audit(..) => Failure::Invalid(error.to_string()),
+        LogsError::Stdout(_) => Failure::Failed(error.to_string()),
+    }
+}
+
+/// What the service is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Reload,
+    Stop,
+}
+
 struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    hang_up: unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            biased;
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hang_up.recv() => Signal::Reload,
         }
     }
-}
 
-/// Why the service does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    Bind(SocketAddr, io::Error),
-    /// A logo that cannot be read, and the like.
-    #[expect(
-        private_interfaces,
-        reason = "for people to read, not for programs to look into"
-    )]
-    Pages(PagesError),
-    /// The system has no random bytes.
-    NoRandomness,
-    /// The sessions cannot be kept where the configuration says.
-    #[expect(
-        private_interfaces,
-        reason = "for people to read, not for programs to look into"
-    )]
-    Sessions(session::OpenError),
-    /// Signals cannot be received.
-    Signals(io::Error),
-    /// Certificates or keys that cannot be used.
-    #[expect(
-        private_interfaces,
-        reason = "for people to read, not for programs to look into"
-    )]
-    Tls(TlsError),
-    /// An application that could never be reached as configured.
-    #[expect(
-        private_interfaces,
-        reason = "for people to read, not for programs to look into"
-    )]
-    Upstream(String, upstream::OpenError),
-    /// The users file is missing, wrong or open to others.
-    #[expect(
-        private_interfaces,
-        reason = "for people to read, not for programs to look into"
-    )]
-    Users(UsersFileError),
-}
-
-impl StartError {
-    /// What the operator has to mend in files is a configuration error (exit 78), so that systemd
-    /// does not start the service again and again.
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Sessions(ref error) if error.is_invalid() => Failure::Invalid(self.to_string()),
-            Self::Bind(..) | Self::NoRandomness | Self::Sessions(_) | Self::Signals(_) => {
-                Failure::Failed(self.to_string())
-            }
-            Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
-                Failure::Invalid(self.to_string())
-            }
-        }
+    /// Waits for the next signal to stop; there is nothing to reload any more.
+    async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
     }
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(address, error) => {
-                write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => f.write_str("; stop the program that does"),
-                    io::ErrorKind::PermissionDenied => {
-                        f.write_str("; ports below 1024 need root or CAP_NET_BIND_SERVICE")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Self::NoRandomness => f.write_str("the system gives no random bytes"),
-            Self::Pages(error) => error.fmt(f),
-            Self::Sessions(error) => error.fmt(f),
-            Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
-            Self::Tls(error) => error.fmt(f),
-            Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
-            Self::Users(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A running service. Dropping it ends everything at once.
 pub struct Running {
     addresses: Vec<SocketAddr>,
     redirect_addresses: Vec<SocketAddr>,
+    admission: Arc<Admission>,
+    certificates: Arc<Certificates>,
+    clock: Clock,
+    fixed: Fixed,
     service: Arc<Service>,
     sessions: Arc<Sessions>,
     drain: Duration,
@@ -190,6 +150,9 @@ pub struct Running {
     metrics_address: Option<SocketAddr>,
     /// Tells of the end, too, and so outlives the others.
     monitoring: JoinSet<()>,
+    admin: Option<Admin>,
+    reloads: Reloads,
+    reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
 }
 
 impl Running {
@@ -219,6 +182,10 @@ impl Running {
                 "connections did not finish within drain_timeout and are closed"
             );
         }
+        // Up to here, so that who still has a request open can be shut out.
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         if let Err(error) = self.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
@@ -228,55 +195,36 @@ impl Running {
 
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    let fixed = Fixed::of(&config);
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let pages = Arc::new(
-        Pages::new(&config.branding, config.session.remember_for).map_err(StartError::Pages)?,
-    );
+    let pages = pages(&config)?;
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
-    let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
-    let behind = clock.catch_up(store.latest());
-    if !behind.is_zero() {
-        tracing::warn!(
-            seconds = behind.as_secs(),
-            "the system clock is behind the last time that sessions were kept; for sessions time \
-             goes on from there"
-        );
-    }
-    let metrics = Arc::new(Metrics::new());
-    let sessions = Sessions::new(config.session, store, clock.clone());
-    let sessions = Arc::new(sessions.counted(metrics.sessions()));
-    let throttle = Throttle::new(config.throttle, clock.clone());
     let accounts = Arc::new(accounts);
+    let metrics = Arc::new(Metrics::new());
+    let sessions = sessions(&config, &clock)?.counted(metrics.sessions());
+    let sessions = Arc::new(sessions);
+    let settings = proxy_settings(&config);
     let login = Login::new(
         Arc::clone(&accounts),
         Arc::clone(&sessions),
         Arc::clone(&pages),
-        throttle,
+        config.throttle,
+        KeptForms::new(config.kept_forms, clock.clone()),
         clock.clone(),
     )
     .map_err(|NoRandomness| StartError::NoRandomness)?
     .counted(metrics.logins());
-    let settings = proxy::Settings {
-        limits: config.limits,
-        timeouts: config.timeouts,
-        trusted_proxies: config.trusted_proxies,
-        proxy_protocol_from: config.proxy_protocol_from,
-        access_log: config.log.access,
-    };
     let metered = Arc::clone(&metrics);
     let service = Service::new(settings, config.apps, login, pages, &clock, metered);
-    let service = Arc::new(service.map_err(|error| match error {
-        proxy::OpenError::NoRandomness => StartError::NoRandomness,
-        proxy::OpenError::Upstream(app, error) => StartError::Upstream(app, error),
-    })?);
+    let service = Arc::new(service?);
 
     let trusting = Arc::clone(&service);
     let admission = Admission::new(
         &config.listener,
         move |address| trusting.trusts(address),
-        clock,
+        clock.clone(),
     );
     let mut tasks = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
@@ -294,12 +242,23 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         };
         monitoring.spawn(monitoring::serve(Arc::new(told), listener));
     }
+    let (reloads, reload_requests) = Reloads::new();
+    let administered = admin::Context {
+        accounts,
+        reloads: reloads.clone(),
+        server: admin::Server {
+            addresses: addresses.clone(),
+            admission: Arc::clone(&admission),
+            service: Arc::clone(&service),
+            redirect_addresses: redirect_addresses.clone(),
+            started: clock.now(),
+        },
+        sessions: Arc::clone(&sessions),
+    };
+    let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
     for listener in listeners {
-        tasks.spawn(Arc::clone(&service).accept(
-            listener,
-            acceptor.clone(),
-            Arc::clone(&admission),
-        ));
+        let admission = Arc::clone(&admission);
+        tasks.spawn(Arc::clone(&service).accept(listener, acceptor.clone(), admission));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
     for listener in redirectors {
@@ -309,18 +268,54 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     tasks.spawn(keep_house(
         Arc::clone(&service),
         Arc::clone(&sessions),
-        certificates,
+        Arc::clone(&certificates),
     ));
     Ok(Running {
         addresses,
         redirect_addresses,
+        admission,
+        certificates,
+        clock,
+        fixed,
         service,
         sessions,
         drain: config.drain_timeout,
         tasks,
         metrics_address: metrics_addresses.first().copied(),
         monitoring,
+        admin,
+        reloads,
+        reload_requests,
     })
+}
+
+fn pages(config: &Config) -> Result<Arc<Pages>, StartError> {
+    let pages = Pages::new(&config.branding, config.session.remember_for);
+    pages.map(Arc::new).map_err(StartError::Pages)
+}
+
+fn sessions(config: &Config, clock: &Clock) -> Result<Sessions, StartError> {
+    let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
+    let behind = clock.catch_up(store.latest());
+    if !behind.is_zero() {
+        tracing::warn!(
+            seconds = behind.as_secs(),
+            "the system clock is behind the last time that sessions were kept; for sessions time \
+             goes on from there"
+        );
+    }
+    Ok(Sessions::new(config.session.clone(), store, clock.clone()))
+}
+
+fn proxy_settings(config: &Config) -> proxy::Settings {
+    proxy::Settings {
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol_from: config.proxy_protocol_from.clone(),
+        access_log: config.log.access,
+        kept_forms: config.kept_forms,
+    }
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {

@@ -1,5 +1,7 @@
 //! `vestibule user`: adds, lists and changes the users of the users file.
 
+mod import;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,7 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{ConfigFile, Failure, prompt};
-use crate::auth::password::{Hasher, StoredHash};
+use crate::auth::password::{Hasher, StoredHash, weakness};
 use crate::auth::users_file::edit::{self, EditError, NewUser};
 use crate::auth::users_file::{self, User};
 use crate::secret::Secret;
@@ -25,6 +27,8 @@ enum Action {
     Add(Add),
     /// List the users
     List(List),
+    /// Take over the users of an htpasswd file; makes the users file when there is none
+    Import(import::Import),
     /// Set a new password; ends the sessions of the user
     Passwd(Passwd),
     /// Let a user sign in no more; ends the sessions of the user
@@ -98,6 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             )
         }
         Action::List(args) => list(&args.config.load()?.users_file, args.json, out),
+        Action::Import(args) => import::import(&args.config.load()?.users_file, args, out),
         Action::Passwd(args) => {
             let file = args.config.load()?.users_file;
             edit::check_known(&file, &args.name)?;
@@ -126,21 +131,22 @@ impl Add {
                 self.name
             ));
         }
-        if let Some(group) = self
-            .groups
-            .iter()
-            .find(|group| !users_file::is_group(group))
-        {
-            return usage(format!(
-                "{group:?} is no group: text without `,`, control characters and spaces around it"
-            ));
-        }
+        check_groups(&self.groups)?;
         match &self.email {
             Some(email) if !users_file::is_email(email) => {
                 usage(format!("{email:?} is no e-mail address"))
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn check_groups(groups: &[String]) -> Result<(), Failure> {
+    match groups.iter().find(|group| !users_file::is_group(group)) {
+        Some(group) => Err(Failure::Usage(format!(
+            "{group:?} is no group: text without `,`, control characters and spaces around it"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -272,7 +278,7 @@ fn list(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 fn hash(password: &Secret<Vec<u8>>, name: &str) -> Result<StoredHash, Failure> {
-    match prompt::weakness(password, Some(name)) {
+    match weakness(password, Some(name)) {
         Some(weakness) if weakness.forbids() => return Err(Failure::Failed(weakness.to_string())),
         Some(weakness) => eprintln!("vestibule: warning: {weakness}"),
         None => {}
@@ -337,6 +343,7 @@ mod tests {
             Err(Failure::Failed(message)) => format!("1: {message}"),
             Err(Failure::Usage(message)) => format!("2: {message}"),
             Err(Failure::Config(error)) => format!("78: {error}"),
+            Err(Failure::NoServer(message)) => format!("3: {message}"),
             Err(Failure::Invalid(message)) => format!("78: {message}"),
         }
     }

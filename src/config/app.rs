@@ -101,6 +101,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         upstream: upstream(section, folder),
         identity: identity(section.table("identity")),
         rules: rules(section.tables("rule"), limits, encoded_slash),
+        keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         encoded_slash,
         websocket_origins: section

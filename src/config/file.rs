@@ -12,7 +12,7 @@ use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
-use crate::{listener, pages, session, telemetry, tls};
+use crate::{admin, listener, pages, session, telemetry, tls};
 
 /// Reads the whole file. The result counts only when no problem was noted on the way.
 pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
@@ -21,16 +21,21 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
     let listener = listener(&mut server);
+    let mut administration = root.table("admin");
     Config {
-        metrics: metrics(root.table("admin"), &listener),
+        admin: admin(&mut administration, folder),
+        metrics: metrics(&mut administration, &listener),
         branding: branding(&mut login, &apps, folder),
         apps,
         drain_timeout: server
             .get("drain_timeout", value::duration)
             .unwrap_or(Duration::from_secs(30)),
+        kept_forms: login
+            .get("kept_forms", value::any_size)
+            .unwrap_or(64 * 1024 * 1024),
         limits,
         listener,
-        log: log(root.table("log")),
+        log: log(root.table("log"), folder),
         proxy_protocol_from: proxy_protocol::Senders::new(
             server
                 .list("proxy_protocol_from", value::network)
@@ -138,11 +143,14 @@ enum Store {
 
 /// What systemd gives the service to write to, or else where the configuration is.
 fn state_folder(folder: &Path) -> PathBuf {
-    let given = std::env::var_os("STATE_DIRECTORY");
-    let first = given.and_then(|given| std::env::split_paths(&given).next());
-    first
-        .filter(|state| state.is_absolute())
-        .unwrap_or_else(|| folder.to_owned())
+    folder_of_systemd("STATE_DIRECTORY").unwrap_or_else(|| folder.to_owned())
+}
+
+/// The first of the folders that systemd has made for the service (systemd.exec(5)).
+fn folder_of_systemd(variable: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable)?;
+    let first = std::env::split_paths(&given).next()?;
+    first.is_absolute().then_some(first)
 }
 
 fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
@@ -237,8 +245,7 @@ fn throttle(mut section: Section<'_>) -> throttle::Settings {
 }
 
 /// Where the metrics are told; `""` is nowhere.
-fn metrics(mut section: Section<'_>, listener: &listener::Settings) -> Option<SocketAddr> {
-    let _: Option<PathBuf> = section.get("socket", value::path);
+fn metrics(section: &mut Section<'_>, listener: &listener::Settings) -> Option<SocketAddr> {
     let address = section.get("metrics", |value| match value::any_text(value)? {
         "" => Ok(None),
         _ => value::socket_address(value).map(Some),
@@ -255,7 +262,16 @@ fn metrics(mut section: Section<'_>, listener: &listener::Settings) -> Option<So
     Some(address)
 }
 
-fn log(mut section: Section<'_>) -> telemetry::Settings {
+fn admin(section: &mut Section<'_>, folder: &Path) -> admin::Place {
+    let socket = section.get("socket", |value| value::any_text(value).map(PathBuf::from));
+    match socket {
+        None => admin::Place::Default("/run/vestibule/admin.sock".into()),
+        Some(path) if path.as_os_str().is_empty() => admin::Place::Off,
+        Some(path) => admin::Place::Configured(folder.join(path)),
+    }
+}
+
+fn log(mut section: Section<'_>, folder: &Path) -> telemetry::Settings {
     use telemetry::Format::{Auto, Json, Text};
     let format = section.get("format", |value| {
         value::word(value, &[("auto", Auto), ("text", Text), ("json", Json)])
@@ -266,5 +282,15 @@ fn log(mut section: Section<'_>) -> telemetry::Settings {
             .get("level", value::log_level)
             .unwrap_or_else(|| "info".to_owned()),
         access: section.get("access", value::boolean).unwrap_or(true),
+        audit_file: section
+            .get("audit_file", |value| {
+                value::any_text(value).map(PathBuf::from)
+            })
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| log_folder(folder).join(path)),
     }
+}
+
+fn log_folder(folder: &Path) -> PathBuf {
+    folder_of_systemd("LOGS_DIRECTORY").unwrap_or_else(|| state_folder(folder))
 }

@@ -8,6 +8,7 @@ use http::Method;
 
 use super::Config;
 use crate::access;
+use crate::admin::Place;
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -109,6 +110,23 @@ fn paths_start_from_the_folder_of_the_file() {
 }
 
 #[test]
+fn the_admin_socket_is_wanted_where_somebody_names_it() {
+    let socket = |section: &str| parsed(&format!("{MINIMUM}{section}")).admin;
+    let default = || Place::Default("/run/vestibule/admin.sock".into());
+    assert_eq!(socket(""), default());
+    assert_eq!(socket("[admin]"), default());
+    assert_eq!(socket("[admin]\nsocket = \"\""), Place::Off);
+    assert_eq!(
+        socket("[admin]\nsocket = \"admin.sock\""),
+        Place::Configured("/etc/vestibule/admin.sock".into())
+    );
+    assert_eq!(
+        socket("[admin]\nsocket = \"/run/vestibule/admin.sock\""),
+        Place::Configured("/run/vestibule/admin.sock".into())
+    );
+}
+
+#[test]
 fn durations_and_sizes_mean_what_their_units_say() {
     let config = every_key();
     let millis = |duration: std::time::Duration| duration.as_millis();
@@ -121,6 +139,7 @@ fn durations_and_sizes_mean_what_their_units_say() {
     assert_eq!(config.limits.head, 16_384);
     assert_eq!(config.limits.target, 4000);
     assert_eq!(config.limits.cookie, 1_048_576);
+    assert_eq!(config.kept_forms, 0);
     assert_eq!(config.listener.max_connections_per_address, 16);
 }
 
@@ -205,8 +224,12 @@ fn example(everything: bool) -> Vec<(String, String)> {
     lines
 }
 
-/// Everything but the set of methods, whose order is by chance.
+/// Everything but the set of methods, whose order is by chance, and whether the admin socket was
+/// named.
 fn settings(mut config: Config) -> (String, HashSet<Method>) {
+    if let Place::Configured(path) = config.admin {
+        config.admin = Place::Default(path);
+    }
     let methods = std::mem::take(&mut config.limits.methods);
     (format!("{config:#?}"), methods)
 }

@@ -102,12 +102,17 @@ pub(super) fn period(value: &DeValue<'_>) -> Result<Duration, Fault> {
     }
 }
 
-/// `64KiB`, `10MB`; above zero.
+/// `64KiB`, `10MB`; zero too.
+pub(super) fn any_size(value: &DeValue<'_>) -> Result<usize, Fault> {
+    let bytes = quantity(value, "a size", ("64KiB", "B"), &SIZES)?;
+    usize::try_from(bytes).map_err(|_| Fault::new("the size is too large"))
+}
+
+/// A size above zero, where zero would let nothing through.
 pub(super) fn size(value: &DeValue<'_>) -> Result<usize, Fault> {
-    match usize::try_from(quantity(value, "a size", ("64KiB", "B"), &SIZES)?) {
-        Ok(0) => Err(Fault::new("a size of zero lets nothing through")),
-        Ok(size) => Ok(size),
-        Err(_) => Err(Fault::new("the size is too large")),
+    match any_size(value)? {
+        0 => Err(Fault::new("a size of zero lets nothing through")),
+        size => Ok(size),
     }
 }
 

@@ -98,10 +98,78 @@ impl Csrf {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+/// Whether a browser says that a page of this host sent the request; silence does not count, and
+/// neither does an address that somebody typed. `Origin: null` says nothing where `Sec-Fetch-Site`
+/// does: pages with `Referrer-Policy: no-referrer` send it.
+pub(super) fn is_from_own_page(headers: &HeaderMap, authority: &Authority) -> bool {
+    let said = headers.contains_key(SEC_FETCH_SITE);
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    (said || headers.contains_key(header::ORIGIN))
+        && sites.all(|site| site.as_bytes() == b"same-origin")
+        && origins.all(|origin| {
+            authority.is_origin(origin.as_bytes()) || (said && origin.as_bytes() == b"null")
+        })
+}
+
+pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SysRng
         .try_fill_bytes(&mut bytes)
         .map_err(|_| NoRandomness)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_browser_says_was_sent_by_a_page_of_this_host_is_from_there() {
+        let authority = Authority::parse(&HeaderValue::from_static("gate.test:8443")).unwrap();
+        let own = "https://gate.test:8443";
+        for (fields, expected) in [
+            (&[("sec-fetch-site", "same-origin")][..], true),
+            (&[("origin", own)], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", own)], true),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+                true,
+            ),
+            (&[], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://gate.test")], false),
+            (&[("origin", own), ("origin", "https://evil.test")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "none"), ("origin", own)], false),
+            (&[("sec-fetch-site", "same-site"), ("origin", own)], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://evil.test"),
+                ],
+                false,
+            ),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                false,
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(
+                is_from_own_page(&headers, &authority),
+                expected,
+                "{fields:?}"
+            );
+        }
+    }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 pub(crate) enum Endpoint<'a> {
     Account,
     Asset(&'a str),
+    Form,
     Login,
     Logout,
     Session,
@@ -26,6 +27,7 @@ impl<'a> Endpoint<'a> {
         };
         Some(match rest {
             "account" => Self::Account,
+            "form" => Self::Form,
             "login" => Self::Login,
             "logout" => Self::Logout,
             "session" => Self::Session,
@@ -74,6 +76,7 @@ mod tests {
                 "/.vestibule/assets/style.css",
                 Some(Endpoint::Asset("style.css")),
             ),
+            ("/.vestibule/form", Some(Endpoint::Form)),
             ("/.vestibule", Some(Endpoint::Unknown)),
             ("/.vestibule/", Some(Endpoint::Unknown)),
             ("/.vestibule/login/", Some(Endpoint::Unknown)),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http_body::Body;
@@ -38,20 +39,27 @@ impl Form {
         {
             return Err(RequestError::UnsupportedMediaType);
         }
-        if body.size_hint().lower() > MAX_BODY as u64 {
-            return Err(RequestError::BodyTooLarge);
-        }
-        let body = tokio::time::timeout(TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
-        let body = body.map_err(|_| RequestError::BodyTooSlow)?;
-        let body = body.map_err(|error| match error.downcast_ref::<hyper::Error>() {
-            Some(_) => RequestError::Form,
-            None => RequestError::BodyTooLarge,
-        })?;
-        let fields = body.to_bytes();
+        let fields = read_body(body).await?;
         let fields = fields
             .split(|&byte| byte == b'&')
             .filter(|field| !field.is_empty());
         Ok(Self(fields.map(decode).collect()))
+    }
+
+    /// The same for a form of `text/plain`: a field a line, as it is (HTML, "text/plain encoding
+    /// algorithm"). The caller has seen that it is one.
+    pub(super) async fn read_plain(body: Incoming) -> Result<Self, RequestError> {
+        let lines = read_body(body).await?;
+        let lines = lines
+            .split(|&byte| byte == b'\n')
+            .map(<[u8]>::trim_ascii_end)
+            .filter(|line| !line.is_empty());
+        let split = |line: &[u8]| {
+            let equals = line.iter().position(|&byte| byte == b'=');
+            let (name, value) = line.split_at(equals.unwrap_or(line.len()));
+            (name.to_vec(), value.get(1..).unwrap_or_default().to_vec())
+        };
+        Ok(Self(lines.map(split).collect()))
     }
 
     /// The bytes of a field that has to be there, exactly once; a password is any bytes (SEC-57).
@@ -81,6 +89,19 @@ impl Form {
             (Some(_), Some(_)) => Err(RequestError::Form),
         }
     }
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, RequestError> {
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(RequestError::BodyTooLarge);
+    }
+    let body = tokio::time::timeout(TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+    let body = body.map_err(|_| RequestError::BodyTooSlow)?;
+    let body = body.map_err(|error| match error.downcast_ref::<hyper::Error>() {
+        Some(_) => RequestError::Form,
+        None => RequestError::BodyTooLarge,
+    })?;
+    Ok(body.to_bytes())
 }
 
 /// Name and value byte for byte; the usual decoders put U+FFFD for what is not UTF-8, and then

@@ -20,7 +20,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::listener::network;
 
 /// `[login.throttle]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Failures of one account from one address within the window.
     pub(crate) account_failures: u32,
@@ -91,6 +91,10 @@ impl Throttle {
             ),
             ("address", self.address.0.entry_count()),
         ]
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Counts a try at `account`, by its canonical name, from `address`.

@@ -1,20 +1,20 @@
-// The login page works without this; it adds the reveal button, the Caps Lock hint and progress.
+// The pages work without this; it adds the reveal button, the Caps Lock hint and progress.
 "use strict";
 {
   const byId = (id) => document.getElementById(id);
-  const form = byId("login");
-  const password = byId("password");
   const reveal = byId("reveal");
   const submit = byId("submit");
   const caps = byId("caps");
+  const form = submit.form;
+  const passwords = form.querySelectorAll("[type=password]");
   const label = submit.textContent;
 
   const show = (shown) => {
-    password.type = shown ? "text" : "password";
+    for (const password of passwords) password.type = shown ? "text" : "password";
     reveal.firstChild.data = shown ? "Hide" : "Show";
   };
   const busy = (on) => {
-    submit.textContent = on ? "Signing in…" : label;
+    submit.textContent = on ? submit.dataset.busy : label;
     if (on) submit.setAttribute("aria-disabled", "true");
     else submit.removeAttribute("aria-disabled");
   };
@@ -24,9 +24,11 @@
 
   document.documentElement.classList.add("scripted");
   reveal.hidden = false;
-  reveal.addEventListener("click", () => show(password.type === "password"));
-  for (const type of ["keydown", "keyup", "mousedown"]) password.addEventListener(type, look);
-  password.addEventListener("blur", () => { caps.hidden = true; });
+  reveal.addEventListener("click", () => show(passwords[0].type === "password"));
+  for (const password of passwords) {
+    for (const type of ["keydown", "keyup", "mousedown"]) password.addEventListener(type, look);
+    password.addEventListener("blur", () => { caps.hidden = true; });
+  }
   form.addEventListener("submit", (event) => {
     if (submit.hasAttribute("aria-disabled")) return event.preventDefault();
     show(false); // a password manager must not take it for plain text

@@ -10,17 +10,23 @@ const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+macro_rules! policy {
+    ($form_action:literal) => {
+        concat!(
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action ",
+            $form_action,
+            "; base-uri 'none'; frame-ancestors 'none'",
+        )
+    };
+}
+
 /// SEC-64, SEC-67, SEC-77. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70).
 ///
 /// `Referrer-Policy` is not `no-referrer`, because that turns the `Origin` of our own form posts
 /// into `null` (Fetch, "append a request `Origin` header"), which the login has to refuse.
 const SAFETY: [(HeaderName, &str); 9] = [
     (header::CACHE_CONTROL, "no-store"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, policy!("'self'")),
     (header::REFERRER_POLICY, "same-origin"),
     (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -45,6 +51,7 @@ pub(crate) struct Page {
     status: StatusCode,
     html: String,
     headers: HeaderMap,
+    policy: Option<HeaderValue>,
 }
 
 impl Page {
@@ -53,7 +60,14 @@ impl Page {
             status,
             html,
             headers: HeaderMap::new(),
+            policy: None,
         }
+    }
+
+    /// The same page as the answer to something else.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
     }
 
     /// Adds a field; the safety headers win over one of the same name.
@@ -69,6 +83,13 @@ impl Page {
         self
     }
 
+    /// Lets what answers a form of the page lead to another host, as an app may: browsers hold
+    /// redirects against the page that the form was on (CSP3 §6.4.1).
+    pub(crate) fn follow_forms(mut self) -> Self {
+        self.policy = Some(HeaderValue::from_static(policy!("*")));
+        self
+    }
+
     pub(crate) fn set_cookie(self, cookie: HeaderValue) -> Self {
         self.header(header::SET_COOKIE, cookie)
     }
@@ -78,6 +99,9 @@ impl Page {
         let (mut parts, body) = page.into_parts();
         let mut headers = self.headers;
         headers.extend(parts.headers);
+        if let Some(policy) = self.policy {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         parts.headers = headers;
         Response::from_parts(parts, body)
     }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::auth::password::Weakness;
+use crate::clock::Timestamp;
 
 const HOSTILE: &str = r#""><script>alert('1')</script><b a="&"#;
 
@@ -11,11 +13,11 @@ fn branding(title: &str, footer: Option<&str>) -> Branding {
     }
 }
 
-fn pages(title: &str, footer: Option<&str>) -> Pages {
+pub(super) fn pages(title: &str, footer: Option<&str>) -> Pages {
     Pages::new(&branding(title, footer), Duration::from_hours(30 * 24)).unwrap()
 }
 
-fn html(page: Page) -> String {
+pub(super) fn html(page: Page) -> String {
     String::from_utf8(page.into_response().into_body().to_vec()).unwrap()
 }
 
@@ -26,30 +28,80 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         return_to: "/report?q=1",
         remember: false,
         problem,
+        kept_for: None,
     }
+}
+
+/// As many as one address can keep.
+fn kept_forms(text: &str, now: Timestamp) -> [KeptFormView<'_>; 8] {
+    std::array::from_fn(|n| KeptFormView {
+        id: text,
+        action: text,
+        path: text,
+        multipart: n % 2 == 0,
+        size: 1_048_576,
+        kept: now,
+    })
+}
+
+pub(super) fn session(user_agent: &str) -> SessionView<'_> {
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    SessionView {
+        key: "0123456789abcdef".repeat(4),
+        user_agent,
+        client: [192, 0, 2, 1].into(),
+        signed_in: now,
+        last_active: now,
+        expires: now.plus(Duration::from_hours(12)),
+    }
+}
+
+/// None, and each that an account page can have.
+pub(super) fn account_problems() -> [Option<AccountProblem>; 13] {
+    [
+        None,
+        Some(AccountProblem::AlreadyEnded),
+        Some(AccountProblem::Busy),
+        Some(AccountProblem::Differ),
+        Some(AccountProblem::NotWritten),
+        Some(AccountProblem::Overtaken),
+        Some(AccountProblem::Same),
+        Some(AccountProblem::Throttled {
+            wait: Duration::from_secs(700),
+        }),
+        Some(AccountProblem::Weak(Weakness::Common)),
+        Some(AccountProblem::Weak(Weakness::Name)),
+        Some(AccountProblem::Weak(Weakness::TooLong)),
+        Some(AccountProblem::Weak(Weakness::TooShort)),
+        Some(AccountProblem::Wrong),
+    ]
 }
 
 /// Every page there is, with `text` wherever a page takes text.
 fn all(title: &str, text: &str) -> Vec<Page> {
     let pages = pages(title, Some(text));
     let now = Timestamp::from_millis(1_795_458_936_000);
-    let account = AccountView {
+    let sessions = [session(text), session("curl/8.5.0")];
+    let groups = [text.to_owned(), "admins".to_owned()];
+    let account = |problem| AccountView {
         host: text,
+        csrf: text,
         user: text,
         email: Some(text),
-        groups: &[text.to_owned(), "admins".to_owned()],
+        groups: &groups,
         method: text,
         now,
-        signed_in: now,
-        last_active: now,
-        expires: now.plus(Duration::from_hours(12)),
+        sessions: &sessions,
+        password_is_new: true,
+        problem,
     };
     let mut all = vec![
-        pages.account(&account),
         pages.account(&AccountView {
             email: None,
             groups: &[],
-            ..account
+            sessions: &sessions[..1],
+            password_is_new: false,
+            ..account(None)
         }),
         pages.logout(&LogoutView {
             host: text,
@@ -58,6 +110,15 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }),
         pages.signed_out(text),
     ];
+    for count in [0, 1, 8] {
+        all.push(pages.kept_forms(&KeptFormsView {
+            host: text,
+            csrf: text,
+            now,
+            forms: &kept_forms(text, now)[..count],
+        }));
+    }
+    all.extend(account_problems().map(|problem| pages.account(&account(problem))));
     for user in [None, Some(text)] {
         all.push(pages.error(&ErrorView {
             status: StatusCode::FORBIDDEN,
@@ -84,6 +145,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             return_to: text,
             remember: true,
             problem,
+            kept_for: Some(Duration::from_mins(15)),
         }));
     }
     all
@@ -142,6 +204,16 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         .partition(|exit| exit.headers()["cache-control"] != "no-store");
     assert_eq!(cacheable.len(), 3, "the three assets");
     assert!(private.len() >= 15);
+    let (own, any): (Vec<_>, Vec<_>) = exits.iter().partition(|exit| {
+        let csp = exit.headers()["content-security-policy"].to_str().unwrap();
+        csp.contains("; form-action 'self';")
+    });
+    assert_eq!(any.len(), 3, "the page that sends to an app");
+    assert!(own.len() > any.len());
+    for exit in any {
+        let csp = exit.headers()["content-security-policy"].to_str().unwrap();
+        assert!(csp.contains("; form-action *;"), "{csp}");
+    }
     for exit in &exits {
         let headers = exit.headers();
         let csp = headers["content-security-policy"].to_str().unwrap();
@@ -150,7 +222,6 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
             "style-src 'self'",
             "script-src 'self'",
             "img-src 'self'",
-            "form-action 'self'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
         ] {
@@ -211,6 +282,29 @@ fn each_page_is_below_15_kib_with_all_it_loads() {
     for page in all("the wiki", "text") {
         let size = loaded + html(page).len();
         assert!(size < 15 * 1024, "{size}");
+    }
+}
+
+#[test]
+fn each_input_that_is_seen_has_a_label_and_each_id_is_one() {
+    for page in all("the wiki", "text") {
+        let html = html(page);
+        let tags = html.split('<').filter_map(|tag| tag.split('>').next());
+        let tags: Vec<_> = tags.collect();
+        let ids: Vec<_> = tags
+            .iter()
+            .filter_map(|tag| tag.split(" id=\"").nth(1)?.split('"').next())
+            .collect();
+        let different: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
+        for input in tags.iter().filter(|tag| tag.starts_with("input ")) {
+            let seen = !input.contains("type=\"hidden\"") && !input.ends_with(" hidden");
+            let label = ids.iter().any(|id| {
+                input.contains(&format!(" id=\"{id}\""))
+                    && tags.contains(&format!("label for=\"{id}\"").as_str())
+            });
+            assert!(!seen || label, "{input} in {html}");
+        }
     }
 }
 
@@ -276,6 +370,55 @@ fn sec_59_a_throttled_login_says_when_to_try_again() {
     assert_eq!(response.headers()["retry-after"], "700");
     let html = std::str::from_utf8(response.body()).unwrap();
     assert!(html.contains("Try again in 12 minutes."), "{html}");
+}
+
+#[test]
+fn a_form_that_waits_goes_to_its_own_address_or_away() {
+    let pages = pages("the wiki", None);
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    let waiting = KeptFormView {
+        id: "id-1",
+        action: "/a?x=1&vestibule-form=id-1",
+        path: "/a",
+        multipart: true,
+        size: 2_500,
+        kept: now,
+    };
+    let view = KeptFormsView {
+        host: "wiki.example.org",
+        csrf: "token-123_AB",
+        now: now.plus(Duration::from_mins(3)),
+        forms: &[waiting],
+    };
+    let shown = html(pages.kept_forms(&view));
+    for part in [
+        "<h1>You were about to send this to the wiki</h1>",
+        "<dd>&#x2f;a</dd>",
+        "3 KB, may hold files",
+        "3 minutes ago",
+        r#"<form method="post" enctype="text/plain" action="&#x2f;a?x=1&amp;vestibule-form=id-1">"#,
+        r#"<input type="hidden" name="form" value="id-1">"#,
+        r#"<input type="hidden" name="action" value="discard">"#,
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(shown.matches(r#"value="token-123_AB""#).count(), 2);
+    let nothing = html(pages.kept_forms(&KeptFormsView { forms: &[], ..view }));
+    assert!(nothing.contains("Nothing waits"), "{nothing}");
+    assert!(!nothing.contains("<form"), "{nothing}");
+}
+
+#[test]
+fn a_login_page_says_for_how_long_a_form_is_kept() {
+    let kept_for = Some(Duration::from_millis(899_500));
+    let view = LoginView {
+        kept_for,
+        ..login(None)
+    };
+    let page = html(pages("the wiki", None).login(&view));
+    assert!(page.contains("is kept for 15 minutes: sign in"), "{page}");
+    let fresh = html(pages("the wiki", None).login(&login(None)));
+    assert!(!fresh.contains("kept"), "{fresh}");
 }
 
 #[test]

@@ -33,10 +33,41 @@ fn span(seconds: u64, divide: impl Fn(u64, u64) -> u64) -> String {
     format!("{count} {unit}{plural}")
 }
 
+/// `512 bytes`, `48 KB`, `1.0 MB`; rounded up.
+pub(super) fn size(bytes: usize) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        0..1000 => format!("{bytes} bytes"),
+        1000..=999_000 => format!("{} KB", bytes.div_ceil(1000)),
+        _ => {
+            let tenths = bytes.div_ceil(100_000);
+            format!("{}.{} MB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// A path that nobody reads to its end is cut.
+pub(super) fn shortened(path: &str) -> String {
+    const MAX: usize = 120;
+    match path.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path.to_owned(),
+    }
+}
+
 /// `23 Nov 2026, 18:35 UTC`.
 pub(super) fn date(moment: Timestamp) -> String {
     let imf = httpdate::fmt_http_date(moment.to_system_time()); // Mon, 23 Nov 2026 18:35:36 GMT
     format!("{}, {} UTC", &imf[5..16], &imf[17..22])
+}
+
+/// `2026-11-23T18:35Z`, for `<time>`.
+pub(super) fn machine(moment: Timestamp) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let imf = httpdate::fmt_http_date(moment.to_system_time());
+    let month = MONTHS.find(&imf[8..11]).map_or(0, |at| at / 3 + 1);
+    let (year, day, time) = (&imf[12..16], &imf[5..7], &imf[17..22]);
+    format!("{year}-{month:02}-{day}T{time}Z")
 }
 
 #[cfg(test)]
@@ -63,6 +94,28 @@ mod tests {
     }
 
     #[test]
+    fn a_size_is_said_in_words() {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1 KB"),
+            (1001, "2 KB"),
+            (999_000, "999 KB"),
+            (999_001, "1.0 MB"),
+            (1_048_576, "1.1 MB"),
+        ] {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_path_is_cut_between_characters() {
+        assert_eq!(shortened("/a"), "/a");
+        assert_eq!(shortened(&"é".repeat(121)), format!("{}…", "é".repeat(120)));
+    }
+
+    #[test]
     fn a_moment_is_told_from_now() {
         let now = Timestamp::from_millis(1_795_458_936_000);
         let ago = Timestamp::from_millis(now.as_millis() - 7_900_000);
@@ -73,5 +126,7 @@ mod tests {
             "in 20 minutes"
         );
         assert_eq!(date(now), "23 Nov 2026, 18:35 UTC");
+        assert_eq!(machine(now), "2026-11-23T18:35Z");
+        assert_eq!(machine(Timestamp::default()), "1970-01-01T00:00Z");
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct AppSettings {
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
     pub(crate) rules: access::Rules,
+    /// Whether forms that meet an ended session are kept.
+    pub(crate) keep_forms: bool,
     /// Whether the three session data headers are spoken.
     pub(crate) session_data: bool,
     /// Lets `%2F` in a segment pass for this app (SEC-29).
@@ -39,6 +41,7 @@ pub(super) struct App {
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
     pub(super) counts: AppCounts,
+    pub(super) keep_forms: bool,
     pub(super) session_data: bool,
     pub(super) encoded_slash: bool,
     pub(super) websocket_origins: Vec<String>,
@@ -68,6 +71,7 @@ impl App {
                 .strip_overrides(settings.rules.name_methods()),
             rules: settings.rules,
             upstreams: Upstreams::open(&settings.upstream, clock)?,
+            keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             encoded_slash: settings.encoded_slash,
             websocket_origins: settings.websocket_origins,

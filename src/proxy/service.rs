@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 use super::{AppSettings, OpenError, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener::{self, Admission};
-use crate::login::Login;
+use crate::login::{Login, throttle};
 use crate::metrics::{AnswerCounts, Metrics, Pool};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
+use crate::upstream;
 
 /// The running gate. Each request takes the one of the latest configuration; what is under way
 /// ends with the one that it began with.
@@ -62,6 +63,26 @@ impl Service {
             current: ArcSwap::from_pointee(proxy),
             life,
         })
+    }
+
+    /// The gate of another configuration, which nobody uses yet.
+    pub(crate) fn prepare(
+        &self,
+        settings: Settings,
+        apps: Vec<AppSettings>,
+        throttle: throttle::Settings,
+        pages: Arc<Pages>,
+        clock: &Clock,
+    ) -> Result<Proxy, OpenError> {
+        let login = self.proxy().login.with(Arc::clone(&pages), throttle);
+        let life = Arc::clone(&self.life);
+        Proxy::new(settings, apps, login, pages, clock, life)
+    }
+
+    /// From the next request on there is this gate.
+    pub(crate) fn replace(&self, proxy: Proxy) {
+        proxy.login.set_room_for_forms(proxy.settings.kept_forms);
+        self.current.store(Arc::new(proxy));
     }
 
     /// The gate as it is configured now.
@@ -118,6 +139,11 @@ impl Service {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let settings = &self.current.load().settings;
         settings.trusted_proxies.contain(address) || settings.proxy_protocol_from.contain(address)
+    }
+
+    /// Each app and what is known of its addresses, by name.
+    pub(crate) fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
+        self.proxy().health()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

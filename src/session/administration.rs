@@ -1,22 +1,40 @@
 //! What is asked about sessions in general, and done to many at once: lists, revocation, garbage.
 
+use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::cached::Cached;
-use super::{EndReason, KeyPrefix, Record, SessionKey, Sessions, StoreError};
+use super::{EndReason, KeyPrefix, Record, SessionKey, Sessions, Settings, StoreError};
 use crate::clock::Timestamp;
 
 /// Records that one look for garbage walks over: called once a second, it gets around a million
 /// sessions in eight minutes and keeps nobody waiting.
 const GARBAGE_BATCH: usize = 2000;
 
-#[allow(
-    dead_code,
-    reason = "the administration socket calls the rest, and comes next"
-)]
+/// Why many sessions were not ended as they should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndError {
+    /// It could not be found out which: none has ended.
+    Unread(StoreError),
+    /// They are over for this process; that could not be written down, and is tried again.
+    Unwritten(StoreError),
+}
+
+impl fmt::Display for EndError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(error) | Self::Unwritten(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Sessions {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
     /// The good sessions of a user, the latest login first.
     pub(crate) async fn of_user(&self, user: &str) -> Result<Vec<Arc<Record>>, StoreError> {
         let records = self.store.of_user(user.to_owned()).await?;
@@ -59,7 +77,7 @@ impl Sessions {
 
     /// How many sessions there may be.
     pub(crate) fn max(&self) -> usize {
-        self.settings.max_sessions
+        self.settings.load().max_sessions
     }
 
     /// Whether the store gives out what it has.
@@ -77,11 +95,13 @@ impl Sessions {
         &self,
         user: &str,
         except: Option<&SessionKey>,
-    ) -> Result<usize, StoreError> {
-        let records = self.store.of_user(user.to_owned()).await?;
+    ) -> Result<usize, EndError> {
+        let records = self.store.of_user(user.to_owned()).await;
+        let records = records.map_err(EndError::Unread)?;
         let keys = records.iter().map(|record| record.key);
         self.end_each(keys.filter(|key| except != Some(key)).collect())
             .await
+            .map_err(EndError::Unwritten)
     }
 
     /// Ends every session there is; gives how many.
@@ -157,5 +177,77 @@ impl Sessions {
         };
         now.since(last.max(record.last_accessed)) >= self.idle_timeout(record.remembered)
             || now >= record.expires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+
+    use super::super::store::tests::record;
+    use super::super::{Backend, open};
+    use super::*;
+    use crate::clock::Clock;
+
+    const MANY: usize = 100_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sec_46_a_hundred_thousand_sessions_end_at_once_and_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Backend::Disk(folder.path().join("sessions.redb"));
+        let store = open(&backend).unwrap();
+        let clock = Clock::system();
+        let settings = Settings {
+            backend: backend.clone(),
+            idle_timeout: Duration::from_mins(30),
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: MANY,
+            max_sessions: MANY,
+        };
+        let sessions = Sessions::new(settings, Arc::clone(&store), clock.clone());
+        let now = clock.now();
+        let records: Vec<_> = (0..MANY)
+            .map(|n| {
+                let user = if n % 4 == 0 { "ada" } else { "bob" };
+                let record = Record {
+                    created: now,
+                    last_accessed: now,
+                    expires: now.plus(Duration::from_hours(12)),
+                    ..Arc::unwrap_or_clone(record(user))
+                };
+                Arc::new(record)
+            })
+            .collect();
+        for batch in records.chunks(1000) {
+            let kept = batch.iter().map(|record| store.insert(Arc::clone(record)));
+            assert!(join_all(kept).await.iter().all(Result::is_ok));
+        }
+        let some: Vec<_> = records.iter().step_by(97).collect();
+        for record in &some {
+            assert!(sessions.peek(&record.key).await.unwrap().is_some());
+        }
+
+        let started = Clock::stopwatch();
+        assert_eq!(sessions.end_of_user("ada", None).await, Ok(MANY / 4));
+        let of_user = started.elapsed();
+        for record in &some {
+            let open = sessions.peek(&record.key).await.unwrap().is_some();
+            assert_eq!(open, record.user == "bob");
+        }
+        let started = Clock::stopwatch();
+        assert_eq!(sessions.end_all().await, Ok(MANY / 4 * 3));
+        let all = started.elapsed();
+        println!("of a user: {of_user:?}, all: {all:?}");
+        assert!(of_user < Duration::from_secs(10) && all < Duration::from_secs(3));
+        for record in &some {
+            assert!(sessions.peek(&record.key).await.unwrap().is_none());
+        }
+        assert_eq!((sessions.count(), store.count()), (0, 0));
+        sessions.close().await.unwrap();
+        drop((sessions, store));
+        assert_eq!(open(&backend).unwrap().count(), 0);
     }
 }

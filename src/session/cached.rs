@@ -69,7 +69,8 @@ impl Session {
         self.expires
     }
 
-    pub(super) fn remembered(&self) -> bool {
+    /// They asked to stay signed in.
+    pub(crate) fn remembered(&self) -> bool {
         self.remembered
     }
 

@@ -49,7 +49,7 @@ struct Shared {
 }
 
 /// What has been removed, whether the file knows it yet or not: nobody reads it any more.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Ending {
     keys: HashSet<SessionKey>,
     all: bool,
@@ -70,36 +70,32 @@ impl Shared {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T>(
+    /// Records as they are now: without those that have been removed, with the accesses that are
+    /// not written yet.
+    fn read(
         &self,
-        look: impl FnOnce(&Snapshot) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
+        look: impl FnOnce(&Snapshot, &Ending) -> Result<Vec<Record>, redb::Error>,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Unavailable)?;
+        // Before the snapshot: afterwards, what the snapshot still has may have been written off.
+        let ending = self.ending().clone();
         let found = database
             .begin_read()
             .map_err(redb::Error::from)
-            .and_then(|transaction| look(&Snapshot::of(&transaction)?));
-        found.map_err(|error| {
+            .and_then(|transaction| look(&Snapshot::of(&transaction)?, &ending));
+        let mut records = found.map_err(|error| {
             tracing::error!(%error, "cannot read the sessions file");
             StoreError::Unavailable
-        })
-    }
-
-    /// As it is now: without what has been removed, with the accesses that are not written yet.
-    fn current(&self, records: impl IntoIterator<Item = Record>) -> Vec<Arc<Record>> {
-        let ending = self.ending();
+        })?;
+        records.retain(|record| !ending.has(&record.key));
         let touched = self.touched();
-        let mut current = Vec::new();
-        for mut record in records {
-            if !ending.has(&record.key) {
-                if let Some(at) = touched.get(&record.key) {
-                    record.last_accessed = record.last_accessed.max(*at);
-                }
-                current.push(Arc::new(record));
+        for record in &mut records {
+            if let Some(at) = touched.get(&record.key) {
+                record.last_accessed = record.last_accessed.max(*at);
             }
         }
-        current
+        Ok(records.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -136,13 +132,13 @@ impl Disk {
         })
     }
 
-    fn read<T: Send + 'static>(
+    fn read(
         &self,
-        look: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'static, T> {
+        look: impl FnOnce(&Snapshot, &Ending) -> Result<Vec<Record>, redb::Error> + Send + 'static,
+    ) -> Answer<'static, Vec<Arc<Record>>> {
         let shared = Arc::clone(&self.shared);
         // A disk may take its time; the threads that serve requests do not wait for it.
-        let found = tokio::task::spawn_blocking(move || look(&shared));
+        let found = tokio::task::spawn_blocking(move || shared.read(look));
         Box::pin(async move { found.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 }
@@ -153,10 +149,8 @@ impl SessionStore for Disk {
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
-        self.read(move |shared| {
-            let record = shared.read(|snapshot| snapshot.load(&key))?;
-            Ok(shared.current(record).pop())
-        })
+        let found = self.read(move |snapshot, _| Ok(Vec::from_iter(snapshot.load(&key)?)));
+        Box::pin(async move { Ok(found.await?.pop()) })
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
@@ -184,10 +178,7 @@ impl SessionStore for Disk {
     }
 
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
-        self.read(move |shared| {
-            let records = shared.read(|snapshot| snapshot.of_user(&user))?;
-            Ok(shared.current(records))
-        })
+        self.read(move |snapshot, _| snapshot.of_user(&user))
     }
 
     fn range(
@@ -196,9 +187,10 @@ impl SessionStore for Disk {
         last: SessionKey,
         count: usize,
     ) -> Answer<'_, Vec<Arc<Record>>> {
-        self.read(move |shared| {
-            let records = shared.read(|snapshot| snapshot.range(first, last, count))?;
-            Ok(shared.current(records))
+        self.read(move |snapshot, ending| {
+            // Whoever pages takes an empty page for the end: what is ending takes no place in one.
+            let wanted = |key: &SessionKey| !ending.has(key);
+            snapshot.range(first, last, count, wanted)
         })
     }
 

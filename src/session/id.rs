@@ -76,6 +76,12 @@ impl SessionKey {
         Self(bytes)
     }
 
+    /// Reads all 64 hex digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let prefix = KeyPrefix::parse(text)?;
+        (text.len() == 64).then(|| prefix.range().0)
+    }
+
     /// The first 8 hex digits: what people see.
     pub(crate) fn short(&self) -> impl fmt::Display {
         let [a, b, c, d, ..] = self.0;
@@ -99,7 +105,6 @@ impl fmt::Debug for SessionKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyPrefix(String);
 
-#[allow(dead_code, reason = "the administration socket, which comes next")]
 impl KeyPrefix {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_prefix =
@@ -156,6 +161,10 @@ mod tests {
         let long = "a".repeat(65);
         for wrong in ["", "0123456", "0123456g", "0123 567", "+1234567", &long] {
             assert_eq!(KeyPrefix::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(SessionKey::parse(&text), Some(key));
+        for wrong in [&text[..63], &text[..8], &long] {
+            assert_eq!(SessionKey::parse(wrong), None, "{wrong}");
         }
     }
 

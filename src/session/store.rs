@@ -185,7 +185,7 @@ pub(crate) fn open(backend: &Backend) -> Result<Arc<dyn SessionStore>, OpenError
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use http::{HeaderMap, HeaderValue};
@@ -204,7 +204,7 @@ pub(super) mod tests {
         vec![open(|_| Backend::Memory), open(Backend::Disk)]
     }
 
-    pub(in crate::session) fn record(user: &str) -> Arc<Record> {
+    pub(crate) fn record(user: &str) -> Arc<Record> {
         let now = Timestamp::from_millis(1_000);
         Arc::new(Record {
             key: SessionId::generate().unwrap().key(),

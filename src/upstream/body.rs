@@ -68,7 +68,13 @@ impl std::error::Error for BodyError {
 }
 
 /// The body of a request: frames as they come, without trailers (SEC-39).
-pub(crate) struct RequestBody(Option<Streaming>);
+pub(crate) struct RequestBody(Kind);
+
+enum Kind {
+    Empty,
+    Streaming(Streaming),
+    Whole { bytes: Bytes, upload: Arc<Upload> },
+}
 
 struct Streaming {
     body: Incoming,
@@ -82,7 +88,16 @@ struct Streaming {
 
 impl RequestBody {
     pub(crate) fn empty() -> Self {
-        Self(None)
+        Self(Kind::Empty)
+    }
+
+    /// A body that is there already.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        let upload = Arc::default();
+        Self(Kind::Whole { bytes, upload })
     }
 
     /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes.
@@ -92,7 +107,7 @@ impl RequestBody {
         }
         let upload = Arc::default();
         let waited = Duration::ZERO;
-        Self(Some(Streaming {
+        Self(Kind::Streaming(Streaming {
             body,
             upload,
             received: received.clone(),
@@ -104,9 +119,12 @@ impl RequestBody {
 
     /// `None` for a request without a body.
     pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
-        self.0
-            .as_ref()
-            .map(|streaming| Arc::clone(&streaming.upload))
+        match &self.0 {
+            Kind::Empty => None,
+            Kind::Streaming(Streaming { upload, .. }) | Kind::Whole { upload, .. } => {
+                Some(Arc::clone(upload))
+            }
+        }
     }
 }
 
@@ -163,23 +181,31 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            None => Poll::Ready(None),
-            Some(streaming) => streaming.poll(cx),
+            Kind::Empty => Poll::Ready(None),
+            Kind::Streaming(streaming) => streaming.poll(cx),
+            Kind::Whole { bytes, .. } if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole { bytes, upload } => {
+                upload.bytes.store(bytes.len() as u64, Ordering::Relaxed);
+                upload.finished.store(true, Ordering::Release);
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|streaming| streaming.body.is_end_stream())
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Streaming(streaming) => streaming.body.is_end_stream(),
+            Kind::Whole { bytes, .. } => bytes.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), |streaming| {
-                streaming.body.size_hint()
-            })
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Streaming(streaming) => streaming.body.size_hint(),
+            Kind::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
+        }
     }
 }
 

@@ -99,6 +99,10 @@ impl Connector {
         })
     }
 
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// A connection that is ready for its first request. Upgrades need `upgradable`.
     pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let stream = tokio::time::timeout(self.timeout, self.open());

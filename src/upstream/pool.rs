@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::UpstreamError;
 use super::body::Upload;
 use super::connect::{Connector, Sender};
+use super::{Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 
@@ -83,6 +83,13 @@ impl Endpoint {
             max: self.max,
             up: usize::from(up),
             down: usize::from(!up),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health {
+            address: self.connector.address().clone(),
+            reachable: self.down_until.load(Ordering::Relaxed) == 0,
         }
     }
 

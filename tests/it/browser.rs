@@ -1,5 +1,7 @@
 //! A real Chromium on our pages, and on the first minute of `vestibule quickstart`.
 
+mod account;
+
 use std::path::Path;
 
 use sha2::{Digest, Sha256};

@@ -193,3 +193,44 @@ async fn rel_09_while_nothing_can_be_written_a_logout_holds_and_is_not_said_to_b
     let log = gate.files.path("sessions.redb.damaged-1");
     assert!(!log.exists(), "nothing was damaged by it");
 }
+
+#[tokio::test]
+async fn rel_09_an_audit_file_on_a_full_disk_is_spoken_of_and_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount("1m") else {
+        return;
+    };
+    let app = Upstream::echo().await;
+    let path = disk.path().join("audit.log");
+    let vestibule = Vestibule::before(&app).user("ada", PASSWORD);
+    let log = format!("[log]\naudit_file = '{}'", path.display());
+    let gate = vestibule.config(&log).spawn().await;
+    gate.browser().login("ada", PASSWORD).await;
+    let audit = || fs::read_to_string(&path).unwrap();
+    eventually("the login", || audit().lines().count() == 1).await;
+    // Room for the rest of the file's page, which the next lines fill.
+    let ballast = disk.fill(0);
+    let said = || {
+        let log = gate.program.log();
+        log.iter()
+            .filter(|line| line["message"] == "cannot write to the audit file")
+            .count()
+    };
+    for _ in 0..40 {
+        gate.browser().try_login("nobody", "wrong").await;
+    }
+    eventually("the error to be spoken of", || said() == 1).await;
+    fs::remove_file(ballast).unwrap();
+    gate.browser().login("ada", PASSWORD).await;
+    eventually("a whole line of the login", || {
+        audit().ends_with('\n') && audit().matches("\"message\":\"login\"").count() == 2
+    })
+    .await;
+    let dropped = |line: &serde_json::Value| line["message"] == "log lines dropped";
+    eventually("the count of lost lines", || {
+        let log = gate.program.log();
+        log.iter()
+            .any(|line| dropped(line) && line["log"] == "audit file")
+    })
+    .await;
+    assert_eq!(said(), 1, "once a minute is enough");
+}

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use browser::{Browser, SESSION_COOKIE};
-pub(crate) use files::{User, hash};
+pub(crate) use files::{Files, User, hash};
 pub(crate) use gate::{Gate, Service, Vestibule};
 pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
 pub(crate) use program::{

@@ -193,14 +193,15 @@ async fn the_audit_trail_says_who_signed_in_and_out_and_who_tried() {
 #[tokio::test]
 async fn the_access_log_can_be_off_and_lines_can_be_text() {
     let app = Upstream::echo().await;
-    let service = Vestibule::before(&app)
+    let mut service = Vestibule::before(&app)
         .public()
         .config("[log]\nformat = \"text\"\naccess = false")
         .spawn()
         .await;
     service.browser().get("/some-path").await.assert_status(200);
-    service.browser().get("/some-path").await.assert_status(200);
-    let text = service.program.stdout();
+    service.program.signal(rustix::process::Signal::TERM);
+    service.program.exit().await;
+    let text = service.program.stdout_at_end().await;
     assert!(text.contains("listening") && !text.contains('{'), "{text}");
     assert!(!text.contains("some-path"), "{text}");
 }

@@ -6,6 +6,10 @@
 
 mod harness;
 
+/// Visitors see where they are signed in, end that, and change their password.
+mod account;
+/// Who runs the server sees who is signed in, and ends it at once.
+mod administration;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
 /// What people see in a real browser, from the first minute on.
@@ -16,6 +20,8 @@ mod commands;
 mod cookies;
 /// Stopping loses nothing, and hard times pass.
 mod drain;
+/// fail2ban sees each login that failed, and nobody can make it see another.
+mod fail2ban;
 /// Hashes of other programs open, whole, and end with the first login.
 mod foreign_hashes;
 /// A full disk keeps nobody from working.
@@ -28,6 +34,10 @@ mod headers;
 mod http2;
 /// One client's HTTP/2 costs the others nothing.
 mod http2_floods;
+/// A form that meets an ended session is not lost, and nobody else's.
+mod kept_forms;
+/// A log that is slow, full or gone costs lines, and no request any time.
+mod log_targets;
 /// Signing in and out cannot be forged.
 mod login;
 /// A log line says what happened, once, and keeps secrets.
@@ -48,6 +58,8 @@ mod quickstart;
 mod readme;
 /// What went wrong once does not again.
 mod regressions;
+/// Another configuration is taken over whole or not at all, and nobody notices.
+mod reloads;
 /// What may be sent to an app twice is, and nothing else.
 mod resends;
 /// Who is signed in stays so, and who signed out stays out, however the service ends.

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::harness::*;
 
-const ON: &str = "[admin]\nmetrics = \"127.0.0.1:0\"";
+/// Keys of `[admin]`.
+const ON: &str = "socket = \"admin.sock\"\nmetrics = \"127.0.0.1:0\"";
 
 /// One answer of the listener for metrics.
 async fn ask(address: SocketAddr, method: &str, target: &str, fields: &str) -> Reply {
@@ -80,7 +81,7 @@ async fn gate(app: &Upstream) -> Gate {
     Vestibule::before(app)
         .user("ada", PASSWORD)
         .rule("/public", "everyone")
-        .config(ON)
+        .admin(ON)
         .start()
         .await
 }
@@ -156,7 +157,7 @@ async fn logins_and_sessions_are_counted_by_what_came_of_them() {
         .user("bob", PASSWORD)
         .session("max_per_user = 1\nidle_timeout = \"10m\"\nmax_sessions = 2")
         .config("[login.throttle]\naccount_failures = 1")
-        .config(ON)
+        .admin(ON)
         .start()
         .await;
     gate.browser().try_login("eve", "wrong").await;
@@ -223,7 +224,7 @@ async fn what_an_application_does_not_answer_is_counted_by_kind() {
             closes.url(),
             lies.url()
         ))
-        .config(ON)
+        .admin(ON)
         .start()
         .await;
     for host in ["gate.test", "closes.test", "lies.test"] {
@@ -270,7 +271,7 @@ async fn connections_and_websockets_count_while_they_are_open() {
     let gate = Vestibule::before(&app)
         .public()
         .server("max_connections_per_address = 2\nmax_connections = 9")
-        .config(ON)
+        .admin(ON)
         .start()
         .await;
     let origin = [("origin", "https://gate.test")];

@@ -33,6 +33,11 @@ async fn answers(gate: &Gate) -> Vec<(&'static str, Reply)> {
                 .await,
         ),
         ("account", ada.get("/.vestibule/account").await),
+        (
+            "form of the account page",
+            ada.post_form("/.vestibule/account", &[("action", "end-others")])
+                .await,
+        ),
         ("session", ada.get("/.vestibule/session").await),
         ("400", ada.get("/a%00b").await),
         ("logout page", ada.get("/.vestibule/logout").await),

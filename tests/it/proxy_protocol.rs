@@ -245,3 +245,25 @@ async fn curl_names_a_client_by_the_proxy_protocol() {
     assert!(!run(&[]).await, "curl without it is refused");
     assert_eq!(app.requests(), 1);
 }
+
+#[tokio::test]
+async fn rel_01_who_sends_headers_can_change_without_a_restart() {
+    let app = Upstream::echo().await;
+    let mut gate = Vestibule::before(&app)
+        .public()
+        .server("proxy_protocol_from = []")
+        .start()
+        .await;
+    gate.browser().get("/").await.assert_status(200);
+    let listed = |text: &str| {
+        text.replace(
+            "proxy_protocol_from = []",
+            "proxy_protocol_from = [\"127.0.0.1\"]",
+        )
+    };
+    assert_eq!(gate.reload(listed).unwrap(), Vec::<&str>::new());
+    assert!(ask_over(gate.tcp().await, "").await.is_none());
+    let reply = ask_over(after(&gate, VERSION_1).await, "").await;
+    reply.expect("TLS").assert_status(200);
+    assert_eq!(app.last().value("x-forwarded-for"), Some(CLIENT));
+}

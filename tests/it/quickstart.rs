@@ -57,6 +57,11 @@ async fn quickstart_keeps_its_password_and_takes_an_app() {
         .await;
     browser.get("/x").await.assert_status(200);
     assert_eq!(app.last().value("x-forwarded-user"), Some("admin"));
+    let mut list = command();
+    list.current_dir(folder.path()).args(["session", "list"]);
+    let (code, listed, errors) = run_to_end(list.args(["--config", "certs/quickstart.toml"]), "");
+    assert_eq!((code, &*errors), (Some(0), ""));
+    assert!(listed.contains("  admin  "), "{listed}");
     let mut program = first.program;
     program.signal(rustix::process::Signal::INT);
     assert_eq!(program.exit().await.code(), Some(0));
@@ -76,4 +81,18 @@ async fn quickstart_keeps_its_password_and_takes_an_app() {
         let secret = name.contains("key") || name.contains("users") || name.contains("password");
         assert!(!secret || mode == 0o600, "{name} has mode {mode:o}");
     }
+}
+
+#[tokio::test]
+async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("certs/admin.sock");
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    std::fs::write(&in_the_way, "no socket").unwrap();
+    let app = Upstream::echo().await;
+    let started = quickstart(folder.path(), Some(&app.url())).await;
+    let log = started.program.stdout();
+    let warning = "the commands `session`, `reload` and `status` will not work";
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+    assert_eq!(std::fs::read_to_string(in_the_way).unwrap(), "no socket");
 }

@@ -3,11 +3,14 @@
 //! The server replaces old hashes while an operator runs `vestibule user`: both edit under one
 //! lock, and what a reader sees is always a whole file, the old one or the new one.
 
+mod import;
+
 use std::path::Path;
 use std::{fmt, fs, io};
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
+pub(crate) use self::import::import;
 use super::problem::{self, Cause};
 use super::{Problem, UsersFileError, canonical, locked, text_of};
 use crate::auth::password::StoredHash;
@@ -78,25 +81,29 @@ pub(crate) fn add(path: &Path, user: &NewUser<'_>) -> Result<(), EditError> {
         if let Some(taken) = find(document, user.name) {
             return Err(EditError::NameTaken(taken));
         }
-        let mut table = Table::new();
-        table.insert("password", value(user.password.as_str()));
-        if !user.groups.is_empty() {
-            table.insert("groups", value(user.groups.iter().collect::<Array>()));
-        }
-        if let Some(email) = user.email {
-            table.insert("email", value(email));
-        }
-        let users = document.entry("user").or_insert_with(|| {
-            let mut users = Table::new();
-            users.set_implicit(true);
-            Item::Table(users)
-        });
-        if let Some(users) = users.as_table_like_mut() {
-            users.insert(user.name, Item::Table(table));
-        }
+        insert(document, user);
         Ok(true)
     })
     .map(|_| ())
+}
+
+fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
+    let mut table = Table::new();
+    table.insert("password", value(user.password.as_str()));
+    if !user.groups.is_empty() {
+        table.insert("groups", value(user.groups.iter().collect::<Array>()));
+    }
+    if let Some(email) = user.email {
+        table.insert("email", value(email));
+    }
+    let users = document.entry("user").or_insert_with(|| {
+        let mut users = Table::new();
+        users.set_implicit(true);
+        Item::Table(users)
+    });
+    if let Some(users) = users.as_table_like_mut() {
+        users.insert(user.name, Item::Table(table));
+    }
 }
 
 /// Whether `add` would find the name free: asked before a password is.

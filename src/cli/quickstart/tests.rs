@@ -22,6 +22,11 @@ fn what_quickstart_runs_is_an_ordinary_configuration() {
     assert_eq!(pair.cert, Path::new("/srv/certs/quickstart-cert.pem"));
     assert_eq!(pair.key, Path::new("/srv/certs/quickstart-key.pem"));
     assert!(config.apps[0].session_data);
+    assert_eq!(
+        config.admin.path(),
+        Some(Path::new("/srv/certs/admin.sock")),
+        "`session` and `status` work"
+    );
 
     let own = App::Own("http://127.0.0.1:9090");
     let config = parse(&configuration("[::1]:443".parse().unwrap(), &own)).unwrap();
@@ -77,6 +82,7 @@ fn the_welcome_says_where_who_and_how() {
             "abcde-fghjk-mnpqr-stuvw\n",
             "http://127.0.0.1:9090\n",
             "certs/quickstart-ca.pem",
+            "vestibule session list --config certs/quickstart.toml\n",
             "Ctrl+C",
         ] {
             assert!(text.contains(part), "{part} in {text}");

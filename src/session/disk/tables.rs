@@ -169,21 +169,27 @@ impl Snapshot {
         Ok(records)
     }
 
+    /// At most `count` records of those that are wanted.
     pub(super) fn range(
         &self,
         first: Bound<SessionKey>,
         last: SessionKey,
         count: usize,
+        wanted: impl Fn(&SessionKey) -> bool,
     ) -> Result<Vec<Record>, Error> {
         let first = first.as_ref().map(SessionKey::as_bytes);
-        let mut records = Vec::new();
-        for entry in self
+        let mut entries = self
             .sessions
-            .range::<&[u8; 32]>((first, Bound::Included(last.as_bytes())))?
-            .take(count)
+            .range::<&[u8; 32]>((first, Bound::Included(last.as_bytes())))?;
+        let mut records = Vec::new();
+        while records.len() < count
+            && let Some(entry) = entries.next()
         {
             let (key, kept) = entry?;
-            records.extend(self.complete(SessionKey::from_bytes(*key.value()), kept.value())?);
+            let key = SessionKey::from_bytes(*key.value());
+            if wanted(&key) {
+                records.extend(self.complete(key, kept.value())?);
+            }
         }
         Ok(records)
     }

@@ -1,6 +1,7 @@
 //! Vestibule inside the test's own process, in front of an upstream.
 
 use std::fmt::Write;
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Vestibule {
     rules: String,
     server: String,
     session: String,
+    login: String,
+    admin: String,
     config: String,
 }
 
@@ -68,6 +71,8 @@ impl Vestibule {
             rules: String::new(),
             server: String::new(),
             session: String::new(),
+            login: String::new(),
+            admin: "socket = \"admin.sock\"\n".to_owned(),
             config: String::new(),
         }
     }
@@ -122,6 +127,19 @@ impl Vestibule {
         self
     }
 
+    /// More keys of `[login]`.
+    pub(crate) fn login(mut self, keys: &str) -> Self {
+        self.login.push_str(keys);
+        self.login.push('\n');
+        self
+    }
+
+    /// The keys of `[admin]`, in place of a socket in the folder of the gate.
+    pub(crate) fn admin(mut self, keys: &str) -> Self {
+        self.admin = format!("{keys}\n");
+        self
+    }
+
     /// Sections that are not there yet: `[server.timeouts]`, `[login.throttle]`, one more `[[app]]`.
     pub(crate) fn config(mut self, sections: &str) -> Self {
         self.config.push_str(sections);
@@ -163,6 +181,8 @@ impl Vestibule {
             rules,
             server,
             session,
+            login,
+            admin,
             config,
             ..
         } = self;
@@ -170,7 +190,8 @@ impl Vestibule {
             "[server]\nlisten = [\"{listen}\"]\n{server}\
              [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
              [session]\n{session}\
-             [login]\nusers_file = \"users.toml\"\n\
+             [admin]\n{admin}\
+             [login]\nusers_file = \"users.toml\"\n{login}\
              {app}{rules}{config}"
         )
     }
@@ -272,6 +293,17 @@ impl Gate {
         raw.rest_after(&shown).await
     }
 
+    /// Changes the configuration, and has it read again; gives the keys that need a restart.
+    pub(crate) fn reload(
+        &mut self,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<Vec<&'static str>, StartError> {
+        self.text = change(&self.text);
+        let config = Config::parse(&self.text, &self.files.path("config.toml"));
+        let config = config.unwrap_or_else(|error| panic!("{error}\nin:\n{}", self.text));
+        self.running.reload(config)
+    }
+
     /// Stops, and starts anew with the same files and the same time.
     pub(crate) async fn restart(self) -> Self {
         let clock = Clock::system();
@@ -309,6 +341,13 @@ impl Gate {
 }
 
 impl Service {
+    /// Changes the configuration file and says so to the program, as `systemctl reload` does.
+    pub(crate) fn reload(&self, change: impl FnOnce(&str) -> String) {
+        let text = fs::read_to_string(self.files.path("config.toml")).unwrap();
+        self.files.write("config.toml", &change(&text), 0o644);
+        self.program.signal(Signal::HUP);
+    }
+
     /// Kills the program, as a crash does, and starts it anew with the same files.
     pub(crate) async fn crash(mut self) -> Self {
         self.program.signal(Signal::KILL);

@@ -155,7 +155,10 @@ fn collect(pipe: impl Read + Send + 'static) -> Pipe {
 /// The program of this build.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vestibule"));
-    command.env("NO_COLOR", "1").env_remove("STATE_DIRECTORY");
+    command.env("NO_COLOR", "1");
+    for given_by_systemd in ["JOURNAL_STREAM", "LOGS_DIRECTORY", "STATE_DIRECTORY"] {
+        command.env_remove(given_by_systemd);
+    }
     command
 }
 

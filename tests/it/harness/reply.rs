@@ -65,6 +65,15 @@ impl Reply {
         unescape(value.split('"').next().unwrap())
     }
 
+    /// Where each form of the page goes.
+    pub(crate) fn actions(&self) -> Vec<String> {
+        let text = self.text();
+        let forms = text.split("action=\"").skip(1);
+        forms
+            .map(|rest| unescape(rest.split('"').next().unwrap()))
+            .collect()
+    }
+
     #[track_caller]
     pub(crate) fn assert_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "in {self}");

@@ -55,8 +55,8 @@ async fn sec_33_visitors_reach_nothing_of_it() {
 #[tokio::test]
 async fn it_is_off_unless_it_is_asked_for() {
     let app = Upstream::echo().await;
-    for off in ["", "[admin]\nmetrics = \"\""] {
-        let gate = Vestibule::before(&app).public().config(off).start().await;
+    for off in ["socket = \"\"", "socket = \"\"\nmetrics = \"\""] {
+        let gate = Vestibule::before(&app).public().admin(off).start().await;
         assert!(gate.try_metrics_address().is_none(), "{off:?}");
     }
 }
@@ -64,7 +64,7 @@ async fn it_is_off_unless_it_is_asked_for() {
 #[tokio::test]
 async fn readiness_says_which_app_cannot_be_reached() {
     let mut app = Upstream::echo().await;
-    let gate = Vestibule::before(&app).public().config(ON).start().await;
+    let gate = Vestibule::before(&app).public().admin(ON).start().await;
     get(&gate, "/readyz").await.assert_status(200);
     app.stop().await;
     gate.browser().get("/").await.assert_status(502);
@@ -82,7 +82,7 @@ async fn one_address_of_several_that_is_up_is_enough() {
     let (mut first, second) = (Upstream::echo().await, Upstream::echo().await);
     let gate = Vestibule::before_each(&[&first, &second])
         .public()
-        .config(ON)
+        .admin(ON)
         .start()
         .await;
     first.stop().await;
@@ -106,7 +106,7 @@ async fn one_address_of_several_that_is_up_is_enough() {
 #[tokio::test]
 async fn a_service_that_stops_is_alive_and_not_ready() {
     let app = Upstream::silent().await;
-    let gate = Vestibule::before(&app).public().config(ON).start().await;
+    let gate = Vestibule::before(&app).public().admin(ON).start().await;
     let address = gate.metrics_address();
     let mut raw = gate.raw().await;
     raw.send("GET / HTTP/1.1\r\nHost: gate.test\r\n\r\n").await;

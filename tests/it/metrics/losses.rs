@@ -17,7 +17,7 @@ async fn rel_16_a_certificate_that_ends_soon_is_warned_of() {
         let service = Vestibule::before(&app)
             .public()
             .prepare(|files| files.set_certificate(&certificate))
-            .config(&format!("[admin]\nmetrics = \"{address}\""))
+            .admin(&format!("socket = \"admin.sock\"\nmetrics = \"{address}\""))
             .config("[log]\nformat = \"json\"")
             .spawn()
             .await;
@@ -74,16 +74,50 @@ async fn rel_09_lines_that_the_log_does_not_take_are_counted() {
         env!("CARGO_BIN_EXE_vestibule"),
     ]);
     let service = Vestibule::before(&app)
-        .public()
-        .config(&format!("[admin]\nmetrics = \"{address}\""))
+        .admin(&format!("socket = \"admin.sock\"\nmetrics = \"{address}\""))
         .spawn_by(command)
         .await;
-    for _ in 0..3 {
-        service.browser().get("/").await.assert_status(200);
-    }
-    eventually_some("lost lines", async || {
+    let dropped = async || {
         let scrape = Scrape::of(address).await;
-        (scrape.value("vestibule_log_lines_dropped_total") >= 3.0).then_some(())
-    })
-    .await;
+        scrape.value("vestibule_log_lines_dropped_total")
+    };
+    assert!(dropped().await < 1.0, "the queue has room yet");
+    let request = format!(
+        "GET /{} HTTP/1.1\r\nHost: gate.test\r\n\r\n",
+        "long".repeat(150)
+    );
+    let mut raw = service.raw().await;
+    for _ in 0..240 {
+        raw.send(request.repeat(50)).await;
+        for _ in 0..50 {
+            raw.response().await.assert_status(401);
+        }
+    }
+    assert!(dropped().await > 0.0);
+}
+
+#[tokio::test]
+async fn rel_01_totals_go_on_over_a_reload() {
+    let app = Upstream::echo().await;
+    let mut gate = gate(&app).await;
+    let address = gate.metrics_address();
+    let answered = "vestibule_requests_total{app=\"app\",status=\"2xx\"}";
+    gate.browser().get("/public").await.assert_status(200);
+    let two = format!("upstream = [\"{}\", \"http://{}\"]", app.url(), free_port());
+    let one = format!("upstream = \"{}\"", app.url());
+    let restart = gate.reload(|text| text.replace(&one, &two)).unwrap();
+    assert_eq!(restart, Vec::<&str>::new());
+    gate.browser().get("/public").await.assert_status(200);
+    let scrape = Scrape::of(address).await;
+    scrape.assert(&[(answered, 2.0)]);
+    let addresses = ["up", "down"].map(|state| {
+        scrape.value(&format!(
+            "vestibule_upstream_addresses{{app=\"app\",state=\"{state}\"}}"
+        ))
+    });
+    assert!((addresses.iter().sum::<f64>() - 2.0).abs() < 1e-9);
+
+    let elsewhere = |text: &str| text.replace("metrics = \"127.0.0.1:0\"", "metrics = \"\"");
+    assert_eq!(gate.reload(elsewhere).unwrap(), ["admin.metrics"]);
+    Scrape::of(address).await.assert(&[(answered, 2.0)]);
 }

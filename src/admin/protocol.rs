@@ -1,0 +1,192 @@
+//! What the commands and the server say to each other, a line of JSON each.
+//!
+//! A connection carries one [`Request`] and its answer: [`Line::Session`]s where the request asks
+//! for some, then one [`Line::Done`] or [`Line::Error`]. Without that last line the answer is
+//! broken off. A new command is a variant of [`Request`] and one of [`Done`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::Record;
+
+/// What a client asks for.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Reads the configuration again.
+    Reload {},
+    /// The next sessions in the order of their keys. One page, so that a reader who takes hours
+    /// holds nothing open: whoever wants more asks again.
+    SessionList {
+        /// The key that the page before ended with.
+        after: Option<String>,
+    },
+    /// All sessions of one user, the latest login first.
+    SessionListOfUser {
+        user: String,
+    },
+    /// Ends the one session whose key begins so.
+    SessionRevoke {
+        key: String,
+    },
+    SessionRevokeOfUser {
+        user: String,
+    },
+    SessionRevokeAll {},
+    Status {},
+}
+
+/// One line of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Line {
+    Session(Box<SessionView>),
+    /// The last line: it was done.
+    Done(Done),
+    /// The last line: it was not, or not as it should be. A sentence for people.
+    Error(String),
+    /// The last line: it was not, because something that is configured cannot be used.
+    Invalid(String),
+}
+
+/// How it went.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Done {
+    Reloaded {
+        /// Keys whose new values do not hold yet.
+        need_restart: Vec<String>,
+    },
+    /// With what to ask for the next page; `None` when there is none.
+    Listed {
+        next: Option<String>,
+    },
+    /// How many sessions have ended; of whom, if it was the one of a key.
+    Ended {
+        sessions: usize,
+        user: Option<String>,
+    },
+    Status(Box<Status>),
+}
+
+/// A session as operators see it; times in UTC by RFC 3339.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionView {
+    pub(crate) key: String,
+    pub(crate) user: String,
+    /// Groups and e-mail at the login.
+    pub(crate) groups: Vec<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) method: String,
+    pub(crate) created: String,
+    pub(crate) last_accessed: String,
+    /// The end of the lifetime; the idle timeout may end it before.
+    pub(crate) expires: String,
+    pub(crate) client: String,
+    pub(crate) user_agent: String,
+}
+
+impl From<&Record> for SessionView {
+    fn from(record: &Record) -> Self {
+        Self {
+            key: record.key.to_string(),
+            user: record.user.clone(),
+            groups: record.groups.clone(),
+            email: record.email.clone(),
+            method: record.method.clone(),
+            created: record.created.to_rfc3339(),
+            last_accessed: record.last_accessed.to_rfc3339(),
+            expires: record.expires.to_rfc3339(),
+            client: record.client.to_string(),
+            user_agent: record.user_agent.clone(),
+        }
+    }
+}
+
+/// The server at one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    /// By RFC 3339.
+    pub(crate) started: String,
+    /// It takes no new connections and lets open requests finish.
+    pub(crate) stopping: bool,
+    pub(crate) listen: Vec<String>,
+    pub(crate) redirect_http: Vec<String>,
+    pub(crate) connections: Share,
+    pub(crate) sessions: Share,
+    /// Where sessions are kept: `memory` or `disk`.
+    pub(crate) store: String,
+    /// In the users file, as it was last read.
+    pub(crate) users: usize,
+    pub(crate) apps: Vec<AppStatus>,
+    /// The last time that the configuration was to be read again.
+    pub(crate) reload: Option<ReloadStatus>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReloadStatus {
+    /// By RFC 3339.
+    pub(crate) at: String,
+    /// Why the old configuration stays.
+    pub(crate) error: Option<String>,
+    /// Keys whose new values need a restart.
+    pub(crate) need_restart: Vec<String>,
+}
+
+/// How many of something there are, and how many there may be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) open: usize,
+    pub(crate) max: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AppStatus {
+    pub(crate) name: String,
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    pub(crate) address: String,
+    /// Whether the last try to connect succeeded; true before the first.
+    pub(crate) reachable: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_only_as_it_is_defined() {
+        let key = Request::SessionRevoke {
+            key: "0123abcd".to_owned(),
+        };
+        for (text, request) in [
+            (
+                r#"{"command":"session-list","after":null}"#,
+                Some(Request::SessionList { after: None }),
+            ),
+            (
+                r#"{"command":"session-revoke","key":"0123abcd"}"#,
+                Some(key),
+            ),
+            (r#"{"command":"status"}"#, Some(Request::Status {})),
+            (r#"{"command":"reload"}"#, Some(Request::Reload {})),
+            (r#"{"command":"reload","path":"/x"}"#, None),
+            (r#"{"command":"status","all":true}"#, None),
+            (r#"{"command":"session-revoke-all","user":"ada"}"#, None),
+            (r#"{"command":"session-revoke"}"#, None),
+            (r#"{"command":"session-revoke","key":1}"#, None),
+            (r#"{"command":"session-revoke","key":"a","key":"b"}"#, None),
+            (r#"{"command":"shutdown"}"#, None),
+            (r#"{"command":"status"}{"command":"status"}"#, None),
+            ("[]", None),
+            ("status", None),
+            ("", None),
+        ] {
+            assert_eq!(serde_json::from_str(text).ok(), request, "{text}");
+        }
+    }
+}

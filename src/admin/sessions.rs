@@ -1,0 +1,173 @@
+//! Lists and ends sessions for an operator.
+
+use std::io;
+
+use tokio::io::AsyncWrite;
+
+use super::protocol::{Done, Line, SessionView};
+use super::{Answer, Peer};
+use crate::session::{EndError, KeyPrefix, Record, SessionKey, Sessions, StoreError};
+use crate::telemetry::printable;
+
+/// Sessions in one answer to a list of all.
+pub(super) const PAGE: usize = 500;
+
+/// How many sessions are shown that a beginning of a key fits.
+const MAX_MATCHES: usize = 16;
+
+/// One page, from the key on that comes after `after`. Gives the last line of the answer, as all
+/// here do.
+pub(super) async fn list<W: AsyncWrite + Unpin>(
+    sessions: &Sessions,
+    after: Option<&str>,
+    answer: &mut Answer<W>,
+) -> io::Result<Line> {
+    let after = match after.map(|text| SessionKey::parse(text).ok_or(text)) {
+        Some(Err(wrong)) => return Ok(no_key(wrong)),
+        after => after.and_then(Result::ok),
+    };
+    match sessions.list(after, PAGE).await {
+        Ok((records, next)) => {
+            show(&records, answer).await?;
+            let next = next.map(|key| key.to_string());
+            Ok(Line::Done(Done::Listed { next }))
+        }
+        Err(error) => Ok(unread(error)),
+    }
+}
+
+pub(super) async fn list_of_user<W: AsyncWrite + Unpin>(
+    sessions: &Sessions,
+    spellings: &[String],
+    answer: &mut Answer<W>,
+) -> io::Result<Line> {
+    for user in spellings {
+        match sessions.of_user(user).await {
+            Ok(records) => show(&records, answer).await?,
+            Err(error) => return Ok(unread(error)),
+        }
+    }
+    Ok(Line::Done(Done::Listed { next: None }))
+}
+
+/// Ends the session whose key begins with `key`; none when that fits several, which are shown.
+pub(super) async fn revoke<W: AsyncWrite + Unpin>(
+    sessions: &Sessions,
+    key: &str,
+    peer: Peer,
+    answer: &mut Answer<W>,
+) -> io::Result<Line> {
+    let Some(prefix) = KeyPrefix::parse(key) else {
+        return Ok(no_key(key));
+    };
+    let found = match sessions.beginning_with(&prefix, MAX_MATCHES).await {
+        Ok(found) => found,
+        Err(error) => return Ok(unread(error)),
+    };
+    match found.as_slice() {
+        [] => Ok(no_session(key)),
+        [record] => Ok(revoke_one(sessions, record, key, peer).await),
+        several => {
+            show(several, answer).await?;
+            Ok(Line::Error(format!(
+                "{count}{more} sessions begin with {key}: write more digits of one; none has ended",
+                count = several.len(),
+                more = if several.len() == MAX_MATCHES {
+                    " or more"
+                } else {
+                    ""
+                },
+            )))
+        }
+    }
+}
+
+async fn revoke_one(sessions: &Sessions, record: &Record, key: &str, peer: Peer) -> Line {
+    let ended = sessions.end(&record.key).await;
+    if ended == Ok(false) {
+        return no_session(key); // it ended by itself meanwhile
+    }
+    tracing::info!(
+        target: "audit", by = peer.uid, pid = peer.pid,
+        session = %record.key.short(), user = record.user, "session revoked"
+    );
+    match ended {
+        Ok(_) => Line::Done(Done::Ended {
+            sessions: 1,
+            user: Some(record.user.clone()),
+        }),
+        Err(error) => unwritten("the session is", error),
+    }
+}
+
+/// Ends the sessions of a user, however the name is spelled.
+pub(super) async fn revoke_of_user(sessions: &Sessions, spellings: &[String], peer: Peer) -> Line {
+    let (mut total, mut wrong) = (0, None);
+    for user in spellings {
+        match sessions.end_of_user(user, None).await {
+            Ok(count) => total += count,
+            Err(error) => wrong = wrong.or(Some(error)),
+        }
+    }
+    let user = spellings.last().map(|user| printable(user).to_string());
+    tracing::info!(
+        target: "audit", by = peer.uid, pid = peer.pid, user, sessions = total,
+        complete = wrong.is_none(), "sessions of a user revoked"
+    );
+    match wrong {
+        None => Line::Done(Done::Ended {
+            sessions: total,
+            user: None,
+        }),
+        Some(EndError::Unread(error)) => unread(error),
+        Some(EndError::Unwritten(error)) => unwritten("the sessions are", error),
+    }
+}
+
+pub(super) async fn revoke_all(sessions: &Sessions, peer: Peer) -> Line {
+    let ended = sessions.end_all().await;
+    tracing::info!(
+        target: "audit", by = peer.uid, pid = peer.pid, sessions = ended.ok(),
+        complete = ended.is_ok(), "all sessions revoked"
+    );
+    match ended {
+        Ok(sessions) => Line::Done(Done::Ended {
+            sessions,
+            user: None,
+        }),
+        Err(error) => unwritten("all sessions are", error),
+    }
+}
+
+async fn show<W: AsyncWrite + Unpin>(
+    records: &[std::sync::Arc<Record>],
+    answer: &mut Answer<W>,
+) -> io::Result<()> {
+    for record in records {
+        let view = SessionView::from(&**record);
+        answer.line(&Line::Session(Box::new(view))).await?;
+    }
+    Ok(())
+}
+
+fn no_key(wrong: &str) -> Line {
+    let wrong = printable(wrong);
+    Line::Error(format!(
+        "`{wrong}` is no session key: write 8 to 64 hexadecimal digits"
+    ))
+}
+
+fn no_session(key: &str) -> Line {
+    Line::Error(format!("no session begins with {key}"))
+}
+
+fn unread(error: StoreError) -> Line {
+    Line::Error(format!("{error}; the server's log says why"))
+}
+
+fn unwritten(what: &str, error: StoreError) -> Line {
+    Line::Error(format!(
+        "{what} over in this server, but that could not be written down: {error}. It is tried \
+         again; should the server crash before, look again after its start"
+    ))
+}

@@ -1,0 +1,66 @@
+//! How the server is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Context;
+use super::protocol::{AppStatus, Done, Line, Share, Status, UpstreamStatus};
+use crate::clock::Timestamp;
+use crate::listener::Admission;
+use crate::proxy::Service;
+use crate::session::Backend;
+use crate::upstream;
+
+/// What is asked about besides sessions.
+pub(crate) struct Server {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) redirect_addresses: Vec<SocketAddr>,
+    pub(crate) started: Timestamp,
+}
+
+pub(super) fn status(context: &Context) -> Line {
+    let Context {
+        accounts,
+        reloads,
+        server,
+        sessions,
+    } = context;
+    let settings = sessions.settings();
+    let shown = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect();
+    Line::Done(Done::Status(Box::new(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started: server.started.to_rfc3339(),
+        stopping: server.service.is_stopping(),
+        listen: shown(&server.addresses),
+        redirect_http: shown(&server.redirect_addresses),
+        connections: Share {
+            open: server.admission.open(),
+            max: server.admission.max(),
+        },
+        sessions: Share {
+            open: sessions.count(),
+            max: settings.max_sessions,
+        },
+        store: match settings.backend {
+            Backend::Disk(_) => "disk".to_owned(),
+            Backend::Memory => "memory".to_owned(),
+        },
+        users: accounts.count(),
+        apps: server.service.health().into_iter().map(app).collect(),
+        reload: reloads.last(),
+    })))
+}
+
+fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
+    let upstreams = upstreams.into_iter().map(|health| UpstreamStatus {
+        address: health.address.to_string(),
+        reachable: health.reachable,
+    });
+    AppStatus {
+        name: name.to_string(),
+        upstreams: upstreams.collect(),
+    }
+}

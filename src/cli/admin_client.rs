@@ -1,0 +1,134 @@
+//! How commands ask the running server, over its admin socket.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::Failure;
+use crate::admin::protocol::{Done, Line, Request, SessionView};
+use crate::config::Config;
+
+/// A server answers at once, and in a crowd within a few times of what it grants each client.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Far longer than a line that a server writes.
+const MAX_LINE: u64 = 1024 * 1024;
+
+/// What the server has to say.
+pub(super) struct Answer {
+    pub(super) sessions: Vec<SessionView>,
+    /// How it ended; what the server refuses is a failure.
+    pub(super) done: Result<Done, Failure>,
+}
+
+/// Where the running server is asked.
+pub(super) struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    pub(super) fn new(config: &Config) -> Result<Self, Failure> {
+        let path = config.admin.path().ok_or_else(|| {
+            Failure::Failed(
+                "the configuration switches administration off: `socket` in [admin] is empty"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Sends a request and reads the whole answer before anything is done with it: the server
+    /// does not wait for whoever reads our output page by page.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer, Failure> {
+        let socket = connect(&self.path).map_err(|error| no_connection(&self.path, &error))?;
+        let mut text = serde_json::to_vec(request)
+            .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
+        text.push(b'\n');
+        (&socket).write_all(&text).map_err(|error| broken(&error))?;
+        let mut reader = BufReader::new(&socket);
+        let mut sessions = Vec::new();
+        loop {
+            match read_line(&mut reader)? {
+                Line::Session(session) => sessions.push(*session),
+                Line::Done(done) => {
+                    let done = Ok(done);
+                    return Ok(Answer { sessions, done });
+                }
+                Line::Error(words) => {
+                    let done = Err(Failure::Failed(words));
+                    return Ok(Answer { sessions, done });
+                }
+                Line::Invalid(words) => {
+                    let done = Err(Failure::Invalid(words));
+                    return Ok(Answer { sessions, done });
+                }
+            }
+        }
+    }
+}
+
+fn read_line(reader: &mut impl BufRead) -> Result<Line, Failure> {
+    let mut line = Vec::new();
+    reader
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| broken(&error))?;
+    if !line.ends_with(b"\n") {
+        return Err(Failure::Failed(
+            "the server broke its answer off; ask again".to_owned(),
+        ));
+    }
+    serde_json::from_slice(&line).map_err(|_| foreign())
+}
+
+/// Another version of the server, or another program.
+pub(super) fn foreign() -> Failure {
+    Failure::Failed(
+        "the answer is none of this version; is the running server another one?".to_owned(),
+    )
+}
+
+fn connect(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The first bounds the wait in the server's queue as well.
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+fn no_connection(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Failure::NoServer(format!("no server is running: nothing answers at {path}"))
+        }
+        io::ErrorKind::PermissionDenied => Failure::Failed(format!(
+            "you may not ask the server at {path}: be root, or the user that it runs as"
+        )),
+        io::ErrorKind::WouldBlock => busy(),
+        _ => Failure::Failed(format!("cannot reach the server at {path}: {error}")),
+    }
+}
+
+fn broken(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => busy(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Failure::Failed(
+            "the server closed the connection: it answers root and the user that it runs as"
+                .to_owned(),
+        ),
+        _ => Failure::Failed(format!("cannot talk to the server: {error}")),
+    }
+}
+
+fn busy() -> Failure {
+    Failure::Failed(format!(
+        "the server did not answer within {} seconds; it is overloaded or stopped",
+        PATIENCE.as_secs()
+    ))
+}

@@ -1,0 +1,112 @@
+//! Why the service does not start, or keeps the configuration that it has.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::auth::users_file::UsersFileError;
+use crate::cli::Failure;
+use crate::pages::PagesError;
+use crate::tls::TlsError;
+use crate::{admin, proxy, session, upstream};
+
+/// Why the service does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configured admin socket cannot be bound.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Admin(admin::BindError),
+    /// An address cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// A logo that cannot be read, and the like.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Pages(PagesError),
+    /// The system has no random bytes.
+    NoRandomness,
+    /// The sessions cannot be kept where the configuration says.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Sessions(session::OpenError),
+    /// Signals cannot be received.
+    Signals(io::Error),
+    /// Certificates or keys that cannot be used.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Tls(TlsError),
+    /// An application that could never be reached as configured.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Upstream(String, upstream::OpenError),
+    /// The users file is missing, wrong or open to others.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Users(UsersFileError),
+}
+
+impl From<proxy::OpenError> for StartError {
+    fn from(error: proxy::OpenError) -> Self {
+        match error {
+            proxy::OpenError::NoRandomness => Self::NoRandomness,
+            proxy::OpenError::Upstream(app, error) => Self::Upstream(app, error),
+        }
+    }
+}
+
+impl StartError {
+    /// What the operator has to mend in files is a configuration error (exit 78), so that systemd
+    /// does not start the service again and again.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Sessions(ref error) if error.is_invalid() => Failure::Invalid(self.to_string()),
+            Self::Admin(_)
+            | Self::Bind(..)
+            | Self::NoRandomness
+            | Self::Sessions(_)
+            | Self::Signals(_) => Failure::Failed(self.to_string()),
+            Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
+                Failure::Invalid(self.to_string())
+            }
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admin(error) => error.fmt(f),
+            Self::Bind(address, error) => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => f.write_str("; stop the program that does"),
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::NoRandomness => f.write_str("the system gives no random bytes"),
+            Self::Pages(error) => error.fmt(f),
+            Self::Sessions(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
+            Self::Users(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,135 @@
+//! Another configuration while the service runs: checked first, then swapped at once (REL-01).
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
+
+use super::{Logs, Running, Signal, Signals, StartError, pages, proxy_settings};
+use crate::admin::{self, Outcome};
+use crate::auth::users_file;
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::session;
+use crate::telemetry;
+use crate::tls::Certificates;
+
+/// What stays as it was at the start, whatever a new configuration says.
+pub(super) struct Fixed {
+    listen: Vec<SocketAddr>,
+    redirect_http: Vec<SocketAddr>,
+    backend: session::Backend,
+    users_file: PathBuf,
+    admin: admin::Place,
+    metrics: Option<SocketAddr>,
+    log_format: telemetry::Format,
+    audit_file: Option<PathBuf>,
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listener.listen.clone(),
+            redirect_http: config.listener.redirect_http.clone(),
+            backend: config.session.backend.clone(),
+            users_file: config.users_file.clone(),
+            admin: config.admin.clone(),
+            metrics: config.metrics,
+            log_format: config.log.format,
+            audit_file: config.log.audit_file.clone(),
+        }
+    }
+
+    /// The keys whose new values need a restart.
+    fn differences(&self, config: &Config) -> Vec<&'static str> {
+        let other = Self::of(config);
+        [
+            ("server.listen", self.listen != other.listen),
+            (
+                "server.redirect_http",
+                self.redirect_http != other.redirect_http,
+            ),
+            (
+                "session.store and session.path",
+                self.backend != other.backend,
+            ),
+            ("login.users_file", self.users_file != other.users_file),
+            ("admin.socket", self.admin != other.admin),
+            ("admin.metrics", self.metrics != other.metrics),
+            ("log.audit_file", self.audit_file != other.audit_file),
+            ("log.format", self.log_format != other.log_format),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
+impl Running {
+    /// Waits until the configuration is to be read again, and gives whom to tell how it went;
+    /// `None` when the service is to stop.
+    pub(super) async fn reload_request(
+        &mut self,
+        signals: &mut Signals,
+    ) -> Option<Option<oneshot::Sender<Outcome>>> {
+        tokio::select! {
+            biased;
+            signal = signals.next() => (signal == Signal::Reload).then_some(None),
+            Some(asked) = self.reload_requests.recv() => Some(Some(asked)),
+        }
+    }
+
+    /// Reads the file again and takes it over; the log and `status` say what came of it.
+    ///
+    /// Opens the audit file anew in any case: logrotate sends SIGHUP when it has moved it.
+    pub(super) fn reload_from(&mut self, path: &Path, logs: &Logs) -> Outcome {
+        logs.reopen();
+        let reloaded = Config::load(path)
+            .map_err(Failure::Config)
+            .and_then(|config| {
+                let settings = config.log.clone();
+                let need_restart = self.reload(config).map_err(StartError::into_failure)?;
+                logs.set_level(&settings);
+                Ok(need_restart)
+            });
+        let outcome = reloaded.map_err(|failure| failure.to_string());
+        match &outcome {
+            Ok(keys) if keys.is_empty() => tracing::info!("the configuration was read again"),
+            Ok(keys) => tracing::warn!(
+                need_restart = keys.join(", "),
+                "the configuration was read again, but some keys need a restart"
+            ),
+            Err(error) => {
+                // One line an event, however many problems the file has (SEC-71).
+                let error = error.replace('\n', "; ");
+                tracing::error!(
+                    error,
+                    "the configuration was not read again; the old one stays"
+                );
+            }
+        }
+        self.reloads.note(self.clock.now(), outcome.clone());
+        outcome
+    }
+
+    /// Takes another configuration over: rules, apps, certificates, pages, limits, timeouts, at
+    /// once and whole, or nothing of it on any error. Connections and sessions go on. Gives the
+    /// keys that need a restart.
+    pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>, StartError> {
+        let fixed = self.fixed.differences(&config);
+        let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
+        users_file::read(&config.users_file).map_err(StartError::Users)?;
+        let pages = pages(&config)?;
+        let settings = proxy_settings(&config);
+        let proxy =
+            self.service
+                .prepare(settings, config.apps, config.throttle, pages, &self.clock)?;
+        // Nothing can fail from here on.
+        self.certificates.replace(certificates);
+        self.admission.set(&config.listener);
+        self.sessions.set(config.session);
+        self.drain = config.drain_timeout;
+        self.service.replace(proxy);
+        Ok(fixed)
+    }
+}

@@ -1,0 +1,91 @@
+//! `vestibule user import`: takes over the users of Apache or nginx.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{check_groups, say, warn_of_problems};
+use crate::auth::htpasswd;
+use crate::auth::users_file::edit::{self, NewUser};
+use crate::cli::{ConfigFile, Failure};
+
+/// Larger password files are a mistake.
+const MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// A password file of Apache or nginx, as `htpasswd` writes it
+    file: PathBuf,
+    /// A group that new users are in; may be given more than once
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Give users who are there already the password of the file; keeps their groups
+    #[arg(long)]
+    replace: bool,
+    /// Leave out lines that cannot be taken over, instead of importing nobody
+    #[arg(long)]
+    skip_invalid: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+}
+
+/// Imports all or nobody, but for lines that `--skip-invalid` leaves out.
+pub(super) fn import(
+    users_file: &Path,
+    args: &Import,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    check_groups(&args.groups)?;
+    let (entries, refused) = htpasswd::parse(&read(&args.file)?);
+    let file = args.file.display();
+    for line in &refused {
+        eprintln!("vestibule: {}", line.explain(&args.file));
+    }
+    if !refused.is_empty() && !args.skip_invalid {
+        return Err(Failure::Failed(format!(
+            "nobody was imported; mend the lines above ({}), or leave them out with --skip-invalid",
+            refused.len()
+        )));
+    }
+    if entries.is_empty() {
+        return Err(Failure::Failed(format!("{file} has nobody to import")));
+    }
+    let users: Vec<_> = entries
+        .iter()
+        .map(|entry| NewUser {
+            name: &entry.name,
+            password: &entry.hash,
+            groups: &args.groups,
+            email: None,
+        })
+        .collect();
+    let imported = edit::import(users_file, &users, args.replace)?;
+    for name in &imported.added {
+        say(out, format_args!("added {name}"))?;
+    }
+    for name in &imported.replaced {
+        say(out, format_args!("{name} has the password of {file} now"))?;
+    }
+    for name in &imported.kept {
+        say(
+            out,
+            format_args!("kept {name}, who is there already; --replace takes the new password"),
+        )?;
+    }
+    warn_of_problems(users_file);
+    Ok(())
+}
+
+/// What is no UTF-8 is no valid name and no hash, and is refused with its line.
+fn read(path: &Path) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
+    let file = path.display();
+    match read {
+        Err(error) => Err(Failure::Failed(format!("cannot read {file}: {error}"))),
+        Ok(size) if size as u64 > MAX_SIZE => Err(Failure::Failed(format!(
+            "{file} is larger than 64 MiB, which no password file is"
+        ))),
+        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}

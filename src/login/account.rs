@@ -1,0 +1,338 @@
+//! `/.vestibule/account`: who is signed in and where, an end to that, and a new password.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::csrf::Binding;
+use super::form::Form;
+use super::throttle::Wait;
+use super::{ACCOUNT, LOGIN, Login, Visit, login_required};
+use crate::auth::password::NewPassword;
+use crate::auth::{Accounts, NEW_PASSWORD, PasswordChange, SignedIn, Verdict, VerifyError};
+use crate::error::RequestError;
+use crate::identity::Identity;
+use crate::pages::{self, AccountProblem, AccountView, SessionView};
+use crate::request::Target;
+use crate::secret::Secret;
+use crate::session::{EndError, Record, Session, SessionKey, Sessions, cookie};
+
+/// For how long the page says that the password was changed.
+const NEWS: Duration = Duration::from_mins(1);
+
+/// Who asks for the page, or sends one of its forms.
+struct Visitor<'a> {
+    visit: Visit<'a>,
+    session: Arc<Session>,
+    identity: Arc<Identity>,
+}
+
+impl Login {
+    pub(super) async fn account(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
+            return Ok(Self::ask(visit.head, &target));
+        };
+        let visitor = Visitor {
+            visit,
+            session,
+            identity,
+        };
+        self.account_page(&visitor, None).await
+    }
+
+    /// A form of the page; whoever sends it is signed in, and it comes from the page (SEC-54).
+    pub(super) async fn change_account(
+        &self,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let mut form = Form::read(visit.head, body).await?;
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+            return Ok(Self::ask_again(visit.head));
+        };
+        self.check_sender(visit.head, visit.authority, &mut form, Some(&session.key()))?;
+        let visitor = Visitor {
+            visit,
+            session,
+            identity,
+        };
+        match form.take("action")?.as_str() {
+            "end" => self.end_one(&visitor, &form.take("key")?).await,
+            "end-others" => self.end_others(&visitor).await,
+            "password" => self.change_password(&visitor, form).await,
+            _ => Err(RequestError::Form),
+        }
+    }
+
+    async fn account_page(
+        &self,
+        visitor: &Visitor<'_>,
+        problem: Option<AccountProblem>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Visitor {
+            visit,
+            session,
+            identity,
+        } = visitor;
+        let key = session.key();
+        let mut records = self.sessions_of(visitor).await?;
+        records.sort_by_key(|record| {
+            let latest_first = std::cmp::Reverse((record.last_accessed, record.created));
+            (record.key != key, latest_first)
+        });
+        let Some(own) = records.first().filter(|record| record.key == key) else {
+            return Ok(login_required()); // ended just now
+        };
+        let now = self.clock.now();
+        let sessions = records.iter().map(|record| SessionView {
+            key: record.key.to_string(),
+            user_agent: &record.user_agent,
+            client: record.client,
+            signed_in: record.created,
+            last_active: record.last_accessed,
+            expires: record.expires,
+        });
+        let view = AccountView {
+            host: visit.authority.as_str(),
+            csrf: &self.csrf.token(Binding::Session(&key)),
+            user: identity.user(),
+            email: identity.email(),
+            groups: identity.groups(),
+            method: &own.method,
+            now,
+            sessions: &sessions.collect::<Vec<_>>(),
+            password_is_new: own.method == NEW_PASSWORD && now.since(own.created) < NEWS,
+            problem,
+        };
+        Ok(self.pages.account(&view).into_response())
+    }
+
+    /// The user's sessions that are good for more than the list: those of the password of now.
+    async fn sessions_of(&self, visitor: &Visitor<'_>) -> Result<Vec<Arc<Record>>, RequestError> {
+        let records = self.sessions.of_user(visitor.session.user()).await;
+        let mut records = records.map_err(RequestError::Session)?;
+        records.retain(|record| record.credential == visitor.session.credential());
+        Ok(records)
+    }
+
+    /// Ends one of the user's own sessions, whatever key is asked for.
+    async fn end_one(
+        &self,
+        visitor: &Visitor<'_>,
+        key: &str,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let records = self.sessions_of(visitor).await?;
+        let record = records.iter().find(|record| record.key.to_string() == key);
+        let ended = match record {
+            Some(record) => self.sessions.end(&record.key).await,
+            None => Ok(false),
+        };
+        match record {
+            Some(record) if ended.map_err(RequestError::EndNotKept)? => {
+                visitor.tell_of_end(&record.key);
+                Ok(back_to_account())
+            }
+            _ => {
+                let problem = Some(AccountProblem::AlreadyEnded);
+                self.account_page(visitor, problem).await
+            }
+        }
+    }
+
+    async fn end_others(&self, visitor: &Visitor<'_>) -> Result<Response<Bytes>, RequestError> {
+        let (user, own) = (visitor.session.user(), visitor.session.key());
+        let ended = end_of_user(&self.sessions, user, Some(&own)).await;
+        let ended = ended.map_err(|error| match error {
+            EndError::Unread(error) => RequestError::Session(error),
+            EndError::Unwritten(error) => RequestError::EndNotKept(error),
+        })?;
+        for key in &ended {
+            visitor.tell_of_end(key);
+        }
+        Ok(back_to_account())
+    }
+
+    async fn change_password(
+        &self,
+        visitor: &Visitor<'_>,
+        mut form: Form,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let mut take = |name| form.take_bytes(name).map(Secret::new);
+        let (old, new, again) = (take("old")?, take("new")?, take("again")?);
+        // First what costs no try: whether the new one will do.
+        let changed = match acceptable(&old, new, &again, visitor.identity.user()) {
+            Ok(new) => match self.prove(visitor, old).await {
+                Ok(proof) => self.replace_password(visitor, proof, new).await?,
+                Err(problem) => Err(problem),
+            },
+            Err(problem) => Err(problem),
+        };
+        match changed {
+            Ok(signed_in) => Ok(self.start_anew(visitor, &signed_in).await),
+            Err(problem) => self.account_page(visitor, Some(problem)).await,
+        }
+    }
+
+    /// Verifies and counts the old password as a login does (SEC-56, SEC-59).
+    async fn prove(
+        &self,
+        visitor: &Visitor<'_>,
+        old: Secret<Vec<u8>>,
+    ) -> Result<SignedIn, AccountProblem> {
+        let (user, client) = (visitor.identity.user(), visitor.visit.client);
+        let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
+        let attempt = self.throttle.begin(&user.to_ascii_lowercase(), client);
+        let attempt = attempt.map_err(|wait| {
+            tracing::warn!(target: "audit", %client, user, "password change throttled");
+            throttled(wait)
+        })?;
+        match self.accounts.verify(user, old).await {
+            Ok(Verdict::SignedIn(proof)) => {
+                attempt.succeeded();
+                Ok(proof)
+            }
+            Ok(Verdict::Refused) => {
+                tracing::warn!(target: "audit", %client, user, "password change failed");
+                Err(attempt.failed().map_or(AccountProblem::Wrong, throttled))
+            }
+            Err(VerifyError::Busy | VerifyError::Gone) => {
+                attempt.withdraw();
+                Err(AccountProblem::Busy)
+            }
+        }
+    }
+
+    async fn replace_password(
+        &self,
+        visitor: &Visitor<'_>,
+        proof: SignedIn,
+        new: NewPassword,
+    ) -> Result<Result<SignedIn, AccountProblem>, RequestError> {
+        let replacement = Replacement {
+            accounts: Arc::clone(&self.accounts),
+            sessions: Arc::clone(&self.sessions),
+            client: visitor.visit.client,
+            by: visitor.session.key(),
+        };
+        // A task of its own: a browser that gives up now does not leave half of it undone.
+        let change = tokio::spawn(replacement.make(proof, new)).await;
+        Ok(match change.map_err(|_| RequestError::Panicked)? {
+            Ok(PasswordChange::Done(signed_in)) => Ok(signed_in),
+            Ok(PasswordChange::NotWritten) => Err(AccountProblem::NotWritten),
+            Ok(PasswordChange::Overtaken) => Err(AccountProblem::Overtaken),
+            Err(VerifyError::Busy | VerifyError::Gone) => Err(AccountProblem::Busy),
+        })
+    }
+
+    /// A session of the new password, under a new id, for the browser that set it (SEC-45). Where
+    /// none can be started the browser signs in: the password is changed all the same.
+    async fn start_anew(&self, visitor: &Visitor<'_>, signed_in: &SignedIn) -> Response<Bytes> {
+        let (user, client) = (visitor.identity.user(), visitor.visit.client);
+        let remember = visitor.session.remembered();
+        let origin = visitor.visit.origin();
+        match self.sessions.start(signed_in, origin, remember).await {
+            Ok(id) => {
+                tracing::info!(
+                    target: "audit", %client, user, session = %id.key().short(),
+                    method = signed_in.method(), "login"
+                );
+                let kept_for = self.sessions.remember_for(remember);
+                with_cookie(back_to_account(), cookie::set_session(&id, kept_for))
+            }
+            Err(error) => {
+                tracing::error!(user, %error, "no session can be kept for a new password");
+                let login = HeaderValue::from_static(LOGIN);
+                let login = pages::redirect(StatusCode::SEE_OTHER, login);
+                with_cookie(login, cookie::expire_session())
+            }
+        }
+    }
+}
+
+impl Visitor<'_> {
+    fn tell_of_end(&self, key: &SessionKey) {
+        tracing::info!(
+            target: "audit", client = %self.visit.client, user = self.session.user(),
+            session = %key.short(), by = %self.session.key().short(),
+            "session ended by its user"
+        );
+    }
+}
+
+fn acceptable(
+    old: &Secret<Vec<u8>>,
+    new: Secret<Vec<u8>>,
+    again: &Secret<Vec<u8>>,
+    user: &str,
+) -> Result<NewPassword, AccountProblem> {
+    if new != *again {
+        return Err(AccountProblem::Differ);
+    }
+    if new == *old {
+        return Err(AccountProblem::Same);
+    }
+    NewPassword::accept(new, user).map_err(AccountProblem::Weak)
+}
+
+/// What a change of password needs, whether or not its browser waits for it.
+struct Replacement {
+    accounts: Arc<Accounts>,
+    sessions: Arc<Sessions>,
+    client: IpAddr,
+    /// The session that asked for it.
+    by: SessionKey,
+}
+
+impl Replacement {
+    /// Changes the password, tells of it, and ends the sessions of the old one.
+    async fn make(self, proof: SignedIn, new: NewPassword) -> Result<PasswordChange, VerifyError> {
+        let (client, by) = (self.client, self.by.short());
+        let user = proof.account().identity().user().to_owned();
+        let change = self.accounts.change_password(proof, new).await?;
+        if !matches!(change, PasswordChange::Done(_)) {
+            return Ok(change);
+        }
+        tracing::info!(target: "audit", %client, user, session = %by, "password changed");
+        match end_of_user(&self.sessions, &user, None).await {
+            Ok(ended) => {
+                for key in ended {
+                    tracing::info!(
+                        target: "audit", %client, user, session = %key.short(), %by,
+                        "session ended: its user set a new password"
+                    );
+                }
+            }
+            // The new stamp of the account ends them at their next request, whatever was saved.
+            Err(error) => {
+                tracing::error!(user, %error, "sessions of an old password were not dropped");
+            }
+        }
+        Ok(change)
+    }
+}
+
+/// Ends the sessions of a user but for one; gives which there were.
+async fn end_of_user(
+    sessions: &Sessions,
+    user: &str,
+    except: Option<&SessionKey>,
+) -> Result<Vec<SessionKey>, EndError> {
+    let records = sessions.of_user(user).await.map_err(EndError::Unread)?;
+    sessions.end_of_user(user, except).await?;
+    let keys = records.iter().map(|record| record.key);
+    Ok(keys.filter(|key| except != Some(key)).collect())
+}
+
+fn back_to_account() -> Response<Bytes> {
+    pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(ACCOUNT))
+}
+
+fn with_cookie(mut response: Response<Bytes>, cookie: HeaderValue) -> Response<Bytes> {
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}

@@ -1,0 +1,44 @@
+//! The cookie that binds what comes before a login to one browser.
+
+use super::Visit;
+use super::csrf::Csrf;
+use crate::error::RequestError;
+use crate::pages::Page;
+use crate::session::cookie::set_login;
+
+/// Binds a login form, and what is kept until the login, to one browser. It is no session and
+/// becomes none (SEC-54).
+pub(super) struct LoginCookie {
+    value: String,
+    /// The browser has not shown it: it has to be set.
+    is_new: bool,
+}
+
+impl LoginCookie {
+    /// The one that the browser has, else a new one.
+    pub(super) fn of(visit: &Visit<'_>) -> Result<Self, RequestError> {
+        let shown = visit.cookies.login.as_ref();
+        Ok(match shown.and_then(|value| value.to_str().ok()) {
+            Some(value) => Self {
+                value: value.to_owned(),
+                is_new: false,
+            },
+            None => Self {
+                value: Csrf::login_cookie().map_err(RequestError::NoRandomness)?,
+                is_new: true,
+            },
+        })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.value.as_bytes()
+    }
+
+    pub(super) fn set_on(&self, page: Page) -> Page {
+        if self.is_new {
+            page.set_cookie(set_login(&self.value))
+        } else {
+            page
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Forms that came when their session had ended: kept in memory until whoever sent them has
+//! signed in and says whether to send them after all.
+//!
+//! A form waits for one browser, which shows the login cookie that it was kept by, and after the
+//! login for the session that has begun there. Nobody else finds it. Who takes it out is the only
+//! one who has it, so it is never sent twice.
+
+mod address;
+mod reading;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::HeaderValue;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::csrf::random;
+use crate::clock::{Clock, Timestamp};
+use crate::session::{NoRandomness, SessionKey};
+
+pub(crate) use address::split;
+pub(super) use address::{LENGTH, address};
+pub(super) use reading::read;
+pub(crate) use room::Reservation;
+use room::Room;
+
+/// How long a form waits.
+pub(super) const KEPT_FOR: Duration = Duration::from_mins(15);
+
+/// The largest body that is kept.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
+
+/// What a form takes besides its texts and its body, well rounded up.
+const OVERHEAD: usize = 1024;
+
+/// Users of so many sessions are remembered beyond the sessions' end.
+const MAX_OWNERS: u64 = 100_000;
+
+/// Names a kept form: 128 random bits. No secret: without the session it opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FormId([u8; 16]);
+
+impl FormId {
+    /// Length of its text.
+    const TEXT: usize = 22;
+
+    fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes; everything else is no id.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        (text.len() == Self::TEXT && length == bytes.len()).then_some(Self(bytes))
+    }
+}
+
+impl fmt::Display for FormId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// Whom a form waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holder {
+    /// A browser where nobody is signed in, by the hash of its login cookie.
+    Browser([u8; 32]),
+    Session(SessionKey),
+}
+
+impl Holder {
+    pub(super) fn browser(login_cookie: &[u8]) -> Self {
+        Self::Browser(Sha256::digest(login_cookie).into())
+    }
+}
+
+/// Where a form was going, and what it is.
+#[derive(Clone, Debug)]
+pub(super) struct Destination<'a> {
+    pub(super) app: &'a Arc<str>,
+    /// Host and port as the browser has them.
+    pub(super) host: &'a str,
+    /// Path and query as the app would have got them.
+    pub(super) target: &'a str,
+    pub(super) content_type: &'a HeaderValue,
+}
+
+/// A form that waits.
+pub(crate) struct KeptForm {
+    pub(crate) id: FormId,
+    /// As it came.
+    pub(crate) content_type: HeaderValue,
+    /// As it came.
+    pub(crate) body: Bytes,
+    pub(crate) app: Arc<str>,
+    pub(super) target: String,
+    pub(super) kept: Timestamp,
+    host: String,
+    /// Whose session had ended, or who claimed it; nobody else gets it.
+    user: Option<Arc<str>>,
+    _room: Reservation,
+}
+
+/// What the page shows of a form that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: FormId,
+    pub(super) target: String,
+    pub(super) multipart: bool,
+    pub(super) size: usize,
+    pub(super) kept: Timestamp,
+}
+
+/// What a login found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Claimed {
+    /// Forms that wait for the new session now.
+    pub(super) waiting: usize,
+    /// Forms that were somebody else's, and are gone.
+    pub(super) dropped: usize,
+}
+
+/// All forms that wait, by whom they wait for.
+pub(crate) struct KeptForms {
+    clock: Clock,
+    room: Arc<Room>,
+    forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
+    /// Who a session belonged to. Stores forget expired sessions within a minute, and a form comes
+    /// later than that.
+    owners: Cache<SessionKey, Arc<str>>,
+}
+
+impl KeptForms {
+    /// Keeps `bytes` at most; with 0, nothing at all.
+    pub(crate) fn new(bytes: usize, clock: Clock) -> Self {
+        let owners = Cache::builder().max_capacity(MAX_OWNERS);
+        Self {
+            clock,
+            room: Arc::new(Room::new(bytes)),
+            forms: Mutex::default(),
+            owners: owners.eviction_policy(EvictionPolicy::lru()).build(),
+        }
+    }
+
+    /// Another bound, in bytes.
+    pub(super) fn set_room(&self, bytes: usize) {
+        self.room.set_size(bytes);
+    }
+
+    pub(super) fn are_on(&self) -> bool {
+        self.room.size() > 0
+    }
+
+    /// Notes whose session this is; called when a session is first seen, not with each request.
+    pub(super) fn note_owner(&self, session: SessionKey, user: &str) {
+        if self.are_on() {
+            self.owners.insert(session, user.into());
+        }
+    }
+
+    /// Whose session this is or was, as far as it is remembered.
+    pub(super) fn owner(&self, session: &SessionKey) -> Option<Arc<str>> {
+        self.owners.get(session)
+    }
+
+    /// Room for a form from `client`, to be taken before a byte of it is read.
+    pub(super) fn reserve(&self, client: IpAddr, to: &Destination<'_>) -> Option<Reservation> {
+        let texts = to.host.len() + to.target.len() + to.content_type.len();
+        let mut room = self.room.reserve(client)?;
+        room.grow(OVERHEAD + texts).then_some(room)
+    }
+
+    /// Keeps a form for `holder`; the same one once more, after a reload, takes the place of the
+    /// first. `user` is whose session had ended.
+    pub(super) fn keep(
+        &self,
+        holder: Holder,
+        user: Option<Arc<str>>,
+        to: &Destination<'_>,
+        body: Bytes,
+        room: Reservation,
+    ) -> Result<FormId, NoRandomness> {
+        let id = FormId::generate()?;
+        // Copied: the head of a request is one buffer, and would stay as a whole.
+        let content_type = HeaderValue::from_bytes(to.content_type.as_bytes());
+        let form = KeptForm {
+            id,
+            content_type: content_type.unwrap_or_else(|_| to.content_type.clone()),
+            body,
+            app: Arc::clone(to.app),
+            target: to.target.to_owned(),
+            kept: self.clock.now(),
+            host: to.host.to_ascii_lowercase(),
+            user,
+            _room: room,
+        };
+        let mut forms = self.forms();
+        let of_holder = forms.entry(holder).or_default();
+        of_holder.retain(|other| !other.is_the_same(&form));
+        of_holder.push(form);
+        Ok(id)
+    }
+
+    /// Hands what waits for `holders` on this host to the session `key` that `user` has begun.
+    /// What was another user's goes for good.
+    pub(super) fn claim(
+        &self,
+        holders: impl IntoIterator<Item = Holder>,
+        host: &str,
+        user: &str,
+        key: SessionKey,
+    ) -> Claimed {
+        let now = self.clock.now();
+        let mut claimed = Claimed::default();
+        let mut forms = self.forms();
+        for holder in holders {
+            let Some(all) = forms.remove(&holder) else {
+                continue;
+            };
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|form| form.is_for(host));
+            if !elsewhere.is_empty() {
+                forms.insert(holder, elsewhere);
+            }
+            for mut form in here.into_iter().filter(|form| form.is_fresh(now)) {
+                if form.user.as_deref().is_none_or(|owner| owner == user) {
+                    form.user = Some(user.into());
+                    forms.entry(Holder::Session(key)).or_default().push(form);
+                    claimed.waiting += 1;
+                } else {
+                    claimed.dropped += 1;
+                }
+            }
+        }
+        claimed
+    }
+
+    /// What waits for `holder` on this host, the oldest first.
+    pub(super) fn waiting(&self, holder: Holder, host: &str) -> Vec<Waiting> {
+        let now = self.clock.now();
+        let forms = self.forms();
+        let of_holder = forms.get(&holder).into_iter().flatten();
+        let here = of_holder.filter(|form| form.is_fresh(now) && form.is_for(host));
+        let mut waiting: Vec<_> = here.map(KeptForm::describe).collect();
+        waiting.sort_by_key(|form| form.kept);
+        waiting
+    }
+
+    /// For how long the newest form that waits for `holder` on this host will wait.
+    pub(super) fn time_left(&self, holder: Holder, host: &str) -> Option<Duration> {
+        let newest = self.waiting(holder, host).pop()?;
+        Some(newest.kept.plus(KEPT_FOR).since(self.clock.now()))
+    }
+
+    /// Takes a form out to send it. Of two at once, one gets it.
+    pub(super) fn take(
+        &self,
+        session: SessionKey,
+        host: &str,
+        target: &str,
+        id: FormId,
+    ) -> Option<KeptForm> {
+        self.take_if(session, |form| {
+            form.id == id && form.is_for(host) && form.target == target
+        })
+    }
+
+    /// Takes a form out to forget it.
+    pub(super) fn discard(&self, session: SessionKey, host: &str, id: FormId) -> Option<KeptForm> {
+        self.take_if(session, |form| form.id == id && form.is_for(host))
+    }
+
+    /// Lets a form that was taken and not sent wait again, no longer than it would have.
+    pub(super) fn put_back(&self, session: SessionKey, form: KeptForm) {
+        let holder = Holder::Session(session);
+        self.forms().entry(holder).or_default().push(form);
+    }
+
+    /// Drops what has waited for too long.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.now();
+        self.forms().retain(|_, of_holder| {
+            of_holder.retain(|form| form.is_fresh(now));
+            !of_holder.is_empty()
+        });
+    }
+
+    fn take_if(&self, session: SessionKey, is_it: impl Fn(&KeptForm) -> bool) -> Option<KeptForm> {
+        let now = self.clock.now();
+        let mut forms = self.forms();
+        let holder = Holder::Session(session);
+        let of_holder = forms.get_mut(&holder)?;
+        let at = of_holder
+            .iter()
+            .position(|form| form.is_fresh(now) && is_it(form))?;
+        let form = of_holder.remove(at);
+        if of_holder.is_empty() {
+            forms.remove(&holder);
+        }
+        Some(form)
+    }
+
+    /// No code that holds the lock can leave the forms half changed (REL-11).
+    fn forms(&self) -> MutexGuard<'_, HashMap<Holder, Vec<KeptForm>>> {
+        self.forms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeptForm {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since(self.kept) < KEPT_FOR
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        self.host.eq_ignore_ascii_case(host)
+    }
+
+    fn is_the_same(&self, other: &Self) -> bool {
+        self.host == other.host
+            && self.target == other.target
+            && self.user == other.user
+            && self.content_type == other.content_type
+            && self.body == other.body
+    }
+
+    fn describe(&self) -> Waiting {
+        Waiting {
+            id: self.id,
+            target: self.target.clone(),
+            multipart: essence(&self.content_type).is_some_and(is_multipart),
+            size: self.body.len(),
+            kept: self.kept,
+        }
+    }
+}
+
+/// Whether a form of HTML has this content type, whatever its parameters.
+pub(super) fn is_form(content_type: &HeaderValue) -> bool {
+    let urlencoded = "application/x-www-form-urlencoded";
+    essence(content_type)
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(urlencoded) || is_multipart(kind))
+}
+
+fn is_multipart(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("multipart/form-data")
+}
+
+fn essence(content_type: &HeaderValue) -> Option<&str> {
+    let text = std::str::from_utf8(content_type.as_bytes()).ok()?;
+    text.split(';').next().map(str::trim)
+}

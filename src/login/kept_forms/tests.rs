@@ -1,0 +1,256 @@
+use http_body_util::{BodyExt, Full, StreamBody};
+
+use super::*;
+
+const URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const HOST: &str = "wiki.test:8443";
+
+struct Desk {
+    forms: KeptForms,
+    clock: Clock,
+    app: Arc<str>,
+    kind: HeaderValue,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let clock = Clock::system();
+        Self {
+            forms: KeptForms::new(64 << 20, clock.clone()),
+            clock,
+            app: "wiki".into(),
+            kind: URLENCODED,
+        }
+    }
+
+    fn to<'a>(&'a self, target: &'a str) -> Destination<'a> {
+        Destination {
+            app: &self.app,
+            host: HOST,
+            target,
+            content_type: &self.kind,
+        }
+    }
+
+    /// Keeps `body` for a browser without asking whose session had ended.
+    fn keep(&self, holder: Holder, user: Option<&str>, body: &'static str) -> FormId {
+        let to = self.to("/save");
+        let room = self.forms.reserve(CLIENT, &to).unwrap();
+        let body = Bytes::from_static(body.as_bytes());
+        let user = user.map(Into::into);
+        self.forms.keep(holder, user, &to, body, room).ok().unwrap()
+    }
+
+    fn take(&self, key: SessionKey, id: FormId) -> Option<KeptForm> {
+        self.forms.take(key, HOST, "/save", id)
+    }
+}
+
+fn browser() -> Holder {
+    Holder::browser(b"cookie")
+}
+
+fn session() -> SessionKey {
+    crate::session::SessionId::generate().unwrap().key()
+}
+
+#[test]
+fn an_id_is_read_back_and_nothing_else_is_one() {
+    let id = FormId::generate().ok().unwrap();
+    let text = id.to_string();
+    assert_eq!(text.len(), FormId::TEXT);
+    assert_eq!(FormId::parse(&text), Some(id));
+    for forged in [
+        "",
+        "a",
+        &text[1..],
+        &format!("{text}="),
+        &format!("{text}A"),
+    ] {
+        assert_eq!(FormId::parse(forged), None, "{forged}");
+    }
+}
+
+#[test]
+fn a_form_is_taken_once_by_the_session_that_claimed_it() {
+    let desk = Desk::new();
+    let id = desk.keep(browser(), Some("ada"), "a=1");
+    let ada = session();
+    assert!(desk.take(ada, id).is_none(), "nobody has signed in");
+    let claimed = desk.forms.claim([browser()], HOST, "ada", ada);
+    assert_eq!((claimed.waiting, claimed.dropped), (1, 0));
+    assert!(desk.take(session(), id).is_none(), "another session");
+    let form = desk.take(ada, id).unwrap();
+    assert_eq!((&*form.body, &form.content_type), (&b"a=1"[..], &desk.kind));
+    assert!(desk.take(ada, id).is_none(), "a second time");
+    desk.forms.put_back(ada, form);
+    assert!(desk.take(ada, id).is_some(), "it was not sent");
+    assert_eq!(desk.forms.forms().len(), 0);
+}
+
+#[test]
+fn a_form_goes_to_its_own_host_and_target_only() {
+    let desk = Desk::new();
+    let id = desk.keep(browser(), None, "a=1");
+    let key = session();
+    let elsewhere = desk.forms.claim([browser()], "git.test:8443", "ada", key);
+    assert_eq!(elsewhere, Claimed::default());
+    let ported = desk.forms.claim([browser()], "wiki.test", "ada", key);
+    assert_eq!(ported, Claimed::default());
+    desk.forms.claim([browser()], "WIKI.test:8443", "ada", key);
+    assert!(desk.forms.take(key, "git.test:8443", "/save", id).is_none());
+    assert!(desk.forms.take(key, HOST, "/save?x", id).is_none());
+    assert!(desk.forms.take(key, HOST, "/delete", id).is_none());
+    assert!(desk.forms.discard(key, "git.test:8443", id).is_none());
+    assert!(
+        desk.forms
+            .waiting(Holder::Session(key), "git.test")
+            .is_empty()
+    );
+    assert!(desk.take(key, id).is_some());
+}
+
+#[test]
+fn another_user_gets_nothing_and_the_form_is_gone() {
+    let desk = Desk::new();
+    let of_ada = desk.keep(browser(), Some("ada"), "a=1");
+    let of_nobody = desk.keep(browser(), None, "b=1");
+    let bob = session();
+    let claimed = desk.forms.claim([browser()], HOST, "bob", bob);
+    assert_eq!((claimed.waiting, claimed.dropped), (1, 1));
+    assert!(desk.take(bob, of_ada).is_none());
+    let later = desk.forms.claim([browser()], HOST, "ada", session());
+    assert_eq!(later, Claimed::default());
+    // What bob has claimed is bob's, whoever signs in next.
+    let next = session();
+    let claimed = desk.forms.claim([Holder::Session(bob)], HOST, "ada", next);
+    assert_eq!((claimed.waiting, claimed.dropped), (0, 1));
+    assert!(desk.take(bob, of_nobody).is_none());
+}
+
+#[test]
+fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
+    let desk = Desk::new();
+    let id = desk.keep(browser(), None, "a=1");
+    let (first, second) = (session(), session());
+    desk.forms.claim([browser()], HOST, "ada", first);
+    let holders = [Holder::browser(b"other"), Holder::Session(first)];
+    assert_eq!(desk.forms.claim(holders, HOST, "ada", second).waiting, 1);
+    assert!(desk.take(first, id).is_none());
+    assert!(desk.take(second, id).is_some());
+}
+
+#[test]
+fn after_fifteen_minutes_it_is_gone_swept_or_not() {
+    let desk = Desk::new();
+    let id = desk.keep(browser(), None, "a=1");
+    let key = session();
+    desk.clock.advance(KEPT_FOR / 2);
+    assert!(desk.forms.time_left(browser(), HOST).unwrap() <= KEPT_FOR / 2);
+    desk.forms.claim([browser()], HOST, "ada", key);
+    let late = desk.keep(browser(), None, "b=1");
+    desk.clock.advance(KEPT_FOR / 2);
+    assert!(desk.take(key, id).is_none());
+    assert!(desk.forms.waiting(Holder::Session(key), HOST).is_empty());
+    assert_eq!(desk.forms.forms().len(), 2, "it still takes room");
+    desk.forms.sweep();
+    assert_eq!(desk.forms.forms().len(), 1);
+    desk.clock.advance(KEPT_FOR / 2);
+    let claimed = desk.forms.claim([browser()], HOST, "ada", key);
+    assert_eq!(claimed, Claimed::default());
+    assert!(desk.take(key, late).is_none());
+    assert!(desk.forms.time_left(browser(), HOST).is_none());
+}
+
+#[test]
+fn a_reload_does_not_keep_the_same_form_twice() {
+    let desk = Desk::new();
+    let first = desk.keep(browser(), Some("ada"), "a=1");
+    let second = desk.keep(browser(), Some("ada"), "a=1");
+    desk.keep(browser(), Some("ada"), "a=2");
+    let key = session();
+    assert_eq!(desk.forms.claim([browser()], HOST, "ada", key).waiting, 2);
+    assert!(desk.take(key, first).is_none());
+    assert!(desk.take(key, second).is_some());
+}
+
+#[test]
+fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
+    let desk = Desk::new();
+    let ids = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let ids = ids.map(|body| desk.keep(browser(), None, body));
+    let to = desk.to("/save");
+    assert!(desk.forms.reserve(CLIENT, &to).is_none(), "a ninth");
+    let key = session();
+    desk.forms.claim([browser()], HOST, "ada", key);
+    let sending = desk.take(key, ids[0]).unwrap();
+    assert!(
+        desk.forms.reserve(CLIENT, &to).is_none(),
+        "one is on its way"
+    );
+    drop(sending);
+    assert!(desk.forms.reserve(CLIENT, &to).is_some());
+}
+
+#[test]
+fn a_store_of_no_bytes_keeps_nothing() {
+    let forms = KeptForms::new(0, Clock::system());
+    let desk = Desk::new();
+    assert!(!forms.are_on());
+    assert!(forms.reserve(CLIENT, &desk.to("/")).is_none());
+    let key = session();
+    forms.note_owner(key, "ada");
+    assert_eq!(forms.owner(&key), None);
+}
+
+#[test]
+fn only_the_two_kinds_of_html_forms_are_forms() {
+    for (kind, expected) in [
+        ("application/x-www-form-urlencoded", true),
+        ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", true),
+        ("multipart/form-data; boundary=\"a b;c\"; x=\u{e9}", true),
+        ("multipart/form-data", true),
+        ("multipart/mixed; boundary=x", false),
+        ("application/x-www-form-urlencodedx", false),
+        ("text/plain", false),
+        ("application/json", false),
+        ("", false),
+    ] {
+        let value = HeaderValue::from_bytes(kind.as_bytes()).unwrap();
+        assert_eq!(is_form(&value), expected, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
+    let desk = Desk::new();
+    let reserve = || desk.forms.reserve(CLIENT, &desk.to("/save")).unwrap();
+    let whole = Bytes::from(vec![7; MAX_BODY]);
+    let read_whole = read(Full::new(whole.clone()), &mut reserve()).await;
+    assert_eq!(read_whole, Some(whole));
+    let larger = Bytes::from(vec![7; MAX_BODY + 1]);
+    assert_eq!(read(Full::new(larger.clone()), &mut reserve()).await, None);
+    // The same without a length that anybody said.
+    let frames = [larger.slice(..MAX_BODY), larger.slice(MAX_BODY..)];
+    let frames = frames.map(|data| Ok::<_, std::io::Error>(http_body::Frame::data(data)));
+    let unsized_body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
+    assert_eq!(read(unsized_body, &mut reserve()).await, None);
+
+    let small = KeptForms::new(8 * (OVERHEAD + 200), Clock::system());
+    let mut room = small.reserve(CLIENT, &desk.to("/save")).unwrap();
+    let too_much = Full::new(Bytes::from_static(&[7; 200]));
+    assert_eq!(read(too_much, &mut room).await, None, "there is no room");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_kept() {
+    let desk = Desk::new();
+    let mut room = desk.forms.reserve(CLIENT, &desk.to("/save")).unwrap();
+    let broken = [
+        Ok(http_body::Frame::data(Bytes::from_static(b"a=1"))),
+        Err(std::io::Error::other("gone")),
+    ];
+    let broken = StreamBody::new(futures_util::stream::iter(broken));
+    assert_eq!(read(broken, &mut room).await, None);
+}

@@ -1,0 +1,64 @@
+//! `/.vestibule/logout`: a button, and the end of the session.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::csrf::Binding;
+use super::form::Form;
+use super::{LOGOUT, Login, Visit};
+use crate::error::RequestError;
+use crate::pages::{self, LogoutView};
+use crate::session::{EndReason, SessionId, cookie};
+
+/// W3C Clear Site Data; `http` has no constant for it.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+impl Login {
+    pub(super) async fn ask_to_log_out(
+        &self,
+        visit: &Visit<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let host = visit.authority.as_str();
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+            return Ok(self.pages.signed_out(host).into_response());
+        };
+        let csrf = &self.csrf.token(Binding::Session(&session.key()));
+        let view = LogoutView {
+            host,
+            user: identity.user(),
+            csrf,
+        };
+        Ok(self.pages.logout(&view).into_response())
+    }
+
+    /// Ends the session on the server before the browser is told (SEC-46, SEC-66).
+    pub(super) async fn log_out(
+        &self,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let mut form = Form::read(visit.head, body).await?;
+        let key = visit.cookies.session.as_ref().map(SessionId::key);
+        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
+        if let Some(key) = key
+            && self
+                .sessions
+                .end_because(&key, EndReason::Logout)
+                .await
+                .map_err(RequestError::LogoutNotKept)?
+        {
+            tracing::info!(target: "audit", client = %visit.client, session = %key.short(), "logout");
+        }
+        let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookie::expire_session());
+        // `no-store` is the application's choice; without it, Back would bring its pages up again
+        // from the back/forward cache (SEC-67).
+        response
+            .headers_mut()
+            .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+        Ok(response)
+    }
+}

@@ -1,0 +1,245 @@
+//! What becomes of a form that met an ended session: kept until the login, shown after it, then
+//! sent or forgotten.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::cookie::LoginCookie;
+use super::csrf::{self, Binding};
+use super::form::Form;
+use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
+use super::{FORM, LOGIN, Login, Visit, Wish, challenge, is_page_load, login_required};
+use crate::error::RequestError;
+use crate::identity::Identity;
+use crate::pages::{self, KeptFormView, KeptFormsView};
+use crate::request::{Authority, Target};
+use crate::session::{SessionId, SessionKey};
+
+/// A longer one is not kept, as no login returns to it (SEC-63).
+const MAX_TARGET: usize = 2048;
+
+/// A form was kept.
+pub(crate) struct Kept {
+    /// Of its body.
+    pub(crate) bytes: usize,
+    pub(crate) answer: Response<Bytes>,
+}
+
+impl Login {
+    /// Whether a request that has no session is a form that somebody filled in on a page of this
+    /// host. Only a browser that says so is believed, else any page could leave its forms here
+    /// for others to send.
+    pub(crate) fn is_lost_form(&self, head: &Parts, authority: &Authority) -> bool {
+        let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
+        let is_form = match (kinds.next(), kinds.next()) {
+            (Some(kind), None) => kept_forms::is_form(kind),
+            _ => false,
+        };
+        self.kept_forms.are_on()
+            && head.method == Method::POST
+            && is_form
+            && !head.headers.contains_key(header::CONTENT_ENCODING)
+            && is_page_load(&head.headers)
+            && csrf::is_from_own_page(&head.headers, authority)
+    }
+
+    /// Keeps a form for whoever signs in next with this browser, and asks them to: 401 with the
+    /// login form. `max_target` is what a request may have.
+    pub(crate) async fn keep_form(
+        &self,
+        visit: &Visit<'_>,
+        app: &Arc<str>,
+        target: &Target,
+        max_target: usize,
+        body: Incoming,
+    ) -> Result<Kept, RequestError> {
+        let content_type = visit.head.headers.get(header::CONTENT_TYPE);
+        let to = Destination {
+            app,
+            host: visit.authority.as_str(),
+            target: target.as_str(),
+            content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
+        };
+        let length = to.target.len();
+        let fits = length <= MAX_TARGET && length + kept_forms::LENGTH <= max_target;
+        let room = self.kept_forms.reserve(visit.client, &to).filter(|_| fits);
+        let kept = match room {
+            Some(mut room) => kept_forms::read(body, &mut room)
+                .await
+                .map(|body| (body, room)),
+            None => None,
+        };
+        let Some((body, room)) = kept else {
+            tracing::warn!(
+                target: "audit", client = %visit.client, app = &**app,
+                "form not kept: too large, too slow, or there is no room"
+            );
+            return Err(RequestError::FormNotKept);
+        };
+        let cookie = LoginCookie::of(visit)?;
+        let holder = Holder::browser(cookie.as_bytes());
+        let ended = visit.cookies.session.as_ref().map(SessionId::key);
+        let (ended, user) = ended
+            .and_then(|key| Some((key, self.kept_forms.owner(&key)?)))
+            .unzip();
+        let bytes = body.len();
+        self.kept_forms
+            .keep(holder, user.clone(), &to, body, room)
+            .map_err(RequestError::NoRandomness)?;
+        tracing::info!(
+            target: "audit", client = %visit.client, user = user.as_deref(),
+            session = ended.map(|key| key.short().to_string()), app = &**app, bytes, "form kept"
+        );
+        let page = self.form_with(visit, &cookie, &Wish::home(), None);
+        let page = page.status(StatusCode::UNAUTHORIZED);
+        let page = page.header(header::WWW_AUTHENTICATE, challenge());
+        Ok(Kept {
+            bytes,
+            answer: page.into_response(),
+        })
+    }
+
+    /// After a login: hands the new session what waits for this browser, or for the session of
+    /// the same user that it had. Whether there is something.
+    pub(super) fn claim_forms(&self, visit: &Visit<'_>, user: &str, key: SessionKey) -> bool {
+        let browser = visit.cookies.login.as_ref();
+        let browser = browser.map(|cookie| Holder::browser(cookie.as_bytes()));
+        let before = visit.cookies.session.as_ref().map(SessionId::key);
+        let holders = browser.into_iter().chain(before.map(Holder::Session));
+        let host = visit.authority.as_str();
+        let claimed = self.kept_forms.claim(holders, host, user, key);
+        if claimed.dropped > 0 {
+            tracing::warn!(
+                target: "audit", client = %visit.client, user, session = %key.short(),
+                forms = claimed.dropped, "forms dropped: they were another user's"
+            );
+        }
+        claimed.waiting > 0
+    }
+
+    /// What waits for this session, with buttons.
+    pub(super) async fn show_forms(
+        &self,
+        visit: &Visit<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, _)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
+            return Ok(Self::ask(visit.head, &target));
+        };
+        let key = session.key();
+        let host = visit.authority.as_str();
+        let waiting = self.kept_forms.waiting(Holder::Session(key), host);
+        let texts: Vec<_> = waiting
+            .iter()
+            .map(|form| {
+                let address = kept_forms::address(&form.target, form.id);
+                (form.id.to_string(), address)
+            })
+            .collect();
+        let forms: Vec<_> = waiting
+            .iter()
+            .zip(&texts)
+            .map(|(form, (id, action))| KeptFormView {
+                id,
+                action,
+                path: form.target.split('?').next().unwrap_or_default(),
+                multipart: form.multipart,
+                size: form.size,
+                kept: form.kept,
+            })
+            .collect();
+        let view = KeptFormsView {
+            host,
+            csrf: &self.csrf.token(Binding::Session(&key)),
+            now: self.clock.now(),
+            forms: &forms,
+        };
+        Ok(self.pages.kept_forms(&view).into_response())
+    }
+
+    /// Forgets a form.
+    pub(super) async fn discard_form(
+        &self,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let mut form = Form::read(visit.head, body).await?;
+        let (action, id) = (form.take("action")?, form.take("form")?);
+        let key = visit.cookies.session.as_ref().map(SessionId::key);
+        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
+        let id = FormId::parse(&id).filter(|_| action == "discard");
+        let id = id.ok_or(RequestError::Form)?;
+        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+            return Ok(Self::ask_again(visit.head));
+        };
+        let (key, host) = (session.key(), visit.authority.as_str());
+        if let Some(form) = self.kept_forms.discard(key, host, id) {
+            tracing::info!(
+                target: "audit", client = %visit.client, user = identity.user(),
+                session = %key.short(), app = &*form.app, bytes = form.body.len(),
+                "form discarded"
+            );
+        }
+        let left = self.kept_forms.waiting(Holder::Session(key), host);
+        Ok(if left.is_empty() {
+            pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static("/"))
+        } else {
+            Self::to_forms()
+        })
+    }
+
+    /// Takes out the form that a Send button names, to send it to `target`; `None` when this
+    /// session has none of that name for there. Whoever gets it has to send it or to
+    /// [put it back](Self::put_form_back).
+    pub(crate) async fn take_form(
+        &self,
+        (head, authority): (&Parts, &Authority),
+        session: &SessionKey,
+        target: &Target,
+        id: FormId,
+        body: Incoming,
+    ) -> Result<Option<KeptForm>, RequestError> {
+        let mut form = Form::read_plain(body).await?;
+        self.check_sender(head, authority, &mut form, Some(session))?;
+        // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
+        let good = self.sessions.peek(session).await;
+        if good.map_err(RequestError::Session)?.is_none() {
+            return Ok(None);
+        }
+        let host = authority.as_str();
+        Ok(self.kept_forms.take(*session, host, target.as_str(), id))
+    }
+
+    /// Nothing of the form was sent: it can be tried again.
+    pub(crate) fn put_form_back(&self, session: SessionKey, form: KeptForm) {
+        self.kept_forms.put_back(session, form);
+    }
+
+    /// Drops what waited in vain.
+    pub(crate) fn sweep_forms(&self) {
+        self.kept_forms.sweep();
+    }
+
+    /// The answer to a button of the page when its session has ended meanwhile.
+    pub(crate) fn ask_again(head: &Parts) -> Response<Bytes> {
+        if is_page_load(&head.headers) {
+            pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN))
+        } else {
+            login_required()
+        }
+    }
+
+    /// To the page that shows what waits.
+    pub(crate) fn to_forms() -> Response<Bytes> {
+        pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(FORM))
+    }
+
+    /// Remembers whose session this is, for a form that comes when nobody else knows any more.
+    pub(super) fn note_owner(&self, session: SessionKey, identity: &Identity) {
+        self.kept_forms.note_owner(session, identity.user());
+    }
+}

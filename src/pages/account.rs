@@ -1,0 +1,249 @@
+//! The account page: who am I, where am I signed in, and a new password.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::StatusCode;
+use minijinja::{Value, context};
+
+use super::{Page, Pages, user_agent, words};
+use crate::auth::password::{MAX_LENGTH, MIN_CHARACTERS, Weakness};
+use crate::clock::Timestamp;
+
+/// Who am I.
+pub(crate) struct AccountView<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) csrf: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) email: Option<&'a str>,
+    pub(crate) groups: &'a [String],
+    /// How they signed in, as people say it: `password`.
+    pub(crate) method: &'a str,
+    pub(crate) now: Timestamp,
+    /// The session that looks at the page first.
+    pub(crate) sessions: &'a [SessionView<'a>],
+    /// The password was set a moment ago, and this session started with it.
+    pub(crate) password_is_new: bool,
+    pub(crate) problem: Option<AccountProblem>,
+}
+
+/// One of the user's sessions.
+pub(crate) struct SessionView<'a> {
+    /// All 64 hex digits; people see 8 of them.
+    pub(crate) key: String,
+    pub(crate) user_agent: &'a str,
+    pub(crate) client: IpAddr,
+    pub(crate) signed_in: Timestamp,
+    pub(crate) last_active: Timestamp,
+    /// When the session ends, if nothing else ends it before.
+    pub(crate) expires: Timestamp,
+}
+
+/// Why a form of the account page changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountProblem {
+    /// The user has no such session, or no more.
+    AlreadyEnded,
+    /// The queue of the password hashing is full (SEC-60).
+    Busy,
+    /// The new password and its repetition.
+    Differ,
+    /// The users file cannot be written.
+    NotWritten,
+    /// Somebody else has changed the account since the old password was verified.
+    Overtaken,
+    /// The new password is the old one.
+    Same,
+    /// Too many tries of this account or address (SEC-59).
+    Throttled {
+        wait: Duration,
+    },
+    Weak(Weakness),
+    /// The old password is not right.
+    Wrong,
+}
+
+impl Pages {
+    pub(crate) fn account(&self, view: &AccountView<'_>) -> Page {
+        let status = view.problem.map_or(StatusCode::OK, AccountProblem::status);
+        let problem = view.problem.map(|problem| problem.sentence(&self.title));
+        let of_sessions = view.problem == Some(AccountProblem::AlreadyEnded);
+        let sessions = view.sessions.iter();
+        let sessions: Vec<_> = sessions.map(|session| session.context(view.now)).collect();
+        let page = self.page(
+            status,
+            "account.html",
+            context! {
+                host => view.host,
+                csrf => view.csrf,
+                user => view.user,
+                email => view.email,
+                groups => view.groups.to_vec(),
+                method => view.method,
+                sessions,
+                password_is_new => view.password_is_new,
+                problem,
+                of_sessions,
+                min_characters => MIN_CHARACTERS,
+            },
+        );
+        match view.problem.and_then(AccountProblem::wait) {
+            Some(wait) => page.retry_after(wait),
+            None => page,
+        }
+    }
+}
+
+impl SessionView<'_> {
+    fn context(&self, now: Timestamp) -> Value {
+        let moments = [
+            ("Signed in", self.signed_in),
+            ("last active", self.last_active),
+            ("ends at the latest", self.expires),
+        ];
+        let moments = moments.map(|(what, moment)| {
+            context! {
+                what,
+                words => words::relative(moment, now),
+                date => words::date(moment),
+                machine => words::machine(moment),
+            }
+        });
+        context! {
+            key => &self.key,
+            short => self.key.get(..8),
+            browser => user_agent::words(self.user_agent),
+            client => self.client.to_string(),
+            moments => moments.to_vec(),
+        }
+    }
+}
+
+impl AccountProblem {
+    /// What the visitor reads.
+    fn sentence(self, title: &str) -> String {
+        match self {
+            Self::AlreadyEnded => "That session has ended already.".into(),
+            Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
+            Self::Differ => "The two new passwords are not the same.".into(),
+            Self::NotWritten => format!(
+                "The new password could not be saved, so the old one stays. The people who run \
+                 {title} can set one for you, and mend this."
+            ),
+            Self::Overtaken => "Somebody else has just changed your account, so your password was \
+                                not changed now. Sign in again."
+                .into(),
+            Self::Same => "The new password is the old one. Choose another.".into(),
+            Self::Throttled { wait } => format!(
+                "Too many wrong passwords. Try again in {}.",
+                words::wait(wait.max(Duration::from_secs(1)))
+            ),
+            Self::Weak(Weakness::Common) => {
+                "The new password is one of those that are tried first. Choose another.".into()
+            }
+            Self::Weak(Weakness::Name) => {
+                "The new password is your user name. Choose another.".into()
+            }
+            Self::Weak(Weakness::TooLong) => {
+                format!("The new password is longer than {MAX_LENGTH} bytes.")
+            }
+            Self::Weak(Weakness::Short | Weakness::TooShort) => {
+                format!("The new password needs at least {MIN_CHARACTERS} characters.")
+            }
+            Self::Wrong => "The current password is not right.".into(),
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            // What the visitor wanted is so.
+            Self::AlreadyEnded => StatusCode::OK,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Differ | Self::Same | Self::Weak(_) => StatusCode::BAD_REQUEST,
+            Self::NotWritten => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overtaken => StatusCode::CONFLICT,
+            Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Wrong => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Throttled { wait } => Some(wait),
+            Self::Busy => Some(Duration::from_secs(5)),
+            Self::AlreadyEnded
+            | Self::Differ
+            | Self::NotWritten
+            | Self::Overtaken
+            | Self::Same
+            | Self::Weak(_)
+            | Self::Wrong => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::tests::{account_problems, html, pages, session};
+
+    fn account(sessions: &[SessionView<'_>], problem: Option<AccountProblem>) -> Page {
+        let now = Timestamp::from_millis(1_795_458_936_000);
+        pages("the wiki", Some("Help: extension 4711")).account(&AccountView {
+            host: "wiki.example.org",
+            csrf: "a-token-of-43-characters-for-each-form-of-it",
+            user: "ada.lovelace@example.org",
+            email: Some("ada.lovelace@example.org"),
+            groups: &["admins".to_owned(), "operators".to_owned()],
+            method: "password",
+            now: now.plus(Duration::from_mins(2000)),
+            sessions,
+            password_is_new: false,
+            problem,
+        })
+    }
+
+    #[test]
+    fn an_account_page_of_twenty_sessions_is_below_15_kib() {
+        let samsung = "SamsungBrowser/28.0 (Linux; Android 10)";
+        let sessions: Vec<_> = (0..20)
+            .map(|_| SessionView {
+                client: "2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap(),
+                ..session(samsung)
+            })
+            .collect();
+        let html = html(account(&sessions, Some(AccountProblem::NotWritten)));
+        assert_eq!(html.matches("Samsung Internet on Android").count(), 20);
+        assert!(html.len() < 15 * 1024, "{}", html.len());
+    }
+
+    #[test]
+    fn the_account_page_offers_what_can_be_ended_and_nothing_else() {
+        let sessions = [session("Firefox/140.0 (Windows NT 10.0)"), session("x")];
+        let html_of = |sessions, problem| html(account(sessions, problem));
+        let both = html_of(&sessions, None);
+        for part in [
+            "<h3>Firefox on Windows <span>This browser</span></h3>",
+            "<h3>An unknown browser</h3>",
+            "Address 192.0.2.1, session 01234567",
+            r#"<time datetime="2026-11-23T18:35Z" title="23 Nov 2026, 18:35 UTC">33 hours ago</time>"#,
+            r#"name="action" value="end-others""#,
+            r#"autocomplete="current-password""#,
+            r#"autocomplete="username""#,
+        ] {
+            assert!(both.contains(part), "{part} in {both}");
+        }
+        assert_eq!(both.matches("name=\"key\"").count(), 1, "not this one");
+        assert_eq!(both.matches(r#"autocomplete="new-password""#).count(), 2);
+        assert!(!both.contains("role=\"alert\""), "{both}");
+        let alone = html_of(&sessions[..1], None);
+        assert!(!alone.contains("name=\"key\""), "{alone}");
+        assert!(!alone.contains("end-others"), "{alone}");
+        for problem in account_problems().into_iter().flatten() {
+            let page = html_of(&sessions, Some(problem));
+            let alert = r#"id="problem" role="alert" tabindex="-1" autofocus"#;
+            assert_eq!(page.matches(alert).count(), 1, "{problem:?}: {page}");
+            assert_eq!(page.matches("autofocus").count(), 1, "{problem:?}");
+        }
+    }
+}
