@@ -168,6 +168,11 @@ impl Accounts {
         Ok(verdict)
     }
 
+    /// How many logins wait for a hashing thread, and how many may.
+    pub(crate) fn hashing_queue(&self) -> (usize, usize) {
+        self.pool.waiting()
+    }
+
     /// Gives whoever proved the old password a new one, and writes it to the users file. Sessions
     /// of the old one end by their stamp (SEC-51).
     pub(crate) async fn change_password(

@@ -13,6 +13,7 @@ mod section;
 mod tests;
 pub(crate) mod value;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use toml::de::DeTable;
 pub use self::problem::ConfigError;
 use self::problem::{Fault, Problems};
 use self::section::Section;
+use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::{admin, forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
@@ -36,6 +38,9 @@ pub struct Config {
     pub(crate) limits: request::Limits,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,
+    /// Where `/metrics` and the like are; nowhere by default.
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
     pub(crate) timeouts: proxy::Timeouts,

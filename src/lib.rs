@@ -20,6 +20,7 @@
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, says how the server is |
+//! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //!
@@ -47,6 +48,8 @@ mod forwarded;
 mod identity;
 mod listener;
 mod login;
+mod metrics;
+mod monitoring;
 mod pages;
 mod proxy;
 mod request;

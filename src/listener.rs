@@ -1,11 +1,13 @@
 //! Sockets: binding, limits on connections, and an accept loop that outlives EMFILE.
 
+pub(crate) mod proxy_protocol;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -72,9 +74,10 @@ pub(crate) struct Admission {
 struct Open {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
-    refused: usize,
+    refused: u64,
     refusal_logged: Option<Timestamp>,
     failure_logged: Option<Timestamp>,
+    header_logged: Option<Timestamp>,
 }
 
 /// One open connection; counts until it is dropped.
@@ -111,10 +114,7 @@ impl Admission {
 
     /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .total
+        self.lock().total
     }
 
     /// How many may be.
@@ -122,23 +122,18 @@ impl Admission {
         self.max.load(Ordering::Relaxed)
     }
 
+    /// How many have been closed because there were too many.
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
     /// Counts a connection, or refuses it and says so in the log now and then.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let network = network(address);
         let proxy = (self.is_proxy)(address);
-        let max = self.max.load(Ordering::Relaxed);
-        let max_per_address = self.max_per_address.load(Ordering::Relaxed);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = open.by_address.get(&network).copied().unwrap_or(0);
-        if open.total >= max || (of_address >= max_per_address && !proxy) {
-            open.refused += 1;
-            let now = self.clock.now();
-            if is_time(&mut open.refusal_logged, now) {
-                tracing::warn!(
-                    client = %address, open = open.total, of_address, refused = open.refused,
-                    "too many connections: closing new ones; see max_connections and max_connections_per_address"
-                );
-            }
+        let mut open = self.lock();
+        if open.total >= self.max() || self.is_full(&open, network, proxy) {
+            self.refuse(&mut open, address);
             return None;
         }
         open.total += 1;
@@ -149,24 +144,74 @@ impl Admission {
         })
     }
 
+    fn is_full(&self, open: &Open, network: IpAddr, proxy: bool) -> bool {
+        let of_address = open.by_address.get(&network).copied().unwrap_or(0);
+        of_address >= self.max_per_address.load(Ordering::Relaxed) && !proxy
+    }
+
+    fn refuse(&self, open: &mut Open, address: IpAddr) {
+        open.refused += 1;
+        if is_time(&mut open.refusal_logged, self.clock.now()) {
+            let of_address = open.by_address.get(&network(address)).copied().unwrap_or(0);
+            tracing::warn!(
+                client = %address, open = open.total, of_address, refused = open.refused,
+                "too many connections: closing new ones; see max_connections and max_connections_per_address"
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says in the log, now and then, that nobody can be accepted.
     fn report(&self, error: &io::Error) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock();
         if is_time(&mut open.failure_logged, self.clock.now()) {
             tracing::error!(%error, "cannot accept connections for now; raise LimitNOFILE if descriptors have run out");
         }
     }
 }
 
+impl Admitted {
+    /// Counts the connection for the client that a load balancer named, from now on; `false` when
+    /// that one has too many. `proxy` says that it stands for many itself.
+    pub(crate) fn reassign(&mut self, client: IpAddr, proxy: bool) -> bool {
+        let network = network(client);
+        let mut open = self.admission.lock();
+        if self.admission.is_full(&open, network, proxy) {
+            self.admission.refuse(&mut open, client);
+            return false;
+        }
+        open.leave(self.network);
+        *open.by_address.entry(network).or_default() += 1;
+        self.network = network;
+        true
+    }
+
+    /// Says in the log, now and then, that a load balancer does not say who its clients are.
+    pub(crate) fn report(&self, peer: IpAddr, error: &proxy_protocol::HeaderError) {
+        let mut open = self.admission.lock();
+        if is_time(&mut open.header_logged, self.admission.clock.now()) {
+            tracing::warn!(
+                %peer, %error,
+                "a connection from proxy_protocol_from has no PROXY header that can be used: closing it"
+            );
+        }
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut open = self
-            .admission
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.admission.lock();
         open.total -= 1;
-        if let Entry::Occupied(mut entry) = open.by_address.entry(self.network) {
+        open.leave(self.network);
+    }
+}
+
+impl Open {
+    fn leave(&mut self, network: IpAddr) {
+        if let Entry::Occupied(mut entry) = self.by_address.entry(network) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -284,5 +329,24 @@ mod tests {
         let open = [admit(), admit(), admit()];
         assert!(open.iter().all(Option::is_some));
         assert!(admit().is_none());
+    }
+
+    #[test]
+    fn sec_28_a_client_that_a_load_balancer_names_counts_for_itself() {
+        let admission = admission(9, 1);
+        let admit = || admission.admit("10.0.0.1".parse().unwrap()).unwrap();
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        let (mut first, mut second, mut third) = (admit(), admit(), admit());
+        assert!(first.reassign(client, false));
+        assert!(!second.reassign(client, false), "two of one client");
+        let counted = |open: &Open| (open.total, open.refused);
+        assert_eq!(counted(&admission.lock()), (3, 1));
+        assert!(second.reassign("192.0.2.2".parse().unwrap(), false));
+        assert!(third.reassign(client, true), "for many others");
+        drop((first, third));
+        assert!(admission.admit(client).is_some(), "its place is free again");
+        drop(second);
+        assert_eq!(counted(&admission.lock()), (0, 1));
+        assert!(admission.lock().by_address.is_empty());
     }
 }

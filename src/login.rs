@@ -25,12 +25,14 @@ use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::Identity;
+use crate::metrics::LoginCounts;
 use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::request::{Authority, Target};
 use crate::secret::Secret;
 use crate::session::cookie::{Presented, expire_login, set_session};
 use crate::session::{
-    Memo, NoRandomness, Origin, Record, Session, SessionId, SessionKey, Sessions, StartError,
+    EndReason, Memo, NoRandomness, Origin, Record, Session, SessionId, SessionKey, Sessions,
+    StartError,
 };
 use crate::telemetry::printable;
 
@@ -104,6 +106,7 @@ pub(crate) struct Login {
     throttle: Arc<Throttle>,
     kept_forms: Arc<KeptForms>,
     clock: Clock,
+    counts: LoginCounts,
 }
 
 impl Login {
@@ -123,7 +126,19 @@ impl Login {
             throttle: Arc::new(Throttle::new(throttle, clock.clone())),
             kept_forms: Arc::new(kept_forms),
             clock,
+            counts: LoginCounts::default(),
         })
+    }
+
+    /// Counts for the metrics, too.
+    #[must_use]
+    pub(crate) fn counted(mut self, counts: LoginCounts) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
+        self.throttle.entries()
     }
 
     /// The same with other pages and limits. Forms that are open in browsers stay good; failures
@@ -142,6 +157,7 @@ impl Login {
             throttle,
             kept_forms: Arc::clone(&self.kept_forms),
             clock: self.clock.clone(),
+            counts: self.counts.clone(),
         }
     }
 
@@ -217,7 +233,7 @@ impl Login {
             return Ok(Some((session, identity)));
         }
         self.sessions
-            .end(&session.key())
+            .end_because(&session.key(), EndReason::Account)
             .await
             .map_err(RequestError::Session)?;
         tell_of_fall(session.user(), &session.key());
@@ -344,6 +360,7 @@ impl Login {
             .check(&visit.head.headers, visit.authority, &token, binding)
             .is_err()
         {
+            self.counts.forged.inc();
             tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
             return Ok(self
                 .form(&visit, &wish, Some(LoginProblem::Forged))?
@@ -354,6 +371,7 @@ impl Login {
         let attempt = match self.throttle.begin(&account, visit.client) {
             Ok(attempt) => attempt,
             Err(wait) => {
+                self.counts.throttled.inc();
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login throttled");
                 return self.throttled(&visit, &wish, wait);
             }
@@ -365,6 +383,7 @@ impl Login {
                 self.start(&visit, &wish, &signed_in).await
             }
             Ok(Verdict::Refused) => {
+                self.counts.refused.inc();
                 tracing::warn!(target: "audit", client = %visit.client, %user, "login failed");
                 match attempt.failed() {
                     Some(wait) => self.throttled(&visit, &wish, wait),
@@ -375,6 +394,7 @@ impl Login {
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
+                self.counts.busy.inc();
                 let page = self.form(&visit, &wish, Some(LoginProblem::Busy))?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
@@ -405,16 +425,21 @@ impl Login {
             .start(signed_in, visit.origin(), wish.remember, before);
         let id = match started.await {
             Ok(id) => id,
-            Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
+            Err(StartError::NoRandomness) => {
+                self.counts.not_kept.inc();
+                return Err(RequestError::NoRandomness(NoRandomness));
+            }
             Err(error) => {
-                let problem = match error {
-                    StartError::Full => LoginProblem::SessionsFull,
-                    _ => LoginProblem::NotKept,
+                let (problem, counter) = match error {
+                    StartError::Full => (LoginProblem::SessionsFull, &self.counts.sessions_full),
+                    _ => (LoginProblem::NotKept, &self.counts.not_kept),
                 };
+                counter.inc();
                 tracing::error!(user, %error, "login refused: no session can be kept");
                 return Ok(self.form(visit, wish, Some(problem))?.into_response());
             }
         };
+        self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),
             method = signed_in.method(), "login"

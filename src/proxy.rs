@@ -4,6 +4,7 @@ mod activity;
 mod app;
 mod body;
 mod connection;
+mod introduction;
 mod kept_form;
 mod private;
 mod redirect;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::identity::Identity;
+use crate::listener::proxy_protocol;
 use crate::login::kept_forms;
 use crate::login::{Endpoint, Login, Visit, is_page_load};
 use crate::pages::{self, ErrorView, Pages};
@@ -63,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) trusted_proxies: TrustedProxies,
+    /// Who begins each connection with a PROXY header.
+    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) access_log: bool,
     /// Bytes of forms that met an ended session.
     pub(crate) kept_forms: usize,
@@ -109,8 +113,8 @@ impl Proxy {
         for app in apps {
             let host = app.host.clone();
             let name = app.name.clone();
-            let app = App::open(app, clock).map_err(|error| OpenError::Upstream(name, error))?;
-            let app = Arc::new(app);
+            let app = App::open(app, clock, &life.metrics);
+            let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
                 Some(host) => drop(by_host.insert(host.as_str().to_owned(), app)),
                 None => only_app = Some(app),
@@ -139,20 +143,31 @@ impl Proxy {
             .settings
             .access_log
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
+        let started = line
+            .as_ref()
+            .map_or_else(Clock::stopwatch, |line| line.started);
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
         // A panic ends this request and no other (REL-11); what it held is unwound.
-        let answer = AssertUnwindSafe(self.answer(connection, request, line.as_deref_mut()));
+        let mut app = None;
+        let answer = self.answer(connection, request, line.as_deref_mut(), &mut app);
+        let answer = AssertUnwindSafe(answer);
         let answer = answer
             .catch_unwind()
             .await
             .unwrap_or(Err(RequestError::Panicked));
+        if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app) {
+            error.of(&app.counts.upstream_errors).inc();
+        }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
         if let Some(line) = &mut line {
             line.status = response.status();
             line.head_ms = Some(line.elapsed_ms());
         }
-        response.body_mut().carry(line, active);
+        let counts = app.as_ref().map(|app| &app.counts.answers);
+        let counts = counts.unwrap_or(&self.life.no_app);
+        counts.note(response.status(), started.elapsed());
+        response.body_mut().carry(line, active, app);
         response
     }
 
@@ -161,12 +176,13 @@ impl Proxy {
         connection: &Arc<Connection>,
         mut request: Request<Incoming>,
         mut line: Option<&mut AccessLine>,
+        found: &mut Option<Arc<App>>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
         let authority =
             request::parse(&head, &self.settings.limits).map_err(RequestError::BadRequest)?;
-        let app = self.find_app(&authority, connection)?;
+        let app = &*found.insert(self.find_app(&authority, connection)?);
         let target = Target::parse(&head, app.encoded_slash).map_err(RequestError::BadRequest)?;
         let (target, sends) = kept_forms::split(&head, target);
         let client = self
@@ -206,14 +222,14 @@ impl Proxy {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
-                let asked = self.ask(visit, &app, &target, sends, body, line);
+                let asked = self.ask(visit, app, &target, sends, body, line);
                 return Box::pin(asked).await;
             }
         };
         if let Some(id) = sends {
             let sending = kept_form::Sending {
                 id,
-                app,
+                app: Arc::clone(app),
                 permit,
                 head,
                 target,
@@ -239,10 +255,11 @@ impl Proxy {
         let public = permit.is_public() && permit.identity().is_none();
         if websocket {
             let request = Request::from_parts(head, RequestBody::empty());
-            let opened = self.open_tunnel(&app, permit, request, upgrade, connection, session);
+            let opened = self.open_tunnel(app, permit, request, upgrade, connection, session);
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
-        let body = RequestBody::new(body, self.settings.timeouts.body_idle);
+        let idle_timeout = self.settings.timeouts.body_idle;
+        let body = RequestBody::new(body, idle_timeout, &app.counts.received);
         let upload = body.upload();
         let request = Request::from_parts(head, body);
         let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {
@@ -256,7 +273,7 @@ impl Proxy {
             line.received = upload.bytes();
         }
         let mut response = forwarded.map_err(RequestError::Upstream)?;
-        self.clean(&app, response.headers_mut(), public, session.as_deref())
+        self.clean(app, response.headers_mut(), public, session.as_deref())
             .await;
         let session = session.map(|session| (Arc::clone(&self.sessions), session));
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))

@@ -7,6 +7,7 @@ mod cached;
 pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
+mod end_reason;
 mod id;
 mod live;
 mod memo;
@@ -28,11 +29,13 @@ use tokio::sync::RwLock;
 
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::SessionCounts;
 
 pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
+pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
@@ -131,6 +134,7 @@ pub(crate) struct Sessions {
     ended: AtomicU64,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
     starting: RwLock<()>,
+    counts: SessionCounts,
     /// The last record that was looked at for garbage.
     garbage_at: Mutex<Option<SessionKey>>,
 }
@@ -162,8 +166,16 @@ impl Sessions {
             live: Arc::default(),
             ended: AtomicU64::new(0),
             starting: RwLock::default(),
+            counts: SessionCounts::default(),
             garbage_at: Mutex::default(),
         }
+    }
+
+    /// Counts for the metrics, too.
+    #[must_use]
+    pub(crate) fn counted(mut self, counts: SessionCounts) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Changes everything but the store: limits and timeouts hold for the sessions that are open,
@@ -227,7 +239,7 @@ impl Sessions {
             .map_err(StartError::Store)?;
         // Over in any case; what cannot be written down now is tried again.
         if let Some(replaced) = replaced
-            && let Err(error) = self.end(&replaced.key()).await
+            && let Err(error) = self.end_because(&replaced.key(), EndReason::Replaced).await
         {
             tracing::error!(%error, "the end of a session was not written down");
         }
@@ -237,6 +249,7 @@ impl Sessions {
         let session = Cached::Live(Arc::new(Session::new(&record)));
         // Not over the tombstone of whoever ended it meanwhile.
         self.cache.entry(record.key).or_insert(session);
+        self.counts.started.inc();
         Ok(id)
     }
 
@@ -265,7 +278,7 @@ impl Sessions {
             session
         };
         if self.is_expired(&session, now) {
-            self.end(&session.key()).await?;
+            self.end_because(&session.key(), EndReason::Expired).await?;
             return Ok(None);
         }
         self.note_access(&session, now);
@@ -280,8 +293,12 @@ impl Sessions {
 
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
     /// whether there was one. It is over even if that cannot be written down, which is an error.
-    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        Ok(self.end_each(vec![*key]).await? > 0)
+    pub(crate) async fn end_because(
+        &self,
+        key: &SessionKey,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        Ok(self.end_each_because(vec![*key], reason).await? > 0)
     }
 
     /// Applies one response's change to what the session holds now.
@@ -322,26 +339,31 @@ impl Sessions {
     /// twice a second, so that streams end soon after their session (SEC-75).
     pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
         let now = self.clock.now();
-        let mut over = Vec::new();
+        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
         for session in self.live.sessions() {
             // This also keeps the cache from forgetting a session that only streams. What cannot
             // be read is not known to have ended.
             let is_gone = matches!(self.get(&session.key()).await, Ok(None));
-            if is_gone || self.is_expired(&session, now) || !is_good(&session) {
-                over.push(session);
+            if self.is_expired(&session, now) {
+                expired.push(session);
+            } else if is_gone || !is_good(&session) {
+                fallen.push(session);
             }
         }
         self.cache.run_pending_tasks();
-        if over.is_empty() {
+        if expired.is_empty() && fallen.is_empty() {
             return;
         }
-        for session in &over {
+        for session in expired.iter().chain(&fallen) {
             tracing::info!(
                 target: "audit", user = session.user(), session = %session.key().short(),
                 "session ended"
             );
         }
-        let ends = self.end_each(over.iter().map(|session| session.key()).collect());
+        let keys = |sessions: Vec<Arc<Session>>| sessions.iter().map(|s| s.key()).collect();
+        let expired = self.end_each_because(keys(expired), EndReason::Expired);
+        let fallen = self.end_each_because(keys(fallen), EndReason::Account);
+        let ends = async { tokio::try_join!(expired, fallen) };
         // They are over by now; whether that is written down soon is not to hold up the others.
         match tokio::time::timeout(SWEEP_PATIENCE, ends).await {
             Ok(Ok(_)) => {}
@@ -392,6 +414,17 @@ impl Sessions {
     }
 
     async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+        self.end_each_because(keys, EndReason::Revoked).await
+    }
+
+    async fn end_each_because(
+        &self,
+        keys: Vec<SessionKey>,
+        reason: EndReason,
+    ) -> Result<usize, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
         for key in &keys {
             self.cache.insert(*key, Cached::Ended);
         }
@@ -404,7 +437,9 @@ impl Sessions {
         for key in &ending {
             self.live.end(key);
         }
-        removed.await
+        let removed = removed.await?;
+        reason.of(&self.counts).inc_by(removed as u64);
+        Ok(removed)
     }
 
     async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
@@ -418,8 +453,8 @@ impl Sessions {
         for record in &oldest {
             tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
         }
-        self.end_each(oldest.iter().map(|record| record.key).collect())
-            .await?;
+        let oldest = oldest.iter().map(|record| record.key).collect();
+        self.end_each_because(oldest, EndReason::Limit).await?;
         Ok(())
     }
 

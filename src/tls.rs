@@ -1,11 +1,14 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod validity;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::client::verify_server_name;
@@ -15,6 +18,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
+
+use crate::clock::Timestamp;
 
 /// One certificate chain and its key, both PEM.
 #[derive(Clone, Debug)]
@@ -78,6 +83,8 @@ impl std::error::Error for TlsError {}
 pub(crate) struct Certificates {
     current: ArcSwap<Vec<Certificate>>,
     files: Mutex<Files>,
+    /// When it was last said that one of them ends soon.
+    warned: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Debug)]
@@ -96,9 +103,17 @@ pub(crate) struct Prepared {
 
 #[derive(Debug)]
 struct Certificate {
+    file: PathBuf,
+    not_after: Option<Timestamp>,
     end_entity: CertificateDer<'static>,
     key: Arc<CertifiedKey>,
 }
+
+/// From here on the log says once a day that a certificate ends soon (REL-16).
+const WARN_AHEAD: Duration = Duration::from_hours(21 * 24);
+const WARN_EVERY: Duration = Duration::from_hours(24);
+
+const DAY: i64 = 24 * 60 * 60;
 
 /// Tells one content of a file from the next, also behind a symbolic link that was moved.
 type FileState = (u64, u64, i64, i64);
@@ -109,6 +124,7 @@ impl Certificates {
         Ok(Self {
             current: ArcSwap::from_pointee(prepared.certificates),
             files: Mutex::new(prepared.files),
+            warned: Mutex::default(),
         })
     }
 
@@ -126,6 +142,7 @@ impl Certificates {
     pub(crate) fn replace(&self, prepared: Prepared) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = prepared.files;
         self.current.store(Arc::new(prepared.certificates));
+        *self.warned() = None;
     }
 
     /// Reads the files again when they have changed. What cannot be used is reported once, and
@@ -140,12 +157,52 @@ impl Certificates {
         match read_all(&files.names) {
             Ok(certificates) => {
                 self.current.store(Arc::new(certificates));
+                *self.warned() = None;
                 tracing::info!("the TLS certificates have changed and are in use");
             }
             Err(error) => {
                 tracing::error!(%error, "the TLS certificates have changed and cannot be used; the old ones stay");
             }
         }
+    }
+}
+
+impl Certificates {
+    /// Each file and how many seconds its certificate is good for at `now`, which is wall time
+    /// (REL-08); negative afterwards.
+    pub(crate) fn remaining(&self, now: Timestamp) -> Vec<(PathBuf, i64)> {
+        let seconds = |time: Timestamp| i64::try_from(time.as_millis() / 1000).unwrap_or(i64::MAX);
+        let certificates = self.current.load();
+        let known = certificates.iter().filter_map(|certificate| {
+            let left = seconds(certificate.not_after?) - seconds(now);
+            Some((certificate.file.clone(), left))
+        });
+        known.collect()
+    }
+
+    /// Says in the log, once a day, which certificates end within [`WARN_AHEAD`] or have ended.
+    pub(crate) fn warn_of_ends(&self, now: Timestamp) {
+        let mut warned = self.warned();
+        // A clock that was set back has warned in the future.
+        if warned.is_some_and(|last| last <= now && now.since(last) < WARN_EVERY) {
+            return;
+        }
+        *warned = Some(now);
+        drop(warned);
+        let ahead = i64::try_from(WARN_AHEAD.as_secs()).unwrap_or(i64::MAX);
+        for (file, left) in self.remaining(now) {
+            let file = file.display();
+            if left < 0 {
+                tracing::error!(%file, "a TLS certificate has ended: browsers refuse it; put a new one in its place");
+            } else if left < ahead {
+                let days_left = left / DAY;
+                tracing::warn!(%file, days_left, "a TLS certificate ends soon; put a new one in its place");
+            }
+        }
+    }
+
+    fn warned(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,6 +241,8 @@ impl Certificate {
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
             .map_err(|error| TlsError::KeyMismatch(files.key.clone(), error))?;
         Ok(Self {
+            file: files.cert.clone(),
+            not_after: validity::not_after(&end_entity),
             end_entity,
             key: Arc::new(key),
         })

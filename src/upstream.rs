@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::{InvalidDnsNameError, pem};
 
 use crate::access::Permit;
 use crate::clock::Clock;
+use crate::metrics::{Pool, UpstreamErrorCounts};
 
 pub(crate) use body::{RequestBody, ResponseBody, Upload};
 use pool::{Endpoint, Lease};
@@ -186,6 +188,12 @@ impl Upstreams {
         Ok(response.map(|body| ResponseBody::new(body, lease)))
     }
 
+    /// The connections to all addresses together.
+    pub(crate) fn pool(&self) -> Pool {
+        let pools = self.endpoints.iter().map(|(endpoint, _)| endpoint.pool());
+        pools.fold(Pool::default(), Pool::and)
+    }
+
     /// Closes connections that nobody used for a while.
     pub(crate) fn reap(&self) {
         for (endpoint, _) in &self.endpoints {
@@ -245,6 +253,22 @@ impl Upstreams {
             };
             (error, unsent)
         })
+    }
+}
+
+impl UpstreamError {
+    /// Where it is counted.
+    pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> &'c Counter {
+        match self {
+            Self::BadResponse(_) => &counts.bad_response,
+            Self::Busy => &counts.busy,
+            Self::ClientBody => &counts.client_body,
+            Self::ClientTooSlow => &counts.client_too_slow,
+            Self::Connect(_) => &counts.connect,
+            Self::ConnectTimeout => &counts.connect_timeout,
+            Self::ResponseTimeout => &counts.response_timeout,
+            Self::Send(_) => &counts.no_response,
+        }
     }
 }
 

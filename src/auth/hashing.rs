@@ -4,6 +4,7 @@
 //! everybody; on as many threads as there are cores it would still take the cores from them.
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
@@ -26,6 +27,8 @@ type Job = Box<dyn FnOnce(&mut Hasher) + Send>;
 /// costs as much (REL-06). The threads end when the pool is dropped.
 pub(super) struct Pool {
     queue: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
+    max_waiting: usize,
 }
 
 impl Pool {
@@ -44,7 +47,16 @@ impl Pool {
                 .name("vestibule-hash".to_owned())
                 .spawn(move || work(&receiver))?;
         }
-        Ok(Self { queue: sender })
+        Ok(Self {
+            queue: sender,
+            waiting: Arc::default(),
+            max_waiting: queue,
+        })
+    }
+
+    /// How many logins wait for a thread, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.waiting.load(Ordering::Relaxed), self.max_waiting)
     }
 
     /// Runs `job` when its turn comes. Nobody waits for the answer any more: it is left out.
@@ -53,7 +65,9 @@ impl Pool {
         job: impl FnOnce(&mut Hasher) -> T + Send + 'static,
     ) -> Result<T, VerifyError> {
         let (sender, receiver) = oneshot::channel();
+        let waiting = Waiting::begin(&self.waiting);
         let job: Job = Box::new(move |hasher| {
+            drop(waiting);
             if !sender.is_closed() {
                 // The visitor may have left while we hashed.
                 let _ = sender.send(job(hasher));
@@ -64,6 +78,22 @@ impl Pool {
             TrySendError::Disconnected(_) => VerifyError::Gone,
         })?;
         receiver.await.map_err(|_| VerifyError::Gone)
+    }
+}
+
+/// Counts one that waits, until it is dropped.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn begin(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waiting))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -120,12 +150,14 @@ mod tests {
             })
             .collect();
         assert_eq!(pool.run(|_| ()).await, Err(VerifyError::Busy));
+        assert_eq!(pool.waiting(), (2, 2));
         drop(release);
         for (n, answer) in waiting.into_iter().enumerate() {
             assert_eq!(answer.await, Ok(n));
         }
         running.await.unwrap();
         assert_eq!(pool.run(|_| 7).await, Ok(7), "free again");
+        assert_eq!(pool.waiting(), (0, 2));
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ use crate::config::Config;
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
+use crate::metrics::Metrics;
+use crate::monitoring::{self, Monitoring};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -69,6 +71,9 @@ pub(crate) fn run_config(
         let mut running = start(config, Clock::system()).await?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
+        }
+        if let Some(address) = running.metrics_address() {
+            tracing::info!(%address, "listening for metrics");
         }
         if let Some(address) = running.addresses().first() {
             ready(*address);
@@ -149,6 +154,9 @@ pub struct Running {
     drain: Duration,
     accepting: JoinSet<()>,
     housekeeping: JoinSet<()>,
+    metrics_address: Option<SocketAddr>,
+    /// Tells of the end, too, and so outlives the others.
+    monitoring: JoinSet<()>,
     admin: Option<Admin>,
     reloads: Reloads,
     reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
@@ -163,6 +171,11 @@ impl Running {
     /// Where plain HTTP is sent to https, as bound.
     pub fn redirect_addresses(&self) -> &[SocketAddr] {
         &self.redirect_addresses
+    }
+
+    /// Where metrics and health are told, as bound.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Stops taking connections at once, lets requests finish up to `drain_timeout`, tells
@@ -184,6 +197,7 @@ impl Running {
         if let Err(error) = self.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
+        self.monitoring.shutdown().await;
     }
 }
 
@@ -196,7 +210,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let pages = pages(&config)?;
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
+    let metrics = Arc::new(Metrics::new());
     let (sessions, session_clock) = sessions(&config, &clock)?;
+    let sessions = Arc::new(sessions.counted(metrics.sessions()));
     let settings = proxy_settings(&config);
     let login = Login::new(
         Arc::clone(&accounts),
@@ -206,8 +222,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         KeptForms::new(config.kept_forms, clock.clone()),
         session_clock,
     )
-    .map_err(|NoRandomness| StartError::NoRandomness)?;
-    let service = Arc::new(Service::new(settings, config.apps, login, pages, &clock)?);
+    .map_err(|NoRandomness| StartError::NoRandomness)?
+    .counted(metrics.logins());
+    let metered = Arc::clone(&metrics);
+    let service = Service::new(settings, config.apps, login, pages, &clock, metered);
+    let service = Arc::new(service?);
 
     let trusting = Arc::clone(&service);
     let admission = Admission::new(
@@ -218,6 +237,19 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let mut accepting = JoinSet::new();
     let (listeners, addresses) = bind(&config.listener.listen)?;
     let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
+    let mut monitoring = JoinSet::new();
+    for listener in monitors {
+        let told = Monitoring {
+            metrics: Arc::clone(&metrics),
+            accounts: Arc::clone(&accounts),
+            admission: Arc::clone(&admission),
+            certificates: Arc::clone(&certificates),
+            service: Arc::clone(&service),
+            sessions: Arc::clone(&sessions),
+        };
+        monitoring.spawn(monitoring::serve(Arc::new(told), listener));
+    }
     let (reloads, reload_requests) = Reloads::new();
     let administered = admin::Context {
         accounts,
@@ -255,6 +287,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         drain: config.drain_timeout,
         accepting,
         housekeeping,
+        metrics_address: metrics_addresses.first().copied(),
+        monitoring,
         admin,
         reloads,
         reload_requests,
@@ -267,7 +301,7 @@ fn pages(config: &Config) -> Result<Arc<Pages>, StartError> {
 }
 
 /// The sessions, and the clock that they go by.
-fn sessions(config: &Config, clock: &Clock) -> Result<(Arc<Sessions>, Clock), StartError> {
+fn sessions(config: &Config, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
     let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
     let (clock, behind) = clock.going_on_from(store.latest());
     if !behind.is_zero() {
@@ -279,7 +313,7 @@ fn sessions(config: &Config, clock: &Clock) -> Result<(Arc<Sessions>, Clock), St
         );
     }
     let sessions = Sessions::new(config.session.clone(), store, clock.clone());
-    Ok((Arc::new(sessions), clock))
+    Ok((sessions, clock))
 }
 
 fn proxy_settings(config: &Config) -> proxy::Settings {
@@ -287,6 +321,7 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        proxy_protocol_from: config.proxy_protocol_from.clone(),
         access_log: config.log.access,
         kept_forms: config.kept_forms,
     }
@@ -313,6 +348,7 @@ async fn keep_house(service: Arc<Service>, certificates: Arc<Certificates>) {
     loop {
         tick.tick().await;
         certificates.refresh();
+        certificates.warn_of_ends(Clock::system().now());
         service.tick().await;
     }
 }

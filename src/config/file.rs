@@ -1,5 +1,6 @@
 //! The sections of the file, key for key, each with its default.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::problem::Fault;
 use super::section::Section;
 use super::{Config, app, value};
 use crate::forwarded::TrustedProxies;
+use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
@@ -18,8 +20,11 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let limits = limits(server.table("limits"));
     let apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
+    let listener = listener(&mut server);
+    let mut administration = root.table("admin");
     Config {
-        admin: admin(root.table("admin"), folder),
+        admin: admin(&mut administration, folder),
+        metrics: metrics(&mut administration, &listener),
         branding: branding(&mut login, &apps, folder),
         apps,
         drain_timeout: server
@@ -29,8 +34,13 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
             .get("kept_forms", value::any_size)
             .unwrap_or(64 * 1024 * 1024),
         limits,
-        listener: listener(&mut server),
+        listener,
         log: log(root.table("log"), folder),
+        proxy_protocol_from: proxy_protocol::Senders::new(
+            server
+                .list("proxy_protocol_from", value::network)
+                .unwrap_or_default(),
+        ),
         session: session(root.table("session"), folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
@@ -234,13 +244,26 @@ fn throttle(mut section: Section<'_>) -> throttle::Settings {
     }
 }
 
-fn admin(mut section: Section<'_>, folder: &Path) -> admin::Place {
-    let socket = section.get("socket", |value| value::any_text(value).map(PathBuf::from));
-    let metrics = section.get("metrics", |value| value::any_text(value).map(str::is_empty));
-    if metrics == Some(false) {
-        let fault = Fault::new("metrics are not in this version yet");
-        section.refuse("metrics", fault.help("write \"\" or leave the key out"));
+/// Where the metrics are told; `""` is nowhere.
+fn metrics(section: &mut Section<'_>, listener: &listener::Settings) -> Option<SocketAddr> {
+    let address = section.get("metrics", |value| match value::any_text(value)? {
+        "" => Ok(None),
+        _ => value::socket_address(value).map(Some),
+    });
+    let address = address.flatten()?;
+    let mut others = listener.listen.iter().chain(&listener.redirect_http);
+    if address.port() != 0 && others.any(|other| *other == address) {
+        let fault = Fault::new(format!("{address} serves visitors already"));
+        section.refuse(
+            "metrics",
+            fault.help("write a port of its own, such as 9180"),
+        );
     }
+    Some(address)
+}
+
+fn admin(section: &mut Section<'_>, folder: &Path) -> admin::Place {
+    let socket = section.get("socket", |value| value::any_text(value).map(PathBuf::from));
     match socket {
         None => admin::Place::Default("/run/vestibule/admin.sock".into()),
         Some(path) if path.as_os_str().is_empty() => admin::Place::Off,

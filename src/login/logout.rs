@@ -11,7 +11,7 @@ use super::form::Form;
 use super::{LOGOUT, Login, Visit};
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView};
-use crate::session::{SessionId, SessionKey, cookie};
+use crate::session::{EndReason, SessionId, SessionKey, cookie};
 
 /// W3C Clear Site Data; `http` has no constant for it.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -64,7 +64,8 @@ impl Login {
         if matches!(self.sessions.peek(key).await, Ok(None)) {
             return Ok(());
         }
-        match self.sessions.end(key).await {
+        let ended = self.sessions.end_because(key, EndReason::Logout);
+        match ended.await {
             Ok(true) => {
                 tracing::info!(target: "audit", %client, session = %key.short(), "logout");
             }

@@ -81,6 +81,18 @@ impl Throttle {
         }
     }
 
+    /// About how many entries each counter has.
+    pub(crate) fn entries(&self) -> [(&'static str, u64); 3] {
+        [
+            ("account", self.account.0.entry_count()),
+            (
+                "account_at_address",
+                self.account_at_address.0.entry_count(),
+            ),
+            ("address", self.address.0.entry_count()),
+        ]
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }

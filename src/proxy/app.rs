@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::Client;
 use crate::identity::{self, Identity};
+use crate::metrics::{AppCounts, Metrics};
 use crate::request::{Authority, BadRequest, Host, Target, without_parameters};
 use crate::session::{Session, data};
 use crate::upstream::{self, Upstreams, hop_by_hop};
@@ -39,6 +40,7 @@ pub(super) struct App {
     pub(super) rules: access::Rules,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
+    pub(super) counts: AppCounts,
     pub(super) keep_forms: bool,
     pub(super) session_data: bool,
     pub(super) encoded_slash: bool,
@@ -56,8 +58,13 @@ fn plain_length(headers: &mut HeaderMap) {
 }
 
 impl App {
-    pub(super) fn open(settings: AppSettings, clock: &Clock) -> Result<Self, upstream::OpenError> {
+    pub(super) fn open(
+        settings: AppSettings,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Result<Self, upstream::OpenError> {
         Ok(Self {
+            counts: metrics.app(&settings.name),
             name: settings.name.into(),
             identity: settings
                 .identity

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::activity::ActiveRequest;
+use super::app::App;
 use super::stall::{self, Said};
 use crate::session::{Session, Sessions, Watch};
 use crate::telemetry::AccessLine;
@@ -19,6 +20,8 @@ pub(crate) struct AnswerBody {
     kind: Kind,
     line: Option<Box<AccessLine>>,
     active: Option<ActiveRequest>,
+    /// Whose answer it is, to count its bytes.
+    app: Option<Arc<App>>,
 }
 
 enum Kind {
@@ -71,6 +74,7 @@ impl AnswerBody {
             kind: Kind::Ours(bytes),
             line: None,
             active: None,
+            app: None,
         }
     }
 
@@ -88,13 +92,20 @@ impl AnswerBody {
             }),
             line: None,
             active: None,
+            app: None,
         }
     }
 
     /// What ends together with this answer.
-    pub(super) fn carry(&mut self, line: Option<Box<AccessLine>>, active: ActiveRequest) {
+    pub(super) fn carry(
+        &mut self,
+        line: Option<Box<AccessLine>>,
+        active: ActiveRequest,
+        app: Option<Arc<App>>,
+    ) {
         self.line = line;
         self.active = Some(active);
+        self.app = app;
     }
 }
 
@@ -149,6 +160,10 @@ impl Body for AnswerBody {
             (Poll::Ready(_), Kind::Ours(_)) => Said::Ready(None),
             (Poll::Ready(_), Kind::Forwarded(forwarded)) => Said::Ready(forwarded.session_end()),
         });
+        if let (Some(app), Poll::Ready(Some(Ok(frame)))) = (&this.app, &frame) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            app.counts.sent.inc_by(bytes as u64);
+        }
         if let Some(line) = &mut this.line {
             match &frame {
                 Poll::Ready(Some(Ok(frame))) => {

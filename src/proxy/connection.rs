@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
+use super::introduction;
 use super::service::Service;
 use super::stall::{self, Said, Streams};
 use super::{Settings, Timeouts};
@@ -31,7 +32,8 @@ use crate::session::Memo;
 
 /// What is known of a connection before its first request.
 pub(super) struct Connection {
-    /// The other end of the socket: a client, or a proxy before us.
+    /// The other end of the socket, or whom it named by the PROXY protocol: a client, or a proxy
+    /// before us.
     pub(super) peer: IpAddr,
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
@@ -65,10 +67,12 @@ const MAX_STREAMS: u32 = 128;
 pub(super) async fn serve(
     service: Arc<Service>,
     acceptor: TlsAcceptor,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: IpAddr,
-    admitted: Admitted,
+    mut admitted: Admitted,
 ) {
+    let introduced = introduction::client(&service, &mut stream, peer, &mut admitted);
+    let Some(peer) = introduced.await else { return };
     let handshake = tokio::time::timeout(
         service.settings().timeouts.handshake,
         acceptor.accept(stream),

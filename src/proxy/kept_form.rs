@@ -101,6 +101,7 @@ impl Proxy {
         let Some(form) = taken else {
             return Ok(Login::to_forms().map(AnswerBody::ours));
         };
+        app.counts.received.inc_by(form.body.len() as u64);
         let body = RequestBody::whole(form.body.clone());
         strip_content(&mut head.headers); // before we say who it is for
         app.prepare(

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::{Proxy, Service};
+use super::{Proxy, Service, introduction};
 use crate::listener::{self, Admission};
 use crate::pages;
 use crate::request;
@@ -30,12 +30,17 @@ impl Service {
         port: u16,
     ) {
         let stop = self.life.stop.clone();
-        while let Some((stream, _, admitted)) = stop
+        while let Some((mut stream, peer, mut admitted)) = stop
             .run_until_cancelled(listener::accept(&listener, &admission))
             .await
         {
             let service = Arc::clone(&self);
             self.life.connections.spawn(async move {
+                let introduced =
+                    introduction::client(&service, &mut stream, peer, &mut admitted).await;
+                if introduced.is_none() {
+                    return;
+                }
                 let _admitted = admitted;
                 let answer = service_fn(move |request| {
                     let answer = service.proxy().redirect(&request, port);

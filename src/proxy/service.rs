@@ -15,6 +15,7 @@ use super::{AppSettings, OpenError, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener::{self, Admission};
 use crate::login::{Login, throttle};
+use crate::metrics::{AnswerCounts, Metrics, Pool};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
@@ -34,6 +35,9 @@ pub(super) struct Life {
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
     pub(super) tunnels: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
+    /// For requests that are for no app.
+    pub(super) no_app: AnswerCounts,
 }
 
 impl Service {
@@ -43,6 +47,7 @@ impl Service {
         login: Login,
         pages: Arc<Pages>,
         clock: &Clock,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let life = Arc::new(Life {
             request_ids: RequestIds::new().map_err(|NoRandomness| OpenError::NoRandomness)?,
@@ -50,6 +55,8 @@ impl Service {
             stop: CancellationToken::new(),
             connections: TaskTracker::new(),
             tunnels: TaskTracker::new(),
+            no_app: metrics.no_app(),
+            metrics,
         });
         let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&life))?;
         Ok(Self {
@@ -112,13 +119,26 @@ impl Service {
         self.proxy().tick().await;
     }
 
+    /// The connections to the applications, by app.
+    pub(crate) fn pools(&self) -> Vec<(String, Pool)> {
+        let proxy = self.proxy();
+        let apps = proxy.apps.values().chain(&proxy.only_app);
+        let mut pools: Vec<_> = apps
+            .map(|app| (app.name.to_string(), app.upstreams.pool()))
+            .collect();
+        pools.sort_by(|(a, _), (b, _)| a.cmp(b));
+        pools
+    }
+
+    /// About how many failed logins are remembered, by what they are counted for.
+    pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
+        self.current.load().login.throttle_entries()
+    }
+
     /// Whom a listener counts by the total alone.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.current
-            .load()
-            .settings
-            .trusted_proxies
-            .contain(address)
+        let settings = &self.current.load().settings;
+        settings.trusted_proxies.contain(address) || settings.proxy_protocol_from.contain(address)
     }
 
     /// Each app and what is known of its addresses, by name.

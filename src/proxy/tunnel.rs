@@ -12,6 +12,7 @@ use super::body::AnswerBody;
 use super::connection::Connection;
 use crate::access::Permit;
 use crate::error::RequestError;
+use crate::metrics::Open;
 use crate::session::Session;
 use crate::upstream::RequestBody;
 use crate::upstream::upgrade::{self, Handshake};
@@ -51,8 +52,10 @@ impl Proxy {
             service: self.life.stop.clone(),
             write: self.settings.timeouts.write,
         };
+        let open = Open::count(&app.counts.websockets);
         let (sessions, connection) = (Arc::clone(&self.sessions), Arc::clone(connection));
         self.life.tunnels.spawn(async move {
+            let _open = open;
             let _counted = connection; // as an open connection, though hyper is done with it
             let touch = || {
                 if let Some(watch) = &watch {

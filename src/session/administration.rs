@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::cached::Cached;
-use super::{KeyPrefix, Record, SessionKey, Sessions, Settings, StoreError};
+use super::{EndReason, KeyPrefix, Record, SessionKey, Sessions, Settings, StoreError};
 use crate::clock::Timestamp;
 
 /// Records that one look for garbage walks over: called twice a second, it gets around a million
@@ -80,6 +80,21 @@ impl Sessions {
         self.store.count()
     }
 
+    /// How many sessions there may be.
+    pub(crate) fn max(&self) -> usize {
+        self.settings.load().max_sessions
+    }
+
+    /// Whether the store gives out what it has.
+    pub(crate) async fn can_be_read(&self) -> bool {
+        self.store.load(SessionKey::LAST).await.is_ok()
+    }
+
+    /// Ends one session, because somebody wants it so; see [`end_because`](Self::end_because).
+    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.end_because(key, EndReason::Revoked).await
+    }
+
     /// Ends the sessions of a user, but for those to keep; gives which.
     pub(crate) async fn end_of_user(
         &self,
@@ -90,11 +105,8 @@ impl Sessions {
         let records = records.map_err(EndError::Unread)?;
         let over = records.iter().filter(|record| !keep(record));
         let keys: Vec<_> = over.map(|record| record.key).collect();
-        if !keys.is_empty() {
-            self.end_each(keys.clone())
-                .await
-                .map_err(EndError::Unwritten)?;
-        }
+        let ended = self.end_each(keys.clone()).await;
+        ended.map_err(EndError::Unwritten)?;
         Ok(keys)
     }
 
@@ -104,7 +116,9 @@ impl Sessions {
         self.forget_all();
         let removed = self.store.clear().await;
         self.forget_all(); // what look-ups brought in from the store meanwhile
-        removed
+        let removed = removed?;
+        self.counts.revoked.inc_by(removed as u64);
+        Ok(removed)
     }
 
     /// Drops records that have expired or that are not to stay: looks at some of them each time,
@@ -124,26 +138,24 @@ impl Sessions {
         let more = records.len() == GARBAGE_BATCH;
         *garbage_at() = records.last().filter(|_| more).map(|record| record.key);
         let now = self.clock.now();
-        let mut over = Vec::new();
+        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
         for record in &records {
             let (user, session) = (&record.user, record.key.short());
             if now >= record.expires || self.idles(record, now, GRACE) {
                 tracing::info!(target: "audit", user, %session, "session expired");
+                expired.push(record.key);
             } else if !may_stay(record) {
                 tracing::info!(
                     target: "audit", user, %session,
                     "session ended: the user is gone, disabled or has another password"
                 );
-            } else {
-                continue;
+                fallen.push(record.key);
             }
-            over.push(record.key);
         }
-        if over.is_empty() {
-            return;
-        }
-        if let Err(error) = self.end_each(over).await {
-            tracing::error!(%error, "cannot drop expired sessions");
+        for (keys, reason) in [(expired, EndReason::Expired), (fallen, EndReason::Account)] {
+            if let Err(error) = self.end_each_because(keys, reason).await {
+                tracing::error!(%error, "cannot drop sessions that are over");
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 
 use super::pool::Lease;
@@ -78,6 +79,7 @@ enum Kind {
 struct Streaming {
     body: Incoming,
     upload: Arc<Upload>,
+    received: Counter,
     idle_timeout: Duration,
     /// Time spent waiting for the client; an upstream that stalls does not count against it.
     waited: Duration,
@@ -98,8 +100,8 @@ impl RequestBody {
         Self(Kind::Whole { bytes, upload })
     }
 
-    /// Streams `body`; `idle_timeout` is for one read.
-    pub(crate) fn new(body: Incoming, idle_timeout: Duration) -> Self {
+    /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes.
+    pub(crate) fn new(body: Incoming, idle_timeout: Duration, received: &Counter) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
@@ -108,6 +110,7 @@ impl RequestBody {
         Self(Kind::Streaming(Streaming {
             body,
             upload,
+            received: received.clone(),
             idle_timeout,
             waited,
             waiting: None,
@@ -156,6 +159,7 @@ impl Streaming {
                 Some(Ok(frame)) => frame,
             };
             if let Some(data) = frame.data_ref() {
+                self.received.inc_by(data.len() as u64);
                 self.upload
                     .bytes
                     .fetch_add(data.len() as u64, Ordering::Relaxed);

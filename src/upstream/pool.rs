@@ -11,6 +11,7 @@ use super::body::Upload;
 use super::connect::{Connector, Sender};
 use super::{Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
+use crate::metrics::Pool;
 
 /// How long a connection that came back may take until it can serve again.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -24,6 +25,7 @@ pub(super) struct Endpoint {
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
     slots: Arc<Semaphore>,
+    max: usize,
     /// How long a request waits for a slot.
     patience: Duration,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
@@ -55,12 +57,14 @@ impl Endpoint {
         max_connections: usize,
         patience: Duration,
     ) -> Self {
+        let max = max_connections.min(Semaphore::MAX_PERMITS);
         Self {
             connector,
             clock,
             idle: Mutex::default(),
             idle_timeout,
-            slots: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            slots: Arc::new(Semaphore::new(max)),
+            max,
             patience,
             down_until: AtomicU64::new(0),
         }
@@ -68,6 +72,18 @@ impl Endpoint {
 
     pub(super) fn is_up(&self) -> bool {
         self.clock.now().as_millis() >= self.down_until.load(Ordering::Relaxed)
+    }
+
+    /// For the metrics.
+    pub(super) fn pool(&self) -> Pool {
+        let up = self.is_up();
+        Pool {
+            idle: self.idle().len(),
+            in_use: self.max - self.slots.available_permits().min(self.max),
+            max: self.max,
+            up: usize::from(up),
+            down: usize::from(!up),
+        }
     }
 
     pub(super) fn health(&self) -> Health {

@@ -42,12 +42,16 @@ mod log_targets;
 mod login;
 /// A log line says what happened, once, and keeps secrets.
 mod logs;
+/// An operator sees what the service does, where no visitor can.
+mod metrics;
 /// Every answer of ours is safe to show and tells nothing of the inside.
 mod pages;
 /// Guessing passwords does not pay, and says nothing.
 mod passwords;
 /// The path that is judged is the path that is sent.
 mod paths;
+/// A load balancer says who the client is, and nobody else can.
+mod proxy_protocol;
 /// The first minute can be had again.
 mod quickstart;
 /// Each command and configuration of the README works as it says.

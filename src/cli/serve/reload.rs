@@ -21,6 +21,7 @@ pub(super) struct Fixed {
     backend: session::Backend,
     users_file: PathBuf,
     admin: admin::Place,
+    metrics: Option<SocketAddr>,
     log_format: telemetry::Format,
     audit_file: Option<PathBuf>,
 }
@@ -33,6 +34,7 @@ impl Fixed {
             backend: config.session.backend.clone(),
             users_file: config.users_file.clone(),
             admin: config.admin.clone(),
+            metrics: config.metrics,
             log_format: config.log.format,
             audit_file: config.log.audit_file.clone(),
         }
@@ -53,6 +55,7 @@ impl Fixed {
             ),
             ("login.users_file", self.users_file != other.users_file),
             ("admin.socket", self.admin != other.admin),
+            ("admin.metrics", self.metrics != other.metrics),
             ("log.audit_file", self.audit_file != other.audit_file),
             ("log.format", self.log_format != other.log_format),
         ]

@@ -232,6 +232,15 @@ impl Gate {
         self.running.redirect_addresses()[0]
     }
 
+    /// Where metrics and health are told.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.try_metrics_address().expect("metrics")
+    }
+
+    pub(crate) fn try_metrics_address(&self) -> Option<SocketAddr> {
+        self.running.metrics_address()
+    }
+
     /// Lets this much time pass for sessions and throttles.
     pub(crate) fn advance(&self, time: Duration) {
         self.clock.advance(time);

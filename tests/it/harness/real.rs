@@ -47,14 +47,24 @@ pub(crate) struct App {
 
 /// Prometheus, which scrapes itself.
 pub(crate) async fn prometheus() -> Option<App> {
-    let file = find("prometheus")?;
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
-    let config = folder.path().join("prometheus.yml");
+    let address = free_port();
     let scrape = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
          static_configs: [{{targets: ['{address}']}}]\n"
     );
-    fs::write(&config, scrape).unwrap();
+    start_prometheus(address, &scrape).await
+}
+
+/// Prometheus with a configuration of its own.
+pub(crate) async fn prometheus_with(config: &str) -> Option<App> {
+    start_prometheus(free_port(), config).await
+}
+
+async fn start_prometheus(address: SocketAddr, text: &str) -> Option<App> {
+    let file = find("prometheus")?;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("prometheus.yml");
+    fs::write(&config, text).unwrap();
     let mut command = Command::new(file);
     command
         .arg(format!("--config.file={}", config.display()))

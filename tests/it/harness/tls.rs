@@ -1,8 +1,9 @@
 //! One self-signed certificate for all tests, and both sides of TLS with it.
 
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
 
-use rcgen::CertifiedKey;
+use rcgen::{CertificateParams, CertifiedKey, KeyPair};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{
@@ -17,6 +18,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use vestibule::clock::Clock;
 
 /// The host of the app when a test does not care.
 pub(crate) const HOST: &str = "gate.test";
@@ -38,6 +40,29 @@ pub(crate) fn certificate() -> &'static Certificate {
 }
 
 impl Certificate {
+    /// One that is good for so long from now on.
+    pub(crate) fn ending_in(left: Duration) -> Self {
+        Self::ending(now() + left)
+    }
+
+    /// One that was good until yesterday.
+    pub(crate) fn ended() -> Self {
+        Self::ending(now() - Duration::from_hours(24))
+    }
+
+    fn ending(not_after: SystemTime) -> Self {
+        let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        params.not_after = not_after.into();
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        Self {
+            cert_pem: cert.pem(),
+            key_pem: key.serialize_pem(),
+            cert: cert.der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+
     pub(crate) fn generate(names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
@@ -48,6 +73,10 @@ impl Certificate {
             key: signing_key.serialize_der(),
         }
     }
+}
+
+fn now() -> SystemTime {
+    Clock::system().now().to_system_time()
 }
 
 /// The server side for an upstream.

@@ -1,0 +1,173 @@
+//! What is known anyway, and read when somebody asks.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{Gauges, Labels, add, label};
+
+/// Set at each scrape.
+pub(super) struct Observed {
+    connections: Gauge,
+    connections_max: Gauge,
+    connections_refused: Counter,
+    sessions: Gauge,
+    sessions_max: Gauge,
+    throttle_entries: Gauges<1>,
+    hashing_queue: Gauge,
+    hashing_queue_max: Gauge,
+    upstream_connections: Gauges<2>,
+    upstream_connections_max: Gauges<1>,
+    upstream_addresses: Gauges<2>,
+    certificate_remaining: Gauges<1>,
+    log_lines_dropped: Counter,
+}
+
+/// What is read when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) connections: usize,
+    pub(crate) connections_max: usize,
+    /// Since the start, as all totals.
+    pub(crate) connections_refused: u64,
+    pub(crate) sessions: usize,
+    pub(crate) sessions_max: usize,
+    /// Entries of each counter of failed logins.
+    pub(crate) throttle_entries: Vec<(&'static str, u64)>,
+    pub(crate) hashing_queue: usize,
+    pub(crate) hashing_queue_max: usize,
+    /// By app.
+    pub(crate) pools: Vec<(String, Pool)>,
+    /// File, and seconds until the certificate in it ends; negative afterwards.
+    pub(crate) certificates: Vec<(String, i64)>,
+    pub(crate) log_lines_dropped: u64,
+}
+
+/// The connections to all addresses of an application, and the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub(crate) idle: usize,
+    pub(crate) in_use: usize,
+    pub(crate) max: usize,
+    /// Addresses that are not known to be down.
+    pub(crate) up: usize,
+    pub(crate) down: usize,
+}
+
+impl Pool {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            idle: self.idle + other.idle,
+            in_use: self.in_use + other.in_use,
+            max: self.max.saturating_add(other.max),
+            up: self.up + other.up,
+            down: self.down + other.down,
+        }
+    }
+}
+
+impl Observed {
+    pub(super) fn new(all: &mut Registry) -> Self {
+        Self {
+            connections: add(all, "connections", "Open connections of clients"),
+            connections_max: add(all, "connections_max", "The limit of open connections"),
+            connections_refused: add(
+                all,
+                "connections_refused",
+                "Connections that were closed because there were too many",
+            ),
+            sessions: add(all, "sessions", "Sessions that are kept"),
+            sessions_max: add(all, "sessions_max", "The limit of sessions"),
+            throttle_entries: add(
+                all,
+                "throttle_entries",
+                "Accounts and addresses with failed logins",
+            ),
+            hashing_queue: add(
+                all,
+                "hashing_queue",
+                "Logins that wait for a hashing thread",
+            ),
+            hashing_queue_max: add(
+                all,
+                "hashing_queue_max",
+                "How many logins may wait for a hashing thread",
+            ),
+            upstream_connections: add(
+                all,
+                "upstream_connections",
+                "Pooled connections to the application",
+            ),
+            upstream_connections_max: add(
+                all,
+                "upstream_connections_max",
+                "The limit of connections in use to all addresses of the application",
+            ),
+            upstream_addresses: add(
+                all,
+                "upstream_addresses",
+                "Addresses of the application by whether they could be reached",
+            ),
+            certificate_remaining: add(
+                all,
+                "certificate_remaining_seconds",
+                "Time until the certificate ends, negative afterwards",
+            ),
+            log_lines_dropped: add(all, "log_lines_dropped", "Log lines that were lost"),
+        }
+    }
+
+    /// Apps and files that are not in the snapshot any more lose their series.
+    pub(super) fn set(&self, now: &Snapshot) {
+        set(&self.connections, now.connections);
+        set(&self.connections_max, now.connections_max);
+        set_total(&self.connections_refused, now.connections_refused);
+        set(&self.sessions, now.sessions);
+        set(&self.sessions_max, now.sessions_max);
+        for &(counter, entries) in &now.throttle_entries {
+            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            set_in(
+                &self.throttle_entries,
+                &[label("counter", counter)],
+                entries,
+            );
+        }
+        set(&self.hashing_queue, now.hashing_queue);
+        set(&self.hashing_queue_max, now.hashing_queue_max);
+        self.upstream_connections.clear();
+        self.upstream_connections_max.clear();
+        self.upstream_addresses.clear();
+        for (app, pool) in &now.pools {
+            let app = || label("app", app.clone());
+            let state = |state| [app(), label("state", state)];
+            set_in(&self.upstream_connections, &state("idle"), pool.idle);
+            set_in(&self.upstream_connections, &state("in_use"), pool.in_use);
+            set_in(&self.upstream_connections_max, &[app()], pool.max);
+            set_in(&self.upstream_addresses, &state("up"), pool.up);
+            set_in(&self.upstream_addresses, &state("down"), pool.down);
+        }
+        self.certificate_remaining.clear();
+        for (file, seconds) in &now.certificates {
+            let file = [label("file", file.clone())];
+            self.certificate_remaining
+                .get_or_create(&file)
+                .set(*seconds);
+        }
+        set_total(&self.log_lines_dropped, now.log_lines_dropped);
+    }
+}
+
+fn set(gauge: &Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn set_in<const N: usize>(gauges: &Gauges<N>, labels: &Labels<N>, value: usize) {
+    set(&gauges.get_or_create(labels), value);
+}
+
+/// Takes over what somebody else has counted.
+fn set_total(counter: &Counter, total: u64) {
+    counter.inner().store(total, Ordering::Relaxed);
+}
