@@ -20,6 +20,7 @@
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
 //! | `telemetry` | access log and audit |
+//! | `systemd` | sockets that systemd hands over, and what it is told of us |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //!
 //! # Invariants
@@ -51,6 +52,7 @@ mod request;
 mod sample;
 mod secret;
 mod session;
+mod systemd;
 mod telemetry;
 mod tls;
 mod upstream;

@@ -5,8 +5,10 @@ mod app;
 mod body;
 mod connection;
 mod private;
+mod probe;
 mod redirect;
 mod stall;
+mod transport;
 mod tunnel;
 
 use std::collections::HashMap;
@@ -43,6 +45,7 @@ use app::App;
 pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
+pub(crate) use probe::Probe;
 pub(crate) use redirect::redirect_to_https;
 
 /// `[server.timeouts]`; each is a whole, not per byte, unless it says idle.
@@ -162,8 +165,7 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let active = connection.activity.begin();
         let id = self.request_ids.next();
-        let mut line = self
-            .access_log
+        let mut line = (self.access_log && connection.is_of_client())
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
@@ -174,6 +176,10 @@ impl Proxy {
             .await
             .unwrap_or(Err(RequestError::Panicked));
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
+        if http1 && self.is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if let Some(line) = &mut line {
             line.status = response.status();
             line.head_ms = Some(line.elapsed_ms());

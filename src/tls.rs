@@ -1,5 +1,7 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod own;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
+
+pub(crate) use own::own_client;
 
 /// One certificate chain and its key, both PEM.
 #[derive(Clone, Debug)]

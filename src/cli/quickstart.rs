@@ -16,6 +16,7 @@ use self::account::{Password, USER};
 use super::Failure;
 use crate::config::Config;
 use crate::sample;
+use crate::systemd::Sockets;
 
 /// Below the current directory; relative, because it is shown to people.
 const FOLDER: &str = "certs";
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
     let mut shown = Ok(());
-    super::serve::run_config(config, |address| {
+    super::serve::run_config(config, Sockets::default(), |address| {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown

@@ -1,5 +1,7 @@
 //! `vestibule serve`: builds the gate from its settings and runs it.
 
+mod report;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
@@ -22,6 +24,7 @@ use crate::login::throttle::Throttle;
 use crate::pages::{Pages, PagesError};
 use crate::proxy::{self, Proxy};
 use crate::session::{self, NoRandomness, Sessions};
+use crate::systemd::{Manager, Sockets};
 use crate::telemetry;
 use crate::tls::{self, Certificates, TlsError};
 use crate::upstream;
@@ -32,17 +35,28 @@ pub(crate) struct Args {
     config: ConfigFile,
 }
 
+/// What a stop takes besides the drain: sessions are written down, and slow disks exist.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
 /// How often streams of ended sessions are looked for, and files that have changed.
 const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    run_config(args.config.load()?, |_| ())
+    let config = args.config.load()?;
+    // Here there is one thread yet, and nobody else reads the environment.
+    let sockets = Sockets::take().map_err(|error| Failure::Invalid(error.to_string()))?;
+    run_config(config, sockets, |_| ())
 }
 
 /// Serves until SIGTERM or SIGINT; a second one ends without waiting. `ready` gets the first
 /// address.
-pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
+pub(crate) fn run_config(
+    config: Config,
+    sockets: Sockets,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), Failure> {
     telemetry::start(&config.log);
+    let manager = Manager::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -50,18 +64,25 @@ pub(crate) fn run_config(config: Config, ready: impl FnOnce(SocketAddr)) -> Resu
         .map_err(|error| Failure::Failed(format!("cannot start the runtime threads: {error}")))?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Signals)?;
-        let running = start(config, Clock::system()).await?;
+        let running = start_on(config, sockets, Clock::system())?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }
         if let Some(address) = running.addresses().first() {
             ready(*address);
         }
-        signals.next().await;
+        let vitals = running.vitals.clone();
+        manager.ready();
+        tokio::select! {
+            () = signals.next() => {}
+            never = report::while_running(&manager, &vitals) => match never? {},
+        }
         tracing::info!("stopping: requests that are under way may finish");
+        manager.stopping(running.drain + STOP_MARGIN);
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
             () = signals.next() => tracing::warn!("stopped at the second signal"),
+            never = report::while_stopping(&manager, &vitals) => match never {},
         }
         Ok(())
     });
@@ -111,6 +132,8 @@ pub enum StartError {
     Sessions(session::OpenError),
     /// Signals cannot be received.
     Signals(io::Error),
+    /// A socket that was handed over takes no connections.
+    Socket(io::Error),
     /// Certificates or keys that cannot be used.
     #[expect(
         private_interfaces,
@@ -140,9 +163,11 @@ impl StartError {
             Self::Bind(..) | Self::NoRandomness | Self::Sessions(_) | Self::Signals(_) => {
                 Failure::Failed(self.to_string())
             }
-            Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
-                Failure::Invalid(self.to_string())
-            }
+            Self::Pages(_)
+            | Self::Socket(_)
+            | Self::Tls(_)
+            | Self::Upstream(..)
+            | Self::Users(_) => Failure::Invalid(self.to_string()),
         }
     }
 }
@@ -164,6 +189,11 @@ impl fmt::Display for StartError {
             Self::Pages(error) => error.fmt(f),
             Self::Sessions(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::Socket(error) => write!(
+                f,
+                "cannot take connections from a socket that systemd hands over: {error}; its unit \
+                 needs Accept=no"
+            ),
             Self::Tls(error) => error.fmt(f),
             Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
             Self::Users(error) => error.fmt(f),
@@ -177,11 +207,21 @@ impl std::error::Error for StartError {}
 pub struct Running {
     addresses: Vec<SocketAddr>,
     redirect_addresses: Vec<SocketAddr>,
-    proxy: Arc<Proxy>,
-    sessions: Arc<Sessions>,
     drain: Duration,
+    vitals: Vitals,
     /// Accept loops and housekeeping.
     tasks: JoinSet<()>,
+}
+
+/// What can be asked of a service while it runs, and while it stops.
+#[derive(Clone)]
+struct Vitals {
+    proxy: Arc<Proxy>,
+    sessions: Arc<Sessions>,
+    admission: Arc<Admission>,
+    acceptor: TlsAcceptor,
+    /// Accept loops and housekeeping: none of them ends before the service does.
+    tasks: Arc<[AbortHandle]>,
 }
 
 impl Running {
@@ -199,14 +239,14 @@ impl Running {
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await; // closes the listeners
-        let open = self.proxy.stop(self.drain).await;
+        let open = self.vitals.proxy.stop(self.drain).await;
         if open > 0 {
             tracing::warn!(
                 open,
                 "connections did not finish within drain_timeout and are closed"
             );
         }
-        if let Err(error) = self.sessions.close().await {
+        if let Err(error) = self.vitals.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
     }
@@ -214,6 +254,12 @@ impl Running {
 
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    start_on(config, Sockets::default(), clock)
+}
+
+/// The same on sockets that are open already, in place of the addresses of the configuration.
+/// Within the runtime.
+fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, StartError> {
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -258,35 +304,59 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         move |address| trusting.trusts(address),
         clock,
     );
-    let mut tasks = JoinSet::new();
-    let (listeners, addresses) = bind(&config.listener.listen)?;
-    let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    for name in &sockets.unused {
+        tracing::warn!(name, "this version does not serve the socket of this name");
+    }
+    let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
+    let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
+    let (mut tasks, mut handles) = (JoinSet::new(), Vec::new());
     for listener in listeners {
-        tasks.spawn(Arc::clone(&proxy).accept(listener, acceptor.clone(), Arc::clone(&admission)));
+        let (proxy, admission) = (Arc::clone(&proxy), Arc::clone(&admission));
+        handles.push(tasks.spawn(proxy.accept(listener, acceptor.clone(), admission)));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
     for listener in redirectors {
-        let admission = Arc::clone(&admission);
-        tasks.spawn(proxy::redirect_to_https(
-            Arc::clone(&proxy),
-            listener,
-            admission,
-            port,
-        ));
+        let (proxy, admission) = (Arc::clone(&proxy), Arc::clone(&admission));
+        let redirecting = proxy::redirect_to_https(proxy, listener, admission, port);
+        handles.push(tasks.spawn(redirecting));
     }
-    tasks.spawn(keep_house(
+    handles.push(tasks.spawn(keep_house(
         Arc::clone(&proxy),
         Arc::clone(&sessions),
         certificates,
-    ));
+    )));
     Ok(Running {
         addresses,
         redirect_addresses,
-        proxy,
-        sessions,
         drain: config.drain_timeout,
+        vitals: Vitals {
+            proxy,
+            sessions,
+            admission,
+            acceptor,
+            tasks: handles.into(),
+        },
         tasks,
     })
+}
+
+/// Sockets that were handed over stand in for the addresses of the configuration.
+fn listen(
+    sockets: Vec<std::net::TcpListener>,
+    addresses: &[SocketAddr],
+) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    if sockets.is_empty() {
+        return bind(addresses);
+    }
+    let adopt = |socket| {
+        let listener = listener::adopt(socket)?;
+        Ok((listener.local_addr()?, listener))
+    };
+    let adopted = sockets.into_iter().map(adopt);
+    let adopted: Result<(Vec<_>, Vec<_>), _> = adopted.collect();
+    adopted
+        .map(|(addresses, listeners)| (listeners, addresses))
+        .map_err(StartError::Socket)
 }
 
 fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {

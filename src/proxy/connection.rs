@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -24,6 +24,7 @@ use super::Proxy;
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
 use super::stall::{self, Said, Streams};
+use super::transport::Transport;
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
 use crate::session::Memo;
@@ -36,8 +37,27 @@ pub(super) struct Connection {
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
     pub(super) memo: Memo,
-    /// Counts the connection as long as anything of it lives, a tunnel included.
-    _admitted: Admitted,
+    /// Counts the connection as long as anything of it lives, a tunnel included. `None` for
+    /// our own, which is nobody's.
+    admitted: Option<Admitted>,
+}
+
+impl Connection {
+    fn new<S>(stream: &TlsStream<S>, peer: IpAddr, admitted: Option<Admitted>) -> Self {
+        let (_, tls) = stream.get_ref();
+        Self {
+            peer,
+            server_name: tls.server_name().map(str::to_owned),
+            activity: Activity::new(),
+            memo: Memo::default(),
+            admitted,
+        }
+    }
+
+    /// Whether somebody else than the watchdog is at its other end.
+    pub(super) fn is_of_client(&self) -> bool {
+        self.admitted.is_some()
+    }
 }
 
 /// Bounds what one client that does not read holds (SEC-27).
@@ -54,6 +74,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// A connection without a request gives its buffers back after this.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
+/// For the first request of a connection that was accepted before a stop. Where the listening
+/// socket outlives us nobody is turned away, and neither is who came at this moment.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// How long a client may take to be told that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -68,31 +92,14 @@ pub(super) async fn serve(
     peer: IpAddr,
     admitted: Admitted,
 ) {
-    let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
-    let stream = match handshake.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(client = %peer, %error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(client = %peer, "TLS handshake took too long");
-            return;
-        }
+    let Some(stream) = shake_hands(&proxy, acceptor, stream, peer).await else {
+        return;
     };
     let (_, tls) = stream.get_ref();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let server_name = tls.server_name().map(str::to_owned);
-    let activity = Activity::new();
-    let connection = Arc::new(Connection {
-        peer,
-        server_name,
-        activity: Arc::clone(&activity),
-        memo: Memo::default(),
-        _admitted: admitted,
-    });
+    let connection = Arc::new(Connection::new(&stream, peer, Some(admitted)));
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
-    let socket = Socket::new(stream, activity, !http2);
+    let socket = Socket::new(stream, Arc::clone(&connection.activity), !http2);
     if http2 {
         proxy
             .connections
@@ -104,7 +111,42 @@ pub(super) async fn serve(
     }
 }
 
-async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, mut socket: Socket) {
+/// Serves the watchdog, as any client of HTTP/1.1.
+pub(super) async fn serve_own(proxy: Arc<Proxy>, acceptor: TlsAcceptor, stream: DuplexStream) {
+    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let Some(stream) = shake_hands(&proxy, acceptor, stream, peer).await else {
+        return;
+    };
+    let connection = Arc::new(Connection::new(&stream, peer, None));
+    let socket = Socket::new(stream, Arc::clone(&connection.activity), true);
+    serve_http1(proxy, connection, socket).await;
+}
+
+async fn shake_hands<S: Transport>(
+    proxy: &Proxy,
+    acceptor: TlsAcceptor,
+    stream: S,
+    peer: IpAddr,
+) -> Option<TlsStream<S>> {
+    let handshake = tokio::time::timeout(proxy.timeouts.handshake, acceptor.accept(stream));
+    match handshake.await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(client = %peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(client = %peer, "TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn serve_http1<S: Transport>(
+    proxy: Arc<Proxy>,
+    connection: Arc<Connection>,
+    mut socket: Socket<S>,
+) {
     loop {
         let mut served = {
             let mut builder = http1::Builder::new();
@@ -149,7 +191,7 @@ async fn serve_http1(proxy: Arc<Proxy>, connection: Arc<Connection>, mut socket:
     }
 }
 
-async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Socket) {
+async fn serve_http2(proxy: Arc<Proxy>, connection: Arc<Connection>, socket: Socket<TcpStream>) {
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
             write_timeout: proxy.timeouts.write,
@@ -208,6 +250,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut alarm = pin!(tokio::time::sleep(patience.min(proxy.timeouts.headers)));
     let mut stopping = pin!(proxy.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
+    let mut first_request: Option<Pin<Box<Sleep>>> = None;
     let mut session_end: Option<stall::SessionEnd> = None;
     poll_fn(|cx| {
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
@@ -215,8 +258,14 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             let _ = stopping.as_mut().poll(cx);
         }
         if !closing && proxy.is_stopping() {
-            closing = true;
-            graceful_shutdown(served.as_mut());
+            closing = connection.activity.has_served() || {
+                let sleep = || Box::pin(tokio::time::sleep(FIRST_REQUEST));
+                let patience = first_request.get_or_insert_with(sleep);
+                patience.as_mut().poll(cx).is_ready()
+            };
+            if closing {
+                graceful_shutdown(served.as_mut());
+            }
         }
         stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
@@ -261,15 +310,15 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// The client's socket: what is read is checked on the way, and what happens is noted.
-struct Socket {
-    stream: TlsStream<TcpStream>,
+struct Socket<S> {
+    stream: TlsStream<S>,
     activity: Arc<Activity>,
     /// HTTP/1.1 only; HTTP/2 has frames.
     framing: Option<Box<Framing>>,
 }
 
-impl Socket {
-    fn new(stream: TlsStream<TcpStream>, activity: Arc<Activity>, http1: bool) -> Self {
+impl<S: Transport> Socket<S> {
+    fn new(stream: TlsStream<S>, activity: Arc<Activity>, http1: bool) -> Self {
         Self {
             stream,
             activity,
@@ -281,9 +330,9 @@ impl Socket {
     /// long or the service stops (SEC-28).
     async fn wait(&self, proxy: &Proxy) -> bool {
         let until = self.activity.idle_until(proxy.timeouts.keep_alive);
-        let (tcp, _) = self.stream.get_ref();
+        let (transport, _) = self.stream.get_ref();
         tokio::select! {
-            readable = tcp.readable() => readable.is_ok(),
+            readable = transport.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until.into()) => false,
             () = proxy.stop.cancelled() => false,
         }
@@ -295,7 +344,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Transport> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -324,7 +373,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Transport> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

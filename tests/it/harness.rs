@@ -5,6 +5,7 @@ mod exchange;
 mod files;
 mod gate;
 mod h2;
+mod manager;
 mod program;
 mod raw;
 pub(crate) mod real;
@@ -23,6 +24,7 @@ pub(crate) use browser::{Browser, SESSION_COOKIE};
 pub(crate) use files::{User, hash};
 pub(crate) use gate::{Gate, Service, Vestibule};
 pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
+pub(crate) use manager::Manager;
 pub(crate) use program::{
     Program, command, free_port, run, run_to_end, run_with_input, run_without_config,
 };

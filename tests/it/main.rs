@@ -60,6 +60,8 @@ mod smuggling;
 mod stream_ends;
 /// Bodies pass as they come, whole and unchanged.
 mod streaming;
+/// systemd hears how the service is, and keeps its sockets open.
+mod systemd;
 /// TLS as it should be, and secrets that nobody else can read.
 mod transport;
 /// What is opened to an app as a tunnel is a WebSocket, and counted.

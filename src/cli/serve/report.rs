@@ -1,0 +1,108 @@
+//! What the service manager hears of the service while it runs and while it stops.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::{StartError, Vitals};
+use crate::proxy::Probe;
+use crate::systemd::Manager;
+
+/// How often a status that has changed is told.
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+
+/// The same while the last connections end.
+const DRAIN_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells the status and, where somebody waits for it, that requests are answered; never ends.
+pub(super) async fn while_running(
+    manager: &Manager,
+    vitals: &Vitals,
+) -> Result<Infallible, StartError> {
+    let status = tell_status(manager, STATUS_EVERY, || {
+        let (connections, sessions) = (vitals.admission.open(), vitals.sessions.count());
+        let connections = counted(connections, "connection");
+        format!("{connections}, {}", counted(sessions, "session"))
+    });
+    let Some(limit) = manager.watchdog() else {
+        return Ok(status.await);
+    };
+    let probe = Probe::new(vitals.proxy.clone(), vitals.acceptor.clone());
+    let probe = probe.map_err(StartError::Tls)?;
+    tokio::select! {
+        never = status => match never {},
+        never = watch(manager, vitals, &probe, limit) => match never {},
+    }
+}
+
+/// Tells how many connections are left, until the last one has ended.
+pub(super) async fn while_stopping(manager: &Manager, vitals: &Vitals) -> Infallible {
+    tell_status(manager, DRAIN_EVERY, || {
+        let left = counted(vitals.admission.open(), "connection");
+        format!("stopping: {left} left")
+    })
+    .await
+}
+
+async fn tell_status(
+    manager: &Manager,
+    every: Duration,
+    status: impl Fn() -> String,
+) -> Infallible {
+    if !manager.is_listening() {
+        std::future::pending::<()>().await;
+    }
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = String::new();
+    loop {
+        ticks.tick().await;
+        let now = status();
+        if now != told {
+            manager.status(&now);
+            told = now;
+        }
+    }
+}
+
+/// Says that the service is alive when that was seen, and not because a timer still runs. A
+/// request that is not answered is asked once more within the limit.
+async fn watch(manager: &Manager, vitals: &Vitals, probe: &Probe, limit: Duration) -> Infallible {
+    let patience = limit / 4;
+    loop {
+        match timeout(patience, probe.ask()).await {
+            _ if vitals.tasks.iter().any(AbortHandle::is_finished) => {
+                tracing::error!("a part of the service has ended: the watchdog will restart it");
+                sleep(patience).await;
+            }
+            Ok(Ok(())) => {
+                manager.alive();
+                sleep(limit / 2).await;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a request of the watchdog went wrong");
+                sleep(patience / 4).await;
+            }
+            Err(_) => tracing::error!(?patience, "a request of the watchdog was not answered"),
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(0, "session"), "0 sessions");
+        assert_eq!(counted(1, "session"), "1 session");
+        assert_eq!(counted(2, "session"), "2 sessions");
+    }
+}
