@@ -5,6 +5,7 @@ mod exchange;
 mod files;
 mod gate;
 mod h2;
+pub(crate) mod machine;
 mod manager;
 mod program;
 mod raw;
@@ -55,13 +56,22 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 }
 
 /// Waits until asking gives something.
-pub(crate) async fn eventually_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn eventually_some<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    some_within(PATIENCE, what, ask).await
+}
+
+/// The same for what takes another time.
+pub(crate) async fn some_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

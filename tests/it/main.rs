@@ -66,6 +66,8 @@ mod systemd;
 mod transport;
 /// What is opened to an app as a tunnel is a WebSocket, and counted.
 mod tunnels;
+/// The unit runs where it is meant to, and the service under it.
+mod unit;
 /// Applications that come and go, slow down or lie.
 mod upstreams;
 /// Users are managed by commands, without a restart.
