@@ -41,6 +41,15 @@ impl Manager {
         }
     }
 
+    /// A manager at the other end of `socket`.
+    #[cfg(test)]
+    pub(crate) fn at(socket: UnixDatagram, watchdog: Duration) -> Self {
+        Self {
+            socket: Some(socket),
+            watchdog: Some(watchdog),
+        }
+    }
+
     /// Within what time `alive` has to be called, again and again; `None` if nobody waits for it.
     pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.watchdog.filter(|_| self.is_listening())

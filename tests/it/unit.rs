@@ -174,7 +174,7 @@ async fn rel_12_the_watchdog_restarts_what_hangs(machine: &Machine, ada: &Browse
 
 async fn sec_80_a_broken_configuration_is_not_tried_again(machine: &Machine, https: SocketAddr) {
     let config = std::fs::read_to_string(machine.root().path(CONFIG)).unwrap();
-    let broken = format!("lisen = 1\n{config}");
+    let broken = format!("max_conections = 1\n{config}");
     machine.root().write(CONFIG, &broken, 0o644);
     let (code, ..) = machine.run(&["systemctl", "restart", SERVICE], "").await;
     assert_eq!(code, Some(1));

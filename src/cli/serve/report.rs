@@ -97,7 +97,80 @@ fn counted(count: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use rcgen::CertifiedKey;
+    use tokio::net::UnixDatagram;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::super::start;
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::tls::{self, Certificates};
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn config(folder: &Path) -> Config {
+        let text = "[server]\nlisten = [\"127.0.0.1:0\"]\n[tls]\ncert = \"cert.pem\"\n\
+                    key = \"key.pem\"\n[[app]]\nupstream = \"http://127.0.0.1:1\"\n";
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
+        let CertifiedKey { cert, signing_key } = made.unwrap();
+        let files = [
+            ("cert.pem", cert.pem()),
+            ("key.pem", signing_key.serialize_pem()),
+            ("users.toml", String::new()),
+        ];
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Config::parse(text, &folder.join("config.toml")).unwrap()
+    }
+
+    /// How often the watchdog is fed within three times its limit.
+    async fn fed(vitals: &Vitals) -> usize {
+        let (manager, service) = UnixDatagram::pair().unwrap();
+        let service = Manager::at(service.into_std().unwrap(), LIMIT);
+        let reported = timeout(LIMIT * 3, while_running(&service, vitals)).await;
+        assert!(reported.is_err(), "it never ends");
+        let mut buffer = [0; 100];
+        let messages = std::iter::from_fn(|| {
+            let read = manager.try_recv(&mut buffer).ok()?;
+            Some(buffer[..read].to_vec())
+        });
+        messages.filter(|message| message == b"WATCHDOG=1").count()
+    }
+
+    #[tokio::test]
+    async fn rel_12_the_watchdog_is_fed_by_answers_and_by_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let certificates = Certificates::open(&config.tls).unwrap();
+        let running = start(config, Clock::system()).await.unwrap();
+        let vitals = running.vitals.clone();
+        assert!(fed(&vitals).await >= 3, "while all is well");
+
+        // A server that no client comes to terms with: nobody gets an answer.
+        let mut tls = tls::server_config(Arc::new(certificates)).unwrap();
+        tls.alpn_protocols = vec![b"none".to_vec()];
+        let deaf = Vitals {
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            ..vitals.clone()
+        };
+        assert_eq!(fed(&deaf).await, 0, "when no request is answered");
+
+        let accepting = vitals.tasks.first().unwrap();
+        accepting.abort();
+        while !accepting.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fed(&vitals).await, 0, "when nobody is accepted any more");
+    }
 
     #[test]
     fn one_is_not_many() {
