@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -169,6 +169,7 @@ impl Proxy {
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
+        let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
         let answer = AssertUnwindSafe(self.answer(connection, request, line.as_deref_mut()));
         let answer = answer
@@ -179,6 +180,12 @@ impl Proxy {
         if http1 && self.is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
+        }
+        if only_head && let Some(length) = response.body_mut().leave_out() {
+            let length = HeaderValue::from(length);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length);
         }
         if let Some(line) = &mut line {
             line.status = response.status();
