@@ -75,8 +75,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// For the first request of a connection that was accepted before a stop. Where the listening
-/// socket outlives us nobody is turned away, and neither is who came at this moment.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// socket outlives us nobody is turned away, and neither is who came at this moment. Long enough
+/// for a packet that is lost and sent again after a second (RFC 6298 §2.1).
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long a client may take to be told that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);

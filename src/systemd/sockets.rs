@@ -64,11 +64,13 @@ impl Sockets {
         for index in 0..handed.len() {
             let name = names.next().filter(|name| !name.is_empty());
             let name = name.unwrap_or("unknown");
-            let socket = handed.take_tcp_listener(index);
-            let socket = socket.map_err(|error| SocketError(name.to_owned(), error))?;
+            let mut take = || {
+                let taken = handed.take_tcp_listener(index);
+                taken.map_err(|error| SocketError(name.to_owned(), error))
+            };
             match Purpose::of(name) {
-                Purpose::Tls => sockets.tls.extend(socket),
-                Purpose::Http => sockets.http.extend(socket),
+                Purpose::Tls => sockets.tls.extend(take()?),
+                Purpose::Http => sockets.http.extend(take()?),
                 Purpose::Reserved => sockets.unused.push(name.to_owned()),
             }
         }

@@ -213,6 +213,25 @@ async fn a_socket_that_is_one_connection_stops_the_start() {
 }
 
 #[tokio::test]
+async fn a_socket_for_a_later_version_is_named_in_the_log_and_not_served() {
+    let app = Upstream::echo().await;
+    let files = Vestibule::before(&app).public().write();
+    let (sockets, manager) = (Sockets::new(), Manager::new());
+    let metrics = std::os::unix::net::UnixListener::bind(files.path("metrics")).unwrap();
+    let mut program = command();
+    let config = files.path("config.toml");
+    program.args(["serve", "--config"]).arg(config);
+    manager.manage(&mut program, 0);
+    let handed = [metrics.into(), sockets.tls.try_clone().unwrap().into()];
+    let program = Program::spawn_on(handed, "metrics:https", &program);
+    manager.hears("READY=1").await;
+    let browser = Browser::new(sockets.address(), tls::HOST);
+    browser.get("/").await.assert_status(200);
+    let named = |line: &serde_json::Value| line["name"] == "metrics" && line["level"] == "WARN";
+    assert!(program.log().iter().any(named), "{}", program.stdout());
+}
+
+#[tokio::test]
 async fn sockets_for_another_process_are_left_alone() {
     let app = Upstream::echo().await;
     let mut command = command();
