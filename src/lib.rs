@@ -22,6 +22,7 @@
 //! | `admin` | the Unix socket: lists and ends sessions, says how the server is |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
+//! | `systemd` | sockets that systemd hands over, and what it is told of us |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //!
 //! # Invariants
@@ -56,6 +57,7 @@ mod request;
 mod sample;
 mod secret;
 mod session;
+mod systemd;
 mod telemetry;
 mod tls;
 mod upstream;

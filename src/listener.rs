@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::clock::{Clock, Timestamp};
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One line a minute says it, not one a connection (SEC-28).
 const LOG_EVERY: Duration = Duration::from_mins(1);
 
-/// Binds an address. What is set here, accepted connections inherit: no syscalls for each.
+/// Binds an address.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -48,16 +48,35 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    prepare(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Takes over a socket that somebody else has bound. One that does not listen, such as a single
+/// connection, is an error: nothing would ever be accepted from it.
+pub(crate) fn adopt(inherited: std::net::TcpListener) -> io::Result<TcpListener> {
+    let socket = SockRef::from(&inherited);
+    if !socket.is_listener()? {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it does not listen",
+        ));
+    }
+    prepare(&socket)?;
+    TcpListener::from_std(inherited)
+}
+
+/// What is set here, accepted connections inherit: no syscalls for each.
+fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(KEEPALIVE)
             .with_interval(KEEPALIVE / 4),
     )?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    socket.set_nonblocking(true)
 }
 
 /// How many connections are open, in all and from each address.
@@ -277,6 +296,16 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_does_not_listen_is_not_adopted() {
+        let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listening.local_addr().unwrap();
+        let connection = std::net::TcpStream::connect(address).unwrap();
+        let descriptor = std::os::fd::OwnedFd::from(connection);
+        assert!(adopt(descriptor.into()).is_err());
+        assert_eq!(adopt(listening).unwrap().local_addr().unwrap(), address);
+    }
 
     fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
         let settings = Settings {

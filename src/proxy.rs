@@ -7,9 +7,11 @@ mod connection;
 mod introduction;
 mod kept_form;
 mod private;
+mod probe;
 mod redirect;
 mod service;
 mod stall;
+mod transport;
 mod tunnel;
 
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 
 use crate::access::Decision;
@@ -42,6 +44,7 @@ use app::App;
 pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
+pub(crate) use probe::Probe;
 use service::Life;
 pub(crate) use service::Service;
 
@@ -139,15 +142,14 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let active = connection.activity.begin();
         let id = self.life.request_ids.next();
-        let mut line = self
-            .settings
-            .access_log
+        let mut line = (self.settings.access_log && connection.is_of_client())
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let started = line
             .as_ref()
             .map_or_else(Clock::stopwatch, |line| line.started);
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
+        let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
         let mut app = None;
         let answer = self.answer(connection, request, line.as_deref_mut(), &mut app);
@@ -160,6 +162,17 @@ impl Proxy {
             error.of(&app.counts.upstream_errors).inc();
         }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
+        if http1 && self.life.is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        if only_head && let Some(length) = response.body_mut().leave_out() {
+            let length = HeaderValue::from(length);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length);
+        }
         if let Some(line) = &mut line {
             line.status = response.status();
             line.head_ms = Some(line.elapsed_ms());

@@ -1,5 +1,6 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod own;
 mod validity;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
 use crate::clock::Timestamp;
+pub(crate) use own::own_client;
 
 /// One certificate chain and its key, both PEM.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use self::account::{Password, USER};
 use super::Failure;
 use crate::config::Config;
 use crate::sample;
+use crate::systemd::Sockets;
 
 /// Below the current directory; relative, because it is shown to people.
 const FOLDER: &str = "certs";
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut shown = Ok(());
     // A terminal that is closed takes it along.
     let hang_up = super::serve::Signal::Stop;
-    super::serve::run_config(config, &folder.join(CONFIG), hang_up, |address| {
+    let path = folder.join(CONFIG);
+    super::serve::run_config(config, &path, hang_up, Sockets::default(), |address| {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown

@@ -1,7 +1,9 @@
 //! `vestibule serve`: builds the gate from its settings and runs it.
 
 mod error;
+mod listen;
 mod reload;
+mod report;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,10 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
@@ -20,7 +21,7 @@ use crate::admin::{self, Admin, Outcome, Reloads};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::listener::{self, Admission};
+use crate::listener::Admission;
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
 use crate::metrics::Metrics;
@@ -28,10 +29,12 @@ use crate::monitoring::{self, Monitoring};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
+use crate::systemd::{Manager, Sockets};
 use crate::telemetry::{self, Logs, LogsError};
 use crate::tls::{self, Certificates};
 
 pub use error::StartError;
+use listen::{bind, listen};
 use reload::Fixed;
 
 #[derive(Debug, clap::Args)]
@@ -40,16 +43,18 @@ pub(crate) struct Args {
     config: ConfigFile,
 }
 
+/// What a stop takes besides the drain: sessions are written down, and slow disks exist.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
 /// How often streams of ended sessions are looked for, and files that have changed.
 const TICK: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    run_config(
-        args.config.load()?,
-        &args.config.path,
-        Signal::Reload,
-        |_| (),
-    )
+    let config = args.config.load()?;
+    // Here there is one thread yet, and nobody else reads the environment.
+    let sockets = Sockets::take().map_err(|error| Failure::Invalid(error.to_string()))?;
+    let path = &args.config.path;
+    run_config(config, path, Signal::Reload, sockets, |_| ())
 }
 
 /// Serves until SIGTERM or SIGINT; a second one ends without waiting. A reload reads the file at
@@ -58,9 +63,11 @@ pub(crate) fn run_config(
     config: Config,
     path: &Path,
     hang_up: Signal,
+    sockets: Sockets,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
+    let manager = Manager::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -68,7 +75,7 @@ pub(crate) fn run_config(
         .map_err(|error| Failure::Failed(format!("cannot start the runtime threads: {error}")))?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new(hang_up).map_err(StartError::Signals)?;
-        let mut running = start(config, Clock::system()).await?;
+        let mut running = start_on(config, sockets, Clock::system())?;
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }
@@ -78,21 +85,41 @@ pub(crate) fn run_config(
         if let Some(address) = running.addresses().first() {
             ready(*address);
         }
-        while let Some(asked) = running.reload_request(&mut signals).await {
-            let outcome = running.reload_from(path, &logs);
-            if let Some(asked) = asked {
-                let _gone_away = asked.send(outcome);
-            }
+        let vitals = running.vitals.clone();
+        manager.ready();
+        tokio::select! {
+            () = reload_until_stopped(&mut running, &mut signals, path, &logs, &manager) => {}
+            never = report::while_running(&manager, &vitals) => match never? {},
         }
         tracing::info!("stopping: requests that are under way may finish");
+        manager.stopping(running.drain + STOP_MARGIN);
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
             () = signals.stop() => tracing::warn!("stopped at the second signal"),
+            never = report::while_stopping(&manager, &vitals) => match never {},
         }
         Ok(())
     });
     runtime.shutdown_background();
     served.map_err(|error: StartError| error.into_failure())
+}
+
+/// Reads the configuration again whenever somebody wants it, until the service is to stop.
+async fn reload_until_stopped(
+    running: &mut Running,
+    signals: &mut Signals,
+    path: &Path,
+    logs: &Logs,
+    manager: &Manager,
+) {
+    while let Some(asked) = running.reload_request(signals).await {
+        manager.reloading();
+        let outcome = running.reload_from(path, logs);
+        manager.ready();
+        if let Some(asked) = asked {
+            let _gone_away = asked.send(outcome);
+        }
+    }
 }
 
 /// What is to be mended in the configuration or in a folder that it names.
@@ -149,9 +176,8 @@ pub struct Running {
     certificates: Arc<Certificates>,
     clock: Clock,
     fixed: Fixed,
-    service: Arc<Service>,
-    sessions: Arc<Sessions>,
     drain: Duration,
+    vitals: Vitals,
     accepting: JoinSet<()>,
     housekeeping: JoinSet<()>,
     metrics_address: Option<SocketAddr>,
@@ -160,6 +186,17 @@ pub struct Running {
     admin: Option<Admin>,
     reloads: Reloads,
     reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
+}
+
+/// What can be asked of a service while it runs, and while it stops.
+#[derive(Clone)]
+struct Vitals {
+    service: Arc<Service>,
+    sessions: Arc<Sessions>,
+    admission: Arc<Admission>,
+    acceptor: TlsAcceptor,
+    /// Accept loops and housekeeping: none of them ends before the service does.
+    tasks: Arc<[AbortHandle]>,
 }
 
 impl Running {
@@ -182,7 +219,7 @@ impl Running {
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
         self.accepting.shutdown().await; // closes the listeners
-        let open = self.service.stop(self.drain).await;
+        let open = self.vitals.service.stop(self.drain).await;
         self.housekeeping.shutdown().await; // up to here sessions end as ever (SEC-75)
         if open > 0 {
             tracing::warn!(
@@ -194,7 +231,7 @@ impl Running {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
-        if let Err(error) = self.sessions.close().await {
+        if let Err(error) = self.vitals.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
         self.monitoring.shutdown().await;
@@ -203,6 +240,12 @@ impl Running {
 
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+    start_on(config, Sockets::default(), clock)
+}
+
+/// The same on sockets that are open already, in place of the addresses of the configuration.
+/// Within the runtime.
+fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, StartError> {
     let fixed = Fixed::of(&config);
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
@@ -234,9 +277,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
         move |address| trusting.trusts(address),
         clock.clone(),
     );
-    let mut accepting = JoinSet::new();
-    let (listeners, addresses) = bind(&config.listener.listen)?;
-    let (redirectors, redirect_addresses) = bind(&config.listener.redirect_http)?;
+    let (mut accepting, mut tasks) = (JoinSet::new(), Vec::new());
+    for name in &sockets.unused {
+        tracing::warn!(name, "this version does not serve the socket of this name");
+    }
+    let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
+    let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
     let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
     let mut monitoring = JoinSet::new();
     for listener in monitors {
@@ -266,25 +312,33 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
     for listener in listeners {
         let admission = Arc::clone(&admission);
-        accepting.spawn(Arc::clone(&service).accept(listener, acceptor.clone(), admission));
+        let accept = Arc::clone(&service).accept(listener, acceptor.clone(), admission);
+        tasks.push(accepting.spawn(accept));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
     for listener in redirectors {
         let admission = Arc::clone(&admission);
-        accepting.spawn(Arc::clone(&service).redirect_to_https(listener, admission, port));
+        let redirect = Arc::clone(&service).redirect_to_https(listener, admission, port);
+        tasks.push(accepting.spawn(redirect));
     }
     let mut housekeeping = JoinSet::new();
-    housekeeping.spawn(keep_house(Arc::clone(&service), Arc::clone(&certificates)));
+    let house = keep_house(Arc::clone(&service), Arc::clone(&certificates));
+    tasks.push(housekeeping.spawn(house));
     Ok(Running {
         addresses,
         redirect_addresses,
-        admission,
+        admission: Arc::clone(&admission),
         certificates,
         clock,
         fixed,
-        service,
-        sessions,
         drain: config.drain_timeout,
+        vitals: Vitals {
+            service,
+            sessions,
+            admission,
+            acceptor,
+            tasks: tasks.into(),
+        },
         accepting,
         housekeeping,
         metrics_address: metrics_addresses.first().copied(),
@@ -325,21 +379,6 @@ fn proxy_settings(config: &Config) -> proxy::Settings {
         access_log: config.log.access,
         kept_forms: config.kept_forms,
     }
-}
-
-fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
-    let bind = |&address| {
-        let bound =
-            listener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        bound
-            .map(|(bound, listener)| (listener, bound))
-            .map_err(|error| StartError::Bind(address, error))
-    };
-    addresses
-        .iter()
-        .map(bind)
-        .collect::<Result<Vec<_>, _>>()
-        .map(|bound| bound.into_iter().unzip())
 }
 
 /// What has to be done whether requests come or not.

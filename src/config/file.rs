@@ -1,7 +1,7 @@
 //! The sections of the file, key for key, each with its default.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::Fault;
@@ -126,12 +126,23 @@ fn tls(mut section: Section<'_>, folder: &Path) -> tls::Settings {
 fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFiles {
     let mut file = |key| {
         let path = section.require(key, value::path).unwrap_or_default();
-        folder.join(path)
+        credential(&path).unwrap_or_else(|| folder.join(path))
     };
     tls::CertificateFiles {
         cert: file("cert"),
         key: file("key"),
     }
+}
+
+/// What systemd has read for the service as a credential of this name (`LoadCredential=`), so that
+/// the file itself can stay root's. To be asked for every file with a secret that is only read.
+fn credential(path: &Path) -> Option<PathBuf> {
+    let mut components = path.components();
+    let (Some(Component::Normal(name)), None) = (components.next(), components.next()) else {
+        return None; // credentials have plain names
+    };
+    let given = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+    (given.is_absolute() && given.is_file()).then_some(given)
 }
 
 #[derive(Clone, Copy)]

@@ -15,7 +15,6 @@ pub(super) struct Activity {
     started: Instant,
     /// Requests whose answer is not whole yet.
     active: AtomicUsize,
-    /// Whether there was a request at all.
     served: AtomicBool,
     /// Milliseconds after `started`; 0 while it does not apply.
     idle_since: AtomicU64,
@@ -66,6 +65,11 @@ impl Activity {
         ActiveRequest(Arc::clone(self))
     }
 
+    /// Whether there was a request at all.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
     pub(super) fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
     }
@@ -102,7 +106,7 @@ impl Activity {
         if self.is_upgraded() {
             return None;
         }
-        if !self.served.load(Ordering::Relaxed) {
+        if !self.has_served() {
             return Some(Due::Head(self.started + timeouts.headers));
         }
         if self.active.load(Ordering::Relaxed) > 0 {

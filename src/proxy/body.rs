@@ -96,6 +96,15 @@ impl AnswerBody {
         }
     }
 
+    /// Takes the content of an answer of ours away, and gives its length. HTTP/1.1 would leave
+    /// it out after HEAD by itself; HTTP/2 would send it, which is an error (RFC 9113 §8.1.1).
+    pub(super) fn leave_out(&mut self) -> Option<usize> {
+        match &mut self.kind {
+            Kind::Forwarded(_) => None,
+            Kind::Ours(content) => Some(std::mem::take(content).len()),
+        }
+    }
+
     /// What ends together with this answer.
     pub(super) fn carry(
         &mut self,

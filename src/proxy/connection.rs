@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -25,6 +25,7 @@ use super::body::AnswerBody;
 use super::introduction;
 use super::service::Service;
 use super::stall::{self, Said, Streams};
+use super::transport::Transport;
 use super::{Settings, Timeouts};
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
@@ -39,8 +40,27 @@ pub(super) struct Connection {
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
     pub(super) memo: Memo,
-    /// Counts the connection as long as anything of it lives, a tunnel included.
-    _admitted: Admitted,
+    /// Counts the connection as long as anything of it lives, a tunnel included. `None` for
+    /// our own, which is nobody's.
+    admitted: Option<Admitted>,
+}
+
+impl Connection {
+    fn new<S>(stream: &TlsStream<S>, peer: IpAddr, admitted: Option<Admitted>) -> Self {
+        let (_, tls) = stream.get_ref();
+        Self {
+            peer,
+            server_name: tls.server_name().map(str::to_owned),
+            activity: Activity::new(),
+            memo: Memo::default(),
+            admitted,
+        }
+    }
+
+    /// Whether somebody else than the watchdog is at its other end.
+    pub(super) fn is_of_client(&self) -> bool {
+        self.admitted.is_some()
+    }
 }
 
 /// Bounds what one client that does not read holds (SEC-27).
@@ -56,6 +76,11 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// A connection without a request gives its buffers back after this.
 const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// For the first request of a connection that was accepted before a stop. Where the listening
+/// socket outlives us nobody is turned away, and neither is who came at this moment. Long enough
+/// for a packet that is lost and sent again after a second (RFC 6298 §2.1).
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long a client may take to be told that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -73,34 +98,14 @@ pub(super) async fn serve(
 ) {
     let introduced = introduction::client(&service, &mut stream, peer, &mut admitted);
     let Some(peer) = introduced.await else { return };
-    let handshake = tokio::time::timeout(
-        service.settings().timeouts.handshake,
-        acceptor.accept(stream),
-    );
-    let stream = match handshake.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(client = %peer, %error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(client = %peer, "TLS handshake took too long");
-            return;
-        }
+    let Some(stream) = shake_hands(&service, acceptor, stream, peer).await else {
+        return;
     };
     let (_, tls) = stream.get_ref();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let server_name = tls.server_name().map(str::to_owned);
-    let activity = Activity::new();
-    let connection = Arc::new(Connection {
-        peer,
-        server_name,
-        activity: Arc::clone(&activity),
-        memo: Memo::default(),
-        _admitted: admitted,
-    });
+    let connection = Arc::new(Connection::new(&stream, peer, Some(admitted)));
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
-    let socket = Socket::new(stream, activity, !http2);
+    let socket = Socket::new(stream, Arc::clone(&connection.activity), !http2);
     if http2 {
         service
             .life
@@ -114,7 +119,45 @@ pub(super) async fn serve(
     }
 }
 
-async fn serve_http1(service: Arc<Service>, connection: Arc<Connection>, mut socket: Socket) {
+/// Serves the watchdog, as any client of HTTP/1.1.
+pub(super) async fn serve_own(service: Arc<Service>, acceptor: TlsAcceptor, stream: DuplexStream) {
+    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let Some(stream) = shake_hands(&service, acceptor, stream, peer).await else {
+        return;
+    };
+    let connection = Arc::new(Connection::new(&stream, peer, None));
+    let socket = Socket::new(stream, Arc::clone(&connection.activity), true);
+    serve_http1(service, connection, socket).await;
+}
+
+async fn shake_hands<S: Transport>(
+    service: &Service,
+    acceptor: TlsAcceptor,
+    stream: S,
+    peer: IpAddr,
+) -> Option<TlsStream<S>> {
+    let handshake = tokio::time::timeout(
+        service.settings().timeouts.handshake,
+        acceptor.accept(stream),
+    );
+    match handshake.await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(client = %peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(client = %peer, "TLS handshake took too long");
+            None
+        }
+    }
+}
+
+async fn serve_http1<S: Transport>(
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    mut socket: Socket<S>,
+) {
     loop {
         let settings = service.settings();
         let mut served = {
@@ -161,7 +204,11 @@ async fn serve_http1(service: Arc<Service>, connection: Arc<Connection>, mut soc
     }
 }
 
-async fn serve_http2(service: Arc<Service>, connection: Arc<Connection>, socket: Socket) {
+async fn serve_http2(
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    socket: Socket<TcpStream>,
+) {
     let settings = service.settings();
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
@@ -230,6 +277,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut alarm = pin!(tokio::time::sleep(patience.min(settings.timeouts.headers)));
     let mut stopping = pin!(service.life.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
+    let mut first_request: Option<Pin<Box<Sleep>>> = None;
     let mut session_end: Option<stall::SessionEnd> = None;
     poll_fn(|cx| {
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
@@ -237,8 +285,14 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             let _ = stopping.as_mut().poll(cx);
         }
         if !closing && service.is_stopping() {
-            closing = true;
-            graceful_shutdown(served.as_mut());
+            closing = connection.activity.has_served() || {
+                let sleep = || Box::pin(tokio::time::sleep(FIRST_REQUEST));
+                let patience = first_request.get_or_insert_with(sleep);
+                patience.as_mut().poll(cx).is_ready()
+            };
+            if closing {
+                graceful_shutdown(served.as_mut());
+            }
         }
         stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
@@ -283,15 +337,15 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// The client's socket: what is read is checked on the way, and what happens is noted.
-struct Socket {
-    stream: TlsStream<TcpStream>,
+struct Socket<S> {
+    stream: TlsStream<S>,
     activity: Arc<Activity>,
     /// HTTP/1.1 only; HTTP/2 has frames.
     framing: Option<Box<Framing>>,
 }
 
-impl Socket {
-    fn new(stream: TlsStream<TcpStream>, activity: Arc<Activity>, http1: bool) -> Self {
+impl<S: Transport> Socket<S> {
+    fn new(stream: TlsStream<S>, activity: Arc<Activity>, http1: bool) -> Self {
         Self {
             stream,
             activity,
@@ -303,9 +357,9 @@ impl Socket {
     /// long or the service stops (SEC-28).
     async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
         let until = self.activity.idle_until(timeouts.keep_alive);
-        let (tcp, _) = self.stream.get_ref();
+        let (transport, _) = self.stream.get_ref();
         tokio::select! {
-            readable = tcp.readable() => readable.is_ok(),
+            readable = transport.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until.into()) => false,
             () = service.life.stop.cancelled() => false,
         }
@@ -317,7 +371,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Transport> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -346,7 +400,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Transport> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

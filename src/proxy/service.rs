@@ -40,6 +40,12 @@ pub(super) struct Life {
     pub(super) no_app: AnswerCounts,
 }
 
+impl Life {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
 impl Service {
     pub(crate) fn new(
         settings: Settings,
@@ -147,7 +153,7 @@ impl Service {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.life.stopping.load(Ordering::Relaxed)
+        self.life.is_stopping()
     }
 
     /// Stops taking connections, lets requests finish for `drain`, then ends what is left

@@ -71,6 +71,32 @@ async fn rel_02_a_stop_lets_requests_finish_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
+async fn rel_02_who_connected_before_the_stop_is_answered_once() {
+    let app = Upstream::echo().await;
+    let mut service = Vestibule::before(&app).public().spawn().await;
+    let (mut late, mut silent) = (service.raw().await, service.raw().await);
+    let mut http2 = RawHttp2::connect(service.address).await;
+    let started = Instant::now();
+    service.program.signal(Signal::TERM);
+    eventually_some("new connections to be refused", async || {
+        TcpStream::connect(service.address).await.err()
+    })
+    .await;
+    http2.headers(1, &RawHttp2::get("/"), true).await;
+    late.send(GET).await;
+    let reply = late.response().await;
+    reply
+        .assert_status(200)
+        .assert_header("connection", "close");
+    assert_eq!(late.rest().await, "");
+    assert_eq!(http2.outcome(1).await.status, Some(200));
+    assert_eq!(silent.rest().await, "", "nobody is waited for without end");
+    assert_eq!(service.program.exit().await.code(), Some(0));
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[tokio::test]
 async fn rel_02_a_drain_has_a_limit() {
     let open = Arc::new(Semaphore::new(0));
     let app = app(&open).await;

@@ -5,6 +5,8 @@ mod exchange;
 mod files;
 mod gate;
 mod h2;
+pub(crate) mod machine;
+mod manager;
 mod program;
 mod raw;
 pub(crate) mod real;
@@ -23,6 +25,7 @@ pub(crate) use browser::{Browser, SESSION_COOKIE};
 pub(crate) use files::{Files, User, hash};
 pub(crate) use gate::{Gate, Service, Vestibule};
 pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
+pub(crate) use manager::Manager;
 pub(crate) use program::{
     Program, command, free_port, run, run_to_end, run_with_input, run_without_config,
 };
@@ -53,13 +56,22 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 }
 
 /// Waits until asking gives something.
-pub(crate) async fn eventually_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn eventually_some<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    some_within(PATIENCE, what, ask).await
+}
+
+/// The same for what takes another time.
+pub(crate) async fn some_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {patience:?} for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

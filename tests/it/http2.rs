@@ -256,3 +256,26 @@ async fn sec_13_the_limits_of_a_head_hold_for_http2() {
     }
     assert_eq!(app.requests(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whoever_gives_it() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .rule("/open", "everyone")
+        .start()
+        .await;
+    let mut http2 = gate.raw_http2().await;
+    let targets = [
+        ("/open", 200),
+        ("/closed", 401),
+        ("/.vestibule/login", 200),
+        ("/.vestibule/nothing", 404),
+    ];
+    for (stream, (target, status)) in (1..).step_by(2).zip(targets) {
+        let fields = RawHttp2::fields("HEAD", target);
+        http2.headers(stream, &fields, true).await;
+        let answer = http2.outcome(stream).await;
+        assert_eq!((answer.status, answer.reset), (Some(status), None));
+        assert_eq!(answer.body, b"", "{target}");
+    }
+}

@@ -76,10 +76,14 @@ mod smuggling;
 mod stream_ends;
 /// Bodies pass as they come, whole and unchanged.
 mod streaming;
+/// systemd hears how the service is, and keeps its sockets open.
+mod systemd;
 /// TLS as it should be, and secrets that nobody else can read.
 mod transport;
 /// What is opened to an app as a tunnel is a WebSocket, and counted.
 mod tunnels;
+/// The unit runs where it is meant to, and the service under it.
+mod unit;
 /// Applications that come and go, slow down or lie.
 mod upstreams;
 /// Users are managed by commands, without a restart.

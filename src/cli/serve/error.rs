@@ -37,6 +37,8 @@ pub enum StartError {
     Sessions(session::OpenError),
     /// Signals cannot be received.
     Signals(io::Error),
+    /// A socket that was handed over takes no connections.
+    Socket(io::Error),
     /// Certificates or keys that cannot be used.
     #[expect(
         private_interfaces,
@@ -77,9 +79,11 @@ impl StartError {
             | Self::NoRandomness
             | Self::Sessions(_)
             | Self::Signals(_) => Failure::Failed(self.to_string()),
-            Self::Pages(_) | Self::Tls(_) | Self::Upstream(..) | Self::Users(_) => {
-                Failure::Invalid(self.to_string())
-            }
+            Self::Pages(_)
+            | Self::Socket(_)
+            | Self::Tls(_)
+            | Self::Upstream(..)
+            | Self::Users(_) => Failure::Invalid(self.to_string()),
         }
     }
 }
@@ -102,6 +106,11 @@ impl fmt::Display for StartError {
             Self::Pages(error) => error.fmt(f),
             Self::Sessions(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::Socket(error) => write!(
+                f,
+                "cannot take connections from a socket that systemd hands over: {error}; its unit \
+                 needs Accept=no"
+            ),
             Self::Tls(error) => error.fmt(f),
             Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
             Self::Users(error) => error.fmt(f),

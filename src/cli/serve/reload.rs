@@ -121,15 +121,19 @@ impl Running {
         users_file::read(&config.users_file).map_err(StartError::Users)?;
         let pages = pages(&config)?;
         let settings = proxy_settings(&config);
-        let proxy =
-            self.service
-                .prepare(settings, config.apps, config.throttle, pages, &self.clock)?;
+        let proxy = self.vitals.service.prepare(
+            settings,
+            config.apps,
+            config.throttle,
+            pages,
+            &self.clock,
+        )?;
         // Nothing can fail from here on.
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);
-        self.sessions.set(&config.session);
+        self.vitals.sessions.set(&config.session);
         self.drain = config.drain_timeout;
-        self.service.replace(proxy);
+        self.vitals.service.replace(proxy);
         Ok(fixed)
     }
 }

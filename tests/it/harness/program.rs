@@ -1,7 +1,8 @@
 //! The `vestibule` program as a child process, and other children.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -29,15 +30,37 @@ struct Pipe {
 
 impl Program {
     pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::spawn_as_is(command)
+    }
+
+    /// Hands over these two sockets, as systemd does (`sd_listen_fds(3)`); standard error is lost.
+    pub(crate) fn spawn_on(sockets: [OwnedFd; 2], names: &str, program: &Command) -> Self {
+        let mut shell = Command::new("sh");
+        let script = "exec 3<&0 4<&2 0</dev/null 2>/dev/null; LISTEN_PID=$$ exec \"$@\"";
+        shell.args(["-c", script, "sh"]);
+        shell.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", names);
+        let [first, second] = sockets;
+        shell.stdin(first).stderr(second);
+        Self::spawn_as_is(shell)
+    }
+
+    fn spawn_as_is(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        let stderr = child.stderr.take();
+        let stderr = stderr.map_or_else(|| collect(io::empty()), collect);
         Self {
             child,
             stdout,
