@@ -47,9 +47,6 @@ pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
 /// memory to about 30 MiB, however many sessions there are.
 const CACHED: u64 = 50_000;
 
-/// How long the sweep waits for the store.
-const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
-
 /// A look-up that again and again meets the end of some session gives up.
 const MAX_LOOKUPS: usize = 100;
 
@@ -333,43 +330,6 @@ impl Sessions {
     /// Watches a session for a stream that outlives its request's head.
     pub(crate) fn watch(&self, session: &Arc<Session>) -> Watch {
         self.live.watch(session)
-    }
-
-    /// Ends every session with a stream that has expired or that `is_good` refuses. Called about
-    /// twice a second, so that streams end soon after their session (SEC-75).
-    pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
-        let now = self.clock.now();
-        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
-        for session in self.live.sessions() {
-            // This also keeps the cache from forgetting a session that only streams. What cannot
-            // be read is not known to have ended.
-            let is_gone = matches!(self.get(&session.key()).await, Ok(None));
-            if self.is_expired(&session, now) {
-                expired.push(session);
-            } else if is_gone || !is_good(&session) {
-                fallen.push(session);
-            }
-        }
-        self.cache.run_pending_tasks();
-        if expired.is_empty() && fallen.is_empty() {
-            return;
-        }
-        for session in expired.iter().chain(&fallen) {
-            tracing::info!(
-                target: "audit", user = session.user(), session = %session.key().short(),
-                "session ended"
-            );
-        }
-        let keys = |sessions: Vec<Arc<Session>>| sessions.iter().map(|s| s.key()).collect();
-        let expired = self.end_each_because(keys(expired), EndReason::Expired);
-        let fallen = self.end_each_because(keys(fallen), EndReason::Account);
-        let ends = async { tokio::try_join!(expired, fallen) };
-        // They are over by now; whether that is written down soon is not to hold up the others.
-        match tokio::time::timeout(SWEEP_PATIENCE, ends).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the end of sessions was not written down"),
-            Err(_) => tracing::error!("the end of sessions takes long to be written down"),
-        }
     }
 
     /// Writes down what only this process knows, and gives the store back.

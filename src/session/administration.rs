@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::cached::Cached;
-use super::{EndReason, KeyPrefix, Record, SessionKey, Sessions, Settings, StoreError};
+use super::{EndReason, KeyPrefix, Record, Session, SessionKey, Sessions, Settings, StoreError};
 use crate::clock::Timestamp;
 
 /// Records that one look for garbage walks over: called twice a second, it gets around a million
@@ -17,6 +17,9 @@ const GARBAGE_BATCH: usize = 2000;
 /// Longer than an access can be unknown to the store: what is garbage is told from records alone,
 /// because a look into the cache would count as a use there.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How long the sweep waits for the store.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why many sessions were not ended as they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,43 @@ impl Sessions {
         let removed = removed?;
         self.counts.revoked.inc_by(removed as u64);
         Ok(removed)
+    }
+
+    /// Ends every session with a stream that has expired or that `is_good` refuses. Called about
+    /// twice a second, so that streams end soon after their session (SEC-75).
+    pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
+        let now = self.clock.now();
+        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
+        for session in self.live.sessions() {
+            // This also keeps the cache from forgetting a session that only streams. What cannot
+            // be read is not known to have ended.
+            let is_gone = matches!(self.get(&session.key()).await, Ok(None));
+            if self.is_expired(&session, now) {
+                expired.push(session);
+            } else if is_gone || !is_good(&session) {
+                fallen.push(session);
+            }
+        }
+        self.cache.run_pending_tasks();
+        if expired.is_empty() && fallen.is_empty() {
+            return;
+        }
+        for session in expired.iter().chain(&fallen) {
+            tracing::info!(
+                target: "audit", user = session.user(), session = %session.key().short(),
+                "session ended"
+            );
+        }
+        let keys = |sessions: Vec<Arc<Session>>| sessions.iter().map(|s| s.key()).collect();
+        let expired = self.end_each_because(keys(expired), EndReason::Expired);
+        let fallen = self.end_each_because(keys(fallen), EndReason::Account);
+        let ends = async { tokio::try_join!(expired, fallen) };
+        // They are over by now; whether that is written down soon is not to hold up the others.
+        match tokio::time::timeout(SWEEP_PATIENCE, ends).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the end of sessions was not written down"),
+            Err(_) => tracing::error!("the end of sessions takes long to be written down"),
+        }
     }
 
     /// Drops records that have expired or that are not to stay: looks at some of them each time,
