@@ -19,7 +19,7 @@
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
-//! | `admin` | the Unix socket: lists and ends sessions, says how the server is |
+//! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | `systemd` | sockets that systemd hands over, and what it is told of us |
@@ -28,7 +28,7 @@
 //! # Invariants
 //!
 //! - A request is parsed once; the decision and the upstream request come from that same value.
-//! - `auth::SignedIn` is the only argument of `Sessions::start`: no session without a login.
+//! - `Sessions::start` takes an `auth::SignedIn`, which only a login makes: no session without one.
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
 //! - Stores, logs and commands see the hash of a session id, never the id.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.
