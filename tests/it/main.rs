@@ -72,6 +72,8 @@ mod session_limits;
 mod slow;
 /// No byte of one client's message is ever read as another message.
 mod smuggling;
+/// Hours of load leave nothing behind.
+mod soak;
 /// A stream goes on as long as its session and its reader, and no longer.
 mod stream_ends;
 /// Bodies pass as they come, whole and unchanged.
