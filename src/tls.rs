@@ -1,5 +1,6 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod handshake;
 mod own;
 mod validity;
 
@@ -21,6 +22,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
 use crate::clock::Timestamp;
+pub(crate) use handshake::Handshakes;
 pub(crate) use own::own_client;
 
 /// One certificate chain and its key, both PEM.

@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
 
 use super::{ConfigFile, Failure};
 use crate::admin::{self, Admin, Outcome, Reloads};
@@ -31,7 +30,7 @@ use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
 use crate::systemd::{Manager, Sockets};
 use crate::telemetry::{self, Logs, LogsError};
-use crate::tls::{self, Certificates};
+use crate::tls::{self, Certificates, Handshakes};
 
 pub use error::StartError;
 use listen::{bind, listen};
@@ -194,7 +193,7 @@ struct Vitals {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
     admission: Arc<Admission>,
-    acceptor: TlsAcceptor,
+    handshakes: Handshakes,
     /// Accept loops and housekeeping: none of them ends before the service does.
     tasks: Arc<[AbortHandle]>,
 }
@@ -249,7 +248,7 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
     let fixed = Fixed::of(&config);
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let handshakes = Handshakes::new(tls);
     let pages = pages(&config)?;
     let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
@@ -312,7 +311,7 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
     let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
     for listener in listeners {
         let admission = Arc::clone(&admission);
-        let accept = Arc::clone(&service).accept(listener, acceptor.clone(), admission);
+        let accept = Arc::clone(&service).accept(listener, handshakes.clone(), admission);
         tasks.push(accepting.spawn(accept));
     }
     let port = addresses.first().map_or(443, SocketAddr::port);
@@ -336,7 +335,7 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
             service,
             sessions,
             admission,
-            acceptor,
+            handshakes,
             tasks: tasks.into(),
         },
         accepting,

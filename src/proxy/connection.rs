@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Due};
@@ -30,6 +29,7 @@ use super::{Settings, Timeouts};
 use crate::listener::Admitted;
 use crate::request::wire::Framing;
 use crate::session::Memo;
+use crate::tls::Handshakes;
 
 /// What is known of a connection before its first request.
 pub(super) struct Connection {
@@ -91,14 +91,14 @@ const MAX_STREAMS: u32 = 128;
 /// Shakes hands and serves the connection to its end, in a task of its own.
 pub(super) async fn serve(
     service: Arc<Service>,
-    acceptor: TlsAcceptor,
+    handshakes: Handshakes,
     mut stream: TcpStream,
     peer: IpAddr,
     mut admitted: Admitted,
 ) {
     let introduced = introduction::client(&service, &mut stream, peer, &mut admitted);
     let Some(peer) = introduced.await else { return };
-    let Some(stream) = shake_hands(&service, acceptor, stream, peer).await else {
+    let Some(stream) = shake_hands(&service, &handshakes, stream, peer).await else {
         return;
     };
     let (_, tls) = stream.get_ref();
@@ -120,9 +120,9 @@ pub(super) async fn serve(
 }
 
 /// Serves the watchdog, as any client of HTTP/1.1.
-pub(super) async fn serve_own(service: Arc<Service>, acceptor: TlsAcceptor, stream: DuplexStream) {
+pub(super) async fn serve_own(service: Arc<Service>, handshakes: Handshakes, stream: DuplexStream) {
     let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let Some(stream) = shake_hands(&service, acceptor, stream, peer).await else {
+    let Some(stream) = shake_hands(&service, &handshakes, stream, peer).await else {
         return;
     };
     let connection = Arc::new(Connection::new(&stream, peer, None));
@@ -132,13 +132,13 @@ pub(super) async fn serve_own(service: Arc<Service>, acceptor: TlsAcceptor, stre
 
 async fn shake_hands<S: Transport>(
     service: &Service,
-    acceptor: TlsAcceptor,
+    handshakes: &Handshakes,
     stream: S,
     peer: IpAddr,
 ) -> Option<TlsStream<S>> {
     let handshake = tokio::time::timeout(
         service.settings().timeouts.handshake,
-        acceptor.accept(stream),
+        handshakes.shake(stream),
     );
     match handshake.await {
         Ok(Ok(stream)) => Some(stream),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 use super::{Proxy, Service, connection};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Handshakes, TlsError};
 
 /// Asks the service for a page of our own by TLS and HTTP/1.1.
 ///
@@ -19,7 +19,7 @@ use crate::tls::{self, TlsError};
 /// it still does.
 pub(crate) struct Probe {
     service: Arc<Service>,
-    acceptor: TlsAcceptor,
+    handshakes: Handshakes,
     connector: TlsConnector,
 }
 
@@ -47,10 +47,10 @@ const BUFFER: usize = 16 * 1024;
 const MAX_ANSWER: u64 = 256 * 1024;
 
 impl Probe {
-    pub(crate) fn new(service: Arc<Service>, acceptor: TlsAcceptor) -> Result<Self, TlsError> {
+    pub(crate) fn new(service: Arc<Service>, handshakes: Handshakes) -> Result<Self, TlsError> {
         Ok(Self {
             service,
-            acceptor,
+            handshakes,
             connector: TlsConnector::from(Arc::new(tls::own_client()?)),
         })
     }
@@ -63,7 +63,7 @@ impl Probe {
         let mut serving = JoinSet::new();
         serving.spawn(connection::serve_own(
             Arc::clone(&self.service),
-            self.acceptor.clone(),
+            self.handshakes.clone(),
             server,
         ));
         let answer = self.exchange(client).await.map_err(ProbeError::Io)?;

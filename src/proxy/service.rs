@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use crate::metrics::{AnswerCounts, Metrics, Pool};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
+use crate::tls::Handshakes;
 use crate::upstream;
 
 /// The running gate. Each request takes the one of the latest configuration; what is under way
@@ -105,7 +105,7 @@ impl Service {
     pub(crate) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
-        acceptor: TlsAcceptor,
+        handshakes: Handshakes,
         admission: Arc<Admission>,
     ) {
         let stop = self.life.stop.clone();
@@ -113,10 +113,10 @@ impl Service {
             .run_until_cancelled(listener::accept(&listener, &admission))
             .await
         {
-            let (service, acceptor) = (Arc::clone(&self), acceptor.clone());
-            self.life
-                .connections
-                .spawn(connection::serve(service, acceptor, stream, peer, admitted));
+            let (service, handshakes) = (Arc::clone(&self), handshakes.clone());
+            self.life.connections.spawn(connection::serve(
+                service, handshakes, stream, peer, admitted,
+            ));
         }
     }
 

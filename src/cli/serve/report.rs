@@ -29,7 +29,7 @@ pub(super) async fn while_running(
     let Some(limit) = manager.watchdog() else {
         return Ok(status.await);
     };
-    let probe = Probe::new(vitals.service.clone(), vitals.acceptor.clone());
+    let probe = Probe::new(vitals.service.clone(), vitals.handshakes.clone());
     let probe = probe.map_err(StartError::Tls)?;
     tokio::select! {
         never = status => match never {},
@@ -104,13 +104,12 @@ mod tests {
 
     use rcgen::CertifiedKey;
     use tokio::net::UnixDatagram;
-    use tokio_rustls::TlsAcceptor;
 
     use super::super::start;
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::tls::{self, Certificates};
+    use crate::tls::{self, Certificates, Handshakes};
 
     const LIMIT: Duration = Duration::from_secs(1);
 
@@ -159,7 +158,7 @@ mod tests {
         let mut tls = tls::server_config(Arc::new(certificates)).unwrap();
         tls.alpn_protocols = vec![b"none".to_vec()];
         let deaf = Vitals {
-            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            handshakes: Handshakes::new(tls),
             ..vitals.clone()
         };
         assert_eq!(fed(&deaf).await, 0, "when no request is answered");
