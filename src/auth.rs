@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use self::directory::Directory;
 use self::hashing::Pool;
 use self::password::NewPassword;
-use self::users_file::{User, UsersFileError};
+use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::secret::Secret;
@@ -110,6 +110,12 @@ pub(crate) enum PasswordChange {
     Overtaken,
 }
 
+/// Bytes that verifying takes when all threads are at the password that costs most (REL-06).
+pub(crate) fn hashing_memory(users: &Users) -> u64 {
+    let threads = u64::try_from(hashing::threads()).unwrap_or(u64::MAX);
+    threads.saturating_mul(users.hashing_memory())
+}
+
 /// Why a login got no verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VerifyError {
@@ -192,6 +198,10 @@ impl Accounts {
     }
 
     /// How many users there are, those included who may not sign in.
+    pub(crate) fn hashing_memory(&self) -> u64 {
+        self.directory.hashing_memory()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.directory.count()
     }

@@ -24,6 +24,7 @@ use self::problem::{Fault, Problems};
 use self::section::Section;
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
+use crate::overload::memory::{Ceiling, Demands};
 use crate::{admin, forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
 /// The settings of every module, read from one TOML file.
@@ -55,6 +56,18 @@ impl Config {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, error))?;
         Self::parse(&text, path)
+    }
+
+    /// What the service may take of memory when verifying passwords takes `hashing` bytes.
+    pub(crate) fn memory_ceiling(&self, hashing: u64) -> Ceiling {
+        let session_data = self.apps.iter().any(|app| app.session_data);
+        Ceiling::of(Demands {
+            max_connections: self.listener.max_connections,
+            sessions: self.session.memory(session_data),
+            forms: self.kept_forms,
+            logs: self.log.memory(),
+            hashing,
+        })
     }
 
     /// Checks the text of a file. `path` names it in what is reported, and relative paths in it

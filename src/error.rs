@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::overload::Cause;
 use crate::request::BadRequest;
 use crate::session::{NoRandomness, StoreError};
 use crate::upstream::UpstreamError;
@@ -34,6 +35,8 @@ pub(crate) enum RequestError {
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
     Misdirected,
     NoRandomness(NoRandomness),
+    /// There is too much to do, and others come first (REL-13).
+    Overloaded(Cause),
     /// An address of ours that is none.
     NotFound,
     /// A bug; the request ends and nothing else (REL-11).
@@ -115,6 +118,11 @@ impl RequestError {
                 "There is no app at this address",
                 "Check the address for a typing error.",
             ),
+            Self::Overloaded(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "There is too much to do right now",
+                "Wait a moment, then reload the page.",
+            ),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "There is no such page",
@@ -154,7 +162,7 @@ impl RequestError {
         }
     }
 
-    /// Whether the connection has to end: after a request that could be read in two ways, nobody
+    /// Whether the connection has to end: others need the place, or after a request that could be read in two ways, nobody
     /// knows where the next one begins (RFC 9112 §9.2).
     pub(crate) fn closes(&self) -> bool {
         matches!(
@@ -164,6 +172,7 @@ impl RequestError {
                 | Self::BodyTooSlow
                 | Self::FormNotKept
                 | Self::Misdirected
+                | Self::Overloaded(Cause::Connections | Cause::Memory)
                 | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
         )
@@ -244,6 +253,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
             Self::Upstream(error) => write!(f, "{error}"),
+            Self::Overloaded(cause) => write!(f, "too much to do: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),
             Self::EndNotKept(error) => write!(f, "the end of a session was not saved: {error}"),
             Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),

@@ -18,6 +18,7 @@
 //! | `auth` | verifies passwords; hands out `SignedIn` |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
+//! | `overload` | what is too much, and who is turned away then; the memory ceiling |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
@@ -51,6 +52,7 @@ mod listener;
 mod login;
 mod metrics;
 mod monitoring;
+mod overload;
 mod pages;
 mod proxy;
 mod request;

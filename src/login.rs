@@ -218,6 +218,22 @@ impl Login {
         Ok(None)
     }
 
+    /// The same without a trace: looking does not prolong a session.
+    pub(crate) async fn peek(
+        &self,
+        cookies: &Presented,
+    ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
+        let Some(id) = &cookies.session else {
+            return Ok(None);
+        };
+        let session = self.sessions.peek(&id.key()).await;
+        self.accounts.refresh();
+        Ok(session.map_err(RequestError::Session)?.and_then(|session| {
+            let identity = self.identify(&session)?;
+            Some((session, identity))
+        }))
+    }
+
     /// The answer to a request that needs a session and has none (SEC-69): a page load goes to
     /// the login and comes back, anything else is told so.
     pub(crate) fn ask(head: &Parts, target: &Target) -> Response<Bytes> {
@@ -272,18 +288,7 @@ impl Login {
 
     /// Who is signed in and for how long; asking does not prolong it.
     async fn session(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some(id) = &visit.cookies.session else {
-            return Ok(login_required());
-        };
-        let session = self
-            .sessions
-            .peek(&id.key())
-            .await
-            .map_err(RequestError::Session)?;
-        self.accounts.refresh();
-        let Some((session, identity)) =
-            session.and_then(|session| self.identify(&session).map(|identity| (session, identity)))
-        else {
+        let Some((session, identity)) = self.peek(&visit.cookies).await? else {
             return Ok(login_required());
         };
         let left = self.sessions.time_left(&session).as_secs();

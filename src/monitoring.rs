@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Accounts;
@@ -49,7 +50,7 @@ pub(crate) struct Monitoring {
 }
 
 /// Takes connections until it is dropped.
-pub(crate) async fn serve(monitoring: Arc<Monitoring>, listener: TcpListener) {
+async fn serve(monitoring: Arc<Monitoring>, listener: TcpListener) {
     let mut open: VecDeque<AbortOnDropHandle<()>> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -80,6 +81,15 @@ async fn serve_one(monitoring: Arc<Monitoring>, stream: TcpStream) {
 }
 
 impl Monitoring {
+    /// Answers on these listeners until what is returned is dropped. Within the runtime.
+    pub(crate) fn on(self, listeners: Vec<TcpListener>) -> JoinSet<()> {
+        let monitoring = Arc::new(self);
+        let served = listeners
+            .into_iter()
+            .map(|listener| serve(Arc::clone(&monitoring), listener));
+        served.collect()
+    }
+
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
@@ -110,11 +120,20 @@ impl Monitoring {
 
     fn snapshot(&self) -> Snapshot {
         let (hashing_queue, hashing_queue_max) = self.accounts.hashing_queue();
+        let load = self.service.load();
+        let (requests_under_way, requests_under_way_max) = load.requests();
+        let (memory, memory_ceiling) = load.memory();
+        let shed = load.shed();
         let files = self.certificates.remaining(Clock::system().now());
         Snapshot {
             connections: self.admission.open(),
             connections_max: self.admission.max(),
             connections_refused: self.admission.refused(),
+            requests_under_way,
+            requests_under_way_max,
+            requests_shed: shed.map(|(cause, count)| (cause.name(), count)).to_vec(),
+            memory,
+            memory_ceiling,
             sessions: self.sessions.count(),
             sessions_max: self.sessions.max(),
             throttle_entries: self.service.throttle_entries().to_vec(),

@@ -216,6 +216,7 @@ impl Proxy {
             memo: &connection.memo,
         };
         if let Some(endpoint) = Endpoint::of(target.path()) {
+            self.admit_to_ours(connection, &visit).await?;
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
@@ -225,6 +226,7 @@ impl Proxy {
             .signed_in(&visit.cookies, &connection.memo)
             .await?
             .unzip();
+        self.admit(connection, session.is_some())?;
         if let Some(line) = &mut line {
             line.user = identity
                 .as_deref()
@@ -290,6 +292,29 @@ impl Proxy {
             .await;
         let session = session.map(|session| (Arc::clone(&self.sessions), session));
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))
+    }
+
+    /// Lets a request go on, unless there is too much to do and others come first (REL-13).
+    fn admit(&self, connection: &Connection, signed_in: bool) -> Result<(), RequestError> {
+        connection.activity.note_session(signed_in);
+        if !connection.is_of_client() {
+            return Ok(()); // the watchdog asks whether we live, not whether we are busy
+        }
+        let admitted = self.life.load.admit(signed_in);
+        admitted.map_err(RequestError::Overloaded)
+    }
+
+    /// The same for a page of our own, which has no need of a session otherwise.
+    async fn admit_to_ours(
+        &self,
+        connection: &Connection,
+        visit: &Visit<'_>,
+    ) -> Result<(), RequestError> {
+        if self.life.load.sheds().is_none() {
+            return Ok(());
+        }
+        let session = self.login.peek(&visit.cookies).await?;
+        self.admit(connection, session.is_some())
     }
 
     /// Waits for an answer as long as the session is good (SEC-75). A client that sends is using
@@ -393,7 +418,7 @@ impl Proxy {
         http1: bool,
     ) -> Response<AnswerBody> {
         let public = error.public();
-        if public.status.is_server_error() {
+        if public.status.is_server_error() && !matches!(error, RequestError::Overloaded(_)) {
             tracing::error!(request = %id, %error, "a request failed");
         } else {
             tracing::debug!(request = %id, %error, "a request was refused");

@@ -8,6 +8,7 @@ pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
 mod end_reason;
+mod footprint;
 mod id;
 mod live;
 mod memo;

@@ -84,6 +84,12 @@ pub(crate) fn start(settings: &Settings) -> Result<Logs, LogsError> {
 }
 
 impl Settings {
+    /// Bytes of lines that wait, at most: what is written while as much again comes (REL-06).
+    pub(crate) fn memory(&self) -> usize {
+        let queues = 1 + usize::from(self.audit_file.is_some());
+        2 * queues * queue::CAPACITY
+    }
+
     fn targets(&self) -> Targets {
         self.level
             .parse()

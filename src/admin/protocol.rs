@@ -114,6 +114,12 @@ pub(crate) struct Status {
     pub(crate) listen: Vec<String>,
     pub(crate) redirect_http: Vec<String>,
     pub(crate) connections: Share,
+    /// Requests whose answer is not whole yet.
+    pub(crate) requests: Share,
+    /// Bytes.
+    pub(crate) memory: Share,
+    /// Why requests without a session are turned away, if they are.
+    pub(crate) shedding: Option<String>,
     pub(crate) sessions: Share,
     /// Where sessions are kept: `memory` or `disk`.
     pub(crate) store: String,

@@ -28,6 +28,11 @@ pub(super) fn status(context: &Context) -> Line {
         sessions,
     } = context;
     let settings = sessions.settings();
+    let load = server.service.load();
+    let (requests, (resident, ceiling)) = (load.requests(), load.memory());
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let memory = (bytes(resident), bytes(ceiling));
+    let share = |(open, max)| Share { open, max };
     let shown = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect();
     Line::Done(Done::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -40,6 +45,9 @@ pub(super) fn status(context: &Context) -> Line {
             open: server.admission.open(),
             max: server.admission.max(),
         },
+        requests: share(requests),
+        memory: share(memory),
+        shedding: load.sheds().map(|cause| cause.to_string()),
         sessions: Share {
             open: sessions.count(),
             max: settings.max_sessions,

@@ -26,6 +26,8 @@ struct Snapshot {
     /// Those who are not disabled, by canonical name.
     accounts: HashMap<String, Arc<Account>>,
     beat: Option<Duration>,
+    /// Bytes of all hashing threads.
+    hashing_memory: u64,
 }
 
 impl Snapshot {
@@ -40,6 +42,7 @@ impl Snapshot {
             .collect();
         Self {
             accounts,
+            hashing_memory: super::hashing_memory(&users),
             beat: beat::of(users.iter().map(User::password)),
             users,
         }
@@ -94,6 +97,10 @@ impl Directory {
     pub(super) fn standing(&self, user: &str) -> Option<Arc<Account>> {
         let name = users_file::canonical(user)?;
         self.snapshot.load().accounts.get(name.as_ref()).cloned()
+    }
+
+    pub(super) fn hashing_memory(&self) -> u64 {
+        self.snapshot.load().hashing_memory
     }
 
     pub(super) fn count(&self) -> usize {

@@ -32,10 +32,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Half of the cores, so that the other half answers requests.
     pub(super) fn start() -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::with((cores / 2).max(1), QUEUE)
+        Self::with(threads(), QUEUE)
     }
 
     fn with(threads: usize, queue: usize) -> io::Result<Self> {
@@ -79,6 +77,12 @@ impl Pool {
         })?;
         receiver.await.map_err(|_| VerifyError::Gone)
     }
+}
+
+/// Half of the cores, so that the other half answers requests.
+pub(super) fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(1)
 }
 
 /// Counts one that waits, until it is dropped.

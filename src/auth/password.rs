@@ -22,6 +22,9 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
+/// The same in bytes.
+pub(super) const MEMORY: u64 = MEMORY_KIB as u64 * 1024;
+
 /// KiB times passes of the weakest of OWASP's equivalent sets (7 MiB, five passes).
 const ENOUGH_WORK: u64 = 7 * 1024 * 5;
 
@@ -152,6 +155,16 @@ impl StoredHash {
         hash.algorithm != Algorithm::Argon2id
             || hash.version != Version::V0x13
             || u64::from(hash.params.m_cost()) * u64::from(hash.params.t_cost()) < ENOUGH_WORK
+    }
+
+    /// Bytes that verifying takes, or making the hash that replaces this one.
+    pub(super) fn memory(&self) -> u64 {
+        match &self.scheme {
+            Scheme::Argon2(hash) => MEMORY.max(u64::from(hash.params.m_cost()) * 1024),
+            Scheme::Bcrypt { .. } | Scheme::Sha256Crypt { .. } | Scheme::Sha512Crypt { .. } => {
+                MEMORY
+            }
+        }
     }
 
     /// Whether verifying takes as long as verifying a hash that was made here.

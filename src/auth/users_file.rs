@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::password::StoredHash;
+use super::password::{self, StoredHash};
 pub(crate) use problem::Problem;
 
 /// Longest name of a user.
@@ -66,6 +66,12 @@ impl Users {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &User> {
         self.0.values()
+    }
+
+    /// Bytes that verifying takes where it costs most; whoever is unknown is verified, too.
+    pub(super) fn hashing_memory(&self) -> u64 {
+        let hashes = self.iter().map(|user| user.password().memory());
+        hashes.fold(password::MEMORY, u64::max)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,6 +4,7 @@ mod error;
 mod listen;
 mod reload;
 mod report;
+mod start;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,25 +17,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{ConfigFile, Failure};
-use crate::admin::{self, Admin, Outcome, Reloads};
-use crate::auth::Accounts;
+use crate::admin::{Admin, Outcome, Reloads};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::listener::Admission;
-use crate::login::Login;
-use crate::login::kept_forms::KeptForms;
-use crate::metrics::Metrics;
-use crate::monitoring::{self, Monitoring};
-use crate::pages::Pages;
-use crate::proxy::{self, Service};
-use crate::session::{self, NoRandomness, Sessions};
+use crate::proxy::Service;
+use crate::session::Sessions;
 use crate::systemd::{Manager, Sockets};
 use crate::telemetry::{self, Logs, LogsError};
-use crate::tls::{self, Certificates, Handshakes};
+use crate::tls::{Certificates, Handshakes};
 
 pub use error::StartError;
-use listen::{bind, listen};
 use reload::Fixed;
+pub use start::start;
+use start::{pages, proxy_settings, start_on};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -75,6 +71,7 @@ pub(crate) fn run_config(
     let served = runtime.block_on(async {
         let mut signals = Signals::new(hang_up).map_err(StartError::Signals)?;
         let mut running = start_on(config, sockets, Clock::system())?;
+        running.watch_memory();
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }
@@ -214,6 +211,14 @@ impl Running {
         self.metrics_address
     }
 
+    /// Has requests turned away, too, when the process takes more memory than the configuration
+    /// asks for; only where all of it is the service's.
+    fn watch_memory(&mut self) {
+        let service = Arc::clone(&self.vitals.service);
+        let watched = async move { service.load().watch_memory().await };
+        self.housekeeping.spawn(watched);
+    }
+
     /// Stops taking connections at once, lets requests finish up to `drain_timeout`, tells
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
@@ -234,159 +239,5 @@ impl Running {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
         self.monitoring.shutdown().await;
-    }
-}
-
-/// Starts the service: reads what the configuration names, binds its addresses, and serves.
-pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
-    start_on(config, Sockets::default(), clock)
-}
-
-/// The same on sockets that are open already, in place of the addresses of the configuration.
-/// Within the runtime.
-fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, StartError> {
-    let fixed = Fixed::of(&config);
-    let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
-    let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
-    let handshakes = Handshakes::new(tls);
-    let pages = pages(&config)?;
-    let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
-    let accounts = Arc::new(accounts);
-    let metrics = Arc::new(Metrics::new());
-    let (sessions, session_clock) = sessions(&config, &clock)?;
-    let sessions = Arc::new(sessions.counted(metrics.sessions()));
-    let settings = proxy_settings(&config);
-    let login = Login::new(
-        Arc::clone(&accounts),
-        Arc::clone(&sessions),
-        Arc::clone(&pages),
-        config.throttle,
-        KeptForms::new(config.kept_forms, clock.clone()),
-        session_clock,
-    )
-    .map_err(|NoRandomness| StartError::NoRandomness)?
-    .counted(metrics.logins());
-    let metered = Arc::clone(&metrics);
-    let service = Service::new(settings, config.apps, login, pages, &clock, metered);
-    let service = Arc::new(service?);
-
-    let trusting = Arc::clone(&service);
-    let admission = Admission::new(
-        &config.listener,
-        move |address| trusting.trusts(address),
-        clock.clone(),
-    );
-    let (mut accepting, mut tasks) = (JoinSet::new(), Vec::new());
-    for name in &sockets.unused {
-        tracing::warn!(name, "this version does not serve the socket of this name");
-    }
-    let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
-    let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
-    let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
-    let mut monitoring = JoinSet::new();
-    for listener in monitors {
-        let told = Monitoring {
-            metrics: Arc::clone(&metrics),
-            accounts: Arc::clone(&accounts),
-            admission: Arc::clone(&admission),
-            certificates: Arc::clone(&certificates),
-            service: Arc::clone(&service),
-            sessions: Arc::clone(&sessions),
-        };
-        monitoring.spawn(monitoring::serve(Arc::new(told), listener));
-    }
-    let (reloads, reload_requests) = Reloads::new();
-    let administered = admin::Context {
-        accounts,
-        reloads: reloads.clone(),
-        server: admin::Server {
-            addresses: addresses.clone(),
-            admission: Arc::clone(&admission),
-            service: Arc::clone(&service),
-            redirect_addresses: redirect_addresses.clone(),
-            started: clock.now(),
-        },
-        sessions: Arc::clone(&sessions),
-    };
-    let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
-    for listener in listeners {
-        let admission = Arc::clone(&admission);
-        let accept = Arc::clone(&service).accept(listener, handshakes.clone(), admission);
-        tasks.push(accepting.spawn(accept));
-    }
-    let port = addresses.first().map_or(443, SocketAddr::port);
-    for listener in redirectors {
-        let admission = Arc::clone(&admission);
-        let redirect = Arc::clone(&service).redirect_to_https(listener, admission, port);
-        tasks.push(accepting.spawn(redirect));
-    }
-    let mut housekeeping = JoinSet::new();
-    let house = keep_house(Arc::clone(&service), Arc::clone(&certificates));
-    tasks.push(housekeeping.spawn(house));
-    Ok(Running {
-        addresses,
-        redirect_addresses,
-        admission: Arc::clone(&admission),
-        certificates,
-        clock,
-        fixed,
-        drain: config.drain_timeout,
-        vitals: Vitals {
-            service,
-            sessions,
-            admission,
-            handshakes,
-            tasks: tasks.into(),
-        },
-        accepting,
-        housekeeping,
-        metrics_address: metrics_addresses.first().copied(),
-        monitoring,
-        admin,
-        reloads,
-        reload_requests,
-    })
-}
-
-fn pages(config: &Config) -> Result<Arc<Pages>, StartError> {
-    let pages = Pages::new(&config.branding, config.session.remember_for);
-    pages.map(Arc::new).map_err(StartError::Pages)
-}
-
-/// The sessions, and the clock that they go by.
-fn sessions(config: &Config, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
-    let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
-    let (clock, behind) = clock.going_on_from(store.latest());
-    if !behind.is_zero() {
-        tracing::warn!(
-            seconds = behind.as_secs(),
-            "the system clock is behind the last time that sessions were kept; for sessions time \
-             goes on from there; if that time was wrong, `vestibule session revoke --all` and a \
-             restart set it right"
-        );
-    }
-    let sessions = Sessions::new(config.session.clone(), store, clock.clone());
-    Ok((sessions, clock))
-}
-
-fn proxy_settings(config: &Config) -> proxy::Settings {
-    proxy::Settings {
-        limits: config.limits.clone(),
-        timeouts: config.timeouts.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        proxy_protocol_from: config.proxy_protocol_from.clone(),
-        access_log: config.log.access,
-        kept_forms: config.kept_forms,
-    }
-}
-
-/// What has to be done whether requests come or not.
-async fn keep_house(service: Arc<Service>, certificates: Arc<Certificates>) {
-    let mut tick = tokio::time::interval(TICK);
-    loop {
-        tick.tick().await;
-        certificates.refresh();
-        certificates.warn_of_ends(Clock::system().now());
-        service.tick().await;
     }
 }

@@ -51,6 +51,19 @@ fn text(status: &Status) -> String {
         line("http", &status.redirect_http.join(", "));
     }
     line("connections", &share(&status.connections));
+    line("requests", &share(&status.requests));
+    let mib = |bytes: usize| bytes.div_ceil(1024 * 1024);
+    let Share { open, max } = status.memory;
+    line(
+        "memory",
+        &format!("{} of at most {} MiB", mib(open), mib(max)),
+    );
+    if let Some(cause) = &status.shedding {
+        line(
+            "overloaded",
+            &format!("{cause}: requests without a session are answered with 503"),
+        );
+    }
     line(
         "sessions",
         &format!("{}, store {}", share(&status.sessions), status.store),

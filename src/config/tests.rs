@@ -50,6 +50,20 @@ fn report(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn rel_06_the_unit_leaves_room_for_what_the_defaults_may_take() {
+    const UNIT: &str = include_str!("../../packaging/vestibule.service");
+    let limit = UNIT
+        .lines()
+        .find_map(|line| line.strip_prefix("MemoryMax="));
+    let limit: u64 = limit.unwrap().strip_suffix('M').unwrap().parse().unwrap();
+    let smallest = top().join("tests/it/config/valid/smallest.toml");
+    let config = Config::load(&smallest).unwrap();
+    let mib = |hashing: u64| config.memory_ceiling(hashing << 20).total() >> 20;
+    assert_eq!((mib(19), mib(2 * 256)), (903, 1396), "as the unit says");
+    assert!(mib(2 * 256) * 105 / 100 < limit, "{limit}");
+}
+
+#[test]
 fn valid_files_are_taken() {
     for file in fixtures("valid") {
         let problems = report(&fs::read_to_string(&file).unwrap());

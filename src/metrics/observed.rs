@@ -6,13 +6,18 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Gauges, Labels, add, label};
+use super::{Counters, Gauges, Labels, add, label};
 
 /// Set at each scrape.
 pub(super) struct Observed {
     connections: Gauge,
     connections_max: Gauge,
     connections_refused: Counter,
+    requests_under_way: Gauge,
+    requests_under_way_max: Gauge,
+    requests_shed: Counters<1>,
+    memory: Gauge,
+    memory_ceiling: Gauge,
     sessions: Gauge,
     sessions_max: Gauge,
     throttle_entries: Gauges<1>,
@@ -32,6 +37,13 @@ pub(crate) struct Snapshot {
     pub(crate) connections_max: usize,
     /// Since the start, as all totals.
     pub(crate) connections_refused: u64,
+    pub(crate) requests_under_way: usize,
+    pub(crate) requests_under_way_max: usize,
+    /// Requests that were turned away, by cause.
+    pub(crate) requests_shed: Vec<(&'static str, u64)>,
+    /// Bytes that the process takes, and that it is to take at most.
+    pub(crate) memory: u64,
+    pub(crate) memory_ceiling: u64,
     pub(crate) sessions: usize,
     pub(crate) sessions_max: usize,
     /// Entries of each counter of failed logins.
@@ -77,6 +89,27 @@ impl Observed {
                 all,
                 "connections_refused",
                 "Connections that were closed because there were too many",
+            ),
+            requests_under_way: add(
+                all,
+                "requests_under_way",
+                "Requests whose answer is not whole yet",
+            ),
+            requests_under_way_max: add(
+                all,
+                "requests_under_way_max",
+                "The limit of requests under way",
+            ),
+            requests_shed: add(
+                all,
+                "requests_shed",
+                "Requests that were turned away because there was too much to do",
+            ),
+            memory: add(all, "memory_bytes", "Memory that the process takes"),
+            memory_ceiling: add(
+                all,
+                "memory_ceiling_bytes",
+                "Memory that the process is to take at most",
             ),
             sessions: add(all, "sessions", "Sessions that are kept"),
             sessions_max: add(all, "sessions_max", "The limit of sessions"),
@@ -124,6 +157,17 @@ impl Observed {
         set(&self.connections, now.connections);
         set(&self.connections_max, now.connections_max);
         set_total(&self.connections_refused, now.connections_refused);
+        set(&self.requests_under_way, now.requests_under_way);
+        set(&self.requests_under_way_max, now.requests_under_way_max);
+        for &(cause, shed) in &now.requests_shed {
+            set_total(
+                &self.requests_shed.get_or_create(&[label("cause", cause)]),
+                shed,
+            );
+        }
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        set(&self.memory, bytes(now.memory));
+        set(&self.memory_ceiling, bytes(now.memory_ceiling));
         set(&self.sessions, now.sessions);
         set(&self.sessions_max, now.sessions_max);
         for &(counter, entries) in &now.throttle_entries {

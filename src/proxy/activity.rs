@@ -8,14 +8,22 @@ use std::time::{Duration, Instant};
 
 use super::Timeouts;
 use crate::clock::Clock;
+use crate::overload::Load;
+
+/// For a client that takes nothing, while what it was sent holds memory that others need.
+const PATIENCE_IN_NEED: Duration = Duration::from_secs(5);
 
 /// Shared by a connection's socket, its requests and its timer.
 #[derive(Debug)]
 pub(super) struct Activity {
     started: Instant,
+    /// Of all connections.
+    load: Arc<Load>,
     /// Requests whose answer is not whole yet.
     active: AtomicUsize,
     served: AtomicBool,
+    /// Whether the last request had a session.
+    signed_in: AtomicBool,
     /// Milliseconds after `started`; 0 while it does not apply.
     idle_since: AtomicU64,
     head_since: AtomicU64,
@@ -47,11 +55,13 @@ impl Due {
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(load: Arc<Load>) -> Arc<Self> {
         Arc::new(Self {
             started: Clock::stopwatch(),
+            load,
             active: AtomicUsize::new(0),
             served: AtomicBool::new(false),
+            signed_in: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
@@ -60,6 +70,7 @@ impl Activity {
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
+        self.load.begin();
         self.active.fetch_add(1, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
         ActiveRequest(Arc::clone(self))
@@ -68,6 +79,23 @@ impl Activity {
     /// Whether there was a request at all.
     pub(super) fn has_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the request that came last had a session.
+    pub(super) fn note_session(&self, signed_in: bool) {
+        if self.signed_in.load(Ordering::Relaxed) != signed_in {
+            self.signed_in.store(signed_in, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection had better go to make room: it has no request, and had none of who
+    /// is signed in.
+    pub(super) fn gives_way(&self) -> bool {
+        self.load.wants_room()
+            && self.has_served()
+            && self.active.load(Ordering::Relaxed) == 0
+            && !self.is_upgraded()
+            && !self.signed_in.load(Ordering::Relaxed)
     }
 
     pub(super) fn upgrade(&self) {
@@ -101,7 +129,12 @@ impl Activity {
     pub(super) fn due(&self, timeouts: &Timeouts, patience: Duration) -> Option<Due> {
         let blocked = self.write_blocked_since.load(Ordering::Relaxed);
         if blocked != 0 {
-            return Some(Due::Read(self.after(blocked, timeouts.write)));
+            let patience = if self.load.wants_memory() {
+                timeouts.write.min(PATIENCE_IN_NEED)
+            } else {
+                timeouts.write
+            };
+            return Some(Due::Read(self.after(blocked, patience)));
         }
         if self.is_upgraded() {
             return None;
@@ -139,6 +172,7 @@ impl Activity {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let activity = &self.0;
+        activity.load.end();
         let now = activity.now();
         activity.idle_since.store(now, Ordering::Relaxed);
         // hyper does not read while it answers: only now can the next head go on.

@@ -46,12 +46,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new<S>(stream: &TlsStream<S>, peer: IpAddr, admitted: Option<Admitted>) -> Self {
+    fn new<S>(
+        service: &Service,
+        stream: &TlsStream<S>,
+        peer: IpAddr,
+        admitted: Option<Admitted>,
+    ) -> Self {
         let (_, tls) = stream.get_ref();
         Self {
             peer,
             server_name: tls.server_name().map(str::to_owned),
-            activity: Activity::new(),
+            activity: Activity::new(Arc::clone(&service.life.load)),
             memo: Memo::default(),
             admitted,
         }
@@ -85,6 +90,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a client may take to be told that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How often a connection that waits for its client looks whether others need the room.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
+
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
@@ -103,7 +111,7 @@ pub(super) async fn serve(
     };
     let (_, tls) = stream.get_ref();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let connection = Arc::new(Connection::new(&stream, peer, Some(admitted)));
+    let connection = Arc::new(Connection::new(&service, &stream, peer, Some(admitted)));
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
     let socket = Socket::new(stream, Arc::clone(&connection.activity), !http2);
     if http2 {
@@ -125,7 +133,7 @@ pub(super) async fn serve_own(service: Arc<Service>, handshakes: Handshakes, str
     let Some(stream) = shake_hands(&service, &handshakes, stream, peer).await else {
         return;
     };
-    let connection = Arc::new(Connection::new(&stream, peer, None));
+    let connection = Arc::new(Connection::new(&service, &stream, peer, None));
     let socket = Socket::new(stream, Arc::clone(&connection.activity), true);
     serve_http1(service, connection, socket).await;
 }
@@ -311,6 +319,9 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             return Poll::Ready(Driven::Ended); // whoever takes nothing cannot be told (SEC-75)
         }
         loop {
+            if connection.activity.gives_way() && !closing {
+                return Poll::Ready(Driven::Idle);
+            }
             let due = connection.activity.due(&settings.timeouts, patience);
             if let Some(due) = due
                 && Instant::from_std(due.at()) < alarm.deadline()
@@ -320,7 +331,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             ready!(alarm.as_mut().poll(cx));
             match due {
                 Some(due) if Instant::from_std(due.at()) > Instant::now() => {
-                    alarm.as_mut().reset(due.at().into());
+                    let look = Instant::now() + LOOK_FOR_OTHERS;
+                    alarm.as_mut().reset(look.min(due.at().into()));
                 }
                 Some(Due::Request(_)) if !closing => return Poll::Ready(Driven::Idle),
                 Some(due) => {
@@ -354,14 +366,21 @@ impl<S: Transport> Socket<S> {
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
-    /// long or the service stops (SEC-28).
+    /// long, others need its place, or the service stops (SEC-28).
     async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
-        let until = self.activity.idle_until(timeouts.keep_alive);
+        let until = Instant::from_std(self.activity.idle_until(timeouts.keep_alive));
         let (transport, _) = self.stream.get_ref();
-        tokio::select! {
-            readable = transport.readable() => readable.is_ok(),
-            () = tokio::time::sleep_until(until.into()) => false,
-            () = service.life.stop.cancelled() => false,
+        loop {
+            let look = until.min(Instant::now() + LOOK_FOR_OTHERS);
+            tokio::select! {
+                readable = transport.readable() => return readable.is_ok(),
+                () = tokio::time::sleep_until(look) => {
+                    if look == until || self.activity.gives_way() {
+                        return false;
+                    }
+                }
+                () = service.life.stop.cancelled() => return false,
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::listener::{self, Admission};
 use crate::login::{Login, throttle};
 use crate::metrics::{AnswerCounts, Metrics, Pool};
+use crate::overload::Load;
 use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
@@ -35,6 +36,7 @@ pub(super) struct Life {
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
     pub(super) tunnels: TaskTracker,
+    pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
@@ -54,6 +56,7 @@ impl Service {
         pages: Arc<Pages>,
         clock: &Clock,
         metrics: Arc<Metrics>,
+        load: Arc<Load>,
     ) -> Result<Self, OpenError> {
         let life = Arc::new(Life {
             request_ids: RequestIds::new().map_err(|NoRandomness| OpenError::NoRandomness)?,
@@ -61,6 +64,7 @@ impl Service {
             stop: CancellationToken::new(),
             connections: TaskTracker::new(),
             tunnels: TaskTracker::new(),
+            load,
             no_app: metrics.no_app(),
             metrics,
         });
@@ -134,6 +138,11 @@ impl Service {
             .collect();
         pools.sort_by(|(a, _), (b, _)| a.cmp(b));
         pools
+    }
+
+    /// What is under way in all, and what is too much.
+    pub(crate) fn load(&self) -> &Load {
+        &self.life.load
     }
 
     /// About how many failed logins are remembered, by what they are counted for.

@@ -12,7 +12,7 @@ pub(crate) const SET: HeaderName = HeaderName::from_static("x-session-set");
 pub(crate) const UNSET: HeaderName = HeaderName::from_static("x-session-unset");
 
 const MAX_KEYS: usize = 32;
-const MAX_BYTES: usize = 4096;
+pub(super) const MAX_BYTES: usize = 4096;
 
 /// A dictionary of at most 32 keys and 4 KiB, in its canonical text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use self::command::{Command, Reply};
+pub(super) use self::file::CACHE;
 use self::tables::Snapshot;
 use self::writer::Writer;
 use super::data::{DataChange, DataError};

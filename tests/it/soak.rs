@@ -50,14 +50,14 @@ async fn rel_14_hours_of_load_and_aborts_leave_nothing_behind() {
     }
     let load = Arc::new(Load::new(service.address, sessions));
     let mut clients = JoinSet::new();
-    let full = load.at_full_speed(FULL_LOAD).await;
+    for _ in 0..aborts::CLIENTS {
+        clients.spawn(abort_at_random(service.address));
+    }
+    let full = load.at_full_speed(FULL_LOAD).await; // beside those that abort
     let rate = full / 2;
     eprintln!("full load is {full} requests/s; {rate}/s from now on, for {minutes} minutes");
     for nth in 0..CONNECTIONS {
         clients.spawn(Arc::clone(&load).at(rate, nth));
-    }
-    for _ in 0..aborts::CLIENTS {
-        clients.spawn(abort_at_random(service.address));
     }
 
     let mut seen = Vec::new();

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Logs, Running, Signal, Signals, StartError, pages, proxy_settings};
 use crate::admin::{self, Outcome};
-use crate::auth::users_file;
+use crate::auth::{self, users_file};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::session;
@@ -118,7 +118,8 @@ impl Running {
     pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>, StartError> {
         let fixed = self.fixed.differences(&config);
         let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
-        users_file::read(&config.users_file).map_err(StartError::Users)?;
+        let users = users_file::read(&config.users_file).map_err(StartError::Users)?;
+        let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
         let pages = pages(&config)?;
         let settings = proxy_settings(&config);
         let proxy = self.vitals.service.prepare(
@@ -131,6 +132,8 @@ impl Running {
         // Nothing can fail from here on.
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);
+        let load = self.vitals.service.load();
+        load.set(config.listener.max_connections, ceiling);
         self.vitals.sessions.set(&config.session);
         self.drain = config.drain_timeout;
         self.vitals.service.replace(proxy);

@@ -163,6 +163,10 @@ mod tests {
         };
         assert_eq!(fed(&deaf).await, 0, "when no request is answered");
 
+        let load = vitals.service.load();
+        (0..=load.requests().1).for_each(|_| load.begin());
+        assert!(fed(&vitals).await >= 3, "when visitors are turned away");
+
         let accepting = vitals.tasks.first().unwrap();
         accepting.abort();
         while !accepting.is_finished() {

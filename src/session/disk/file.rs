@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::session::store::OpenError;
 
 /// Pages kept in memory. Sessions in use are in the cache of sessions already.
-const CACHE: usize = 8 * 1024 * 1024;
+pub(in crate::session) const CACHE: usize = 8 * 1024 * 1024;
 
 /// What was found in the file.
 pub(super) struct Contents {

@@ -1,0 +1,355 @@
+//! How much there is to do, and who has to wait when it is too much (REL-13).
+//!
+//! Who is signed in comes first. Requests without a session are the first to be turned away, with
+//! 503 and Retry-After: at the login, at our other pages and at what apps show to everyone. Four
+//! signs say that it is too much, each before it hurts; only when there are as many requests as
+//! there may be, those of sessions are turned away, too.
+
+mod delay;
+pub(crate) mod memory;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clock::{Clock, Timestamp};
+use crate::listener::Admission;
+
+use delay::StandingDelay;
+use memory::Ceiling;
+
+/// How often the signs are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the memory is looked at, which costs more.
+const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
+
+/// One line a minute says it, not one a request.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+
+/// Why requests are turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Nine tenths of the connections are open; the last tenth is for who is signed in.
+    Connections,
+    /// Whatever is ready to go on waits too long for a thread.
+    Delay,
+    /// Nine tenths of the memory that the configuration asks for are in use.
+    Memory,
+    /// Three quarters of the requests that there may be are under way, or all of them.
+    Requests,
+}
+
+impl Cause {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Connections, Self::Delay, Self::Memory, Self::Requests];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Delay => "delay",
+            Self::Memory => "memory",
+            Self::Requests => "requests",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is under way, and what the last look at the service has found.
+#[derive(Debug)]
+pub(crate) struct Load {
+    clock: Clock,
+    under_way: AtomicUsize,
+    max_under_way: AtomicUsize,
+    /// One more than the place in [`Cause::ALL`]; 0 while all is well.
+    pressure: AtomicU8,
+    resident: AtomicU64,
+    ceiling: Mutex<Ceiling>,
+    shed: [AtomicU64; Cause::ALL.len()],
+    logged: Mutex<Option<Timestamp>>,
+}
+
+/// The signs at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Signs {
+    connections: (usize, usize),
+    delay: Duration,
+    resident: u64,
+    ceiling: u64,
+}
+
+impl Load {
+    /// So many requests may be under way at a time.
+    pub(crate) fn new(max_under_way: usize, ceiling: Ceiling, clock: Clock) -> Self {
+        Self {
+            clock,
+            under_way: AtomicUsize::new(0),
+            max_under_way: AtomicUsize::new(max_under_way),
+            pressure: AtomicU8::new(0),
+            resident: AtomicU64::new(0),
+            ceiling: Mutex::new(ceiling),
+            shed: Default::default(),
+            logged: Mutex::default(),
+        }
+    }
+
+    /// Other limits, for the requests that come.
+    pub(crate) fn set(&self, max_under_way: usize, ceiling: Ceiling) {
+        self.max_under_way.store(max_under_way, Ordering::Relaxed);
+        *self.lock_ceiling() = ceiling;
+    }
+
+    /// Verifying passwords takes so many bytes from now on.
+    pub(crate) fn set_hashing(&self, bytes: u64) {
+        let mut ceiling = self.lock_ceiling();
+        *ceiling = ceiling.with_hashing(bytes);
+    }
+
+    /// Bytes of memory that the process takes, as of the last look, and may take.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        (
+            self.resident.load(Ordering::Relaxed),
+            self.lock_ceiling().total(),
+        )
+    }
+
+    /// How many requests are under way, and how many may be.
+    pub(crate) fn requests(&self) -> (usize, usize) {
+        (
+            self.under_way.load(Ordering::Relaxed),
+            self.max_under_way.load(Ordering::Relaxed),
+        )
+    }
+
+    /// How many requests have been turned away, by cause.
+    pub(crate) fn shed(&self) -> [(Cause, u64); Cause::ALL.len()] {
+        Cause::ALL.map(|cause| (cause, self.shed[cause as usize].load(Ordering::Relaxed)))
+    }
+
+    /// One request more, until [`Load::end`].
+    pub(crate) fn begin(&self) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One request less.
+    pub(crate) fn end(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request that has begun may go on.
+    pub(crate) fn admit(&self, signed_in: bool) -> Result<(), Cause> {
+        let Some(cause) = self.refusal(signed_in) else {
+            return Ok(());
+        };
+        self.shed[cause as usize].fetch_add(1, Ordering::Relaxed);
+        self.report(cause);
+        Err(cause)
+    }
+
+    /// Why strangers are turned away, if they are.
+    pub(crate) fn sheds(&self) -> Option<Cause> {
+        self.refusal(false)
+    }
+
+    /// Whether connections that are of no use at the moment had better go.
+    pub(crate) fn wants_room(&self) -> bool {
+        matches!(self.pressure(), Some(Cause::Connections | Cause::Memory))
+    }
+
+    /// Whether clients that do not take what was sent hold memory that others need.
+    pub(crate) fn wants_memory(&self) -> bool {
+        self.pressure() == Some(Cause::Memory)
+    }
+
+    fn refusal(&self, signed_in: bool) -> Option<Cause> {
+        let (under_way, max) = self.requests();
+        if signed_in {
+            return (under_way > max).then_some(Cause::Requests);
+        }
+        if under_way > max - max / 4 {
+            return Some(Cause::Requests);
+        }
+        self.pressure()
+    }
+
+    fn pressure(&self) -> Option<Cause> {
+        let pressure = self.pressure.load(Ordering::Relaxed);
+        let place = usize::from(pressure).checked_sub(1)?;
+        Cause::ALL.get(place).copied()
+    }
+
+    fn set_pressure(&self, cause: Option<Cause>) {
+        let place = cause.map_or(0, |cause| cause as u8 + 1);
+        self.pressure.store(place, Ordering::Relaxed);
+    }
+
+    fn lock_ceiling(&self) -> MutexGuard<'_, Ceiling> {
+        self.ceiling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the memory until it is dropped. For a process that is nobody's but ours.
+    pub(crate) async fn watch_memory(&self) {
+        while let Some(resident) = memory::resident() {
+            self.resident.store(resident, Ordering::Relaxed);
+            sleep(LOOK_AT_MEMORY_EVERY).await;
+        }
+    }
+
+    /// Looks at the signs until it is dropped.
+    pub(crate) async fn watch(self: Arc<Self>, admission: Arc<Admission>) {
+        let mut delay = StandingDelay::default();
+        loop {
+            let due = Instant::now() + LOOK_EVERY;
+            sleep_until(due).await;
+            delay.note(due.elapsed());
+            let (resident, ceiling) = self.memory();
+            let signs = Signs {
+                connections: (admission.open(), admission.max()),
+                delay: delay.least(),
+                resident,
+                ceiling,
+            };
+            self.set_pressure(signs.cause());
+        }
+    }
+
+    /// Says in the log, now and then, that requests are turned away.
+    fn report(&self, cause: Cause) {
+        let now = self.clock.now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_some_and(|last| now.since(last) < LOG_EVERY) {
+            return;
+        }
+        *logged = Some(now);
+        let (requests, _) = self.requests();
+        tracing::warn!(
+            %cause, requests,
+            "there is too much to do: requests without a session are answered with 503"
+        );
+    }
+}
+
+impl Signs {
+    /// The gravest first.
+    fn cause(&self) -> Option<Cause> {
+        let (open, max) = self.connections;
+        if self.resident > self.ceiling / 10 * 9 {
+            Some(Cause::Memory)
+        } else if open > max - max.div_ceil(10) {
+            Some(Cause::Connections)
+        } else if self.delay > delay::TARGET {
+            Some(Cause::Delay)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory::Demands;
+    use super::*;
+
+    const CALM: Signs = Signs {
+        connections: (90, 100),
+        delay: delay::TARGET,
+        resident: 900,
+        ceiling: 1000,
+    };
+
+    fn load(max_under_way: usize) -> Load {
+        let ceiling = Ceiling::of(Demands {
+            max_connections: 1,
+            sessions: 0,
+            forms: 0,
+            logs: 0,
+            hashing: 0,
+        });
+        Load::new(max_under_way, ceiling, Clock::system())
+    }
+
+    #[test]
+    fn rel_13_each_sign_has_its_limit() {
+        assert_eq!(CALM.cause(), None);
+        let connections = (91, 100);
+        let crowded = Signs {
+            connections,
+            ..CALM
+        };
+        assert_eq!(crowded.cause(), Some(Cause::Connections));
+        let few = Signs {
+            connections: (1, 1),
+            ..CALM
+        };
+        assert_eq!(few.cause(), Some(Cause::Connections));
+        let delay = delay::TARGET + Duration::from_millis(1);
+        assert_eq!(Signs { delay, ..CALM }.cause(), Some(Cause::Delay));
+        let full = Signs {
+            resident: 901,
+            delay,
+            ..crowded
+        };
+        assert_eq!(full.cause(), Some(Cause::Memory));
+    }
+
+    #[test]
+    fn rel_13_strangers_go_first_and_who_is_signed_in_last() {
+        let load = load(8);
+        let admitted = |signed_in| load.admit(signed_in);
+        (0..6).for_each(|_| load.begin());
+        assert_eq!((admitted(false), admitted(true)), (Ok(()), Ok(())));
+        load.begin();
+        assert_eq!(
+            (admitted(false), admitted(true)),
+            (Err(Cause::Requests), Ok(()))
+        );
+        load.begin();
+        assert_eq!(admitted(true), Ok(()));
+        load.begin();
+        assert_eq!(
+            admitted(true),
+            Err(Cause::Requests),
+            "more than there may be"
+        );
+        (0..3).for_each(|_| load.end());
+        assert_eq!((admitted(false), load.requests()), (Ok(()), (6, 8)));
+
+        load.set_pressure(Some(Cause::Delay));
+        assert_eq!(
+            (admitted(false), admitted(true)),
+            (Err(Cause::Delay), Ok(()))
+        );
+        assert!(!load.wants_room());
+        load.set_pressure(Some(Cause::Connections));
+        assert!(load.wants_room() && !load.wants_memory());
+        load.set_pressure(Some(Cause::Memory));
+        assert!(load.wants_room() && load.wants_memory());
+        let shed = load.shed().map(|(cause, count)| (cause.name(), count));
+        assert_eq!(
+            shed,
+            [
+                ("connections", 0),
+                ("delay", 1),
+                ("memory", 0),
+                ("requests", 2)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_limit_of_one_request_lets_one_through() {
+        let load = load(1);
+        load.begin();
+        assert_eq!(load.admit(false), Ok(()));
+        load.begin();
+        assert_eq!(load.admit(true), Err(Cause::Requests));
+    }
+}

@@ -1,0 +1,135 @@
+//! How much memory the service may take, and takes.
+
+use std::fmt;
+
+/// The program itself, its threads, the counters of failed logins, and whatever else does not grow.
+const PROGRAM: u64 = 48 * MIB;
+
+/// An open connection: 19 KiB while it is idle, and room for a request that is under way. One that
+/// does not take what was sent may hold more, and is closed when others need that.
+const CONNECTION: u64 = 64 * KIB;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The most that each part takes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ceiling {
+    connections: u64,
+    sessions: u64,
+    forms: u64,
+    logs: u64,
+    hashing: u64,
+}
+
+/// What the parts themselves say; the counts are those of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demands {
+    pub(crate) max_connections: usize,
+    /// Bytes of all sessions, in use or not.
+    pub(crate) sessions: u64,
+    /// Bytes of forms that met an ended session.
+    pub(crate) forms: usize,
+    /// Bytes of lines that wait to be written.
+    pub(crate) logs: usize,
+    /// Bytes of the threads that verify passwords.
+    pub(crate) hashing: u64,
+}
+
+impl Ceiling {
+    pub(crate) fn of(demands: Demands) -> Self {
+        let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Self {
+            connections: bytes(demands.max_connections).saturating_mul(CONNECTION),
+            sessions: demands.sessions,
+            forms: bytes(demands.forms),
+            logs: bytes(demands.logs),
+            hashing: demands.hashing,
+        }
+    }
+
+    /// The same with other passwords.
+    pub(crate) fn with_hashing(self, hashing: u64) -> Self {
+        Self { hashing, ..self }
+    }
+
+    /// All of it, in bytes.
+    pub(crate) fn total(self) -> u64 {
+        let parts = [
+            self.connections,
+            self.sessions,
+            self.forms,
+            self.logs,
+            self.hashing,
+        ];
+        parts.into_iter().fold(PROGRAM, u64::saturating_add)
+    }
+}
+
+/// Says where it comes from, for who has to provide for it.
+impl fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes.div_ceil(MIB);
+        write!(
+            f,
+            "at most {} MiB: connections {}, sessions {}, hashing of passwords {}, kept forms {}, \
+             logs {}, the program itself {}",
+            mib(self.total()),
+            mib(self.connections),
+            mib(self.sessions),
+            mib(self.hashing),
+            mib(self.forms),
+            mib(self.logs),
+            mib(PROGRAM)
+        )
+    }
+}
+
+/// What the process takes now, in bytes; `None` where the system does not say.
+pub(crate) fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kib * KIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEMANDS: Demands = Demands {
+        max_connections: 1000,
+        sessions: 10 * MIB,
+        forms: 64 * 1024 * 1024,
+        logs: 1024,
+        hashing: 19 * MIB,
+    };
+
+    #[test]
+    fn rel_06_the_ceiling_is_the_sum_of_its_parts() {
+        let ceiling = Ceiling::of(DEMANDS);
+        let parts = PROGRAM + 1000 * CONNECTION + (10 + 64 + 19) * MIB + 1024;
+        assert_eq!(ceiling.total(), parts);
+        let costly = ceiling.with_hashing(256 * MIB);
+        assert_eq!(costly.total(), parts + (256 - 19) * MIB);
+        assert_eq!(
+            ceiling.to_string(),
+            "at most 204 MiB: connections 63, sessions 10, hashing of passwords 19, kept forms 64, \
+             logs 1, the program itself 48"
+        );
+        let absurd = Demands {
+            max_connections: usize::MAX,
+            ..DEMANDS
+        };
+        assert_eq!(Ceiling::of(absurd).total(), u64::MAX);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_says_what_we_take() {
+        let resident = resident().unwrap();
+        assert!((MIB..64 * 1024 * MIB).contains(&resident), "{resident}");
+    }
+}

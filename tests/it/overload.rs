@@ -1,0 +1,120 @@
+//! Too much to do keeps nobody waiting who is signed in: REL-13.
+
+use crate::harness::*;
+
+/// Opens a stream for each request on one connection, and lets all of them wait for the app.
+async fn wait_for_app(gate: &Gate, cookie: &str, app: &Upstream, requests: u32) -> RawHttp2 {
+    let mut connection = gate.raw_http2().await;
+    let before = app.requests();
+    for nth in 0..requests {
+        let mut fields = RawHttp2::get("/slow");
+        fields.push(("cookie", cookie));
+        connection.headers(1 + 2 * nth, &fields, true).await;
+    }
+    let all = before + usize::try_from(requests).unwrap();
+    eventually("all requests to wait", || app.requests() == all).await;
+    connection
+}
+
+#[tokio::test]
+async fn rel_13_when_most_requests_are_under_way_strangers_are_turned_away_and_nobody_else() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/quick", "everyone")
+        .server("max_connections = 40")
+        .app("upstream_max_connections = 100")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let stranger = gate.browser();
+    stranger.get("/quick").await.assert_status(200);
+
+    let cookie = ada.session_cookie();
+    let waiting = wait_for_app(&gate, &cookie, &app, 30).await;
+    for target in ["/quick", "/.vestibule/login", "/secret"] {
+        let refused = stranger.get(target).await;
+        refused.assert_status(503).assert_header("retry-after", "5");
+        assert!(
+            refused.text().contains("There is too much to do"),
+            "{refused}"
+        );
+        assert!(!refused.text().contains("silent"), "{refused}");
+    }
+    let refused = stranger.fetch("/quick").await;
+    refused.assert_status(503).assert_header("retry-after", "5");
+    let form = [("username", "ada"), ("password", PASSWORD)];
+    let refused = stranger.post_form("/.vestibule/login", &form).await;
+    refused.assert_status(503);
+    for target in ["/quick", "/.vestibule/account", "/.vestibule/session"] {
+        ada.get(target).await.assert_status(200);
+    }
+
+    let more = wait_for_app(&gate, &cookie, &app, 10).await;
+    let refused = ada.get("/quick").await;
+    refused.assert_status(503).assert_header("retry-after", "5");
+    drop((waiting, more));
+    let stranger = stranger.fresh();
+    eventually_some("better times", async || {
+        let status = stranger.get("/quick").await.status;
+        (status == 200).then_some(())
+    })
+    .await;
+    ada.get("/quick").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn rel_13_the_last_connections_are_for_who_is_signed_in() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/open", "everyone")
+        .server("max_connections = 20")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let asks = |target: &str, cookie: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\n\r\n")
+    };
+    let cookie = ada.session_cookie();
+    let mut hers = gate.raw().await;
+    hers.send(asks("/", &cookie)).await;
+    hers.response().await.assert_status(200);
+    let mut strangers = Vec::new(); // they stay connected
+    for _ in 0..17 {
+        let mut stranger = gate.raw().await;
+        stranger.send(asks("/open", "a=b")).await;
+        stranger.response().await.assert_status(200);
+        strangers.push(stranger);
+    }
+
+    // With the nineteenth no more than a tenth is left.
+    let mut last = gate.raw().await;
+    eventually_some("the limit to be noticed", async || {
+        last.send(asks("/open", "a=b")).await;
+        let reply = last.response().await;
+        (reply.status == 503).then(|| reply.assert_header("connection", "close").clone())
+    })
+    .await;
+    assert_eq!(last.rest().await, "", "it makes room");
+    hers.send(asks("/", &cookie)).await;
+    hers.response().await.assert_status(200);
+
+    // Connections of strangers that wait for nothing make room, too; hers do not.
+    let mut hers_too = gate.raw().await;
+    for hers in [&mut hers, &mut hers_too] {
+        hers.send(asks("/", &cookie)).await;
+        hers.response().await.assert_status(200);
+    }
+    eventually_some("room for others", async || {
+        let mut other = gate.raw().await;
+        other.send(asks("/open", "a=b")).await;
+        (other.response().await.status == 200).then_some(())
+    })
+    .await;
+    for hers in [&mut hers, &mut hers_too] {
+        hers.send(asks("/", &cookie)).await;
+        hers.response().await.assert_status(200);
+    }
+    drop(strangers);
+}
