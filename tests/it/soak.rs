@@ -7,6 +7,7 @@
 
 mod aborts;
 mod app;
+mod crowd;
 mod load;
 
 use std::env;
@@ -42,7 +43,7 @@ struct Minute {
 async fn rel_14_hours_of_load_and_aborts_leave_nothing_behind() {
     let minutes = env::var("VESTIBULE_SOAK_MINUTES");
     let minutes = minutes.map_or(5, |minutes| minutes.parse().expect("a number of minutes"));
-    let service = service().await;
+    let service = service("max_connections_per_address = 5000").await;
     let mut sessions = Vec::new();
     for user in USERS {
         let browser = service.browser().login(user, PASSWORD).await;
@@ -82,13 +83,14 @@ async fn rel_14_hours_of_load_and_aborts_leave_nothing_behind() {
 }
 
 /// As one has it by default, with an access log that nobody reads.
-async fn service() -> Service {
+async fn service(limits: &str) -> Service {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" > /dev/null", "sh"]);
     command.arg(env!("CARGO_BIN_EXE_vestibule"));
     let app = serve_app().await;
     let mut vestibule = Vestibule::before_url(&format!("http://{app}"))
-        .server("max_connections_per_address = 5000")
+        .server(limits)
+        .rule("/page", "everyone")
         .config("[login.throttle]\naddress_failures = 1000000");
     for user in USERS {
         vestibule = vestibule.user(user, PASSWORD);
