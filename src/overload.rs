@@ -27,6 +27,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the memory is looked at, which costs more.
 const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
 
+/// With fewer connections it is the machine that is slow, and turning somebody away would not make
+/// it faster.
+const MANY: usize = 200;
+
 /// One line a minute says it, not one a request.
 const LOG_EVERY: Duration = Duration::from_mins(1);
 
@@ -35,7 +39,7 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 pub(crate) enum Cause {
     /// Nine tenths of the connections are open; the last tenth is for who is signed in.
     Connections,
-    /// Whatever is ready to go on waits too long for a thread.
+    /// Whatever is ready to go on waits too long for a thread, and there are many clients.
     Delay,
     /// Nine tenths of the memory that the configuration asks for are in use.
     Memory,
@@ -243,9 +247,9 @@ impl Signs {
         let (open, max) = self.connections;
         if self.resident > self.ceiling / 10 * 9 {
             Some(Cause::Memory)
-        } else if open > max - max.div_ceil(10) {
+        } else if open > max - max / 10 {
             Some(Cause::Connections)
-        } else if self.delay > delay::TARGET {
+        } else if self.delay > delay::TARGET && open >= MANY {
             Some(Cause::Delay)
         } else {
             None
@@ -259,7 +263,7 @@ mod tests {
     use super::*;
 
     const CALM: Signs = Signs {
-        connections: (90, 100),
+        connections: (900, 1000),
         delay: delay::TARGET,
         resident: 900,
         ceiling: 1000,
@@ -278,26 +282,27 @@ mod tests {
 
     #[test]
     fn rel_13_each_sign_has_its_limit() {
+        let with = |change: fn(&mut Signs)| {
+            let mut signs = CALM;
+            change(&mut signs);
+            signs.cause()
+        };
+        let late = |signs: &mut Signs| signs.delay += Duration::from_millis(1);
         assert_eq!(CALM.cause(), None);
-        let connections = (91, 100);
-        let crowded = Signs {
-            connections,
+        assert_eq!(with(|signs| signs.resident += 1), Some(Cause::Memory));
+        assert_eq!(
+            with(|signs| signs.connections.0 += 1),
+            Some(Cause::Connections)
+        );
+        let few = |signs: &mut Signs| signs.connections = (1, 1);
+        assert_eq!(with(few), None, "a tenth of one is none");
+        assert_eq!(with(late), Some(Cause::Delay));
+        let alone = Signs {
+            connections: (MANY - 1, 1000),
+            delay: delay::TARGET * 2,
             ..CALM
         };
-        assert_eq!(crowded.cause(), Some(Cause::Connections));
-        let few = Signs {
-            connections: (1, 1),
-            ..CALM
-        };
-        assert_eq!(few.cause(), Some(Cause::Connections));
-        let delay = delay::TARGET + Duration::from_millis(1);
-        assert_eq!(Signs { delay, ..CALM }.cause(), Some(Cause::Delay));
-        let full = Signs {
-            resident: 901,
-            delay,
-            ..crowded
-        };
-        assert_eq!(full.cause(), Some(Cause::Memory));
+        assert_eq!(alone.cause(), None, "others keep the machine busy");
     }
 
     #[test]
