@@ -42,7 +42,7 @@ pub(crate) enum RequestError {
     /// A bug; the request ends and nothing else (REL-11).
     Panicked,
     Session(StoreError),
-    /// The session ended while its upload was under way (SEC-75).
+    /// The session ended while its upload was under way (SEC-75), or before a kept form was sent.
     SessionEnded,
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,

@@ -316,6 +316,6 @@ fn login_required() -> Response<Bytes> {
 }
 
 /// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
-fn challenge() -> HeaderValue {
+pub(crate) fn challenge() -> HeaderValue {
     HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"")
 }

@@ -30,8 +30,7 @@ use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::identity::Identity;
 use crate::listener::proxy_protocol;
-use crate::login::kept_forms;
-use crate::login::{Endpoint, Login, Visit, is_page_load};
+use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
 use crate::pages::{self, ErrorView, Pages};
 use crate::request::{self, Authority, BadRequest, Limits, Target};
 use crate::session::cookie::{self, Presented};
@@ -446,6 +445,9 @@ impl Proxy {
         }
         if let RequestError::LogoutNotKept(_) = error {
             headers.append(header::SET_COOKIE, cookie::expire_session());
+        }
+        if public.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, login::challenge());
         }
         if public.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -13,7 +13,7 @@ use super::cookie::LoginCookie;
 use super::csrf::{self, Binding};
 use super::form::Form;
 use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
-use super::{FORM, LOGIN, Login, Visit, Wish, challenge, is_page_load, login_required};
+use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required};
 use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::pages::{self, KeptFormView, KeptFormsView};
@@ -192,7 +192,7 @@ impl Login {
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
         let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
-            return Ok(Self::ask_again(visit.head));
+            return Self::ask_again(visit.head);
         };
         let (key, host) = (session.key(), visit.authority.as_str());
         if let Some(form) = self.kept_forms.discard(key, host, id) {
@@ -248,11 +248,12 @@ impl Login {
     }
 
     /// The answer to a button of the page when its session has ended meanwhile.
-    pub(crate) fn ask_again(head: &Parts) -> Response<Bytes> {
+    /// A POST is not led to the login (SEC-69); what waits is shown after it.
+    pub(crate) fn ask_again(head: &Parts) -> Result<Response<Bytes>, RequestError> {
         if is_page_load(&head.headers) {
-            pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN))
+            Err(RequestError::SessionEnded)
         } else {
-            login_required()
+            Ok(login_required())
         }
     }
 

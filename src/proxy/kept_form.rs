@@ -56,7 +56,7 @@ impl Proxy {
         line: Option<&mut AccessLine>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         if sends.is_some() {
-            return Ok(Login::ask_again(visit.head).map(AnswerBody::ours));
+            return Ok(Login::ask_again(visit.head)?.map(AnswerBody::ours));
         }
         if !app.keep_forms || !self.login.is_lost_form(visit.head, visit.authority) {
             return Ok(Login::ask(visit.head, target).map(AnswerBody::ours));
@@ -91,7 +91,7 @@ impl Proxy {
             session,
         } = sending;
         let Some(session) = session else {
-            return Ok(Login::ask_again(&head).map(AnswerBody::ours));
+            return Ok(Login::ask_again(&head)?.map(AnswerBody::ours));
         };
         let key = session.key();
         let taken = self

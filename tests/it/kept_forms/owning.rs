@@ -299,7 +299,7 @@ async fn whoever_may_not_open_the_target_may_not_send_to_it() {
 }
 
 #[tokio::test]
-async fn what_names_a_form_reaches_no_app_without_a_session() {
+async fn sec_69_what_names_a_form_reaches_no_app_without_a_session() {
     let app = Upstream::echo().await;
     let gate = people(Vestibule::before(&app))
         .rule("/public", "everyone")
@@ -310,7 +310,7 @@ async fn what_names_a_form_reaches_no_app_without_a_session() {
         let target = format!("{path}?vestibule-form={id}");
         let stranger = gate.browser();
         let reply = press(&stranger, &target, "").await;
-        reply.assert_redirects_to("/.vestibule/login");
+        assert_asks_again(&reply);
         let plain = [("content-type", PLAIN)];
         let fetched = stranger
             .request(Method::POST, &target, &plain, "csrf=".into())
@@ -341,8 +341,7 @@ async fn sec_73_the_page_is_ours_and_only_for_who_is_signed_in() {
     let reply = stranger.get(FORMS).await;
     reply.assert_redirects_to("/.vestibule/login?return_to=%2F");
     let discard = [("action", "discard"), ("form", "AAAAAAAAAAAAAAAAAAAAAA")];
-    let reply = stranger.post_form(FORMS, &discard).await;
-    reply.assert_redirects_to("/.vestibule/login");
+    assert_asks_again(&stranger.post_form(FORMS, &discard).await);
     let reply = stranger
         .request(Method::PUT, FORMS, &OWN_FORM, Bytes::new())
         .await;
@@ -350,4 +349,13 @@ async fn sec_73_the_page_is_ours_and_only_for_who_is_signed_in() {
         .assert_status(405)
         .assert_header("allow", "GET, HEAD, POST");
     assert_eq!(app.requests(), 0);
+}
+
+/// Who sends a form is told that they have to sign in, and is not led away from it.
+fn assert_asks_again(reply: &Reply) {
+    reply
+        .assert_status(401)
+        .assert_contains("Your session has ended")
+        .assert_contains("href=\"/.vestibule/login\"");
+    assert!(reply.value("www-authenticate").is_some(), "{reply}");
 }

@@ -209,7 +209,9 @@ async fn a_session_that_ends_before_send_is_pressed_loses_nothing() {
     let (browser, page) = kept_and_signed_in(&gate, "/save", "a=1").await;
     gate.advance(std::time::Duration::from_mins(6));
     let reply = send(&browser, &page).await;
-    reply.assert_redirects_to("/.vestibule/login");
+    reply
+        .assert_status(401)
+        .assert_contains("Your session has ended");
     let login = browser.get("/.vestibule/login").await;
     sign_in(&browser, &login, "ada")
         .await
