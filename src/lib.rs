@@ -20,6 +20,7 @@
 //! | `upstream` | the pooled client to the applications |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
+//! | `doctor` | finds what is wrong, for `check` and for `status` |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | `systemd` | sockets that systemd hands over, and what it is told of us |
@@ -44,6 +45,7 @@ mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod doctor;
 mod error;
 mod forwarded;
 mod identity;

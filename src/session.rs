@@ -50,6 +50,14 @@ const CACHED: u64 = 50_000;
 /// A look-up that again and again meets the end of some session gives up.
 const MAX_LOOKUPS: usize = 100;
 
+/// Whether there is room for logins where sessions are kept; below it they are refused.
+pub(crate) fn has_room(backend: &Backend) -> bool {
+    match backend {
+        Backend::Disk(path) => disk::has_room(path),
+        Backend::Memory => true,
+    }
+}
+
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {

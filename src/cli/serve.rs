@@ -21,11 +21,12 @@ use crate::admin::{self, Admin, Outcome, Reloads};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::doctor;
 use crate::listener::Admission;
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
 use crate::metrics::Metrics;
-use crate::monitoring::{self, Monitoring};
+use crate::monitoring::Monitoring;
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -34,7 +35,7 @@ use crate::telemetry::{self, Logs, LogsError};
 use crate::tls::{self, Certificates};
 
 pub use error::StartError;
-use listen::{bind, listen};
+use listen::{listen, monitor, warn_of_unused};
 use reload::Fixed;
 
 #[derive(Debug, clap::Args)]
@@ -174,6 +175,7 @@ pub struct Running {
     redirect_addresses: Vec<SocketAddr>,
     admission: Arc<Admission>,
     certificates: Arc<Certificates>,
+    doctor: Arc<doctor::Live>,
     clock: Clock,
     fixed: Fixed,
     drain: Duration,
@@ -247,6 +249,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 /// Within the runtime.
 fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, StartError> {
     let fixed = Fixed::of(&config);
+    let examined = config.examined();
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let tls = tls::server_config(Arc::clone(&certificates)).map_err(StartError::Tls)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -278,33 +281,30 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
         clock.clone(),
     );
     let (mut accepting, mut tasks) = (JoinSet::new(), Vec::new());
-    for name in &sockets.unused {
-        tracing::warn!(name, "this version does not serve the socket of this name");
-    }
+    warn_of_unused(&sockets);
     let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
-    let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
-    let mut monitoring = JoinSet::new();
-    for listener in monitors {
-        let told = Monitoring {
-            metrics: Arc::clone(&metrics),
-            accounts: Arc::clone(&accounts),
-            admission: Arc::clone(&admission),
-            certificates: Arc::clone(&certificates),
-            service: Arc::clone(&service),
-            sessions: Arc::clone(&sessions),
-        };
-        monitoring.spawn(monitoring::serve(Arc::new(told), listener));
-    }
+    let told = Monitoring {
+        metrics,
+        accounts: Arc::clone(&accounts),
+        admission: Arc::clone(&admission),
+        certificates: Arc::clone(&certificates),
+        service: Arc::clone(&service),
+        sessions: Arc::clone(&sessions),
+    };
+    let (monitoring, metrics_address) = monitor(told, config.metrics)?;
     let (reloads, reload_requests) = Reloads::new();
+    let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
     let administered = admin::Context {
         accounts,
+        doctor: Arc::clone(&doctor),
         reloads: reloads.clone(),
         server: admin::Server {
             addresses: addresses.clone(),
             admission: Arc::clone(&admission),
             service: Arc::clone(&service),
             redirect_addresses: redirect_addresses.clone(),
+            metrics_address,
             started: clock.now(),
         },
         sessions: Arc::clone(&sessions),
@@ -329,6 +329,7 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
         redirect_addresses,
         admission: Arc::clone(&admission),
         certificates,
+        doctor,
         clock,
         fixed,
         drain: config.drain_timeout,
@@ -341,7 +342,7 @@ fn start_on(config: Config, sockets: Sockets, clock: Clock) -> Result<Running, S
         },
         accepting,
         housekeeping,
-        metrics_address: metrics_addresses.first().copied(),
+        metrics_address,
         monitoring,
         admin,
         reloads,

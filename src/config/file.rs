@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::problem::Fault;
 use super::section::Section;
-use super::{Config, app, value};
+use super::{Config, Lines, app, value};
 use crate::forwarded::TrustedProxies;
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
@@ -22,6 +22,15 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let mut login = root.table("login");
     let listener = listener(&mut server);
     let mut administration = root.table("admin");
+    let (mut session_section, mut log_section) = (root.table("session"), root.table("log"));
+    let lines = Lines {
+        audit_file: log_section.line_of("audit_file"),
+        listen: server.line_of("listen"),
+        metrics: administration.line_of("metrics"),
+        redirect_http: server.line_of("redirect_http"),
+        session_path: session_section.line_of("path"),
+        socket: administration.line_of("socket"),
+    };
     Config {
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
@@ -35,13 +44,14 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
             .unwrap_or(64 * 1024 * 1024),
         limits,
         listener,
-        log: log(root.table("log"), folder),
+        lines,
+        log: log(&mut log_section, folder),
         proxy_protocol_from: proxy_protocol::Senders::new(
             server
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),
         ),
-        session: session(root.table("session"), folder),
+        session: session(&mut session_section, folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
         tls: tls(root.table("tls"), folder),
@@ -128,10 +138,9 @@ fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFile
         let path = section.require(key, value::path).unwrap_or_default();
         credential(&path).unwrap_or_else(|| folder.join(path))
     };
-    tls::CertificateFiles {
-        cert: file("cert"),
-        key: file("key"),
-    }
+    let (cert, key) = (file("cert"), file("key"));
+    let line = section.line();
+    tls::CertificateFiles { cert, key, line }
 }
 
 /// What systemd has read for the service as a credential of this name (`LoadCredential=`), so that
@@ -164,7 +173,7 @@ fn folder_of_systemd(variable: &str) -> Option<PathBuf> {
     first.is_absolute().then_some(first)
 }
 
-fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
+fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
     let store = section.get("store", |value| {
         value::word(
             value,
@@ -282,7 +291,7 @@ fn admin(section: &mut Section<'_>, folder: &Path) -> admin::Place {
     }
 }
 
-fn log(mut section: Section<'_>, folder: &Path) -> telemetry::Settings {
+fn log(section: &mut Section<'_>, folder: &Path) -> telemetry::Settings {
     use telemetry::Format::{Auto, Json, Text};
     let format = section.get("format", |value| {
         value::word(value, &[("auto", Auto), ("text", Text), ("json", Json)])

@@ -120,6 +120,7 @@ impl Running {
         let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
         users_file::read(&config.users_file).map_err(StartError::Users)?;
         let pages = pages(&config)?;
+        let examined = config.examined();
         let settings = proxy_settings(&config);
         let proxy = self.vitals.service.prepare(
             settings,
@@ -129,6 +130,7 @@ impl Running {
             &self.clock,
         )?;
         // Nothing can fail from here on.
+        self.doctor.replace(examined);
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);
         self.vitals.sessions.set(&config.session);
