@@ -15,11 +15,17 @@ mod rule;
 mod upstream;
 mod user;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use self::certificate::Certificate;
+use self::upstream::Dialers;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
@@ -111,19 +117,56 @@ pub(crate) struct Examination {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Looks at everything at once, within some seconds; within a runtime.
-pub(crate) async fn examine(settings: &Settings, now: Timestamp) -> Examination {
-    let copy = settings.clone();
-    let files = tokio::task::spawn_blocking(move || examine_files(&copy, now));
-    let upstreams = upstream::examine(&settings.apps).await;
-    // It has no end but its own: a panic in it is one here.
-    let mut examination = match files.await {
-        Ok(examination) => examination,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
-    examination.findings.extend(upstreams);
-    sort(&mut examination.findings);
-    examination
+/// For all of it, whatever hangs.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Looks at everything. Files are read by one thread at a time: where a disk hangs, that one does,
+/// and no more come to hang with it.
+#[derive(Clone)]
+pub(crate) struct Examiner {
+    reading: Arc<Semaphore>,
+}
+
+impl Examiner {
+    pub(crate) fn new() -> Self {
+        Self {
+            reading: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Within a runtime; `None` when the files cannot be read in time.
+    pub(crate) async fn examine(&self, settings: &Settings, now: Timestamp) -> Option<Examination> {
+        let deadline = Instant::now() + LIMIT;
+        let files = self.examine_files(settings.clone(), now);
+        let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
+        let dialled = upstream::dial(&settings.apps, dialers, deadline).await;
+        examination.findings.extend(dialled);
+        sort(&mut examination.findings);
+        Some(examination)
+    }
+
+    async fn examine_files(&self, settings: Settings, now: Timestamp) -> (Examination, Dialers) {
+        let place = Arc::clone(&self.reading).acquire_owned().await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (
+                examine_files(&settings, now),
+                upstream::open(&settings.apps),
+            )
+        });
+        reading
+            .await
+            .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+}
+
+/// What stands in for an examination that did not end.
+pub(crate) fn too_slow() -> Finding {
+    Finding::error(
+        "the files",
+        format!("cannot be read within {} seconds", LIMIT.as_secs()),
+        "look at the disks and network file systems of the files that the configuration names",
+    )
 }
 
 /// What can be known without asking anybody.
@@ -163,6 +206,15 @@ pub(crate) fn counted(findings: &[Finding]) -> Option<String> {
         [Some(errors), Some(warnings)] => Some(format!("{errors} and {warnings}")),
         [errors, warnings] => errors.or(warnings),
     }
+}
+
+/// For what whoever runs this may not do, and the service perhaps may.
+fn as_its_user(path: &std::path::Path) -> String {
+    format!(
+        "check as the user of the service; if that is you, do as root: chown {} {}",
+        rustix::process::geteuid().as_raw(),
+        shell(path)
+    )
 }
 
 /// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.

@@ -35,6 +35,7 @@ pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
+pub(crate) use disk::has_room;
 pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
@@ -49,14 +50,6 @@ const CACHED: u64 = 50_000;
 
 /// A look-up that again and again meets the end of some session gives up.
 const MAX_LOOKUPS: usize = 100;
-
-/// Whether there is room for logins where sessions are kept; below it they are refused.
-pub(crate) fn has_room(backend: &Backend) -> bool {
-    match backend {
-        Backend::Disk(path) => disk::has_room(path),
-        Backend::Memory => true,
-    }
-}
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,6 +34,8 @@ pub(crate) struct CertificateFiles {
     pub(crate) key: PathBuf,
     /// Where the configuration names them, for people.
     pub(crate) line: usize,
+    /// systemd may give the service others in their place, which nobody else sees.
+    pub(crate) may_be_credentials: bool,
 }
 
 /// `[tls]`: the first pair serves clients that name no host or an unknown one.

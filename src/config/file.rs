@@ -1,5 +1,6 @@
 //! The sections of the file, key for key, each with its default.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -134,24 +135,33 @@ fn tls(mut section: Section<'_>, folder: &Path) -> tls::Settings {
 }
 
 fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFiles {
-    let mut file = |key| {
-        let path = section.require(key, value::path).unwrap_or_default();
-        credential(&path).unwrap_or_else(|| folder.join(path))
-    };
+    let mut file = |key| section.require(key, value::path).unwrap_or_default();
     let (cert, key) = (file("cert"), file("key"));
-    let line = section.line();
-    tls::CertificateFiles { cert, key, line }
+    let place = |path: &Path| credential(path).unwrap_or_else(|| folder.join(path));
+    let unseen = |path| credential_name(path).is_some() && credential(path).is_none();
+    tls::CertificateFiles {
+        line: section.line(),
+        may_be_credentials: unseen(&cert) || unseen(&key),
+        cert: place(&cert),
+        key: place(&key),
+    }
 }
 
 /// What systemd has read for the service as a credential of this name (`LoadCredential=`), so that
 /// the file itself can stay root's. To be asked for every file with a secret that is only read.
 fn credential(path: &Path) -> Option<PathBuf> {
-    let mut components = path.components();
-    let (Some(Component::Normal(name)), None) = (components.next(), components.next()) else {
-        return None; // credentials have plain names
-    };
+    let name = credential_name(path)?;
     let given = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
     (given.is_absolute() && given.is_file()).then_some(given)
+}
+
+/// Credentials have plain names.
+fn credential_name(path: &Path) -> Option<&OsStr> {
+    let mut components = path.components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(name)), None) => Some(name),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -15,6 +15,7 @@ pub(crate) struct Wanted {
     pub(crate) address: SocketAddr,
     /// As the configuration calls it.
     pub(crate) key: &'static str,
+    /// `None` where it is the default.
     pub(crate) line: Option<usize>,
 }
 
@@ -26,6 +27,9 @@ pub(crate) enum Holder {
     Server,
     /// systemd, which hands it over when the service starts.
     Systemd,
+    /// Whoever it is: nobody has asked for this address, and the running server does without. It
+    /// has sockets of systemd.
+    Unasked,
 }
 
 /// The process that everything else comes from.
@@ -50,6 +54,9 @@ pub(crate) fn examine(
 fn judge(wanted: &Wanted, served: &[SocketAddr]) -> Result<Holder, Finding> {
     if served.contains(&wanted.address) {
         return Ok(Holder::Server);
+    }
+    if wanted.line.is_none() && !served.is_empty() {
+        return Ok(Holder::Unasked);
     }
     // Of port 0 the system chooses one that is free.
     let Err(error) = listener::try_bind(wanted.address) else {
@@ -182,6 +189,15 @@ mod tests {
         let (good, findings) = examine(&[wanted], &[address]);
         assert_eq!(good[0].1, Holder::Server);
         assert!(findings.is_empty(), "{findings:?}");
+        let default = Wanted {
+            line: None,
+            ..wanted
+        };
+        let other = "127.0.0.1:1".parse().unwrap();
+        let (good, findings) = examine(&[default], &[other]);
+        assert_eq!((good[0].1, findings.len()), (Holder::Unasked, 0));
+        assert_eq!(examine(&[default], &[]).1.len(), 1, "no server runs");
+        assert_eq!(examine(&[wanted], &[other]).1.len(), 1, "it is asked for");
         drop(taken);
         let (good, _) = examine(&[wanted], &[]);
         assert_eq!(good[0].1, Holder::Nobody);

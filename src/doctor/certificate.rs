@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
-use super::{Finding, shell};
+use super::{Finding, as_its_user, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
 use crate::tls::inspect::{self, Inspection, Trust};
@@ -175,6 +175,15 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
                 "make a new pair, of ECDSA P-256 or RSA with 2048 bits or more".to_owned(),
             ),
         },
+        TlsError::Unreadable(path, error)
+            if error.kind() == io::ErrorKind::PermissionDenied && files.may_be_credentials =>
+        {
+            return Finding::warning(
+                path.display().to_string(),
+                "you may not read it",
+                "check as root; the unit of the service has to hand it over with LoadCredential=",
+            );
+        }
         TlsError::Unreadable(path, error) => (path, unreadable(error), readable(path, error)),
         TlsError::Tls(error) => (
             &files.cert,
@@ -195,10 +204,7 @@ fn unreadable(error: &io::Error) -> String {
 
 fn readable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => format!(
-            "check as the user of the service; if that is you, do: chown \"$(id -un)\" {}",
-            shell(path)
-        ),
+        io::ErrorKind::PermissionDenied => as_its_user(path),
         _ => "put it there, or name another file in `cert` and `key`".to_owned(),
     }
 }

@@ -5,24 +5,31 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use super::{Finding, Settings, examine, sort};
+use super::{Examiner, Finding, LIMIT, Settings, sort, too_slow};
 use crate::clock::Clock;
-use crate::session::{self, Sessions};
+use crate::session::{self, Backend, Sessions};
 
-/// However often somebody asks, applications are dialled no more often than this.
+/// However often somebody asks, applications are dialled no more often than this,
 const FRESH: Duration = Duration::from_secs(5);
+/// and not again for so many times what it has taken: a name server that is dead leaves threads
+/// behind that still wait for it.
+const REST: u32 = 4;
 
 /// What a running service finds wrong with itself.
 pub(crate) struct Live {
     settings: ArcSwap<Settings>,
     sessions: Arc<Sessions>,
+    examiner: Examiner,
     /// One looks, and the others wait for what is seen.
     last: Mutex<Option<Seen>>,
 }
 
 struct Seen {
-    at: Instant,
+    /// When somebody who asks is worth another look.
+    until: Instant,
     settings: Arc<Settings>,
     findings: Vec<Finding>,
 }
@@ -32,6 +39,7 @@ impl Live {
         Self {
             settings: ArcSwap::from_pointee(settings),
             sessions,
+            examiner: Examiner::new(),
             last: Mutex::default(),
         }
     }
@@ -50,40 +58,48 @@ impl Live {
     pub(crate) async fn findings(&self) -> Vec<Finding> {
         let mut last = self.last.lock().await;
         let settings = self.settings.load_full();
-        let fresh =
-            |seen: &&Seen| seen.at.elapsed() < FRESH && Arc::ptr_eq(&seen.settings, &settings);
+        let begin = Clock::stopwatch();
+        let fresh = |seen: &&Seen| begin < seen.until && Arc::ptr_eq(&seen.settings, &settings);
         if let Some(seen) = last.as_ref().filter(fresh) {
             return seen.findings.clone();
         }
-        let mut findings = self.store().await;
+        let mut findings = Vec::from_iter(self.store().await);
         // Wall time: certificates go by it (REL-08).
-        let examination = examine(&settings, Clock::system().now()).await;
-        findings.extend(examination.findings);
+        let now = Clock::system().now();
+        match self.examiner.examine(&settings, now).await {
+            Some(examination) => findings.extend(examination.findings),
+            None => findings.push(too_slow()),
+        }
         sort(&mut findings);
         *last = Some(Seen {
-            at: Clock::stopwatch(),
+            until: Clock::stopwatch() + FRESH.max(begin.elapsed() * REST),
             settings,
             findings: findings.clone(),
         });
         findings
     }
 
-    async fn store(&self) -> Vec<Finding> {
-        let subject = "sessions";
-        if !self.sessions.can_be_read().await {
-            return vec![Finding::error(
-                subject,
-                "they cannot be read: visitors get 503",
-                "see the log; a restart opens the file anew",
-            )];
-        }
-        if !session::has_room(&self.sessions.settings().backend) {
-            return vec![Finding::error(
-                subject,
+    /// Within the same time as the rest.
+    async fn store(&self) -> Option<Finding> {
+        let sessions = async {
+            let can_be_read = self.sessions.can_be_read().await;
+            let Backend::Disk(file) = self.sessions.settings().backend.clone() else {
+                return (can_be_read, true);
+            };
+            let has_room = spawn_blocking(move || session::has_room(&file)).await;
+            (can_be_read, has_room.unwrap_or(true))
+        };
+        let (message, help) = match timeout(LIMIT, sessions).await {
+            Ok((true, true)) => return None,
+            Ok((true, false)) => (
                 "the disk is full: open sessions go on, new logins are refused",
                 "make room on the disk of `path` in [session]",
-            )];
-        }
-        Vec::new()
+            ),
+            Ok((false, _)) | Err(_) => (
+                "they cannot be read: visitors get 503",
+                "see the log; a restart opens the file anew",
+            ),
+        };
+        Some(Finding::error("sessions", message, help))
     }
 }

@@ -7,36 +7,43 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::{Finding, shell};
-use crate::admin::Place;
-use crate::session::{self, Backend};
+use super::{Finding, as_its_user, shell};
+use crate::session;
 
-/// What is written to, or decides who gets in; with its line in the configuration.
+/// What is written to, or decides who gets in.
 pub(crate) struct Files<'a> {
     pub(crate) config: &'a Path,
     pub(crate) users_file: &'a Path,
-    pub(crate) backend: &'a Backend,
-    pub(crate) session_line: Option<usize>,
-    pub(crate) socket: &'a Place,
-    pub(crate) socket_line: Option<usize>,
-    pub(crate) audit_file: Option<&'a Path>,
-    pub(crate) audit_line: Option<usize>,
+    pub(crate) sessions: Option<Place<'a>>,
+    /// The admin socket, where somebody insists on it.
+    pub(crate) socket: Option<Place<'a>>,
+    pub(crate) audit: Option<Place<'a>>,
+}
+
+/// A file that the service makes.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    /// In the configuration.
+    pub(crate) line: Option<usize>,
+    /// Whether the service has it in the same folder; else that is a guess.
+    pub(crate) is_certain: bool,
 }
 
 pub(crate) fn examine(files: &Files<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(open_to_others(files.config));
     let mut folders = vec![folder_of(files.config), folder_of(files.users_file)];
-    if let Backend::Disk(path) = files.backend {
-        let found = sessions(path, files.backend).into_iter();
-        findings.extend(found.map(|finding| finding.at(files.session_line)));
-        folders.push(folder_of(path));
+    if let Some(place) = files.sessions {
+        folders.push(folder_of(place.path));
+        let found = sessions(place).into_iter();
+        findings.extend(found.map(|finding| finding.at(place.line)));
     }
-    if let Place::Configured(path) = files.socket {
-        findings.extend(socket(path).map(|finding| finding.at(files.socket_line)));
+    if let Some(place) = files.socket {
+        findings.extend(socket(place).map(|finding| finding.at(place.line)));
     }
-    if let Some(path) = files.audit_file {
-        findings.extend(audit(path).map(|finding| finding.at(files.audit_line)));
+    if let Some(place) = files.audit {
+        findings.extend(audit(place).map(|finding| finding.at(place.line)));
     }
     folders.sort();
     folders.dedup();
@@ -49,13 +56,14 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn sessions(path: &Path, backend: &Backend) -> Vec<Finding> {
+fn sessions(place: Place<'_>) -> Vec<Finding> {
+    let path = place.path;
     let shown = path.display().to_string();
     let mut findings = Vec::new();
     match fs::metadata(path) {
         Ok(found) => findings.extend(sessions_file(path, &found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            findings.extend(writable_folder(path, "the sessions file"));
+            findings.extend(writable_folder(place, "the sessions file"));
         }
         Err(error) => findings.push(Finding::error(
             &shown,
@@ -63,7 +71,7 @@ fn sessions(path: &Path, backend: &Backend) -> Vec<Finding> {
             "check as the user of the service, or set `path` in [session]",
         )),
     }
-    if !session::has_room(backend) {
+    if !session::has_room(path) {
         findings.push(Finding::warning(
             shown,
             "less than 16 MiB of the disk are free: logins are refused",
@@ -88,17 +96,15 @@ fn sessions_file(path: &Path, found: &Metadata) -> Option<Finding> {
     // As root nobody knows whose the service's user is.
     if found.uid() != user && !is_root() {
         let message = format!("it belongs to another user ({})", found.uid());
-        let help = format!(
-            "check as the user of the service; if that is you, do as root: chown {user} {}",
-            shell(path)
-        );
+        let help = as_its_user(path);
         return Some(Finding::error(shown, message, help));
     }
     None
 }
 
 /// The server has to be able to make its socket there.
-fn socket(path: &Path) -> Option<Finding> {
+fn socket(place: Place<'_>) -> Option<Finding> {
+    let path = place.path;
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             let message = "something else than a socket is in its place";
@@ -109,7 +115,7 @@ fn socket(path: &Path) -> Option<Finding> {
     }
     let folder = folder_of(path);
     if folder.exists() {
-        return writable_folder(path, "the admin socket");
+        return writable_folder(place, "the admin socket");
     }
     let parent = folder_of(&folder);
     let may_be_made = access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
@@ -125,7 +131,8 @@ fn socket(path: &Path) -> Option<Finding> {
     })
 }
 
-fn audit(path: &Path) -> Option<Finding> {
+fn audit(place: Place<'_>) -> Option<Finding> {
+    let path = place.path;
     let shown = path.display().to_string();
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => Some(Finding::error(
@@ -136,20 +143,16 @@ fn audit(path: &Path) -> Option<Finding> {
         Ok(_) if access(path, Access::WRITE_OK).is_err() => Some(Finding::error(
             shown,
             "you may not write to it",
-            format!(
-                "check as the user of the service; if that is you, do as root: chown {} {}",
-                rustix::process::geteuid().as_raw(),
-                shell(path)
-            ),
+            as_its_user(path),
         )),
         Ok(_) => None,
-        Err(_) => writable_folder(path, "the audit file"),
+        Err(_) => writable_folder(place, "the audit file"),
     }
 }
 
 /// The folder of a file that is to be made.
-fn writable_folder(path: &Path, what: &str) -> Option<Finding> {
-    let folder = folder_of(path);
+fn writable_folder(place: Place<'_>, what: &str) -> Option<Finding> {
+    let folder = folder_of(place.path);
     let subject = folder.display().to_string();
     if !folder.is_dir() {
         let message = format!("the folder of {what} is missing");
@@ -159,17 +162,15 @@ fn writable_folder(path: &Path, what: &str) -> Option<Finding> {
         );
         return Some(Finding::error(subject, message, help));
     }
-    access(&folder, Access::WRITE_OK | Access::EXEC_OK)
-        .err()
-        .map(|_| {
-            let message = format!("you may not make {what} in this folder");
-            let help = format!(
-                "check as the user of the service; if that is you, do as root: chown {} {}",
-                rustix::process::geteuid().as_raw(),
-                shell(&folder)
-            );
-            Finding::error(subject, message, help)
-        })
+    let error = access(&folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let message = format!("you cannot make {what} in this folder: {error}");
+    if !place.is_certain {
+        let help = "nothing to do where the unit of the service gives it another folder, as with \
+                    StateDirectory=; else name one that the user of the service may write to";
+        return Some(Finding::warning(subject, message, help));
+    }
+    let help = as_its_user(&folder);
+    Some(Finding::error(subject, message, help))
 }
 
 /// Who can write the configuration can let anybody in.

@@ -1,7 +1,7 @@
 //! Every address of every app is dialled, all at once.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::CertificateError;
 use tokio::sync::Semaphore;
@@ -13,37 +13,39 @@ use crate::proxy::AppSettings;
 use crate::upstream::dial::{DialError, Dialer, dialers};
 use crate::upstream::{Address, OpenError};
 
-/// For all of them together, whatever `connect_timeout` says.
-const LIMIT: Duration = Duration::from_secs(5);
-
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
 
-/// In the order of the configuration.
-pub(super) async fn examine(apps: &[AppSettings]) -> Vec<Finding> {
-    let deadline = Instant::now() + LIMIT;
+/// The addresses of each app, or why it could never be reached.
+pub(super) type Dialers = Vec<Result<Vec<Dialer>, OpenError>>;
+
+/// Reads the authorities of each app.
+pub(super) fn open(apps: &[AppSettings]) -> Dialers {
+    apps.iter().map(|app| dialers(&app.upstream)).collect()
+}
+
+/// Findings in the order of the configuration.
+pub(super) async fn dial(
+    apps: &[AppSettings],
+    dialers: Dialers,
+    deadline: Instant,
+) -> Vec<Finding> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut dialling = JoinSet::new();
     let mut findings = Vec::new();
-    for (index, app) in apps.iter().enumerate() {
-        // The system's authorities are read from a disk.
-        let settings = app.upstream.clone();
-        let opened = tokio::task::spawn_blocking(move || dialers(&settings)).await;
-        let dialers = match opened {
-            Ok(Ok(dialers)) => dialers,
-            Ok(Err(error)) => {
-                findings.push((index, 0, unusable(app, &error)));
-                continue;
+    for (index, opened) in dialers.into_iter().enumerate() {
+        match opened {
+            Ok(dialers) => {
+                for (number, dialer) in dialers.into_iter().enumerate() {
+                    let places = Arc::clone(&places);
+                    dialling.spawn(async move {
+                        let _place = places.acquire_owned().await;
+                        let dialled = dialer.dial(deadline).await;
+                        (index, number, dialer, dialled)
+                    });
+                }
             }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        for (number, dialer) in dialers.into_iter().enumerate() {
-            let places = Arc::clone(&places);
-            dialling.spawn(async move {
-                let _place = places.acquire_owned().await;
-                let dialled = dialer.dial(deadline).await;
-                (index, number, dialer, dialled)
-            });
+            Err(error) => findings.push((index, 0, unusable(&apps[index], &error))),
         }
     }
     while let Some(joined) = dialling.join_next().await {
@@ -52,7 +54,7 @@ pub(super) async fn examine(apps: &[AppSettings]) -> Vec<Finding> {
                 findings.push((index, number, unreachable(&apps[index], &dialer, &error)));
             }
             Ok((.., Ok(()))) => {}
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => resume_unwind(error.into_panic()),
         }
     }
     findings.sort_by_key(|(index, number, _)| (*index, *number));

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Finding, shell};
+use super::{Finding, as_its_user, shell};
 use crate::auth::users_file::{Problem, User, Users, UsersFileError};
 
 pub(super) fn examine(file: &Path, users: &Result<Users, UsersFileError>) -> Vec<Finding> {
@@ -53,13 +53,7 @@ fn unusable(file: &Path, error: &UsersFileError) -> Finding {
             format!("chmod 600 {}", shell(file)),
         ),
         UsersFileError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            (
-                "you may not read it".to_owned(),
-                format!(
-                    "check as the user of the service; if that is you, do: chown \"$(id -un)\" {}",
-                    shell(file)
-                ),
-            )
+            ("you may not read it".to_owned(), as_its_user(file))
         }
         other => (other.to_string(), "see `users_file` in [login]".to_owned()),
     };

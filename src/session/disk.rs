@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use self::command::{Command, Reply};
 use self::tables::Snapshot;
 use self::writer::Writer;
-pub(super) use self::writer::has_room;
+pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::store::{Answer, OpenError, Record, SessionStore, StoreError};

@@ -5,6 +5,7 @@ mod live;
 mod upstreams;
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,7 +22,13 @@ struct Checked {
 
 impl Checked {
     fn of(files: &Files) -> Self {
-        let (code, stdout, stderr) = run(files, &["check"]);
+        let config = files.path("config.toml");
+        Self::by(files, command().args(["check", "--config"]).arg(config))
+    }
+
+    /// The same by a command of one's own.
+    fn by(files: &Files, command: &mut Command) -> Self {
+        let (code, stdout, stderr) = run_to_end(command, "");
         let folder = files.path("");
         let folder = folder.to_str().unwrap();
         Self {

@@ -26,6 +26,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
             Holder::Nobody => "",
             Holder::Server => ", where the running server listens already",
             Holder::Systemd => ", which systemd holds for the service",
+            Holder::Unasked => ", where the running server does not listen",
         };
         line(
             "address",
@@ -72,6 +73,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
             Holder::Nobody => "free",
             Holder::Server => "served",
             Holder::Systemd => "held by systemd",
+            Holder::Unasked => "not served",
         };
         json!({ "address": wanted.address.to_string(), "key": wanted.key, "state": state })
     });

@@ -10,14 +10,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::facts;
+use crate::admin;
 use crate::admin::protocol::{Done, Request, Status};
 use crate::cli::Failure;
 use crate::cli::admin_client::Client;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::address::{self, Holder, Wanted};
-use crate::doctor::{self, Examination, Finding, Severity, permission};
+use crate::doctor::permission::Place;
+use crate::doctor::{self, Examination, Examiner, Finding, Severity, permission};
 use crate::pages::Pages;
+use crate::session::Backend;
 
 /// Whoever waits longer is told for what.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -109,7 +112,8 @@ fn examine(config: &Config) -> Result<Examination, Failure> {
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     let settings = config.examined();
     let examination = runtime.block_on(async {
-        let mut examining = pin!(doctor::examine(&settings, Clock::system().now()));
+        let examiner = Examiner::new();
+        let mut examining = pin!(examiner.examine(&settings, Clock::system().now()));
         tokio::select! {
             biased;
             examination = &mut examining => return examination,
@@ -122,7 +126,10 @@ fn examine(config: &Config) -> Result<Examination, Failure> {
     });
     // A name server that does not answer is not waited for.
     runtime.shutdown_background();
-    Ok(examination)
+    examination.ok_or_else(|| {
+        let Finding { message, help, .. } = doctor::too_slow();
+        Failure::Failed(format!("the files {message}; {help}"))
+    })
 }
 
 fn wanted(config: &Config) -> Vec<Wanted> {
@@ -163,14 +170,43 @@ fn served(config: &Config) -> Vec<SocketAddr> {
 }
 
 fn files<'a>(config: &'a Config, path: &'a Path) -> permission::Files<'a> {
+    let sessions = match &config.session.backend {
+        Backend::Disk(file) => Some(Place {
+            path: file,
+            line: config.lines.session_path,
+            is_certain: is_certain(file, path, &["STATE_DIRECTORY"]),
+        }),
+        Backend::Memory => None,
+    };
+    let audit = config.log.audit_file.as_deref().map(|file| Place {
+        path: file,
+        line: config.lines.audit_file,
+        is_certain: is_certain(file, path, &["LOGS_DIRECTORY", "STATE_DIRECTORY"]),
+    });
+    let socket = match &config.admin {
+        admin::Place::Configured(socket) => Some(Place {
+            path: socket,
+            line: config.lines.socket,
+            is_certain: true,
+        }),
+        // Where it cannot be, the server does without.
+        admin::Place::Default(_) | admin::Place::Off => None,
+    };
     permission::Files {
         config: path,
         users_file: &config.users_file,
-        backend: &config.session.backend,
-        session_line: config.lines.session_path,
-        socket: &config.admin,
-        socket_line: config.lines.socket,
-        audit_file: config.log.audit_file.as_deref(),
-        audit_line: config.lines.audit_file,
+        sessions,
+        socket,
+        audit,
     }
+}
+
+/// A relative path starts in a folder that systemd gives to the service: whoever checks by hand
+/// does not see that one, but the one of the configuration.
+fn is_certain(place: &Path, config: &Path, given: &[&str]) -> bool {
+    let by_systemd = given.iter().any(|name| std::env::var_os(name).is_some());
+    by_systemd
+        || config
+            .parent()
+            .is_some_and(|folder| !place.starts_with(folder))
 }

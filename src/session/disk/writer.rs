@@ -322,8 +322,8 @@ impl Writer {
     }
 }
 
-/// Whether the disk has room for logins.
-pub(in crate::session) fn has_room(path: &Path) -> bool {
+/// Whether the disk of this file has room for logins; else they are refused.
+pub(crate) fn has_room(path: &Path) -> bool {
     free(path) >= RESERVE
 }
 

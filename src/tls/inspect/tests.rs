@@ -44,6 +44,7 @@ fn inspected(chain: &[&str], key: &str, known: &[&Authority]) -> Inspection {
         cert: folder.path().join("cert.pem"),
         key: folder.path().join("key.pem"),
         line: 1,
+        may_be_credentials: false,
     };
     fs::write(&files.cert, chain.concat()).unwrap();
     fs::write(&files.key, key).unwrap();

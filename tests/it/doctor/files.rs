@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 use super::{Checked, before};
 use crate::harness::*;
@@ -81,6 +82,78 @@ async fn folders_that_are_missing_are_told() {
     let (code, _, said) = run(&files, &["serve"]);
     assert_ne!(code, Some(0), "and so it does not start: {said}");
     assert!(said.contains(&folder), "{said}");
+}
+
+/// Runs `check` as a user who has nothing, which only root can.
+fn check_as_nobody(files: &Files) -> Option<Checked> {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can run a program as another user");
+        return None;
+    }
+    let mut program = command();
+    program
+        .args(["check", "--config"])
+        .arg(files.path("config.toml"));
+    Some(Checked::by(files, program.uid(NOBODY).gid(NOBODY)))
+}
+
+#[tokio::test]
+async fn what_this_user_may_not_do_is_told() {
+    let app = Upstream::echo().await;
+    let files = before(&app)
+        .session("path = \"sessions.redb\"")
+        .config("[log]\naudit_file = \"audit.log\"")
+        .write();
+    set_mode(&files, "", 0o755);
+    let Some(checked) = check_as_nobody(&files) else {
+        return;
+    };
+    let folder = files.path("");
+    let folder = folder.to_str().unwrap().trim_end_matches('/');
+    let guess = "nothing to do where the unit of the service gives it another folder, as with \
+                 StateDirectory=; else name one that the user of the service may write to\n";
+    let denied = "in this folder: Permission denied (os error 13)\n      help: ";
+    // The keys are plain file names: systemd may hand over others.
+    checked.is_refused(&[
+        "config.toml:3: warning: key.pem: you may not read it\n      help: check as root; the unit of the \
+         service has to hand it over with LoadCredential=\n",
+        "error: users.toml: you may not read it\n      help: check as the user of the service; if that is \
+         you, do as root: chown 65534 users.toml\n",
+        &format!("config.toml:7: warning: {folder}: you cannot make the sessions file {denied}{guess}"),
+        &format!("config.toml:17: warning: {folder}: you cannot make the audit file {denied}{guess}"),
+        &format!("config.toml:9: error: {folder}: you cannot make the admin socket {denied}check as"),
+    ]);
+    assert!(
+        !checked.stdout.contains("checked as   root"),
+        "{}",
+        checked.stdout
+    );
+
+    // What belongs to somebody else.
+    files.write("sessions.redb", "", 0o600);
+    files.write("audit.log", "", 0o600);
+    let checked = check_as_nobody(&files).unwrap();
+    let said = "sessions.redb: it belongs to another user (0)\n      help: check as the user of the \
+                service; if that is you, do as root: chown 65534 sessions.redb\n";
+    assert!(checked.stdout.contains(said), "{}", checked.stdout);
+    let said = "audit.log: you may not write to it\n      help: check as the user of the service; if \
+                that is you, do as root: chown 65534 audit.log\n";
+    assert!(checked.stdout.contains(said), "{}", checked.stdout);
+}
+
+#[tokio::test]
+async fn a_file_that_never_ends_is_not_waited_for() {
+    let app = Upstream::echo().await;
+    let files = before(&app).write();
+    fs::remove_file(files.path("cert.pem")).unwrap();
+    let pipe = files.path("cert.pem");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let (code, stdout, stderr) = run(&files, &["check"]);
+    assert_eq!((code, &*stdout), (Some(1), ""));
+    let said = "vestibule: the files cannot be read within 5 seconds; look at the disks";
+    assert!(stderr.starts_with(said), "{stderr}");
 }
 
 #[tokio::test]
