@@ -22,6 +22,8 @@ pub(crate) struct Rule {
     path: String,
     methods: Vec<Method>,
     allow: Allow,
+    /// Where the configuration has it, for people.
+    line: Option<usize>,
 }
 
 /// Two rules that say something about the same request with the same strength.
@@ -42,7 +44,19 @@ impl Rule {
             path: path.trim_end_matches('/').to_owned(),
             methods,
             allow,
+            line: None,
         }
+    }
+
+    /// The same rule, from this line of the configuration.
+    #[must_use]
+    pub(crate) fn at(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    pub(crate) fn line(&self) -> Option<usize> {
+        self.line
     }
 
     /// The path as an operator reads it.

@@ -23,12 +23,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::protocol::{Line, Request};
+use self::protocol::{Done, Line, Request};
 pub(crate) use self::reload::{Outcome, Reloads};
 pub(crate) use self::socket::BindError;
 use self::socket::SocketFile;
 pub(crate) use self::status::Server;
 use crate::auth::Accounts;
+use crate::doctor;
 use crate::session::Sessions;
 
 /// `[admin] socket`.
@@ -61,6 +62,7 @@ impl Place {
 /// What requests are about.
 pub(crate) struct Context {
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) doctor: Arc<doctor::Live>,
     pub(crate) reloads: Reloads,
     pub(crate) server: Server,
     pub(crate) sessions: Arc<Sessions>,
@@ -252,6 +254,7 @@ async fn handle<W: AsyncWrite + Unpin>(
         }
         Request::SessionRevokeAll {} => sessions::revoke_all(sessions, peer).await,
         Request::Status {} => status::status(context),
+        Request::Findings {} => Line::Done(Done::Findings(context.doctor.findings().await)),
     };
     answer.line(&last).await
 }

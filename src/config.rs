@@ -25,7 +25,7 @@ use self::section::Section;
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::overload::memory::{Ceiling, Demands};
-use crate::{admin, forwarded, listener, pages, proxy, request, session, telemetry, tls};
+use crate::{admin, doctor, forwarded, listener, pages, proxy, request, session, telemetry, tls};
 
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Config {
     /// Bytes of all forms that met an ended session; 0 keeps none.
     pub(crate) kept_forms: usize,
     pub(crate) limits: request::Limits,
+    /// Where some of this is, for people.
+    pub(crate) lines: Lines,
     pub(crate) listener: listener::Settings,
     pub(crate) log: telemetry::Settings,
     /// Where `/metrics` and the like are; nowhere by default.
@@ -48,6 +50,17 @@ pub struct Config {
     pub(crate) tls: tls::Settings,
     pub(crate) trusted_proxies: forwarded::TrustedProxies,
     pub(crate) users_file: PathBuf,
+}
+
+/// The lines of keys that more can be wrong with than shows in the file; `None` is left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lines {
+    pub(crate) audit_file: Option<usize>,
+    pub(crate) listen: Option<usize>,
+    pub(crate) metrics: Option<usize>,
+    pub(crate) redirect_http: Option<usize>,
+    pub(crate) session_path: Option<usize>,
+    pub(crate) socket: Option<usize>,
 }
 
 impl Config {
@@ -88,6 +101,16 @@ impl Config {
             Ok(config)
         } else {
             Err(problems.into_error(path))
+        }
+    }
+
+    /// What is looked at for what is wrong beyond the file itself.
+    pub(crate) fn examined(&self) -> doctor::Settings {
+        doctor::Settings {
+            apps: self.apps.clone(),
+            limits: self.limits.clone(),
+            tls: self.tls.clone(),
+            users_file: self.users_file.clone(),
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | `overload` | what is too much, and who is turned away then; the memory ceiling |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
+//! | `doctor` | finds what is wrong, for `check` and for `status` |
 //! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
 //! | `telemetry` | access log and audit |
 //! | `systemd` | sockets that systemd hands over, and what it is told of us |
@@ -45,6 +46,7 @@ mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod doctor;
 mod error;
 mod forwarded;
 mod identity;

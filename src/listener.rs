@@ -54,6 +54,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Whether the address could be bound now; nobody is let in for that.
+pub(crate) fn try_bind(address: SocketAddr) -> io::Result<()> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 /// Takes over a socket that somebody else has bound. One that does not listen, such as a single
 /// connection, is an error: nothing would ever be accepted from it.
 pub(crate) fn adopt(inherited: std::net::TcpListener) -> io::Result<TcpListener> {

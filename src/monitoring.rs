@@ -17,7 +17,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Accounts;
@@ -50,7 +49,7 @@ pub(crate) struct Monitoring {
 }
 
 /// Takes connections until it is dropped.
-async fn serve(monitoring: Arc<Monitoring>, listener: TcpListener) {
+pub(crate) async fn serve(monitoring: Arc<Monitoring>, listener: TcpListener) {
     let mut open: VecDeque<AbortOnDropHandle<()>> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -81,15 +80,6 @@ async fn serve_one(monitoring: Arc<Monitoring>, stream: TcpStream) {
 }
 
 impl Monitoring {
-    /// Answers on these listeners until what is returned is dropped. Within the runtime.
-    pub(crate) fn on(self, listeners: Vec<TcpListener>) -> JoinSet<()> {
-        let monitoring = Arc::new(self);
-        let served = listeners
-            .into_iter()
-            .map(|listener| serve(Arc::clone(&monitoring), listener));
-        served.collect()
-    }
-
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");

@@ -36,6 +36,7 @@ pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
+pub(crate) use disk::has_room;
 pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;

@@ -1,8 +1,11 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod der;
 mod handshake;
+pub(crate) mod inspect;
 mod own;
 mod validity;
+mod x509;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -24,12 +27,17 @@ use rustls::{ServerConfig, version};
 use crate::clock::Timestamp;
 pub(crate) use handshake::Handshakes;
 pub(crate) use own::own_client;
+pub(crate) use x509::Details;
 
 /// One certificate chain and its key, both PEM.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateFiles {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+    /// Where the configuration names them, for people.
+    pub(crate) line: usize,
+    /// systemd may give the service others in their place, which nobody else sees.
+    pub(crate) may_be_credentials: bool,
 }
 
 /// `[tls]`: the first pair serves clients that name no host or an unknown one.
@@ -234,10 +242,7 @@ impl ResolvesServerCert for Certificates {
 
 impl Certificate {
     fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
-        let unusable = |error| TlsError::Certificate(files.cert.clone(), error);
-        let chain = read(&files.cert)?;
-        let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(unusable)?;
+        let chain = read_chain(&files.cert)?;
         let Some(end_entity) = chain.first().cloned() else {
             return Err(TlsError::NoCertificate(files.cert.clone()));
         };
@@ -246,16 +251,20 @@ impl Certificate {
             .map_err(|error| TlsError::KeyMismatch(files.key.clone(), error))?;
         Ok(Self {
             file: files.cert.clone(),
-            not_after: validity::not_after(&end_entity),
+            not_after: Details::read(&end_entity).map(|details| details.not_after),
             end_entity,
             key: Arc::new(key),
         })
     }
 
     fn is_for(&self, name: &ServerName<'_>) -> bool {
-        ParsedCertificate::try_from(&self.end_entity)
-            .is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+        is_for(&self.end_entity, name)
     }
+}
+
+fn is_for(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    ParsedCertificate::try_from(certificate)
+        .is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
 }
 
 /// TLS 1.2 and 1.3 with forward secrecy and AEAD only, which is all that rustls has (SEC-78).
@@ -275,8 +284,15 @@ pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<ServerCon
     Ok(config)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|error| TlsError::Unreadable(path.to_owned(), error))
+/// At least one certificate.
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = fs::read(path).map_err(|error| TlsError::Unreadable(path.to_owned(), error))?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| TlsError::Certificate(path.to_owned(), error))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate(path.to_owned()));
+    }
+    Ok(chain)
 }
 
 /// A key may be read by its owner and by a group that exists for it, as Debian's ssl-cert, and

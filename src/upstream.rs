@@ -2,6 +2,7 @@
 
 mod body;
 mod connect;
+pub(crate) mod dial;
 pub(crate) mod hop_by_hop;
 mod pool;
 pub(crate) mod upgrade;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::Finding;
 use crate::session::Record;
 
 /// What a client asks for.
@@ -33,6 +34,8 @@ pub(crate) enum Request {
     },
     SessionRevokeAll {},
     Status {},
+    /// What is wrong with the server. Applications are dialled for it now and then.
+    Findings {},
 }
 
 /// One line of an answer.
@@ -66,6 +69,7 @@ pub(crate) enum Done {
         user: Option<String>,
     },
     Status(Box<Status>),
+    Findings(Vec<Finding>),
 }
 
 /// A session as operators see it; times in UTC by RFC 3339.
@@ -113,6 +117,8 @@ pub(crate) struct Status {
     pub(crate) stopping: bool,
     pub(crate) listen: Vec<String>,
     pub(crate) redirect_http: Vec<String>,
+    /// Where metrics and health are told.
+    pub(crate) metrics: Option<String>,
     pub(crate) connections: Share,
     /// Requests whose answer is not whole yet.
     pub(crate) requests: Share,

@@ -17,12 +17,14 @@ pub(crate) struct Server {
     pub(crate) admission: Arc<Admission>,
     pub(crate) service: Arc<Service>,
     pub(crate) redirect_addresses: Vec<SocketAddr>,
+    pub(crate) metrics_address: Option<SocketAddr>,
     pub(crate) started: Timestamp,
 }
 
 pub(super) fn status(context: &Context) -> Line {
     let Context {
         accounts,
+        doctor: _,
         reloads,
         server,
         sessions,
@@ -41,6 +43,7 @@ pub(super) fn status(context: &Context) -> Line {
         stopping: server.service.is_stopping(),
         listen: shown(&server.addresses),
         redirect_http: shown(&server.redirect_addresses),
+        metrics: server.metrics_address.map(|address| address.to_string()),
         connections: Share {
             open: server.admission.open(),
             max: server.admission.max(),

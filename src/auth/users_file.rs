@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::password::{self, StoredHash};
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, nearest};
 
 /// Longest name of a user.
 const MAX_NAME: usize = 64;

@@ -26,6 +26,7 @@ pub(super) struct Answer {
 /// Where the running server is asked.
 pub(super) struct Client {
     path: PathBuf,
+    patience: Duration,
 }
 
 impl Client {
@@ -38,13 +39,20 @@ impl Client {
         })?;
         Ok(Self {
             path: path.to_owned(),
+            patience: PATIENCE,
         })
+    }
+
+    /// Waits no longer than this for each piece of an answer.
+    pub(super) fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Sends a request and reads the whole answer before anything is done with it: the server
     /// does not wait for whoever reads our output page by page.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Failure> {
-        let socket = connect(&self.path).map_err(|error| no_connection(&self.path, &error))?;
+        let socket = connect(&self.path, self.patience)
+            .map_err(|error| no_connection(&self.path, &error))?;
         let mut text = serde_json::to_vec(request)
             .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
         text.push(b'\n');
@@ -92,11 +100,11 @@ pub(super) fn foreign() -> Failure {
     )
 }
 
-fn connect(path: &Path) -> io::Result<Socket> {
+fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // The first bounds the wait in the server's queue as well.
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.set_read_timeout(Some(patience))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket)
 }

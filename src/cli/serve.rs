@@ -20,6 +20,7 @@ use super::{ConfigFile, Failure};
 use crate::admin::{Admin, Outcome, Reloads};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::doctor;
 use crate::listener::Admission;
 use crate::proxy::Service;
 use crate::session::Sessions;
@@ -170,6 +171,7 @@ pub struct Running {
     redirect_addresses: Vec<SocketAddr>,
     admission: Arc<Admission>,
     certificates: Arc<Certificates>,
+    doctor: Arc<doctor::Live>,
     clock: Clock,
     fixed: Fixed,
     drain: Duration,

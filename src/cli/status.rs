@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::admin_client::{Client, foreign};
 use super::{ConfigFile, Failure, print};
 use crate::admin::protocol::{Done, Request, Share, Status};
+use crate::doctor::Finding;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -15,17 +18,47 @@ pub(crate) struct Args {
     config: ConfigFile,
 }
 
+/// For programs.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    status: Status,
+    findings: Vec<Finding>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = Client::new(&args.config.load()?)?;
     let Done::Status(status) = client.ask(&Request::Status {})?.done? else {
         return Err(foreign());
     };
+    let Done::Findings(findings) = client.ask(&Request::Findings {})?.done? else {
+        return Err(foreign());
+    };
     if !args.json {
-        return print(text(&status));
+        return print(text(&status) + &found(&findings));
     }
-    let json = serde_json::to_string_pretty(&status)
+    let report = Report {
+        status: *status,
+        findings,
+    };
+    let json = serde_json::to_string_pretty(&report)
         .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
     print(json + "\n")
+}
+
+/// A line each; nothing when all is well.
+fn found(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let Finding {
+            severity,
+            subject,
+            message,
+            help,
+            ..
+        } = finding;
+        format!("{:<12} {subject}: {message}; {help}\n", severity.as_str())
+    };
+    findings.iter().map(line).collect()
 }
 
 fn text(status: &Status) -> String {
@@ -49,6 +82,9 @@ fn text(status: &Status) -> String {
     line("https", &status.listen.join(", "));
     if !status.redirect_http.is_empty() {
         line("http", &status.redirect_http.join(", "));
+    }
+    if let Some(metrics) = &status.metrics {
+        line("metrics", metrics);
     }
     line("connections", &share(&status.connections));
     line("requests", &share(&status.requests));

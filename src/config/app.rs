@@ -95,6 +95,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
     let encoded_slash = section.get("encoded_slash", value::boolean);
     let encoded_slash = encoded_slash.unwrap_or(false);
     AppSettings {
+        line: section.line(),
         name: section
             .get("name", value::string)
             .unwrap_or_else(default_name),
@@ -241,11 +242,8 @@ fn rule(section: &mut Section<'_>, limits: &Limits, encoded_slash: bool) -> Opti
         Ok(method)
     });
     let allow = allow(section);
-    Some(Rule::new(
-        &path?,
-        methods.unwrap_or_default(),
-        allow.unwrap_or(Allow::Nobody),
-    ))
+    let (methods, allow) = (methods.unwrap_or_default(), allow.unwrap_or(Allow::Nobody));
+    Some(Rule::new(&path?, methods, allow).at(section.line()))
 }
 
 fn rule_path(path: &str, encoded_slash: bool) -> Result<String, Fault> {

@@ -1,12 +1,13 @@
 //! The sections of the file, key for key, each with its default.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::Fault;
 use super::section::Section;
-use super::{Config, app, value};
+use super::{Config, Lines, app, value};
 use crate::forwarded::TrustedProxies;
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
@@ -22,6 +23,15 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
     let mut login = root.table("login");
     let listener = listener(&mut server);
     let mut administration = root.table("admin");
+    let (mut session_section, mut log_section) = (root.table("session"), root.table("log"));
+    let lines = Lines {
+        audit_file: log_section.line_of("audit_file"),
+        listen: server.line_of("listen"),
+        metrics: administration.line_of("metrics"),
+        redirect_http: server.line_of("redirect_http"),
+        session_path: session_section.line_of("path"),
+        socket: administration.line_of("socket"),
+    };
     Config {
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
@@ -35,13 +45,14 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
             .unwrap_or(64 * 1024 * 1024),
         limits,
         listener,
-        log: log(root.table("log"), folder),
+        lines,
+        log: log(&mut log_section, folder),
         proxy_protocol_from: proxy_protocol::Senders::new(
             server
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),
         ),
-        session: session(root.table("session"), folder),
+        session: session(&mut session_section, folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
         tls: tls(root.table("tls"), folder),
@@ -124,25 +135,33 @@ fn tls(mut section: Section<'_>, folder: &Path) -> tls::Settings {
 }
 
 fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFiles {
-    let mut file = |key| {
-        let path = section.require(key, value::path).unwrap_or_default();
-        credential(&path).unwrap_or_else(|| folder.join(path))
-    };
+    let mut file = |key| section.require(key, value::path).unwrap_or_default();
+    let (cert, key) = (file("cert"), file("key"));
+    let place = |path: &Path| credential(path).unwrap_or_else(|| folder.join(path));
+    let unseen = |path| credential_name(path).is_some() && credential(path).is_none();
     tls::CertificateFiles {
-        cert: file("cert"),
-        key: file("key"),
+        line: section.line(),
+        may_be_credentials: unseen(&cert) || unseen(&key),
+        cert: place(&cert),
+        key: place(&key),
     }
 }
 
 /// What systemd has read for the service as a credential of this name (`LoadCredential=`), so that
 /// the file itself can stay root's. To be asked for every file with a secret that is only read.
 fn credential(path: &Path) -> Option<PathBuf> {
-    let mut components = path.components();
-    let (Some(Component::Normal(name)), None) = (components.next(), components.next()) else {
-        return None; // credentials have plain names
-    };
+    let name = credential_name(path)?;
     let given = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
     (given.is_absolute() && given.is_file()).then_some(given)
+}
+
+/// Credentials have plain names.
+fn credential_name(path: &Path) -> Option<&OsStr> {
+    let mut components = path.components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(name)), None) => Some(name),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -164,7 +183,7 @@ fn folder_of_systemd(variable: &str) -> Option<PathBuf> {
     first.is_absolute().then_some(first)
 }
 
-fn session(mut section: Section<'_>, folder: &Path) -> session::Settings {
+fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
     let store = section.get("store", |value| {
         value::word(
             value,
@@ -282,7 +301,7 @@ fn admin(section: &mut Section<'_>, folder: &Path) -> admin::Place {
     }
 }
 
-fn log(mut section: Section<'_>, folder: &Path) -> telemetry::Settings {
+fn log(section: &mut Section<'_>, folder: &Path) -> telemetry::Settings {
     use telemetry::Format::{Auto, Json, Text};
     let format = section.get("format", |value| {
         value::word(value, &[("auto", Auto), ("text", Text), ("json", Json)])

@@ -192,6 +192,12 @@ impl<'a> Section<'a> {
         self.problems.push(self.at.clone(), self.named(fault));
     }
 
+    /// The line on which a key is; `None` when it is left out.
+    pub(super) fn line_of(&self, key: &str) -> Option<usize> {
+        let value = self.table?.get(key)?;
+        Some(self.problems.line(&value.span()))
+    }
+
     /// The line on which the section begins.
     pub(super) fn line(&self) -> usize {
         self.at.as_ref().map_or(1, |at| self.problems.line(at))

@@ -238,11 +238,18 @@ fn example(everything: bool) -> Vec<(String, String)> {
     lines
 }
 
-/// Everything but the set of methods, whose order is by chance, and whether the admin socket was
-/// named.
+/// Everything but the set of methods, whose order is by chance, whether the admin socket was named,
+/// and on which lines things are.
 fn settings(mut config: Config) -> (String, HashSet<Method>) {
     if let Place::Configured(path) = config.admin {
         config.admin = Place::Default(path);
+    }
+    config.lines = super::Lines::default();
+    for app in &mut config.apps {
+        app.line = 0;
+    }
+    for pair in &mut config.tls.certificates {
+        pair.line = 0;
     }
     let methods = std::mem::take(&mut config.limits.methods);
     (format!("{config:#?}"), methods)

@@ -18,6 +18,8 @@ use crate::upstream::{self, Upstreams, hop_by_hop};
 /// One `[[app]]`.
 #[derive(Clone, Debug)]
 pub(crate) struct AppSettings {
+    /// Where the configuration has it, for people.
+    pub(crate) line: usize,
     pub(crate) name: String,
     /// `None` serves every host; only for a single app.
     pub(crate) host: Option<Host>,

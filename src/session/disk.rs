@@ -25,6 +25,7 @@ use self::command::{Command, Reply};
 pub(super) use self::file::CACHE;
 use self::tables::Snapshot;
 use self::writer::Writer;
+pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::store::{Answer, OpenError, Record, SessionStore, StoreError};

@@ -1,53 +1,13 @@
-//! When a certificate ends: the one thing of X.509 that rustls knows and does not tell.
+//! Times in certificates, in both notations.
 
+use super::der::any_element;
 use crate::clock::Timestamp;
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `[0]`, which holds the version.
-const VERSION: u8 = 0xa0;
-
-/// `notAfter` of a certificate in DER; `None` for what is none (RFC 5280 §4.1).
-pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
-    let (certificate, _) = element(certificate, SEQUENCE)?;
-    let (mut fields, _) = element(certificate, SEQUENCE)?;
-    if let Some((_, rest)) = element(fields, VERSION) {
-        fields = rest; // absent in version 1
-    }
-    let (_serial_number, fields) = element(fields, INTEGER)?;
-    let (_signature, fields) = element(fields, SEQUENCE)?;
-    let (_issuer, fields) = element(fields, SEQUENCE)?;
-    let (validity, _) = element(fields, SEQUENCE)?;
-    let (_, rest) = any_element(validity)?;
-    time(rest)
-}
-
-/// The content of the first element, if it has this tag, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    (*der.first()? == tag).then(|| any_element(der)).flatten()
-}
-
-fn any_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = der.get(1..)?.split_first()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        // A certificate is shorter than 16 MiB: TLS could not send it (RFC 8446 §4.4.2).
-        0x81..=0x83 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let length = bytes
-                .iter()
-                .fold(0, |length, &byte| length << 8 | usize::from(byte));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
 
 /// Both kinds end with seconds and `Z` (RFC 5280 §4.1.2.5); before 1970 is long ago.
-fn time(der: &[u8]) -> Option<Timestamp> {
+pub(super) fn time(der: &[u8]) -> Option<Timestamp> {
     let (tag, (text, _)) = (*der.first()?, any_element(der)?);
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -101,6 +61,7 @@ mod tests {
 
     use rcgen::{CertificateParams, KeyPair};
 
+    use super::super::x509;
     use super::*;
 
     fn certificate(not_after: SystemTime) -> Vec<u8> {
@@ -109,6 +70,10 @@ mod tests {
         params.not_after = not_after.into();
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn not_after(certificate: &[u8]) -> Option<Timestamp> {
+        Some(x509::Details::read(certificate)?.not_after)
     }
 
     #[test]

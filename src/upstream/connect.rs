@@ -71,7 +71,7 @@ pub(super) struct Connector {
     timeout: Duration,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -138,7 +138,7 @@ impl Connector {
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every
     /// address that it has (REL-15).
-    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn open(&self) -> io::Result<Box<dyn Stream>> {
         let (host, port) = match &self.address {
             Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
             Address::Http { host, port } | Address::Https { host, port } => (host, *port),

@@ -1,5 +1,9 @@
 //! Too much to do keeps nobody waiting who is signed in: REL-13.
 
+use std::fs;
+
+use serde_json::Value;
+
 use crate::harness::*;
 
 /// Opens a stream for each request on one connection, and lets all of them wait for the app.
@@ -117,4 +121,48 @@ async fn rel_13_the_last_connections_are_for_who_is_signed_in() {
         hers.response().await.assert_status(200);
     }
     drop(strangers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_06_check_and_status_tell_one_memory_ceiling() {
+    let app = Upstream::echo().await;
+    let service = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections = 1000")
+        .login("kept_forms = \"1MiB\"")
+        .spawn()
+        .await;
+    let (code, checked, said) = run(&service.files, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let memory = checked.lines().find(|line| line.starts_with("memory "));
+    let memory = memory.unwrap_or_else(|| panic!("{checked}"));
+    assert!(memory.contains("at most "), "{memory}");
+    for part in ["connections 63", "kept forms 1,", "sessions ", "hashing "] {
+        assert!(memory.contains(part), "{memory}");
+    }
+    let ask = |command: &str| {
+        let (code, told, said) = run(&service.files, &[command, "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        serde_json::from_str::<Value>(&told).unwrap()
+    };
+    let ceiling = ask("check")["memory_ceiling"].as_u64().unwrap();
+    let status = ask("status");
+    assert_eq!(status["memory"]["max"], ceiling);
+    let resident = status["memory"]["open"].as_u64().unwrap();
+    assert!((1 << 20..ceiling).contains(&resident), "{status}");
+    assert_eq!(status["requests"]["max"], 1000);
+    assert_eq!(status["shedding"], Value::Null);
+
+    // Costlier passwords and more connections raise it without a restart.
+    let users = fs::read_to_string(service.files.path("users.toml")).unwrap();
+    let costly = users.replace("$m=19456,", "$m=65536,");
+    assert_ne!(users, costly);
+    service.files.write("users.toml", &costly, 0o600);
+    service.reload(|text| text.replace("max_connections = 1000", "max_connections = 2000"));
+    eventually("the new ceiling", || {
+        let more = ask("status")["memory"]["max"].as_u64().unwrap() - ceiling;
+        let hashing = more - (1000 << 16);
+        hashing > 0 && hashing.is_multiple_of((65536 - 19456) << 10)
+    })
+    .await;
 }

@@ -79,6 +79,7 @@ async fn the_service_runs_under_its_unit_and_comes_back() {
         return;
     };
     start(&machine).await;
+    check_knows_whose_the_sockets_are(&machine, https).await;
     sec_80_it_is_nobody_and_may_next_to_nothing(&machine).await;
     let plain = real::http(http, Request::get("/")).await.unwrap();
     assert_eq!(plain.0, 308);
@@ -92,6 +93,38 @@ async fn the_service_runs_under_its_unit_and_comes_back() {
     rel_02_restarts_under_load_refuse_nobody(&machine, &ada, &app).await;
     rel_12_the_watchdog_restarts_what_hangs(&machine, &ada).await;
     sec_80_a_broken_configuration_is_not_tried_again(&machine, https).await;
+}
+
+/// The addresses are those of the socket units, whether the service runs or not.
+async fn check_knows_whose_the_sockets_are(machine: &Machine, https: SocketAddr) {
+    let config = std::fs::read_to_string(machine.root().path(CONFIG)).unwrap();
+    let named = format!("[server]\nlisten = [\"{https}\"]\n{config}");
+    let path = "/etc/vestibule/named.toml";
+    machine.root().write(path, &named, 0o644);
+    let check = ["vestibule", "check", "--config", path];
+    let default = machine.prints(&["vestibule", "check"]).await;
+    let elsewhere = "[::]:443 (server.listen), where the running server does not listen\n";
+    assert!(default.contains(elsewhere), "{default}");
+    for (state, said) in [
+        ("start", "where the running server listens already"),
+        ("stop", "which systemd holds for the service"),
+    ] {
+        machine.prints(&["systemctl", state, SERVICE]).await;
+        let checked = machine.prints(&check).await;
+        let fact = format!("address      {https} (server.listen), {said}\n");
+        assert!(checked.contains(&fact), "{state}: {checked}");
+    }
+    // As the user of the service, who cannot see what systemd alone may read.
+    let runuser = ["runuser", "-u", "vestibule", "--"];
+    let checked = machine.prints(&[&runuser[..], &check[..2]].concat()).await;
+    for warning in [
+        "cert.pem: you may not read it\n      help: check as root",
+        "key.pem: you may not read it\n      help: check as root",
+        "/etc/vestibule: you cannot make the sessions file in this folder",
+    ] {
+        assert!(checked.contains(warning), "{warning}: {checked}");
+    }
+    machine.prints(&["systemctl", "start", SERVICE]).await;
 }
 
 async fn sec_80_it_is_nobody_and_may_next_to_nothing(machine: &Machine) {

@@ -46,50 +46,74 @@ impl Problem {
         }
     }
 
-    pub(super) fn place(&self) -> (usize, usize) {
+    /// Line and column.
+    pub(crate) fn place(&self) -> (usize, usize) {
         (self.line, self.column)
+    }
+}
+
+impl Problem {
+    /// What is wrong, and with whom.
+    pub(crate) fn message(&self) -> String {
+        let what = match &self.cause {
+            Cause::Email => "no e-mail address".to_owned(),
+            Cause::Group => {
+                "a group is text without `,`, control characters and spaces around it".to_owned()
+            }
+            Cause::Hash(error) => error.to_string(),
+            Cause::Name => "no valid name".to_owned(),
+            Cause::NoPassword => "no `password`".to_owned(),
+            Cause::NoTable => "not a table".to_owned(),
+            Cause::SameName(other) => {
+                format!("the same name as {other:?}, because upper and lower case count as equal")
+            }
+            Cause::Syntax(message) => message.trim_end().to_owned(),
+            Cause::Type(expected) => format!("has to be {expected}"),
+            Cause::UnknownKey { key, .. } | Cause::UnknownTable(key) => {
+                format!("unknown key {key:?}")
+            }
+        };
+        match &self.user {
+            Some(user) => format!("user {user:?}: {what}"),
+            None => what,
+        }
+    }
+
+    /// What to do about it, where the message does not say that by itself.
+    pub(crate) fn mend(&self) -> Option<String> {
+        let user = self.user.as_deref().unwrap_or("NAME");
+        Some(match &self.cause {
+            Cause::Email => "write it as \"name@example.org\"".to_owned(),
+            Cause::Hash(_) => format!("do `vestibule user passwd {user}`"),
+            Cause::Name => {
+                "a name is 1 to 64 letters and digits of ASCII, and any of `._@+-`".to_owned()
+            }
+            Cause::NoPassword => format!(
+                "do `vestibule user passwd {user}`, or paste what `vestibule hash-password` prints"
+            ),
+            Cause::NoTable | Cause::UnknownTable(_) => {
+                "users are written as `[user.NAME]`".to_owned()
+            }
+            Cause::SameName(_) => "rename one".to_owned(),
+            Cause::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => format!("did you mean `{nearest}`?"),
+            Cause::UnknownKey { nearest: None, .. } => {
+                let keys = super::KEYS.map(|key| format!("`{key}`"));
+                format!("a user has {}", keys.join(", "))
+            }
+            Cause::Group | Cause::Syntax(_) | Cause::Type(_) => return None,
+        })
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.line, self.column)?;
-        let user = self.user.as_deref().unwrap_or("NAME");
-        if self.user.is_some() {
-            write!(f, "user {user:?}: ")?;
-        }
-        match &self.cause {
-            Cause::Email => f.write_str("no e-mail address; write it as \"name@example.org\""),
-            Cause::Group => {
-                f.write_str("a group is text without `,`, control characters and spaces around it")
-            }
-            Cause::Hash(error) => write!(f, "{error}; do `vestibule user passwd {user}`"),
-            Cause::Name => f.write_str(
-                "no valid name; a name is 1 to 64 letters and digits of ASCII, and any of `._@+-`",
-            ),
-            Cause::NoPassword => write!(
-                f,
-                "no `password`; do `vestibule user passwd {user}`, or paste what `vestibule hash-password` prints"
-            ),
-            Cause::NoTable => f.write_str("not a table; users are written as `[user.NAME]`"),
-            Cause::SameName(other) => write!(
-                f,
-                "the same name as {other:?}, because upper and lower case count as equal; rename one"
-            ),
-            Cause::Syntax(message) => f.write_str(message.trim_end()),
-            Cause::Type(expected) => write!(f, "has to be {expected}"),
-            Cause::UnknownKey {
-                key,
-                nearest: Some(nearest),
-            } => write!(f, "unknown key {key:?}; did you mean `{nearest}`?"),
-            Cause::UnknownKey { key, nearest: None } => write!(
-                f,
-                "unknown key {key:?}; a user has {}",
-                super::KEYS.map(|key| format!("`{key}`")).join(", ")
-            ),
-            Cause::UnknownTable(key) => {
-                write!(f, "unknown key {key:?}; users are written as `[user.NAME]`")
-            }
+        write!(f, "{}:{}: {}", self.line, self.column, self.message())?;
+        match self.mend() {
+            Some(mend) => write!(f, "; {mend}"),
+            None => Ok(()),
         }
     }
 }

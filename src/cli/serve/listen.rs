@@ -1,11 +1,15 @@
 //! The sockets that the service listens on: its own, or those that systemd hands over.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::StartError;
 use crate::listener;
+use crate::monitoring::{self, Monitoring};
+use crate::systemd::Sockets;
 
 /// Sockets that were handed over stand in for the addresses of the configuration.
 pub(super) fn listen(
@@ -26,9 +30,28 @@ pub(super) fn listen(
         .map_err(StartError::Socket)
 }
 
-pub(super) fn bind(
-    addresses: &[SocketAddr],
-) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+/// Names that systemd gave to sockets which are for nothing here.
+pub(super) fn warn_of_unused(sockets: &Sockets) {
+    for name in &sockets.unused {
+        tracing::warn!(name, "this version does not serve the socket of this name");
+    }
+}
+
+/// Tells metrics and health, if there is an address for it; gives the one that was bound.
+pub(super) fn monitor(
+    told: Monitoring,
+    address: Option<SocketAddr>,
+) -> Result<(JoinSet<()>, Option<SocketAddr>), StartError> {
+    let (listeners, addresses) = bind(address.as_slice())?;
+    let told = Arc::new(told);
+    let mut monitoring = JoinSet::new();
+    for listener in listeners {
+        monitoring.spawn(monitoring::serve(Arc::clone(&told), listener));
+    }
+    Ok((monitoring, addresses.first().copied()))
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
     let bind = |&address| {
         let bound =
             listener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));

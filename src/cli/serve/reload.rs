@@ -121,6 +121,7 @@ impl Running {
         let users = users_file::read(&config.users_file).map_err(StartError::Users)?;
         let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
         let pages = pages(&config)?;
+        let examined = config.examined();
         let settings = proxy_settings(&config);
         let proxy = self.vitals.service.prepare(
             settings,
@@ -130,6 +131,7 @@ impl Running {
             &self.clock,
         )?;
         // Nothing can fail from here on.
+        self.doctor.replace(examined);
         self.certificates.replace(certificates);
         self.admission.set(&config.listener);
         let load = self.vitals.service.load();

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::listen::{bind, listen};
+use super::listen::{listen, monitor, warn_of_unused};
 use super::reload::Fixed;
 use super::{Running, StartError, TICK, Vitals};
 use crate::admin::{self, Admin, Reloads};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::doctor;
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
@@ -37,6 +38,7 @@ pub(super) fn start_on(
     clock: Clock,
 ) -> Result<Running, StartError> {
     let fixed = Fixed::of(&config);
+    let examined = config.examined();
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let handshakes = handshakes(&certificates)?;
     let pages = pages(&config)?;
@@ -63,12 +65,9 @@ pub(super) fn start_on(
     let service = Arc::new(service?);
 
     let admission = admission(&config.listener, &service, &clock);
-    for name in &sockets.unused {
-        tracing::warn!(name, "this version does not serve the socket of this name");
-    }
+    warn_of_unused(&sockets);
     let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
-    let (monitors, metrics_addresses) = bind(config.metrics.as_slice())?;
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
@@ -77,17 +76,20 @@ pub(super) fn start_on(
         service: Arc::clone(&service),
         sessions: Arc::clone(&sessions),
     };
-    let monitoring = told.on(monitors);
+    let (monitoring, metrics_address) = monitor(told, config.metrics)?;
     let (reloads, reload_requests) = Reloads::new();
+    let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
     let server = admin::Server {
         addresses: addresses.clone(),
         admission: Arc::clone(&admission),
         service: Arc::clone(&service),
         redirect_addresses: redirect_addresses.clone(),
+        metrics_address,
         started: clock.now(),
     };
     let administered = admin::Context {
         accounts: Arc::clone(&accounts),
+        doctor: Arc::clone(&doctor),
         reloads: reloads.clone(),
         server,
         sessions: Arc::clone(&sessions),
@@ -119,6 +121,7 @@ pub(super) fn start_on(
         redirect_addresses,
         admission: Arc::clone(&admission),
         certificates,
+        doctor,
         clock,
         fixed,
         drain: config.drain_timeout,
@@ -131,7 +134,7 @@ pub(super) fn start_on(
         },
         accepting,
         housekeeping,
-        metrics_address: metrics_addresses.first().copied(),
+        metrics_address,
         monitoring,
         admin,
         reloads,

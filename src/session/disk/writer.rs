@@ -1,6 +1,7 @@
 //! The one thread that writes the file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -304,10 +305,7 @@ impl Writer {
     }
 
     fn has_room(&mut self) -> bool {
-        let folder = self.shared.path.parent();
-        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-        let free = rustix::fs::statvfs(folder.unwrap_or(std::path::Path::new(".")))
-            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let free = free(&self.shared.path);
         if free >= RESERVE {
             if self.said_full.take().is_some() {
                 tracing::info!("there is room on the disk again: logins are kept");
@@ -322,6 +320,20 @@ impl Writer {
         }
         false
     }
+}
+
+/// Whether the disk of this file has room for logins; else they are refused.
+pub(crate) fn has_room(path: &Path) -> bool {
+    free(path) >= RESERVE
+}
+
+/// Bytes that are free where the file is; as many as one likes where nobody can tell.
+fn free(path: &Path) -> u64 {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    rustix::fs::statvfs(folder.unwrap_or(Path::new(".")))
+        .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Whether it is time to say it, for the first time or again.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, CertifiedKey, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{
@@ -29,6 +31,13 @@ pub(crate) struct Certificate {
     pub(crate) key_pem: String,
     pub(crate) cert: CertificateDer<'static>,
     key: Vec<u8>,
+}
+
+/// One of an authority, with that one's certificate, in PEM.
+pub(crate) struct Signed {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+    pub(crate) authority: String,
 }
 
 static CERTIFICATE: LazyLock<Certificate> =
@@ -60,6 +69,24 @@ impl Certificate {
             key_pem: key.serialize_pem(),
             cert: cert.der().clone(),
             key: key.serialize_der(),
+        }
+    }
+
+    /// One that "the authority" has signed.
+    pub(crate) fn signed(names: &[&str]) -> Signed {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "the authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(names).unwrap();
+        Signed {
+            cert: cert.signed_by(&key, &authority).unwrap().pem(),
+            key: key.serialize_pem(),
+            authority: authority.pem(),
         }
     }
 

@@ -1,0 +1,280 @@
+//! `vestibule check --url`: who may open an address, and by which rule.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde::Serialize;
+
+use super::facts::told;
+use crate::access::{self, Decision};
+use crate::auth::users_file;
+use crate::cli::Failure;
+use crate::config::{Config, value};
+use crate::identity::Identity;
+use crate::proxy::AppSettings;
+use crate::{login, request};
+
+/// Stands for a rule at the addresses of Vestibule itself.
+const OWN: &str = "Vestibule's own address, never sent to an app";
+
+/// What becomes of one request.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    app: Option<String>,
+    path: String,
+    method: String,
+    rule: String,
+    user: Option<String>,
+    /// Whether `user` can sign in.
+    account: Option<&'static str>,
+    groups: Vec<String>,
+    verdict: &'static str,
+}
+
+impl Answer {
+    pub(super) fn text(&self) -> String {
+        let who = match (&self.user, self.account) {
+            (Some(user), Some("active")) if self.groups.is_empty() => {
+                format!("{user}, in no group")
+            }
+            (Some(user), Some("active")) => format!("{user}, in {}", self.groups.join(", ")),
+            (Some(user), Some(account)) => format!("{user}, {account}: cannot sign in"),
+            _ => "not signed in".to_owned(),
+        };
+        let app = self.app.as_deref().unwrap_or("none");
+        let Self {
+            method,
+            path,
+            rule,
+            verdict,
+            ..
+        } = self;
+        format!(
+            "request  {method} {path}\napp      {app}\nrule     {rule}\nuser     {who}\nverdict  {verdict}\n",
+        )
+    }
+}
+
+pub(super) fn ask(
+    config: &Config,
+    url: &str,
+    method: &Method,
+    user: Option<&str>,
+) -> Result<Answer, Failure> {
+    let (host, target) = split(url).ok_or_else(|| {
+        Failure::Usage(format!(
+            "`{url}` is not an address: write it as in https://wiki.example.org/page"
+        ))
+    })?;
+    let account = user.map(|user| identity_of(config, user)).transpose()?;
+    let (account, identity) = match account {
+        Some(Account::Active(identity)) => (Some("active"), Some(identity)),
+        Some(Account::Disabled) => (Some("disabled"), None),
+        Some(Account::Unknown) => (Some("unknown"), None),
+        None => (None, None),
+    };
+    let mut answer = Answer {
+        app: None,
+        path: target.clone(),
+        method: method.to_string(),
+        rule: String::new(),
+        user: user.map(str::to_owned),
+        account,
+        groups: identity
+            .as_ref()
+            .map_or_else(Vec::new, |who| who.groups().to_vec()),
+        verdict: "refused",
+    };
+    let serves = |app: &&AppSettings| app.host.as_ref().is_none_or(|known| *known == host);
+    let Some(app) = config.apps.iter().find(serves) else {
+        answer.rule = format!("no app has the host {}", host.as_str());
+        return Ok(answer);
+    };
+    answer.app = Some(app.name.clone());
+    if !config.limits.methods.contains(method) {
+        answer.rule = format!("{method} is not among the methods of [server.limits]");
+        return Ok(answer);
+    }
+    let path = match request::normal_path(&target, app.encoded_slash) {
+        Ok(path) => path,
+        Err(error) => {
+            answer.rule = format!("no path: {error}");
+            return Ok(answer);
+        }
+    };
+    answer.path = path.clone().into_owned();
+    if path.starts_with(login::PREFIX) || *path == *login::PREFIX.trim_end_matches('/') {
+        answer.rule = String::from(OWN);
+        answer.verdict = "allowed";
+        return Ok(answer);
+    }
+    answer.rule =
+        (app.rules.find(&path, method)).map_or_else(|| "none: any signed-in user".to_owned(), told);
+    answer.verdict = match access::decide(&app.rules, &path, method, identity) {
+        Decision::Allow(_) => "allowed",
+        Decision::Forbid => "forbidden",
+        Decision::Login => "login required",
+    };
+    Ok(answer)
+}
+
+/// Host and path of an address as a browser shows it.
+fn split(url: &str) -> Option<(request::Host, String)> {
+    let rest = url.strip_prefix("https://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, _) = value::authority(&rest[..end], 443)?;
+    let path = rest[end..].split(['?', '#']).next().unwrap_or_default();
+    let path = if path.is_empty() { "/" } else { path };
+    Some((host, path.to_owned()))
+}
+
+enum Account {
+    Active(Arc<Identity>),
+    Disabled,
+    Unknown,
+}
+
+/// What a login of `user` would lead to.
+fn identity_of(config: &Config, user: &str) -> Result<Account, Failure> {
+    let users = users_file::read(&config.users_file)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    Ok(match users.get(user) {
+        None => Account::Unknown,
+        Some(found) if found.disabled() => Account::Disabled,
+        Some(found) => Account::Active(Arc::new(Identity::new(
+            found.name().to_owned(),
+            found.groups().to_vec(),
+            found.email().map(str::to_owned),
+        ))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        [tls]
+        cert = "c.pem"
+        key = "k.pem"
+        [[app]]
+        name = "wiki"
+        host = "wiki"
+        upstream = "http://127.0.0.1:3000"
+        [[app.rule]]
+        path = "/admin"
+        allow = { groups = ["admins"] }
+        [[app.rule]]
+        path = "/public"
+        methods = ["GET"]
+        allow = "everyone"
+        [[app]]
+        host = "git"
+        encoded_slash = true
+        upstream = "unix:/run/git.sock"
+    "#;
+
+    const USERS: [(&str, &str); 3] = [
+        ("ada", "groups = [\"admins\"]"),
+        ("bob", ""),
+        ("eve", "groups = [\"admins\"]\ndisabled = true"),
+    ];
+
+    const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
+                        ZHVtbXlkdW1teWR1bW15ZHVtbXlkdW1teWR1bW15MTI";
+
+    /// A configuration with a users file beside it, that only its owner may read.
+    fn config() -> (tempfile::TempDir, Config) {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users.toml");
+        let text =
+            USERS.map(|(name, rest)| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n"));
+        std::fs::write(&users, text.concat()).unwrap();
+        std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let config = Config::parse(FILE, &folder.path().join("config.toml")).unwrap();
+        (folder, config)
+    }
+
+    #[test]
+    fn an_address_gets_the_verdict_of_the_rules() {
+        let (_folder, config) = config();
+        let (admins, none) = ("/admin: groups admins", "none: any signed-in user");
+        for (url, method, user, rule, verdict) in [
+            ("wiki/admin", "GET", "ada", admins, "allowed"),
+            ("wiki/admin/x", "POST", "bob", admins, "forbidden"),
+            ("wiki/admin", "GET", "", admins, "login required"),
+            ("wiki/admin", "GET", "eve", admins, "login required"),
+            ("wiki/admin", "GET", "zoe", admins, "login required"),
+            (
+                "wiki/public/%2E%2e/admin",
+                "GET",
+                "",
+                "no path: `.` and `..` segments are not allowed",
+                "refused",
+            ),
+            (
+                "WIKI:8443/public/a?b#c",
+                "GET",
+                "",
+                "/public (GET): everyone",
+                "allowed",
+            ),
+            ("wiki/public", "POST", "", none, "login required"),
+            ("wiki", "GET", "bob", none, "allowed"),
+            ("git/a%2Fb", "GET", "bob", none, "allowed"),
+            ("wiki/.vestibule/login", "GET", "", OWN, "allowed"),
+            (
+                "other/",
+                "GET",
+                "ada",
+                "no app has the host other",
+                "refused",
+            ),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let user = Some(user).filter(|user| !user.is_empty());
+            let answer = ask(&config, &format!("https://{url}"), &method, user).unwrap();
+            let got = (answer.rule.as_str(), answer.verdict);
+            assert_eq!(got, (rule, verdict), "{method} {url} {user:?}");
+        }
+        let refused = ask(
+            &config,
+            "https://wiki.example.org/a%2Fb",
+            &Method::GET,
+            None,
+        )
+        .unwrap();
+        assert_eq!(refused.verdict, "refused");
+    }
+
+    #[test]
+    fn who_cannot_sign_in_is_said() {
+        let (_folder, config) = config();
+        for (user, said) in [
+            (Some("ada"), "user     ada, in admins\n"),
+            (Some("bob"), "user     bob, in no group\n"),
+            (Some("eve"), "user     eve, disabled: cannot sign in\n"),
+            (Some("zoe"), "user     zoe, unknown: cannot sign in\n"),
+            (None, "user     not signed in\n"),
+        ] {
+            let answer = ask(&config, "https://wiki/", &Method::GET, user).unwrap();
+            assert!(answer.text().contains(said), "{}", answer.text());
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_wrong_usage() {
+        let (_folder, config) = config();
+        for url in [
+            "wiki/",
+            "http://wiki/",
+            "https://a@wiki/",
+            "https://:443/",
+            "https://wiki:0/",
+        ] {
+            let asked = ask(&config, url, &Method::GET, None);
+            assert!(matches!(asked, Err(Failure::Usage(_))), "{url}: {asked:?}");
+        }
+    }
+}

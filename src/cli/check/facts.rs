@@ -1,0 +1,132 @@
+//! What a configuration means, where nothing is wrong with it: a line each.
+
+use std::fmt::Write as _;
+
+use http::Method;
+use serde_json::json;
+
+use super::report::Report;
+use crate::access::{Allow, Rule};
+use crate::auth::hashing_memory;
+use crate::auth::users_file::Users;
+use crate::doctor::address::Holder;
+use crate::doctor::permission;
+use crate::overload::memory::Ceiling;
+use crate::proxy::AppSettings;
+use crate::request;
+use crate::upstream::Address;
+
+/// For people. A fact more is a line more here.
+pub(super) fn text(report: &Report<'_>) -> String {
+    let config = report.config;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String never fails.
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    for (wanted, holder) in &report.addresses {
+        let state = match holder {
+            Holder::Nobody => "",
+            Holder::Server => ", where the running server listens already",
+            Holder::Systemd => ", which systemd holds for the service",
+            Holder::Unasked => ", where the running server does not listen",
+        };
+        line(
+            "address",
+            &format!("{} ({}){state}", wanted.address, wanted.key),
+        );
+    }
+    for certificate in &report.examination.certificates {
+        line("certificate", &certificate.to_string());
+    }
+    if let Ok(users) = &report.examination.users {
+        let noun = if users.len() == 1 { "user" } else { "users" };
+        let file = config.users_file.display();
+        line("users", &format!("{file}: {} {noun}", users.len()));
+        let ceiling = config.memory_ceiling(hashing_memory(users));
+        line("memory", &ceiling.to_string());
+    }
+    if permission::is_root() {
+        line(
+            "checked as",
+            "root, who may read and write everything: to see what the service may, check as its user",
+        );
+    }
+    for app in &config.apps {
+        text.push_str(&app_text(app));
+    }
+    text
+}
+
+fn app_text(app: &AppSettings) -> String {
+    let upstreams = upstreams(app).join(", ");
+    let host = host(app).unwrap_or("any host");
+    let mut text = format!("\napp {}: {host} -> {upstreams}\n", app.name);
+    for rule in app.rules.iter() {
+        let _ = writeln!(text, "  {}", told(rule));
+    }
+    if !(app.rules.iter()).any(|rule| rule.path() == "/" && rule.methods().is_empty()) {
+        text.push_str("  everything else: signed-in\n");
+    }
+    text
+}
+
+/// The same for programs.
+pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
+    let addresses = report.addresses.iter().map(|(wanted, holder)| {
+        let state = match holder {
+            Holder::Nobody => "free",
+            Holder::Server => "served",
+            Holder::Systemd => "held by systemd",
+            Holder::Unasked => "not served",
+        };
+        json!({ "address": wanted.address.to_string(), "key": wanted.key, "state": state })
+    });
+    let apps = report.config.apps.iter().map(|app| {
+        json!({
+            "name": app.name,
+            "host": host(app),
+            "upstreams": upstreams(app),
+            "rules": app.rules.iter().map(told).collect::<Vec<_>>(),
+        })
+    });
+    let certificates = report.examination.certificates.iter();
+    let users = report.examination.users.as_ref().ok();
+    let ceiling = users.map(|users| report.config.memory_ceiling(hashing_memory(users)));
+    json!({
+        "addresses": addresses.collect::<Vec<_>>(),
+        "apps": apps.collect::<Vec<_>>(),
+        "certificates": certificates.map(ToString::to_string).collect::<Vec<_>>(),
+        "memory_ceiling": ceiling.map(Ceiling::total),
+        "users": users.map(Users::len),
+    })
+}
+
+fn upstreams(app: &AppSettings) -> Vec<String> {
+    app.upstream
+        .addresses
+        .iter()
+        .map(Address::to_string)
+        .collect()
+}
+
+fn host(app: &AppSettings) -> Option<&str> {
+    app.host.as_ref().map(request::Host::as_str)
+}
+
+/// Path, methods and who may.
+pub(super) fn told(rule: &Rule) -> String {
+    let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
+    let methods = match methods.as_slice() {
+        [] => String::new(),
+        some => format!(" ({})", some.join(", ")),
+    };
+    let allow = match rule.allow() {
+        Allow::Everyone => "everyone".to_owned(),
+        Allow::Groups(groups) => format!("groups {}", groups.join(", ")),
+        Allow::Nobody => "nobody".to_owned(),
+        Allow::SignedIn => "signed-in".to_owned(),
+        Allow::Users(users) => format!("users {}", users.join(", ")),
+    };
+    format!("{}{methods}: {allow}", rule.path())
+}

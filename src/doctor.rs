@@ -1,0 +1,278 @@
+//! What is wrong with the service, or will be soon, and how to mend it.
+//!
+//! Two ask: `vestibule check` before a start, and the admin socket while the service runs. So the
+//! doctor stands above `proxy`, takes the settings of each module, and knows no `config`.
+//!
+//! An **error** keeps the service from starting, or every browser from using it. A **warning**
+//! leaves it running, and something of it will not be as it was meant; an application that cannot
+//! be reached is one, because it may well be started later.
+
+pub(crate) mod address;
+pub(crate) mod certificate;
+mod live;
+pub(crate) mod permission;
+mod rule;
+mod upstream;
+mod user;
+
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use self::certificate::Certificate;
+use self::upstream::Dialers;
+use crate::auth::users_file::{self, Users, UsersFileError};
+use crate::clock::Timestamp;
+use crate::proxy::AppSettings;
+use crate::request::Limits;
+use crate::tls;
+
+pub(crate) use live::Live;
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    /// The file, app or address that it is about.
+    pub(crate) subject: String,
+    /// Of the configuration file, where it is about something in it.
+    pub(crate) line: Option<usize>,
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) help: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Finding {
+    fn new(
+        severity: Severity,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity,
+            subject: subject.into(),
+            line: None,
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+
+    pub(crate) fn error(
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Error, subject, message, help)
+    }
+
+    fn warning(
+        subject: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self::new(Severity::Warning, subject, message, help)
+    }
+
+    fn at(mut self, line: impl Into<Option<usize>>) -> Self {
+        self.line = line.into();
+        self
+    }
+}
+
+/// What is looked at, whether the service runs or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) apps: Vec<AppSettings>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: tls::Settings,
+    pub(crate) users_file: PathBuf,
+}
+
+/// What was seen.
+pub(crate) struct Examination {
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) users: Result<Users, UsersFileError>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// For all of it, whatever hangs.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Looks at everything. Files are read by one thread at a time: where a disk hangs, that one does,
+/// and no more come to hang with it.
+#[derive(Clone)]
+pub(crate) struct Examiner {
+    reading: Arc<Semaphore>,
+}
+
+impl Examiner {
+    pub(crate) fn new() -> Self {
+        Self {
+            reading: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Within a runtime; `None` when the files cannot be read in time.
+    pub(crate) async fn examine(&self, settings: &Settings, now: Timestamp) -> Option<Examination> {
+        let deadline = Instant::now() + LIMIT;
+        let files = self.examine_files(settings.clone(), now);
+        let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
+        let dialled = upstream::dial(&settings.apps, dialers, deadline).await;
+        examination.findings.extend(dialled);
+        sort(&mut examination.findings);
+        Some(examination)
+    }
+
+    async fn examine_files(&self, settings: Settings, now: Timestamp) -> (Examination, Dialers) {
+        let place = Arc::clone(&self.reading).acquire_owned().await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (
+                examine_files(&settings, now),
+                upstream::open(&settings.apps),
+            )
+        });
+        reading
+            .await
+            .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+}
+
+/// What stands in for an examination that did not end.
+pub(crate) fn too_slow() -> Finding {
+    Finding::error(
+        "the files",
+        format!("cannot be read within {} seconds", LIMIT.as_secs()),
+        "look at the disks and network file systems of the files that the configuration names",
+    )
+}
+
+/// What can be known without asking anybody.
+fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
+    let certificates = certificate::inspect(&settings.tls, now);
+    let users = users_file::read(&settings.users_file);
+    let mut findings = certificate::examine(&certificates, &settings.apps, now);
+    findings.extend(user::examine(&settings.users_file, &users));
+    findings.extend(rule::examine(
+        &settings.apps,
+        &settings.limits,
+        users.as_ref().ok(),
+    ));
+    Examination {
+        certificates,
+        users,
+        findings,
+    }
+}
+
+/// Errors first, and those in the order of the configuration.
+pub(crate) fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| (finding.severity, finding.line.unwrap_or(usize::MAX)));
+}
+
+/// "1 error and 2 warnings"; `None` when all is well.
+pub(crate) fn counted(findings: &[Finding]) -> Option<String> {
+    let counts = [Severity::Error, Severity::Warning].map(|severity| {
+        let of_this = findings.iter().filter(|one| one.severity == severity);
+        match of_this.count() {
+            0 => None,
+            1 => Some(format!("1 {}", severity.as_str())),
+            many => Some(format!("{many} {}s", severity.as_str())),
+        }
+    });
+    match counts {
+        [Some(errors), Some(warnings)] => Some(format!("{errors} and {warnings}")),
+        [errors, warnings] => errors.or(warnings),
+    }
+}
+
+/// For what whoever runs this may not do, and the service perhaps may.
+fn as_its_user(path: &std::path::Path) -> String {
+    format!(
+        "check as the user of the service; if that is you, do as root: chown {} {}",
+        rustix::process::geteuid().as_raw(),
+        shell(path)
+    )
+}
+
+/// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.
+fn shell(path: &std::path::Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
+    if path.chars().all(plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_counted_in_words() {
+        let error = || Finding::error("a", "b", "c");
+        let warning = || Finding::warning("a", "b", "c");
+        for (findings, expected) in [
+            (vec![], None),
+            (vec![error()], Some("1 error")),
+            (vec![warning(), warning()], Some("2 warnings")),
+            (
+                vec![warning(), error(), error()],
+                Some("2 errors and 1 warning"),
+            ),
+        ] {
+            assert_eq!(counted(&findings).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn errors_come_first_and_then_the_order_of_the_file_counts() {
+        let mut findings = vec![
+            Finding::warning("6", "", ""),
+            Finding::warning("4", "", "").at(3),
+            Finding::error("3", "", ""),
+            Finding::error("2", "", "").at(9),
+            Finding::warning("5", "", "").at(3),
+            Finding::error("1", "", "").at(8),
+        ];
+        sort(&mut findings);
+        let order: Vec<_> = findings.iter().map(|one| one.subject.as_str()).collect();
+        assert_eq!(order, ["1", "2", "3", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        for (path, expected) in [
+            ("/etc/key.pem", "/etc/key.pem"),
+            ("/etc/my key", "'/etc/my key'"),
+            ("/it's", r"'/it'\''s'"),
+            ("/a;b", "'/a;b'"),
+        ] {
+            assert_eq!(shell(path.as_ref()), expected);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Certificates: readable, whole, in order, for the right names, and for how long.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustls::pki_types::ServerName;
+
+use super::{Finding, as_its_user, shell};
+use crate::clock::Timestamp;
+use crate::proxy::AppSettings;
+use crate::tls::inspect::{self, Inspection, Trust};
+use crate::tls::{self, CertificateFiles, Details, TlsError};
+
+/// From here on it is said that one ends soon (REL-16).
+const SOON: i64 = 21;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+const ORDER: &str =
+    "put the server's own certificate first, then the one that signed it, and so on";
+
+/// One pair, and what was seen of it.
+pub(crate) struct Certificate {
+    files: CertificateFiles,
+    seen: Inspection,
+    /// Whether this system knows any authority.
+    authorities: bool,
+    now: Timestamp,
+}
+
+pub(super) fn inspect(settings: &tls::Settings, now: Timestamp) -> Vec<Certificate> {
+    let authorities = inspect::authorities();
+    let inspect = |files: &CertificateFiles| Certificate {
+        seen: inspect::inspect(files, &authorities, now),
+        files: files.clone(),
+        authorities: !authorities.is_empty(),
+        now,
+    };
+    settings.certificates.iter().map(inspect).collect()
+}
+
+pub(super) fn examine(
+    certificates: &[Certificate],
+    apps: &[AppSettings],
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for certificate in certificates {
+        let Certificate { files, seen, .. } = certificate;
+        for problem in &seen.problems {
+            findings.push(unusable(problem, files, seen.key_of).at(files.line));
+        }
+        findings.extend(times(files, &seen.chain, now));
+        findings.extend(order(files, &seen.chain));
+        findings.extend(certificate.trust());
+    }
+    findings.extend(apps.iter().filter_map(|app| name(app, certificates)));
+    findings
+}
+
+/// What it is for and how long, for people.
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.files.cert.display())?;
+        let Some(first) = self.seen.chain.first() else {
+            return f.write_str("no certificate");
+        };
+        let names = match first.names.as_slice() {
+            [] => "no host".to_owned(),
+            names => names.join(", "),
+        };
+        write!(f, "for {names}; until {}", date(first.not_after))?;
+        match days(first.not_after, self.now) {
+            left @ 0.. => write!(f, " ({left} days); ")?,
+            _ => f.write_str("; ")?,
+        }
+        let issuer = self.seen.chain.last().map(|last| &last.issuer);
+        match (&self.seen.trust, issuer) {
+            (Some(Trust::SelfSigned), _) => {
+                f.write_str("self-signed: browsers warn until somebody tells them to trust it")
+            }
+            (Some(Trust::OwnRoot), Some(issuer)) => write!(
+                f,
+                "of the authority {issuer}, which this system does not know: browsers have to"
+            ),
+            (Some(Trust::Missing), Some(issuer)) if !self.authorities => write!(
+                f,
+                "signed by {issuer}; whether browsers know that one cannot be told: this system \
+                 has no list of authorities"
+            ),
+            _ => write!(f, "signed by {}", first.issuer),
+        }
+    }
+}
+
+impl Certificate {
+    fn trust(&self) -> Option<Finding> {
+        let (first, last) = (self.seen.chain.first()?, self.seen.chain.last()?);
+        let subject = self.files.cert.display().to_string();
+        let finding = match self.seen.trust.as_ref()? {
+            Trust::Known | Trust::OwnRoot | Trust::SelfSigned => return None,
+            Trust::Missing if !self.authorities => return None,
+            Trust::Missing => Finding::warning(
+                subject,
+                format!(
+                    "the chain is not complete: {} has signed its last certificate, and is neither \
+                     in the file nor an authority that this system knows",
+                    last.issuer
+                ),
+                "of a public authority, take the file with the whole chain (fullchain.pem); of \
+                 your own, append its certificate",
+            ),
+            Trust::Forged => Finding::warning(
+                subject,
+                format!(
+                    "{} in this file is another than the one that has signed: the signature is \
+                     wrong",
+                    first.issuer
+                ),
+                "an authority was made anew under the same name; take its certificate from the \
+                 same time",
+            ),
+            Trust::Unfit(error) => Finding::error(
+                subject,
+                format!("browsers refuse it: {error}"),
+                "have it made for servers (extended key usage serverAuth)",
+            ),
+        };
+        Some(finding.at(self.files.line))
+    }
+}
+
+/// Why the service does not start with a pair.
+fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>) -> Finding {
+    let cert = files.cert.display();
+    let (path, message, help) = match problem {
+        TlsError::Certificate(path, error) => (
+            path,
+            format!("this is no PEM certificate chain: {error}"),
+            ORDER.to_owned(),
+        ),
+        TlsError::NoCertificate(path) => (
+            path,
+            "there is no certificate in it".to_owned(),
+            "put the chain there as PEM: it begins with -----BEGIN CERTIFICATE-----".to_owned(),
+        ),
+        TlsError::Key(path, error) => (
+            path,
+            format!("this is no PEM key: {error}"),
+            "put the key there as PEM, without a passphrase: it begins with -----BEGIN PRIVATE \
+             KEY-----"
+                .to_owned(),
+        ),
+        TlsError::KeyTooOpen(path, mode) => (
+            path,
+            format!("others can read or change the key (mode {mode:04o})"),
+            format!("chmod 600 {}", shell(path)),
+        ),
+        TlsError::KeyMismatch(path, error) => match (key_of, error) {
+            (Some(number), _) => (
+                path,
+                format!("this is the key of certificate {number} in {cert}"),
+                ORDER.to_owned(),
+            ),
+            (None, rustls::Error::InconsistentKeys(_)) => (
+                path,
+                format!("this is not the key of {cert}"),
+                "name the key that the certificate was made with; a renewal may have changed both"
+                    .to_owned(),
+            ),
+            (None, error) => (
+                path,
+                format!("TLS cannot use this key with {cert}: {error}"),
+                "make a new pair, of ECDSA P-256 or RSA with 2048 bits or more".to_owned(),
+            ),
+        },
+        TlsError::Unreadable(path, error)
+            if error.kind() == io::ErrorKind::PermissionDenied && files.may_be_credentials =>
+        {
+            return Finding::warning(
+                path.display().to_string(),
+                "you may not read it",
+                "check as root; the unit of the service has to hand it over with LoadCredential=",
+            );
+        }
+        TlsError::Unreadable(path, error) => (path, unreadable(error), readable(path, error)),
+        TlsError::Tls(error) => (
+            &files.cert,
+            format!("TLS cannot be set up: {error}"),
+            "make a new pair of certificate and key".to_owned(),
+        ),
+    };
+    Finding::error(path.display().to_string(), message, help)
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        _ => format!("it cannot be read: {error}"),
+    }
+}
+
+fn readable(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => as_its_user(path),
+        _ => "put it there, or name another file in `cert` and `key`".to_owned(),
+    }
+}
+
+/// Certificates that are not valid now, or not for long.
+fn times(files: &CertificateFiles, chain: &[Details], now: Timestamp) -> Vec<Finding> {
+    const RENEW: &str = "renew it: new files are taken over without a restart";
+    let subject = files.cert.display().to_string();
+    let mut findings = Vec::new();
+    for (index, one) in chain.iter().enumerate() {
+        let is_own = index == 0;
+        // The authority at the end is there for people: clients go by the one that they know.
+        if !is_own && one.is_self_issued() {
+            continue;
+        }
+        let name = if is_own {
+            "it".to_owned()
+        } else {
+            format!("{} in this chain", one.subject)
+        };
+        let subject = subject.clone();
+        let finding = match days(one.not_after, now) {
+            _ if now < one.not_before => {
+                let from = date(one.not_before);
+                let message =
+                    format!("{name} is valid from {from} on: browsers refuse it until then");
+                let help = "wait, or set the clock of this machine right";
+                Finding::error(subject, message, help)
+            }
+            _ if one.not_after < now => {
+                let end = date(one.not_after);
+                Finding::error(
+                    subject,
+                    format!("{name} has ended on {end}: browsers refuse it"),
+                    RENEW,
+                )
+            }
+            left if left < SOON => {
+                let (end, days) = (date(one.not_after), plural(left));
+                Finding::warning(subject, format!("{name} ends on {end}, in {days}"), RENEW)
+            }
+            _ => continue,
+        };
+        findings.push(finding.at(files.line));
+    }
+    findings
+}
+
+/// Each certificate has to be signed by the next one (RFC 8446 §4.4.2).
+fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
+    let breaks = chain.windows(2).enumerate();
+    let breaks = breaks.filter(|(_, pair)| pair[0].issuer != pair[1].subject);
+    let finding = |(index, pair): (usize, &[Details])| {
+        let message = format!(
+            "certificate {} is of {}, who has not signed certificate {}; that was {}",
+            index + 2,
+            pair[1].subject,
+            index + 1,
+            pair[0].issuer
+        );
+        Finding::warning(files.cert.display().to_string(), message, ORDER).at(files.line)
+    };
+    breaks.map(finding).collect()
+}
+
+/// An app whose visitors are shown a certificate for somebody else.
+fn name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
+    let host = app.host.as_ref()?.as_str();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let read: Vec<_> = (certificates.iter())
+        .filter(|certificate| !certificate.seen.chain.is_empty())
+        .collect();
+    // Of a certificate that cannot be read, nobody knows what it is for.
+    if read.len() < certificates.len() {
+        return None;
+    }
+    let covered = ServerName::try_from(bare).is_ok_and(|name| {
+        read.iter()
+            .any(|certificate| certificate.seen.covers(&name))
+    });
+    let known = read
+        .iter()
+        .flat_map(|certificate| &certificate.seen.chain[0].names);
+    let known: Vec<_> = known.map(String::as_str).collect();
+    let help = format!(
+        "have one made for this name and add it as [[tls.extra]]; there are {}",
+        if known.is_empty() {
+            "none for any name".to_owned()
+        } else {
+            format!("some for {}", known.join(", "))
+        }
+    );
+    (!covered).then(|| {
+        let message = format!("no certificate is for {host}: browsers warn of another name");
+        Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+    })
+}
+
+/// Whole days, negative afterwards.
+fn days(end: Timestamp, now: Timestamp) -> i64 {
+    let millis = |time: Timestamp| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    (millis(end) - millis(now)).div_euclid(DAY)
+}
+
+fn plural(days: i64) -> String {
+    match days {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+fn date(time: Timestamp) -> String {
+    let mut text = time.to_rfc3339();
+    text.truncate(text.find('T').unwrap_or(text.len()));
+    text
+}
+
+#[cfg(test)]
+mod tests;

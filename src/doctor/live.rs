@@ -1,0 +1,105 @@
+//! The same for a service that runs, for whoever asks it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{Examiner, Finding, LIMIT, Settings, sort, too_slow};
+use crate::clock::Clock;
+use crate::session::{self, Backend, Sessions};
+
+/// However often somebody asks, applications are dialled no more often than this,
+const FRESH: Duration = Duration::from_secs(5);
+/// and not again for so many times what it has taken: a name server that is dead leaves threads
+/// behind that still wait for it.
+const REST: u32 = 4;
+
+/// What a running service finds wrong with itself.
+pub(crate) struct Live {
+    settings: ArcSwap<Settings>,
+    sessions: Arc<Sessions>,
+    examiner: Examiner,
+    /// One looks, and the others wait for what is seen.
+    last: Mutex<Option<Seen>>,
+}
+
+struct Seen {
+    /// When somebody who asks is worth another look.
+    until: Instant,
+    settings: Arc<Settings>,
+    findings: Vec<Finding>,
+}
+
+impl Live {
+    pub(crate) fn new(settings: Settings, sessions: Arc<Sessions>) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            sessions,
+            examiner: Examiner::new(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// After a reload. The users file stays the one of the start.
+    pub(crate) fn replace(&self, settings: Settings) {
+        let users_file = self.settings.load().users_file.clone();
+        let settings = Settings {
+            users_file,
+            ..settings
+        };
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// What is wrong now, or was some seconds ago.
+    pub(crate) async fn findings(&self) -> Vec<Finding> {
+        let mut last = self.last.lock().await;
+        let settings = self.settings.load_full();
+        let begin = Clock::stopwatch();
+        let fresh = |seen: &&Seen| begin < seen.until && Arc::ptr_eq(&seen.settings, &settings);
+        if let Some(seen) = last.as_ref().filter(fresh) {
+            return seen.findings.clone();
+        }
+        let mut findings = Vec::from_iter(self.store().await);
+        // Wall time: certificates go by it (REL-08).
+        let now = Clock::system().now();
+        match self.examiner.examine(&settings, now).await {
+            Some(examination) => findings.extend(examination.findings),
+            None => findings.push(too_slow()),
+        }
+        sort(&mut findings);
+        *last = Some(Seen {
+            until: Clock::stopwatch() + FRESH.max(begin.elapsed() * REST),
+            settings,
+            findings: findings.clone(),
+        });
+        findings
+    }
+
+    /// Within the same time as the rest.
+    async fn store(&self) -> Option<Finding> {
+        let sessions = async {
+            let can_be_read = self.sessions.can_be_read().await;
+            let Backend::Disk(file) = self.sessions.settings().backend.clone() else {
+                return (can_be_read, true);
+            };
+            let has_room = spawn_blocking(move || session::has_room(&file)).await;
+            (can_be_read, has_room.unwrap_or(true))
+        };
+        let (message, help) = match timeout(LIMIT, sessions).await {
+            Ok((true, true)) => return None,
+            Ok((true, false)) => (
+                "the disk is full: open sessions go on, new logins are refused",
+                "make room on the disk of `path` in [session]",
+            ),
+            Ok((false, _)) | Err(_) => (
+                "they cannot be read: visitors get 503",
+                "see the log; a restart opens the file anew",
+            ),
+        };
+        Some(Finding::error("sessions", message, help))
+    }
+}

@@ -1,0 +1,206 @@
+//! Files and folders: can whoever runs this use them, and can others?
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::{Finding, as_its_user, shell};
+use crate::session;
+
+/// What is written to, or decides who gets in.
+pub(crate) struct Files<'a> {
+    pub(crate) config: &'a Path,
+    pub(crate) users_file: &'a Path,
+    pub(crate) sessions: Option<Place<'a>>,
+    /// The admin socket, where somebody insists on it.
+    pub(crate) socket: Option<Place<'a>>,
+    pub(crate) audit: Option<Place<'a>>,
+}
+
+/// A file that the service makes.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) path: &'a Path,
+    /// In the configuration.
+    pub(crate) line: Option<usize>,
+    /// Whether the service has it in the same folder; else that is a guess.
+    pub(crate) is_certain: bool,
+}
+
+pub(crate) fn examine(files: &Files<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(open_to_others(files.config));
+    let mut folders = vec![folder_of(files.config), folder_of(files.users_file)];
+    if let Some(place) = files.sessions {
+        folders.push(folder_of(place.path));
+        let found = sessions(place).into_iter();
+        findings.extend(found.map(|finding| finding.at(place.line)));
+    }
+    if let Some(place) = files.socket {
+        findings.extend(socket(place).map(|finding| finding.at(place.line)));
+    }
+    if let Some(place) = files.audit {
+        findings.extend(audit(place).map(|finding| finding.at(place.line)));
+    }
+    folders.sort();
+    folders.dedup();
+    findings.extend(folders.iter().filter_map(|folder| replaceable(folder)));
+    findings
+}
+
+/// Whoever runs this as root may do everything, and learns nothing of what others may.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn sessions(place: Place<'_>) -> Vec<Finding> {
+    let path = place.path;
+    let shown = path.display().to_string();
+    let mut findings = Vec::new();
+    match fs::metadata(path) {
+        Ok(found) => findings.extend(sessions_file(path, &found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            findings.extend(writable_folder(place, "the sessions file"));
+        }
+        Err(error) => findings.push(Finding::error(
+            &shown,
+            format!("it cannot be looked at: {error}"),
+            "check as the user of the service, or set `path` in [session]",
+        )),
+    }
+    if !session::has_room(path) {
+        findings.push(Finding::warning(
+            shown,
+            "less than 16 MiB of the disk are free: logins are refused",
+            "make room, or set `path` in [session] to another disk",
+        ));
+    }
+    findings
+}
+
+fn sessions_file(path: &Path, found: &Metadata) -> Option<Finding> {
+    let shown = path.display().to_string();
+    let mode = found.mode() & 0o7777;
+    let user = rustix::process::geteuid().as_raw();
+    if mode & 0o077 != 0 {
+        let message = format!("others can read or change it (mode {mode:04o})");
+        return Some(Finding::error(
+            shown,
+            message,
+            format!("chmod 600 {}", shell(path)),
+        ));
+    }
+    // As root nobody knows whose the service's user is.
+    if found.uid() != user && !is_root() {
+        let message = format!("it belongs to another user ({})", found.uid());
+        let help = as_its_user(path);
+        return Some(Finding::error(shown, message, help));
+    }
+    None
+}
+
+/// The server has to be able to make its socket there.
+fn socket(place: Place<'_>) -> Option<Finding> {
+    let path = place.path;
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let message = "something else than a socket is in its place";
+            let help = "move it away, or set `socket` in [admin]";
+            return Some(Finding::error(path.display().to_string(), message, help));
+        }
+        _ => {}
+    }
+    let folder = folder_of(path);
+    if folder.exists() {
+        return writable_folder(place, "the admin socket");
+    }
+    let parent = folder_of(&folder);
+    let may_be_made = access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    (!may_be_made).then(|| {
+        Finding::warning(
+            path.display().to_string(),
+            format!(
+                "its folder {} is missing, and you may not make it",
+                folder.display()
+            ),
+            "make it for the user of the service; RuntimeDirectory= of a unit does so at the start",
+        )
+    })
+}
+
+fn audit(place: Place<'_>) -> Option<Finding> {
+    let path = place.path;
+    let shown = path.display().to_string();
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Some(Finding::error(
+            shown,
+            "this is no regular file",
+            "move it away, or set `audit_file` in [log]",
+        )),
+        Ok(_) if access(path, Access::WRITE_OK).is_err() => Some(Finding::error(
+            shown,
+            "you may not write to it",
+            as_its_user(path),
+        )),
+        Ok(_) => None,
+        Err(_) => writable_folder(place, "the audit file"),
+    }
+}
+
+/// The folder of a file that is to be made.
+fn writable_folder(place: Place<'_>, what: &str) -> Option<Finding> {
+    let folder = folder_of(place.path);
+    let subject = folder.display().to_string();
+    if !folder.is_dir() {
+        let message = format!("the folder of {what} is missing");
+        let help = format!(
+            "make it for the user of the service: mkdir -m 700 {}",
+            shell(&folder)
+        );
+        return Some(Finding::error(subject, message, help));
+    }
+    let error = access(&folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let message = format!("you cannot make {what} in this folder: {error}");
+    if !place.is_certain {
+        let help = "nothing to do where the unit of the service gives it another folder, as with \
+                    StateDirectory=; else name one that the user of the service may write to";
+        return Some(Finding::warning(subject, message, help));
+    }
+    let help = as_its_user(&folder);
+    Some(Finding::error(subject, message, help))
+}
+
+/// Who can write the configuration can let anybody in.
+fn open_to_others(path: &Path) -> Option<Finding> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o7777;
+    (mode & 0o002 != 0).then(|| {
+        Finding::warning(
+            path.display().to_string(),
+            format!("everybody on this machine can change it (mode {mode:04o})"),
+            format!("chmod o-w {}", shell(path)),
+        )
+    })
+}
+
+/// In such a folder everybody can put another file in the place of ours; a sticky bit, as of
+/// /tmp, keeps them from it.
+fn replaceable(folder: &Path) -> Option<Finding> {
+    let mode = fs::metadata(folder).ok()?.mode() & 0o7777;
+    (mode & 0o1002 == 0o002).then(|| {
+        Finding::warning(
+            folder.display().to_string(),
+            format!("everybody on this machine can replace files in this folder (mode {mode:04o})"),
+            format!("chmod o-w {}", shell(folder)),
+        )
+    })
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

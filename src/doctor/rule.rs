@@ -1,0 +1,139 @@
+//! Rules that are never asked, or that nobody can meet.
+//!
+//! What can be so: of two rules of one path, one names every method that is let in; a path is
+//! longer than a target may be; a path has `;parameters`, which are judged with and without and so
+//! never alone. A longer path takes nothing from a shorter one, which has its own path left; and
+//! what never reaches the rules, such as our own addresses or a path that is not in its normal
+//! form, the configuration refuses already.
+
+use std::net::Ipv6Addr;
+
+use http::Method;
+
+use super::Finding;
+use crate::access::{Allow, Rule};
+use crate::auth::users_file::{User, Users, nearest};
+use crate::proxy::AppSettings;
+use crate::request::Limits;
+
+/// Without `users`, which cannot be read, nobody knows who is missing.
+pub(super) fn examine(
+    apps: &[AppSettings],
+    limits: &Limits,
+    users: Option<&Users>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for app in apps {
+        findings.extend(unreachable(app));
+        for rule in app.rules.iter() {
+            let subject = || format!("app {}, rule {}", app.name, told(rule));
+            if let Some((message, help)) = never_asked(rule, app, limits) {
+                findings.push(Finding::warning(subject(), message, help).at(rule.line()));
+            } else if let Some(users) = users {
+                let unknown = unknown(rule.allow(), users);
+                let finding =
+                    unknown.map(|(message, help)| Finding::warning(subject(), message, help));
+                findings.extend(finding.map(|finding| finding.at(rule.line())));
+            }
+        }
+    }
+    findings
+}
+
+/// Path and methods.
+fn told(rule: &Rule) -> String {
+    let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
+    match methods.as_slice() {
+        [] => rule.path().to_owned(),
+        methods => format!("{} ({})", rule.path(), methods.join(", ")),
+    }
+}
+
+/// Browsers write an address in one way, and the host has to be the same text.
+fn unreachable(app: &AppSettings) -> Option<Finding> {
+    let host = app.host.as_ref()?.as_str();
+    let literal = host.strip_prefix('[')?.strip_suffix(']')?;
+    let usual = literal.parse::<Ipv6Addr>().ok()?.to_string();
+    (usual != literal).then(|| {
+        let message =
+            format!("browsers write the host {host} as [{usual}]: nobody gets to this app");
+        let help = format!("write host = \"[{usual}]\"");
+        Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+    })
+}
+
+fn never_asked(rule: &Rule, app: &AppSettings, limits: &Limits) -> Option<(String, String)> {
+    if rule.path().len() > limits.target {
+        let message = "it can never match: its path is longer than `target` in [server.limits]";
+        return Some((message.to_owned(), "leave the rule out".to_owned()));
+    }
+    if let Some(at) = rule.path().find(';').or_else(|| rule.path().find("%3B")) {
+        let bare = &rule.path()[..at];
+        return Some((
+            "it can never match: a path with `;` that would fall to another rule without it is \
+             answered with 400"
+                .to_owned(),
+            format!("write the path without it, as in \"{bare}\""),
+        ));
+    }
+    let same_path = || app.rules.iter().filter(|other| other.path() == rule.path());
+    let named = |method| same_path().any(|other| other.methods().contains(method));
+    if rule.methods().is_empty() && limits.methods.iter().all(named) {
+        let others: Vec<_> = same_path()
+            .filter(|other| !other.methods().is_empty())
+            .filter_map(Rule::line)
+            .map(|line| line.to_string())
+            .collect();
+        let message = format!(
+            "it can never match: other rules of this path name every method (line {})",
+            others.join(", ")
+        );
+        return Some((message, "leave one of them out".to_owned()));
+    }
+    None
+}
+
+/// Groups and users of a rule that nobody has or is.
+fn unknown(allow: &Allow, users: &Users) -> Option<(String, String)> {
+    let (what, named, known): (_, _, Vec<&str>) = match allow {
+        Allow::Everyone | Allow::Nobody | Allow::SignedIn => return None,
+        Allow::Groups(groups) => {
+            let known = users.iter().flat_map(User::groups);
+            ("group", groups, known.map(String::as_str).collect())
+        }
+        Allow::Users(names) => ("user", names, users.iter().map(User::name).collect()),
+    };
+    let missing: Vec<&str> = (named.iter().map(String::as_str))
+        .filter(|name| !known.contains(name))
+        .collect();
+    let first = *missing.first()?;
+    let quoted = format!("\"{}\"", missing.join("\", \""));
+    let who = match (what, missing.len()) {
+        ("group", 1) => format!("no user is in the group {quoted}"),
+        ("group", _) => format!("no user is in the groups {quoted}"),
+        (_, 1) => format!("there is no user {quoted}"),
+        _ => format!("there are no users {quoted}"),
+    };
+    let message = if missing.len() == named.len() {
+        format!("{who}: it lets nobody in")
+    } else {
+        who
+    };
+    let same = known.iter().find(|known| known.eq_ignore_ascii_case(first));
+    let near = same
+        .copied()
+        .or_else(|| nearest(first, known.iter().copied()));
+    let help = match near {
+        Some(near) => format!("did you mean \"{near}\"? Upper and lower case count here"),
+        None if what == "group" => {
+            format!(
+                "add \"{first}\" to the `groups` of somebody in the users file, or correct the rule"
+            )
+        }
+        None => format!("vestibule user add {first}, or correct the rule"),
+    };
+    Some((message, help))
+}
+
+#[cfg(test)]
+mod tests;

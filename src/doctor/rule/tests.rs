@@ -1,0 +1,165 @@
+use super::*;
+use crate::access::Rules;
+use crate::config::Config;
+use crate::request::Limits;
+
+/// The findings of one app with these rules, as `line: message; help`.
+fn found(rules: &str, users: Option<&Users>) -> Vec<String> {
+    let text = format!(
+        "[tls]\ncert = \"c\"\nkey = \"k\"\n[[app]]\nname = \"wiki\"\nupstream = \"http://a:1\"\n{rules}"
+    );
+    let config = Config::parse(&text, "config.toml".as_ref()).unwrap();
+    shown(&config.apps, &config.limits, users)
+}
+
+fn shown(apps: &[AppSettings], limits: &Limits, users: Option<&Users>) -> Vec<String> {
+    let findings = examine(apps, limits, users);
+    findings
+        .into_iter()
+        .map(|one| {
+            format!(
+                "{:?} {}: {}; {}",
+                one.line, one.subject, one.message, one.help
+            )
+        })
+        .collect()
+}
+
+fn rule(path: &str, rest: &str) -> String {
+    format!("[[app.rule]]\npath = \"{path}\"\n{rest}\n")
+}
+
+/// Users with these groups, the last of them disabled.
+fn users(folder: &tempfile::TempDir) -> Users {
+    use std::os::unix::fs::PermissionsExt;
+    const HASH: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+    let path = folder.path().join("users.toml");
+    let user = |name: &str, rest: &str| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n");
+    let text = [
+        user("ada", "groups = [\"admins\"]"),
+        user("eve", "groups = [\"guests\"]\ndisabled = true"),
+    ];
+    std::fs::write(&path, text.concat()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    crate::auth::users_file::read(&path).unwrap()
+}
+
+#[test]
+fn a_rule_whose_methods_other_rules_all_name_is_never_asked() {
+    let some = rule(
+        "/a",
+        "methods = [\"GET\", \"HEAD\", \"OPTIONS\"]\nallow = \"everyone\"",
+    );
+    let rest = rule(
+        "/a/",
+        "methods = [\"POST\", \"PUT\", \"PATCH\", \"DELETE\"]\nallow = \"nobody\"",
+    );
+    let all = rule("/a", "allow = \"signed-in\"");
+    assert_eq!(
+        found(&format!("{some}{rest}{all}"), None),
+        [
+            "Some(15) app wiki, rule /a: it can never match: other rules of this path name every \
+          method (line 7, 11); leave one of them out"
+        ]
+    );
+    assert!(found(&format!("{some}{all}"), None).is_empty());
+    assert!(found(&format!("{some}{rest}"), None).is_empty());
+    // A longer path leaves the shorter one something: at least its own.
+    let longer = rule("/a/b", "allow = \"everyone\"");
+    assert!(found(&format!("{longer}{all}"), None).is_empty());
+}
+
+#[test]
+fn a_path_with_parameters_is_never_judged_alone() {
+    for (path, bare) in [
+        ("/a;x", "/a"),
+        ("/a;x/b", "/a"),
+        ("/a%3Bx", "/a"),
+        ("/;x", "/"),
+    ] {
+        let found = found(&rule(path, "allow = \"everyone\""), None);
+        let [finding] = &found[..] else {
+            panic!("{path}: {found:?}");
+        };
+        assert!(
+            finding.contains("it can never match: a path with `;`"),
+            "{finding}"
+        );
+        assert!(finding.ends_with(&format!("as in \"{bare}\"")), "{finding}");
+        // So it is: whatever else is allowed, no request falls to this rule alone.
+        let rules = [path, "/"].map(|path| Rule::new(path, vec![], Allow::Everyone));
+        let rules = Rules::new(rules.to_vec()).unwrap();
+        let target = format!("{path}/below");
+        let bare = crate::request::without_parameters(&target).unwrap();
+        let judged =
+            [target, bare].map(|path| rules.find(&path, &Method::GET).unwrap().path().to_owned());
+        assert_ne!(judged[0], judged[1], "{path}");
+    }
+}
+
+#[test]
+fn a_path_that_no_target_can_have_is_never_asked() {
+    let long = format!("/{}", "x".repeat(9 * 1024));
+    let found = found(&rule(&long, "allow = \"nobody\""), None);
+    assert!(
+        found[0].contains("its path is longer than `target`"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn whom_a_rule_names_in_vain_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = users(&folder);
+    for (allow, expected) in [
+        ("{ groups = [\"admins\"] }", None),
+        ("{ groups = [\"guests\"] }", None), // whoever is disabled may come back
+        ("{ users = [\"ada\", \"eve\"] }", None),
+        ("\"signed-in\"", None),
+        ("\"nobody\"", None),
+        (
+            "{ groups = [\"admin\"] }",
+            Some("no user is in the group \"admin\": it lets nobody in; did you mean \"admins\"?"),
+        ),
+        (
+            "{ groups = [\"admins\", \"staff\", \"it\"] }",
+            Some("no user is in the groups \"staff\", \"it\"; add \"staff\" to the `groups` of"),
+        ),
+        (
+            "{ users = [\"Ada\"] }",
+            Some("there is no user \"Ada\": it lets nobody in; did you mean \"ada\"? Upper and"),
+        ),
+        (
+            "{ users = [\"zoe\"] }",
+            Some("there is no user \"zoe\": it lets nobody in; vestibule user add zoe"),
+        ),
+    ] {
+        let rules = rule("/x", &format!("allow = {allow}"));
+        let found = found(&rules, Some(&users));
+        let place = "Some(7) app wiki, rule /x: ";
+        match (expected, &found[..]) {
+            (None, []) => {}
+            (Some(said), [one]) => {
+                assert!(one.starts_with(&format!("{place}{said}")), "{allow}: {one}");
+            }
+            _ => panic!("{allow}: {found:?}"),
+        }
+    }
+    // When the users file cannot be read, that is the finding.
+    assert!(found(&rule("/x", "allow = { users = [\"zoe\"] }"), None).is_empty());
+}
+
+#[test]
+fn a_host_that_browsers_write_in_another_way_is_never_asked_for() {
+    let app = |host: &str| found(&format!("host = \"{host}\""), None);
+    for host in ["[::1]", "[2001:db8::1]", "wiki.example.org", "127.0.0.1"] {
+        assert!(app(host).is_empty(), "{host}");
+    }
+    for host in ["[0:0:0:0:0:0:0:1]", "[2001:db8:0::1]", "[::0]"] {
+        let found = app(host);
+        assert!(
+            found[0].contains("nobody gets to this app; write host = \"["),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Every address of every app is dialled, all at once.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use rustls::CertificateError;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Finding;
+use crate::proxy::AppSettings;
+use crate::upstream::dial::{DialError, Dialer, dialers};
+use crate::upstream::{Address, OpenError};
+
+/// Below what a process may have open by default.
+const AT_ONCE: usize = 128;
+
+/// The addresses of each app, or why it could never be reached.
+pub(super) type Dialers = Vec<Result<Vec<Dialer>, OpenError>>;
+
+/// Reads the authorities of each app.
+pub(super) fn open(apps: &[AppSettings]) -> Dialers {
+    apps.iter().map(|app| dialers(&app.upstream)).collect()
+}
+
+/// Findings in the order of the configuration.
+pub(super) async fn dial(
+    apps: &[AppSettings],
+    dialers: Dialers,
+    deadline: Instant,
+) -> Vec<Finding> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut dialling = JoinSet::new();
+    let mut findings = Vec::new();
+    for (index, opened) in dialers.into_iter().enumerate() {
+        match opened {
+            Ok(dialers) => {
+                for (number, dialer) in dialers.into_iter().enumerate() {
+                    let places = Arc::clone(&places);
+                    dialling.spawn(async move {
+                        let _place = places.acquire_owned().await;
+                        let dialled = dialer.dial(deadline).await;
+                        (index, number, dialer, dialled)
+                    });
+                }
+            }
+            Err(error) => findings.push((index, 0, unusable(&apps[index], &error))),
+        }
+    }
+    while let Some(joined) = dialling.join_next().await {
+        match joined {
+            Ok((index, number, dialer, Err(error))) => {
+                findings.push((index, number, unreachable(&apps[index], &dialer, &error)));
+            }
+            Ok((.., Ok(()))) => {}
+            Err(error) => resume_unwind(error.into_panic()),
+        }
+    }
+    findings.sort_by_key(|(index, number, _)| (*index, *number));
+    findings.into_iter().map(|(.., finding)| finding).collect()
+}
+
+/// The service does not start with it.
+fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
+    let help = match error {
+        OpenError::Authorities(..) | OpenError::Authority(..) => {
+            "put the certificates of the authorities there as PEM, or leave `upstream_ca` out"
+        }
+        OpenError::NoAuthorities => "install the package ca-certificates, or set `upstream_ca`",
+        OpenError::ServerName(_) => "write `upstream` with a name that a certificate can have",
+        OpenError::Tls(_) => "see `upstream` of this app",
+    };
+    Finding::error(format!("app {}", app.name), error.to_string(), help).at(app.line)
+}
+
+/// Visitors get 502 or 504, until that is mended.
+fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding {
+    let address = dialer.address();
+    let (message, help) = match error {
+        DialError::Certificate(cause) => certificate(address, cause),
+        DialError::Denied => (
+            format!("you may not connect to {address}"),
+            "give the user of the service the right to write to the socket, and to enter its \
+             folders"
+                .to_owned(),
+        ),
+        DialError::Io(error) => (
+            format!("cannot connect to {address}: {error}"),
+            "look at the network between here and the application".to_owned(),
+        ),
+        DialError::NoSocket => (
+            format!("there is no socket at {address}"),
+            "start the application, or correct `upstream`".to_owned(),
+        ),
+        DialError::NoSuchHost(error) => (
+            format!("the host of {address} is not known: {error}"),
+            "correct `upstream`, or add the name to DNS or /etc/hosts".to_owned(),
+        ),
+        DialError::NoTls(error) => (
+            format!("{address} does not speak TLS as it should: {error}"),
+            "write http:// if it speaks plain HTTP".to_owned(),
+        ),
+        DialError::Refused => (
+            format!("nothing listens at {address}"),
+            "start the application, or correct `upstream`; until then visitors get 502".to_owned(),
+        ),
+        DialError::TimedOut(after) => (
+            format!("{address} has not answered within {after:.0?}"),
+            "look at the network and the firewalls between here and the application, or raise \
+             `connect_timeout`"
+                .to_owned(),
+        ),
+    };
+    Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+}
+
+fn certificate(address: &Address, cause: &CertificateError) -> (String, String) {
+    use CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
+        NotValidYet, NotValidYetContext, UnknownIssuer,
+    };
+    match cause {
+        // The latter is of another authority with the same name.
+        UnknownIssuer | BadSignature => (
+            format!("nobody who is trusted here has signed the certificate of {address}"),
+            "name the file with its authority in `upstream_ca`".to_owned(),
+        ),
+        NotValidForName | NotValidForNameContext { .. } => (
+            format!("the certificate of {address} is for another name"),
+            "write `upstream` with a name that the certificate has".to_owned(),
+        ),
+        Expired | ExpiredContext { .. } => (
+            format!("the certificate of {address} has ended"),
+            "renew it there".to_owned(),
+        ),
+        NotValidYet | NotValidYetContext { .. } => (
+            format!("the certificate of {address} is not valid yet"),
+            "wait, or set the clocks right".to_owned(),
+        ),
+        other => (
+            format!("the certificate of {address} cannot be used: {other}"),
+            "have it made anew".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,61 @@
+//! The users file: can it be used, and can anybody sign in?
+
+use std::io;
+use std::path::Path;
+
+use super::{Finding, as_its_user, shell};
+use crate::auth::users_file::{Problem, User, Users, UsersFileError};
+
+pub(super) fn examine(file: &Path, users: &Result<Users, UsersFileError>) -> Vec<Finding> {
+    let subject = || file.display().to_string();
+    let finding = match users {
+        Ok(users) if users.len() == 0 => Finding::warning(
+            subject(),
+            "there are no users: nobody can sign in",
+            "vestibule user add NAME",
+        ),
+        Ok(users) if users.iter().all(User::disabled) => Finding::warning(
+            subject(),
+            "every user is disabled: nobody can sign in",
+            "vestibule user enable NAME",
+        ),
+        Ok(_) => return Vec::new(),
+        Err(UsersFileError::Invalid { problems, .. }) => {
+            return problems
+                .iter()
+                .map(|problem| wrong(file, problem))
+                .collect();
+        }
+        Err(error) => unusable(file, error),
+    };
+    vec![finding]
+}
+
+fn wrong(file: &Path, problem: &Problem) -> Finding {
+    let (line, column) = problem.place();
+    let subject = format!("{}:{line}:{column}", file.display());
+    let help = problem.mend();
+    Finding::error(
+        subject,
+        problem.message(),
+        help.unwrap_or_else(|| "correct it there".to_owned()),
+    )
+}
+
+fn unusable(file: &Path, error: &UsersFileError) -> Finding {
+    let (message, help) = match error {
+        UsersFileError::Missing { .. } => (
+            "there is no users file".to_owned(),
+            "vestibule user add NAME".to_owned(),
+        ),
+        UsersFileError::TooOpen { mode, .. } => (
+            format!("others can read or change it (mode {mode:04o})"),
+            format!("chmod 600 {}", shell(file)),
+        ),
+        UsersFileError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            ("you may not read it".to_owned(), as_its_user(file))
+        }
+        other => (other.to_string(), "see `users_file` in [login]".to_owned()),
+    };
+    Finding::error(file.display().to_string(), message, help)
+}

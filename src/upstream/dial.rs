@@ -1,0 +1,100 @@
+//! Tries to connect, sends nothing, and says what was in the way.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::{Connector, client_config};
+use super::{Address, OpenError, Settings};
+
+/// One address of an app, to be tried once.
+pub(crate) struct Dialer {
+    connector: Connector,
+    patience: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// TLS was spoken, but the certificate is not one to be trusted.
+    Certificate(CertificateError),
+    /// Whoever runs this may not connect to the Unix socket.
+    Denied,
+    Io(io::Error),
+    /// There is nothing at the path of the Unix socket.
+    NoSocket,
+    /// The host name has no address.
+    NoSuchHost(io::Error),
+    /// Whatever listens there does not speak TLS, or not ours.
+    NoTls(rustls::Error),
+    /// Nothing listens there.
+    Refused,
+    /// After so long.
+    TimedOut(Duration),
+}
+
+/// The addresses of an app.
+pub(crate) fn dialers(settings: &Settings) -> Result<Vec<Dialer>, OpenError> {
+    let secure = |address: &Address| matches!(address, Address::Https { .. });
+    let secure = settings.addresses.iter().any(secure);
+    let tls = secure
+        .then(|| client_config(settings.ca.as_deref()))
+        .transpose()?;
+    let patience = settings.connect_timeout;
+    let dialer = |address: &Address| {
+        let connector = Connector::new(address.clone(), tls.as_ref(), patience)?;
+        Ok(Dialer {
+            connector,
+            patience,
+        })
+    };
+    settings.addresses.iter().map(dialer).collect()
+}
+
+impl Dialer {
+    pub(crate) fn address(&self) -> &Address {
+        self.connector.address()
+    }
+
+    /// Opens a connection and closes it, within the app's `connect_timeout` and until `deadline`.
+    pub(crate) async fn dial(&self, deadline: Instant) -> Result<(), DialError> {
+        let begin = Instant::now();
+        let end = deadline.min(begin + self.patience);
+        match timeout_at(end, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(DialError::TimedOut(end - begin)),
+        }
+    }
+
+    async fn open(&self) -> Result<(), DialError> {
+        // Connecting does the same once more, and does not tell this failure from others.
+        if let Address::Http { host, port } | Address::Https { host, port } = self.address() {
+            let found = lookup_host((host.as_str(), *port)).await;
+            let _addresses = found.map_err(DialError::NoSuchHost)?;
+        }
+        match self.connector.open().await {
+            Ok(_connection) => Ok(()),
+            Err(error) => Err(self.cause(error)),
+        }
+    }
+
+    fn cause(&self, error: io::Error) -> DialError {
+        let unix = matches!(self.address(), Address::Unix(_));
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match (tls, error.kind()) {
+            (Some(rustls::Error::InvalidCertificate(cause)), _) => {
+                DialError::Certificate(cause.clone())
+            }
+            (Some(tls), _) => DialError::NoTls(tls.clone()),
+            (None, io::ErrorKind::ConnectionRefused) => DialError::Refused,
+            (None, io::ErrorKind::NotFound) if unix => DialError::NoSocket,
+            (None, io::ErrorKind::PermissionDenied) if unix => DialError::Denied,
+            (None, _) => DialError::Io(error),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Applications that are dialled: a dead one keeps nobody from starting, and is told.
+
+use std::time::Duration;
+
+use tls::Certificate;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::{Checked, before};
+use crate::harness::*;
+
+/// One app, with these keys.
+fn app(url: &str, keys: &str) -> Files {
+    Vestibule::before_url(url)
+        .app(&format!("name = \"wiki\"\n{keys}"))
+        .user("ada", PASSWORD)
+        .write()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_is_down_is_a_warning() {
+    let gone = free_port();
+    Checked::of(&app(&format!("http://{gone}"), "")).is_ok(&[&format!(
+        "config.toml:11: warning: app wiki: nothing listens at http://{gone}\n      help: start the \
+         application, or correct `upstream`; until then visitors get 502\n"
+    )]);
+    Checked::of(&app("unix:/no/such.sock", "")).is_ok(&[
+        "config.toml:11: warning: app wiki: there is no socket at unix:/no/such.sock\n      help: start \
+         the application, or correct `upstream`\n",
+    ]);
+    Checked::of(&app("http://no-such-host.invalid:80", "")).is_ok(&[
+        "config.toml:11: warning: app wiki: the host of http://no-such-host.invalid:80 is not known: ",
+    ]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_address_of_each_app_is_dialled() {
+    let (up, gone) = (Upstream::echo().await, [free_port(), free_port()]);
+    let files = Vestibule::before_url(&up.url())
+        .app("name = \"wiki\"\nhost = \"gate.test\"")
+        .user("ada", PASSWORD)
+        .config(&format!(
+            "[[app]]\nname = \"git\"\nhost = \"other.test\"\n\
+             upstream = [\"http://{}\", \"{}\", \"http://{}\"]",
+            gone[0],
+            up.url(),
+            gone[1]
+        ))
+        .write();
+    Checked::of(&files).is_ok(
+        &gone
+            .map(|gone| format!("warning: app git: nothing listens at http://{gone}\n"))
+            .each_ref()
+            .map(String::as_str),
+    );
+    assert_eq!(
+        (up.connections(), up.requests()),
+        (2, 0),
+        "and nothing is asked"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_to_an_application_is_tried_to_its_end() {
+    let up = Upstream::tls().await;
+    let url = up.url();
+    let warning = |what: &str, mend: &str| {
+        format!("config.toml:11: warning: app wiki: {what}\n      help: {mend}\n")
+    };
+    Checked::of(&app(&url, "upstream_ca = \"cert.pem\"")).is_ok(&[]);
+
+    let files = app(&url, "upstream_ca = \"ca.pem\"");
+    files.write(
+        "ca.pem",
+        &Certificate::generate(&["x.test"]).cert_pem,
+        0o644,
+    );
+    Checked::of(&files).is_ok(&[&warning(
+        &format!("nobody who is trusted here has signed the certificate of {url}"),
+        "name the file with its authority in `upstream_ca`",
+    )]);
+
+    // Its certificate names 127.0.0.1, and not every address that leads there.
+    let elsewhere = url.replace("localhost", "[::ffff:127.0.0.1]");
+    let files = app(&elsewhere, "upstream_ca = \"cert.pem\"");
+    Checked::of(&files).is_ok(&[&warning(
+        &format!("the certificate of {elsewhere} is for another name"),
+        "write `upstream` with a name that the certificate has",
+    )]);
+
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = plain.accept().await.unwrap();
+        let refused = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        stream.write_all(refused).await.unwrap();
+        stream // stays open
+    });
+    let checked = Checked::of(&app(&url, "upstream_ca = \"cert.pem\""));
+    let said = format!("{url} does not speak TLS as it should: ");
+    checked.is_ok(&[&said]);
+    let mend = "help: write http:// if it speaks plain HTTP\n";
+    assert!(checked.stdout.contains(mend), "{}", checked.stdout);
+    drop(answering.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_says_nothing_is_not_waited_for() {
+    // It takes connections, and never says a word of TLS.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let files = app(
+        &url,
+        "upstream_ca = \"cert.pem\"\nconnect_timeout = \"300ms\"",
+    );
+    Checked::of(&files).is_ok(&[&format!(
+        "config.toml:11: warning: app wiki: {url} has not answered within 300ms\n"
+    )]);
+    let files = app(
+        &url,
+        "upstream_ca = \"cert.pem\"\nconnect_timeout = \"10m\"",
+    );
+    let begin = Instant::now();
+    Checked::of(&files).is_ok(&[&format!("{url} has not answered within 5s\n")]);
+    assert!(
+        begin.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authorities_that_cannot_be_read_are_an_error() {
+    let files = app("https://127.0.0.1:1", "upstream_ca = \"none.pem\"");
+    Checked::of(&files)
+        .is_refused(&["config.toml:11: error: app wiki: cannot read the certificates in none.pem"]);
+    let (code, _, said) = run(&files, &["serve"]);
+    assert_eq!(code, Some(78), "and so it does not start: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_an_authority_that_this_system_knows_is_whole() {
+    let up = Upstream::echo().await;
+    let files = before(&up).write();
+    let certificate = Certificate::signed(&["gate.test"]);
+    files.write("cert.pem", &certificate.cert, 0o644);
+    files.write("key.pem", &certificate.key, 0o600);
+    let known = files.write("known.pem", &certificate.authority, 0o644);
+    let other = files.write("other.pem", &tls::certificate().cert_pem, 0o644);
+    let check = |authorities: &std::path::Path| {
+        let mut program = command();
+        program
+            .env("SSL_CERT_FILE", authorities)
+            .env_remove("SSL_CERT_DIR");
+        let config = files.path("config.toml");
+        run_to_end(program.args(["check", "--config"]).arg(config), "")
+    };
+    let (code, stdout, _) = check(&known);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        stdout.contains("; signed by \"the authority\"\n"),
+        "{stdout}"
+    );
+    assert!(stdout.ends_with(": ok\n"), "{stdout}");
+
+    let (code, stdout, _) = check(&other);
+    assert_eq!(code, Some(0), "{stdout}");
+    let said = "the chain is not complete: \"the authority\" has signed its last certificate, and is \
+                neither in the file nor an authority that this system knows\n      help: of a public \
+                authority, take the file with the whole chain (fullchain.pem); of your own, append \
+                its certificate\n";
+    assert!(stdout.contains(said), "{stdout}");
+    assert!(stdout.ends_with(": ok, 1 warning\n"), "{stdout}");
+
+    // With its authority in the file it is whole, whoever knows that one.
+    let whole = certificate.cert.clone() + &certificate.authority;
+    files.write("cert.pem", &whole, 0o644);
+    let (_, stdout, _) = check(&other);
+    let said =
+        "of the authority \"the authority\", which this system does not know: browsers have to\n";
+    assert!(
+        stdout.contains(said) && stdout.ends_with(": ok\n"),
+        "{stdout}"
+    );
+}
