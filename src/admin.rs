@@ -254,7 +254,7 @@ async fn handle<W: AsyncWrite + Unpin>(
         }
         Request::SessionRevokeAll {} => sessions::revoke_all(sessions, peer).await,
         Request::Status {} => status::status(context),
-        Request::Findings {} => Line::Done(Done::Findings(context.doctor.findings().await)),
+        Request::Health {} => Line::Done(Done::Health(status::health(&context.doctor).await)),
     };
     answer.line(&last).await
 }

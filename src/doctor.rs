@@ -32,7 +32,7 @@ use crate::proxy::AppSettings;
 use crate::request::Limits;
 use crate::tls;
 
-pub(crate) use live::Live;
+pub(crate) use live::{Live, Seen};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,6 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Looks at everything. Files are read by one thread at a time: where a disk hangs, that one does,
 /// and no more come to hang with it.
-#[derive(Clone)]
 pub(crate) struct Examiner {
     reading: Arc<Semaphore>,
 }

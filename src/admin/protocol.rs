@@ -35,7 +35,7 @@ pub(crate) enum Request {
     SessionRevokeAll {},
     Status {},
     /// What is wrong with the server. Applications are dialled for it now and then.
-    Findings {},
+    Health {},
 }
 
 /// One line of an answer.
@@ -69,7 +69,7 @@ pub(crate) enum Done {
         user: Option<String>,
     },
     Status(Box<Status>),
-    Findings(Vec<Finding>),
+    Health(Health),
 }
 
 /// A session as operators see it; times in UTC by RFC 3339.
@@ -134,6 +134,14 @@ pub(crate) struct Status {
     pub(crate) apps: Vec<AppStatus>,
     /// The last time that the configuration was to be read again.
     pub(crate) reload: Option<ReloadStatus>,
+}
+
+/// What is seen of the server when it is looked at more closely.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Health {
+    /// A sentence for each: names, end, and who has signed it.
+    pub(crate) certificates: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Context;
-use super::protocol::{AppStatus, Done, Line, Share, Status, UpstreamStatus};
+use super::protocol::{AppStatus, Done, Health, Line, Share, Status, UpstreamStatus};
 use crate::clock::Timestamp;
+use crate::doctor::{self, Seen};
 use crate::listener::Admission;
 use crate::proxy::Service;
 use crate::session::Backend;
@@ -63,6 +64,17 @@ pub(super) fn status(context: &Context) -> Line {
         apps: server.service.health().into_iter().map(app).collect(),
         reload: reloads.last(),
     })))
+}
+
+pub(super) async fn health(doctor: &doctor::Live) -> Health {
+    let Seen {
+        certificates,
+        findings,
+    } = doctor.look().await;
+    Health {
+        certificates,
+        findings,
+    }
 }
 
 fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::admin_client::{Client, foreign};
 use super::{ConfigFile, Failure, print};
-use crate::admin::protocol::{Done, Request, Share, Status};
+use crate::admin::protocol::{Done, Health, Request, Share, Status};
 use crate::doctor::Finding;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,8 @@ pub(crate) struct Args {
 struct Report {
     #[serde(flatten)]
     status: Status,
-    findings: Vec<Finding>,
+    #[serde(flatten)]
+    health: Health,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -31,23 +32,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let Done::Status(status) = client.ask(&Request::Status {})?.done? else {
         return Err(foreign());
     };
-    let Done::Findings(findings) = client.ask(&Request::Findings {})?.done? else {
+    let Done::Health(health) = client.ask(&Request::Health {})?.done? else {
         return Err(foreign());
     };
     if !args.json {
-        return print(text(&status) + &found(&findings));
+        return print(text(&status) + &seen(&health));
     }
     let report = Report {
         status: *status,
-        findings,
+        health,
     };
     let json = serde_json::to_string_pretty(&report)
         .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
     print(json + "\n")
 }
 
-/// A line each; nothing when all is well.
-fn found(findings: &[Finding]) -> String {
+/// A line each.
+fn seen(health: &Health) -> String {
+    let certificates = health.certificates.iter();
+    let certificates = certificates.map(|shown| format!("{:<12} {shown}\n", "certificate"));
     let line = |finding: &Finding| {
         let Finding {
             severity,
@@ -58,7 +61,8 @@ fn found(findings: &[Finding]) -> String {
         } = finding;
         format!("{:<12} {subject}: {message}; {help}\n", severity.as_str())
     };
-    findings.iter().map(line).collect()
+    let findings = health.findings.iter().map(line);
+    certificates.chain(findings).collect()
 }
 
 fn text(status: &Status) -> String {

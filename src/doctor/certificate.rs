@@ -97,10 +97,12 @@ impl fmt::Display for Certificate {
 impl Certificate {
     fn trust(&self) -> Option<Finding> {
         let (first, last) = (self.seen.chain.first()?, self.seen.chain.last()?);
+        let breaks = order(&self.files, &self.seen.chain);
         let subject = self.files.cert.display().to_string();
         let finding = match self.seen.trust.as_ref()? {
             Trust::Known | Trust::OwnRoot | Trust::SelfSigned => return None,
-            Trust::Missing if !self.authorities => return None,
+            // Where the order is wrong, that is the finding.
+            Trust::Missing if !self.authorities || !breaks.is_empty() => return None,
             Trust::Missing => Finding::warning(
                 subject,
                 format!(

@@ -24,14 +24,21 @@ pub(crate) struct Live {
     sessions: Arc<Sessions>,
     examiner: Examiner,
     /// One looks, and the others wait for what is seen.
-    last: Mutex<Option<Seen>>,
+    last: Mutex<Option<Look>>,
 }
 
-struct Seen {
-    /// When somebody who asks is worth another look.
+/// What there is to say.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) certificates: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+struct Look {
+    /// When somebody who asks is worth another one.
     until: Instant,
     settings: Arc<Settings>,
-    findings: Vec<Finding>,
+    seen: Seen,
 }
 
 impl Live {
@@ -54,29 +61,41 @@ impl Live {
         self.settings.store(Arc::new(settings));
     }
 
-    /// What is wrong now, or was some seconds ago.
-    pub(crate) async fn findings(&self) -> Vec<Finding> {
+    /// How it is now, or was some seconds ago.
+    pub(crate) async fn look(&self) -> Seen {
         let mut last = self.last.lock().await;
         let settings = self.settings.load_full();
         let begin = Clock::stopwatch();
-        let fresh = |seen: &&Seen| begin < seen.until && Arc::ptr_eq(&seen.settings, &settings);
-        if let Some(seen) = last.as_ref().filter(fresh) {
-            return seen.findings.clone();
+        let fresh = |look: &&Look| begin < look.until && Arc::ptr_eq(&look.settings, &settings);
+        if let Some(look) = last.as_ref().filter(fresh) {
+            return look.seen.clone();
         }
+        let seen = self.examine(&settings).await;
+        *last = Some(Look {
+            until: Clock::stopwatch() + FRESH.max(begin.elapsed() * REST),
+            settings,
+            seen: seen.clone(),
+        });
+        seen
+    }
+
+    async fn examine(&self, settings: &Settings) -> Seen {
         let mut findings = Vec::from_iter(self.store().await);
+        let mut certificates = Vec::new();
         // Wall time: certificates go by it (REL-08).
         let now = Clock::system().now();
-        match self.examiner.examine(&settings, now).await {
-            Some(examination) => findings.extend(examination.findings),
+        match self.examiner.examine(settings, now).await {
+            Some(examination) => {
+                findings.extend(examination.findings);
+                certificates.extend(examination.certificates.iter().map(ToString::to_string));
+            }
             None => findings.push(too_slow()),
         }
         sort(&mut findings);
-        *last = Some(Seen {
-            until: Clock::stopwatch() + FRESH.max(begin.elapsed() * REST),
-            settings,
-            findings: findings.clone(),
-        });
-        findings
+        Seen {
+            certificates,
+            findings,
+        }
     }
 
     /// Within the same time as the rest.

@@ -146,6 +146,14 @@ async fn a_pair_that_does_not_fit_or_cannot_be_read_is_refused() {
         "config.toml:15: error: no-key.pem: there is no such file\n",
     ]);
     assert_eq!(checked.stderr, "vestibule: config.toml: 3 errors\n");
+    let (code, stdout, _) = run(&files, &["check", "--json"]);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["ok"]), (Some(78), &false.into()));
+    assert_eq!(
+        report["findings"].as_array().map(Vec::len),
+        Some(3),
+        "{report:#}"
+    );
     let (code, _, _) = run(&files, &["serve"]);
     assert_eq!(code, Some(78), "and so it does not start");
 }

@@ -24,6 +24,11 @@ fn authority(name: &str, until: u64) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
+fn only(found: Vec<String>) -> String {
+    let [one] = found.try_into().unwrap();
+    one
+}
+
 /// What is said of this chain and key, for these hosts.
 fn found(chain: &str, key: &KeyPair, hosts: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +122,7 @@ fn a_chain_is_followed_from_its_first_certificate_on() {
         "an authority of one's own"
     );
     assert_eq!(
-        found(&[&leaf, &other.pem()])[0],
+        only(found(&[&leaf, &other.pem()])),
         "1 warning c.pem: certificate 2 is of \"other\", who has not signed certificate 1; that \
          was \"mine\"; put the server's own certificate first, then the one that signed it, and so on"
     );

@@ -29,7 +29,13 @@ async fn an_application_that_is_down_is_a_warning() {
         "config.toml:11: warning: app wiki: there is no socket at unix:/no/such.sock\n      help: start \
          the application, or correct `upstream`\n",
     ]);
-    Checked::of(&app("http://no-such-host.invalid:80", "")).is_ok(&[
+    let files = app("http://no-such-host.invalid:80", "");
+    let mut check = command();
+    check.env("RES_OPTIONS", "timeout:1 attempts:1"); // where no name server answers
+    check
+        .args(["check", "--config"])
+        .arg(files.path("config.toml"));
+    Checked::by(&files, &mut check).is_ok(&[
         "config.toml:11: warning: app wiki: the host of http://no-such-host.invalid:80 is not known: ",
     ]);
 }
@@ -54,11 +60,8 @@ async fn each_address_of_each_app_is_dialled() {
             .each_ref()
             .map(String::as_str),
     );
-    assert_eq!(
-        (up.connections(), up.requests()),
-        (2, 0),
-        "and nothing is asked"
-    );
+    eventually("both connections", || up.connections() == 2).await;
+    assert_eq!(up.requests(), 0, "nothing is asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,6 +130,28 @@ async fn an_application_that_says_nothing_is_not_waited_for() {
         begin.elapsed() < Duration::from_secs(15),
         "{:?}",
         begin.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_at_a_terminal_is_told_for_what() {
+    let Some(script) = real::find("script") else {
+        return;
+    };
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let files = app(&url, "upstream_ca = \"cert.pem\"\nconnect_timeout = \"2s\"");
+    let program = env!("CARGO_BIN_EXE_vestibule");
+    let config = files.path("config.toml");
+    let check = format!("{program} check --config {}", config.display());
+    let mut at_a_terminal = std::process::Command::new(script);
+    at_a_terminal.args(["-qec", &check, "/dev/null"]);
+    let (code, shown, _) = run_to_end(&mut at_a_terminal, "");
+    assert_eq!(code, Some(0), "{shown}");
+    let said = shown.find("connecting to the applications, for 5 seconds at most");
+    assert!(
+        said < shown.find("has not answered within 2s") && said.is_some(),
+        "{shown}"
     );
 }
 
