@@ -18,6 +18,8 @@ mod browser;
 mod commands;
 /// The session cookie is ours alone, ends when it should, and opens nothing else.
 mod cookies;
+/// The pages of the documentation do what they say.
+mod docs;
 /// Stopping loses nothing, and hard times pass.
 mod drain;
 /// fail2ban sees each login that failed, and nobody can make it see another.
