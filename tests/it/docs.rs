@@ -1,7 +1,9 @@
 //! The pages of `docs/` do what they say: each has one story that runs all of its blocks, or a
 //! test that holds its tables against the program.
 
+mod desk;
 mod page;
+mod recipes;
 mod reference;
 
 use std::collections::BTreeSet;

@@ -37,6 +37,18 @@ impl Page {
         }
     }
 
+    /// The next block, which has to be of this language.
+    pub(super) fn next(&mut self, language: &str) -> String {
+        let next = self.blocks.pop_front();
+        let (found, content) = next.unwrap_or_else(|| panic!("{}: no more blocks", self.name));
+        assert_eq!(
+            found, language,
+            "{}: the next block is\n{content}",
+            self.name
+        );
+        content
+    }
+
     /// The cells of each row of the tables whose first column has this name.
     pub(super) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
         let header = format!("| {first} |");
