@@ -2,6 +2,7 @@
 //! test that holds its tables against the program.
 
 mod desk;
+mod front;
 mod page;
 mod recipes;
 mod reference;

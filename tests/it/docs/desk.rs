@@ -77,6 +77,14 @@ impl Desk {
         self.put(name, &self.here(text), 0o644)
     }
 
+    /// Has the commands of the page run a program with these options.
+    pub(super) fn program(&self, name: &str, options: &str) {
+        let program = real::find(name).unwrap();
+        let options = self.here(options);
+        let text = format!("#!/bin/sh\nexec {} {options} \"$@\"\n", program.display());
+        self.put(&format!("bin/{name}"), &text, 0o755);
+    }
+
     fn put(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
