@@ -77,6 +77,16 @@ impl Desk {
         self.put(name, &self.here(text), 0o644)
     }
 
+    /// The same for a file that its owner alone may read.
+    pub(super) fn write_secret(&self, name: &str, text: &str) -> PathBuf {
+        self.put(name, text, 0o600)
+    }
+
+    /// For programs that serve as somebody else.
+    pub(super) fn let_everybody_in(&self) {
+        fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Has the commands of the page run a program with these options.
     pub(super) fn program(&self, name: &str, options: &str) {
         let program = real::find(name).unwrap();
@@ -93,7 +103,8 @@ impl Desk {
         path
     }
 
-    fn here(&self, text: &str) -> String {
+    /// What the page says, as it is here.
+    pub(super) fn here(&self, text: &str) -> String {
         let etc = format!("{}/etc/", self.folder.path().display());
         let text = text.replace("/etc/", &etc);
         let places = self.places.iter();

@@ -68,12 +68,12 @@ fn desk(page: &mut Page, app: &Upstream) -> (Desk, SocketAddr) {
 }
 
 /// A configuration of nginx with a site and something of the main level; its address is free.
-fn nginx(desk: &mut Desk, listen: &str, site: Option<&str>, main: &str) -> SocketAddr {
+pub(super) fn nginx(desk: &mut Desk, listen: &str, site: Option<&str>, main: &str) -> SocketAddr {
     let front = free_port();
     desk.place(listen, format!("listen {front}"));
     let certificate = Certificate::generate(&[HOST]);
     desk.write("/etc/nginx/wiki.pem", &certificate.cert_pem);
-    desk.write("/etc/nginx/wiki.key", &certificate.key_pem);
+    desk.write_secret("/etc/nginx/wiki.key", &certificate.key_pem);
     desk.write("/etc/nginx/conf.d/wiki.conf", site.unwrap_or_default());
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|of| format!("{of}_temp_path tmp-{of};\n"));
