@@ -3,6 +3,7 @@
 
 mod desk;
 mod front;
+mod install;
 mod migration;
 mod page;
 mod recipes;

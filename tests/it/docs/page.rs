@@ -49,6 +49,12 @@ impl Page {
         content
     }
 
+    /// Leaves the next block out, for a reason.
+    pub(super) fn skip(&mut self, language: &str, reason: &str) {
+        let block = self.next(language);
+        eprintln!("{}: not run, because {reason}:\n{block}", self.name);
+    }
+
     /// The cells of each row of the tables whose first column has this name.
     pub(super) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
         let header = format!("| {first} |");
