@@ -31,6 +31,7 @@ async fn nginx_and_caddy_in_front_say_who_the_visitor_is() {
     program.wait_for_port(front).await;
     Box::pin(visitors_are_themselves(&app, front)).await;
 
+    names_that_differ_are_refused(&desk, front).await;
     let front = caddy(&desk, &page.next("caddyfile"));
     desk.run(&page.next("sh")).await;
     let mut program = desk.start("exec caddy run --config /etc/caddy/Caddyfile");
@@ -55,6 +56,26 @@ async fn nginx_and_caddy_in_front_say_who_the_visitor_is() {
     Box::pin(visitors_are_themselves(&app, front)).await;
     let shown = desk.run(&page.next("sh")).await;
     assert!(shown.contains("name=\"password\""), "{shown}");
+}
+
+/// What the page says of a proxy that changes the host, or names another one in TLS.
+async fn names_that_differ_are_refused(desk: &Desk, front: SocketAddr) {
+    let path = desk.path("/etc/nginx/conf.d/wiki.conf");
+    let right = std::fs::read_to_string(&path).unwrap();
+    let host = right.replace("Host $http_host", "Host $proxy_host");
+    let name = right.replace("ssl_name $host", "ssl_name other.example.org");
+    let name = name.replace("ssl_verify on", "ssl_verify off");
+    for wrong in [host, name] {
+        assert_ne!(wrong, right);
+        std::fs::write(&path, wrong).unwrap();
+        desk.run("nginx -s reload").await;
+        eventually_some("421", async || {
+            let reply = Browser::new(front, HOST).get("/").await;
+            let refused = reply.text().contains("There is no app at this address");
+            (reply.status == 421 && refused).then_some(())
+        })
+        .await;
+    }
 }
 
 /// The page's next configuration before this app, and the address of the gate.

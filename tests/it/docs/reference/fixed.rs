@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 38] = [
+const FIXED: [(&str, &str, &str, &str); 45] = [
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -71,14 +71,14 @@ const FIXED: [(&str, &str, &str, &str); 38] = [
         "QUEUE: usize = 64;",
     ),
     (
-        "a password",
+        "a new password, at most",
         "1024 bytes",
         "auth/password.rs",
         "MAX_LENGTH: usize = 1024;",
     ),
     (
-        "a new password, characters",
-        "8",
+        "a new password, at least",
+        "8 characters",
         "auth/password/weakness.rs",
         "MIN_CHARACTERS: usize = 8;",
     ),
@@ -93,6 +93,48 @@ const FIXED: [(&str, &str, &str, &str); 38] = [
         "256 MiB",
         "auth/password.rs",
         "MAX_MEMORY_KIB: u32 = 256 * 1024;",
+    ),
+    (
+        "Argon2 hash from elsewhere, passes",
+        "16",
+        "auth/password.rs",
+        "MAX_PASSES: u32 = 16;",
+    ),
+    (
+        "Argon2 hash from elsewhere, lanes",
+        "4",
+        "auth/password.rs",
+        "MAX_LANES: u32 = 4;",
+    ),
+    (
+        "the address to go back to after the login",
+        "2048 bytes",
+        "login/return_to.rs",
+        "MAX: usize = 2048;",
+    ),
+    (
+        "the browser's name, on the account page",
+        "256 characters",
+        "login.rs",
+        "MAX_USER_AGENT: usize = 256;",
+    ),
+    (
+        "one form, its address",
+        "2048 bytes",
+        "login/lost_form.rs",
+        "MAX_TARGET: usize = 2048;",
+    ),
+    (
+        "an answer of the admin socket, each piece",
+        "10 s",
+        "admin.rs",
+        "WRITE_TIMEOUT: Duration = Duration::from_secs(10);",
+    ),
+    (
+        "a request to the metrics listener, head",
+        "16 KiB",
+        "monitoring.rs",
+        "MAX_HEAD: usize = 16 * 1024;",
     ),
     (
         "bcrypt hash from elsewhere, cost",
