@@ -1,4 +1,4 @@
-//! What the service counts, for Prometheus. The README says what each metric means.
+//! What the service counts, for Prometheus. `docs/metrics.md` says what each metric means.
 //!
 //! Whoever counts takes its handles at the start and keeps them: a request costs a few relaxed
 //! additions and no look-up. What is known anyway, such as the open connections, is read when

@@ -20,8 +20,18 @@ pub(crate) async fn open_websocket(
     target: &str,
     headers: &[(&'static str, &str)],
 ) -> Result<WebSocket, u16> {
-    let stream = tls::connect(stream, HOST, &["http/1.1"]).await.unwrap();
-    let mut request = format!("wss://{HOST}{target}")
+    open_websocket_of(HOST, stream, target, headers).await
+}
+
+/// The same at another host.
+pub(crate) async fn open_websocket_of(
+    host: &str,
+    stream: TcpStream,
+    target: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<WebSocket, u16> {
+    let stream = tls::connect(stream, host, &["http/1.1"]).await.unwrap();
+    let mut request = format!("wss://{host}{target}")
         .into_client_request()
         .unwrap();
     for (name, value) in headers {

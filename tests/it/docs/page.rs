@@ -1,0 +1,100 @@
+//! One page of `docs/`, read as a visitor of the page reads it: block by block.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// A page that is being followed. A block that nobody has taken at the end is a failure.
+pub(super) struct Page {
+    name: String,
+    text: String,
+    blocks: VecDeque<(String, String)>,
+}
+
+/// Where the pages are.
+pub(super) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+impl Page {
+    pub(super) fn open(name: &str) -> Self {
+        let text = fs::read_to_string(folder().join(name)).unwrap();
+        let mut blocks = VecDeque::new();
+        let mut parts = text.split("\n```");
+        parts.next();
+        while let Some(block) = parts.next() {
+            let (language, content) = block.split_once('\n').unwrap();
+            assert!(!language.is_empty(), "a block of {name} has no language");
+            blocks.push_back((language.to_owned(), format!("{content}\n")));
+            let after = parts.next().expect("a block ends");
+            assert!(after.is_empty() || after.starts_with('\n'), "{after}");
+        }
+        Self {
+            name: name.to_owned(),
+            text,
+            blocks,
+        }
+    }
+
+    /// The next block, which has to be of this language.
+    pub(super) fn next(&mut self, language: &str) -> String {
+        let next = self.blocks.pop_front();
+        let (found, content) = next.unwrap_or_else(|| panic!("{}: no more blocks", self.name));
+        assert_eq!(
+            found, language,
+            "{}: the next block is\n{content}",
+            self.name
+        );
+        content
+    }
+
+    /// Leaves the next block out, for a reason.
+    pub(super) fn skip(&mut self, language: &str, reason: &str) {
+        let block = self.next(language);
+        eprintln!("{}: not run, because {reason}:\n{block}", self.name);
+    }
+
+    /// The cells of each row of the tables whose first column has this name.
+    pub(super) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
+        let header = format!("| {first} |");
+        let tables = self.text.split("\n\n");
+        let tables = tables.filter(|table| table.starts_with(&header));
+        let rows = tables.flat_map(|table| table.lines().skip(2));
+        rows.map(|row| {
+            let cells = row.trim_matches('|').split('|');
+            cells.map(str::trim).collect()
+        })
+        .collect()
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        assert!(
+            thread::panicking() || self.blocks.is_empty(),
+            "{}: nobody runs {:?}",
+            self.name,
+            self.blocks
+        );
+    }
+}
+
+/// What is in backticks.
+pub(super) fn quoted(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// What a link may name after `#`.
+pub(super) fn anchors(text: &str) -> BTreeSet<String> {
+    let prose: String = text.split("\n```").step_by(2).collect();
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
