@@ -44,6 +44,8 @@ mod login;
 mod logs;
 /// An operator sees what the service does, where no visitor can.
 mod metrics;
+/// A package brings all that the service needs, and takes away what it brought.
+mod packages;
 /// Every answer of ours is safe to show and tells nothing of the inside.
 mod pages;
 /// Guessing passwords does not pay, and says nothing.
