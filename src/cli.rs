@@ -4,6 +4,7 @@ mod admin_client;
 mod check;
 mod completions;
 mod hash_password;
+mod manpage;
 mod prompt;
 mod quickstart;
 mod reload;
@@ -49,8 +50,8 @@ enum Command {
     HashPassword(hash_password::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
-    /// Print the manual page
-    Manpage,
+    /// Print the manual page, or write those of all commands
+    Manpage(manpage::Args),
 }
 
 /// `--config`, the same for every command that reads one.
@@ -137,7 +138,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Manpage => completions::manpage(),
+        Command::Manpage(args) => manpage::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

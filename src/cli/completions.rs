@@ -1,4 +1,4 @@
-//! `vestibule completions` and `vestibule manpage`.
+//! `vestibule completions`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -15,11 +15,4 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "vestibule", &mut script);
     print(&script)
-}
-
-pub(crate) fn manpage() -> Result<(), Failure> {
-    let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-    rendered.map_err(|error| Failure::Failed(format!("cannot write the manual page: {error}")))?;
-    print(&page)
 }

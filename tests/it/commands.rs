@@ -245,3 +245,32 @@ fn completions_and_manual_page_know_every_command() {
         "{page:.200}"
     );
 }
+
+#[test]
+fn each_command_has_a_manual_page_and_no_page_names_one_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (code, stdout, stderr) = run_without_config(&["manpage", "--all-to", path]);
+    assert_eq!((code, &*stdout, &*stderr), (Some(0), "", ""));
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name));
+    let mut to_read = vec!["vestibule.1".to_owned()];
+    let mut read = 0;
+    while let Some(name) = to_read.pop() {
+        let text = page(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let title = format!(".TH {} 1 ", name.trim_end_matches(".1"));
+        assert!(text.contains(&title), "{name}: {text:.200}");
+        // The list of sub-commands, with a backslash before each hyphen.
+        let named = text.lines().filter_map(|line| line.strip_suffix("(1)"));
+        to_read.extend(named.map(|name| format!("{}.1", name.replace('\\', ""))));
+        read += 1;
+    }
+    for name in ["vestibule-serve.1", "vestibule-user-import.1"] {
+        assert!(page(name).is_ok(), "{name}");
+    }
+    let written = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(written, read, "and no page is there that none leads to");
+
+    let (code, _, stderr) = run_without_config(&["manpage", "--all-to", "/nonexistent"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("/nonexistent"), "{stderr}");
+}

@@ -50,6 +50,8 @@ mod logs;
 mod metrics;
 /// Too much to do keeps nobody waiting who is signed in.
 mod overload;
+/// A package brings all that the service needs, and takes away what it brought.
+mod packages;
 /// Every answer of ours is safe to show and tells nothing of the inside.
 mod pages;
 /// Guessing passwords does not pay, and says nothing.

@@ -16,10 +16,11 @@ const README: &str = include_str!("../../packaging/README.md");
 const SERVICE: &str = "vestibule.service";
 const CONFIG: &str = "/etc/vestibule/config.toml";
 
-/// The fenced blocks of a language, in their order.
+/// The fenced blocks of a language, in their order; from where no package is meant.
 fn blocks(language: &str) -> Vec<&'static str> {
     let begin = format!("```{language}\n");
-    let parts = README.split(&begin).skip(1);
+    let (_, by_hand) = README.split_once("\n## By hand\n").unwrap();
+    let parts = by_hand.split(&begin).skip(1);
     parts
         .map(|rest| rest.split_once("```").unwrap().0)
         .collect()
