@@ -15,6 +15,7 @@ use crate::harness::machine::{Machine, Root};
 use crate::harness::*;
 
 const README: &str = include_str!("../../packaging/README.md");
+const INSTALL: &str = include_str!("../../docs/install.md");
 const SERVICE: &str = "vestibule.service";
 const CONFIG: &str = "/etc/vestibule/config.toml";
 const USERS: &str = "/var/lib/vestibule/users.toml";
@@ -71,6 +72,17 @@ impl Packages {
     }
 }
 
+/// How the page says to install: the commands for Debian and for RPM distributions.
+fn commands() -> [&'static str; 2] {
+    let (_, text) = INSTALL.split_once("\n## From a package\n").unwrap();
+    let block = |nth| {
+        let block = text.split("```sh\n").nth(nth).unwrap();
+        block.split_once("\n```").unwrap().0
+    };
+    assert!(README.contains(&format!("```sh\n{}\n```", block(1))));
+    [block(1), block(2)]
+}
+
 /// What the README says to do after the installation.
 fn steps() -> impl Iterator<Item = &'static str> {
     let (_, text) = README.split_once("\n## From a package\n").unwrap();
@@ -97,8 +109,10 @@ async fn the_debian_package_comes_serves_is_replaced_and_goes() {
     let app = Upstream::echo().await;
     let (https, http) = (free_port(), free_port());
     for revision in ["1", "2"] {
-        let inside = format!("/usr/src/{revision}.deb");
-        root.copy(packages.file(revision), &inside, 0o644);
+        let file = packages.file(revision);
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let inside = format!("/usr/src/{revision}/{name}");
+        root.copy(&file, &inside, 0o644);
     }
     for (unit, address) in [("vestibule", https), ("vestibule-http", http)] {
         let path = format!("/etc/systemd/system/{unit}.socket.d/address.conf");
@@ -285,16 +299,20 @@ async fn purged_it_leaves_nothing(machine: &Machine, before: &BTreeSet<String>) 
 
 /// Gives what was said.
 async fn install(machine: &Machine, revision: &str) -> String {
-    let package = format!("/usr/src/{revision}.deb");
-    let ran = machine.run(&["dpkg", "--install", &package], "").await;
+    let [command, _] = commands();
+    // Nothing has to be fetched for it.
+    let here = "apt-get install --yes --reinstall --no-install-recommends";
+    let command = command.replace("apt install", here);
+    let command = format!("cd /usr/src/{revision} && {command}");
+    let ran = machine.run(&["sh", "-c", &command], "").await;
     assert_eq!(ran.0, Some(0), "{ran:?}");
     ran.1 + &ran.2
 }
 
-/// All files and folders but logs, dpkg's own, and the traces of a new user, which stays.
+/// All files and folders but logs, those of dpkg and apt, and the traces of a new user, which stays.
 async fn files(machine: &Machine) -> BTreeSet<String> {
-    let list = "find / -xdev \\( -path /var/log -o -path /var/lib/dpkg -o -path /var/cache \\) \
-                -prune -o -print";
+    let list = "find / -xdev \\( -path /var/log -o -path /var/lib/dpkg -o -path /var/lib/apt \
+                -o -path /var/cache \\) -prune -o -print";
     let list = machine.prints(&["sh", "-c", list]).await;
     let of_users = ["/etc/.pwd.lock", "/etc/group-", "/etc/passwd-"];
     let of_users = [&of_users[..], &["/etc/gshadow-", "/etc/shadow-"]].concat();
@@ -337,7 +355,10 @@ async fn the_rpm_package_brings_the_same_and_keeps_what_the_operator_wrote() {
         answer(change.arg("--nodeps").args(words))
     };
     let file = |revision| packages.file(revision).to_str().unwrap().to_owned();
-    let said = change(&["--install", &file("1")]);
+    let [_, command] = commands();
+    let (command, _) = command.split_once(" ./").unwrap();
+    let words = command.strip_prefix("rpm ").unwrap();
+    let said = change(&[words, &file("1")]);
     assert!(said.contains("vestibule user add NAME"), "{said}");
     let users = fs::read_to_string(root.path("/etc/passwd")).unwrap();
     assert!(users.contains("\nvestibule:"), "{users}");

@@ -23,8 +23,8 @@ async fn whoever_installs_it_has_an_app_behind_a_login_and_can_look_after_it() {
     };
     let mut page = Page::open("install.md");
     let (app, https, http) = (Upstream::echo().await, free_port(), free_port());
-    page.skip("sh", "the package has tests of its own");
-    page.skip("sh", "the package has tests of its own");
+    page.skip("sh", "the tests of the packages run it");
+    page.skip("sh", "the tests of the packages run it");
     let mut desk = Desk::new(HOST);
     build(&mut page, &mut desk).await;
     certificate(&mut page, &mut desk, https).await;
