@@ -29,6 +29,7 @@ use crate::telemetry::{self, Logs, LogsError};
 use crate::tls::{Certificates, Handshakes};
 
 pub use error::StartError;
+use listen::warn_of_unused;
 use reload::Fixed;
 pub use start::start;
 use start::{pages, proxy_settings, start_on};
@@ -63,6 +64,7 @@ pub(crate) fn run_config(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
+    warn_of_unused(&sockets);
     let manager = Manager::of_environment();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

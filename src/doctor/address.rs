@@ -112,7 +112,7 @@ fn in_the_way(wanted: &Wanted, error: &io::Error, holder: Option<&Process>) -> F
 }
 
 /// Addresses of which the second cannot be bound once the first is: as of the habit to name
-/// 0.0.0.0 and [::], where [::] takes IPv4 as well.
+/// `0.0.0.0` and `[::]`, where `[::]` takes IPv4 as well.
 fn overlaps(wanted: &[Wanted]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, second) in wanted.iter().enumerate() {

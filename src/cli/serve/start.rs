@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::listen::{listen, monitor, warn_of_unused};
+use super::listen::{listen, monitor};
 use super::reload::Fixed;
 use super::{Running, StartError, TICK, Vitals};
 use crate::admin::{self, Admin, Reloads};
@@ -65,7 +65,6 @@ pub(super) fn start_on(
     let service = Arc::new(service?);
 
     let admission = admission(&config.listener, &service, &clock);
-    warn_of_unused(&sockets);
     let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
     let told = Monitoring {
@@ -111,11 +110,10 @@ pub(super) fn start_on(
         service: Arc::clone(&service),
         certificates: Arc::clone(&certificates),
         accounts,
-        load: Arc::clone(&load),
+        admission: Arc::clone(&admission),
+        load,
     };
-    let mut housekeeping = JoinSet::new();
-    tasks.push(housekeeping.spawn(house.keep()));
-    tasks.push(housekeeping.spawn(load.watch(Arc::clone(&admission))));
+    let housekeeping = house.keep(&mut tasks);
     Ok(Running {
         addresses,
         redirect_addresses,
@@ -199,11 +197,21 @@ struct House {
     service: Arc<Service>,
     certificates: Arc<Certificates>,
     accounts: Arc<Accounts>,
+    admission: Arc<Admission>,
     load: Arc<Load>,
 }
 
 impl House {
-    async fn keep(self) {
+    /// Does it until what is returned is dropped; `tasks` learns of what may not end before.
+    fn keep(self, tasks: &mut Vec<AbortHandle>) -> JoinSet<()> {
+        let mut keeping = JoinSet::new();
+        let (load, admission) = (Arc::clone(&self.load), Arc::clone(&self.admission));
+        tasks.push(keeping.spawn(load.watch(admission)));
+        tasks.push(keeping.spawn(self.tidy()));
+        keeping
+    }
+
+    async fn tidy(self) {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
