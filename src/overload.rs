@@ -31,6 +31,11 @@ const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
 /// it faster.
 const MANY: usize = 200;
 
+/// Requests that one connection may have under way when half of all that there may be are: else
+/// who opens many streams on each of the connections of one address (SEC-28) could shut all others
+/// out.
+const FEW: usize = 8;
+
 /// One line a minute says it, not one a request.
 const LOG_EVERY: Duration = Duration::from_mins(1);
 
@@ -43,7 +48,8 @@ pub(crate) enum Cause {
     Delay,
     /// Nine tenths of the memory that the configuration asks for are in use.
     Memory,
-    /// Three quarters of the requests that there may be are under way, or all of them.
+    /// Three quarters of the requests that there may be are under way, or all of them; or half, and
+    /// too many of them on this connection.
     Requests,
 }
 
@@ -148,9 +154,10 @@ impl Load {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a request that has begun may go on.
-    pub(crate) fn admit(&self, signed_in: bool) -> Result<(), Cause> {
-        let Some(cause) = self.refusal(signed_in) else {
+    /// Whether a request that has begun may go on; `on_connection` counts those that are under way
+    /// on its connection, itself among them.
+    pub(crate) fn admit(&self, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
+        let Some(cause) = self.refusal(signed_in, on_connection) else {
             return Ok(());
         };
         self.shed[cause as usize].fetch_add(1, Ordering::Relaxed);
@@ -160,7 +167,12 @@ impl Load {
 
     /// Why strangers are turned away, if they are.
     pub(crate) fn sheds(&self) -> Option<Cause> {
-        self.refusal(false)
+        self.refusal(false, 1)
+    }
+
+    /// Whether everybody is admitted, whoever it is.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.refusal(false, usize::MAX).is_none()
     }
 
     /// Whether connections that are of no use at the moment had better go.
@@ -173,8 +185,11 @@ impl Load {
         self.pressure() == Some(Cause::Memory)
     }
 
-    fn refusal(&self, signed_in: bool) -> Option<Cause> {
+    fn refusal(&self, signed_in: bool, on_connection: usize) -> Option<Cause> {
         let (under_way, max) = self.requests();
+        if under_way > max / 2 && on_connection > FEW {
+            return Some(Cause::Requests);
+        }
         if signed_in {
             return (under_way > max).then_some(Cause::Requests);
         }
@@ -308,7 +323,7 @@ mod tests {
     #[test]
     fn rel_13_strangers_go_first_and_who_is_signed_in_last() {
         let load = load(8);
-        let admitted = |signed_in| load.admit(signed_in);
+        let admitted = |signed_in| load.admit(signed_in, 1);
         (0..6).for_each(|_| load.begin());
         assert_eq!((admitted(false), admitted(true)), (Ok(()), Ok(())));
         load.begin();
@@ -350,11 +365,26 @@ mod tests {
     }
 
     #[test]
+    fn sec_28_no_connection_takes_the_places_of_all_others() {
+        let load = load(100);
+        (0..50).for_each(|_| load.begin());
+        assert!(load.is_calm());
+        assert_eq!(load.admit(true, 50), Ok(()), "half of them may be one's");
+        load.begin();
+        assert!(!load.is_calm());
+        for signed_in in [true, false] {
+            assert_eq!(load.admit(signed_in, FEW), Ok(()));
+            assert_eq!(load.admit(signed_in, FEW + 1), Err(Cause::Requests));
+        }
+        assert_eq!(load.sheds(), None, "others notice nothing");
+    }
+
+    #[test]
     fn a_limit_of_one_request_lets_one_through() {
         let load = load(1);
         load.begin();
-        assert_eq!(load.admit(false), Ok(()));
+        assert_eq!(load.admit(false, 1), Ok(()));
         load.begin();
-        assert_eq!(load.admit(true), Err(Cause::Requests));
+        assert_eq!(load.admit(true, 1), Err(Cause::Requests));
     }
 }

@@ -299,7 +299,10 @@ impl Proxy {
         if !connection.is_of_client() {
             return Ok(()); // the watchdog asks whether we live, not whether we are busy
         }
-        let admitted = self.life.load.admit(signed_in);
+        let admitted = self
+            .life
+            .load
+            .admit(signed_in, connection.activity.active());
         admitted.map_err(RequestError::Overloaded)
     }
 
@@ -309,7 +312,7 @@ impl Proxy {
         connection: &Connection,
         visit: &Visit<'_>,
     ) -> Result<(), RequestError> {
-        if self.life.load.sheds().is_none() {
+        if self.life.load.is_calm() {
             return Ok(());
         }
         let session = self.login.peek(&visit.cookies).await?;

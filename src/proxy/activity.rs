@@ -76,6 +76,11 @@ impl Activity {
         ActiveRequest(Arc::clone(self))
     }
 
+    /// How many requests are under way.
+    pub(super) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
     /// Whether there was a request at all.
     pub(super) fn has_served(&self) -> bool {
         self.served.load(Ordering::Relaxed)

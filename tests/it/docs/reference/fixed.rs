@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 62] = [
+const FIXED: [(&str, &str, &str, &str); 63] = [
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -69,6 +69,12 @@ const FIXED: [(&str, &str, &str, &str); 62] = [
         "a quarter",
         "overload.rs",
         "under_way > max - max / 4",
+    ),
+    (
+        "of one connection, when more than half of them are under way",
+        "8",
+        "overload.rs",
+        "FEW: usize = 8;",
     ),
     (
         "the last connections, for who is signed in",
