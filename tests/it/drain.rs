@@ -145,6 +145,34 @@ async fn rel_02_a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
+async fn rel_02_signals_may_come_in_any_order() {
+    let open = Arc::new(Semaphore::new(0));
+    let app = app(&open).await;
+    let mut service = Vestibule::before(&app).public().spawn().await;
+    let mut raw = service.raw().await;
+    raw.send("GET /slow HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .await;
+    app.wait_for(1).await;
+    service.reload(|text| format!("{text}\nnonsense"));
+    for signal in [Signal::PIPE, Signal::HUP, Signal::STOP, Signal::HUP] {
+        service.program.signal(signal);
+    }
+    for signal in [Signal::HUP, Signal::TERM, Signal::CONT] {
+        service.program.signal(signal);
+    }
+    eventually_some("the drain to begin", async || {
+        TcpStream::connect(service.address).await.err()
+    })
+    .await;
+    for signal in [Signal::HUP, Signal::PIPE, Signal::HUP] {
+        service.program.signal(signal); // there is nothing to reload any more, and no second stop
+    }
+    open.add_permits(1);
+    raw.response().await.assert_status(200);
+    assert_eq!(service.program.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn the_library_stops_like_the_program() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app).public().start().await;
