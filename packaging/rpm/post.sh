@@ -16,13 +16,19 @@ Vestibule is installed and not started. To do:
   4. systemctl enable --now vestibule.socket vestibule-http.socket vestibule.service
 END
 elif [ -d /run/systemd/system ] && systemctl --quiet is-active vestibule.service; then
-    # The sockets stay open meanwhile, so that nobody is refused. 78: a wrong configuration.
+    # The sockets stay open meanwhile, so that nobody is refused. 78: a wrong configuration; and a
+    # program that does not even run replaces none that does.
     code=0
-    vestibule check >/dev/null 2>&1 || code=$?
+    if vestibule --version >/dev/null 2>&1; then
+        vestibule check >/dev/null 2>&1 || code=$?
+    else
+        code=78
+    fi
     if [ "$code" -ne 78 ]; then
         systemctl restart vestibule.service || :
     else
-        echo "vestibule.service still runs the old version, because this one does not accept the" >&2
-        echo "configuration. Ask 'vestibule check', then: systemctl restart vestibule.service" >&2
+        echo "vestibule.service still runs the old version, because this one does not run or does" >&2
+        echo "not accept the configuration. Ask 'vestibule check', then:" >&2
+        echo "systemctl restart vestibule.service" >&2
     fi
 fi
