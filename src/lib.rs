@@ -19,6 +19,7 @@
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `overload` | what is too much, and who is turned away then; the memory ceiling |
+//! | `regular_file` | files that are read whole while others wait |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
 //! | `doctor` | finds what is wrong, for `check` and for `status` |
@@ -57,6 +58,7 @@ mod monitoring;
 mod overload;
 mod pages;
 mod proxy;
+mod regular_file;
 mod request;
 mod sample;
 mod secret;

@@ -8,7 +8,7 @@ mod validity;
 mod x509;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,8 +23,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
+use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
+use crate::regular_file;
 pub(crate) use handshake::Handshakes;
 pub(crate) use own::own_client;
 pub(crate) use x509::Details;
@@ -286,7 +288,8 @@ pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<ServerCon
 
 /// At least one certificate.
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = fs::read(path).map_err(|error| TlsError::Unreadable(path.to_owned(), error))?;
+    let pem = regular_file::open(path).and_then(|file| regular_file::read(&file));
+    let pem = pem.map_err(|error| TlsError::Unreadable(path.to_owned(), error))?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| TlsError::Certificate(path.to_owned(), error))?;
     if chain.is_empty() {
@@ -299,12 +302,13 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// by nobody else (SEC-79).
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |error| TlsError::Unreadable(path.to_owned(), error);
-    let file = File::open(path).map_err(unreadable)?;
+    let file = regular_file::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & 0o027 != 0 {
         return Err(TlsError::KeyTooOpen(path.to_owned(), mode));
     }
-    PrivateKeyDer::from_pem_reader(file).map_err(|error| TlsError::Key(path.to_owned(), error))
+    let pem = Zeroizing::new(regular_file::read(&file).map_err(unreadable)?);
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| TlsError::Key(path.to_owned(), error))
 }
 
 fn look(files: &[CertificateFiles]) -> Vec<Option<FileState>> {

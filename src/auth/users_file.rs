@@ -8,12 +8,12 @@ mod problem;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::password::{self, StoredHash};
+use crate::regular_file;
 pub(crate) use problem::{Problem, nearest};
 
 /// Longest name of a user.
@@ -207,7 +207,7 @@ pub(crate) fn read(path: &Path) -> Result<Users, UsersFileError> {
 
 /// The text of a file that only its owner can open.
 fn read_text(path: &Path) -> Result<String, UsersFileError> {
-    let file = File::open(path).map_err(|source| match source.kind() {
+    let file = regular_file::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => UsersFileError::Missing {
             path: path.to_owned(),
         },
@@ -216,7 +216,7 @@ fn read_text(path: &Path) -> Result<String, UsersFileError> {
     text_of(&file, path)
 }
 
-fn text_of(mut file: &File, path: &Path) -> Result<String, UsersFileError> {
+fn text_of(file: &File, path: &Path) -> Result<String, UsersFileError> {
     let mode = file
         .metadata()
         .map_err(cannot_read(path))?
@@ -229,9 +229,9 @@ fn text_of(mut file: &File, path: &Path) -> Result<String, UsersFileError> {
             mode,
         });
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(cannot_read(path))?;
-    Ok(text)
+    let text = regular_file::read(file).map_err(cannot_read(path))?;
+    let no_text = |error| cannot_read(path)(io::Error::new(io::ErrorKind::InvalidData, error));
+    String::from_utf8(text).map_err(no_text)
 }
 
 fn cannot_read(path: &Path) -> impl Fn(io::Error) -> UsersFileError {

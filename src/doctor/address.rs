@@ -32,6 +32,9 @@ pub(crate) enum Holder {
     Unasked,
 }
 
+/// What processes of this program are called.
+const OURS: &str = env!("CARGO_PKG_NAME");
+
 /// The process that everything else comes from.
 const SYSTEMD: u32 = 1;
 
@@ -73,6 +76,16 @@ fn judge(wanted: &Wanted, served: &[SocketAddr]) -> Result<Holder, Finding> {
 fn in_the_way(wanted: &Wanted, error: &io::Error, holder: Option<&Process>) -> Finding {
     let Wanted { address, key, line } = *wanted;
     let finding = match (error.kind(), holder) {
+        // Its own server, that is too busy to say so or of another version, is in nobody's way.
+        (io::ErrorKind::AddrInUse, Some(holder)) if holder.name == OURS => Finding::warning(
+            key,
+            format!(
+                "{address} is in use by {OURS} (process {}), which does not say so itself",
+                holder.pid
+            ),
+            "if that is the server of this configuration, all is well; else stop it, or choose \
+             another address",
+        ),
         (io::ErrorKind::AddrInUse, Some(holder)) => Finding::error(
             key,
             format!(

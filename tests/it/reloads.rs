@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::Method;
+use rustix::process::Signal;
 use tls::Certificate;
 use tokio::time::{Duration, sleep};
 
@@ -258,4 +259,33 @@ async fn the_command_says_what_came_of_it_and_so_does_status() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("unknown key `nonsense`"), "{said}");
     gate.browser().login("ada", PASSWORD).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_place_of_a_file_stops_nobody() {
+    let app = Upstream::echo().await;
+    for name in ["cert.pem", "key.pem", "users.toml"] {
+        let mut service = Vestibule::before(&app)
+            .user("ada", PASSWORD)
+            .config("[log]\nformat = \"json\"")
+            .spawn()
+            .await;
+        let ada = service.browser().login("ada", PASSWORD).await;
+        service.files.replace_by_pipe(name);
+        let told = |line: &serde_json::Value| {
+            let error = line["error"].as_str().unwrap_or_default();
+            line["level"] == "ERROR" && error.contains("it is no regular file")
+        };
+        eventually("the log to say it", || {
+            service.program.log().iter().any(told)
+        })
+        .await;
+        ada.get("/").await.assert_status(200);
+        let (code, _, said) = run(&service.files, &["reload"]);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains("it is no regular file"), "{said}");
+        ada.get("/").await.assert_status(200);
+        service.program.signal(Signal::TERM);
+        assert_eq!(service.program.exit().await.code(), Some(0));
+    }
 }

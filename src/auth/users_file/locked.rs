@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{UsersFileError, cannot_read};
 use crate::clock::Clock;
+use crate::regular_file;
 
 /// How long an editor waits for another one; edits take milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -18,7 +19,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(super) fn lock(path: &Path) -> Result<File, UsersFileError> {
     let started = Clock::stopwatch();
     loop {
-        let file = File::open(path).map_err(cannot_read(path))?;
+        let file = regular_file::open(path).map_err(cannot_read(path))?;
         match file.try_lock() {
             // Whoever held the lock before us has put a new file in its place.
             Ok(()) if is_at(&file, path) => return Ok(file),

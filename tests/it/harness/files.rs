@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use argon2::Argon2;
@@ -89,6 +90,17 @@ impl Files {
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).unwrap();
         fs::rename(&temporary, &path).unwrap();
         path
+    }
+
+    /// Puts a named pipe in the place of a file: whoever reads it may wait for ever.
+    pub(crate) fn replace_by_pipe(&self, name: &str) {
+        let path = self.path(name);
+        fs::remove_file(&path).unwrap();
+        let made = Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
     }
 
     pub(crate) fn set_certificate(&self, certificate: &Certificate) {
