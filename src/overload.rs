@@ -2,7 +2,7 @@
 //!
 //! Who is signed in comes first. Requests without a session are the first to be turned away, with
 //! 503 and Retry-After: at the login, at our other pages and at what apps show to everyone. Four
-//! signs say that it is too much, each before it hurts; only when there are as many requests as
+//! signs say that it is too much; only when there are as many requests as
 //! there may be, those of sessions are turned away, too.
 
 mod delay;
@@ -34,7 +34,7 @@ const MANY: usize = 200;
 /// Requests that one connection may have under way when half of all that there may be are: else
 /// who opens many streams on each of the connections of one address (SEC-28) could shut all others
 /// out.
-const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 
 /// One line a minute says it, not one a request.
 const LOG_EVERY: Duration = Duration::from_mins(1);
@@ -144,25 +144,23 @@ impl Load {
         Cause::ALL.map(|cause| (cause, self.shed[cause as usize].load(Ordering::Relaxed)))
     }
 
-    /// One request more, until [`Load::end`].
-    pub(crate) fn begin(&self) {
+    /// One request more, until [`Load::end`], if it may go on. One that is refused does not count,
+    /// however long its client takes to read that. `on_connection` counts those that are under way
+    /// on its connection, itself among them.
+    pub(crate) fn begin(&self, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
+        let Some(cause) = self.refusal(signed_in, on_connection) else {
+            return Ok(());
+        };
+        self.end();
+        self.shed[cause as usize].fetch_add(1, Ordering::Relaxed);
+        self.report(cause);
+        Err(cause)
     }
 
     /// One request less.
     pub(crate) fn end(&self) {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Whether a request that has begun may go on; `on_connection` counts those that are under way
-    /// on its connection, itself among them.
-    pub(crate) fn admit(&self, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
-        let Some(cause) = self.refusal(signed_in, on_connection) else {
-            return Ok(());
-        };
-        self.shed[cause as usize].fetch_add(1, Ordering::Relaxed);
-        self.report(cause);
-        Err(cause)
     }
 
     /// Why strangers are turned away, if they are.
@@ -251,7 +249,7 @@ impl Load {
         let (requests, _) = self.requests();
         tracing::warn!(
             %cause, requests,
-            "there is too much to do: requests without a session are answered with 503"
+            "there is too much to do: requests are answered with 503, those without a session first"
         );
     }
 }
@@ -320,61 +318,63 @@ mod tests {
         assert_eq!(alone.cause(), None, "others keep the machine busy");
     }
 
+    /// How a request more is judged, without staying.
+    fn judged(load: &Load, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
+        let begun = load.begin(signed_in, on_connection);
+        if begun.is_ok() {
+            load.end();
+        }
+        begun
+    }
+
+    fn fill(load: &Load, requests: usize) {
+        (0..requests).for_each(|_| load.begin(true, 1).unwrap());
+    }
+
     #[test]
     fn rel_13_strangers_go_first_and_who_is_signed_in_last() {
         let load = load(8);
-        let admitted = |signed_in| load.admit(signed_in, 1);
-        (0..6).for_each(|_| load.begin());
-        assert_eq!((admitted(false), admitted(true)), (Ok(()), Ok(())));
-        load.begin();
+        let judged = |signed_in| judged(&load, signed_in, 1);
+        fill(&load, 5);
+        assert_eq!((judged(false), judged(true)), (Ok(()), Ok(())));
+        fill(&load, 1);
         assert_eq!(
-            (admitted(false), admitted(true)),
+            (judged(false), judged(true)),
             (Err(Cause::Requests), Ok(()))
         );
-        load.begin();
-        assert_eq!(admitted(true), Ok(()));
-        load.begin();
-        assert_eq!(
-            admitted(true),
-            Err(Cause::Requests),
-            "more than there may be"
-        );
-        (0..3).for_each(|_| load.end());
-        assert_eq!((admitted(false), load.requests()), (Ok(()), (6, 8)));
+        fill(&load, 2);
+        assert_eq!(judged(true), Err(Cause::Requests), "more than there may be");
+        assert_eq!(load.requests(), (8, 8), "who is refused does not count");
+        (0..4).for_each(|_| load.end());
 
         load.set_pressure(Some(Cause::Delay));
-        assert_eq!(
-            (admitted(false), admitted(true)),
-            (Err(Cause::Delay), Ok(()))
-        );
+        assert_eq!((judged(false), judged(true)), (Err(Cause::Delay), Ok(())));
         assert!(!load.wants_room());
         load.set_pressure(Some(Cause::Connections));
         assert!(load.wants_room() && !load.wants_memory());
         load.set_pressure(Some(Cause::Memory));
         assert!(load.wants_room() && load.wants_memory());
         let shed = load.shed().map(|(cause, count)| (cause.name(), count));
-        assert_eq!(
-            shed,
-            [
-                ("connections", 0),
-                ("delay", 1),
-                ("memory", 0),
-                ("requests", 2)
-            ]
-        );
+        let expected = [
+            ("connections", 0),
+            ("delay", 1),
+            ("memory", 0),
+            ("requests", 2),
+        ];
+        assert_eq!(shed, expected);
     }
 
     #[test]
     fn sec_28_no_connection_takes_the_places_of_all_others() {
         let load = load(100);
-        (0..50).for_each(|_| load.begin());
+        fill(&load, 49);
         assert!(load.is_calm());
-        assert_eq!(load.admit(true, 50), Ok(()), "half of them may be one's");
-        load.begin();
+        assert_eq!(judged(&load, true, 50), Ok(()), "half of them may be one's");
+        fill(&load, 2);
         assert!(!load.is_calm());
         for signed_in in [true, false] {
-            assert_eq!(load.admit(signed_in, FEW), Ok(()));
-            assert_eq!(load.admit(signed_in, FEW + 1), Err(Cause::Requests));
+            assert_eq!(judged(&load, signed_in, FEW), Ok(()));
+            assert_eq!(judged(&load, signed_in, FEW + 1), Err(Cause::Requests));
         }
         assert_eq!(load.sheds(), None, "others notice nothing");
     }
@@ -382,9 +382,9 @@ mod tests {
     #[test]
     fn a_limit_of_one_request_lets_one_through() {
         let load = load(1);
-        load.begin();
-        assert_eq!(load.admit(false, 1), Ok(()));
-        load.begin();
-        assert_eq!(load.admit(true, 1), Err(Cause::Requests));
+        assert_eq!(load.begin(false, 1), Ok(()));
+        assert_eq!(load.begin(true, 1), Err(Cause::Requests));
+        load.end();
+        assert_eq!(load.begin(false, 1), Ok(()));
     }
 }

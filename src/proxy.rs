@@ -1,6 +1,7 @@
 //! The way of a request: accept, TLS, parse, decide, session, identity, upstream, response.
 
 mod activity;
+mod admission;
 mod app;
 mod body;
 mod connection;
@@ -39,6 +40,7 @@ use crate::session::{ChangeError, Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{self, RequestBody, Upload, hop_by_hop, upgrade};
 
+use activity::ActiveRequest;
 use app::App;
 pub(crate) use app::AppSettings;
 use body::AnswerBody;
@@ -151,16 +153,21 @@ impl Proxy {
         let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
         let mut app = None;
-        let answer = self.answer(connection, request, line.as_deref_mut(), &mut app);
+        let answer = self.answer(connection, &active, request, line.as_deref_mut(), &mut app);
         let answer = AssertUnwindSafe(answer);
         let answer = answer
             .catch_unwind()
             .await
             .unwrap_or(Err(RequestError::Panicked));
+        let overloaded = matches!(answer, Err(RequestError::Overloaded(_)));
         if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app) {
             error.of(&app.counts.upstream_errors).inc();
         }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
+        if overloaded && connection.activity.is_greedy() {
+            // Who has so many open is no person; what nobody reads would only take memory.
+            response.body_mut().leave_out();
+        }
         if http1 && self.life.is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS
         {
             let close = HeaderValue::from_static("close");
@@ -186,6 +193,7 @@ impl Proxy {
     async fn answer(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
+        active: &ActiveRequest,
         mut request: Request<Incoming>,
         mut line: Option<&mut AccessLine>,
         found: &mut Option<Arc<App>>,
@@ -215,17 +223,14 @@ impl Proxy {
             memo: &connection.memo,
         };
         if let Some(endpoint) = Endpoint::of(target.path()) {
-            self.admit_to_ours(connection, &visit).await?;
+            self.admit_to_ours(connection, active, &visit).await?;
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
-        let (session, identity) = self
-            .login
-            .signed_in(&visit.cookies, &connection.memo)
-            .await?
-            .unzip();
-        self.admit(connection, session.is_some())?;
+        let known = self.login.signed_in(&visit.cookies, &connection.memo);
+        let (session, identity) = known.await?.unzip();
+        let admitted = admission::admit(connection, active, session.is_some());
         if let Some(line) = &mut line {
             line.user = identity
                 .as_deref()
@@ -236,10 +241,12 @@ impl Proxy {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
+                self.admit_to_login(app, &visit, admitted)?;
                 let asked = self.ask(visit, app, &target, sends, body, line);
                 return Box::pin(asked).await;
             }
         };
+        admitted?;
         if let Some(id) = sends {
             let sending = kept_form::Sending {
                 id,
@@ -291,32 +298,6 @@ impl Proxy {
             .await;
         let session = session.map(|session| (Arc::clone(&self.sessions), session));
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))
-    }
-
-    /// Lets a request go on, unless there is too much to do and others come first (REL-13).
-    fn admit(&self, connection: &Connection, signed_in: bool) -> Result<(), RequestError> {
-        connection.activity.note_session(signed_in);
-        if !connection.is_of_client() {
-            return Ok(()); // the watchdog asks whether we live, not whether we are busy
-        }
-        let admitted = self
-            .life
-            .load
-            .admit(signed_in, connection.activity.active());
-        admitted.map_err(RequestError::Overloaded)
-    }
-
-    /// The same for a page of our own, which has no need of a session otherwise.
-    async fn admit_to_ours(
-        &self,
-        connection: &Connection,
-        visit: &Visit<'_>,
-    ) -> Result<(), RequestError> {
-        if self.life.load.is_calm() {
-            return Ok(());
-        }
-        let session = self.login.peek(&visit.cookies).await?;
-        self.admit(connection, session.is_some())
     }
 
     /// Waits for an answer as long as the session is good (SEC-75). A client that sends is using

@@ -101,7 +101,7 @@ fn text(status: &Status) -> String {
     if let Some(cause) = &status.shedding {
         line(
             "overloaded",
-            &format!("{cause}: requests without a session are answered with 503"),
+            &format!("{cause}: requests are answered with 503, those without a session first"),
         );
     }
     line(

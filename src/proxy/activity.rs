@@ -8,10 +8,19 @@ use std::time::{Duration, Instant};
 
 use super::Timeouts;
 use crate::clock::Clock;
-use crate::overload::Load;
+use crate::overload::{Cause, FEW, Load};
 
 /// For a client that takes nothing, while what it was sent holds memory that others need.
-const PATIENCE_IN_NEED: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE_IN_NEED: Duration = Duration::from_secs(5);
+
+/// How long a client may take nothing of what was sent (SEC-27).
+pub(super) fn time_to_read(write_timeout: Duration, load: &Load) -> Duration {
+    if load.wants_memory() {
+        write_timeout.min(PATIENCE_IN_NEED)
+    } else {
+        write_timeout
+    }
+}
 
 /// Shared by a connection's socket, its requests and its timer.
 #[derive(Debug)]
@@ -34,7 +43,11 @@ pub(super) struct Activity {
 
 /// Counts a request until its answer is gone.
 #[derive(Debug)]
-pub(super) struct ActiveRequest(Arc<Activity>);
+pub(super) struct ActiveRequest {
+    activity: Arc<Activity>,
+    /// Among those of the whole service, too.
+    admitted: AtomicBool,
+}
 
 /// What a connection has to do, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +83,17 @@ impl Activity {
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
-        self.load.begin();
         self.active.fetch_add(1, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
-        ActiveRequest(Arc::clone(self))
+        ActiveRequest {
+            activity: Arc::clone(self),
+            admitted: AtomicBool::new(false),
+        }
     }
 
-    /// How many requests are under way.
-    pub(super) fn active(&self) -> usize {
-        self.active.load(Ordering::Relaxed)
+    /// Whether more requests are under way on this connection than a crowded service grants.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > FEW
     }
 
     /// Whether there was a request at all.
@@ -134,12 +149,8 @@ impl Activity {
     pub(super) fn due(&self, timeouts: &Timeouts, patience: Duration) -> Option<Due> {
         let blocked = self.write_blocked_since.load(Ordering::Relaxed);
         if blocked != 0 {
-            let patience = if self.load.wants_memory() {
-                timeouts.write.min(PATIENCE_IN_NEED)
-            } else {
-                timeouts.write
-            };
-            return Some(Due::Read(self.after(blocked, patience)));
+            let time = time_to_read(timeouts.write, &self.load);
+            return Some(Due::Read(self.after(blocked, time)));
         }
         if self.is_upgraded() {
             return None;
@@ -174,10 +185,22 @@ impl Activity {
     }
 }
 
+impl ActiveRequest {
+    /// Goes on, unless there is too much to do and others come first (REL-13).
+    pub(super) fn admit(&self, signed_in: bool) -> Result<(), Cause> {
+        let on_connection = self.activity.active.load(Ordering::Relaxed);
+        self.activity.load.begin(signed_in, on_connection)?;
+        self.admitted.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        let activity = &self.0;
-        activity.load.end();
+        let activity = &self.activity;
+        if *self.admitted.get_mut() {
+            activity.load.end();
+        }
         let now = activity.now();
         activity.idle_since.store(now, Ordering::Relaxed);
         // hyper does not read while it answers: only now can the next head go on.

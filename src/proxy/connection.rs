@@ -221,6 +221,7 @@ async fn serve_http2(
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
             write_timeout: settings.timeouts.write,
+            load: Arc::clone(&service.life.load),
         });
         builder
             .timer(TokioTimer::new())

@@ -10,12 +10,16 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::Executor;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::activity::{PATIENCE_IN_NEED, time_to_read};
+use crate::overload::Load;
 
 thread_local! {
     /// What an answer's body said when it was polled last on this thread.
@@ -58,6 +62,20 @@ impl Said {
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     pub(super) write_timeout: Duration,
+    pub(super) load: Arc<Load>,
+}
+
+impl Streams {
+    /// How long nobody may take what was sent.
+    fn patience(&self) -> Duration {
+        time_to_read(self.write_timeout, &self.load)
+    }
+
+    /// When to look again whether that is too long already.
+    fn look(&self, since: Instant) -> Instant {
+        let look = Instant::now() + PATIENCE_IN_NEED;
+        look.min(since + self.write_timeout)
+    }
 }
 
 impl<F> Executor<F> for Streams
@@ -65,10 +83,9 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let write_timeout = self.write_timeout;
         tokio::spawn(Stream {
             task: Box::pin(stream),
-            write_timeout,
+            limits: self.clone(),
             stalled: None,
         });
     }
@@ -76,11 +93,12 @@ where
 
 struct Stream<F> {
     task: Pin<Box<F>>,
-    write_timeout: Duration,
+    limits: Streams,
     stalled: Option<Stalled>,
 }
 
 struct Stalled {
+    since: Instant,
     alarm: Pin<Box<Sleep>>,
     session_end: Option<SessionEnd>,
 }
@@ -99,8 +117,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             Said::Waiting => this.stalled = None,
             // It was not asked for more: the window is closed.
             said @ Said::Ready(_) => {
+                let since = Instant::now();
                 this.stalled = Some(Stalled {
-                    alarm: Box::pin(tokio::time::sleep(this.write_timeout)),
+                    since,
+                    alarm: Box::pin(sleep_until(this.limits.look(since))),
                     session_end: said.session_end(),
                 });
             }
@@ -108,17 +128,23 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         // Dropping the stream resets it.
         this.stalled
             .as_mut()
-            .map_or(Poll::Pending, |stalled| stalled.poll(cx))
+            .map_or(Poll::Pending, |stalled| stalled.poll(&this.limits, cx))
     }
 }
 
 impl Stalled {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, limits: &Streams, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(end) = &mut self.session_end
             && end.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(());
         }
-        self.alarm.as_mut().poll(cx)
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            if Instant::now() >= self.since + limits.patience() {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(limits.look(self.since));
+        }
     }
 }

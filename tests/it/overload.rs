@@ -78,6 +78,58 @@ async fn rel_13_when_most_requests_are_under_way_strangers_are_turned_away_and_n
 }
 
 #[tokio::test]
+async fn sec_28_who_reads_no_answer_takes_nobody_a_place() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections = 200")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        let mut connection = gate.raw_http2().await;
+        let no_window = [0, 4, 0, 0, 0, 0];
+        connection.frame(frame::SETTINGS, 0, 0, no_window).await;
+        for nth in 0..128 {
+            let fields = RawHttp2::get("/.vestibule/login");
+            connection.headers(1 + 2 * nth, &fields, true).await;
+        }
+        greedy.push(connection);
+    }
+    for connection in &mut greedy {
+        // What is refused comes without a page that would have to wait.
+        let refused = connection.outcome(255).await;
+        assert!(refused.ended && refused.body.is_empty(), "{refused:?}");
+    }
+    ada.get("/").await.assert_status(200);
+    let neighbour = gate.browser().login("ada", PASSWORD).await;
+    neighbour.get("/").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn rel_13_a_form_is_not_lost_because_others_come_first() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections = 40")
+        .app("upstream_max_connections = 100")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let mut waiting = Vec::new();
+    for requests in [20, 8, 2] {
+        waiting.push(wait_for_app(&gate, &cookie, &app, requests).await);
+    }
+    let stranger = gate.browser();
+    stranger.get("/").await.assert_status(503);
+    let kept = stranger.post_form("/save", &[("text", "long")]).await;
+    kept.assert_status(401).assert_contains("Sign in");
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn rel_13_the_last_connections_are_for_who_is_signed_in() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app)
@@ -171,8 +223,8 @@ async fn rel_06_check_and_status_tell_one_memory_ceiling() {
     service.reload(|text| text.replace("max_connections = 1000", "max_connections = 2000"));
     eventually("the new ceiling", || {
         let more = ask("status")["memory"]["max"].as_u64().unwrap() - ceiling;
-        let hashing = more - (1000 << 16);
-        hashing > 0 && hashing.is_multiple_of((65536 - 19456) << 10)
+        let hashing = more.checked_sub(1000 << 16);
+        hashing.is_some_and(|more| more > 0 && more.is_multiple_of((65536 - 19456) << 10))
     })
     .await;
 }

@@ -2,7 +2,7 @@
 //! as they are (REL-14). Two hours of it:
 //!
 //! ```sh
-//! VESTIBULE_SOAK_MINUTES=120 cargo test --release --test it -- --ignored --nocapture soak
+//! VESTIBULE_SOAK_MINUTES=120 cargo test --release --test it -- --ignored --nocapture rel_14
 //! ```
 
 mod aborts;

@@ -346,7 +346,7 @@ fn status_of(block: &[u8]) -> Option<u16> {
         return Some(known[usize::from(index - 0x88)]);
     }
     let length = block.get(1)?;
-    let value = &block[2..][..usize::from(length & 0x7f)];
+    let value = block.get(2..)?.get(..usize::from(length & 0x7f))?;
     if length & 0x80 == 0 {
         return std::str::from_utf8(value).ok()?.parse().ok();
     }
