@@ -67,7 +67,11 @@ async fn rel_06_a_crowd_stays_below_the_ceiling_and_keeps_nobody_waiting() {
          p99 of who is signed in {quiet:.1?}, then {busy:.1?}",
         shown["connections"]["open"]
     );
+    if let Some(ended) = clients.try_join_next() {
+        panic!("a client has ended: {ended:?}");
+    }
     assert!(most < ceiling, "{shown}");
+    assert!(busy < Duration::from_millis(50), "{busy:?}");
     assert_eq!(shown["shedding"], Value::Null, "{shown}");
     drop((idle, stalled));
 }
