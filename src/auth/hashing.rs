@@ -3,6 +3,8 @@
 //! Hashing is meant to be slow. On the threads that carry requests a login flood would stop
 //! everybody; on as many threads as there are cores it would still take the cores from them.
 
+mod nudge;
+
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
@@ -13,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::VerifyError;
 use super::password::Hasher;
+use nudge::Nudge;
 
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
@@ -39,11 +42,11 @@ impl Pool {
     fn with(threads: usize, queue: usize) -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..threads {
+        for place in 0..threads {
             let receiver = Arc::clone(&receiver);
             thread::Builder::new()
                 .name("vestibule-hash".to_owned())
-                .spawn(move || work(&receiver))?;
+                .spawn(move || work(&receiver, place))?;
         }
         Ok(Self {
             queue: sender,
@@ -101,16 +104,20 @@ impl Drop for Waiting {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    // On Linux this lowers the calling thread only; elsewhere it would lower the whole process.
-    #[cfg(target_os = "linux")]
+/// The `place`th of the threads.
+fn work(jobs: &Mutex<Receiver<Job>>, place: usize) {
+    // On Linux this lowers the calling thread only.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(target: "vestibule", %error, "hashing threads keep their priority");
     }
+    let nudge = Nudge::start(place)
+        .inspect_err(|error| tracing::debug!(target: "vestibule", %error, "hashing gives way late"))
+        .ok();
     let mut hasher = Hasher::default();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
+        let _hashing = nudge.as_ref().map(Nudge::hashing);
         // One login that panics fails alone (REL-11).
         if panic::catch_unwind(AssertUnwindSafe(|| job(&mut hasher))).is_err() {
             hasher = Hasher::default();
@@ -186,7 +193,6 @@ mod tests {
         assert_eq!(pool.run(|_| 7).await, Ok(7));
     }
 
-    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn sec_60_hashing_gives_way_to_requests() {
         let pool = Pool::with(1, 2).unwrap();
