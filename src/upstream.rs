@@ -5,6 +5,7 @@ mod connect;
 pub(crate) mod dial;
 pub(crate) mod hop_by_hop;
 mod pool;
+mod share;
 pub(crate) mod upgrade;
 
 use std::error::Error;
@@ -22,6 +23,7 @@ use rustls::pki_types::{InvalidDnsNameError, pem};
 
 use crate::access::Permit;
 use crate::clock::Clock;
+use crate::identity::Identity;
 use crate::metrics::{Pool, UpstreamErrorCounts};
 
 pub(crate) use body::{RequestBody, ResponseBody, Upload};
@@ -47,7 +49,8 @@ pub(crate) struct Settings {
     pub(crate) preserve_host: bool,
     /// PEM file of the authorities for https upstreams; the system's when there is none.
     pub(crate) ca: Option<PathBuf>,
-    /// Connections to one address at a time; more requests wait.
+    /// Connections to one address at a time; more requests wait. Of the second half of them no
+    /// user takes all.
     pub(crate) max_connections: usize,
     pub(crate) connect_timeout: Duration,
     /// How long the head of an answer may take, counted from the end of the request.
@@ -153,7 +156,6 @@ impl Upstreams {
         permit: Permit,
         mut request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
-        drop(permit); // used up: one permit, one request
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
         if upload.is_some() && !request.headers().contains_key(header::CONTENT_LENGTH) {
@@ -163,7 +165,9 @@ impl Upstreams {
                 .headers_mut()
                 .insert(header::TRANSFER_ENCODING, chunked);
         }
-        let mut lease = self.lease(&mut request).await?;
+        let user = permit.identity().map(Identity::user);
+        let mut lease = self.lease(&mut request, user).await?;
+        drop(permit); // used up: one permit, one request
         let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
             .then(|| copy(&request));
         let reused = lease.reused;
@@ -203,10 +207,14 @@ impl Upstreams {
     }
 
     /// Takes the addresses in turn, those that could not be reached lately last.
-    async fn lease(&self, request: &mut Request<RequestBody>) -> Result<Lease, UpstreamError> {
+    async fn lease(
+        &self,
+        request: &mut Request<RequestBody>,
+        user: Option<&str>,
+    ) -> Result<Lease, UpstreamError> {
         let mut failed = None;
         for (endpoint, host) in self.candidates() {
-            match endpoint.lease().await {
+            match endpoint.lease(user).await {
                 Ok(lease) => {
                     self.set_host(request, host);
                     return Ok(lease);

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::body::Upload;
 use super::connect::{Connector, Sender};
+use super::share::{Share, Shares};
 use super::{Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
@@ -26,6 +27,7 @@ pub(super) struct Endpoint {
     idle_timeout: Duration,
     slots: Arc<Semaphore>,
     max: usize,
+    shares: Arc<Shares>,
     /// How long a request waits for a slot.
     patience: Duration,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
@@ -46,7 +48,13 @@ pub(super) struct Lease {
     early: bool,
     /// Whether it has served a request before: then it may have died unnoticed.
     pub(super) reused: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
+}
+
+/// The right to one of the connections.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<Share>,
 }
 
 impl Endpoint {
@@ -65,6 +73,7 @@ impl Endpoint {
             idle_timeout,
             slots: Arc::new(Semaphore::new(max)),
             max,
+            shares: Shares::of(max),
             patience,
             down_until: AtomicU64::new(0),
         }
@@ -93,9 +102,13 @@ impl Endpoint {
         }
     }
 
-    /// A connection for one request: the last one that came back, else a new one.
-    pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, UpstreamError> {
-        let slot = self.slot().await?;
+    /// A connection for one request: the last one that came back, else a new one. `user` is who
+    /// asks, where that is known.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        user: Option<&str>,
+    ) -> Result<Lease, UpstreamError> {
+        let slot = self.slot(user).await?;
         while let Some(mut idle) = self.pop() {
             // It was given back when its answer had ended; the task that drives it may still
             // have to notice. An error says that it closed meanwhile.
@@ -128,15 +141,26 @@ impl Endpoint {
             .retain(|idle| !idle.sender.requests.is_closed() && !self.is_stale(idle, now));
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(slot);
+    async fn slot(&self, user: Option<&str>) -> Result<Slot, UpstreamError> {
+        let slots = &self.slots;
+        if slots.available_permits() > self.max / 2
+            && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
+        {
+            return Ok(Slot {
+                _permit: permit,
+                _share: None,
+            });
         }
-        let slot = Arc::clone(&self.slots).acquire_owned();
-        match timeout(self.patience, slot).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(UpstreamError::Busy),
-        }
+        let slot = async {
+            let share = self.shares.take(user).await?;
+            let permit = Arc::clone(slots).acquire_owned().await.ok()?;
+            Some(Slot {
+                _permit: permit,
+                _share: Some(share),
+            })
+        };
+        let slot = Box::pin(timeout(self.patience, slot)).await.ok().flatten();
+        slot.ok_or(UpstreamError::Busy)
     }
 
     fn pop(&self) -> Option<Idle> {
@@ -154,12 +178,7 @@ impl Endpoint {
         now.since(idle.since) >= self.idle_timeout
     }
 
-    fn hand_out(
-        self: &Arc<Self>,
-        sender: Sender,
-        reused: bool,
-        slot: OwnedSemaphorePermit,
-    ) -> Lease {
+    fn hand_out(self: &Arc<Self>, sender: Sender, reused: bool, slot: Slot) -> Lease {
         sender.heard.listen();
         Lease {
             endpoint: Arc::clone(self),

@@ -90,7 +90,6 @@ async fn service(limits: &str) -> Service {
     let app = serve_app().await;
     let mut vestibule = Vestibule::before_url(&format!("http://{app}"))
         .server(limits)
-        .app("upstream_max_connections = 1000") // a reader that stalls holds one
         .rule("/page", "everyone")
         .config("[login.throttle]\naddress_failures = 1000000");
     for user in USERS {

@@ -321,6 +321,52 @@ async fn who_waits_too_long_for_a_turn_is_told_so() {
 }
 
 #[tokio::test]
+async fn rel_13_no_user_takes_all_connections_to_the_app() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .user("bob", PASSWORD)
+        .rule("/open", "everyone")
+        .rule("/quick", "everyone")
+        .app("upstream_max_connections = 16\nconnect_timeout = \"500ms\"")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let bob = gate.browser().login("bob", PASSWORD).await;
+    let asks = async |target: &str, cookie: &str| {
+        let mut one = gate.raw().await;
+        one.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\n\r\n"
+        ))
+        .await;
+        one
+    };
+    // Half are for whoever comes first, two are her own, and four are for all that is more.
+    let mut hers = Vec::new();
+    for _ in 0..30 {
+        hers.push(asks("/slow", &ada.session_cookie()).await);
+    }
+    app.wait_for(14).await;
+    for refused in [ada.get("/quick").await, gate.browser().get("/quick").await] {
+        refused.assert_status(503).assert_header("retry-after", "5");
+    }
+    bob.get("/quick").await.assert_status(200);
+
+    // With hers gone, strangers take no more than she could.
+    drop(hers);
+    eventually("her connections to be free", || app.open_connections() <= 1).await;
+    let mut theirs = Vec::new();
+    for _ in 0..30 {
+        theirs.push(asks("/open", "a=b").await);
+    }
+    app.wait_for(15 + 12).await;
+    gate.browser().get("/quick").await.assert_status(503);
+    for user in [&ada, &bob] {
+        user.get("/quick").await.assert_status(200);
+    }
+}
+
+#[tokio::test]
 async fn slow_answers_do_not_hold_fast_ones_up() {
     let open = Arc::new(Semaphore::new(0));
     let gatekeeper = Arc::clone(&open);

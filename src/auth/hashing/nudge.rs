@@ -13,7 +13,7 @@ use std::{io, thread};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A request waits no longer. Each interrupt takes some two microseconds.
-const EVERY: Duration = Duration::from_micros(500);
+const EVERY: Duration = Duration::from_micros(200);
 
 /// Ends its thread when it is dropped.
 #[derive(Debug)]

@@ -42,7 +42,9 @@ async fn rel_06_a_crowd_stays_below_the_ceiling_and_keeps_nobody_waiting() {
     for _ in 0..IDLE {
         idle.push(connect(service.address, &page).await);
     }
-    let cookie = ada.session_cookie();
+    // With as many connections to the app as there are by default, these hold all that one may.
+    let bob = service.browser().login("bob", PASSWORD).await;
+    let cookie = bob.session_cookie();
     let large = format!("GET /large HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n");
     let mut stalled = Vec::with_capacity(STALLED);
     for _ in 0..STALLED {

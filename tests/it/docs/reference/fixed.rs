@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 63] = [
+const FIXED: [(&str, &str, &str, &str); 65] = [
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -381,6 +381,18 @@ const FIXED: [(&str, &str, &str, &str); 63] = [
         "21 days",
         "tls.rs",
         "WARN_AHEAD: Duration = Duration::from_hours(21 * 24);",
+    ),
+    (
+        "of these, once half are in use, for each user",
+        "8",
+        "upstream/share.rs",
+        "FEW: usize = 8;",
+    ),
+    (
+        "of these, once half are in use, for visitors without a session and users who have more",
+        "a quarter",
+        "upstream/share.rs",
+        "Semaphore::new((connections / 4).max(1))",
     ),
 ];
 
