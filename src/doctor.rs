@@ -16,7 +16,6 @@ mod upstream;
 mod user;
 
 use std::panic::resume_unwind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +106,7 @@ pub(crate) struct Settings {
     pub(crate) apps: Vec<AppSettings>,
     pub(crate) limits: Limits,
     pub(crate) tls: tls::Settings,
-    pub(crate) users_file: PathBuf,
+    pub(crate) files: permission::Files,
 }
 
 /// What was seen.
@@ -171,14 +170,16 @@ pub(crate) fn too_slow() -> Finding {
 /// What can be known without asking anybody.
 fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     let certificates = certificate::inspect(&settings.tls, now);
-    let users = users_file::read(&settings.users_file);
+    let users_file = &settings.files.users_file;
+    let users = users_file::read(users_file);
     let mut findings = certificate::examine(&certificates, &settings.apps, now);
-    findings.extend(user::examine(&settings.users_file, &users));
+    findings.extend(user::examine(users_file, &users));
     findings.extend(rule::examine(
         &settings.apps,
         &settings.limits,
         users.as_ref().ok(),
     ));
+    findings.extend(permission::examine(&settings.files));
     Examination {
         certificates,
         users,

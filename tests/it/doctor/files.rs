@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use super::{Checked, before};
 use crate::harness::*;
 
-fn set_mode(files: &Files, name: &str, mode: u32) {
+pub(super) fn set_mode(files: &Files, name: &str, mode: u32) {
     fs::set_permissions(files.path(name), Permissions::from_mode(mode)).unwrap();
 }
 

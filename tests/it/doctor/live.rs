@@ -1,10 +1,12 @@
 //! The same of a server that runs: `status`.
 
 use std::fs;
+use std::os::unix::fs::chown;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::files::set_mode;
 use super::{Checked, before};
 use crate::harness::*;
 
@@ -122,4 +124,135 @@ async fn check_knows_the_addresses_of_the_server_that_runs() {
             format!("address      {address} ({key}), where the running server listens already\n");
         assert!(checked.stdout.contains(&fact), "{fact}: {}", checked.stdout);
     }
+}
+
+/// Waits until `status` finds just this, and its text says so with the mend of each.
+async fn comes_to_say(service: &Service, expected: &[(String, String)]) {
+    let messages: Vec<_> = expected.iter().map(|(said, _)| said.clone()).collect();
+    eventually("another look", || found(service) == messages).await;
+    let (_, text, _) = run(&service.files, &["status"]);
+    let folder = service.files.path("").to_str().unwrap().to_owned();
+    let text = text.replace(&folder, "");
+    for (said, mend) in expected {
+        let (severity, said) = said.split_once(' ').unwrap();
+        let line = format!("{severity:<12} {said}; {mend}\n");
+        assert!(text.contains(&line), "{line:?} is not in:\n{text}");
+    }
+}
+
+fn said(words: &str, mend: &str) -> (String, String) {
+    (words.to_owned(), mend.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sec_79_what_others_can_read_or_change_meanwhile_is_told_with_its_mend() {
+    let app = Upstream::echo().await;
+    let service = before(&app)
+        .config("[log]\naudit_file = \"audit.log\"")
+        .spawn()
+        .await;
+    answers(&service).await;
+    let files = &service.files;
+    assert_eq!(found(&service), [""; 0], "what it has made is well");
+
+    let folder = files.path("");
+    let folder = folder.to_str().unwrap().trim_end_matches('/');
+    let modes = [
+        ("users.toml", 0o644, 0o600),
+        ("sessions.redb", 0o640, 0o600),
+        ("config.toml", 0o666, 0o644),
+        ("", 0o777, 0o700),
+    ];
+    for (name, open, _) in modes {
+        set_mode(files, name, open);
+    }
+    comes_to_say(
+        &service,
+        &[
+            said(
+                "error users.toml: others can read or change it (mode 0644)",
+                "chmod 600 users.toml",
+            ),
+            said(
+                "error sessions.redb: others can read or change it (mode 0640)",
+                "chmod 600 sessions.redb",
+            ),
+            said(
+                "warning config.toml: everybody on this machine can change it (mode 0666)",
+                "chmod o-w config.toml",
+            ),
+            said(
+                &format!(
+                    "warning {folder}: everybody on this machine can replace files in this folder \
+                     (mode 0777)"
+                ),
+                &format!("chmod o-w {folder}"),
+            ),
+        ],
+    )
+    .await;
+    for (name, _, closed) in modes {
+        set_mode(files, name, closed);
+    }
+    comes_to_say(&service, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_that_a_running_server_has_are_looked_at_and_no_others() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).prepare(|files| {
+        fs::create_dir(files.path("state")).unwrap();
+        // In the place where the sessions are without StateDirectory=.
+        files.write("sessions.redb", "", 0o666);
+    });
+    let mut program = command();
+    program.env("STATE_DIRECTORY", gate.path("state"));
+    let service = gate.spawn_by(program).await;
+    answers(&service).await;
+    assert_eq!(found(&service), [""; 0]);
+
+    // A new path needs a restart; until then the old one counts, at the line of the new.
+    let text = fs::read_to_string(service.files.path("config.toml")).unwrap();
+    let text = text.replace("[session]\n", "[session]\n\npath = \"other.redb\"\n");
+    service.files.write("config.toml", &text, 0o644);
+    service.files.write("state/other.redb", "", 0o666);
+    set_mode(&service.files, "state/sessions.redb", 0o604);
+    let (code, _, failed) = run(&service.files, &["reload"]);
+    assert_eq!(code, Some(0), "{failed}");
+    let open = "error state/sessions.redb: others can read or change it (mode 0604)";
+    assert_eq!(found(&service), [open], "at once after a reload");
+    let (_, json, _) = run(&service.files, &["status", "--json"]);
+    let status: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["findings"][0]["line"], 8, "{json}");
+
+    fs::remove_file(service.files.path("state/sessions.redb")).unwrap();
+    comes_to_say(
+        &service,
+        &[said(
+            "warning state/sessions.redb: somebody has removed it: the next restart signs \
+             everybody out",
+            "find out who did, and restart the service at a time when few are signed in",
+        )],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sessions_file_that_was_given_away_is_told_by_a_server_of_root_too() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a file to another user");
+        return;
+    }
+    let app = Upstream::echo().await;
+    let service = before(&app).spawn().await;
+    answers(&service).await;
+    chown(service.files.path("sessions.redb"), Some(65534), None).unwrap();
+    comes_to_say(
+        &service,
+        &[said(
+            "error sessions.redb: it belongs to another user (65534)",
+            "as root: chown 0 sessions.redb",
+        )],
+    )
+    .await;
 }
