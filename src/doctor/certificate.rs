@@ -20,6 +20,8 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 const ORDER: &str =
     "put the server's own certificate first, then the one that signed it, and so on";
 
+const ANEW: &str = "the file is damaged: take it anew from whoever made it";
+
 /// One pair, and what was seen of it.
 pub(crate) struct Certificate {
     files: CertificateFiles,
@@ -51,6 +53,7 @@ pub(super) fn examine(
         for problem in &seen.problems {
             findings.push(unusable(problem, files, seen.key_of).at(files.line));
         }
+        findings.extend(certificate.damaged());
         findings.extend(times(files, &seen.chain, now));
         findings.extend(order(files, &seen.chain));
         findings.extend(certificate.trust());
@@ -95,6 +98,21 @@ impl fmt::Display for Certificate {
 }
 
 impl Certificate {
+    /// Where the first one is it, the server does not start, and that is the finding.
+    fn damaged(&self) -> Option<Finding> {
+        let number = self.seen.damaged?;
+        let is_told = |problem: &TlsError| matches!(problem, TlsError::Damaged(..));
+        if self.seen.problems.iter().any(is_told) {
+            return None;
+        }
+        let finding = Finding::warning(
+            self.files.cert.display().to_string(),
+            format!("certificate {number} in it cannot be read: browsers may refuse the chain"),
+            ANEW,
+        );
+        Some(finding.at(self.files.line))
+    }
+
     fn trust(&self) -> Option<Finding> {
         let (first, last) = (self.seen.chain.first()?, self.seen.chain.last()?);
         let breaks = order(&self.files, &self.seen.chain);
@@ -141,6 +159,11 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
             path,
             format!("this is no PEM certificate chain: {error}"),
             ORDER.to_owned(),
+        ),
+        TlsError::Damaged(path, error) => (
+            path,
+            format!("its first certificate cannot be read: {error}"),
+            ANEW.to_owned(),
         ),
         TlsError::NoCertificate(path) => (
             path,
