@@ -27,7 +27,10 @@ use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::overload::memory::{Ceiling, Demands};
 use crate::session::Backend;
-use crate::{admin, doctor, forwarded, listener, pages, proxy, request, session, telemetry, tls};
+use crate::{
+    admin, doctor, forwarded, listener, pages, proxy, regular_file, request, session, telemetry,
+    tls,
+};
 
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
@@ -71,7 +74,7 @@ impl Config {
     /// Reads and checks the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, error))?;
+            regular_file::text(path).map_err(|error| ConfigError::unreadable(path, error))?;
         Self::parse(&text, path)
     }
 
