@@ -117,6 +117,7 @@ impl Config {
             limits: self.limits.clone(),
             tls: self.tls.clone(),
             files: self.files(asker),
+            ceiling: self.memory_ceiling(0),
         }
     }
 

@@ -10,6 +10,7 @@
 pub(crate) mod address;
 pub(crate) mod certificate;
 mod live;
+mod memory;
 pub(crate) mod permission;
 mod rule;
 mod upstream;
@@ -24,9 +25,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use self::certificate::Certificate;
+use self::permission::Asker;
 use self::upstream::Dialers;
+use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
+use crate::overload::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::request::Limits;
 use crate::tls;
@@ -107,6 +111,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) tls: tls::Settings,
     pub(crate) files: permission::Files,
+    /// Of memory, without what verifying passwords takes.
+    pub(crate) ceiling: Ceiling,
 }
 
 /// What was seen.
@@ -180,6 +186,10 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         users.as_ref().ok(),
     ));
     findings.extend(permission::examine(&settings.files));
+    if let (Ok(users), Asker::Service) = (&users, settings.files.asker) {
+        let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
+        findings.extend(memory::examine(ceiling));
+    }
     Examination {
         certificates,
         users,

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -255,4 +257,58 @@ async fn a_sessions_file_that_was_given_away_is_told_by_a_server_of_root_too() {
         )],
     )
     .await;
+}
+
+/// Has a program see this folder in place of the control groups.
+fn with_groups(groups: &Path) -> Option<Command> {
+    let unshare = real::find("unshare")?;
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if !own.lines().any(|line| line.starts_with("0::/")) {
+        real::missing("version 2 of control groups");
+        return None;
+    }
+    let mut command = Command::new(unshare);
+    command.args(["--mount", "sh", "-e", "-c"]);
+    command.arg("mount --bind \"$0\" /sys/fs/cgroup; exec \"$@\"");
+    command.arg(groups);
+    let (code, _, said) = run_to_end(&mut command, "");
+    if code != Some(0) {
+        real::missing(&format!("the right to mount a folder ({})", said.trim()));
+        return None;
+    }
+    Some(command)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rel_06_a_unit_that_allows_less_memory_than_the_ceiling_is_told() {
+    let groups = tempfile::tempdir().unwrap();
+    let Some(mut program) = with_groups(groups.path()) else {
+        return;
+    };
+    let limit = groups.path().join("memory.max");
+    fs::write(&limit, "268435456\n").unwrap();
+    program.arg(env!("CARGO_BIN_EXE_vestibule"));
+    let app = Upstream::echo().await;
+    let service = before(&app).spawn_by(program).await;
+    answers(&service).await;
+    let checked = Checked::of(&service.files);
+    checked.is_ok(&[]); // whoever checks is somewhere else
+    let (_, ceiling) = checked.stdout.split_once("memory       at most ").unwrap();
+    let (ceiling, _) = ceiling.split_once(" MiB: ").unwrap();
+    comes_to_say(
+        &service,
+        &[said(
+            &format!(
+                "warning memory: the configuration may ask for {ceiling} MiB, and the unit, or what \
+                 is around it, allows 256 MiB: there the kernel ends the service"
+            ),
+            &format!(
+                "raise MemoryMax= above {ceiling} MiB, or lower `max_connections`, `max_sessions` or \
+                 `kept_forms`"
+            ),
+        )],
+    )
+    .await;
+    fs::write(&limit, "max\n").unwrap();
+    comes_to_say(&service, &[]).await;
 }
