@@ -1,5 +1,7 @@
 //! The packages that `packaging/build` makes of this program, in a Debian of their own.
 
+mod scripts;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
