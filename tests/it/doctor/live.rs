@@ -5,6 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -126,6 +127,30 @@ async fn check_knows_the_addresses_of_the_server_that_runs() {
             format!("address      {address} ({key}), where the running server listens already\n");
         assert!(checked.stdout.contains(&fact), "{fact}: {}", checked.stdout);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_takes_a_server_that_does_not_answer_for_no_stranger() {
+    let app = Upstream::echo().await;
+    let service = before(&app).spawn().await;
+    answers(&service).await;
+    service.program.signal(Signal::STOP);
+    let begin = Instant::now();
+    let (address, process) = (service.address, service.program.id());
+    Checked::of(&service.files).is_ok(&[&format!(
+        "config.toml:2: warning: server.listen: {address} is in use by vestibule (process \
+         {process}), which does not say so itself\n      help: if that is the server of this \
+         configuration, all is well; else stop it, or choose another address\n"
+    )]);
+    assert!(begin.elapsed() < PATIENCE / 3, "{:?}", begin.elapsed());
+
+    service.program.signal(Signal::CONT);
+    let checked = Checked::of(&service.files);
+    checked.is_ok(&[]);
+    let fact = format!(
+        "address      {address} (server.listen), where the running server listens already\n"
+    );
+    assert!(checked.stdout.contains(&fact), "{}", checked.stdout);
 }
 
 /// Waits until `status` finds just this, and its text says so with the mend of each.
