@@ -178,15 +178,16 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     let certificates = certificate::inspect(&settings.tls, now);
     let users_file = &settings.files.users_file;
     let users = users_file::read(users_file);
-    let mut findings = certificate::examine(&certificates, &settings.apps, now);
-    findings.extend(user::examine(users_file, &users));
+    let asker = settings.files.asker;
+    let mut findings = certificate::examine(&certificates, &settings.apps, now, asker);
+    findings.extend(user::examine(users_file, &users, asker));
     findings.extend(rule::examine(
         &settings.apps,
         &settings.limits,
         users.as_ref().ok(),
     ));
     findings.extend(permission::examine(&settings.files));
-    if let (Ok(users), Asker::Service) = (&users, settings.files.asker) {
+    if let (Ok(users), Asker::Service) = (&users, asker) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
         findings.extend(memory::examine(ceiling));
     }
@@ -216,15 +217,6 @@ pub(crate) fn counted(findings: &[Finding]) -> Option<String> {
         [Some(errors), Some(warnings)] => Some(format!("{errors} and {warnings}")),
         [errors, warnings] => errors.or(warnings),
     }
-}
-
-/// For what whoever runs this may not do, and the service perhaps may.
-fn as_its_user(path: &std::path::Path) -> String {
-    format!(
-        "check as the user of the service; if that is you, do as root: chown {} {}",
-        rustix::process::geteuid().as_raw(),
-        shell(path)
-    )
 }
 
 /// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.

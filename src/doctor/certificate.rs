@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
-use super::{Finding, as_its_user, shell};
+use super::permission::Asker;
+use super::{Finding, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
 use crate::tls::inspect::{self, Inspection, Trust};
@@ -46,12 +47,14 @@ pub(super) fn examine(
     certificates: &[Certificate],
     apps: &[AppSettings],
     now: Timestamp,
+    asker: Asker,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for certificate in certificates {
         let Certificate { files, seen, .. } = certificate;
         for problem in &seen.problems {
-            findings.push(unusable(problem, files, seen.key_of).at(files.line));
+            let finding = unusable(problem, files, seen.key_of, asker);
+            findings.push(finding.at(files.line));
         }
         findings.extend(certificate.damaged());
         findings.extend(times(files, &seen.chain, now));
@@ -152,7 +155,12 @@ impl Certificate {
 }
 
 /// Why the service does not start with a pair.
-fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>) -> Finding {
+fn unusable(
+    problem: &TlsError,
+    files: &CertificateFiles,
+    key_of: Option<usize>,
+    asker: Asker,
+) -> Finding {
     let cert = files.cert.display();
     let (path, message, help) = match problem {
         TlsError::Certificate(path, error) => (
@@ -201,7 +209,9 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
             ),
         },
         TlsError::Unreadable(path, error)
-            if error.kind() == io::ErrorKind::PermissionDenied && files.may_be_credentials =>
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && files.may_be_credentials
+                && asker == Asker::Person =>
         {
             return Finding::warning(
                 path.display().to_string(),
@@ -209,7 +219,9 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
                 "check as root; the unit of the service has to hand it over with LoadCredential=",
             );
         }
-        TlsError::Unreadable(path, error) => (path, unreadable(error), readable(path, error)),
+        TlsError::Unreadable(path, error) => {
+            (path, unreadable(error, asker), readable(path, error, asker))
+        }
         TlsError::Tls(error) => (
             &files.cert,
             format!("TLS cannot be set up: {error}"),
@@ -219,17 +231,17 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
     Finding::error(path.display().to_string(), message, help)
 }
 
-fn unreadable(error: &io::Error) -> String {
+fn unreadable(error: &io::Error, asker: Asker) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("{asker} may not read it"),
         _ => format!("it cannot be read: {error}"),
     }
 }
 
-fn readable(path: &Path, error: &io::Error) -> String {
+fn readable(path: &Path, error: &io::Error, asker: Asker) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => as_its_user(path),
+        io::ErrorKind::PermissionDenied => asker.to_own(path),
         _ => "put it there, or name another file in `cert` and `key`".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use rustix::fs::{Access, access};
 
-use super::{Finding, as_its_user, shell};
+use super::{Finding, shell};
 use crate::session;
 
 /// What is written to, or decides who gets in.
@@ -83,15 +83,16 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
 }
 
 impl Asker {
-    /// For what this user has to own.
-    fn to_own(self, path: &Path) -> String {
+    /// The mend where the user may not do what the service has to; of a person, the service
+    /// perhaps may.
+    pub(super) fn to_own(self, path: &Path) -> String {
+        let user = rustix::process::geteuid().as_raw();
+        let chown = format!("chown {user} {}", shell(path));
         match self {
-            Self::Person => as_its_user(path),
-            Self::Service => format!(
-                "as root: chown {} {}",
-                rustix::process::geteuid().as_raw(),
-                shell(path)
-            ),
+            Self::Person => {
+                format!("check as the user of the service; if that is you, do as root: {chown}")
+            }
+            Self::Service => format!("as root: {chown}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -282,6 +283,50 @@ async fn a_sessions_file_that_was_given_away_is_told_by_a_server_of_root_too() {
         )],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_user_of_the_service_may_not_do_any_more_is_told() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can run a program as another user");
+        return;
+    }
+    let app = Upstream::echo().await;
+    let gate = before(&app)
+        .config("[log]\naudit_file = \"audit.log\"")
+        .prepare(|files| {
+            for name in ["", "cert.pem", "key.pem", "users.toml"] {
+                chown(files.path(name), Some(NOBODY), None).unwrap();
+            }
+        });
+    let mut program = command();
+    program.uid(NOBODY).gid(NOBODY);
+    let service = gate.spawn_by(program).await;
+    answers(&service).await;
+    assert_eq!(found(&service), [""; 0]);
+
+    for name in ["", "key.pem", "users.toml", "audit.log"] {
+        chown(service.files.path(name), Some(0), Some(0)).unwrap();
+    }
+    set_mode(&service.files, "", 0o755);
+    let folder = service.files.path("");
+    let folder = folder.to_str().unwrap().trim_end_matches('/');
+    let denied = "in this folder: Permission denied (os error 13)";
+    let socket = format!("{folder}: the service cannot make the admin socket {denied}");
+    let expected = [
+        ("key.pem: the service may not read it", "key.pem"),
+        (&socket, folder),
+        ("audit.log: the service may not write to it", "audit.log"),
+        ("users.toml: the service may not read it", "users.toml"),
+    ]
+    .map(|(words, path)| {
+        said(
+            &format!("error {words}"),
+            &format!("as root: chown {NOBODY} {path}"),
+        )
+    });
+    comes_to_say(&service, &expected).await;
 }
 
 /// Has a program see this folder in place of the control groups.
