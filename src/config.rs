@@ -22,10 +22,15 @@ use toml::de::DeTable;
 pub use self::problem::ConfigError;
 use self::problem::{Fault, Problems};
 use self::section::Section;
+use crate::doctor::permission::{self, Asker, Place};
 use crate::listener::proxy_protocol;
 use crate::login::throttle;
 use crate::overload::memory::{Ceiling, Demands};
-use crate::{admin, doctor, forwarded, listener, pages, proxy, request, session, telemetry, tls};
+use crate::session::Backend;
+use crate::{
+    admin, doctor, forwarded, listener, pages, proxy, regular_file, request, session, telemetry,
+    tls,
+};
 
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct Config {
     pub(crate) log: telemetry::Settings,
     /// Where `/metrics` and the like are; nowhere by default.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Of the file that all this was read from.
+    pub(crate) path: PathBuf,
     pub(crate) proxy_protocol_from: proxy_protocol::Senders,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
@@ -67,7 +74,7 @@ impl Config {
     /// Reads and checks the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, error))?;
+            regular_file::text(path).map_err(|error| ConfigError::unreadable(path, error))?;
         Self::parse(&text, path)
     }
 
@@ -95,8 +102,7 @@ impl Config {
             }
             return Err(problems.into_error(path));
         }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let config = file::read(Section::root(document.get_ref(), &problems), folder);
+        let config = file::read(Section::root(document.get_ref(), &problems), path);
         if problems.is_empty() {
             Ok(config)
         } else {
@@ -104,15 +110,58 @@ impl Config {
         }
     }
 
-    /// What is looked at for what is wrong beyond the file itself.
-    pub(crate) fn examined(&self) -> doctor::Settings {
+    /// What is looked at for what is wrong beyond the file itself, and with whose rights.
+    pub(crate) fn examined(&self, asker: Asker) -> doctor::Settings {
         doctor::Settings {
             apps: self.apps.clone(),
             limits: self.limits.clone(),
             tls: self.tls.clone(),
-            users_file: self.users_file.clone(),
+            files: self.files(asker),
+            ceiling: self.memory_ceiling(0),
         }
     }
+
+    fn files(&self, asker: Asker) -> permission::Files {
+        let place = |path: &Path, line, given: &[&str]| Place {
+            path: path.to_owned(),
+            line,
+            is_certain: asker == Asker::Service || is_certain(path, &self.path, given),
+        };
+        let lines = self.lines;
+        let sessions = match &self.session.backend {
+            Backend::Disk(file) => Some(place(file, lines.session_path, &["STATE_DIRECTORY"])),
+            Backend::Memory => None,
+        };
+        let socket = match &self.admin {
+            admin::Place::Configured(socket) => Some(Place {
+                path: socket.clone(),
+                line: lines.socket,
+                is_certain: true,
+            }),
+            // Where it cannot be, the server does without.
+            admin::Place::Default(_) | admin::Place::Off => None,
+        };
+        let audit = self.log.audit_file.as_deref();
+        let given = ["LOGS_DIRECTORY", "STATE_DIRECTORY"];
+        permission::Files {
+            asker,
+            config: self.path.clone(),
+            users_file: self.users_file.clone(),
+            sessions,
+            socket,
+            audit: audit.map(|file| place(file, lines.audit_file, &given)),
+        }
+    }
+}
+
+/// A relative path starts in a folder that systemd gives to the service: whoever checks by hand
+/// does not see that one, but the one of the configuration.
+fn is_certain(place: &Path, config: &Path, given: &[&str]) -> bool {
+    let by_systemd = given.iter().any(|name| std::env::var_os(name).is_some());
+    by_systemd
+        || config
+            .parent()
+            .is_some_and(|folder| !place.starts_with(folder))
 }
 
 /// TOML's own words, and the mend for what people write most: a value without quotes.

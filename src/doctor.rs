@@ -10,13 +10,13 @@
 pub(crate) mod address;
 pub(crate) mod certificate;
 mod live;
+mod memory;
 pub(crate) mod permission;
 mod rule;
 mod upstream;
 mod user;
 
 use std::panic::resume_unwind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +25,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use self::certificate::Certificate;
+use self::permission::Asker;
 use self::upstream::Dialers;
+use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
+use crate::overload::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::request::Limits;
 use crate::tls;
@@ -107,7 +110,9 @@ pub(crate) struct Settings {
     pub(crate) apps: Vec<AppSettings>,
     pub(crate) limits: Limits,
     pub(crate) tls: tls::Settings,
-    pub(crate) users_file: PathBuf,
+    pub(crate) files: permission::Files,
+    /// Of memory, without what verifying passwords takes.
+    pub(crate) ceiling: Ceiling,
 }
 
 /// What was seen.
@@ -171,14 +176,21 @@ pub(crate) fn too_slow() -> Finding {
 /// What can be known without asking anybody.
 fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     let certificates = certificate::inspect(&settings.tls, now);
-    let users = users_file::read(&settings.users_file);
-    let mut findings = certificate::examine(&certificates, &settings.apps, now);
-    findings.extend(user::examine(&settings.users_file, &users));
+    let users_file = &settings.files.users_file;
+    let users = users_file::read(users_file);
+    let asker = settings.files.asker;
+    let mut findings = certificate::examine(&certificates, &settings.apps, now, asker);
+    findings.extend(user::examine(users_file, &users, asker));
     findings.extend(rule::examine(
         &settings.apps,
         &settings.limits,
         users.as_ref().ok(),
     ));
+    findings.extend(permission::examine(&settings.files));
+    if let (Ok(users), Asker::Service) = (&users, asker) {
+        let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
+        findings.extend(memory::examine(ceiling));
+    }
     Examination {
         certificates,
         users,
@@ -205,15 +217,6 @@ pub(crate) fn counted(findings: &[Finding]) -> Option<String> {
         [Some(errors), Some(warnings)] => Some(format!("{errors} and {warnings}")),
         [errors, warnings] => errors.or(warnings),
     }
-}
-
-/// For what whoever runs this may not do, and the service perhaps may.
-fn as_its_user(path: &std::path::Path) -> String {
-    format!(
-        "check as the user of the service; if that is you, do as root: chown {} {}",
-        rustix::process::geteuid().as_raw(),
-        shell(path)
-    )
 }
 
 /// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.

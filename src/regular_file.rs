@@ -38,6 +38,12 @@ pub(crate) fn read(file: &File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// The content of the one at `path`, which has to be UTF-8.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    let content = read(&open(path)?)?;
+    String::from_utf8(content).map_err(|_| invalid("it is no UTF-8 text"))
+}
+
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
@@ -48,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    fn said(opened: io::Result<File>) -> String {
+    fn said<T: std::fmt::Debug>(opened: io::Result<T>) -> String {
         opened.unwrap_err().to_string()
     }
 
@@ -61,6 +67,9 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(read(&open(&link).unwrap()).unwrap(), b"content");
+        assert_eq!(text(&path).unwrap(), "content");
+        fs::write(&path, b"\xff").unwrap();
+        assert_eq!(said(text(&path)), "it is no UTF-8 text");
         assert_eq!(said(open(folder.path())), "it is a folder");
         assert_eq!(said(open(Path::new("/dev/zero"))), "it is no regular file");
         let large = File::create(&path).unwrap();

@@ -22,7 +22,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, version};
+use rustls::{CertificateError, ServerConfig, version};
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) enum TlsError {
     Certificate(PathBuf, pem::Error),
+    /// The first certificate of the chain is PEM, and no certificate inside.
+    Damaged(PathBuf, CertificateError),
     /// The key does not fit the certificate, or is of a kind that TLS cannot use.
     KeyMismatch(PathBuf, rustls::Error),
     Key(PathBuf, pem::Error),
@@ -68,6 +70,11 @@ impl fmt::Display for TlsError {
             Self::Certificate(path, error) => {
                 write!(f, "{} is no PEM certificate chain: {error}", path.display())
             }
+            Self::Damaged(path, error) => write!(
+                f,
+                "the first certificate in {} cannot be read: {error}; have the file made or sent anew",
+                path.display()
+            ),
             Self::KeyMismatch(path, error) => {
                 write!(
                     f,
@@ -249,8 +256,7 @@ impl Certificate {
             return Err(TlsError::NoCertificate(files.cert.clone()));
         };
         let key = read_key(&files.key)?;
-        let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-            .map_err(|error| TlsError::KeyMismatch(files.key.clone(), error))?;
+        let key = pair(files, chain, key)?;
         Ok(Self {
             file: files.cert.clone(),
             not_after: Details::read(&end_entity).map(|details| details.not_after),
@@ -262,6 +268,20 @@ impl Certificate {
     fn is_for(&self, name: &ServerName<'_>) -> bool {
         is_for(&self.end_entity, name)
     }
+}
+
+/// A chain and the key of its first certificate.
+fn pair(
+    files: &CertificateFiles,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, TlsError> {
+    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    pair.map_err(|error| match error {
+        // The key itself has been read then.
+        rustls::Error::InvalidCertificate(error) => TlsError::Damaged(files.cert.clone(), error),
+        error => TlsError::KeyMismatch(files.key.clone(), error),
+    })
 }
 
 fn is_for(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {

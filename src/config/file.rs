@@ -16,7 +16,8 @@ use crate::request::Limits;
 use crate::{admin, listener, pages, session, telemetry, tls};
 
 /// Reads the whole file. The result counts only when no problem was noted on the way.
-pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
+pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
+    let folder = path.parent().unwrap_or(Path::new(""));
     let mut server = root.table("server");
     let limits = limits(server.table("limits"));
     let apps = app::read(&mut root, &limits, folder);
@@ -47,6 +48,7 @@ pub(super) fn read(mut root: Section<'_>, folder: &Path) -> Config {
         listener,
         lines,
         log: log(&mut log_section, folder),
+        path: path.to_owned(),
         proxy_protocol_from: proxy_protocol::Senders::new(
             server
                 .list("proxy_protocol_from", value::network)

@@ -181,7 +181,8 @@ impl fmt::Display for ConfigError {
             Cause::Unreadable(error) => {
                 write!(f, "{path}: cannot read this file: {error}")?;
                 return match error.kind() {
-                    io::ErrorKind::NotFound => {
+                    // A folder, a pipe or a device.
+                    io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => {
                         write!(f, "\n      help: name the file with --config FILE")
                     }
                     _ => Ok(()),

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
-use super::{Finding, as_its_user, shell};
+use super::permission::Asker;
+use super::{Finding, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
 use crate::tls::inspect::{self, Inspection, Trust};
@@ -19,6 +20,8 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 
 const ORDER: &str =
     "put the server's own certificate first, then the one that signed it, and so on";
+
+const ANEW: &str = "the file is damaged: take it anew from whoever made it";
 
 /// One pair, and what was seen of it.
 pub(crate) struct Certificate {
@@ -44,13 +47,16 @@ pub(super) fn examine(
     certificates: &[Certificate],
     apps: &[AppSettings],
     now: Timestamp,
+    asker: Asker,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for certificate in certificates {
         let Certificate { files, seen, .. } = certificate;
         for problem in &seen.problems {
-            findings.push(unusable(problem, files, seen.key_of).at(files.line));
+            let finding = unusable(problem, files, seen.key_of, asker);
+            findings.push(finding.at(files.line));
         }
+        findings.extend(certificate.damaged());
         findings.extend(times(files, &seen.chain, now));
         findings.extend(order(files, &seen.chain));
         findings.extend(certificate.trust());
@@ -95,6 +101,21 @@ impl fmt::Display for Certificate {
 }
 
 impl Certificate {
+    /// Where the first one is it, the server does not start, and that is the finding.
+    fn damaged(&self) -> Option<Finding> {
+        let number = self.seen.damaged?;
+        let is_told = |problem: &TlsError| matches!(problem, TlsError::Damaged(..));
+        if self.seen.problems.iter().any(is_told) {
+            return None;
+        }
+        let finding = Finding::warning(
+            self.files.cert.display().to_string(),
+            format!("certificate {number} in it cannot be read: browsers may refuse the chain"),
+            ANEW,
+        );
+        Some(finding.at(self.files.line))
+    }
+
     fn trust(&self) -> Option<Finding> {
         let (first, last) = (self.seen.chain.first()?, self.seen.chain.last()?);
         let breaks = order(&self.files, &self.seen.chain);
@@ -134,13 +155,23 @@ impl Certificate {
 }
 
 /// Why the service does not start with a pair.
-fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>) -> Finding {
+fn unusable(
+    problem: &TlsError,
+    files: &CertificateFiles,
+    key_of: Option<usize>,
+    asker: Asker,
+) -> Finding {
     let cert = files.cert.display();
     let (path, message, help) = match problem {
         TlsError::Certificate(path, error) => (
             path,
             format!("this is no PEM certificate chain: {error}"),
             ORDER.to_owned(),
+        ),
+        TlsError::Damaged(path, error) => (
+            path,
+            format!("its first certificate cannot be read: {error}"),
+            ANEW.to_owned(),
         ),
         TlsError::NoCertificate(path) => (
             path,
@@ -178,7 +209,9 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
             ),
         },
         TlsError::Unreadable(path, error)
-            if error.kind() == io::ErrorKind::PermissionDenied && files.may_be_credentials =>
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && files.may_be_credentials
+                && asker == Asker::Person =>
         {
             return Finding::warning(
                 path.display().to_string(),
@@ -186,7 +219,9 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
                 "check as root; the unit of the service has to hand it over with LoadCredential=",
             );
         }
-        TlsError::Unreadable(path, error) => (path, unreadable(error), readable(path, error)),
+        TlsError::Unreadable(path, error) => {
+            (path, unreadable(error, asker), readable(path, error, asker))
+        }
         TlsError::Tls(error) => (
             &files.cert,
             format!("TLS cannot be set up: {error}"),
@@ -196,17 +231,17 @@ fn unusable(problem: &TlsError, files: &CertificateFiles, key_of: Option<usize>)
     Finding::error(path.display().to_string(), message, help)
 }
 
-fn unreadable(error: &io::Error) -> String {
+fn unreadable(error: &io::Error, asker: Asker) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("{asker} may not read it"),
         _ => format!("it cannot be read: {error}"),
     }
 }
 
-fn readable(path: &Path, error: &io::Error) -> String {
+fn readable(path: &Path, error: &io::Error, asker: Asker) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => as_its_user(path),
+        io::ErrorKind::PermissionDenied => asker.to_own(path),
         _ => "put it there, or name another file in `cert` and `key`".to_owned(),
     }
 }

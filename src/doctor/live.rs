@@ -51,13 +51,10 @@ impl Live {
         }
     }
 
-    /// After a reload. The users file stays the one of the start.
+    /// After a reload. The users file and what the service has made stay those of the start.
     pub(crate) fn replace(&self, settings: Settings) {
-        let users_file = self.settings.load().users_file.clone();
-        let settings = Settings {
-            users_file,
-            ..settings
-        };
+        let files = self.settings.load().files.at_the_lines_of(&settings.files);
+        let settings = Settings { files, ..settings };
         self.settings.store(Arc::new(settings));
     }
 

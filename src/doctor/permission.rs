@@ -1,49 +1,80 @@
 //! Files and folders: can whoever runs this use them, and can others?
 
 use std::fs::{self, Metadata};
-use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use rustix::fs::{Access, access};
 
-use super::{Finding, as_its_user, shell};
+use super::{Finding, shell};
 use crate::session;
 
 /// What is written to, or decides who gets in.
-pub(crate) struct Files<'a> {
-    pub(crate) config: &'a Path,
-    pub(crate) users_file: &'a Path,
-    pub(crate) sessions: Option<Place<'a>>,
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    pub(crate) asker: Asker,
+    pub(crate) config: PathBuf,
+    pub(crate) users_file: PathBuf,
+    pub(crate) sessions: Option<Place>,
     /// The admin socket, where somebody insists on it.
-    pub(crate) socket: Option<Place<'a>>,
-    pub(crate) audit: Option<Place<'a>>,
+    pub(crate) socket: Option<Place>,
+    pub(crate) audit: Option<Place>,
+}
+
+/// Whose rights are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Somebody who runs a command, perhaps as another user than the service.
+    Person,
+    /// The service itself, which has made its files.
+    Service,
 }
 
 /// A file that the service makes.
-#[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
-    pub(crate) path: &'a Path,
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
     /// In the configuration.
     pub(crate) line: Option<usize>,
     /// Whether the service has it in the same folder; else that is a guess.
     pub(crate) is_certain: bool,
 }
 
-pub(crate) fn examine(files: &Files<'_>) -> Vec<Finding> {
+impl Files {
+    /// The same files when the configuration was read again: they are used until a restart,
+    /// wherever it says now that they are.
+    pub(crate) fn at_the_lines_of(&self, new: &Self) -> Self {
+        let at_line = |place: &Option<Place>, new: &Option<Place>| {
+            let line = new.as_ref().and_then(|new| new.line);
+            place.clone().map(|place| Place { line, ..place })
+        };
+        Self {
+            sessions: at_line(&self.sessions, &new.sessions),
+            socket: at_line(&self.socket, &new.socket),
+            audit: at_line(&self.audit, &new.audit),
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) fn examine(files: &Files) -> Vec<Finding> {
+    let asker = files.asker;
     let mut findings = Vec::new();
-    findings.extend(open_to_others(files.config));
-    let mut folders = vec![folder_of(files.config), folder_of(files.users_file)];
-    if let Some(place) = files.sessions {
-        folders.push(folder_of(place.path));
-        let found = sessions(place).into_iter();
+    findings.extend(open_to_others(&files.config));
+    let mut folders = vec![folder_of(&files.config), folder_of(&files.users_file)];
+    if let Some(place) = &files.sessions {
+        folders.push(folder_of(&place.path));
+        let found = sessions(place, asker).into_iter();
         findings.extend(found.map(|finding| finding.at(place.line)));
     }
-    if let Some(place) = files.socket {
-        findings.extend(socket(place).map(|finding| finding.at(place.line)));
+    if let Some(place) = &files.socket {
+        folders.push(folder_of(&place.path));
+        findings.extend(socket(place, asker).map(|finding| finding.at(place.line)));
     }
-    if let Some(place) = files.audit {
-        findings.extend(audit(place).map(|finding| finding.at(place.line)));
+    if let Some(place) = &files.audit {
+        folders.push(folder_of(&place.path));
+        findings.extend(audit(place, asker).map(|finding| finding.at(place.line)));
     }
     folders.sort();
     folders.dedup();
@@ -51,19 +82,45 @@ pub(crate) fn examine(files: &Files<'_>) -> Vec<Finding> {
     findings
 }
 
+impl Asker {
+    /// The mend where the user may not do what the service has to; of a person, the service
+    /// perhaps may.
+    pub(super) fn to_own(self, path: &Path) -> String {
+        let user = rustix::process::geteuid().as_raw();
+        let chown = format!("chown {user} {}", shell(path));
+        match self {
+            Self::Person => {
+                format!("check as the user of the service; if that is you, do as root: {chown}")
+            }
+            Self::Service => format!("as root: {chown}"),
+        }
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Person => "you",
+            Self::Service => "the service",
+        })
+    }
+}
+
 /// Whoever runs this as root may do everything, and learns nothing of what others may.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn sessions(place: Place<'_>) -> Vec<Finding> {
-    let path = place.path;
+fn sessions(place: &Place, asker: Asker) -> Vec<Finding> {
+    let path = place.path.as_path();
     let shown = path.display().to_string();
     let mut findings = Vec::new();
     match fs::metadata(path) {
-        Ok(found) => findings.extend(sessions_file(path, &found)),
+        Ok(found) => findings.extend(sessions_file(path, &found, asker)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            findings.extend(writable_folder(place, "the sessions file"));
+            let folder = writable_folder(place, "the sessions file", asker);
+            let lost = (asker == Asker::Service).then(|| lost_sessions(path));
+            findings.extend(folder.or(lost));
         }
         Err(error) => findings.push(Finding::error(
             &shown,
@@ -71,7 +128,8 @@ fn sessions(place: Place<'_>) -> Vec<Finding> {
             "check as the user of the service, or set `path` in [session]",
         )),
     }
-    if !session::has_room(path) {
+    // A running service says so together with what comes of it.
+    if asker == Asker::Person && !session::has_room(path) {
         findings.push(Finding::warning(
             shown,
             "less than 16 MiB of the disk are free: logins are refused",
@@ -81,7 +139,16 @@ fn sessions(place: Place<'_>) -> Vec<Finding> {
     findings
 }
 
-fn sessions_file(path: &Path, found: &Metadata) -> Option<Finding> {
+/// The service goes on with a file that has no name any more, and that ends with it.
+fn lost_sessions(path: &Path) -> Finding {
+    Finding::warning(
+        path.display().to_string(),
+        "somebody has removed it: the next restart signs everybody out",
+        "find out who did, and restart the service at a time when few are signed in",
+    )
+}
+
+fn sessions_file(path: &Path, found: &Metadata, asker: Asker) -> Option<Finding> {
     let shown = path.display().to_string();
     let mode = found.mode() & 0o7777;
     let user = rustix::process::geteuid().as_raw();
@@ -93,18 +160,18 @@ fn sessions_file(path: &Path, found: &Metadata) -> Option<Finding> {
             format!("chmod 600 {}", shell(path)),
         ));
     }
-    // As root nobody knows whose the service's user is.
-    if found.uid() != user && !is_root() {
+    // Root who checks does not know whose the service's user is.
+    if found.uid() != user && (asker == Asker::Service || !is_root()) {
         let message = format!("it belongs to another user ({})", found.uid());
-        let help = as_its_user(path);
+        let help = asker.to_own(path);
         return Some(Finding::error(shown, message, help));
     }
     None
 }
 
 /// The server has to be able to make its socket there.
-fn socket(place: Place<'_>) -> Option<Finding> {
-    let path = place.path;
+fn socket(place: &Place, asker: Asker) -> Option<Finding> {
+    let path = place.path.as_path();
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             let message = "something else than a socket is in its place";
@@ -115,7 +182,7 @@ fn socket(place: Place<'_>) -> Option<Finding> {
     }
     let folder = folder_of(path);
     if folder.exists() {
-        return writable_folder(place, "the admin socket");
+        return writable_folder(place, "the admin socket", asker);
     }
     let parent = folder_of(&folder);
     let may_be_made = access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
@@ -123,7 +190,7 @@ fn socket(place: Place<'_>) -> Option<Finding> {
         Finding::warning(
             path.display().to_string(),
             format!(
-                "its folder {} is missing, and you may not make it",
+                "its folder {} is missing, and {asker} may not make it",
                 folder.display()
             ),
             "make it for the user of the service; RuntimeDirectory= of a unit does so at the start",
@@ -131,8 +198,8 @@ fn socket(place: Place<'_>) -> Option<Finding> {
     })
 }
 
-fn audit(place: Place<'_>) -> Option<Finding> {
-    let path = place.path;
+fn audit(place: &Place, asker: Asker) -> Option<Finding> {
+    let path = place.path.as_path();
     let shown = path.display().to_string();
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => Some(Finding::error(
@@ -142,17 +209,17 @@ fn audit(place: Place<'_>) -> Option<Finding> {
         )),
         Ok(_) if access(path, Access::WRITE_OK).is_err() => Some(Finding::error(
             shown,
-            "you may not write to it",
-            as_its_user(path),
+            format!("{asker} may not write to it"),
+            asker.to_own(path),
         )),
         Ok(_) => None,
-        Err(_) => writable_folder(place, "the audit file"),
+        Err(_) => writable_folder(place, "the audit file", asker),
     }
 }
 
 /// The folder of a file that is to be made.
-fn writable_folder(place: Place<'_>, what: &str) -> Option<Finding> {
-    let folder = folder_of(place.path);
+fn writable_folder(place: &Place, what: &str, asker: Asker) -> Option<Finding> {
+    let folder = folder_of(&place.path);
     let subject = folder.display().to_string();
     if !folder.is_dir() {
         let message = format!("the folder of {what} is missing");
@@ -163,13 +230,13 @@ fn writable_folder(place: Place<'_>, what: &str) -> Option<Finding> {
         return Some(Finding::error(subject, message, help));
     }
     let error = access(&folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
-    let message = format!("you cannot make {what} in this folder: {error}");
+    let message = format!("{asker} cannot make {what} in this folder: {error}");
     if !place.is_certain {
         let help = "nothing to do where the unit of the service gives it another folder, as with \
                     StateDirectory=; else name one that the user of the service may write to";
         return Some(Finding::warning(subject, message, help));
     }
-    let help = as_its_user(&folder);
+    let help = asker.to_own(&folder);
     Some(Finding::error(subject, message, help))
 }
 

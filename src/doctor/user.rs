@@ -3,10 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use super::{Finding, as_its_user, shell};
+use super::permission::Asker;
+use super::{Finding, shell};
 use crate::auth::users_file::{Problem, User, Users, UsersFileError};
 
-pub(super) fn examine(file: &Path, users: &Result<Users, UsersFileError>) -> Vec<Finding> {
+pub(super) fn examine(
+    file: &Path,
+    users: &Result<Users, UsersFileError>,
+    asker: Asker,
+) -> Vec<Finding> {
     let subject = || file.display().to_string();
     let finding = match users {
         Ok(users) if users.len() == 0 => Finding::warning(
@@ -26,7 +31,7 @@ pub(super) fn examine(file: &Path, users: &Result<Users, UsersFileError>) -> Vec
                 .map(|problem| wrong(file, problem))
                 .collect();
         }
-        Err(error) => unusable(file, error),
+        Err(error) => unusable(file, error, asker),
     };
     vec![finding]
 }
@@ -42,7 +47,7 @@ fn wrong(file: &Path, problem: &Problem) -> Finding {
     )
 }
 
-fn unusable(file: &Path, error: &UsersFileError) -> Finding {
+fn unusable(file: &Path, error: &UsersFileError, asker: Asker) -> Finding {
     let (message, help) = match error {
         UsersFileError::Missing { .. } => (
             "there is no users file".to_owned(),
@@ -53,7 +58,7 @@ fn unusable(file: &Path, error: &UsersFileError) -> Finding {
             format!("chmod 600 {}", shell(file)),
         ),
         UsersFileError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            ("you may not read it".to_owned(), as_its_user(file))
+            (format!("{asker} may not read it"), asker.to_own(file))
         }
         other => (other.to_string(), "see `users_file` in [login]".to_owned()),
     };

@@ -1,11 +1,12 @@
 //! The operator's title, logo, colour and footer, made fit for a page.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+
+use crate::regular_file;
 
 const DEFAULT_ACCENT: Colour = Colour([0x17, 0x61, 0x5c]);
 const DEFAULT_ICON: &str = include_str!("icon.svg");
@@ -129,7 +130,7 @@ impl Branding {
 fn read_logo(path: &Path) -> Result<Icon, PagesError> {
     let unreadable = |error| PagesError::LogoRead(path.to_owned(), error);
     let mut body = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
+    let file = regular_file::open(path).map_err(unreadable)?;
     file.take(MAX_LOGO + 1)
         .read_to_end(&mut body)
         .map_err(unreadable)?;

@@ -5,11 +5,10 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
 
 use super::x509::Details;
-use super::{CertificateFiles, TlsError, is_for, read_chain, read_key};
+use super::{CertificateFiles, TlsError, is_for, pair, read_chain, read_key};
 use crate::clock::Timestamp;
 
 /// A pair as it is.
@@ -20,7 +19,9 @@ pub(crate) struct Inspection {
     /// Which certificate of the file the key belongs to, counted from one, when it is not the
     /// first.
     pub(crate) key_of: Option<usize>,
-    /// The certificates in the order of the file.
+    /// Which certificate of the file is none inside, the first of them, counted from one.
+    pub(crate) damaged: Option<usize>,
+    /// The certificates in the order of the file, up to that one.
     pub(crate) chain: Vec<Details>,
     /// Who vouches for it; nobody can tell of what is no certificate.
     pub(crate) trust: Option<Trust>,
@@ -70,14 +71,13 @@ pub(crate) fn inspect(
     let key = read_key(&files.key).map_err(&mut note).ok();
     let mut key_of = None;
     if let (Some(chain), Some(key)) = (&chain, key) {
-        let provider = aws_lc_rs::default_provider();
         let fits = |chain: &[CertificateDer<'static>]| {
-            CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider).map(drop)
+            pair(files, chain.to_vec(), key.clone_key()).map(drop)
         };
         if let Err(error) = fits(chain) {
             let other = (1..chain.len()).find(|&first| fits(&chain[first..]).is_ok());
             key_of = other.map(|index| index + 1);
-            note(TlsError::KeyMismatch(files.key.clone(), error));
+            note(error);
         }
     }
     let chain = chain.unwrap_or_default();
@@ -85,6 +85,7 @@ pub(crate) fn inspect(
     Inspection {
         problems,
         key_of,
+        damaged: (details.len() < chain.len()).then_some(details.len() + 1),
         trust: (details.len() == chain.len())
             .then(|| trust(&chain, &details, authorities, now))
             .flatten(),

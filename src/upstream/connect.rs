@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::body::RequestBody;
 use super::{Address, OpenError, UpstreamError};
+use crate::regular_file;
 
 /// What a request is sent into.
 pub(super) struct Sender {
@@ -212,7 +213,9 @@ pub(super) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Open
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca {
         let unreadable = |error| OpenError::Authorities(path.to_owned(), error);
-        for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let file = regular_file::open(path).and_then(|file| regular_file::read(&file));
+        let pem = file.map_err(|error| unreadable(pem::Error::Io(error)))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(unreadable)?;
             roots
                 .add(certificate)

@@ -159,6 +159,25 @@ async fn a_pair_that_does_not_fit_or_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_damaged_inside_is_told_by_every_command() {
+    let app = Upstream::echo().await;
+    let files = before(&app).write();
+    let damaged = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    files.write("cert.pem", damaged, 0o644);
+    Checked::of(&files)
+        .is_refused(&["config.toml:3: error: cert.pem: its first certificate cannot be read: "]);
+    let (code, _, said) = run(&files, &["serve"]);
+    assert_eq!(code, Some(78), "{said}");
+    let cert = files.path("cert.pem");
+    let start = format!(
+        "vestibule: the first certificate in {} cannot be read: ",
+        cert.display()
+    );
+    assert!(said.starts_with(&start), "{said}");
+    assert!(!said.contains("key.pem"), "{said}");
+}
+
+#[tokio::test]
 async fn an_address_that_somebody_has_is_told_with_their_name() {
     let app = Upstream::echo().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

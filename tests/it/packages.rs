@@ -1,5 +1,8 @@
 //! The packages that `packaging/build` makes of this program, in a Debian of their own.
 
+mod pages;
+mod scripts;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +24,7 @@ const CONFIG: &str = "/etc/vestibule/config.toml";
 const USERS: &str = "/var/lib/vestibule/users.toml";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vestibule");
 
-/// Two revisions of one version.
+/// Revisions of one version.
 struct Packages {
     folder: TempDir,
     kind: &'static str,
@@ -29,7 +32,7 @@ struct Packages {
 
 impl Packages {
     /// `None` where they cannot be made.
-    async fn build(kind: &'static str) -> Option<Self> {
+    async fn build(kind: &'static str, revisions: &[&str]) -> Option<Self> {
         for part in [
             "bash",
             "cargo-deb",
@@ -42,7 +45,7 @@ impl Packages {
         }
         let folder = tempfile::tempdir().unwrap();
         let packages = Self { folder, kind };
-        for revision in ["1", "2"] {
+        for revision in revisions {
             let mut build = Command::new("bash");
             build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build"));
             build.args(["--fast", "--only", kind, "--binary", PROGRAM]);
@@ -100,7 +103,7 @@ fn finished(config: &str, app: &Upstream) -> String {
 
 #[tokio::test]
 async fn the_debian_package_comes_serves_is_replaced_and_goes() {
-    let Some(packages) = Packages::build("deb").await else {
+    let Some(packages) = Packages::build("deb", &["1", "2"]).await else {
         return;
     };
     let Some(root) = Root::new().await else {
@@ -160,7 +163,7 @@ async fn installed_it_waits_for_its_configuration(machine: &Machine) {
         "/usr/share/fish/vendor_completions.d/vestibule.fish",
         "/usr/share/doc/vestibule/copyright",
         "/usr/share/doc/vestibule/changelog.Debian.gz",
-        "/usr/share/doc/vestibule/examples/config.example.toml",
+        "/usr/share/doc/vestibule/config.example.toml",
     ] {
         assert!(machine.root().path(file).is_file(), "{file}");
     }
@@ -325,7 +328,7 @@ async fn the_rpm_package_brings_the_same_and_keeps_what_the_operator_wrote() {
     let Some(rpm) = real::find("rpm") else {
         return;
     };
-    let Some(packages) = Packages::build("rpm").await else {
+    let Some(packages) = Packages::build("rpm", &["1", "2"]).await else {
         return;
     };
     let Some(root) = Root::new().await else {
@@ -367,6 +370,8 @@ async fn the_rpm_package_brings_the_same_and_keeps_what_the_operator_wrote() {
     let id = users.lines().find(|line| line.starts_with("vestibule:"));
     let id = id.unwrap().split(':').nth(2).unwrap();
     assert_eq!(state.uid().to_string(), id);
+
+    pages::lead_somewhere(&root.path("/"));
 
     let app = "\n[[app]]\nupstream = \"http://127.0.0.1:3000\"\n";
     let config = fs::read_to_string(root.path(CONFIG)).unwrap() + app;

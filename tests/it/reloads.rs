@@ -289,3 +289,28 @@ async fn a_pipe_in_place_of_a_file_stops_nobody() {
         assert_eq!(service.program.exit().await.code(), Some(0));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_place_of_the_configuration_keeps_the_old_one() {
+    let app = Upstream::echo().await;
+    let mut service = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .config("[log]\nformat = \"json\"")
+        .spawn()
+        .await;
+    let ada = service.browser().login("ada", PASSWORD).await;
+    service.files.replace_by_pipe("config.toml");
+    service.program.signal(Signal::HUP);
+    let told = |line: &serde_json::Value| {
+        let error = line["error"].as_str().unwrap_or_default();
+        line["level"] == "ERROR"
+            && error.contains("config.toml: cannot read this file: it is no regular file")
+    };
+    eventually("the log to say it", || {
+        service.program.log().iter().any(told)
+    })
+    .await;
+    ada.get("/").await.assert_status(200);
+    service.program.signal(Signal::TERM);
+    assert_eq!(service.program.exit().await.code(), Some(0));
+}

@@ -111,7 +111,9 @@ mod tests {
 
     fn of(cores: &[usize]) -> CpuSet {
         let mut set = CpuSet::new();
-        cores.iter().for_each(|core| set.set(*core));
+        for core in cores {
+            set.set(*core);
+        }
         set
     }
 

@@ -10,17 +10,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::facts;
-use crate::admin;
 use crate::admin::protocol::{Done, Request, Status};
 use crate::cli::Failure;
 use crate::cli::admin_client::Client;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::address::{self, Holder, Wanted};
-use crate::doctor::permission::Place;
-use crate::doctor::{self, Examination, Examiner, Finding, Severity, permission};
+use crate::doctor::permission::Asker;
+use crate::doctor::{self, Examination, Examiner, Finding, Severity};
 use crate::pages::Pages;
-use crate::session::Backend;
 
 /// Whoever waits longer is told for what.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -43,7 +41,6 @@ impl<'a> Report<'a> {
         let (addresses, in_the_way) = address::examine(&wanted(config), &served(config));
         let mut findings = std::mem::take(&mut examination.findings);
         findings.extend(in_the_way);
-        findings.extend(permission::examine(&files(config, path)));
         if let Err(error) = Pages::new(&config.branding, config.session.remember_for) {
             let help = "correct it, or leave the key out";
             findings.push(Finding::error("the pages", error.to_string(), help));
@@ -110,7 +107,7 @@ fn examine(config: &Config) -> Result<Examination, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    let settings = config.examined();
+    let settings = config.examined(Asker::Person);
     let examination = runtime.block_on(async {
         let examiner = Examiner::new();
         let mut examining = pin!(examiner.examine(&settings, Clock::system().now()));
@@ -167,46 +164,4 @@ fn served(config: &Config) -> Vec<SocketAddr> {
     } = *status;
     let served = listen.iter().chain(&redirect_http).chain(&metrics);
     served.filter_map(|address| address.parse().ok()).collect()
-}
-
-fn files<'a>(config: &'a Config, path: &'a Path) -> permission::Files<'a> {
-    let sessions = match &config.session.backend {
-        Backend::Disk(file) => Some(Place {
-            path: file,
-            line: config.lines.session_path,
-            is_certain: is_certain(file, path, &["STATE_DIRECTORY"]),
-        }),
-        Backend::Memory => None,
-    };
-    let audit = config.log.audit_file.as_deref().map(|file| Place {
-        path: file,
-        line: config.lines.audit_file,
-        is_certain: is_certain(file, path, &["LOGS_DIRECTORY", "STATE_DIRECTORY"]),
-    });
-    let socket = match &config.admin {
-        admin::Place::Configured(socket) => Some(Place {
-            path: socket,
-            line: config.lines.socket,
-            is_certain: true,
-        }),
-        // Where it cannot be, the server does without.
-        admin::Place::Default(_) | admin::Place::Off => None,
-    };
-    permission::Files {
-        config: path,
-        users_file: &config.users_file,
-        sessions,
-        socket,
-        audit,
-    }
-}
-
-/// A relative path starts in a folder that systemd gives to the service: whoever checks by hand
-/// does not see that one, but the one of the configuration.
-fn is_certain(place: &Path, config: &Path, given: &[&str]) -> bool {
-    let by_systemd = given.iter().any(|name| std::env::var_os(name).is_some());
-    by_systemd
-        || config
-            .parent()
-            .is_some_and(|folder| !place.starts_with(folder))
 }

@@ -10,6 +10,7 @@ use crate::admin::{self, Outcome};
 use crate::auth::{self, users_file};
 use crate::cli::Failure;
 use crate::config::Config;
+use crate::doctor::permission::Asker;
 use crate::session;
 use crate::telemetry;
 use crate::tls::Certificates;
@@ -121,7 +122,7 @@ impl Running {
         let users = users_file::read(&config.users_file).map_err(StartError::Users)?;
         let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
         let pages = pages(&config)?;
-        let examined = config.examined();
+        let examined = config.examined(Asker::Service);
         let settings = proxy_settings(&config);
         let proxy = self.vitals.service.prepare(
             settings,

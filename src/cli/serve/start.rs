@@ -12,7 +12,7 @@ use crate::admin::{self, Admin, Reloads};
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::doctor;
+use crate::doctor::{self, permission::Asker};
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
@@ -38,7 +38,7 @@ pub(super) fn start_on(
     clock: Clock,
 ) -> Result<Running, StartError> {
     let fixed = Fixed::of(&config);
-    let examined = config.examined();
+    let examined = config.examined(Asker::Service);
     let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
     let handshakes = handshakes(&certificates)?;
     let pages = pages(&config)?;

@@ -46,7 +46,7 @@ fn found(chain: &str, key: &KeyPair, hosts: &[&str]) -> Vec<String> {
     let now = Timestamp::from_millis(NOW * 1000);
     let certificates = inspect(&config.tls, now);
     let inside = format!("{}/", folder.path().display());
-    examine(&certificates, &config.apps, now)
+    examine(&certificates, &config.apps, now, Asker::Person)
         .into_iter()
         .map(|one| {
             let Finding {
@@ -136,6 +136,37 @@ fn a_chain_is_followed_from_its_first_certificate_on() {
     assert!(
         forged[0].contains("\"mine\" in this file is another"),
         "{forged:?}"
+    );
+}
+
+/// PEM all right, and what is in it ends in the middle.
+fn cut(certificate: &str) -> String {
+    let lines: Vec<_> = certificate.lines().collect();
+    let (first, last) = (lines[0], lines[lines.len() - 1]);
+    format!("{first}\n{}\n{last}\n", lines[1])
+}
+
+#[test]
+fn a_certificate_that_is_damaged_inside_is_told_and_not_its_key() {
+    let late = NOW + 99 * DAY_SECONDS;
+    let authority = authority("mine", late);
+    let key = KeyPair::generate().unwrap();
+    let leaf = params("gate.test", 0, late)
+        .signed_by(&key, &authority)
+        .unwrap()
+        .pem();
+    let found = |chain: &[String]| only(found(&chain.concat(), &key, &["gate.test"]));
+    let first = "1 error c.pem: its first certificate cannot be read: ";
+    for chain in [&[cut(&leaf)][..], &[cut(&leaf), authority.pem()]] {
+        let said = found(chain);
+        assert!(said.starts_with(first), "{said}");
+        let mend = "; the file is damaged: take it anew from whoever made it";
+        assert!(said.ends_with(mend), "{said}");
+    }
+    assert_eq!(
+        found(&[leaf, cut(&authority.pem())]),
+        "1 warning c.pem: certificate 2 in it cannot be read: browsers may refuse the chain; the \
+         file is damaged: take it anew from whoever made it"
     );
 }
 

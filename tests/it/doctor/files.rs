@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use super::{Checked, before};
 use crate::harness::*;
 
-fn set_mode(files: &Files, name: &str, mode: u32) {
+pub(super) fn set_mode(files: &Files, name: &str, mode: u32) {
     fs::set_permissions(files.path(name), Permissions::from_mode(mode)).unwrap();
 }
 
@@ -149,6 +149,37 @@ async fn a_file_that_never_ends_is_not_waited_for() {
         let files = before(&app).write();
         files.replace_by_pipe(name);
         Checked::of(&files).is_refused(&["it is no regular file"]);
+    }
+    let files = Vestibule::before_url("https://127.0.0.1:1")
+        .app("name = \"wiki\"\nupstream_ca = \"ca.pem\"")
+        .login("logo = \"logo.svg\"")
+        .user("ada", PASSWORD)
+        .write();
+    for name in ["logo.svg", "ca.pem"] {
+        files.write(name, "", 0o644);
+        files.replace_by_pipe(name);
+    }
+    Checked::of(&files).is_refused(&[
+        "error: the pages: login.logo: cannot read logo.svg: it is no regular file\n",
+        "error: app wiki: cannot read the certificates in ca.pem: ",
+    ]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_never_ends_is_not_waited_for() {
+    let app = Upstream::echo().await;
+    let files = before(&app).write();
+    files.replace_by_pipe("config.toml");
+    for command in ["check", "serve", "status"] {
+        let (code, _, said) = run(&files, &[command]);
+        assert_eq!(code, Some(78), "{command}: {said}");
+        let path = files.path("config.toml");
+        let expected = format!(
+            "{}: cannot read this file: it is no regular file\n      help: name the file with \
+             --config FILE\n",
+            path.display()
+        );
+        assert_eq!(said, expected, "{command}");
     }
 }
 

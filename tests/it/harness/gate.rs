@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -214,6 +215,11 @@ impl Vestibule {
             files: self.files,
             text,
         })
+    }
+
+    /// Of one of its files, before the start.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.files.path(name)
     }
 
     /// Changes its files before the start.
