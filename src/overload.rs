@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
 use crate::clock::{Clock, Timestamp};
 use crate::listener::Admission;
@@ -27,8 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the memory is looked at, which costs more.
 const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
 
-/// With fewer connections it is the machine that is slow, and turning somebody away would not make
-/// it faster.
+/// With fewer connections, and fewer streams, it is the machine that is slow, and turning somebody
+/// away would not make it faster.
 const MANY: usize = 200;
 
 /// Requests that one connection may have under way when half of all that there may be are: else
@@ -78,6 +78,8 @@ impl fmt::Display for Cause {
 pub(crate) struct Load {
     clock: Clock,
     under_way: AtomicUsize,
+    /// Of HTTP/2; most of them may not have had a thread yet.
+    streams: AtomicUsize,
     max_under_way: AtomicUsize,
     /// One more than the place in [`Cause::ALL`]; 0 while all is well.
     pressure: AtomicU8,
@@ -87,10 +89,15 @@ pub(crate) struct Load {
     logged: Mutex<Option<Timestamp>>,
 }
 
+/// Counts a stream.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Arc<Load>);
+
 /// The signs at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Signs {
     connections: (usize, usize),
+    streams: usize,
     delay: Duration,
     resident: u64,
     ceiling: u64,
@@ -102,6 +109,7 @@ impl Load {
         Self {
             clock,
             under_way: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             max_under_way: AtomicUsize::new(max_under_way),
             pressure: AtomicU8::new(0),
             resident: AtomicU64::new(0),
@@ -161,6 +169,12 @@ impl Load {
     /// One request less.
     pub(crate) fn end(&self) {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// One stream of HTTP/2 more, until it is dropped.
+    pub(crate) fn open_stream(self: &Arc<Self>) -> OpenStream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        OpenStream(Arc::clone(self))
     }
 
     /// Why strangers are turned away, if they are.
@@ -224,13 +238,13 @@ impl Load {
     pub(crate) async fn watch(self: Arc<Self>, admission: Arc<Admission>) {
         let mut delay = StandingDelay::default();
         loop {
-            let due = Instant::now() + LOOK_EVERY;
-            sleep_until(due).await;
-            delay.note(due.elapsed());
+            sleep(LOOK_EVERY).await;
+            delay.note(delay::of_the_queues().await);
             let (resident, ceiling) = self.memory();
             let signs = Signs {
                 connections: (admission.open(), admission.max()),
-                delay: delay.least(),
+                streams: self.streams.load(Ordering::Relaxed),
+                delay: delay.median(),
                 resident,
                 ceiling,
             };
@@ -254,6 +268,12 @@ impl Load {
     }
 }
 
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Signs {
     /// The gravest first.
     fn cause(&self) -> Option<Cause> {
@@ -262,7 +282,7 @@ impl Signs {
             Some(Cause::Memory)
         } else if open > max - max / 10 {
             Some(Cause::Connections)
-        } else if self.delay > delay::TARGET && open >= MANY {
+        } else if self.delay > delay::TARGET && open.max(self.streams) >= MANY {
             Some(Cause::Delay)
         } else {
             None
@@ -277,6 +297,7 @@ mod tests {
 
     const CALM: Signs = Signs {
         connections: (900, 1000),
+        streams: 0,
         delay: delay::TARGET,
         resident: 900,
         ceiling: 1000,
@@ -310,12 +331,15 @@ mod tests {
         let few = |signs: &mut Signs| signs.connections = (1, 1);
         assert_eq!(with(few), None, "a tenth of one is none");
         assert_eq!(with(late), Some(Cause::Delay));
-        let alone = Signs {
+        let mut few = Signs {
             connections: (MANY - 1, 1000),
+            streams: MANY - 1,
             delay: delay::TARGET * 2,
             ..CALM
         };
-        assert_eq!(alone.cause(), None, "others keep the machine busy");
+        assert_eq!(few.cause(), None, "others keep the machine busy");
+        few.streams += 1;
+        assert_eq!(few.cause(), Some(Cause::Delay), "over few connections");
     }
 
     /// How a request more is judged, without staying.

@@ -160,6 +160,9 @@ impl Proxy {
             .await
             .unwrap_or(Err(RequestError::Panicked));
         let overloaded = matches!(answer, Err(RequestError::Overloaded(_)));
+        if answer.as_ref().is_err_and(RequestError::makes_room) {
+            connection.activity.end();
+        }
         if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app) {
             error.of(&app.counts.upstream_errors).inc();
         }

@@ -39,6 +39,8 @@ pub(super) struct Activity {
     write_blocked_since: AtomicU64,
     /// The connection is a tunnel now, and nobody's request.
     upgraded: AtomicBool,
+    /// After the requests that are under way.
+    ends: AtomicBool,
 }
 
 /// Counts a request until its answer is gone.
@@ -79,6 +81,7 @@ impl Activity {
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             upgraded: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
         })
     }
 
@@ -124,6 +127,15 @@ impl Activity {
 
     pub(super) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// No further request is taken on this connection.
+    pub(super) fn end(&self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn ends(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
     }
 
     /// Notes whether a head has begun and not ended.

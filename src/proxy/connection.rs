@@ -303,6 +303,10 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 graceful_shutdown(served.as_mut());
             }
         }
+        if !closing && connection.activity.ends() {
+            closing = true;
+            graceful_shutdown(served.as_mut());
+        }
         stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
             if let Err(error) = ended {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::activity::{PATIENCE_IN_NEED, time_to_read};
-use crate::overload::Load;
+use crate::overload::{Load, OpenStream};
 
 thread_local! {
     /// What an answer's body said when it was polled last on this thread.
@@ -85,6 +85,7 @@ where
     fn execute(&self, stream: F) {
         tokio::spawn(Stream {
             task: Box::pin(stream),
+            _open: self.load.open_stream(),
             limits: self.clone(),
             stalled: None,
         });
@@ -93,6 +94,7 @@ where
 
 struct Stream<F> {
     task: Pin<Box<F>>,
+    _open: OpenStream,
     limits: Streams,
     stalled: Option<Stalled>,
 }

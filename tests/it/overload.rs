@@ -1,5 +1,7 @@
 //! Too much to do keeps nobody waiting who is signed in: REL-13.
 
+mod flood;
+
 use std::fs;
 
 use serde_json::Value;

@@ -83,13 +83,13 @@ const FIXED: [(&str, &str, &str, &str); 65] = [
         "open > max - max / 10",
     ),
     (
-        "time that whatever is ready waits for a thread, half a second long",
+        "time that whatever is ready waits for a thread, most of a second",
         "50 ms",
         "overload/delay.rs",
         "TARGET: Duration = Duration::from_millis(50);",
     ),
     (
-        "connections from which that counts",
+        "connections, or HTTP/2 streams, from which that counts",
         "200",
         "overload.rs",
         "MANY: usize = 200;",

@@ -1,0 +1,82 @@
+//! Strangers who ask faster than anybody could answer.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::harness::tls::{self, HOST};
+use crate::harness::*;
+
+const CONNECTIONS: usize = 220;
+
+/// Asks for the login page without waiting for answers; when the connection ends, on another one.
+async fn flood(address: SocketAddr) {
+    let request = format!("GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let requests = request.repeat(100);
+    loop {
+        let Ok(stream) = TcpStream::connect(address).await else {
+            continue;
+        };
+        let Ok(stream) = tls::connect(stream, HOST, &["http/1.1"]).await else {
+            continue;
+        };
+        let (mut reader, mut writer) = split(stream);
+        let asks = async { while writer.write_all(requests.as_bytes()).await.is_ok() {} };
+        let reads = async {
+            let mut answers = vec![0; 64 * 1024];
+            while reader.read(&mut answers).await.is_ok_and(|read| read > 0) {}
+        };
+        tokio::select! {
+            () = asks => {}
+            () = reads => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_13_a_flood_is_turned_away_and_who_is_signed_in_goes_on() {
+    let app = Upstream::echo().await;
+    let mut command = command();
+    command.env("TOKIO_WORKER_THREADS", "1"); // a machine that the flood keeps busy
+    let service = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections_per_address = 1000")
+        .spawn_by(command)
+        .await;
+    let ada = service.browser().login("ada", PASSWORD).await;
+    let mut flooding = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        flooding.spawn(flood(service.address));
+    }
+    some_within(PATIENCE * 2, "strangers to be turned away", async || {
+        let (code, shown, said) = run(&service.files, &["status", "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        ada.get("/").await.assert_status(200);
+        (shown["shedding"] == "delay").then_some(())
+    })
+    .await;
+    // Over HTTP/2 a connection of theirs ends in good order, too.
+    let go_away = some_within(PATIENCE, "a stranger to be told", async || {
+        let mut stranger = RawHttp2::connect(service.address).await;
+        let fields = RawHttp2::get("/.vestibule/login");
+        stranger.headers(1, &fields, true).await;
+        match stranger.status(1).await {
+            Some(503) => Some(stranger.go_away().await),
+            _ => None,
+        }
+    });
+    assert_eq!(go_away.await, Some(0));
+    for _ in 0..20 {
+        ada.get("/").await.assert_status(200);
+    }
+    flooding.shutdown().await;
+    eventually_some("better times", async || {
+        let stranger = service.browser();
+        (stranger.get("/.vestibule/login").await.status == 200).then_some(())
+    })
+    .await;
+}
