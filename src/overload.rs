@@ -98,7 +98,7 @@ pub(crate) struct OpenStream(Arc<Load>);
 struct Signs {
     connections: (usize, usize),
     streams: usize,
-    delay: Duration,
+    late: bool,
     resident: u64,
     ceiling: u64,
 }
@@ -239,12 +239,14 @@ impl Load {
         let mut delay = StandingDelay::default();
         loop {
             sleep(LOOK_EVERY).await;
-            delay.note(delay::of_the_queues().await);
+            let waited = delay::of_the_queues().await;
+            let now = Clock::stopwatch();
+            delay.note(waited, now);
             let (resident, ceiling) = self.memory();
             let signs = Signs {
                 connections: (admission.open(), admission.max()),
                 streams: self.streams.load(Ordering::Relaxed),
-                delay: delay.median(),
+                late: delay.is_too_long(now),
                 resident,
                 ceiling,
             };
@@ -282,7 +284,7 @@ impl Signs {
             Some(Cause::Memory)
         } else if open > max - max / 10 {
             Some(Cause::Connections)
-        } else if self.delay > delay::TARGET && open.max(self.streams) >= MANY {
+        } else if self.late && open.max(self.streams) >= MANY {
             Some(Cause::Delay)
         } else {
             None
@@ -298,7 +300,7 @@ mod tests {
     const CALM: Signs = Signs {
         connections: (900, 1000),
         streams: 0,
-        delay: delay::TARGET,
+        late: false,
         resident: 900,
         ceiling: 1000,
     };
@@ -321,7 +323,7 @@ mod tests {
             change(&mut signs);
             signs.cause()
         };
-        let late = |signs: &mut Signs| signs.delay += Duration::from_millis(1);
+        let late = |signs: &mut Signs| signs.late = true;
         assert_eq!(CALM.cause(), None);
         assert_eq!(with(|signs| signs.resident += 1), Some(Cause::Memory));
         assert_eq!(
@@ -334,7 +336,7 @@ mod tests {
         let mut few = Signs {
             connections: (MANY - 1, 1000),
             streams: MANY - 1,
-            delay: delay::TARGET * 2,
+            late: true,
             ..CALM
         };
         assert_eq!(few.cause(), None, "others keep the machine busy");

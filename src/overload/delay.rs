@@ -1,6 +1,6 @@
 //! How long whatever is ready waits for a thread.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{spawn_blocking, yield_now};
 
@@ -24,28 +24,37 @@ pub(super) async fn of_the_queues() -> Duration {
 /// Looks that count, of the last second or so.
 const LOOKS: usize = 9;
 
+/// How long strangers are turned away at least: none who was told to come again in five seconds is
+/// let in before, and a flood does not fill the queue again at once.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// The delay of most of the time lately. A burst makes few looks late; a flood that comes in waves
 /// leaves some in time.
 #[derive(Debug, Default)]
 pub(super) struct StandingDelay {
     last: [Duration; LOOKS],
     next: usize,
+    /// When it was too long last.
+    noticed: Option<Instant>,
 }
 
 impl StandingDelay {
     /// A delay that lasts counts for all the looks that there were not meanwhile.
-    pub(super) fn note(&mut self, delay: Duration) {
+    pub(super) fn note(&mut self, delay: Duration, now: Instant) {
         let missed = delay.as_millis() / LOOK_EVERY.as_millis();
         for _ in 0..=missed.min(LOOKS as u128) {
             self.last[self.next] = delay;
             self.next = (self.next + 1) % LOOKS;
         }
-    }
-
-    pub(super) fn median(&self) -> Duration {
         let mut last = self.last;
         last.sort_unstable();
-        last[LOOKS / 2]
+        if last[LOOKS / 2] > TARGET {
+            self.noticed = Some(now);
+        }
+    }
+
+    pub(super) fn is_too_long(&self, now: Instant) -> bool {
+        self.noticed.is_some_and(|noticed| now < noticed + HOLD)
     }
 }
 
@@ -57,19 +66,22 @@ mod tests {
     fn a_burst_is_no_standing_delay_and_waves_are() {
         let mut delay = StandingDelay::default();
         let (late, in_time) = (LOOK_EVERY / 10 * 9, Duration::from_millis(1));
+        let now = Clock::stopwatch();
         for noted in [late, late, in_time, late, late, in_time] {
-            delay.note(noted);
-            assert!(delay.median() <= TARGET);
+            delay.note(noted, now);
+            assert!(!delay.is_too_long(now));
         }
-        delay.note(late);
-        assert_eq!(delay.median(), late, "most of them are");
-        for _ in 0..4 {
-            delay.note(in_time);
+        delay.note(late, now);
+        assert!(delay.is_too_long(now), "most of them are");
+        for _ in 0..LOOKS {
+            delay.note(in_time, now);
         }
-        assert_eq!(delay.median(), in_time);
-        let wave = LOOK_EVERY * 5;
-        delay.note(wave);
-        assert_eq!(delay.median(), wave, "half a second of one");
+        assert!(delay.is_too_long(now + HOLD / 2));
+        assert!(!delay.is_too_long(now + HOLD));
+
+        let later = now + HOLD * 2;
+        delay.note(LOOK_EVERY * 5, later);
+        assert!(delay.is_too_long(later), "half a second of one");
     }
 
     #[tokio::test]

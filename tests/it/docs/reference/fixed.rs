@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 65] = [
+const FIXED: [(&str, &str, &str, &str); 66] = [
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -87,6 +87,12 @@ const FIXED: [(&str, &str, &str, &str); 65] = [
         "50 ms",
         "overload/delay.rs",
         "TARGET: Duration = Duration::from_millis(50);",
+    ),
+    (
+        "how long strangers are turned away for that, at least",
+        "5 s",
+        "overload/delay.rs",
+        "HOLD: Duration = Duration::from_secs(5);",
     ),
     (
         "connections, or HTTP/2 streams, from which that counts",
