@@ -162,8 +162,8 @@ impl RequestError {
         }
     }
 
-    /// Whether a connection of HTTP/1.1 has to end: others need the place, or, after a request that
-    /// could be read in two ways, nobody knows where the next one begins (RFC 9112 §9.2).
+    /// Whether a connection of HTTP/1.1 has to end: after a request that could be read in two ways,
+    /// nobody knows where the next one begins (RFC 9112 §9.2).
     pub(crate) fn closes(&self) -> bool {
         matches!(
             self,
@@ -174,10 +174,10 @@ impl RequestError {
                 | Self::Misdirected
                 | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
-        ) || self.makes_room()
+        )
     }
 
-    /// Whether a connection, of whatever version, has to end because others need the place. Whoever
+    /// Whether a connection, of whatever version, had better end because others need the place. Whoever
     /// asks again at once has to shake hands again, which takes turns.
     pub(crate) fn makes_room(&self) -> bool {
         matches!(

@@ -236,22 +236,31 @@ impl Load {
 
     /// Looks at the signs until it is dropped.
     pub(crate) async fn watch(self: Arc<Self>, admission: Arc<Admission>) {
-        let mut delay = StandingDelay::default();
-        loop {
-            sleep(LOOK_EVERY).await;
-            let waited = delay::of_the_queues().await;
-            let now = Clock::stopwatch();
-            delay.note(waited, now);
-            let (resident, ceiling) = self.memory();
-            let signs = Signs {
-                connections: (admission.open(), admission.max()),
-                streams: self.streams.load(Ordering::Relaxed),
-                late: delay.is_too_long(now),
-                resident,
-                ceiling,
-            };
-            self.set_pressure(signs.cause());
-        }
+        let delay = Mutex::new(StandingDelay::default());
+        let known = || delay.lock().unwrap_or_else(PoisonError::into_inner);
+        // The other signs do not wait in the queue that this one measures.
+        let measure = async {
+            loop {
+                sleep(LOOK_EVERY).await;
+                let waited = delay::of_the_queues().await;
+                known().note(waited, Clock::stopwatch());
+            }
+        };
+        let look = async {
+            loop {
+                sleep(LOOK_EVERY).await;
+                let (resident, ceiling) = self.memory();
+                let signs = Signs {
+                    connections: (admission.open(), admission.max()),
+                    streams: self.streams.load(Ordering::Relaxed),
+                    late: known().is_too_long(Clock::stopwatch()),
+                    resident,
+                    ceiling,
+                };
+                self.set_pressure(signs.cause());
+            }
+        };
+        tokio::join!(measure, look);
     }
 
     /// Says in the log, now and then, that requests are turned away.

@@ -171,8 +171,8 @@ impl Proxy {
             // Who has so many open is no person; what nobody reads would only take memory.
             response.body_mut().leave_out();
         }
-        if http1 && self.life.is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS
-        {
+        let ends = self.life.is_stopping() || connection.activity.ends();
+        if http1 && ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

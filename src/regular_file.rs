@@ -23,7 +23,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         return Err(invalid("it is a folder"));
     }
     if !kind.is_file() {
-        return Err(invalid("it is no regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
     }
     Ok(file)
 }
@@ -45,7 +48,7 @@ pub(crate) fn text(path: &Path) -> io::Result<String> {
 }
 
 fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what)
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

@@ -318,7 +318,9 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadResponse(what) => write!(f, "the application's answer is ambiguous: {what}"),
-            Self::Busy => f.write_str("all connections to the application are in use"),
+            Self::Busy => {
+                f.write_str("none of the connections to the application was free in time")
+            }
             Self::ClientBody => f.write_str("the client broke its request body off"),
             Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
             Self::Connect(error) => write!(f, "cannot connect to the application: {error}"),

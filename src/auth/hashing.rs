@@ -20,9 +20,9 @@ use nudge::Nudge;
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
 
-/// What the threads give way to: everything of usual priority.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+/// The threads give way to everything of usual priority; of a core that others want all the time
+/// they get a seventieth.
+const NICE: i32 = 19;
 
 type Job = Box<dyn FnOnce(&mut Hasher) + Send>;
 
@@ -42,11 +42,11 @@ impl Pool {
     fn with(threads: usize, queue: usize) -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        for place in 0..threads {
+        for _ in 0..threads {
             let receiver = Arc::clone(&receiver);
             thread::Builder::new()
                 .name("vestibule-hash".to_owned())
-                .spawn(move || work(&receiver, place))?;
+                .spawn(move || work(&receiver))?;
         }
         Ok(Self {
             queue: sender,
@@ -104,13 +104,12 @@ impl Drop for Waiting {
     }
 }
 
-/// The `place`th of the threads.
-fn work(jobs: &Mutex<Receiver<Job>>, place: usize) {
+fn work(jobs: &Mutex<Receiver<Job>>) {
     // On Linux this lowers the calling thread only.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(target: "vestibule", %error, "hashing threads keep their priority");
     }
-    let nudge = Nudge::start(place)
+    let nudge = Nudge::start()
         .inspect_err(|error| tracing::debug!(target: "vestibule", %error, "hashing gives way late"))
         .ok();
     let mut hasher = Hasher::default();

@@ -39,6 +39,8 @@ pub(super) struct Activity {
     write_blocked_since: AtomicU64,
     /// The connection is a tunnel now, and nobody's request.
     upgraded: AtomicBool,
+    /// Whether somebody was signed in at any time.
+    had_user: AtomicBool,
     /// After the requests that are under way.
     ends: AtomicBool,
 }
@@ -81,6 +83,7 @@ impl Activity {
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             upgraded: AtomicBool::new(false),
+            had_user: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         })
     }
@@ -129,9 +132,23 @@ impl Activity {
         self.upgraded.load(Ordering::Relaxed)
     }
 
-    /// No further request is taken on this connection.
+    /// Notes that a request had a session that is good.
+    pub(super) fn note_user(&self) {
+        if !self.had_user.load(Ordering::Relaxed) {
+            self.had_user.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes no further request on this connection, unless it is, or was, one of who is signed in:
+    /// a browser, or a proxy before us, has more than this one request on it.
     pub(super) fn end(&self) {
-        self.ends.store(true, Ordering::Relaxed);
+        if !self.had_user.load(Ordering::Relaxed) {
+            self.ends.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn ends(&self) -> bool {

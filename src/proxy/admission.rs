@@ -7,8 +7,19 @@ use super::connection::Connection;
 use crate::error::RequestError;
 use crate::login::Visit;
 
-/// Lets a request go on, unless others come first.
+/// Lets a request go on, unless others come first. `signed_in` is known for sure.
 pub(super) fn admit(
+    connection: &Connection,
+    active: &ActiveRequest,
+    signed_in: bool,
+) -> Result<(), RequestError> {
+    if signed_in {
+        connection.activity.note_user();
+    }
+    admit_as(connection, active, signed_in)
+}
+
+fn admit_as(
     connection: &Connection,
     active: &ActiveRequest,
     signed_in: bool,
@@ -33,7 +44,7 @@ impl Proxy {
         } else {
             self.login.peek(&visit.cookies).await?.is_some()
         };
-        admit(connection, active, signed_in)
+        admit_as(connection, active, signed_in)
     }
 
     /// Lets a request that has no session be told so. A form is kept in a room of its own, and

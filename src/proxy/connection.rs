@@ -287,6 +287,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut stopping = pin!(service.life.stop.cancelled());
     let (mut registered, mut closing) = (false, false);
     let mut first_request: Option<Pin<Box<Sleep>>> = None;
+    let mut farewell: Option<Pin<Box<Sleep>>> = None;
     let mut session_end: Option<stall::SessionEnd> = None;
     poll_fn(|cx| {
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
@@ -303,9 +304,9 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 graceful_shutdown(served.as_mut());
             }
         }
-        if !closing && connection.activity.ends() {
-            closing = true;
+        if connection.activity.ends() && farewell.is_none() {
             graceful_shutdown(served.as_mut());
+            farewell = Some(Box::pin(tokio::time::sleep(FAREWELL)));
         }
         stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
@@ -322,6 +323,14 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             && end.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Driven::Ended); // whoever takes nothing cannot be told (SEC-75)
+        }
+        // A client of HTTP/2 that does not confirm the GOAWAY is sent no second one, and would
+        // ask on.
+        if let Some(farewell) = &mut farewell
+            && farewell.as_mut().poll(cx).is_ready()
+            && !connection.activity.is_answering()
+        {
+            return Poll::Ready(Driven::Ended);
         }
         loop {
             if connection.activity.gives_way() && !closing {

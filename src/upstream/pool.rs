@@ -25,7 +25,10 @@ pub(super) struct Endpoint {
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
-    slots: Arc<Semaphore>,
+    /// Half of the connections is for whoever comes first,
+    first: Arc<Semaphore>,
+    /// and the other half for who has a share of it.
+    second: Arc<Semaphore>,
     max: usize,
     shares: Arc<Shares>,
     /// How long a request waits for a slot.
@@ -71,7 +74,8 @@ impl Endpoint {
             clock,
             idle: Mutex::default(),
             idle_timeout,
-            slots: Arc::new(Semaphore::new(max)),
+            first: Arc::new(Semaphore::new(max - max / 2)),
+            second: Arc::new(Semaphore::new(max / 2)),
             max,
             shares: Shares::of(max),
             patience,
@@ -86,9 +90,10 @@ impl Endpoint {
     /// For the metrics.
     pub(super) fn pool(&self) -> Pool {
         let up = self.is_up();
+        let free = self.first.available_permits() + self.second.available_permits();
         Pool {
             idle: self.idle().len(),
-            in_use: self.max - self.slots.available_permits().min(self.max),
+            in_use: self.max - free.min(self.max),
             max: self.max,
             up: usize::from(up),
             down: usize::from(!up),
@@ -142,25 +147,31 @@ impl Endpoint {
     }
 
     async fn slot(&self, user: Option<&str>) -> Result<Slot, UpstreamError> {
-        let slots = &self.slots;
-        if slots.available_permits() > self.max / 2
-            && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
-        {
+        if let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
             return Ok(Slot {
                 _permit: permit,
                 _share: None,
             });
         }
-        let slot = async {
+        let slot = Box::pin(timeout(self.patience, self.next_slot(user)));
+        slot.await.ok().flatten().ok_or(UpstreamError::Busy)
+    }
+
+    /// Waits for whatever comes first.
+    async fn next_slot(&self, user: Option<&str>) -> Option<Slot> {
+        let second = async {
             let share = self.shares.take(user).await?;
-            let permit = Arc::clone(slots).acquire_owned().await.ok()?;
-            Some(Slot {
-                _permit: permit,
-                _share: Some(share),
-            })
+            let permit = Arc::clone(&self.second).acquire_owned().await.ok()?;
+            Some((permit, Some(share)))
         };
-        let slot = Box::pin(timeout(self.patience, slot)).await.ok().flatten();
-        slot.ok_or(UpstreamError::Busy)
+        let (permit, share) = tokio::select! {
+            permit = Arc::clone(&self.first).acquire_owned() => (permit.ok()?, None),
+            second = second => second?,
+        };
+        Some(Slot {
+            _permit: permit,
+            _share: share,
+        })
     }
 
     fn pop(&self) -> Option<Idle> {

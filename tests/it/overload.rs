@@ -165,6 +165,11 @@ async fn rel_13_the_last_connections_are_for_who_is_signed_in() {
     })
     .await;
     assert_eq!(last.rest().await, "", "it makes room");
+    // Without the cookie she is told the same; her connection stays.
+    hers.send(asks("/open", "a=b")).await;
+    let refused = hers.response().await;
+    refused.assert_status(503);
+    assert!(refused.value("connection").is_none(), "{refused}");
     hers.send(asks("/", &cookie)).await;
     hers.response().await.assert_status(200);
 

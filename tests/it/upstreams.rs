@@ -347,10 +347,17 @@ async fn rel_13_no_user_takes_all_connections_to_the_app() {
         hers.push(asks("/slow", &ada.session_cookie()).await);
     }
     app.wait_for(14).await;
-    for refused in [ada.get("/quick").await, gate.browser().get("/quick").await] {
-        refused.assert_status(503).assert_header("retry-after", "5");
+    let refused = ada.get("/quick").await;
+    refused.assert_status(503).assert_header("retry-after", "5");
+    for other in [&bob, &gate.browser()] {
+        other.get("/quick").await.assert_status(200);
     }
+
+    // Whoever waits for a share is not passed by when one of the first half comes free.
+    let mut waits = asks("/quick", &ada.session_cookie()).await;
     bob.get("/quick").await.assert_status(200);
+    drop(hers.drain(..6));
+    waits.response().await.assert_status(200);
 
     // With hers gone, strangers take no more than she could.
     drop(hers);
@@ -359,7 +366,7 @@ async fn rel_13_no_user_takes_all_connections_to_the_app() {
     for _ in 0..30 {
         theirs.push(asks("/open", "a=b").await);
     }
-    app.wait_for(15 + 12).await;
+    app.wait_for(18 + 14).await;
     gate.browser().get("/quick").await.assert_status(503);
     for user in [&ada, &bob] {
         user.get("/quick").await.assert_status(200);

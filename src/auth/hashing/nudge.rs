@@ -3,21 +3,24 @@
 //! A kernel need not take a core from the thread that runs there before its next tick, which is
 //! every 4 ms with `HZ=250`; hashing makes no system call meanwhile. A request that was woken on
 //! that core waits so long, whatever the priorities are: measured on Linux 6.18, even with
-//! `SCHED_IDLE`. So a second thread sleeps on the same core, a moment at a time, for as long as
-//! there is hashing. The interrupts that wake it are when the kernel looks again who is to run.
+//! `SCHED_IDLE`. So while there is hashing it stays on its core, and a second thread sleeps there,
+//! a moment at a time: the interrupts that wake it are when the kernel looks again who is to run.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// A request waits no longer. Each interrupt takes some two microseconds.
 const EVERY: Duration = Duration::from_micros(200);
 
 /// Ends its thread when it is dropped.
-#[derive(Debug)]
-pub(super) struct Nudge(Arc<Shared>);
+pub(super) struct Nudge {
+    shared: Arc<Shared>,
+    /// The cores that hashing may have.
+    allowed: CpuSet,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -29,43 +32,47 @@ struct Shared {
 enum Doing {
     #[default]
     Nothing,
-    Hashing,
+    /// On this core.
+    Hashing(usize),
     Ended,
 }
 
-/// As long as it is there, its thread is interrupted.
-#[derive(Debug)]
-pub(super) struct Hashing<'a>(&'a Shared);
+/// As long as it is there, the thread that made it stays on its core and is interrupted.
+pub(super) struct Hashing<'a>(&'a Nudge);
 
 impl Nudge {
-    /// Ties the calling thread, which is the `place`th of those that hash, to a core.
-    pub(super) fn start(place: usize) -> io::Result<Self> {
-        let core = core(&sched_getaffinity(None)?, place).ok_or(io::ErrorKind::Unsupported)?;
-        sched_setaffinity(None, &core)?;
+    /// For one thread that hashes. An error where the system keeps us from choosing a core.
+    pub(super) fn start() -> io::Result<Self> {
+        let allowed = sched_getaffinity(None)?;
+        sched_setaffinity(None, &allowed)?;
         let shared = Arc::new(Shared::default());
         let nudging = Arc::clone(&shared);
-        // It inherits the core.
         thread::Builder::new()
             .name("vestibule-nudge".to_owned())
             .spawn(move || nudging.run())?;
-        Ok(Self(shared))
+        Ok(Self { shared, allowed })
     }
 
     pub(super) fn hashing(&self) -> Hashing<'_> {
-        self.0.set(Doing::Hashing);
-        Hashing(&self.0)
+        let core = sched_getcpu();
+        if sched_setaffinity(None, &only(core)).is_ok() {
+            self.shared.set(Doing::Hashing(core));
+        }
+        Hashing(self)
     }
 }
 
 impl Drop for Nudge {
     fn drop(&mut self) {
-        self.0.set(Doing::Ended);
+        self.shared.set(Doing::Ended);
     }
 }
 
 impl Drop for Hashing<'_> {
     fn drop(&mut self) {
-        self.0.set(Doing::Nothing);
+        self.0.shared.set(Doing::Nothing);
+        // It fails when none of them is left to us, and then the system has chosen others.
+        let _ = sched_setaffinity(None, &self.0.allowed);
     }
 }
 
@@ -80,7 +87,11 @@ impl Shared {
     }
 
     fn run(&self) {
-        while self.wait() != Doing::Ended {
+        let mut own = None;
+        while let Doing::Hashing(core) = self.wait() {
+            if own != Some(core) && sched_setaffinity(None, &only(core)).is_ok() {
+                own = Some(core);
+            }
             thread::sleep(EVERY);
         }
     }
@@ -93,14 +104,12 @@ impl Shared {
     }
 }
 
-/// The last of the cores that this process may use is for the first thread, and so on.
-fn core(allowed: &CpuSet, place: usize) -> Option<CpuSet> {
-    let mut cores = (0..CpuSet::MAX_CPU)
-        .rev()
-        .filter(|core| allowed.is_set(*core));
-    let mut own = CpuSet::new();
-    own.set(cores.nth(place)?);
-    Some(own)
+fn only(core: usize) -> CpuSet {
+    let mut cores = CpuSet::new();
+    if core < CpuSet::MAX_CPU {
+        cores.set(core);
+    }
+    cores
 }
 
 #[cfg(test)]
@@ -108,22 +117,7 @@ mod tests {
     use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
-
-    fn of(cores: &[usize]) -> CpuSet {
-        let mut set = CpuSet::new();
-        for core in cores {
-            set.set(*core);
-        }
-        set
-    }
-
-    #[test]
-    fn each_thread_has_a_core_of_those_that_are_allowed() {
-        let allowed = of(&[1, 4, 7]);
-        assert_eq!(core(&allowed, 0), Some(of(&[7])));
-        assert_eq!(core(&allowed, 1), Some(of(&[4])));
-        assert_eq!(core(&allowed, 3), None, "no more threads than cores");
-    }
+    use crate::clock::Clock;
 
     /// How often the calling thread lost its core while it computed for 50 ms.
     fn losses() -> u64 {
@@ -143,19 +137,27 @@ mod tests {
 
     #[test]
     fn sec_60_whoever_hashes_is_interrupted_until_it_is_done() {
-        // A thread of its own: it keeps its core and its priority.
+        // A thread of its own: it keeps its priority.
         let story = thread::spawn(|| {
-            let nudge = Nudge::start(0).unwrap();
-            rustix::process::nice(19).unwrap();
+            let nudge = Nudge::start().unwrap();
+            rustix::process::nice(super::super::NICE).unwrap();
             let hashing = nudge.hashing();
             let losses = losses();
             assert!(losses > 40, "{losses} times in 50 ms");
+            assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
             drop(hashing);
-            assert_eq!(*nudge.0.lock(), Doing::Nothing);
-            let nudging = Arc::downgrade(&nudge.0);
+            assert_eq!(*nudge.shared.lock(), Doing::Nothing);
+            let again = sched_getaffinity(None).unwrap().count();
+            assert_eq!(again, nudge.allowed.count(), "free to go elsewhere");
+            let nudging = Arc::downgrade(&nudge.shared);
             drop(nudge);
+            let begin = Clock::stopwatch();
             while nudging.strong_count() > 0 {
-                thread::yield_now(); // its thread ends
+                assert!(
+                    begin.elapsed() < Duration::from_secs(30),
+                    "its thread stays"
+                );
+                thread::yield_now();
             }
         });
         story.join().unwrap();

@@ -161,7 +161,8 @@ pub(crate) struct Stream {
     pub(crate) reset: Option<u32>,
 }
 
-/// A connection that follows no rules by itself, except that it acknowledges SETTINGS and PING.
+/// A connection that follows no rules by itself, except that it acknowledges SETTINGS and, unless
+/// told otherwise, PING.
 pub(crate) struct RawHttp2 {
     reader: ReadHalf<TlsStream<TcpStream>>,
     writer: WriteHalf<TlsStream<TcpStream>>,
@@ -169,6 +170,7 @@ pub(crate) struct RawHttp2 {
     streams: BTreeMap<u32, Stream>,
     go_away: Option<u32>,
     closed: bool,
+    pub(crate) ignores_pings: bool,
 }
 
 impl RawHttp2 {
@@ -181,6 +183,7 @@ impl RawHttp2 {
             streams: BTreeMap::new(),
             go_away: None,
             closed: false,
+            ignores_pings: false,
         };
         connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         connection.frame(frame::SETTINGS, 0, 0, []).await;
@@ -316,7 +319,7 @@ impl RawHttp2 {
             frame::SETTINGS if got.flags & frame::ACK == 0 => {
                 self.frame(frame::SETTINGS, frame::ACK, 0, []).await;
             }
-            frame::PING if got.flags & frame::ACK == 0 => {
+            frame::PING if got.flags & frame::ACK == 0 && !self.ignores_pings => {
                 self.frame(frame::PING, frame::ACK, 0, got.payload).await;
             }
             frame::GOAWAY => self.go_away = Some(got.error_code()),

@@ -389,13 +389,13 @@ const FIXED: [(&str, &str, &str, &str); 66] = [
         "WARN_AHEAD: Duration = Duration::from_hours(21 * 24);",
     ),
     (
-        "of these, once half are in use, for each user",
+        "of these, once half are in use, for each user, and for all visitors without a session together",
         "8",
         "upstream/share.rs",
         "FEW: usize = 8;",
     ),
     (
-        "of these, once half are in use, for visitors without a session and users who have more",
+        "of these, once half are in use, for all who want more",
         "a quarter",
         "upstream/share.rs",
         "Semaphore::new((connections / 4).max(1))",
