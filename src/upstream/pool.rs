@@ -30,7 +30,7 @@ pub(super) struct Endpoint {
     /// and the other half for who has a share of it.
     second: Arc<Semaphore>,
     max: usize,
-    shares: Arc<Shares>,
+    shares: Shares,
     /// How long a request waits for a slot.
     patience: Duration,
     /// Milliseconds since the epoch; passive health: until then others are tried first.

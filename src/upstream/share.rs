@@ -5,7 +5,7 @@
 //! (REL-13).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,71 +19,43 @@ pub(super) struct Shares {
     /// For what is more than that: half of the half.
     common: Arc<Semaphore>,
     own: usize,
-    users: Mutex<HashMap<String, usize>>,
+    /// Of those who have any, or wait for one.
+    users: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 /// One connection's worth, until it is dropped.
-#[derive(Debug)]
-pub(super) enum Share {
-    Common(
-        #[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit,
-    ),
-    Own {
-        shares: Arc<Shares>,
-        user: String,
-    },
-}
+pub(super) type Share = OwnedSemaphorePermit;
 
 impl Shares {
     /// Of so many connections in all.
-    pub(super) fn of(connections: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn of(connections: usize) -> Self {
+        Self {
             common: Arc::new(Semaphore::new((connections / 4).max(1))),
             own: (connections / 8).clamp(1, FEW),
             users: Mutex::default(),
-        })
-    }
-
-    /// Waits for one of the common ones when the user has no more of their own.
-    pub(super) async fn take(self: &Arc<Self>, user: Option<&str>) -> Option<Share> {
-        let user = user.unwrap_or_default(); // nobody has an empty name
-        if self.take_own(user) {
-            return Some(Share::Own {
-                shares: Arc::clone(self),
-                user: user.to_owned(),
-            });
         }
-        let common = Arc::clone(&self.common).acquire_owned();
-        common.await.ok().map(Share::Common)
     }
 
-    fn take_own(&self, user: &str) -> bool {
-        let mut users = self.users();
-        match users.get_mut(user) {
-            Some(taken) if *taken >= self.own => return false,
-            Some(taken) => *taken += 1,
-            None => drop(users.insert(user.to_owned(), 1)),
+    /// Waits for one of the user's own or a common one, whatever comes first.
+    pub(super) async fn take(&self, user: Option<&str>) -> Option<Share> {
+        let own = self.of_user(user.unwrap_or_default()); // nobody has an empty name
+        let common = Arc::clone(&self.common);
+        tokio::select! {
+            biased;
+            share = own.acquire_owned() => share.ok(),
+            share = common.acquire_owned() => share.ok(),
         }
-        true
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let Self::Own { shares, user } = self else {
-            return;
-        };
-        let mut users = shares.users();
-        if let Some(taken) = users.get_mut(user) {
-            *taken -= 1;
-            if *taken == 0 {
-                users.remove(user);
-            }
+    fn of_user(&self, user: &str) -> Arc<Semaphore> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = users.get(user).and_then(Weak::upgrade) {
+            return known;
         }
+        users.retain(|_, shares| shares.strong_count() > 0);
+        let shares = Arc::new(Semaphore::new(self.own));
+        users.insert(user.to_owned(), Arc::downgrade(&shares));
+        shares
     }
 }
 
@@ -93,22 +65,42 @@ mod tests {
 
     use super::*;
 
-    fn taken(shares: &Arc<Shares>, user: Option<&str>) -> Option<Share> {
+    fn taken(shares: &Shares, user: Option<&str>) -> Option<Share> {
         shares.take(user).now_or_never().flatten()
+    }
+
+    fn all(shares: &Shares, user: Option<&str>) -> Vec<Share> {
+        std::iter::from_fn(|| taken(shares, user)).collect()
     }
 
     #[test]
     fn rel_13_one_user_leaves_some_for_the_others() {
         let shares = Shares::of(64);
-        let many = |user| -> Vec<_> { std::iter::from_fn(|| taken(&shares, user)).collect() };
-        let of_ada = many(Some("ada"));
+        let of_ada = all(&shares, Some("ada"));
         assert_eq!(of_ada.len(), FEW + 16, "her own, and all that are common");
-        let others = [None, Some("bob")].map(&many);
+        let others = [None, Some("bob")].map(|user| all(&shares, user));
         assert_eq!(others.each_ref().map(Vec::len), [FEW, FEW]);
         drop(of_ada);
-        assert_eq!(many(Some("cleo")).len(), FEW + 16);
+        assert_eq!(all(&shares, Some("cleo")).len(), FEW + 16);
         drop(others);
-        assert!(shares.users().is_empty(), "who has none is not remembered");
+        drop(taken(&shares, Some("dan")));
+        drop(taken(&shares, Some("eve")));
+        let remembered = shares.users.lock().unwrap().len();
+        assert_eq!(remembered, 1, "who has none is forgotten");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_has_what_comes_first() {
+        let shares = Shares::of(64);
+        let of_ada = all(&shares, Some("ada"));
+        let mut of_bob = all(&shares, Some("bob"));
+        let mut waits = Box::pin(shares.take(Some("bob")));
+        assert!(waits.as_mut().now_or_never().is_none());
+        of_bob.pop();
+        assert!(waits.await.is_some(), "his own");
+        let waits = shares.take(Some("bob"));
+        drop(of_ada);
+        assert!(waits.await.is_some(), "a common one");
     }
 
     #[test]
