@@ -12,6 +12,7 @@
 //! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::service` outlives reloads |
 //! | `request` | parses a request once: host, normal path, limits |
 //! | `forwarded` | who the client is, behind trusted proxies |
+//! | `network` | whom limits count as one, and how it is shared |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
 //! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
@@ -55,6 +56,7 @@ mod listener;
 mod login;
 mod metrics;
 mod monitoring;
+mod network;
 mod overload;
 mod pages;
 mod proxy;
