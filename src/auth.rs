@@ -20,12 +20,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::beat::Work;
 use self::directory::Directory;
-use self::hashing::Pool;
-use self::password::NewPassword;
+use self::hashing::{Done, Pool};
+use self::password::{Hasher, NewPassword};
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
 use crate::identity::Identity;
+use crate::network::Network;
 use crate::secret::Secret;
 
 /// Eight bytes of the SHA-256 of a stored hash. A session keeps it and ends when the account's
@@ -151,10 +153,12 @@ impl Accounts {
         })
     }
 
-    /// Verifies a password by the users file as it is now. Takes the same work for unknown users,
-    /// disabled users and wrong passwords (SEC-56).
+    /// Verifies a password by the users file as it is now, for a client of `network`. Takes the
+    /// same work for unknown users, disabled users and wrong passwords, and occupies a thread for
+    /// as long (SEC-56).
     pub(crate) async fn verify(
         &self,
+        network: Network,
         username: &str,
         password: Secret<Vec<u8>>,
     ) -> Result<Verdict, VerifyError> {
@@ -162,16 +166,19 @@ impl Accounts {
         if !(1..=password::MAX_LENGTH).contains(&password.expose().len()) {
             return Ok(Verdict::Refused);
         }
-        let started = Clock::stopwatch();
         let (directory, name) = (Arc::clone(&self.directory), username.to_owned());
-        let verdict = self
-            .pool
-            .run(move |hasher| directory.judge(hasher, &name, password.expose()))
-            .await?;
-        if let (Verdict::Refused, Some(beat)) = (&verdict, self.directory.beat()) {
-            tokio::time::sleep(beat::until_next(started.elapsed(), beat)).await;
-        }
-        Ok(verdict)
+        let job = move |hasher: &mut Hasher| {
+            let (work, before) = (Work::begin(), directory.beat());
+            let verdict = directory.judge(hasher, &name, password.expose());
+            // It may have read a file with the first old hash, or have upgraded the last one.
+            let beat = before.max(directory.beat());
+            Done {
+                held_back: matches!(verdict, Verdict::Refused),
+                answer: verdict,
+                hold: beat.map(|beat| work.up_to(beat)),
+            }
+        };
+        self.pool.run(network, job).await
     }
 
     /// How many logins wait for a hashing thread, and how many may.
@@ -183,13 +190,15 @@ impl Accounts {
     /// of the old one end by their stamp (SEC-51).
     pub(crate) async fn change_password(
         &self,
+        network: Network,
         proof: SignedIn,
         new: NewPassword,
     ) -> Result<PasswordChange, VerifyError> {
         let directory = Arc::clone(&self.directory);
-        self.pool
-            .run(move |hasher| directory.change_password(hasher, &proof, &new))
-            .await
+        let job = move |hasher: &mut Hasher| {
+            Done::at_once(directory.change_password(hasher, &proof, &new))
+        };
+        self.pool.run(network, job).await
     }
 
     /// The account as it is now; `None` when it was removed or disabled.
@@ -231,7 +240,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::auth::password::{Hasher, MAX_LENGTH};
+    use crate::auth::password::MAX_LENGTH;
 
     fn file(text: &str, mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -245,6 +254,10 @@ mod tests {
         Secret::new(password.to_vec())
     }
 
+    fn own() -> Network {
+        Network::of([192, 0, 2, 1].into())
+    }
+
     #[tokio::test]
     async fn sec_57_passwords_have_1_to_1024_bytes() {
         let longest = [b'x'; MAX_LENGTH];
@@ -254,14 +267,17 @@ mod tests {
             0o600,
         );
         let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let verdict = accounts.verify("ada", secret(&longest)).await.unwrap();
+        let verdict = accounts
+            .verify(own(), "ada", secret(&longest))
+            .await
+            .unwrap();
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("1024 bytes are not too many");
         };
         assert_eq!(signed_in.method(), "password");
         assert_eq!(accounts.standing("ada").as_ref(), Some(signed_in.account()));
         for wrong in [&b""[..], &[b'x'; MAX_LENGTH + 1]] {
-            let verdict = accounts.verify("ada", secret(wrong)).await.unwrap();
+            let verdict = accounts.verify(own(), "ada", secret(wrong)).await.unwrap();
             assert!(matches!(verdict, Verdict::Refused));
         }
     }
@@ -274,13 +290,42 @@ mod tests {
         let beat = accounts.directory.beat().unwrap();
         for name in ["old", "nobody"] {
             let started = Clock::stopwatch();
-            let verdict = accounts.verify(name, secret(b"wrong")).await.unwrap();
+            let verdict = accounts
+                .verify(own(), name, secret(b"wrong"))
+                .await
+                .unwrap();
             assert!(matches!(verdict, Verdict::Refused));
             assert!(started.elapsed() >= beat, "{name}");
         }
-        let verdict = accounts.verify("old", secret(b"U*U")).await.unwrap();
+        let verdict = accounts.verify(own(), "old", secret(b"U*U")).await.unwrap();
         assert!(matches!(verdict, Verdict::SignedIn(_)));
         assert_eq!(accounts.directory.beat(), None, "the last old hash is gone");
+    }
+
+    #[tokio::test]
+    async fn sec_56_beside_old_hashes_each_login_takes_its_thread_for_the_beat() {
+        let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let own_hash = Hasher::default().hash(b"ada's").unwrap();
+        let (_folder, path) = file(
+            &format!(
+                "[user.old]\npassword = \"{bcrypt}\"\n[user.ada]\npassword = \"{}\"",
+                own_hash.as_str()
+            ),
+            0o600,
+        );
+        let accounts = Accounts::open(&path, Clock::system()).unwrap();
+        let beat = accounts.directory.beat().unwrap();
+        let threads = hashing::threads();
+        for (name, password) in [("old", "wrong"), ("nobody", "wrong"), ("ada", "ada's")] {
+            let started = Clock::stopwatch();
+            let before =
+                (0..threads).map(|_| accounts.verify(own(), name, secret(password.as_bytes())));
+            let before = futures_util::future::join_all(before);
+            let behind = accounts.verify(own(), "ghost", secret(b"wrong"));
+            let (_, behind) = tokio::join!(before, behind);
+            assert!(matches!(behind, Ok(Verdict::Refused)));
+            assert!(started.elapsed() >= 2 * beat, "behind {name}");
+        }
     }
 
     #[test]

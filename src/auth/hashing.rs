@@ -4,18 +4,20 @@
 //! everybody; on as many threads as there are cores it would still take the cores from them.
 
 mod nudge;
+mod queue;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::{io, thread};
 
 use tokio::sync::oneshot;
 
 use super::VerifyError;
+use super::beat::Hold;
 use super::password::Hasher;
+use crate::network::Network;
 use nudge::Nudge;
+use queue::Queue;
 
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
@@ -24,14 +26,38 @@ const QUEUE: usize = 64;
 /// they get a seventieth.
 const NICE: i32 = 19;
 
-type Job = Box<dyn FnOnce(&mut Hasher) + Send>;
+type Job = Box<dyn FnOnce(&mut Hasher) -> Rest + Send>;
+
+/// What a job came to.
+pub(super) struct Done<T> {
+    pub(super) answer: T,
+    /// Until its end the thread takes no other job.
+    pub(super) hold: Option<Hold>,
+    /// Whether the answer waits as long.
+    pub(super) held_back: bool,
+}
+
+impl<T> Done<T> {
+    pub(super) fn at_once(answer: T) -> Self {
+        Self {
+            answer,
+            hold: None,
+            held_back: false,
+        }
+    }
+}
+
+/// What a thread still has to do after a job: hold, then answer, unless it has.
+#[derive(Default)]
+struct Rest {
+    hold: Option<Hold>,
+    answer: Option<Box<dyn FnOnce() + Send>>,
+}
 
 /// Each thread keeps 19 MiB for argon2, and takes up to 256 MiB while it verifies a hash that
 /// costs as much (REL-06). The threads end when the pool is dropped.
 pub(super) struct Pool {
-    queue: SyncSender<Job>,
-    waiting: Arc<AtomicUsize>,
-    max_waiting: usize,
+    queue: Arc<Queue<Job>>,
 }
 
 impl Pool {
@@ -40,45 +66,59 @@ impl Pool {
     }
 
     fn with(threads: usize, queue: usize) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(queue);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let pool = Self {
+            queue: Arc::new(Queue::new(queue)),
+        };
         for _ in 0..threads {
-            let receiver = Arc::clone(&receiver);
+            let queue = Arc::clone(&pool.queue);
             thread::Builder::new()
                 .name("vestibule-hash".to_owned())
-                .spawn(move || work(&receiver))?;
+                .spawn(move || work(&queue))?;
         }
-        Ok(Self {
-            queue: sender,
-            waiting: Arc::default(),
-            max_waiting: queue,
-        })
+        Ok(pool)
     }
 
     /// How many logins wait for a thread, and how many may.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        (self.waiting.load(Ordering::Relaxed), self.max_waiting)
+        self.queue.waiting()
     }
 
-    /// Runs `job` when its turn comes. Nobody waits for the answer any more: it is left out.
+    /// Runs `job` when it is the turn of its network. Nobody waits for the answer any more: it is
+    /// left out.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Hasher) -> T + Send + 'static,
+        network: Network,
+        job: impl FnOnce(&mut Hasher) -> Done<T> + Send + 'static,
     ) -> Result<T, VerifyError> {
         let (sender, receiver) = oneshot::channel();
-        let waiting = Waiting::begin(&self.waiting);
+        let place = self.queue.place(network).ok_or(VerifyError::Busy)?;
         let job: Job = Box::new(move |hasher| {
-            drop(waiting);
-            if !sender.is_closed() {
-                // The visitor may have left while we hashed.
-                let _ = sender.send(job(hasher));
+            drop(place);
+            if sender.is_closed() {
+                return Rest::default();
             }
+            let done = job(hasher);
+            let hold = done.hold;
+            // The visitor may have left while we hashed.
+            let answer = move || drop(sender.send(done.answer));
+            if done.held_back {
+                let answer: Box<dyn FnOnce() + Send> = Box::new(answer);
+                return Rest {
+                    hold,
+                    answer: Some(answer),
+                };
+            }
+            answer();
+            Rest { hold, answer: None }
         });
-        self.queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => VerifyError::Busy,
-            TrySendError::Disconnected(_) => VerifyError::Gone,
-        })?;
+        self.queue.push(network, job);
         receiver.await.map_err(|_| VerifyError::Gone)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -88,23 +128,7 @@ pub(super) fn threads() -> usize {
     (cores / 2).max(1)
 }
 
-/// Counts one that waits, until it is dropped.
-struct Waiting(Arc<AtomicUsize>);
-
-impl Waiting {
-    fn begin(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(waiting))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn work(jobs: &Mutex<Receiver<Job>>) {
+fn work(jobs: &Queue<Job>) {
     // On Linux this lowers the calling thread only.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(target: "vestibule", %error, "hashing threads keep their priority");
@@ -113,20 +137,41 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         .inspect_err(|error| tracing::debug!(target: "vestibule", %error, "hashing gives way late"))
         .ok();
     let mut hasher = Hasher::default();
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        let _hashing = nudge.as_ref().map(Nudge::hashing);
+    while let Some(job) = jobs.next() {
+        let hashing = nudge.as_ref().map(Nudge::hashing);
         // One login that panics fails alone (REL-11).
-        if panic::catch_unwind(AssertUnwindSafe(|| job(&mut hasher))).is_err() {
+        let done = panic::catch_unwind(AssertUnwindSafe(|| job(&mut hasher)));
+        let Ok(rest) = done else {
             hasher = Hasher::default();
+            continue;
+        };
+        if let Some(hold) = rest.hold {
+            hold.compute();
+            drop(hashing);
+            thread::sleep(hold.rest());
+        }
+        if let Some(answer) = rest.answer {
+            answer();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::super::beat::Work;
     use super::*;
+    use crate::clock::Clock;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    fn own() -> Network {
+        network("192.0.2.1")
+    }
 
     /// Occupies the only thread of `pool` until the sender is dropped.
     async fn occupy(pool: &Arc<Pool>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
@@ -137,8 +182,9 @@ mod tests {
             let job = move |_: &mut Hasher| {
                 let _ = started.send(());
                 let _ = wait.recv();
+                Done::at_once(())
             };
-            pool.run(job).await.unwrap();
+            pool.run(network("198.51.100.1"), job).await.unwrap();
         });
         has_started.await.unwrap();
         (release, task)
@@ -146,59 +192,86 @@ mod tests {
 
     #[tokio::test]
     async fn sec_60_above_the_queue_limit_a_login_is_refused_at_once() {
-        let pool = Arc::new(Pool::with(1, 2).unwrap());
+        let pool = Arc::new(Pool::with(1, 4).unwrap());
         let (release, running) = occupy(&pool).await;
         let waiting: Vec<_> = (0..2)
             .map(|n| {
                 let mut waiting = Box::pin({
                     let pool = Arc::clone(&pool);
-                    async move { pool.run(move |_| n).await }
+                    async move { pool.run(own(), move |_| Done::at_once(n)).await }
                 });
                 let polled = futures_util::FutureExt::now_or_never(&mut waiting);
                 assert!(polled.is_none(), "queued");
                 waiting
             })
             .collect();
-        assert_eq!(pool.run(|_| ()).await, Err(VerifyError::Busy));
-        assert_eq!(pool.waiting(), (2, 2));
+        assert_eq!(
+            pool.run(own(), |_| Done::at_once(())).await,
+            Err(VerifyError::Busy)
+        );
+        assert_eq!(pool.waiting(), (2, 4), "half of it for one network");
         drop(release);
         for (n, answer) in waiting.into_iter().enumerate() {
             assert_eq!(answer.await, Ok(n));
         }
         running.await.unwrap();
-        assert_eq!(pool.run(|_| 7).await, Ok(7), "free again");
-        assert_eq!(pool.waiting(), (0, 2));
+        assert_eq!(
+            pool.run(own(), |_| Done::at_once(7)).await,
+            Ok(7),
+            "free again"
+        );
+        assert_eq!(pool.waiting(), (0, 4));
     }
 
     #[tokio::test]
     async fn a_login_that_was_given_up_is_not_hashed() {
-        let pool = Arc::new(Pool::with(1, 2).unwrap());
+        let pool = Arc::new(Pool::with(1, 4).unwrap());
         let (release, running) = occupy(&pool).await;
         let (ran, has_run) = mpsc::channel();
-        let mut given_up = Box::pin(pool.run(move |_| ran.send(())));
+        let mut given_up = Box::pin(pool.run(own(), move |_| Done::at_once(ran.send(()))));
         assert!(futures_util::FutureExt::now_or_never(&mut given_up).is_none());
         drop(given_up);
         drop(release);
         running.await.unwrap();
-        assert_eq!(pool.run(|_| ()).await, Ok(()));
+        assert_eq!(pool.run(own(), |_| Done::at_once(())).await, Ok(()));
         assert!(has_run.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn rel_11_a_panic_fails_one_login_and_not_the_pool() {
-        let pool = Pool::with(1, 2).unwrap();
-        let panicked = pool.run(|_| panic!("as the test wants it")).await;
-        assert_eq!(panicked, Err::<(), _>(VerifyError::Gone));
-        assert_eq!(pool.run(|_| 7).await, Ok(7));
+        let pool = Pool::with(1, 4).unwrap();
+        let panicked = pool.run(own(), |_| -> Done<()> { panic!("as the test wants it") });
+        assert_eq!(panicked.await, Err(VerifyError::Gone));
+        assert_eq!(pool.run(own(), |_| Done::at_once(7)).await, Ok(7));
     }
 
     #[tokio::test]
     async fn sec_60_hashing_gives_way_to_requests() {
-        let pool = Pool::with(1, 2).unwrap();
-        let own = rustix::process::getpriority_process(None).unwrap();
+        let pool = Pool::with(1, 4).unwrap();
+        let usual = rustix::process::getpriority_process(None).unwrap();
         let of_pool = pool
-            .run(|_| rustix::process::getpriority_process(None))
+            .run(own(), |_| {
+                Done::at_once(rustix::process::getpriority_process(None))
+            })
             .await;
-        assert_eq!(of_pool.unwrap().unwrap(), (own + NICE).min(19));
+        assert_eq!(of_pool.unwrap().unwrap(), (usual + NICE).min(19));
+    }
+
+    #[tokio::test]
+    async fn sec_56_a_thread_rests_before_the_next_login_whatever_the_first_came_to() {
+        const REST: Duration = Duration::from_millis(100);
+        let pool = Arc::new(Pool::with(1, 4).unwrap());
+        for held_back in [false, true] {
+            let begin = Clock::stopwatch();
+            let first = pool.run(own(), move |_| Done {
+                answer: (),
+                hold: Some(Work::begin().up_to(REST)),
+                held_back,
+            });
+            let next = pool.run(network("192.0.2.2"), |_| Done::at_once(Clock::stopwatch()));
+            let (first, next) = tokio::join!(first, next);
+            first.unwrap();
+            assert!(next.unwrap().duration_since(begin) >= REST, "{held_back}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::auth::password::NewPassword;
 use crate::auth::{Accounts, NEW_PASSWORD, PasswordChange, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::identity::Identity;
+use crate::network::Network;
 use crate::pages::{self, AccountProblem, AccountView, SessionView};
 use crate::request::Target;
 use crate::secret::Secret;
@@ -198,7 +199,7 @@ impl Login {
             tracing::warn!(target: "audit", %client, user, "password change throttled");
             throttled(wait)
         })?;
-        match self.accounts.verify(user, old).await {
+        match self.accounts.verify(Network::of(client), user, old).await {
             Ok(Verdict::SignedIn(proof)) => {
                 attempt.succeeded();
                 Ok(proof)
@@ -302,7 +303,10 @@ impl Replacement {
     async fn make(self, proof: SignedIn, new: NewPassword) -> Result<PasswordChange, VerifyError> {
         let (client, by) = (self.client, self.by.short());
         let user = proof.account().identity().user().to_owned();
-        let change = self.accounts.change_password(proof, new).await?;
+        let change = self
+            .accounts
+            .change_password(Network::of(client), proof, new)
+            .await?;
         if !matches!(change, PasswordChange::Done(_)) {
             return Ok(change);
         }

@@ -16,6 +16,7 @@ use super::throttle::Wait;
 use super::{Login, Visit};
 use crate::auth::{SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
+use crate::network::Network;
 use crate::pages::{self, LoginProblem, LoginView, Page};
 use crate::request::Authority;
 use crate::secret::Secret;
@@ -127,8 +128,9 @@ impl Login {
                 return self.throttled(&visit, &wish, wait);
             }
         };
+        let network = Network::of(visit.client);
         let password = Secret::new(password);
-        match self.accounts.verify(&username, password).await {
+        match self.accounts.verify(network, &username, password).await {
             Ok(Verdict::SignedIn(signed_in)) => {
                 attempt.succeeded();
                 self.start(&visit, &wish, &signed_in).await

@@ -74,6 +74,45 @@ async fn sec_56_a_refusal_takes_as_long_for_whoever_it_is() {
     panic!("{names:?} took {fastest:?}");
 }
 
+/// The time that a login waits says nothing of those before it: beside an old hash each of them
+/// takes its thread for the same time, whatever its own hash is.
+#[tokio::test]
+async fn sec_56_a_login_waits_for_others_as_long_whoever_they_are() {
+    const BCRYPT: &str = "$2b$10$abcdefghijklmnopqrstuuYkeV1umVqnEYHvqFIyHG93gmwd0.XnK";
+    let app = Upstream::echo().await;
+    let old = User {
+        hash: BCRYPT.to_owned(),
+        ..User::new("old", PASSWORD)
+    };
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .account(old)
+        .config("[login.throttle]\naccount_failures = 1000\naddress_failures = 10000")
+        .start()
+        .await;
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+    let mut alone = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        gate.browser().try_login("ghost", "wrong").await;
+        alone = alone.min(started.elapsed());
+    }
+    for name in ["old", "nobody"] {
+        let started = Instant::now();
+        let tries: Vec<_> = (0..=threads.max(1))
+            .map(|_| {
+                let browser = gate.browser();
+                tokio::spawn(async move { browser.try_login(name, "wrong").await })
+            })
+            .collect();
+        for one in tries {
+            one.await.unwrap().assert_status(401);
+        }
+        let took = started.elapsed();
+        assert!(took > alone * 3 / 2, "{name}: {took:?}, alone {alone:?}");
+    }
+}
+
 #[tokio::test]
 async fn sec_57_a_password_counts_to_its_last_byte() {
     let long = "x".repeat(100);
