@@ -92,7 +92,7 @@ impl Login {
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
-        throttle: throttle::Settings,
+        throttle: Throttle,
         kept_forms: KeptForms,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
@@ -101,7 +101,7 @@ impl Login {
             sessions,
             pages,
             csrf: Arc::new(Csrf::new()?),
-            throttle: Arc::new(Throttle::new(throttle, clock.clone())),
+            throttle: Arc::new(throttle),
             kept_forms: Arc::new(kept_forms),
             clock,
             counts: LoginCounts::default(),
@@ -125,7 +125,7 @@ impl Login {
         let throttle = if *self.throttle.settings() == throttle {
             Arc::clone(&self.throttle)
         } else {
-            Arc::new(Throttle::new(throttle, self.clock.clone()))
+            Arc::new(self.throttle.with(throttle))
         };
         Self {
             accounts: Arc::clone(&self.accounts),

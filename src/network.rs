@@ -8,7 +8,7 @@ mod shares;
 
 use std::fmt;
 use std::iter::successors;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use shares::{Share, Shares};
 
@@ -50,6 +50,18 @@ impl Network {
         self.levels().last().unwrap_or(self)
     }
 
+    /// What a whole provider of a few addresses has: an IPv4 /24, or a /48. For the few things
+    /// that cannot be shared among all addresses of IPv4.
+    pub(crate) fn site(self) -> Self {
+        match self.address {
+            IpAddr::V4(address) => Self {
+                address: Ipv4Addr::from_bits(address.to_bits() & 0xffff_ff00).into(),
+                prefix: 24,
+            },
+            IpAddr::V6(_) => self.widest(),
+        }
+    }
+
     fn ipv6(address: Ipv6Addr, prefix: u8) -> Self {
         let mask = u128::MAX << (128 - u32::from(prefix));
         Self {
@@ -62,8 +74,8 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
-            IpAddr::V4(address) => write!(f, "{address}"),
-            IpAddr::V6(address) => write!(f, "{address}/{}", self.prefix),
+            IpAddr::V4(address) if self.prefix == 32 => write!(f, "{address}"),
+            address => write!(f, "{address}/{}", self.prefix),
         }
     }
 }
@@ -98,5 +110,9 @@ mod tests {
         let wide = network("2001:db8:1:2345::1").widest();
         assert_eq!(wide, network("2001:db8:1:ffff::1").widest());
         assert_eq!(wide.to_string(), "2001:db8:1::/48");
+        assert_eq!(network("2001:db8:1:2345::1").site(), wide);
+        let site = network("192.0.2.1").site();
+        assert_eq!(site, network("192.0.2.255").site());
+        assert_eq!(site.to_string(), "192.0.2.0/24");
     }
 }

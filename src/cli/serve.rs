@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor;
 use crate::listener::Admission;
+use crate::login::throttle::KnownNetworks;
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::systemd::{Manager, Sockets};
@@ -193,6 +194,7 @@ pub struct Running {
 struct Vitals {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
+    known: Arc<KnownNetworks>,
     admission: Arc<Admission>,
     handshakes: Handshakes,
     /// Accept loops and housekeeping: none of them ends before the service does.
@@ -242,6 +244,8 @@ impl Running {
         if let Err(error) = self.vitals.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
+        let known = self.vitals.known;
+        let _written = tokio::task::spawn_blocking(move || known.close()).await;
         self.monitoring.shutdown().await;
     }
 }

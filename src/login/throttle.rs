@@ -1,23 +1,36 @@
-//! Counts failed logins and makes who guesses wait (SEC-59, ASVS 6.1.1).
+//! Counts failed logins and makes whoever guesses wait (SEC-59, ASVS 6.1.1).
 //!
-//! Three counters, each over a window that begins with the first failure:
-//! - an account from one address: after `account_failures` that address waits;
-//! - an address, whatever the account: after `address_failures` it waits;
-//! - an account from everywhere: after ten times `account_failures`, addresses that never signed in
-//!   to it wait (NIST 800-63B: at most 100 failures in a row).
+//! Counters, each over a window that begins with the first failure:
+//! - an account from one network: after `account_failures` that network waits;
+//! - a network, whatever the account: after `address_failures` it waits;
+//! - an account from everywhere: after ten times `account_failures`, networks that are new to it
+//!   share one try every ten seconds (NIST 800-63B: no more than 100 failures in a row).
 //!
-//! So nobody can lock a user out of an address that they use, and no live session ends. A try
-//! counts before its password is looked at: a thousand at once are a thousand.
+//! A network is counted at each of its levels, because a customer of IPv6 has many /64: with a
+//! fifth more for a /56, which is the usual home, and twice as many for a /48.
+//!
+//! A network that somebody has signed in to the account from has a counter of its own, and never
+//! waits for others. So nobody can lock users out where they have been before, and nobody for more
+//! than moments elsewhere; and no live session ends. A try counts before its password is looked
+//! at: a thousand at once are a thousand.
+
+mod counters;
+mod known;
+mod shared;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
+use self::counters::{Claim, Counters, Full};
+use self::known::Pair;
+use self::shared::SharedTries;
 use crate::clock::{Clock, Timestamp};
-use crate::listener::network;
+use crate::network::Network;
+
+pub(crate) use self::known::{KnownError, KnownNetworks};
 
 /// `[login.throttle]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +42,21 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
 }
 
-/// How much more an account takes from everywhere than from one address.
+/// How much more an account takes from everywhere than from one network.
 const EVERYWHERE: u32 = 10;
 
-/// Of each counter. An entry is small, whatever was typed for a name, and goes with its window.
-const MAX_ENTRIES: u64 = 100_000;
+/// What each level of a network may have, in tenths of the setting: an IPv4 address or a /64, a
+/// /56, a /48.
+const LEVELS: [u32; 3] = [10, 12, 20];
 
 pub(crate) struct Throttle {
     settings: Settings,
     clock: Clock,
-    account_at_address: Counters<(Account, IpAddr)>,
-    address: Counters<IpAddr>,
+    account_at_network: Counters<(Account, Network)>,
+    network: Counters<Network>,
     account: Counters<Account>,
-    /// Where somebody has signed in to an account.
-    known: Cache<(Account, IpAddr), ()>,
+    shared: SharedTries,
+    known: Arc<KnownNetworks>,
 }
 
 /// A try that is under way. It stays counted unless it [succeeds](Attempt::succeeded) or turns
@@ -51,7 +65,19 @@ pub(crate) struct Throttle {
 pub(crate) struct Attempt<'a> {
     throttle: &'a Throttle,
     account: Account,
-    network: IpAddr,
+    network: Network,
+    pair: Pair,
+    counted: Counted,
+}
+
+/// Where a try is counted.
+#[derive(Default)]
+struct Counted {
+    account_at_network: Vec<Claim<(Account, Network)>>,
+    network: Vec<Claim<Network>>,
+    account: Option<Claim<Account>>,
+    /// It is one of those that networks share.
+    shared: bool,
 }
 
 /// An account by the hash of its canonical name: a name of 16 KiB takes no more room than another.
@@ -69,27 +95,30 @@ fn account_of(name: &str) -> Account {
 pub(crate) struct Wait(pub(crate) Duration);
 
 impl Throttle {
-    pub(crate) fn new(settings: Settings, clock: Clock) -> Self {
-        let known = Cache::builder().max_capacity(MAX_ENTRIES).build();
+    pub(crate) fn new(settings: Settings, known: Arc<KnownNetworks>, clock: Clock) -> Self {
         Self {
-            account_at_address: Counters::new(settings.window),
-            address: Counters::new(settings.window),
+            account_at_network: Counters::new(settings.window),
+            network: Counters::new(settings.window),
             account: Counters::new(settings.window),
+            shared: SharedTries::default(),
             known,
             settings,
             clock,
         }
     }
 
-    /// About how many entries each counter has.
+    /// The same with other limits, and all counters at zero.
+    pub(crate) fn with(&self, settings: Settings) -> Self {
+        Self::new(settings, Arc::clone(&self.known), self.clock.clone())
+    }
+
+    /// How many entries each counter has.
     pub(crate) fn entries(&self) -> [(&'static str, u64); 3] {
+        let now = self.clock.now();
         [
-            ("account", self.account.0.entry_count()),
-            (
-                "account_at_address",
-                self.account_at_address.0.entry_count(),
-            ),
-            ("address", self.address.0.entry_count()),
+            ("account", self.account.count(now)),
+            ("account_at_address", self.account_at_network.count(now)),
+            ("address", self.network.count(now)),
         ]
     }
 
@@ -99,117 +128,143 @@ impl Throttle {
 
     /// Counts a try at `account`, by its canonical name, from `address`.
     pub(crate) fn begin(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Wait> {
-        let network = network(address);
+        let network = Network::of(address);
+        let pair = self.known.pair(account, network);
         let account = account_of(account);
-        let pair = (account, network);
-        let everywhere = self.settings.account_failures.saturating_mul(EVERYWHERE);
-        let (now, window) = (self.clock.now(), self.settings.window);
-        let waits = [
-            self.account_at_address
-                .wait(&pair, self.settings.account_failures, now, window),
-            self.address
-                .wait(&network, self.settings.address_failures, now, window),
-            (!self.known.contains_key(&pair))
-                .then(|| self.account.wait(&pair.0, everywhere, now, window))
-                .flatten(),
-        ];
-        if let Some(wait) = waits.into_iter().flatten().max() {
+        let now = self.clock.now();
+        let mut counted = Counted::default();
+        let begun = if self.known.contains(&pair, now) {
+            self.count_known(account, network, &mut counted, now)
+        } else {
+            self.count(account, network, &mut counted, now)
+        };
+        if let Err(wait) = begun {
+            self.take_back(&counted, account, network, now);
             return Err(Wait(wait));
         }
-        self.account_at_address.add(pair, now, window);
-        self.address.add(network, now, window);
-        self.account.add(account, now, window);
         Ok(Attempt {
             throttle: self,
             account,
             network,
+            pair,
+            counted,
         })
+    }
+
+    /// Failures of others do not matter here, and these not for others.
+    fn count_known(
+        &self,
+        account: Account,
+        network: Network,
+        counted: &mut Counted,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let limit = self.settings.account_failures;
+        let claim = self
+            .account_at_network
+            .claim((account, network), limit, now)
+            .map_err(|full| full.left)?;
+        counted.account_at_network.push(claim);
+        Ok(())
+    }
+
+    /// At every level that has room; else for how long it has none.
+    fn count(
+        &self,
+        account: Account,
+        network: Network,
+        counted: &mut Counted,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let mut longest = None;
+        for (level, tenths) in network.levels().zip(LEVELS) {
+            let limit = scaled(self.settings.account_failures, tenths);
+            let at = (account, level);
+            match self.account_at_network.claim(at, limit, now) {
+                Ok(claim) => counted.account_at_network.push(claim),
+                Err(full) => longest = longest.max(Some(full.left)),
+            }
+            let limit = scaled(self.settings.address_failures, tenths);
+            match self.network.claim(level, limit, now) {
+                Ok(claim) => counted.network.push(claim),
+                Err(full) => longest = longest.max(Some(full.left)),
+            }
+        }
+        if let Some(wait) = longest {
+            return Err(wait);
+        }
+        let everywhere = self.settings.account_failures.saturating_mul(EVERYWHERE);
+        match self.account.claim(account, everywhere, now) {
+            Ok(claim) => counted.account = Some(claim),
+            Err(Full { since, .. }) => {
+                let window = (since, self.settings.window);
+                self.shared.take(account, network.site(), window, now)?;
+                counted.shared = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&self, counted: &Counted, account: Account, network: Network, now: Timestamp) {
+        for claim in &counted.account_at_network {
+            self.account_at_network.take_back(claim);
+        }
+        for claim in &counted.network {
+            self.network.take_back(claim);
+        }
+        if let Some(claim) = &counted.account {
+            self.account.take_back(claim);
+        }
+        if counted.shared {
+            self.shared.give_back(&account, network.site(), now);
+        }
     }
 }
 
 impl Attempt<'_> {
-    /// Forgets the failures of this account at this address. Those of the address stay: who has
-    /// an account of their own could reset them for others.
+    /// Forgets the failures of this account at this network, which is known from now on. Those of
+    /// the network stay: users with an account of their own could reset them for others.
     pub(crate) fn succeeded(self) {
-        let pair = (self.account, self.network);
-        self.throttle.account_at_address.forget(&pair);
-        self.throttle.account.take_back(&pair.0);
-        self.throttle.address.take_back(&pair.1);
-        self.throttle.known.insert(pair, ());
+        let (throttle, now) = (self.throttle, self.throttle.clock.now());
+        throttle.take_back(&self.counted, self.account, self.network, now);
+        let own = (self.account, self.network);
+        throttle.account_at_network.forget(&own);
+        throttle.known.note(self.pair, now);
     }
 
-    /// The password was not looked at: nothing was learned.
+    /// The password was not looked at: nothing was learned, and nothing stays counted.
     pub(crate) fn withdraw(self) {
+        let now = self.throttle.clock.now();
         self.throttle
-            .account_at_address
-            .take_back(&(self.account, self.network));
-        self.throttle.account.take_back(&self.account);
-        self.throttle.address.take_back(&self.network);
+            .take_back(&self.counted, self.account, self.network, now);
     }
 
     /// The password was wrong; how long to wait when that was the last try for now.
     pub(crate) fn failed(self) -> Option<Wait> {
-        let throttle = self.throttle;
-        let (now, window) = (throttle.clock.now(), throttle.settings.window);
-        let pair = (self.account, self.network);
-        let of_account = throttle.settings.account_failures;
-        let of_address = throttle.settings.address_failures;
-        let wait = throttle
-            .account_at_address
-            .wait(&pair, of_account, now, window);
-        wait.max(
-            throttle
-                .address
-                .wait(&self.network, of_address, now, window),
-        )
-        .map(Wait)
+        let (throttle, now) = (self.throttle, self.throttle.clock.now());
+        let settings = &throttle.settings;
+        let levels = self.network.levels().zip(LEVELS);
+        // A known network has been counted at one level only.
+        let levels = levels.take(self.counted.account_at_network.len());
+        let full = levels.filter_map(|(level, tenths)| {
+            let of_account = scaled(settings.account_failures, tenths);
+            let at = (self.account, level);
+            let of_account = throttle.account_at_network.is_full(&at, of_account, now);
+            let of_network = scaled(settings.address_failures, tenths);
+            let of_network = throttle.network.is_full(&level, of_network, now);
+            let of_network = of_network.filter(|_| !self.counted.network.is_empty());
+            [of_account, of_network]
+                .into_iter()
+                .flatten()
+                .map(|full| full.left)
+                .max()
+        });
+        full.max().map(Wait)
     }
 }
 
-struct Counters<K>(Cache<K, Arc<Mutex<Counter>>>);
-
-#[derive(Debug, Default)]
-struct Counter {
-    failures: u32,
-    since: Timestamp,
-}
-
-impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Counters<K> {
-    fn new(window: Duration) -> Self {
-        let cache = Cache::builder().max_capacity(MAX_ENTRIES);
-        Self(cache.time_to_idle(window).build())
-    }
-
-    /// What is left of the window once the counter is full.
-    fn wait(&self, key: &K, limit: u32, now: Timestamp, window: Duration) -> Option<Duration> {
-        let counter = self.0.get(key)?;
-        let counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = window.saturating_sub(now.since(counter.since));
-        (counter.failures >= limit && !left.is_zero()).then_some(left)
-    }
-
-    fn add(&self, key: K, now: Timestamp, window: Duration) {
-        let counter = self.0.get_with(key, Arc::default);
-        let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
-        if counter.failures == 0 || now.since(counter.since) >= window {
-            *counter = Counter {
-                failures: 0,
-                since: now,
-            };
-        }
-        counter.failures = counter.failures.saturating_add(1);
-    }
-
-    fn take_back(&self, key: &K) {
-        if let Some(counter) = self.0.get(key) {
-            let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
-            counter.failures = counter.failures.saturating_sub(1);
-        }
-    }
-
-    fn forget(&self, key: &K) {
-        self.0.invalidate(key);
-    }
+fn scaled(limit: u32, tenths: u32) -> u32 {
+    limit.saturating_mul(tenths).div_ceil(10)
 }
 
 #[cfg(test)]
@@ -225,11 +280,16 @@ mod tests {
             address_failures: 50,
             window: WINDOW,
         };
-        (Throttle::new(settings, clock.clone()), clock)
+        let known = Arc::new(KnownNetworks::in_memory().unwrap());
+        (Throttle::new(settings, known, clock.clone()), clock)
     }
 
     fn address(n: u8) -> IpAddr {
         [192, 0, 2, n].into()
+    }
+
+    fn fail(throttle: &Throttle, account: &str, address: IpAddr) -> Option<Wait> {
+        throttle.begin(account, address).ok().unwrap().failed()
     }
 
     #[test]
@@ -280,16 +340,65 @@ mod tests {
     #[test]
     fn sec_59_an_account_under_attack_from_everywhere_is_open_where_its_user_signed_in_before() {
         let (throttle, _) = throttle();
-        throttle
-            .begin("ada", address(200))
-            .ok()
-            .unwrap()
-            .succeeded();
+        let home = address(200);
+        throttle.begin("ada", home).ok().unwrap().succeeded();
         for n in 0..100 {
-            let _ = throttle.begin("ada", address(n)).ok().unwrap().failed();
+            fail(&throttle, "ada", address(n));
         }
-        assert!(throttle.begin("ada", address(150)).is_err());
-        assert!(throttle.begin("ada", address(200)).is_ok());
+        for n in 100..150 {
+            let _refused = throttle.begin("ada", address(n)).map(Attempt::failed);
+        }
+        let Err(Wait(wait)) = throttle.begin("ada", address(150)) else {
+            panic!("the try of this /24 is taken");
+        };
+        assert!(wait <= Duration::from_secs(40), "{wait:?}");
+        throttle.begin("ada", home).ok().unwrap().succeeded();
+        let elsewhere = [198, 51, 100, 1].into();
+        assert!(throttle.begin("ada", elsewhere).is_ok(), "new, and not 429");
+    }
+
+    #[test]
+    fn sec_59_a_known_network_does_not_wait_for_others_of_the_same_provider() {
+        let (throttle, _) = throttle();
+        let home = "2001:db8:0:1::1".parse().unwrap();
+        throttle.begin("ada", home).ok().unwrap().succeeded();
+        for n in 0..300 {
+            let neighbour = format!("2001:db8:0:{:x}::1", 0x100 * (1 + n / 3)).parse();
+            let name = format!("user{n}");
+            let begun = throttle.begin(&name, neighbour.unwrap());
+            let _refused = begun.map(Attempt::failed);
+        }
+        assert!(throttle.begin("bob", home).is_err(), "the /48 waits");
+        for n in 0..10 {
+            let wait = fail(&throttle, "ada", home);
+            assert_eq!(wait.is_some(), n == 9, "try {n}: a counter of its own");
+        }
+        assert!(throttle.begin("ada", home).is_err());
+    }
+
+    #[test]
+    fn sec_59_a_customer_of_ipv6_is_one_whatever_addresses_they_use() {
+        for (network, limit) in [
+            ("2001:db8:0:100::", 50),
+            ("2001:db8:0:1%::", 60),
+            ("2001:db8:0:%00::", 100),
+        ] {
+            let (throttle, _) = throttle();
+            let tries = (0..500).filter(|n| {
+                let part = format!("{:02x}", n % 256);
+                let from = network.replace('%', &part) + "1";
+                let from = from.parse().unwrap();
+                let begun = throttle.begin(&format!("user{n}"), from);
+                begun.map(Attempt::failed).is_ok()
+            });
+            assert_eq!(tries.count(), limit, "{network}");
+        }
+        let (throttle, _) = throttle();
+        let tries = (0..200).filter(|n| {
+            let from = format!("2001:db8:0:1{n:02x}::1").parse().unwrap();
+            throttle.begin("ada", from).map(Attempt::failed).is_ok()
+        });
+        assert_eq!(tries.count(), 12, "at one account from a /56");
     }
 
     #[test]
@@ -315,6 +424,7 @@ mod tests {
         for _ in 0..100 {
             throttle.begin("ada", address(1)).ok().unwrap().withdraw();
         }
+        assert!(throttle.entries().iter().all(|&(_, entries)| entries == 0));
         assert!(throttle.begin("ada", address(1)).is_ok());
     }
 }

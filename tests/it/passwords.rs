@@ -212,6 +212,60 @@ async fn sec_59_who_guesses_has_to_wait() {
     from("192.0.2.1").login("ada", PASSWORD).await;
 }
 
+/// A restart forgets the failures and keeps where users have signed in: their own network is not
+/// made to wait for an attack from everywhere, and a new one does not wait for the window.
+#[tokio::test]
+async fn sec_59_nobody_is_locked_out_by_an_attack_from_everywhere() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .config("[login.throttle]\naccount_failures = 2\nwindow = \"15m\"")
+        .start()
+        .await;
+    let from = |gate: &Gate, address: &str| gate.browser().header("x-forwarded-for", address);
+    from(&gate, "2001:db8::7").login("ada", PASSWORD).await;
+    let gate = gate.restart().await;
+    let mut statuses = Vec::new();
+    for n in 0..30 {
+        let browser = from(&gate, &format!("198.51.{n}.1"));
+        statuses.push(browser.try_login("ada", "wrong").await.status);
+    }
+    assert_eq!(statuses[..20], [401; 20]);
+    assert!(statuses[20..].contains(&429), "{statuses:?}");
+    from(&gate, "2001:db8::8").login("ada", PASSWORD).await;
+    let reply = from(&gate, "203.0.113.9").try_login("ada", PASSWORD).await;
+    reply.assert_status(429);
+    let wait: u64 = reply.value("retry-after").unwrap().parse().unwrap();
+    assert!(wait <= 10, "{wait}");
+    gate.advance(Duration::from_secs(wait));
+    from(&gate, "203.0.113.9").login("ada", PASSWORD).await;
+}
+
+/// One home has a /56 of IPv6 (RFC 6177).
+#[tokio::test]
+async fn sec_59_a_home_cannot_try_many_accounts_by_many_addresses() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .config("[login.throttle]\naddress_failures = 5")
+        .start()
+        .await;
+    let mut refused = 0;
+    for n in 0..20 {
+        let address = format!("2001:db8:0:1{n:02x}::1");
+        let browser = gate.browser().header("x-forwarded-for", &address);
+        let reply = browser.try_login(&format!("user{n}"), "wrong").await;
+        refused += u32::from(reply.status == 401);
+    }
+    assert_eq!(refused, 5, "and the sixth is told to wait");
+    let neighbour = gate
+        .browser()
+        .header("x-forwarded-for", "2001:db8:0:200::1");
+    neighbour.login("ada", PASSWORD).await;
+}
+
 #[tokio::test]
 async fn sec_59_by_default_the_tenth_wrong_password_is_the_last() {
     let app = Upstream::echo().await;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::auth::users_file::UsersFileError;
 use crate::cli::Failure;
+use crate::login::throttle::KnownError;
 use crate::pages::PagesError;
 use crate::tls::TlsError;
 use crate::{admin, proxy, session, upstream};
@@ -21,6 +22,12 @@ pub enum StartError {
     Admin(admin::BindError),
     /// An address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// What was noted of networks that users sign in from cannot be trusted, or not be read.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    KnownNetworks(KnownError),
     /// A logo that cannot be read, and the like.
     #[expect(
         private_interfaces,
@@ -79,7 +86,8 @@ impl StartError {
             | Self::NoRandomness
             | Self::Sessions(_)
             | Self::Signals(_) => Failure::Failed(self.to_string()),
-            Self::Pages(_)
+            Self::KnownNetworks(_)
+            | Self::Pages(_)
             | Self::Socket(_)
             | Self::Tls(_)
             | Self::Upstream(..)
@@ -102,6 +110,7 @@ impl fmt::Display for StartError {
                     _ => Ok(()),
                 }
             }
+            Self::KnownNetworks(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
             Self::Pages(error) => error.fmt(f),
             Self::Sessions(error) => error.fmt(f),

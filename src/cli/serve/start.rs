@@ -16,6 +16,7 @@ use crate::doctor::{self, permission::Asker};
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
+use crate::login::throttle::{KnownNetworks, Throttle};
 use crate::metrics::Metrics;
 use crate::monitoring::Monitoring;
 use crate::overload::Load;
@@ -47,18 +48,13 @@ pub(super) fn start_on(
     let metrics = Arc::new(Metrics::new());
     let (sessions, session_clock) = sessions(&config, &clock)?;
     let sessions = Arc::new(sessions.counted(metrics.sessions()));
+    let known = Arc::new(known_networks(&config)?);
     let settings = proxy_settings(&config);
     let load = Arc::new(load(&config, &accounts, &clock));
-    let login = Login::new(
-        Arc::clone(&accounts),
-        Arc::clone(&sessions),
-        Arc::clone(&pages),
-        config.throttle,
-        KeptForms::new(config.kept_forms, clock.clone()),
-        session_clock,
-    )
-    .map_err(|NoRandomness| StartError::NoRandomness)?
-    .counted(metrics.logins());
+    let throttle = Throttle::new(config.throttle, Arc::clone(&known), session_clock.clone());
+    let forms = KeptForms::new(config.kept_forms, clock.clone());
+    let parts = (&accounts, &sessions, &pages);
+    let login = login(parts, throttle, forms, session_clock)?.counted(metrics.logins());
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
     let service = Service::new(settings, config.apps, login, pages, &clock, metered, loaded);
@@ -126,6 +122,7 @@ pub(super) fn start_on(
         vitals: Vitals {
             service,
             sessions,
+            known,
             admission,
             handshakes,
             tasks: tasks.into(),
@@ -179,6 +176,33 @@ fn sessions(config: &Config, clock: &Clock) -> Result<(Sessions, Clock), StartEr
     }
     let sessions = Sessions::new(config.session.clone(), store, clock.clone());
     Ok((sessions, clock))
+}
+
+fn login(
+    (accounts, sessions, pages): (&Arc<Accounts>, &Arc<Sessions>, &Arc<Pages>),
+    throttle: Throttle,
+    forms: KeptForms,
+    clock: Clock,
+) -> Result<Login, StartError> {
+    let (accounts, sessions, pages) = (
+        Arc::clone(accounts),
+        Arc::clone(sessions),
+        Arc::clone(pages),
+    );
+    Login::new(accounts, sessions, pages, throttle, forms, clock)
+        .map_err(|NoRandomness| StartError::NoRandomness)
+}
+
+/// They outlive a restart as the sessions do.
+fn known_networks(config: &Config) -> Result<KnownNetworks, StartError> {
+    match &config.session.backend {
+        session::Backend::Disk(path) => {
+            KnownNetworks::beside(path).map_err(StartError::KnownNetworks)
+        }
+        session::Backend::Memory => {
+            KnownNetworks::in_memory().map_err(|NoRandomness| StartError::NoRandomness)
+        }
+    }
 }
 
 pub(super) fn proxy_settings(config: &Config) -> proxy::Settings {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 66] = [
+const FIXED: [(&str, &str, &str, &str); 72] = [
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -57,6 +57,36 @@ const FIXED: [(&str, &str, &str, &str); 66] = [
         "ten times as many",
         "login/throttle.rs",
         "EVERYWHERE: u32 = 10;",
+    ),
+    (
+        "tries of that account above it, by all networks that are new to it",
+        "1 each 10 s",
+        "login/throttle/shared.rs",
+        "EVERY: Duration = Duration::from_secs(10);",
+    ),
+    (
+        "of these, saved up for networks that had none yet (IPv4: /24, IPv6: /48)",
+        "4",
+        "login/throttle/shared.rs",
+        "SAVED: u32 = 4;",
+    ),
+    (
+        "networks of an account that are known after a login",
+        "8",
+        "login/throttle/known.rs",
+        "OF_ACCOUNT: usize = 8;",
+    ),
+    (
+        "how long they are known after the last login",
+        "90 days",
+        "login/throttle/known.rs",
+        "KNOWN_FOR: Duration = Duration::from_hours(90 * 24);",
+    ),
+    (
+        "both of these from an IPv6 /56; from a /48",
+        "a fifth more; twice as many",
+        "login/throttle.rs",
+        "LEVELS: [u32; 3] = [10, 12, 20];",
     ),
     (
         "requests under way, in all",
@@ -173,16 +203,22 @@ const FIXED: [(&str, &str, &str, &str); 66] = [
         "PROGRAM: u64 = 48 * MIB;",
     ),
     (
-        "what the throttle remembers: accounts, addresses, pairs",
+        "what the throttle remembers: accounts, networks, pairs",
         "100000 each",
-        "login/throttle.rs",
-        "MAX_ENTRIES: u64 = 100_000;",
+        "login/throttle/counters.rs",
+        "MAX_ENTRIES: usize = 100_000;",
     ),
     (
-        "logins that wait for a hashing thread",
+        "logins that wait for a hashing thread; networks take turns",
         "64",
         "auth/hashing.rs",
         "QUEUE: usize = 64;",
+    ),
+    (
+        "of these, for one network",
+        "as many as are left to all others",
+        "network/shares.rs",
+        "held == 0 || held + amount <= left",
     ),
     (
         "a new password, at most",
