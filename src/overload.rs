@@ -1,12 +1,14 @@
-//! How much there is to do, and who has to wait when it is too much (REL-13).
+//! How much there is to do, and who has to wait when it is too much (REL-13, SEC-87).
 //!
-//! Who is signed in comes first. Requests without a session are the first to be turned away, with
-//! 503 and Retry-After: at the login, at our other pages and at what apps show to everyone. Four
-//! signs say that it is too much; only when there are as many requests as
-//! there may be, those of sessions are turned away, too.
+//! Requests of signed-in users and requests of strangers are counted apart, so that nothing that
+//! strangers do triggers a limit for users. Within each of the two, those are turned away first,
+//! with 503 and Retry-After, who hold more than what is left for all others. Signs of too much
+//! (delay, memory, connections) make the shares of strangers' networks small; who comes from a
+//! network that holds little is served all the same.
 
 mod delay;
 pub(crate) mod memory;
+mod usage;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +22,7 @@ use crate::listener::Admission;
 
 use delay::StandingDelay;
 use memory::Ceiling;
+pub(crate) use usage::{Consumer, Resource, Usage, Usages};
 
 /// How often the signs are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -31,10 +34,18 @@ const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
 /// away would not make it faster.
 const MANY: usize = 200;
 
-/// Requests that one connection may have under way when half of all that there may be are: else
-/// who opens many streams on each of the connections of one address (SEC-28) could shut all others
-/// out.
-pub(crate) const FEW: usize = 8;
+/// A user may hold so many times what is left for other users: one alone can have four fifths.
+const TIMES_LEFT_FOR_USERS: usize = 4;
+
+/// A network of strangers may hold what is left for others: one alone can have half.
+const TIMES_LEFT_FOR_STRANGERS: usize = 1;
+
+/// Requests a second of a network of strangers while everything waits too long: a browser needs
+/// about five for a login.
+const TURNS_WHEN_LATE: u32 = 32;
+
+/// Requests of a network of strangers, and answers that it has not taken, while memory is short.
+const FEW: usize = 8;
 
 /// One line a minute says it, not one a request.
 const LOG_EVERY: Duration = Duration::from_mins(1);
@@ -42,14 +53,16 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 /// Why requests are turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Nine tenths of the connections are open; the last tenth is for who is signed in.
+    /// Nine tenths of the connections are open, and this network has many of them; the last tenth
+    /// is for signed-in users.
     Connections,
-    /// Whatever is ready to go on waits too long for a thread, and there are many clients.
+    /// Whatever is ready to go on waits too long for a thread, there are many clients, and this
+    /// network asks much.
     Delay,
-    /// Nine tenths of the memory that the configuration asks for are in use.
+    /// Nine tenths of the memory that the configuration asks for are in use, and this network has
+    /// many requests.
     Memory,
-    /// Three quarters of the requests that there may be are under way, or all of them; or half, and
-    /// too many of them on this connection.
+    /// This network, or this user, has more requests in flight than what is left for others.
     Requests,
 }
 
@@ -73,20 +86,41 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What is under way, and what the last look at the service has found.
+/// What is in flight, and what the last look at the service has found.
 #[derive(Debug)]
 pub(crate) struct Load {
     clock: Clock,
-    under_way: AtomicUsize,
+    usages: Arc<Usages>,
+    users: Class,
+    strangers: Class,
     /// Of HTTP/2; most of them may not have had a thread yet.
     streams: AtomicUsize,
-    max_under_way: AtomicUsize,
+    max_in_flight: AtomicUsize,
     /// One more than the place in [`Cause::ALL`]; 0 while all is well.
     pressure: AtomicU8,
     resident: AtomicU64,
     ceiling: Mutex<Ceiling>,
     shed: [AtomicU64; Cause::ALL.len()],
     logged: Mutex<Option<Timestamp>>,
+}
+
+/// The requests of all users, or of all strangers.
+#[derive(Debug, Default)]
+struct Class {
+    in_flight: AtomicUsize,
+    /// Answers of ours whose client has not taken them yet.
+    unread: AtomicUsize,
+}
+
+impl Class {
+    fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether more than half of `max` is in use, by requests or by answers that nobody takes.
+    fn is_crowded(&self, max: usize) -> bool {
+        self.in_flight() + self.unread.load(Ordering::Relaxed) > max / 2
+    }
 }
 
 /// Counts a stream.
@@ -104,13 +138,16 @@ struct Signs {
 }
 
 impl Load {
-    /// So many requests may be under way at a time.
-    pub(crate) fn new(max_under_way: usize, ceiling: Ceiling, clock: Clock) -> Self {
+    /// So many requests of users may be in flight at a time, and three quarters as many of
+    /// strangers.
+    pub(crate) fn new(max_in_flight: usize, ceiling: Ceiling, clock: Clock) -> Self {
         Self {
             clock,
-            under_way: AtomicUsize::new(0),
+            usages: Arc::default(),
+            users: Class::default(),
+            strangers: Class::default(),
             streams: AtomicUsize::new(0),
-            max_under_way: AtomicUsize::new(max_under_way),
+            max_in_flight: AtomicUsize::new(max_in_flight),
             pressure: AtomicU8::new(0),
             resident: AtomicU64::new(0),
             ceiling: Mutex::new(ceiling),
@@ -119,9 +156,14 @@ impl Load {
         }
     }
 
+    /// What everybody holds.
+    pub(crate) fn usages(&self) -> &Arc<Usages> {
+        &self.usages
+    }
+
     /// Other limits, for the requests that come.
-    pub(crate) fn set(&self, max_under_way: usize, ceiling: Ceiling) {
-        self.max_under_way.store(max_under_way, Ordering::Relaxed);
+    pub(crate) fn set(&self, max_in_flight: usize, ceiling: Ceiling) {
+        self.max_in_flight.store(max_in_flight, Ordering::Relaxed);
         *self.lock_ceiling() = ceiling;
     }
 
@@ -139,12 +181,10 @@ impl Load {
         )
     }
 
-    /// How many requests are under way, and how many may be.
+    /// How many requests are in flight, and how many of users may be.
     pub(crate) fn requests(&self) -> (usize, usize) {
-        (
-            self.under_way.load(Ordering::Relaxed),
-            self.max_under_way.load(Ordering::Relaxed),
-        )
+        let in_flight = self.users.in_flight() + self.strangers.in_flight();
+        (in_flight, self.max_in_flight.load(Ordering::Relaxed))
     }
 
     /// How many requests have been turned away, by cause.
@@ -152,23 +192,49 @@ impl Load {
         Cause::ALL.map(|cause| (cause, self.shed[cause as usize].load(Ordering::Relaxed)))
     }
 
-    /// One request more, until [`Load::end`], if it may go on. One that is refused does not count,
-    /// however long its client takes to read that. `on_connection` counts those that are under way
-    /// on its connection, itself among them.
-    pub(crate) fn begin(&self, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let Some(cause) = self.refusal(signed_in, on_connection) else {
+    /// One request more for a user or a network, until [`Load::end`], if it may go on. One that is
+    /// refused does not count, however long its client takes to read that. `has_few_connections`
+    /// is asked for strangers, when the last connections are for users.
+    pub(crate) fn begin(
+        &self,
+        usage: &Usage,
+        has_few_connections: impl FnOnce() -> bool,
+    ) -> Result<(), Cause> {
+        let class = self.class(usage);
+        let in_flight = class.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        usage.add(Resource::Requests, 1);
+        let Some(cause) = self.refusal(usage, in_flight, has_few_connections) else {
             return Ok(());
         };
-        self.end();
+        self.end(usage);
         self.shed[cause as usize].fetch_add(1, Ordering::Relaxed);
         self.report(cause);
         Err(cause)
     }
 
     /// One request less.
-    pub(crate) fn end(&self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn end(&self, usage: &Usage) {
+        self.class(usage).in_flight.fetch_sub(1, Ordering::Relaxed);
+        usage.remove(Resource::Requests, 1);
+    }
+
+    /// An answer of ours waits for its client to take it, until [`Load::end_answer`]; `false`
+    /// when the client's network, or user, leaves more of them untaken than is its share.
+    pub(crate) fn begin_answer(&self, usage: &Usage) -> bool {
+        let unread = &self.class(usage).unread;
+        let waiting = unread.fetch_add(1, Ordering::Relaxed) + 1;
+        usage.add(Resource::Unread, 1);
+        let granted = self.is_within_share(usage, Resource::Unread, waiting);
+        if !granted {
+            self.end_answer(usage);
+        }
+        granted
+    }
+
+    /// One answer of ours less that waits.
+    pub(crate) fn end_answer(&self, usage: &Usage) {
+        self.class(usage).unread.fetch_sub(1, Ordering::Relaxed);
+        usage.remove(Resource::Unread, 1);
     }
 
     /// One stream of HTTP/2 more, until it is dropped.
@@ -177,19 +243,18 @@ impl Load {
         OpenStream(Arc::clone(self))
     }
 
-    /// Why strangers are turned away, if they are.
+    /// Why some strangers are turned away, if they are.
     pub(crate) fn sheds(&self) -> Option<Cause> {
-        self.refusal(false, 1)
+        let crowded = self.strangers.is_crowded(self.max_of_strangers());
+        self.pressure()
+            .or_else(|| crowded.then_some(Cause::Requests))
     }
 
-    /// Whether everybody is admitted, whoever it is.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.refusal(false, usize::MAX).is_none()
-    }
-
-    /// Whether connections that are of no use at the moment had better go.
-    pub(crate) fn wants_room(&self) -> bool {
-        matches!(self.pressure(), Some(Cause::Connections | Cause::Memory))
+    /// Whether answers that nobody takes had better go soon: more than half of the requests that
+    /// there may be are in flight, or their answers wait.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let (_, max) = self.requests();
+        self.strangers.is_crowded(self.max_of_strangers()) || self.users.is_crowded(max)
     }
 
     /// Whether clients that do not take what was sent hold memory that others need.
@@ -197,18 +262,58 @@ impl Load {
         self.pressure() == Some(Cause::Memory)
     }
 
-    fn refusal(&self, signed_in: bool, on_connection: usize) -> Option<Cause> {
-        let (under_way, max) = self.requests();
-        if under_way > max / 2 && on_connection > FEW {
+    fn class(&self, usage: &Usage) -> &Class {
+        if usage.is_of_user() {
+            &self.users
+        } else {
+            &self.strangers
+        }
+    }
+
+    fn max_of_strangers(&self) -> usize {
+        let (_, max) = self.requests();
+        max - max / 4
+    }
+
+    /// Whether a consumer holds no more of a resource than its share; `held` is what its class
+    /// holds in all, what it asks for included.
+    fn is_within_share(&self, usage: &Usage, resource: Resource, held: usize) -> bool {
+        let (max, times) = if usage.is_of_user() {
+            (self.requests().1, TIMES_LEFT_FOR_USERS)
+        } else {
+            (self.max_of_strangers(), TIMES_LEFT_FOR_STRANGERS)
+        };
+        let left = max.checked_sub(held);
+        left.is_some_and(|left| usage.is_within(resource, left, times))
+    }
+
+    fn refusal(
+        &self,
+        usage: &Usage,
+        in_flight: usize,
+        has_few_connections: impl FnOnce() -> bool,
+    ) -> Option<Cause> {
+        if !self.is_within_share(usage, Resource::Requests, in_flight) {
             return Some(Cause::Requests);
         }
-        if signed_in {
-            return (under_way > max).then_some(Cause::Requests);
+        if usage.is_of_user() {
+            return None;
         }
-        if under_way > max - max / 4 {
-            return Some(Cause::Requests);
-        }
-        self.pressure()
+        let pressure = self.pressure()?;
+        let has_little = match pressure {
+            Cause::Connections => has_few_connections(),
+            Cause::Delay => usage.takes_turn(self.second(), TURNS_WHEN_LATE),
+            Cause::Memory => {
+                let held = |resource| usage.held_widest(resource);
+                held(Resource::Requests) + held(Resource::Unread) <= FEW
+            }
+            Cause::Requests => true,
+        };
+        (!has_little).then_some(pressure)
+    }
+
+    fn second(&self) -> u32 {
+        u32::try_from(self.clock.now().as_millis() / 1000).unwrap_or(u32::MAX)
     }
 
     fn pressure(&self) -> Option<Cause> {
@@ -258,6 +363,9 @@ impl Load {
                     ceiling,
                 };
                 self.set_pressure(signs.cause());
+                if self.wants_memory() {
+                    admission.end_unused();
+                }
             }
         };
         tokio::join!(measure, look);
@@ -274,7 +382,7 @@ impl Load {
         let (requests, _) = self.requests();
         tracing::warn!(
             %cause, requests,
-            "there is too much to do: requests are answered with 503, those without a session first"
+            "there is too much to do: some requests are answered with 503, those of the networks with most of them first"
         );
     }
 }
@@ -353,73 +461,99 @@ mod tests {
         assert_eq!(few.cause(), Some(Cause::Delay), "over few connections");
     }
 
-    /// How a request more is judged, without staying.
-    fn judged(load: &Load, signed_in: bool, on_connection: usize) -> Result<(), Cause> {
-        let begun = load.begin(signed_in, on_connection);
-        if begun.is_ok() {
-            load.end();
-        }
-        begun
+    fn stranger(load: &Load, address: &str) -> Arc<Usage> {
+        load.usages().of_address(address.parse().unwrap())
     }
 
-    fn fill(load: &Load, requests: usize) {
-        (0..requests).for_each(|_| load.begin(true, 1).unwrap());
+    fn user(load: &Load, name: &str) -> Arc<Usage> {
+        load.usages().of(Consumer::User(name.into()))
+    }
+
+    /// Begins requests until one is refused; how many went on, and why the last did not.
+    fn fill(load: &Load, usage: &Usage) -> (usize, Cause) {
+        let mut begun = 0;
+        loop {
+            match load.begin(usage, || true) {
+                Ok(()) => begun += 1,
+                Err(cause) => return (begun, cause),
+            }
+        }
     }
 
     #[test]
-    fn rel_13_strangers_go_first_and_who_is_signed_in_last() {
-        let load = load(8);
-        let judged = |signed_in| judged(&load, signed_in, 1);
-        fill(&load, 5);
-        assert_eq!((judged(false), judged(true)), (Ok(()), Ok(())));
-        fill(&load, 1);
-        assert_eq!(
-            (judged(false), judged(true)),
-            (Err(Cause::Requests), Ok(()))
-        );
-        fill(&load, 2);
-        assert_eq!(judged(true), Err(Cause::Requests), "more than there may be");
-        assert_eq!(load.requests(), (8, 8), "who is refused does not count");
-        (0..4).for_each(|_| load.end());
+    fn sec_87_nothing_that_strangers_do_triggers_a_limit_for_users() {
+        let load = load(1000);
+        let networks: Vec<_> = (0..16)
+            .map(|n| stranger(&load, &format!("192.0.2.{n}")))
+            .collect();
+        for network in networks.iter().cycle().take(16 * 200) {
+            let _ = load.begin(network, || true);
+        }
+        let newcomer = stranger(&load, "198.51.100.1");
+        let (begun, cause) = fill(&load, &newcomer);
+        assert!(begun >= 20, "{begun} of 750 for 17 networks");
+        assert_eq!(cause, Cause::Requests);
+        let (begun, _) = fill(&load, &user(&load, "ada"));
+        assert_eq!(begun, 800, "one alone has four fifths");
+        assert!(fill(&load, &user(&load, "bob")).0 > 150);
+        let (in_flight, max) = load.requests();
+        assert!(in_flight <= max + max / 4 * 3, "{in_flight}");
+    }
 
-        load.set_pressure(Some(Cause::Delay));
-        assert_eq!((judged(false), judged(true)), (Err(Cause::Delay), Ok(())));
-        assert!(!load.wants_room());
+    #[test]
+    fn sec_87_an_answer_that_nobody_takes_holds_its_networks_share_alone() {
+        let load = load(1000);
+        let greedy = stranger(&load, "192.0.2.1");
+        let untaken = (0..1000).filter(|_| load.begin_answer(&greedy)).count();
+        assert_eq!(untaken, 375, "half of what strangers may have");
+        assert!(!load.is_crowded());
+        let other = stranger(&load, "192.0.2.2");
+        assert!(load.begin_answer(&other), "others notice nothing");
+        assert!(load.is_crowded() && load.begin(&other, || true).is_ok());
+        for _ in 0..untaken {
+            load.end_answer(&greedy);
+        }
+        assert!(!load.is_crowded());
+    }
+
+    #[test]
+    fn rel_13_a_sign_makes_the_shares_of_strangers_small() {
+        let load = load(1000);
+        let (ada, eve) = (user(&load, "ada"), stranger(&load, "192.0.2.1"));
+        let newcomer = stranger(&load, "192.0.2.2");
+        for (cause, begun) in [(Cause::Delay, 32), (Cause::Memory, 8)] {
+            load.set_pressure(Some(cause));
+            // The clock may go on to the next second meanwhile.
+            let (first, refused) = fill(&load, &eve);
+            assert_eq!(refused, cause);
+            assert!((begun..=2 * begun).contains(&first), "{cause}: {first}");
+            assert_eq!(load.begin(&newcomer, || true), Ok(()));
+            assert_eq!(load.begin(&ada, || true), Ok(()));
+            (0..first).for_each(|_| load.end(&eve));
+            load.end(&newcomer);
+        }
+        assert!(load.wants_memory());
         load.set_pressure(Some(Cause::Connections));
-        assert!(load.wants_room() && !load.wants_memory());
-        load.set_pressure(Some(Cause::Memory));
-        assert!(load.wants_room() && load.wants_memory());
+        assert_eq!(load.begin(&eve, || false), Err(Cause::Connections));
+        assert_eq!(load.begin(&eve, || true), Ok(()));
+        assert_eq!(load.begin(&ada, || false), Ok(()));
         let shed = load.shed().map(|(cause, count)| (cause.name(), count));
         let expected = [
-            ("connections", 0),
+            ("connections", 1),
             ("delay", 1),
-            ("memory", 0),
-            ("requests", 2),
+            ("memory", 1),
+            ("requests", 0),
         ];
         assert_eq!(shed, expected);
     }
 
     #[test]
-    fn sec_28_no_connection_takes_the_places_of_all_others() {
-        let load = load(100);
-        fill(&load, 49);
-        assert!(load.is_calm());
-        assert_eq!(judged(&load, true, 50), Ok(()), "half of them may be one's");
-        fill(&load, 2);
-        assert!(!load.is_calm());
-        for signed_in in [true, false] {
-            assert_eq!(judged(&load, signed_in, FEW), Ok(()));
-            assert_eq!(judged(&load, signed_in, FEW + 1), Err(Cause::Requests));
-        }
-        assert_eq!(load.sheds(), None, "others notice nothing");
-    }
-
-    #[test]
     fn a_limit_of_one_request_lets_one_through() {
         let load = load(1);
-        assert_eq!(load.begin(false, 1), Ok(()));
-        assert_eq!(load.begin(true, 1), Err(Cause::Requests));
-        load.end();
-        assert_eq!(load.begin(false, 1), Ok(()));
+        let (ada, eve) = (user(&load, "ada"), stranger(&load, "192.0.2.1"));
+        assert_eq!(fill(&load, &ada), (1, Cause::Requests));
+        assert_eq!(fill(&load, &eve), (1, Cause::Requests));
+        load.end(&ada);
+        assert_eq!(load.begin(&ada, || true), Ok(()));
     }
 }

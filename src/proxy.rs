@@ -141,7 +141,7 @@ impl Proxy {
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
-        let active = connection.activity.begin();
+        let mut active = connection.activity.begin();
         let id = self.life.request_ids.next();
         let mut line = (self.settings.access_log && connection.is_of_client())
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
@@ -167,9 +167,15 @@ impl Proxy {
             error.of(&app.counts.upstream_errors).inc();
         }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
-        if overloaded && connection.activity.is_greedy() {
-            // Who has so many open is no person; what nobody reads would only take memory.
+        if response.body().is_ours()
+            && (!active.hold_answer(connection.network())
+                || overloaded && connection.activity.has_many_requests())
+        {
+            // Nobody reads so many pages at a time; they would only take memory.
             response.body_mut().leave_out();
+            let retry = HeaderValue::from_static("5");
+            response.headers_mut().insert(header::RETRY_AFTER, retry);
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
         let ends = self.life.is_stopping() || connection.activity.ends();
         if http1 && ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -233,7 +239,9 @@ impl Proxy {
 
         let known = self.login.signed_in(&visit.cookies, &connection.memo);
         let (session, identity) = known.await?.unzip();
-        let admitted = admission::admit(connection, active, session.is_some());
+        let user = identity.as_deref().map(Identity::user);
+        let load = &self.life.load;
+        let admitted = admission::admit(load, connection, active, client.address, user);
         if let Some(line) = &mut line {
             line.user = identity
                 .as_deref()

@@ -2,20 +2,26 @@
 //!
 //! Reads and writes only note things; the timer is set anew when it fires, not at each of them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
-use crate::clock::Clock;
-use crate::overload::{Cause, FEW, Load};
+use crate::listener::Place;
+use crate::overload::{Cause, Load, Usage};
 
-/// For a client that takes nothing, while what it was sent holds memory that others need.
+/// For a client that takes nothing, while what it was sent holds memory or requests that others
+/// need.
 pub(super) const PATIENCE_IN_NEED: Duration = Duration::from_secs(5);
 
-/// How long a client may take nothing of what was sent (SEC-27).
-pub(super) fn time_to_read(write_timeout: Duration, load: &Load) -> Duration {
-    if load.wants_memory() {
+/// A connection with more requests than this in flight is no person's who reads each page.
+const MANY_REQUESTS: usize = 8;
+
+/// How long a client may take nothing of what was sent (SEC-27). `ours` says that it is an answer
+/// of our own, or nothing that a user waits for: it has to make room for other requests, too
+/// (SEC-87).
+pub(super) fn time_to_read(write_timeout: Duration, load: &Load, ours: bool) -> Duration {
+    if load.wants_memory() || (ours && load.is_crowded()) {
         write_timeout.min(PATIENCE_IN_NEED)
     } else {
         write_timeout
@@ -25,23 +31,14 @@ pub(super) fn time_to_read(write_timeout: Duration, load: &Load) -> Duration {
 /// Shared by a connection's socket, its requests and its timer.
 #[derive(Debug)]
 pub(super) struct Activity {
-    started: Instant,
     /// Of all connections.
     load: Arc<Load>,
-    /// Requests whose answer is not whole yet.
-    active: AtomicUsize,
-    served: AtomicBool,
-    /// Whether the last request had a session.
-    signed_in: AtomicBool,
-    /// Milliseconds after `started`; 0 while it does not apply.
+    place: Arc<Place>,
+    /// Milliseconds after it was opened; 0 while it does not apply.
     idle_since: AtomicU64,
     head_since: AtomicU64,
     write_blocked_since: AtomicU64,
-    /// The connection is a tunnel now, and nobody's request.
-    upgraded: AtomicBool,
-    /// Whether somebody was signed in at any time.
-    had_user: AtomicBool,
-    /// After the requests that are under way.
+    /// After the requests in flight.
     ends: AtomicBool,
 }
 
@@ -49,8 +46,10 @@ pub(super) struct Activity {
 #[derive(Debug)]
 pub(super) struct ActiveRequest {
     activity: Arc<Activity>,
-    /// Among those of the whole service, too.
-    admitted: AtomicBool,
+    /// For whom it counts among those of the whole service, once it was admitted.
+    counted: OnceLock<Arc<Usage>>,
+    /// For whom an answer of ours waits, in place of the request.
+    answer: Option<Arc<Usage>>,
 }
 
 /// What a connection has to do, and until when.
@@ -72,83 +71,59 @@ impl Due {
 }
 
 impl Activity {
-    pub(super) fn new(load: Arc<Load>) -> Arc<Self> {
+    pub(super) fn new(load: Arc<Load>, place: Arc<Place>) -> Arc<Self> {
         Arc::new(Self {
-            started: Clock::stopwatch(),
             load,
-            active: AtomicUsize::new(0),
-            served: AtomicBool::new(false),
-            signed_in: AtomicBool::new(false),
+            place,
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
-            upgraded: AtomicBool::new(false),
-            had_user: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         })
     }
 
     pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        self.served.store(true, Ordering::Relaxed);
+        self.place.begin_request();
         ActiveRequest {
             activity: Arc::clone(self),
-            admitted: AtomicBool::new(false),
+            counted: OnceLock::new(),
+            answer: None,
         }
     }
 
-    /// Whether more requests are under way on this connection than a crowded service grants.
-    pub(super) fn is_greedy(&self) -> bool {
-        self.active.load(Ordering::Relaxed) > FEW
+    /// Whether more requests are in flight on this connection than a person reads answers of.
+    pub(super) fn has_many_requests(&self) -> bool {
+        self.place.active() > MANY_REQUESTS
     }
 
     /// Whether there was a request at all.
     pub(super) fn has_served(&self) -> bool {
-        self.served.load(Ordering::Relaxed)
+        self.place.has_served()
     }
 
-    /// Notes whether the request that came last had a session.
-    pub(super) fn note_session(&self, signed_in: bool) {
-        if self.signed_in.load(Ordering::Relaxed) != signed_in {
-            self.signed_in.store(signed_in, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the connection had better go to make room: it has no request, and had none of who
-    /// is signed in.
-    pub(super) fn gives_way(&self) -> bool {
-        self.load.wants_room()
-            && self.has_served()
-            && self.active.load(Ordering::Relaxed) == 0
-            && !self.is_upgraded()
-            && !self.signed_in.load(Ordering::Relaxed)
+    /// Resolves when the connection has to make room for others.
+    pub(super) async fn evicted(&self) {
+        self.place.gone().await;
     }
 
     pub(super) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Relaxed);
+        self.place.upgrade();
     }
 
     pub(super) fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Relaxed)
+        self.place.is_upgraded()
     }
 
-    /// Notes that a request had a session that is good.
-    pub(super) fn note_user(&self) {
-        if !self.had_user.load(Ordering::Relaxed) {
-            self.had_user.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes no further request on this connection, unless it is, or was, one of who is signed in:
+    /// Takes no further request on this connection, unless it is, or was, one of a signed-in user:
     /// a browser, or a proxy before us, has more than this one request on it.
     pub(super) fn end(&self) {
-        if !self.had_user.load(Ordering::Relaxed) {
+        if !self.place.had_user() {
             self.ends.store(true, Ordering::Relaxed);
         }
     }
 
     pub(super) fn is_answering(&self) -> bool {
-        self.active.load(Ordering::Relaxed) > 0
+        self.place.active() > 0
     }
 
     pub(super) fn ends(&self) -> bool {
@@ -178,16 +153,16 @@ impl Activity {
     pub(super) fn due(&self, timeouts: &Timeouts, patience: Duration) -> Option<Due> {
         let blocked = self.write_blocked_since.load(Ordering::Relaxed);
         if blocked != 0 {
-            let time = time_to_read(timeouts.write, &self.load);
+            let time = time_to_read(timeouts.write, &self.load, !self.place.had_user());
             return Some(Due::Read(self.after(blocked, time)));
         }
         if self.is_upgraded() {
             return None;
         }
         if !self.has_served() {
-            return Some(Due::Head(self.started + timeouts.headers));
+            return Some(Due::Head(self.place.opened() + timeouts.headers));
         }
-        if self.active.load(Ordering::Relaxed) > 0 {
+        if self.is_answering() {
             return None;
         }
         let head = self.head_since.load(Ordering::Relaxed);
@@ -203,32 +178,56 @@ impl Activity {
     }
 
     fn after(&self, since: u64, timeout: Duration) -> Instant {
-        self.started + Duration::from_millis(since) + timeout
+        self.place.opened() + Duration::from_millis(since) + timeout
     }
 
     /// Never 0, which means that nothing was noted.
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis())
+        u64::try_from(self.place.opened().elapsed().as_millis())
             .unwrap_or(u64::MAX)
             .max(1)
     }
 }
 
 impl ActiveRequest {
-    /// Goes on, unless there is too much to do and others come first (REL-13).
-    pub(super) fn admit(&self, signed_in: bool) -> Result<(), Cause> {
-        let on_connection = self.activity.active.load(Ordering::Relaxed);
-        self.activity.load.begin(signed_in, on_connection)?;
-        self.admitted.store(true, Ordering::Relaxed);
+    /// Goes on, unless there is too much to do and others come first (REL-13). It counts for
+    /// `usage`; see [`Load::begin`].
+    pub(super) fn admit(
+        &self,
+        usage: &Arc<Usage>,
+        has_few_connections: impl FnOnce() -> bool,
+    ) -> Result<(), Cause> {
+        self.activity.load.begin(usage, has_few_connections)?;
+        let counted = self.counted.set(Arc::clone(usage));
+        debug_assert!(counted.is_ok(), "a request is admitted once");
         Ok(())
+    }
+
+    /// The request is done but for its client, who has an answer of ours to take: from now on it
+    /// holds no request that others could have (SEC-87). `false` when its client leaves too many
+    /// of them. Who was not admitted counts for `otherwise`.
+    pub(super) fn hold_answer(&mut self, otherwise: &Arc<Usage>) -> bool {
+        let usage = match self.counted.take() {
+            Some(usage) => {
+                self.activity.load.end(&usage);
+                usage
+            }
+            None => Arc::clone(otherwise),
+        };
+        let granted = self.activity.load.begin_answer(&usage);
+        self.answer = granted.then_some(usage);
+        granted
     }
 }
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let activity = &self.activity;
-        if *self.admitted.get_mut() {
-            activity.load.end();
+        if let Some(usage) = self.counted.get() {
+            activity.load.end(usage);
+        }
+        if let Some(usage) = &self.answer {
+            activity.load.end_answer(usage);
         }
         let now = activity.now();
         activity.idle_since.store(now, Ordering::Relaxed);
@@ -236,6 +235,6 @@ impl Drop for ActiveRequest {
         if activity.head_since.load(Ordering::Relaxed) != 0 {
             activity.head_since.store(now, Ordering::Relaxed);
         }
-        activity.active.fetch_sub(1, Ordering::Relaxed);
+        activity.place.end_request();
     }
 }

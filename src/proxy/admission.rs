@@ -1,4 +1,6 @@
-//! Who goes on when there is too much to do (REL-13).
+//! Which requests go on when there is too much to do (REL-13, SEC-87).
+
+use std::net::IpAddr;
 
 use super::Proxy;
 use super::activity::ActiveRequest;
@@ -6,45 +8,45 @@ use super::app::App;
 use super::connection::Connection;
 use crate::error::RequestError;
 use crate::login::Visit;
+use crate::overload::{Cause, Load};
 
-/// Lets a request go on, unless others come first. `signed_in` is known for sure.
+/// Lets a request go on, unless others come first. `user` is somebody whose session was looked up
+/// and found; `client` is where the request comes from, behind trusted proxies, too.
 pub(super) fn admit(
+    load: &Load,
     connection: &Connection,
     active: &ActiveRequest,
-    signed_in: bool,
+    client: IpAddr,
+    user: Option<&str>,
 ) -> Result<(), RequestError> {
-    if signed_in {
-        connection.activity.note_user();
-    }
-    admit_as(connection, active, signed_in)
-}
-
-fn admit_as(
-    connection: &Connection,
-    active: &ActiveRequest,
-    signed_in: bool,
-) -> Result<(), RequestError> {
-    connection.activity.note_session(signed_in);
-    if !connection.is_of_client() {
+    let Some(admitted) = connection.admitted() else {
         return Ok(()); // the watchdog asks whether we live, not whether we are busy
-    }
-    active.admit(signed_in).map_err(RequestError::Overloaded)
+    };
+    let begun = match user {
+        Some(user) => match connection.usage_of_user(load, user) {
+            Some(usage) => active.admit(&usage, || true),
+            None => Err(Cause::Connections),
+        },
+        None => {
+            let usage = connection.usage_of_stranger(load, client);
+            active.admit(&usage, || admitted.is_within_share())
+        }
+    };
+    begun.map_err(RequestError::Overloaded)
 }
 
 impl Proxy {
-    /// The same for a page of our own, for which a session is looked up only when it matters.
+    /// The same for a page of our own. A cookie alone makes nobody a user: anybody can make one
+    /// up.
     pub(super) async fn admit_to_ours(
         &self,
         connection: &Connection,
         active: &ActiveRequest,
         visit: &Visit<'_>,
     ) -> Result<(), RequestError> {
-        let signed_in = if self.life.load.is_calm() {
-            visit.cookies.session.is_some()
-        } else {
-            self.login.peek(&visit.cookies).await?.is_some()
-        };
-        admit_as(connection, active, signed_in)
+        let signed_in = self.login.peek(&visit.cookies).await?;
+        let user = signed_in.as_ref().map(|(_, identity)| identity.user());
+        admit(&self.life.load, connection, active, visit.client, user)
     }
 
     /// Lets a request that has no session be told so. A form is kept in a room of its own, and

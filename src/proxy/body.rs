@@ -96,6 +96,11 @@ impl AnswerBody {
         }
     }
 
+    /// Whether it is an answer of our own, with content.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(&self.kind, Kind::Ours(content) if !content.is_empty())
+    }
+
     /// Takes the content of an answer of ours away, and gives its length. HTTP/1.1 would leave
     /// it out after HEAD by itself; HTTP/2 would send it, which is an error (RFC 9113 §8.1.1).
     pub(super) fn leave_out(&mut self) -> Option<usize> {
@@ -166,7 +171,7 @@ impl Body for AnswerBody {
         };
         stall::note(match (&frame, &this.kind) {
             (Poll::Pending, _) => Said::Waiting,
-            (Poll::Ready(_), Kind::Ours(_)) => Said::Ready(None),
+            (Poll::Ready(_), Kind::Ours(_)) => Said::ReadyOurs,
             (Poll::Ready(_), Kind::Forwarded(forwarded)) => Said::Ready(forwarded.session_end()),
         });
         if let (Some(app), Poll::Ready(Some(Ok(frame)))) = (&this.app, &frame) {

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ use super::service::Service;
 use super::stall::{self, Said, Streams};
 use super::transport::Transport;
 use super::{Settings, Timeouts};
-use crate::listener::Admitted;
+use crate::listener::{Admitted, Place};
+use crate::overload::{Consumer, Load, Usage};
 use crate::request::wire::Framing;
 use crate::session::Memo;
 use crate::tls::Handshakes;
@@ -43,6 +44,10 @@ pub(super) struct Connection {
     /// Counts the connection as long as anything of it lives, a tunnel included. `None` for
     /// our own, which is nobody's.
     admitted: Option<Admitted>,
+    /// What the network of `peer` holds.
+    network: Arc<Usage>,
+    /// What the user of the last request with a session holds.
+    user: Mutex<Option<Arc<Usage>>>,
 }
 
 impl Connection {
@@ -53,13 +58,63 @@ impl Connection {
         admitted: Option<Admitted>,
     ) -> Self {
         let (_, tls) = stream.get_ref();
+        let load = &service.life.load;
+        let (place, network) = match &admitted {
+            Some(admitted) => (Arc::clone(admitted.place()), Arc::clone(admitted.network())),
+            None => (Place::uncounted(), load.usages().of_address(peer)),
+        };
         Self {
             peer,
             server_name: tls.server_name().map(str::to_owned),
-            activity: Activity::new(Arc::clone(&service.life.load)),
+            activity: Activity::new(Arc::clone(load), place),
             memo: Memo::default(),
             admitted,
+            network,
+            user: Mutex::default(),
         }
+    }
+
+    /// What the network of the other end holds.
+    pub(super) fn network(&self) -> &Arc<Usage> {
+        &self.network
+    }
+
+    pub(super) fn admitted(&self) -> Option<&Admitted> {
+        self.admitted.as_ref()
+    }
+
+    /// For whom a request without a session counts: the network of its client, which a trusted
+    /// proxy may have named.
+    pub(super) fn usage_of_stranger(&self, load: &Load, client: IpAddr) -> Arc<Usage> {
+        if client == self.peer {
+            Arc::clone(&self.network)
+        } else {
+            load.usages().of_address(client)
+        }
+    }
+
+    /// For whom a request with a session counts, and from now on the connection, too. `None` when
+    /// the user has too many connections.
+    pub(super) fn usage_of_user(&self, load: &Load, user: &str) -> Option<Arc<Usage>> {
+        let mut last = self.user.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = &*last
+            && usage.is_of(user)
+        {
+            return Some(Arc::clone(usage));
+        }
+        let usage = load.usages().of(Consumer::User(user.into()));
+        if let Some(admitted) = &self.admitted
+            && !admitted.belongs_to(&usage)
+        {
+            return None;
+        }
+        *last = Some(Arc::clone(&usage));
+        Some(usage)
+    }
+
+    fn is_evicted(&self) -> bool {
+        let admitted = self.admitted.as_ref();
+        admitted.is_some_and(|admitted| admitted.place().is_evicted())
     }
 
     /// Whether somebody else than the watchdog is at its other end.
@@ -90,8 +145,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// How long a client may take to be told that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How often a connection that waits for its client looks whether others need the room.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
+/// How often the limits of a connection that waits for its client are looked at anew: they are
+/// shorter while there is too much to do.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
@@ -106,9 +162,12 @@ pub(super) async fn serve(
 ) {
     let introduced = introduction::client(&service, &mut stream, peer, &mut admitted);
     let Some(peer) = introduced.await else { return };
-    let Some(stream) = shake_hands(&service, &handshakes, stream, peer).await else {
-        return;
+    let place = Arc::clone(admitted.place());
+    let stream = tokio::select! {
+        stream = shake_hands(&service, &handshakes, stream, peer) => stream,
+        () = place.gone() => None,
     };
+    let Some(stream) = stream else { return };
     let (_, tls) = stream.get_ref();
     let http2 = tls.alpn_protocol() == Some(b"h2");
     let connection = Arc::new(Connection::new(&service, &stream, peer, Some(admitted)));
@@ -285,6 +344,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 ) -> Driven {
     let mut alarm = pin!(tokio::time::sleep(patience.min(settings.timeouts.headers)));
     let mut stopping = pin!(service.life.stop.cancelled());
+    let mut evicted = pin!(connection.activity.evicted());
     let (mut registered, mut closing) = (false, false);
     let mut first_request: Option<Pin<Box<Sleep>>> = None;
     let mut farewell: Option<Pin<Box<Sleep>>> = None;
@@ -293,6 +353,15 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         // Polling it takes a lock that all connections share; once is enough to be woken by it.
         if !std::mem::replace(&mut registered, true) {
             let _ = stopping.as_mut().poll(cx);
+            let _ = evicted.as_mut().poll(cx);
+        }
+        if connection.is_evicted() {
+            // An answer that is cut short must not look whole, so there is no farewell then.
+            return Poll::Ready(if connection.activity.is_answering() {
+                Driven::Ended
+            } else {
+                Driven::Idle
+            });
         }
         if !closing && service.is_stopping() {
             closing = connection.activity.has_served() || {
@@ -333,9 +402,6 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             return Poll::Ready(Driven::Ended);
         }
         loop {
-            if connection.activity.gives_way() && !closing {
-                return Poll::Ready(Driven::Idle);
-            }
             let due = connection.activity.due(&settings.timeouts, patience);
             if let Some(due) = due
                 && Instant::from_std(due.at()) < alarm.deadline()
@@ -345,7 +411,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             ready!(alarm.as_mut().poll(cx));
             match due {
                 Some(due) if Instant::from_std(due.at()) > Instant::now() => {
-                    let look = Instant::now() + LOOK_FOR_OTHERS;
+                    let look = Instant::now() + LOOK_AGAIN;
                     alarm.as_mut().reset(look.min(due.at().into()));
                 }
                 Some(Due::Request(_)) if !closing => return Poll::Ready(Driven::Idle),
@@ -380,21 +446,15 @@ impl<S: Transport> Socket<S> {
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
-    /// long, others need its place, or the service stops (SEC-28).
+    /// long, has to make room for others, or the service stops (SEC-28).
     async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
         let until = Instant::from_std(self.activity.idle_until(timeouts.keep_alive));
         let (transport, _) = self.stream.get_ref();
-        loop {
-            let look = until.min(Instant::now() + LOOK_FOR_OTHERS);
-            tokio::select! {
-                readable = transport.readable() => return readable.is_ok(),
-                () = tokio::time::sleep_until(look) => {
-                    if look == until || self.activity.gives_way() {
-                        return false;
-                    }
-                }
-                () = service.life.stop.cancelled() => return false,
-            }
+        tokio::select! {
+            readable = transport.readable() => readable.is_ok(),
+            () = tokio::time::sleep_until(until) => false,
+            () = self.activity.evicted() => false,
+            () = service.life.stop.cancelled() => false,
         }
     }
 

@@ -41,7 +41,6 @@ impl Service {
                 if introduced.is_none() {
                     return;
                 }
-                let _admitted = admitted;
                 let answer = service_fn(move |request| {
                     let answer = service.proxy().redirect(&request, port);
                     async move { Ok::<_, Infallible>(answer.map(Full::new)) }
@@ -51,7 +50,10 @@ impl Service {
                     .keep_alive(false)
                     .max_buf_size(16 * 1024)
                     .serve_connection(TokioIo::new(stream), answer);
-                let _ = tokio::time::timeout(LIFETIME, served).await; // nobody waits for more
+                tokio::select! {
+                    _ = tokio::time::timeout(LIFETIME, served) => {} // nobody waits for more
+                    () = admitted.place().gone() => {}
+                }
             });
         }
     }

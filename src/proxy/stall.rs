@@ -34,6 +34,8 @@ pub(super) enum Said {
     Waiting,
     /// It gave its bytes, or has some to give; where it is known, the end of its session.
     Ready(Option<CancellationToken>),
+    /// The same of an answer of ours.
+    ReadyOurs,
 }
 
 pub(super) type SessionEnd = Pin<Box<WaitForCancellationFutureOwned>>;
@@ -67,8 +69,8 @@ pub(super) struct Streams {
 
 impl Streams {
     /// How long nobody may take what was sent.
-    fn patience(&self) -> Duration {
-        time_to_read(self.write_timeout, &self.load)
+    fn timeout(&self, ours: bool) -> Duration {
+        time_to_read(self.write_timeout, &self.load, ours)
     }
 
     /// When to look again whether that is too long already.
@@ -101,6 +103,7 @@ struct Stream<F> {
 
 struct Stalled {
     since: Instant,
+    ours: bool,
     alarm: Pin<Box<Sleep>>,
     session_end: Option<SessionEnd>,
 }
@@ -118,10 +121,11 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             Said::Nothing => {}
             Said::Waiting => this.stalled = None,
             // It was not asked for more: the window is closed.
-            said @ Said::Ready(_) => {
+            said @ (Said::Ready(_) | Said::ReadyOurs) => {
                 let since = Instant::now();
                 this.stalled = Some(Stalled {
                     since,
+                    ours: matches!(said, Said::ReadyOurs),
                     alarm: Box::pin(sleep_until(this.limits.look(since))),
                     session_end: said.session_end(),
                 });
@@ -143,7 +147,7 @@ impl Stalled {
         }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
-            if Instant::now() >= self.since + limits.patience() {
+            if Instant::now() >= self.since + limits.timeout(self.ours) {
                 return Poll::Ready(());
             }
             self.alarm.as_mut().reset(limits.look(self.since));

@@ -56,13 +56,16 @@ impl Proxy {
         let (sessions, connection) = (Arc::clone(&self.sessions), Arc::clone(connection));
         self.life.tunnels.spawn(async move {
             let _open = open;
-            let _counted = connection; // as an open connection, though hyper is done with it
+            let connection = connection; // counts as open, though hyper is done with it
             let touch = || {
                 if let Some(watch) = &watch {
                     sessions.touch(watch.session());
                 }
             };
-            upgrade::tunnel(client, application, ends, touch).await;
+            tokio::select! {
+                () = upgrade::tunnel(client, application, ends, touch) => {}
+                () = connection.activity.evicted() => {}
+            }
         });
         let mut response = Response::new(AnswerBody::ours(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -1,11 +1,14 @@
-//! Too much to do keeps nobody waiting who is signed in: REL-13.
+//! Too much to do keeps no signed-in user waiting, and no newcomer: REL-13, SEC-87.
 
 mod flood;
 
 use std::fs;
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
+use crate::harness::tls::{self, HOST};
 use crate::harness::*;
 
 /// Opens a stream for each request on one connection, and lets all of them wait for the app.
@@ -22,65 +25,98 @@ async fn wait_for_app(gate: &Gate, cookie: &str, app: &Upstream, requests: u32) 
     connection
 }
 
+/// Opens streams that wait for the app until one is refused; how many wait.
+async fn wait_until_refused(
+    connection: &mut RawHttp2,
+    fields: &[(&str, &str)],
+    app: &Upstream,
+) -> usize {
+    let before = app.requests();
+    let mut waiting = 0;
+    loop {
+        let stream = u32::try_from(1 + 2 * waiting).unwrap();
+        connection.headers(stream, fields, true).await;
+        let all = before + waiting + 1;
+        let refused = some_within(PATIENCE, "the app or a refusal", async || {
+            if app.requests() == all {
+                return Some(false);
+            }
+            connection.has_status(stream).await.then_some(true)
+        })
+        .await;
+        if refused {
+            assert_eq!(connection.status(stream).await, Some(503));
+            return waiting;
+        }
+        waiting += 1;
+    }
+}
+
 #[tokio::test]
-async fn rel_13_when_most_requests_are_under_way_strangers_are_turned_away_and_nobody_else() {
+async fn sec_87_strangers_never_trigger_a_limit_for_users() {
     let app = Upstream::silent_but_for("/quick").await;
     let gate = Vestibule::before(&app)
         .user("ada", PASSWORD)
-        .rule("/quick", "everyone")
+        .rule("/open", "everyone")
         .server("max_connections = 40")
         .app("upstream_max_connections = 100")
         .start()
         .await;
     let ada = gate.browser().login("ada", PASSWORD).await;
-    let stranger = gate.browser();
-    stranger.get("/quick").await.assert_status(200);
+    let mut strangers = gate.raw_http2().await;
+    let waiting = wait_until_refused(&mut strangers, &RawHttp2::get("/open"), &app).await;
+    assert_eq!(waiting, 15, "half of what strangers may have");
 
+    // A browser with thirty requests at a time, at the same address.
     let cookie = ada.session_cookie();
-    let mut greedy = wait_for_app(&gate, &cookie, &app, 20).await;
-    // Half are under way: from here on no connection has more than a few.
+    let mut hers = wait_for_app(&gate, &cookie, &app, 30).await;
+    ada.get("/quick").await.assert_status(200);
     let mut fields = RawHttp2::get("/slow");
     fields.push(("cookie", &cookie));
-    greedy.headers(41, &fields, true).await;
-    assert_eq!(greedy.status(41).await, Some(503));
-    let mut waiting = vec![greedy];
-    for requests in [8, 2] {
-        waiting.push(wait_for_app(&gate, &cookie, &app, requests).await);
+    for stream in [61, 63, 65] {
+        hers.headers(stream, &fields, true).await;
     }
-    for target in ["/quick", "/.vestibule/login", "/secret"] {
-        let refused = stranger.get(target).await;
-        refused.assert_status(503).assert_header("retry-after", "5");
-        assert!(
-            refused.text().contains("There is too much to do"),
-            "{refused}"
-        );
-    }
-    let refused = stranger.fetch("/quick").await;
-    refused.assert_status(503).assert_header("retry-after", "5");
-    let form = [("username", "ada"), ("password", PASSWORD)];
-    let refused = stranger.post_form("/.vestibule/login", &form).await;
-    refused.assert_status(503);
-    for target in ["/quick", "/.vestibule/account", "/.vestibule/session"] {
-        ada.get(target).await.assert_status(200);
-    }
+    assert_eq!(
+        hers.status(65).await,
+        Some(503),
+        "she leaves a fifth to others"
+    );
 
-    for requests in [6, 4] {
-        waiting.push(wait_for_app(&gate, &cookie, &app, requests).await);
-    }
-    let refused = ada.get("/quick").await;
-    refused.assert_status(503).assert_header("retry-after", "5");
-    drop(waiting);
-    let stranger = stranger.fresh();
-    eventually_some("better times", async || {
-        let status = stranger.get("/quick").await.status;
-        (status == 200).then_some(())
-    })
-    .await;
-    ada.get("/quick").await.assert_status(200);
+    // A made-up cookie makes nobody a user.
+    let made_up = "__Host-vestibule=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let mut fields = RawHttp2::get("/.vestibule/login");
+    fields.push(("cookie", made_up));
+    let mut stranger = gate.raw_http2().await;
+    stranger.headers(1, &fields, true).await;
+    assert_eq!(stranger.status(1).await, Some(503));
+    // Strangers from elsewhere are served.
+    let mut other = RawHttp2::connect_from("127.0.0.2", gate.address()).await;
+    other.headers(1, &fields, true).await;
+    assert_eq!(other.status(1).await, Some(200));
 }
 
 #[tokio::test]
-async fn sec_28_who_reads_no_answer_takes_nobody_a_place() {
+async fn sec_87_a_load_balancer_counts_by_its_clients() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .rule("/open", "everyone")
+        .rule("/quick", "everyone")
+        .server("max_connections = 40\ntrusted_proxies = [\"127.0.0.1\"]")
+        .app("upstream_max_connections = 100")
+        .start()
+        .await;
+    let mut balancer = gate.raw_http2().await;
+    let mut greedy = RawHttp2::get("/open");
+    greedy.push(("x-forwarded-for", "192.0.2.1"));
+    wait_until_refused(&mut balancer, &greedy, &app).await;
+    let mut other = RawHttp2::get("/quick");
+    other.push(("x-forwarded-for", "192.0.2.2"));
+    balancer.headers(101, &other, true).await;
+    assert_eq!(balancer.status(101).await, Some(200));
+}
+
+#[tokio::test]
+async fn sec_87_answers_that_nobody_takes_hold_nothing() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app)
         .user("ada", PASSWORD)
@@ -89,8 +125,8 @@ async fn sec_28_who_reads_no_answer_takes_nobody_a_place() {
         .await;
     let ada = gate.browser().login("ada", PASSWORD).await;
     let mut greedy = Vec::new();
-    for _ in 0..4 {
-        let mut connection = gate.raw_http2().await;
+    for source in ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"] {
+        let mut connection = RawHttp2::connect_from(source, gate.address()).await;
         let no_window = [0, 4, 0, 0, 0, 0];
         connection.frame(frame::SETTINGS, 0, 0, no_window).await;
         for nth in 0..128 {
@@ -107,6 +143,14 @@ async fn sec_28_who_reads_no_answer_takes_nobody_a_place() {
     ada.get("/").await.assert_status(200);
     let neighbour = gate.browser().login("ada", PASSWORD).await;
     neighbour.get("/").await.assert_status(200);
+    // More than half wait: the pages that nobody takes are reset soon, not after a minute.
+    let [first, _, third, _] = &mut greedy[..] else {
+        unreachable!("there are four");
+    };
+    tokio::select! {
+        () = first.any_reset() => {}
+        () = third.any_reset() => {}
+    }
 }
 
 #[tokio::test]
@@ -114,82 +158,135 @@ async fn rel_13_a_form_is_not_lost_because_others_come_first() {
     let app = Upstream::silent_but_for("/quick").await;
     let gate = Vestibule::before(&app)
         .user("ada", PASSWORD)
+        .rule("/open", "everyone")
         .server("max_connections = 40")
+        .app("upstream_max_connections = 100")
+        .start()
+        .await;
+    let mut strangers = gate.raw_http2().await;
+    wait_until_refused(&mut strangers, &RawHttp2::get("/open"), &app).await;
+    let stranger = gate.browser();
+    stranger.get("/").await.assert_status(503);
+    let kept = stranger.post_form("/save", &[("text", "long")]).await;
+    kept.assert_status(401).assert_contains("Sign in");
+}
+
+/// A connection from an address of this machine that asks for a target once.
+async fn asks_from(source: &str, gate: &Gate, target: &str, cookie: &str) -> Option<Raw> {
+    let stream = tls::connect_from(source, gate.address(), &["http/1.1"]).await;
+    let mut connection = Raw::new(stream.ok()?);
+    let asks = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n");
+    connection.send(asks).await;
+    Some(connection)
+}
+
+#[tokio::test]
+async fn sec_87_connections_that_ask_nothing_make_room_for_users() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections = 20\nmax_connections_per_address = 10")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let mut hers = asks_from("127.0.0.1", &gate, "/", &cookie).await.unwrap();
+    hers.response().await.assert_status(200);
+    let mut silent = Vec::new();
+    for source in ["127.0.0.2", "127.0.0.3"] {
+        for _ in 0..10 {
+            let stream = tls::connect_from(source, gate.address(), &["http/1.1"]).await;
+            silent.extend(stream.ok().map(Raw::new));
+        }
+    }
+    // All are taken, and she still gets as many new ones as a browser opens.
+    let mut browser = Vec::new();
+    for _ in 0..6 {
+        let mut one = asks_from("127.0.0.1", &gate, "/", &cookie).await.unwrap();
+        one.response().await.assert_status(200);
+        browser.push(one);
+    }
+    assert_eq!(silent[0].rest().await, "", "the oldest went");
+    hers.send(format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n"
+    ))
+    .await;
+    hers.response().await.assert_status(200);
+    // A stranger from elsewhere gets the login page.
+    let mut stranger = asks_from("127.0.0.4", &gate, "/.vestibule/login", "a=b").await;
+    let stranger = stranger.as_mut().unwrap();
+    stranger.response().await.assert_status(200);
+}
+
+#[tokio::test]
+async fn sec_87_connections_of_the_redirect_listener_make_room_too() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server("max_connections = 6\nredirect_http = [\"127.0.0.1:0\"]")
+        .start()
+        .await;
+    let mut plain = Vec::new();
+    for _ in 0..6 {
+        plain.push(TcpStream::connect(gate.redirect_address()).await.unwrap());
+    }
+    eventually_some("a connection of a silent one", async || {
+        let mut one = asks_from("127.0.0.2", &gate, "/.vestibule/login", "a=b").await?;
+        (one.response().await.status == 200).then_some(())
+    })
+    .await;
+    let mut byte = [0];
+    let read = within("the oldest to go", plain[0].read(&mut byte)).await;
+    assert!(matches!(read, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn sec_87_the_last_connections_are_for_users_and_small_networks() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/open", "everyone")
+        .rule("/quick", "everyone")
+        .server("max_connections = 20")
         .app("upstream_max_connections = 100")
         .start()
         .await;
     let ada = gate.browser().login("ada", PASSWORD).await;
     let cookie = ada.session_cookie();
+    let mut hers = asks_from("127.0.0.1", &gate, "/quick", &cookie)
+        .await
+        .unwrap();
+    hers.response().await.assert_status(200);
+    // In use: they do not make room by themselves.
     let mut waiting = Vec::new();
-    for requests in [20, 8, 2] {
-        waiting.push(wait_for_app(&gate, &cookie, &app, requests).await);
+    for source in ["127.0.0.2", "127.0.0.3"] {
+        for _ in 0..5 {
+            waiting.push(asks_from(source, &gate, "/open", "a=b").await.unwrap());
+        }
     }
-    let stranger = gate.browser();
-    stranger.get("/").await.assert_status(503);
-    let kept = stranger.post_form("/save", &[("text", "long")]).await;
-    kept.assert_status(401).assert_contains("Sign in");
-    drop(waiting);
-}
-
-#[tokio::test]
-async fn rel_13_the_last_connections_are_for_who_is_signed_in() {
-    let app = Upstream::echo().await;
-    let gate = Vestibule::before(&app)
-        .user("ada", PASSWORD)
-        .rule("/open", "everyone")
-        .server("max_connections = 20")
-        .start()
-        .await;
-    let ada = gate.browser().login("ada", PASSWORD).await;
-    let asks = |target: &str, cookie: &str| {
-        format!("GET {target} HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookie}\r\n\r\n")
-    };
-    let cookie = ada.session_cookie();
-    let mut hers = gate.raw().await;
-    hers.send(asks("/", &cookie)).await;
-    hers.response().await.assert_status(200);
-    let mut strangers = Vec::new(); // they stay connected
-    for _ in 0..17 {
-        let mut stranger = gate.raw().await;
-        stranger.send(asks("/open", "a=b")).await;
-        stranger.response().await.assert_status(200);
-        strangers.push(stranger);
+    eventually("all to wait", || app.requests() == 11).await;
+    let mut more = Vec::new();
+    for _ in 0..8 {
+        more.push(gate.raw().await);
     }
-
-    // With the nineteenth no more than a tenth is left.
-    let mut last = gate.raw().await;
-    eventually_some("the limit to be noticed", async || {
-        last.send(asks("/open", "a=b")).await;
-        let reply = last.response().await;
-        (reply.status == 503).then(|| reply.assert_header("connection", "close").clone())
+    let mut greedy = eventually_some("the limit to be noticed", async || {
+        let mut greedy = gate.raw().await;
+        greedy
+            .send(format!("GET /quick HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+            .await;
+        let reply = greedy.response().await;
+        (reply.status == 503).then(|| {
+            reply.assert_header("connection", "close");
+            greedy
+        })
     })
     .await;
-    assert_eq!(last.rest().await, "", "it makes room");
-    // Without the cookie she is told the same; her connection stays.
-    hers.send(asks("/open", "a=b")).await;
-    let refused = hers.response().await;
-    refused.assert_status(503);
-    assert!(refused.value("connection").is_none(), "{refused}");
-    hers.send(asks("/", &cookie)).await;
-    hers.response().await.assert_status(200);
-
-    // Connections of strangers that wait for nothing make room, too; hers do not.
-    let mut hers_too = gate.raw().await;
-    for hers in [&mut hers, &mut hers_too] {
-        hers.send(asks("/", &cookie)).await;
-        hers.response().await.assert_status(200);
+    assert_eq!(greedy.rest().await, "", "it makes room");
+    for (source, cookie) in [("127.0.0.1", &*cookie), ("127.0.0.4", "a=b")] {
+        let mut one = asks_from(source, &gate, "/quick", cookie).await.unwrap();
+        one.response().await.assert_status(200);
     }
-    eventually_some("room for others", async || {
-        let mut other = gate.raw().await;
-        other.send(asks("/open", "a=b")).await;
-        (other.response().await.status == 200).then_some(())
-    })
-    .await;
-    for hers in [&mut hers, &mut hers_too] {
-        hers.send(asks("/", &cookie)).await;
-        hers.response().await.assert_status(200);
-    }
-    drop(strangers);
+    drop((waiting, more));
 }
 
 #[tokio::test(flavor = "multi_thread")]

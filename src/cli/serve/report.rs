@@ -106,6 +106,8 @@ mod tests {
     use tokio::net::UnixDatagram;
 
     use super::super::start;
+    use std::net::IpAddr;
+
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
@@ -164,7 +166,8 @@ mod tests {
         assert_eq!(fed(&deaf).await, 0, "when no request is answered");
 
         let load = vitals.service.load();
-        while load.begin(true, 1).is_ok() {}
+        let somebody = load.usages().of_address(IpAddr::from([192, 0, 2, 1]));
+        while load.begin(&somebody, || true).is_ok() {}
         assert!(fed(&vitals).await >= 3, "when visitors are turned away");
 
         let accepting = vitals.tasks.first().unwrap();

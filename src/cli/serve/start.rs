@@ -19,7 +19,7 @@ use crate::login::kept_forms::KeptForms;
 use crate::login::throttle::{KnownNetworks, Throttle};
 use crate::metrics::Metrics;
 use crate::monitoring::Monitoring;
-use crate::overload::Load;
+use crate::overload::{Load, Usages};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -60,7 +60,7 @@ pub(super) fn start_on(
     let service = Service::new(settings, config.apps, login, pages, &clock, metered, loaded);
     let service = Arc::new(service?);
 
-    let admission = admission(&config.listener, &service, &clock);
+    let admission = admission(&config.listener, &service, load.usages(), &clock);
     let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
     let told = Monitoring {
@@ -145,11 +145,12 @@ fn handshakes(certificates: &Arc<Certificates>) -> Result<Handshakes, StartError
 fn admission(
     settings: &listener::Settings,
     service: &Arc<Service>,
+    usages: &Arc<Usages>,
     clock: &Clock,
 ) -> Arc<Admission> {
     let service = Arc::clone(service);
     let trusts = move |address| service.trusts(address);
-    Admission::new(settings, trusts, clock.clone())
+    Admission::new(settings, trusts, Arc::clone(usages), clock.clone())
 }
 
 fn load(config: &Config, accounts: &Accounts, clock: &Clock) -> Load {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -196,6 +197,12 @@ impl RawHttp2 {
         Self::start(tls::connect(stream, HOST, &["h2"]).await.unwrap()).await
     }
 
+    /// Connects from an address of this machine, as a client of its own.
+    pub(crate) async fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let stream = tls::connect_from(source, address, &["h2"]).await;
+        Self::start(stream.unwrap()).await
+    }
+
     /// The fields of a GET for this path on the host of the tests.
     pub(crate) fn get(path: &str) -> Vec<(&str, &str)> {
         Self::fields("GET", path)
@@ -265,6 +272,24 @@ impl RawHttp2 {
             }
         })
         .await
+    }
+
+    /// Reads until some stream has been reset.
+    pub(crate) async fn any_reset(&mut self) {
+        within("a reset", async {
+            while self.streams.values().all(|stream| stream.reset.is_none()) {
+                assert!(self.read().await, "the connection has ended");
+            }
+        })
+        .await;
+    }
+
+    /// Whether the head of an answer is there, or comes at once.
+    pub(crate) async fn has_status(&mut self, stream: u32) -> bool {
+        let read = tokio::time::timeout(Duration::from_millis(20), self.read());
+        let _ = read.await;
+        let state = self.streams.entry(stream).or_default();
+        state.status.is_some() || state.reset.is_some()
     }
 
     /// Reads until so much of a body has come, and takes it.

@@ -1,12 +1,13 @@
 //! One self-signed certificate for all tests, and both sides of TLS with it.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -126,6 +127,17 @@ pub(crate) async fn connect(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let versions = tokio_rustls::rustls::ALL_VERSIONS;
     connect_with(stream, host, alpn, versions).await
+}
+
+/// The same from an address of this machine, such as 127.0.0.2, as a client of its own.
+pub(crate) async fn connect_from(
+    source: &str,
+    address: SocketAddr,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source.parse().unwrap(), 0))?;
+    connect(socket.connect(address).await?, HOST, alpn).await
 }
 
 /// The same with other versions of TLS.
