@@ -83,6 +83,7 @@ impl Config {
         let session_data = self.apps.iter().any(|app| app.session_data);
         Ceiling::of(Demands {
             max_connections: self.listener.max_connections,
+            head: self.limits.head,
             sessions: self.session.memory(session_data),
             forms: self.kept_forms,
             logs: self.log.memory(),

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) use admission::{Admission, Admitted};
-pub(crate) use place::Place;
+pub(crate) use place::{Place, Uploading};
 
 /// Where to listen and how much to take.
 #[derive(Clone, Debug)]

@@ -425,6 +425,7 @@ mod tests {
     fn load(max_under_way: usize) -> Load {
         let ceiling = Ceiling::of(Demands {
             max_connections: 1,
+            head: 0,
             sessions: 0,
             forms: 0,
             logs: 0,

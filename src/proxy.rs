@@ -141,7 +141,7 @@ impl Proxy {
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
-        let mut active = connection.activity.begin();
+        let mut active = connection.activity.begin(!request.body().is_end_stream());
         let id = self.life.request_ids.next();
         let mut line = (self.settings.access_log && connection.is_of_client())
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
@@ -291,7 +291,9 @@ impl Proxy {
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
         let idle_timeout = self.settings.timeouts.body_idle;
-        let body = RequestBody::new(body, idle_timeout, &app.counts.received);
+        let body = RequestBody::new(body, idle_timeout, &app.counts.received, || {
+            connection.activity.begin_upload()
+        });
         let upload = body.upload();
         let request = Request::from_parts(head, body);
         let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {

@@ -1,5 +1,6 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
+pub(crate) mod frames;
 mod path;
 pub(crate) mod wire;
 

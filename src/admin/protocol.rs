@@ -4,6 +4,8 @@
 //! for some, then one [`Line::Done`] or [`Line::Error`]. Without that last line the answer is
 //! broken off. A new command is a variant of [`Request`] and one of [`Done`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::doctor::Finding;
@@ -124,8 +126,10 @@ pub(crate) struct Status {
     pub(crate) requests: Share,
     /// Bytes.
     pub(crate) memory: Share,
-    /// Why requests without a session are turned away, if they are.
+    /// Why strangers are turned away, if they are.
     pub(crate) shedding: Option<String>,
+    /// Who holds most: `connections`, `requests`, and `memory` for uploads, in bytes.
+    pub(crate) largest: BTreeMap<String, Largest>,
     pub(crate) sessions: Share,
     /// Where sessions are kept: `memory` or `disk`.
     pub(crate) store: String,
@@ -134,6 +138,20 @@ pub(crate) struct Status {
     pub(crate) apps: Vec<AppStatus>,
     /// The last time that the configuration was to be read again.
     pub(crate) reload: Option<ReloadStatus>,
+}
+
+/// Who holds most of something.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Largest {
+    pub(crate) networks: Vec<Holder>,
+    pub(crate) users: Vec<Holder>,
+}
+
+/// A network of strangers or a signed-in user, and how much they hold.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) name: String,
+    pub(crate) held: usize,
 }
 
 /// What is seen of the server when it is looked at more closely.

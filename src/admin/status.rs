@@ -1,13 +1,17 @@
 //! How the server is.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Context;
-use super::protocol::{AppStatus, Done, Health, Line, Share, Status, UpstreamStatus};
+use super::protocol::{
+    AppStatus, Done, Health, Holder, Largest, Line, Share, Status, UpstreamStatus,
+};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
 use crate::listener::Admission;
+use crate::overload::{Consumer, Resource, Usages};
 use crate::proxy::Service;
 use crate::session::Backend;
 use crate::upstream;
@@ -52,6 +56,7 @@ pub(super) fn status(context: &Context) -> Line {
         requests: share(requests),
         memory: share(memory),
         shedding: load.sheds().map(|cause| cause.to_string()),
+        largest: largest(load.usages()),
         sessions: Share {
             open: sessions.count(),
             max: settings.max_sessions,
@@ -64,6 +69,33 @@ pub(super) fn status(context: &Context) -> Line {
         apps: server.service.health().into_iter().map(app).collect(),
         reload: reloads.last(),
     })))
+}
+
+/// So many of those who hold most are named.
+const NAMED: usize = 3;
+
+fn largest(usages: &Usages) -> BTreeMap<String, Largest> {
+    let resources = [
+        ("connections", Resource::Connections),
+        ("requests", Resource::Requests),
+        ("memory", Resource::Buffered),
+    ];
+    let named = |resource, users: bool| {
+        let largest = usages.largest(resource, NAMED, |who| who.is_user() == users);
+        let holder = |(who, held): (Consumer, usize)| Holder {
+            name: who.to_string(),
+            held,
+        };
+        largest.into_iter().map(holder).collect()
+    };
+    let of = |(name, resource): (&str, Resource)| {
+        let largest = Largest {
+            networks: named(resource, false),
+            users: named(resource, true),
+        };
+        (name.to_owned(), largest)
+    };
+    resources.into_iter().map(of).collect()
 }
 
 pub(super) async fn health(doctor: &doctor::Live) -> Health {

@@ -101,8 +101,20 @@ fn text(status: &Status) -> String {
     if let Some(cause) = &status.shedding {
         line(
             "overloaded",
-            &format!("{cause}: requests are answered with 503, those without a session first"),
+            &format!("{cause}: strangers who ask for most are answered with 503"),
         );
+    }
+    for (what, largest) in &status.largest {
+        let unit = if what == "memory" { " bytes" } else { "" };
+        for (of, holders) in [("networks", &largest.networks), ("users", &largest.users)] {
+            let holders: Vec<_> = holders
+                .iter()
+                .map(|holder| format!("{} {}{unit}", holder.name, holder.held))
+                .collect();
+            if !holders.is_empty() {
+                line("most", &format!("{what}, {of}: {}", holders.join(", ")));
+            }
+        }
     }
     line(
         "sessions",

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::place::{Place, Standing};
 use super::{Settings, proxy_protocol};
 use crate::clock::{Clock, Timestamp};
+use crate::overload::memory::Budget;
 use crate::overload::{Consumer, Resource, Usage, Usages};
 
 /// One line a minute says it, not one a connection (SEC-28).
@@ -42,6 +43,7 @@ pub(crate) struct Admission {
     is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     clock: Clock,
     usages: Arc<Usages>,
+    uploads: Arc<Budget>,
     open: Mutex<Open>,
 }
 
@@ -57,6 +59,7 @@ struct Open {
     refused: u64,
     refusal_logged: Option<Timestamp>,
     eviction_logged: Option<Timestamp>,
+    upload_logged: Option<Timestamp>,
     failure_logged: Option<Timestamp>,
     header_logged: Option<Timestamp>,
 }
@@ -76,14 +79,17 @@ impl Admission {
         usages: Arc<Usages>,
         clock: Clock,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            max: AtomicUsize::new(settings.max_connections),
-            max_per_address: AtomicUsize::new(settings.max_connections_per_address),
+        let admission = Self {
+            max: AtomicUsize::new(0),
+            max_per_address: AtomicUsize::new(0),
             is_proxy: Box::new(is_proxy),
             clock,
             usages,
+            uploads: Arc::default(),
             open: Mutex::default(),
-        })
+        };
+        admission.set(settings);
+        Arc::new(admission)
     }
 
     /// Other limits, for the connections that come; those that are open stay.
@@ -95,6 +101,7 @@ impl Admission {
         self.max.store(max, Ordering::Relaxed);
         self.max_per_address
             .store(max_per_address, Ordering::Relaxed);
+        self.uploads.set(Budget::for_connections(max));
     }
 
     /// How many connections are open.
@@ -124,7 +131,7 @@ impl Admission {
         let number = open.next_number;
         open.next_number += 1;
         open.total += 1;
-        let place = Arc::new(Place::new(number));
+        let place = Arc::new(Place::new(number, Arc::clone(&self.uploads)));
         open.join(&place, counted);
         drop(open);
         Some(Admitted {
@@ -147,8 +154,8 @@ impl Admission {
 
     /// Ends the connection of the consumer with most unread bytes of request bodies that holds
     /// most of them itself.
-    pub(crate) fn end_largest_upload(&self) {
-        let largest = self.usages.largest(Resource::Buffered, 1);
+    fn end_largest_upload(&self) {
+        let largest = self.usages.largest(Resource::Buffered, 1, |_| true);
         let mut open = self.lock();
         let Some((consumer, _)) = largest.first() else {
             return;
@@ -159,6 +166,7 @@ impl Admission {
         let place = group.values().max_by_key(|place| place.buffered());
         if let Some(place) = place.filter(|place| place.buffered() > 0).cloned() {
             open.evict(&place);
+            self.report_upload(&mut open, consumer);
         }
     }
 
@@ -210,6 +218,16 @@ impl Admission {
         }
     }
 
+    /// Says in the log, now and then, that an upload has to make room for others.
+    fn report_upload(&self, open: &mut Open, consumer: &Consumer) {
+        if is_time(&mut open.upload_logged, self.clock.now()) {
+            tracing::warn!(
+                client = %consumer,
+                "too many bytes of uploads wait for applications: closing the connection with most of them; see max_connections and upstream_max_connections"
+            );
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -254,6 +272,14 @@ impl Admitted {
         drop(open);
         self.network = network;
         true
+    }
+
+    /// So many bytes of request bodies were read. When there are too many that no application has
+    /// taken, the connection with most of them goes.
+    pub(crate) fn receive(&self, bytes: usize) {
+        if !self.place.receive(bytes) {
+            self.admission.end_largest_upload();
+        }
     }
 
     /// Counts the connection for a signed-in user from now on; `false` when that is more than a
@@ -529,7 +555,7 @@ mod tests {
         assert!(
             admission
                 .usages
-                .largest(Resource::Connections, 1)
+                .largest(Resource::Connections, 1, |_| true)
                 .is_empty()
         );
     }

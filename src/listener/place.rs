@@ -1,32 +1,54 @@
 //! What one connection does, for the decision which one goes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::overload::Usage;
+use crate::overload::memory::Budget;
+use crate::overload::{Resource, Usage};
 
 /// Shared by a connection's tasks and by [`super::Admission`].
 #[derive(Debug)]
 pub(crate) struct Place {
     number: u64,
     opened: Instant,
-    /// Whom it counts for; `None` for a trusted proxy, and once it is gone.
-    owner: Mutex<Option<Arc<Usage>>>,
+    owned: Mutex<Owned>,
     served: AtomicBool,
     /// Requests whose answer is not whole yet.
     active: AtomicUsize,
     /// The connection is a tunnel now, and nobody's request.
     upgraded: AtomicBool,
     had_user: AtomicBool,
-    /// Bytes of request bodies that wait for an application to take them.
+    /// Requests whose body goes to an application.
+    uploads: AtomicUsize,
+    /// Bytes of request bodies that were read and not taken yet.
     buffered: AtomicUsize,
+    budget: Arc<Budget>,
     evicted: AtomicBool,
     gone: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Owned {
+    /// Whom it counts for; `None` for a trusted proxy, and once it is gone.
+    by: Option<Arc<Usage>>,
+    /// Bytes that its owner and the budget were charged for; a multiple of [`STEP`].
+    charged: usize,
+}
+
+/// Bytes are charged in steps, so that small bodies touch nothing that others share.
+const STEP: usize = 32 * 1024;
+
+/// More cannot wait: the HTTP/2 windows of a connection are smaller. What was refused unread may
+/// have been counted, and is gone.
+const MOST: usize = 2 * 1024 * 1024;
+
+/// A request body on its way to an application, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Uploading(Arc<Place>);
 
 /// How much a connection is needed, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +65,18 @@ pub(super) enum Standing {
 }
 
 impl Place {
-    pub(super) fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64, budget: Arc<Budget>) -> Self {
         Self {
             number,
             opened: Clock::stopwatch(),
-            owner: Mutex::default(),
+            owned: Mutex::default(),
             served: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             upgraded: AtomicBool::new(false),
             had_user: AtomicBool::new(false),
+            uploads: AtomicUsize::new(0),
             buffered: AtomicUsize::new(0),
+            budget,
             evicted: AtomicBool::new(false),
             gone: Notify::new(),
         }
@@ -60,7 +84,7 @@ impl Place {
 
     /// For a connection that no limit counts.
     pub(crate) fn uncounted() -> Arc<Self> {
-        Arc::new(Self::new(0))
+        Arc::new(Self::new(0, Arc::default()))
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -83,7 +107,9 @@ impl Place {
 
     /// One request less.
     pub(crate) fn end_request(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        if self.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.forget_refused();
+        }
     }
 
     /// Requests whose answer is not whole yet.
@@ -114,8 +140,44 @@ impl Place {
         self.had_user.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn buffered(&self) -> usize {
+    /// Bytes of request bodies that wait for an application to take them.
+    pub(super) fn buffered(&self) -> usize {
         self.buffered.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of request bodies were read; `false` when all connections together hold more
+    /// than there is memory for.
+    pub(crate) fn receive(&self, bytes: usize) -> bool {
+        self.buffered.fetch_add(bytes, Ordering::Relaxed);
+        self.charge();
+        !self.budget.is_exceeded()
+    }
+
+    /// A request body goes to an application from now on.
+    pub(crate) fn begin_upload(self: &Arc<Self>) -> Uploading {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        Uploading(Arc::clone(self))
+    }
+
+    /// Bodies that were refused are never taken, and gone with their requests.
+    pub(crate) fn forget_refused(&self) {
+        if self.buffered() > 0 && self.uploads.load(Ordering::Relaxed) == 0 {
+            self.buffered.store(0, Ordering::Relaxed);
+            self.charge();
+        }
+    }
+
+    fn charge(&self) {
+        let due = |place: &Self| place.buffered().min(MOST) / STEP * STEP;
+        let mut owned = self.owned();
+        if due(self) == owned.charged {
+            return;
+        }
+        owned.settle(due(self), &self.budget);
+    }
+
+    fn owned(&self) -> MutexGuard<'_, Owned> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves when the connection has to make room.
@@ -147,23 +209,109 @@ impl Place {
     }
 
     pub(super) fn set_owner(&self, owner: Option<Arc<Usage>>) {
-        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+        self.owned().by = owner;
+        self.charge();
     }
 
     pub(super) fn take_owner(&self) -> Option<Arc<Usage>> {
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        owner.take()
+        let mut owned = self.owned();
+        owned.settle(0, &self.budget);
+        owned.by.take()
     }
 
     pub(super) fn is_owned(&self) -> bool {
-        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        owner.is_some()
+        self.owned().by.is_some()
     }
 
     pub(super) fn is_owned_by(&self, usage: &Arc<Usage>) -> bool {
-        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        owner
-            .as_ref()
-            .is_some_and(|owner| Arc::ptr_eq(owner, usage))
+        let owned = self.owned();
+        owned.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, usage))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.owned().settle(0, &self.budget);
+    }
+}
+
+impl Owned {
+    fn settle(&mut self, due: usize, budget: &Budget) {
+        let (more, less) = (
+            due.saturating_sub(self.charged),
+            self.charged.saturating_sub(due),
+        );
+        if let Some(by) = &self.by {
+            by.add(Resource::Buffered, more);
+            by.remove(Resource::Buffered, less);
+        }
+        budget.add(more);
+        budget.remove(less);
+        self.charged = due;
+    }
+}
+
+impl Uploading {
+    /// An application has taken so many bytes.
+    pub(crate) fn take(&self, bytes: usize) {
+        let place = &self.0;
+        let less = |buffered: usize| Some(buffered.saturating_sub(bytes));
+        let _always = place
+            .buffered
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        place.charge();
+    }
+}
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
+        self.0.forget_refused();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overload::{Consumer, Usages};
+
+    #[test]
+    fn rel_06_what_was_read_and_not_taken_is_charged_to_its_owner() {
+        let (budget, usages) = (Arc::new(Budget::default()), Arc::new(Usages::default()));
+        budget.set(4 * STEP);
+        let owner = |name: &str| usages.of(Consumer::User(name.into()));
+        let (ada, bob) = (owner("ada"), owner("bob"));
+        let place = Arc::new(Place::new(1, Arc::clone(&budget)));
+        let held = |usage: &Usage| usage.held(Resource::Buffered);
+        place.set_owner(Some(Arc::clone(&ada)));
+        assert!(place.receive(STEP - 1), "small ones are free");
+        assert_eq!((held(&ada), budget.used()), (0, 0));
+        let upload = place.begin_upload();
+        assert!(place.receive(3 * STEP));
+        assert_eq!((held(&ada), budget.used()), (3 * STEP, 3 * STEP));
+        place.take_owner();
+        assert_eq!((held(&ada), budget.used()), (0, 0));
+        place.set_owner(Some(Arc::clone(&bob)));
+        assert_eq!(held(&bob), 3 * STEP);
+        assert!(!place.receive(2 * STEP), "more than there is");
+        upload.take(4 * STEP);
+        assert_eq!(held(&bob), STEP);
+        drop(upload);
+        assert_eq!((held(&bob), place.buffered()), (0, 0), "the rest is gone");
+        place.begin_request();
+        assert!(place.receive(STEP));
+        place.end_request();
+        assert_eq!(budget.used(), 0, "a body that was refused");
+    }
+
+    #[test]
+    fn a_connection_that_goes_takes_its_charge_along() {
+        let budget = Arc::new(Budget::default());
+        let place = Arc::new(Place::new(1, Arc::clone(&budget)));
+        let upload = place.begin_upload();
+        place.receive(MOST + STEP);
+        assert_eq!(budget.used(), MOST, "no more can wait");
+        drop((upload, place));
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -1,13 +1,24 @@
 //! How much memory the service may take, and takes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The program itself, its threads, the counters of failed logins, and whatever else does not grow.
 const PROGRAM: u64 = 48 * MIB;
 
-/// An open connection: 19 KiB while it is idle, and room for a request that is under way. One that
-/// does not take what was sent may hold more, and is closed when others need that.
+/// An open connection: 19 KiB while it is idle, and room for a request in flight. One that does
+/// not take what was sent may hold more, and is closed when others need that.
 const CONNECTION: u64 = 64 * KIB;
+
+/// What a connection takes besides the head of its request.
+const BESIDES_HEAD: u64 = 32 * KIB;
+
+/// Of the memory for connections, the part for request bodies that wait for an application.
+const FOR_UPLOADS: usize = 4;
+
+/// However few connections there may be, so many bytes of request bodies may wait: some uploads
+/// over HTTP/2, each with a full window.
+const MIN_FOR_UPLOADS: usize = 8 * MIB as usize;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -26,6 +37,8 @@ pub(crate) struct Ceiling {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demands {
     pub(crate) max_connections: usize,
+    /// Bytes of the largest head of a request.
+    pub(crate) head: usize,
     /// Bytes of all sessions, in use or not.
     pub(crate) sessions: u64,
     /// Bytes of forms that met an ended session.
@@ -40,7 +53,8 @@ impl Ceiling {
     pub(crate) fn of(demands: Demands) -> Self {
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Self {
-            connections: bytes(demands.max_connections).saturating_mul(CONNECTION),
+            connections: bytes(demands.max_connections)
+                .saturating_mul(CONNECTION.max(bytes(demands.head).saturating_add(BESIDES_HEAD))),
             sessions: demands.sessions,
             forms: bytes(demands.forms),
             logs: bytes(demands.logs),
@@ -85,6 +99,52 @@ impl fmt::Display for Ceiling {
     }
 }
 
+/// Bytes of request bodies that were read and wait for an application to take them, on all
+/// connections.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    max: AtomicUsize,
+}
+
+impl Default for Budget {
+    /// Without a limit.
+    fn default() -> Self {
+        Self {
+            used: AtomicUsize::new(0),
+            max: AtomicUsize::new(usize::MAX),
+        }
+    }
+}
+
+impl Budget {
+    /// The limit for so many connections, which is a part of what the ceiling has for them.
+    pub(crate) fn for_connections(max_connections: usize) -> usize {
+        let bytes = max_connections.saturating_mul(CONNECTION as usize);
+        (bytes / FOR_UPLOADS).max(MIN_FOR_UPLOADS)
+    }
+
+    pub(crate) fn set(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.max.load(Ordering::Relaxed)
+    }
+}
+
 /// What the process takes now, in bytes; `None` where the system does not say.
 pub(crate) fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -101,6 +161,7 @@ mod tests {
 
     const DEMANDS: Demands = Demands {
         max_connections: 1000,
+        head: 32 * 1024,
         sessions: 10 * MIB,
         forms: 64 * 1024 * 1024,
         logs: 1024,
@@ -119,6 +180,12 @@ mod tests {
             "at most 204 MiB: connections 63, sessions 10, hashing of passwords 19, kept forms 64, \
              logs 1, the program itself 48"
         );
+        let heads = Demands {
+            head: 256 * 1024,
+            ..DEMANDS
+        };
+        let more = Ceiling::of(heads).total() - parts;
+        assert_eq!(more, 1000 * (256 + 32 - 64) * KIB, "a head may be so long");
         let absurd = Demands {
             max_connections: usize::MAX,
             ..DEMANDS

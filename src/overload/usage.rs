@@ -20,6 +20,10 @@ pub(crate) enum Consumer {
 }
 
 impl Consumer {
+    pub(crate) fn is_user(&self) -> bool {
+        matches!(self, Self::User(_))
+    }
+
     fn enclosing(&self) -> Option<Self> {
         match self {
             Self::Network(network) => network.enclosing().map(Self::Network),
@@ -108,13 +112,18 @@ impl Usages {
         self.of(Consumer::Network(Network::of(address)))
     }
 
-    /// The consumers that hold most of a resource, the largest first: users, or networks at
-    /// their widest.
-    pub(crate) fn largest(&self, resource: Resource, count: usize) -> Vec<(Consumer, usize)> {
+    /// The consumers that hold most of a resource, the largest first: those that `are_meant`
+    /// among users and networks at their widest.
+    pub(crate) fn largest(
+        &self,
+        resource: Resource,
+        count: usize,
+        are_meant: impl Fn(&Consumer) -> bool,
+    ) -> Vec<(Consumer, usize)> {
         let usages: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         let mut held: Vec<_> = usages
             .iter()
-            .filter(|usage| usage.around.is_none())
+            .filter(|usage| usage.around.is_none() && are_meant(&usage.consumer))
             .map(|usage| (usage.consumer.clone(), usage.held(resource)))
             .filter(|(_, held)| *held > 0)
             .collect();
@@ -145,7 +154,7 @@ impl Usage {
     }
 
     pub(crate) fn is_of_user(&self) -> bool {
-        matches!(self.consumer, Consumer::User(_))
+        self.consumer.is_user()
     }
 
     pub(crate) fn held(&self, resource: Resource) -> usize {
@@ -260,7 +269,7 @@ mod tests {
         let second = usages.of(network("2001:db8:0:2::1"));
         first.add(Resource::Connections, 3);
         second.add(Resource::Connections, 2);
-        let largest = usages.largest(Resource::Connections, 3);
+        let largest = usages.largest(Resource::Connections, 3, |_| true);
         assert_eq!(
             largest,
             [(
@@ -298,7 +307,7 @@ mod tests {
                 usage
             })
             .into();
-        let largest = usages.largest(Resource::Requests, 2);
+        let largest = usages.largest(Resource::Requests, 2, |_| true);
         let shown: Vec<_> = largest
             .iter()
             .map(|(who, held)| format!("{who} {held}"))

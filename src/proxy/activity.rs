@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
-use crate::listener::Place;
+use crate::listener::{Place, Uploading};
 use crate::overload::{Cause, Load, Usage};
 
 /// For a client that takes nothing, while what it was sent holds memory or requests that others
@@ -82,13 +82,21 @@ impl Activity {
         })
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
+    pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> ActiveRequest {
+        if !has_body {
+            self.place.forget_refused();
+        }
         self.place.begin_request();
         ActiveRequest {
             activity: Arc::clone(self),
             counted: OnceLock::new(),
             answer: None,
         }
+    }
+
+    /// A request body goes to an application from now on.
+    pub(super) fn begin_upload(&self) -> Uploading {
+        self.place.begin_upload()
     }
 
     /// Whether more requests are in flight on this connection than a person reads answers of.

@@ -28,6 +28,7 @@ use super::transport::Transport;
 use super::{Settings, Timeouts};
 use crate::listener::{Admitted, Place};
 use crate::overload::{Consumer, Load, Usage};
+use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 use crate::session::Memo;
 use crate::tls::Handshakes;
@@ -172,7 +173,7 @@ pub(super) async fn serve(
     let http2 = tls.alpn_protocol() == Some(b"h2");
     let connection = Arc::new(Connection::new(&service, &stream, peer, Some(admitted)));
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
-    let socket = Socket::new(stream, Arc::clone(&connection.activity), !http2);
+    let socket = Socket::new(stream, Arc::clone(&connection), !http2);
     if http2 {
         service
             .life
@@ -193,7 +194,7 @@ pub(super) async fn serve_own(service: Arc<Service>, handshakes: Handshakes, str
         return;
     };
     let connection = Arc::new(Connection::new(&service, &stream, peer, None));
-    let socket = Socket::new(stream, Arc::clone(&connection.activity), true);
+    let socket = Socket::new(stream, Arc::clone(&connection), true);
     serve_http1(service, connection, socket).await;
 }
 
@@ -431,35 +432,46 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 /// The client's socket: what is read is checked on the way, and what happens is noted.
 struct Socket<S> {
     stream: TlsStream<S>,
-    activity: Arc<Activity>,
-    /// HTTP/1.1 only; HTTP/2 has frames.
-    framing: Option<Box<Framing>>,
+    connection: Arc<Connection>,
+    protocol: Protocol,
+}
+
+/// What is read is looked at on its way.
+enum Protocol {
+    /// `None` in a tunnel.
+    Http1(Option<Box<Framing>>),
+    Http2(DataFrames),
 }
 
 impl<S: Transport> Socket<S> {
-    fn new(stream: TlsStream<S>, activity: Arc<Activity>, http1: bool) -> Self {
+    fn new(stream: TlsStream<S>, connection: Arc<Connection>, http1: bool) -> Self {
+        let protocol = if http1 {
+            Protocol::Http1(Some(Box::new(Framing::new())))
+        } else {
+            Protocol::Http2(DataFrames::new())
+        };
         Self {
             stream,
-            activity,
-            framing: http1.then(|| Box::new(Framing::new())),
+            connection,
+            protocol,
         }
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
     /// long, has to make room for others, or the service stops (SEC-28).
     async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
-        let until = Instant::from_std(self.activity.idle_until(timeouts.keep_alive));
+        let until = Instant::from_std(self.connection.activity.idle_until(timeouts.keep_alive));
         let (transport, _) = self.stream.get_ref();
         tokio::select! {
             readable = transport.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until) => false,
-            () = self.activity.evicted() => false,
+            () = self.connection.activity.evicted() => false,
             () = service.life.stop.cancelled() => false,
         }
     }
 
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.activity.note_write(written.is_pending());
+        self.connection.activity.note_write(written.is_pending());
         written
     }
 }
@@ -471,22 +483,29 @@ impl<S: Transport> AsyncRead for Socket<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this
-            .framing
-            .as_ref()
-            .is_some_and(|framing| framing.has_refused())
+        if let Protocol::Http1(Some(framing)) = &this.protocol
+            && framing.has_refused()
         {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if let Some(framing) = &mut this.framing {
-            if this.activity.is_upgraded() {
-                this.framing = None;
-            } else {
+        let activity = &this.connection.activity;
+        match &mut this.protocol {
+            Protocol::Http1(framing) if activity.is_upgraded() => *framing = None,
+            Protocol::Http1(Some(framing)) => {
                 let passed = framing.inspect(&mut buffer.filled_mut()[before..]);
                 buffer.set_filled(before + passed);
-                this.activity.note_head(framing.is_inside_head());
+                activity.note_head(framing.is_inside_head());
+            }
+            Protocol::Http1(None) => {}
+            Protocol::Http2(frames) => {
+                let data = frames.count(&buffer.filled()[before..]);
+                if data > 0
+                    && let Some(admitted) = &this.connection.admitted
+                {
+                    admitted.receive(data);
+                }
             }
         }
         read

@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 
 use super::pool::Lease;
 use crate::clock::Clock;
+use crate::listener::Uploading;
 
 /// A client that sends less than this on average, after the grace, is cut off (SEC-26).
 const MIN_BYTES_PER_SECOND: u64 = 240;
@@ -80,6 +81,8 @@ struct Streaming {
     body: Incoming,
     upload: Arc<Upload>,
     received: Counter,
+    /// Counts what is read and not taken yet.
+    uploading: Uploading,
     idle_timeout: Duration,
     /// Time spent waiting for the client; an upstream that stalls does not count against it.
     waited: Duration,
@@ -100,8 +103,14 @@ impl RequestBody {
         Self(Kind::Whole { bytes, upload })
     }
 
-    /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes.
-    pub(crate) fn new(body: Incoming, idle_timeout: Duration, received: &Counter) -> Self {
+    /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes, and what
+    /// `begin` gives for a request that has a body learns what was taken.
+    pub(crate) fn new(
+        body: Incoming,
+        idle_timeout: Duration,
+        received: &Counter,
+        begin: impl FnOnce() -> Uploading,
+    ) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
@@ -111,6 +120,7 @@ impl RequestBody {
             body,
             upload,
             received: received.clone(),
+            uploading: begin(),
             idle_timeout,
             waited,
             waiting: None,
@@ -160,6 +170,7 @@ impl Streaming {
             };
             if let Some(data) = frame.data_ref() {
                 self.received.inc_by(data.len() as u64);
+                self.uploading.take(data.len());
                 self.upload
                     .bytes
                     .fetch_add(data.len() as u64, Ordering::Relaxed);

@@ -289,6 +289,56 @@ async fn sec_87_the_last_connections_are_for_users_and_small_networks() {
     drop((waiting, more));
 }
 
+#[tokio::test]
+async fn rel_06_uploads_that_no_application_takes_make_room_the_largest_first() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/open", "everyone")
+        .server("max_connections = 40")
+        .app("upstream_max_connections = 2")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let upload = |path: &'static str| {
+        let mut fields = RawHttp2::fields("POST", path);
+        fields.push(("content-length", "100000000"));
+        fields
+    };
+    let mut hers = gate.raw_http2().await;
+    let mut fields = upload("/slow");
+    fields.push(("cookie", &cookie));
+    hers.headers(1, &fields, false).await;
+    hers.data(1, &[b'x'; 16_000], false).await;
+
+    // Twelve connections fill their windows, with more than may wait in all.
+    let mut greedy = Vec::new();
+    for _ in 0..12 {
+        let mut connection = RawHttp2::connect_from("127.0.0.2", gate.address()).await;
+        for stream in [1, 3, 5, 7] {
+            connection.headers(stream, &upload("/open"), false).await;
+        }
+        for _ in 0..16 {
+            for stream in [1, 3, 5, 7] {
+                connection.data(stream, &[b'x'; 16_000], false).await;
+            }
+        }
+        greedy.push(connection);
+    }
+    let ended = greedy
+        .iter_mut()
+        .map(|connection| Box::pin(connection.go_away()));
+    let (_, _, others) = futures_util::future::select_all(ended).await;
+    assert_eq!(others.len(), 11);
+    hers.data(1, &[b'x'; 16_000], false).await;
+    assert!(!hers.has_status(1).await, "hers goes on");
+    let mut quick = RawHttp2::get("/.vestibule/session");
+    quick.push(("cookie", &cookie));
+    hers.headers(3, &quick, true).await;
+    assert_eq!(hers.status(3).await, Some(200));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rel_06_check_and_status_tell_one_memory_ceiling() {
     let app = Upstream::echo().await;
@@ -312,7 +362,18 @@ async fn rel_06_check_and_status_tell_one_memory_ceiling() {
         serde_json::from_str::<Value>(&told).unwrap()
     };
     let ceiling = ask("check")["memory_ceiling"].as_u64().unwrap();
+    let mut stranger = service.raw().await;
+    stranger
+        .send(format!(
+            "GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+        ))
+        .await;
+    stranger.response().await.assert_status(200);
     let status = ask("status");
+    let largest = &status["largest"]["connections"];
+    assert_eq!(largest["networks"][0]["name"], "127.0.0.1", "{status}");
+    assert_eq!(largest["networks"][0]["held"], 1, "{status}");
+    assert_eq!(largest["users"], Value::Array(vec![]));
     assert_eq!(status["memory"]["max"], ceiling);
     let resident = status["memory"]["open"].as_u64().unwrap();
     assert!((1 << 20..ceiling).contains(&resident), "{status}");

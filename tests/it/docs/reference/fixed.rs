@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// What the page says, its number, the source, and the line there.
-const FIXED: [(&str, &str, &str, &str); 72] = [
+const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "header of the PROXY protocol, time",
         "5 s",
@@ -89,28 +89,40 @@ const FIXED: [(&str, &str, &str, &str); 72] = [
         "LEVELS: [u32; 3] = [10, 12, 20];",
     ),
     (
-        "requests under way, in all",
+        "requests of users in flight, in all",
         "as many as connections",
         "cli/serve/start.rs",
         "Load::new(config.listener.max_connections, ",
     ),
     (
-        "the last of them, for who is signed in",
-        "a quarter",
+        "requests of strangers in flight, in all",
+        "three quarters of that",
         "overload.rs",
-        "under_way > max - max / 4",
+        "max - max / 4",
     ),
     (
-        "of one connection, when more than half of them are under way",
-        "8",
+        "answers of Vestibule's own that their clients have not taken",
+        "as many as requests",
         "overload.rs",
-        "FEW: usize = 8;",
+        "self.is_within_share(usage, Resource::Unread, waiting)",
     ),
     (
-        "the last connections, for who is signed in",
+        "how long such an answer may wait, while more than half of the requests or answers that there may be wait",
+        "5 s",
+        "proxy/activity.rs",
+        "PATIENCE_IN_NEED: Duration = Duration::from_secs(5);",
+    ),
+    (
+        "the last connections, for users and for networks with no more than are free",
         "a tenth",
-        "overload.rs",
-        "open > max - max / 10",
+        "listener/admission.rs",
+        "open <= max - max / 10",
+    ),
+    (
+        "a connection that has not asked anything, before it makes room for its own network",
+        "1 s",
+        "listener/admission.rs",
+        "SILENT_AFTER: Duration = Duration::from_secs(1);",
     ),
     (
         "time that whatever is ready waits for a thread, most of a second",
@@ -119,7 +131,13 @@ const FIXED: [(&str, &str, &str, &str); 72] = [
         "TARGET: Duration = Duration::from_millis(50);",
     ),
     (
-        "how long strangers are turned away for that, at least",
+        "requests a second of one network of strangers, while it is longer",
+        "32",
+        "overload.rs",
+        "TURNS_WHEN_LATE: u32 = 32;",
+    ),
+    (
+        "how long strangers are limited for that, at least",
         "5 s",
         "overload/delay.rs",
         "HOLD: Duration = Duration::from_secs(5);",
@@ -137,10 +155,22 @@ const FIXED: [(&str, &str, &str, &str); 72] = [
         "self.resident > self.ceiling / 10 * 9",
     ),
     (
+        "requests and untaken answers of one network of strangers, while it is",
+        "8",
+        "overload.rs",
+        "FEW: usize = 8;",
+    ),
+    (
         "a client that takes nothing, while memory is short",
         "5 s",
         "proxy/activity.rs",
         "PATIENCE_IN_NEED: Duration = Duration::from_secs(5);",
+    ),
+    (
+        "bytes of request bodies that wait for applications (HTTP/2)",
+        "a quarter of the memory for connections",
+        "overload/memory.rs",
+        "FOR_UPLOADS: usize = 4;",
     ),
     (
         "handshakes at a time",
@@ -149,7 +179,7 @@ const FIXED: [(&str, &str, &str, &str); 72] = [
         "available_parallelism().map_or(1, usize::from)",
     ),
     (
-        "each connection that there may be, with a request under way",
+        "each connection that there may be, with a request in flight; more where `server.limits.head` is above 32KiB",
         "64 KiB",
         "overload/memory.rs",
         "CONNECTION: u64 = 64 * KIB;",
