@@ -240,8 +240,7 @@ impl Proxy {
         let known = self.login.signed_in(&visit.cookies, &connection.memo);
         let (session, identity) = known.await?.unzip();
         let user = identity.as_deref().map(Identity::user);
-        let load = &self.life.load;
-        let admitted = admission::admit(load, connection, active, client.address, user);
+        let admitted = self.admit(connection, active, client.address, user);
         if let Some(line) = &mut line {
             line.user = identity
                 .as_deref()
@@ -291,9 +290,7 @@ impl Proxy {
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
         let idle_timeout = self.settings.timeouts.body_idle;
-        let body = RequestBody::new(body, idle_timeout, &app.counts.received, || {
-            connection.activity.begin_upload()
-        });
+        let body = connection.request_body(body, idle_timeout, &app.counts.received);
         let upload = body.upload();
         let request = Request::from_parts(head, body);
         let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {

@@ -14,11 +14,11 @@ const CONNECTION: u64 = 64 * KIB;
 const BESIDES_HEAD: u64 = 32 * KIB;
 
 /// Of the memory for connections, the part for request bodies that wait for an application.
-const FOR_UPLOADS: usize = 4;
+const FOR_UPLOADS: u64 = 4;
 
 /// However few connections there may be, so many bytes of request bodies may wait: some uploads
 /// over HTTP/2, each with a full window.
-const MIN_FOR_UPLOADS: usize = 8 * MIB as usize;
+const MIN_FOR_UPLOADS: usize = 8 * 1024 * 1024;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -120,8 +120,11 @@ impl Default for Budget {
 impl Budget {
     /// The limit for so many connections, which is a part of what the ceiling has for them.
     pub(crate) fn for_connections(max_connections: usize) -> usize {
-        let bytes = max_connections.saturating_mul(CONNECTION as usize);
-        (bytes / FOR_UPLOADS).max(MIN_FOR_UPLOADS)
+        let connections = u64::try_from(max_connections).unwrap_or(u64::MAX);
+        let bytes = connections.saturating_mul(CONNECTION) / FOR_UPLOADS;
+        usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .max(MIN_FOR_UPLOADS)
     }
 
     pub(crate) fn set(&self, max: usize) {

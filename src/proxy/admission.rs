@@ -8,34 +8,33 @@ use super::app::App;
 use super::connection::Connection;
 use crate::error::RequestError;
 use crate::login::Visit;
-use crate::overload::{Cause, Load};
-
-/// Lets a request go on, unless others come first. `user` is somebody whose session was looked up
-/// and found; `client` is where the request comes from, behind trusted proxies, too.
-pub(super) fn admit(
-    load: &Load,
-    connection: &Connection,
-    active: &ActiveRequest,
-    client: IpAddr,
-    user: Option<&str>,
-) -> Result<(), RequestError> {
-    let Some(admitted) = connection.admitted() else {
-        return Ok(()); // the watchdog asks whether we live, not whether we are busy
-    };
-    let begun = match user {
-        Some(user) => match connection.usage_of_user(load, user) {
-            Some(usage) => active.admit(&usage, || true),
-            None => Err(Cause::Connections),
-        },
-        None => {
-            let usage = connection.usage_of_stranger(load, client);
-            active.admit(&usage, || admitted.is_within_share())
-        }
-    };
-    begun.map_err(RequestError::Overloaded)
-}
+use crate::overload::Cause;
 
 impl Proxy {
+    /// Lets a request go on, unless others come first. `user` is somebody whose session was looked
+    /// up and found; `client` is where the request comes from, behind trusted proxies, too.
+    pub(super) fn admit(
+        &self,
+        connection: &Connection,
+        active: &ActiveRequest,
+        client: IpAddr,
+        user: Option<&str>,
+    ) -> Result<(), RequestError> {
+        let load = &self.life.load;
+        let Some(admitted) = connection.admitted() else {
+            return Ok(()); // the watchdog asks whether we live, not whether we are busy
+        };
+        let begun = if let Some(user) = user {
+            let usage = connection.usage_of_user(load, user);
+            let usage = usage.ok_or(Cause::Connections);
+            usage.and_then(|usage| active.admit(&usage, || true))
+        } else {
+            let usage = connection.usage_of_stranger(load, client);
+            active.admit(&usage, || admitted.is_within_share())
+        };
+        begun.map_err(RequestError::Overloaded)
+    }
+
     /// The same for a page of our own. A cookie alone makes nobody a user: anybody can make one
     /// up.
     pub(super) async fn admit_to_ours(
@@ -46,7 +45,7 @@ impl Proxy {
     ) -> Result<(), RequestError> {
         let signed_in = self.login.peek(&visit.cookies).await?;
         let user = signed_in.as_ref().map(|(_, identity)| identity.user());
-        admit(&self.life.load, connection, active, visit.client, user)
+        self.admit(connection, active, visit.client, user)
     }
 
     /// Lets a request that has no session be told so. A form is kept in a room of its own, and

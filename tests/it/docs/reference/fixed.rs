@@ -170,7 +170,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "bytes of request bodies that wait for applications (HTTP/2)",
         "a quarter of the memory for connections",
         "overload/memory.rs",
-        "FOR_UPLOADS: usize = 4;",
+        "FOR_UPLOADS: u64 = 4;",
     ),
     (
         "handshakes at a time",
