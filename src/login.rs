@@ -31,7 +31,7 @@ use crate::pages::{self, Pages};
 use crate::request::{Authority, Target};
 use crate::session::cookie::Presented;
 use crate::session::{
-    EndReason, Memo, NoRandomness, Origin, Record, Session, SessionKey, Sessions,
+    EndReason, Memo, NoRandomness, Origin, Record, Session, SessionKey, Sessions, Shown,
 };
 
 use csrf::Csrf;
@@ -55,6 +55,8 @@ const MAX_USER_AGENT: usize = 256;
 pub(crate) struct Visit<'a> {
     pub(crate) head: &'a Parts,
     pub(crate) authority: &'a Authority,
+    /// The name of the app whose host it came to.
+    pub(crate) app: &'a Arc<str>,
     pub(crate) client: IpAddr,
     pub(crate) cookies: Presented,
     /// Of the connection that the request came by.
@@ -62,6 +64,16 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// The session id that the request shows, as good as it may be.
+    pub(crate) fn shown(&self) -> Option<Shown<'_>> {
+        let id = self.cookies.session.as_ref()?;
+        Some(Shown {
+            id,
+            host: self.authority.host(),
+            app: self.app,
+        })
+    }
+
     /// What a session that starts now keeps of where it came from.
     fn origin(&self) -> Origin {
         let user_agent = self.head.headers.get(header::USER_AGENT);
@@ -69,6 +81,7 @@ impl Visit<'_> {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         Origin {
+            host: self.authority.to_host(),
             client: self.client,
             user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),
         }
@@ -156,7 +169,7 @@ impl Login {
             return None;
         }
         session.remember_identity(generation, Arc::clone(account.identity()));
-        self.note_owner(session.key(), account.identity());
+        self.note_owner(session, account.identity());
         Some(Arc::clone(account.identity()))
     }
 
@@ -192,15 +205,15 @@ impl Login {
     /// be signed in.
     pub(crate) async fn signed_in(
         &self,
-        cookies: &Presented,
+        shown: Option<Shown<'_>>,
         memo: &Memo,
     ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
-        let Some(id) = &cookies.session else {
+        let Some(shown) = shown else {
             return Ok(None);
         };
         let Some(session) = self
             .sessions
-            .find(id, memo)
+            .find(&shown, memo)
             .await
             .map_err(RequestError::Session)?
         else {
@@ -221,12 +234,12 @@ impl Login {
     /// The same without a trace: looking does not prolong a session.
     pub(crate) async fn peek(
         &self,
-        cookies: &Presented,
+        shown: Option<Shown<'_>>,
     ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
-        let Some(id) = &cookies.session else {
+        let Some(shown) = shown else {
             return Ok(None);
         };
-        let session = self.sessions.peek(&id.key()).await;
+        let session = self.sessions.peek(&shown).await;
         self.accounts.refresh();
         Ok(session.map_err(RequestError::Session)?.and_then(|session| {
             let identity = self.identify(&session)?;
@@ -288,7 +301,7 @@ impl Login {
 
     /// Who is signed in and for how long; asking does not prolong it.
     async fn session(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.peek(&visit.cookies).await? else {
+        let Some((session, identity)) = self.peek(visit.shown()).await? else {
             return Ok(login_required());
         };
         let left = self.sessions.time_left(&session).as_secs();

@@ -227,6 +227,7 @@ impl Proxy {
         let visit = Visit {
             head: &head,
             authority: &authority,
+            app: &app.name,
             client: client.address,
             cookies,
             memo: &connection.memo,
@@ -237,7 +238,7 @@ impl Proxy {
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
-        let known = self.login.signed_in(&visit.cookies, &connection.memo);
+        let known = self.login.signed_in(visit.shown(), &connection.memo);
         let (session, identity) = known.await?.unzip();
         let user = identity.as_deref().map(Identity::user);
         let admitted = self.admit(connection, active, client.address, user);
@@ -383,7 +384,7 @@ impl Proxy {
         headers.remove(data::DATA);
         if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
             let kept = match change {
-                Ok(change) => self.sessions.change_data(session, change).await,
+                Ok(change) => self.sessions.change_data(session, &app.name, change).await,
                 Err(error) => Err(ChangeError::Data(error)),
             };
             if let Err(error) = kept {

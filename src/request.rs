@@ -90,6 +90,12 @@ impl Host {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a client that sends this, without port, means this host.
+    pub(crate) fn is(&self, sent: &str) -> bool {
+        let sent = sent.strip_suffix('.').unwrap_or(sent);
+        self.0.eq_ignore_ascii_case(sent)
+    }
 }
 
 /// What is wrong with a request before anybody asks who sent it.
@@ -152,6 +158,12 @@ impl Authority {
     /// Host without port, as sent: compare it without regard to case.
     pub(crate) fn host(&self) -> &str {
         &self.as_str()[..self.host_length]
+    }
+
+    /// Host without port, in the form that can be compared byte by byte.
+    pub(crate) fn to_host(&self) -> Host {
+        let host = self.host();
+        Host(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
     }
 
     /// Host and port, as sent.

@@ -4,15 +4,18 @@ mod administration;
 #[cfg(test)]
 mod benchmark;
 mod cached;
+mod codec;
 pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
 mod end_reason;
 mod footprint;
+mod host;
 mod id;
 mod live;
 mod memo;
 mod memory;
+mod record;
 mod store;
 
 use std::fmt;
@@ -31,6 +34,7 @@ use tokio::sync::RwLock;
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
+use crate::request::Host;
 
 pub(crate) use administration::EndError;
 use cached::Cached;
@@ -38,12 +42,14 @@ pub(crate) use cached::Session;
 use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
 pub(crate) use end_reason::EndReason;
+pub(crate) use host::Shown;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use memo::Memo;
 #[cfg(test)]
-pub(crate) use store::tests::record as test_record;
-pub(crate) use store::{OpenError, Record, SessionStore, StoreError, open};
+pub(crate) use record::tests::record as test_record;
+pub(crate) use record::{HostId, Record};
+pub(crate) use store::{OpenError, SessionStore, StoreError, open};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
 /// memory to about 30 MiB, however many sessions there are.
@@ -80,6 +86,8 @@ pub(crate) struct Settings {
 /// Where a login came from; kept so that people recognise their sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
+    /// The only one that the session's id opens (SEC-88).
+    pub(crate) host: Host,
     pub(crate) client: IpAddr,
     pub(crate) user_agent: String,
 }
@@ -196,13 +204,13 @@ impl Sessions {
         signed_in: &SignedIn,
         origin: Origin,
         remember: bool,
-        in_place_of: Option<SessionKey>,
+        in_place_of: Option<Shown<'_>>,
     ) -> Result<SessionId, StartError> {
         let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
         let _starting = self.starting.read().await;
         let settings = self.settings.load_full();
         let replaced = match &in_place_of {
-            Some(key) => self.get(key).await.map_err(StartError::Store)?,
+            Some(shown) => self.known(shown).await.map_err(StartError::Store)?,
             None => None,
         };
         if self
@@ -218,6 +226,11 @@ impl Sessions {
         let identity = signed_in.account().identity();
         let record = Arc::new(Record {
             key: id.key(),
+            ids: vec![HostId {
+                key: id.key(),
+                host: origin.host,
+            }],
+            is_old: false,
             user: identity.user().to_owned(),
             groups: identity.groups().to_vec(),
             email: identity.email().map(str::to_owned),
@@ -229,7 +242,7 @@ impl Sessions {
             remembered: remember_for.is_some(),
             client: origin.client,
             user_agent: origin.user_agent,
-            data: data::SessionData::default(),
+            data: data::AppData::default(),
             revision: 0,
         });
         self.store
@@ -258,13 +271,14 @@ impl Sessions {
         (remember && !remember_for.is_zero()).then_some(remember_for)
     }
 
-    /// The session of an id, if it is good at this moment; counts as an access. `memo` spares the
-    /// requests of one connection the hash and the look-up.
+    /// The session that an id opens where it is shown, if it is good at this moment; counts as an
+    /// access. `memo` spares the requests of one connection the hash and the look-up.
     pub(crate) async fn find(
         &self,
-        id: &SessionId,
+        shown: &Shown<'_>,
         memo: &Memo,
     ) -> Result<Option<Arc<Session>>, StoreError> {
+        let id = shown.id;
         let now = self.clock.now();
         let ended = self.ended.load(Ordering::Acquire);
         let session = if let Some(session) = memo.recall(id, ended, now) {
@@ -276,6 +290,9 @@ impl Sessions {
             memo.note(id, &session, ended, now);
             session
         };
+        if !self.opens(shown, &session).await? {
+            return Ok(None);
+        }
         if self.is_expired(&session, now) {
             self.end_because(&session.key(), EndReason::Expired).await?;
             return Ok(None);
@@ -284,10 +301,16 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// The session of a key, if it is good at this moment; no access, so it grows older by it.
-    pub(crate) async fn peek(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
-        let session = self.get(key).await?;
+    /// The same without an access: the session grows older by it.
+    pub(crate) async fn peek(&self, shown: &Shown<'_>) -> Result<Option<Arc<Session>>, StoreError> {
+        let session = self.known(shown).await?;
         Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
+    }
+
+    /// Whether the session of a key is good at this moment; no access either.
+    pub(crate) async fn is_good(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let session = self.get(key).await?;
+        Ok(session.is_some_and(|session| !self.is_expired(&session, self.clock.now())))
     }
 
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
@@ -300,13 +323,17 @@ impl Sessions {
         Ok(self.end_each_because(vec![*key], reason).await? > 0)
     }
 
-    /// Applies one response's change to what the session holds now.
+    /// Applies the change of one response of an app to what the session holds for it now.
     pub(crate) async fn change_data(
         &self,
         session: &Session,
+        app: &Arc<str>,
         change: DataChange,
     ) -> Result<(), ChangeError> {
-        let changed = self.store.change_data(session.key(), change).await;
+        let changed = self
+            .store
+            .change_data(session.key(), Arc::clone(app), change)
+            .await;
         let changed = changed.map_err(ChangeError::Store)?;
         let Some(record) = changed else {
             return Ok(()); // ended meanwhile: there is nothing to keep it in
@@ -344,6 +371,14 @@ impl Sessions {
             }
         }
         self.store.close().await
+    }
+
+    /// The session that an id opens where it is shown, expired or not.
+    async fn known(&self, shown: &Shown<'_>) -> Result<Option<Arc<Session>>, StoreError> {
+        match self.get(&shown.id.key()).await? {
+            Some(session) if self.opens(shown, &session).await? => Ok(Some(session)),
+            _ => Ok(None),
+        }
     }
 
     async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {

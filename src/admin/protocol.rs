@@ -88,6 +88,9 @@ pub(crate) struct SessionView {
     /// The end of the lifetime; the idle timeout may end it before.
     pub(crate) expires: String,
     pub(crate) client: String,
+    /// That its ids open; none yet where an earlier version began it.
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
     pub(crate) user_agent: String,
 }
 
@@ -103,6 +106,11 @@ impl From<&Record> for SessionView {
             last_accessed: record.last_accessed.to_rfc3339(),
             expires: record.expires.to_rfc3339(),
             client: record.client.to_string(),
+            hosts: record
+                .ids
+                .iter()
+                .map(|id| id.host.as_str().to_owned())
+                .collect(),
             user_agent: record.user_agent.clone(),
         }
     }

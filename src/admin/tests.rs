@@ -59,7 +59,7 @@ impl Service {
     }
 
     async fn is_open(&self, key: SessionKey) -> bool {
-        self.sessions.peek(&key).await.unwrap().is_some()
+        self.sessions.is_good(&key).await.unwrap()
     }
 
     /// The sessions of the answer, and its last line.
@@ -225,10 +225,7 @@ async fn what_cannot_be_written_down_is_said_and_over_all_the_same() {
         words(&last).starts_with("all sessions are over in this server, but"),
         "{last:?}"
     );
-    assert_eq!(
-        service.sessions.peek(&ada).await.ok().flatten().map(|_| ()),
-        None
-    );
+    assert_ne!(service.sessions.is_good(&ada).await, Ok(true));
     let last = sessions::revoke_of_user(&service.sessions, "ada", PEER).await;
     assert!(words(&last).contains("cannot be read"), "{last:?}");
 }

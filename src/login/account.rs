@@ -34,7 +34,7 @@ struct Visitor<'a> {
 
 impl Login {
     pub(super) async fn account(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };
@@ -53,7 +53,7 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             return if is_page_load(&visit.head.headers) {
                 Err(RequestError::SessionEnded) // a page, for whoever pressed the button
             } else {

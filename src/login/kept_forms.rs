@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::csrf::random;
 use crate::clock::{Clock, Timestamp};
+use crate::request::Host;
 use crate::session::{NoRandomness, SessionKey};
 
 pub(crate) use address::split;
@@ -134,6 +135,9 @@ pub(super) struct Claimed {
     pub(super) dropped: usize,
 }
 
+/// The host of a session, and its user.
+type Owner = (Host, Arc<str>);
+
 /// All forms that wait, by whom they wait for.
 pub(crate) struct KeptForms {
     clock: Clock,
@@ -142,7 +146,7 @@ pub(crate) struct KeptForms {
     /// Who a session belonged to. A store forgets an expired session when it is shown again or the
     /// garbage is collected: after half a second, or minutes where there are many. Forms come
     /// later than that. Those that were not seen for the longest are forgotten first.
-    owners: Cache<SessionKey, Arc<str>>,
+    owners: Cache<SessionKey, Owner>,
 }
 
 impl KeptForms {
@@ -167,15 +171,16 @@ impl KeptForms {
     }
 
     /// Notes whose session this is; called when a session is first seen, not with each request.
-    pub(super) fn note_owner(&self, session: SessionKey, user: &str) {
+    pub(super) fn note_owner(&self, session: SessionKey, owner: Owner) {
         if self.are_on() {
-            self.owners.insert(session, user.into());
+            self.owners.insert(session, owner);
         }
     }
 
-    /// Whose session this is or was, as far as it is remembered.
-    pub(super) fn owner(&self, session: &SessionKey) -> Option<Arc<str>> {
-        self.owners.get(session)
+    /// Whose session this is or was on this host, as far as it is remembered (SEC-88).
+    pub(super) fn owner(&self, session: &SessionKey, host: &str) -> Option<Arc<str>> {
+        let (of, user) = self.owners.get(session)?;
+        of.is(host).then_some(user)
     }
 
     /// Room for a form from `client`, to be taken before a byte of it is read.
@@ -285,10 +290,9 @@ impl KeptForms {
         self.take_if(session, |form| form.id == id && form.is_for(host))
     }
 
-    /// Takes out all that waits for a session, on whatever host, to forget it.
-    pub(super) fn discard_all(&self, session: SessionKey) -> Vec<KeptForm> {
-        let of_session = self.forms().remove(&Holder::Session(session));
-        of_session.unwrap_or_default()
+    /// Takes out all that waits for a session on this host, to forget it.
+    pub(super) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<KeptForm> {
+        std::iter::from_fn(|| self.take_if(session, |form| form.is_for(host))).collect()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.

@@ -11,7 +11,7 @@ use super::form::Form;
 use super::{LOGOUT, Login, Visit};
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView};
-use crate::session::{EndReason, SessionId, SessionKey, cookie};
+use crate::session::{EndReason, SessionId, Shown, cookie};
 
 /// W3C Clear Site Data; `http` has no constant for it.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -22,7 +22,7 @@ impl Login {
         visit: &Visit<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let host = visit.authority.as_str();
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self.csrf.token(Binding::Session(&session.key()));
@@ -43,9 +43,9 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
         self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
-        if let Some(key) = key {
-            self.end_for_logout(visit.client, &key).await?;
-            self.discard_all_forms(visit.client, key);
+        if let Some(shown) = visit.shown() {
+            self.end_for_logout(visit.client, &shown).await?;
+            self.discard_all_forms(&visit, shown.id.key());
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         response
@@ -60,11 +60,12 @@ impl Login {
     }
 
     /// Only what is there: an invented id is not to cost the disk a write (SEC-52).
-    async fn end_for_logout(&self, client: IpAddr, key: &SessionKey) -> Result<(), RequestError> {
-        if matches!(self.sessions.peek(key).await, Ok(None)) {
+    async fn end_for_logout(&self, client: IpAddr, shown: &Shown<'_>) -> Result<(), RequestError> {
+        if matches!(self.sessions.peek(shown).await, Ok(None)) {
             return Ok(());
         }
-        let ended = self.sessions.end_because(key, EndReason::Logout);
+        let key = shown.id.key();
+        let ended = self.sessions.end_because(&key, EndReason::Logout);
         match ended.await {
             Ok(true) => {
                 tracing::info!(target: "audit", %client, session = %key.short(), "logout");

@@ -1,7 +1,6 @@
 //! What becomes of a form that met an ended session: kept until the login, shown after it, then
 //! sent or forgotten.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::pages::{self, KeptFormView, KeptFormsView};
 use crate::request::{Authority, Target};
-use crate::session::{SessionId, SessionKey};
+use crate::session::{Session, SessionId, SessionKey};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -111,7 +110,7 @@ impl Login {
         let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.kept_forms.owner(&key) else {
+        let Some(user) = self.kept_forms.owner(&key, visit.authority.host()) else {
             tracing::warn!(
                 target: "audit", client = %visit.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"
@@ -144,7 +143,7 @@ impl Login {
         &self,
         visit: &Visit<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, _)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+        let Some((session, _)) = self.signed_in(visit.shown(), visit.memo).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };
@@ -191,7 +190,7 @@ impl Login {
         self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
-        let Some((session, identity)) = self.signed_in(&visit.cookies, visit.memo).await? else {
+        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             return Self::ask_again(visit.head);
         };
         let (key, host) = (session.key(), visit.authority.as_str());
@@ -211,10 +210,11 @@ impl Login {
     }
 
     /// Forgets what waits for a session that was logged out: nobody can send it any more.
-    pub(super) fn discard_all_forms(&self, client: IpAddr, key: SessionKey) {
-        for form in self.kept_forms.discard_all(key) {
+    pub(super) fn discard_all_forms(&self, visit: &Visit<'_>, key: SessionKey) {
+        let host = visit.authority.as_str();
+        for form in self.kept_forms.discard_all(key, host) {
             tracing::info!(
-                target: "audit", %client, user = form.user.as_deref(), session = %key.short(),
+                target: "audit", client = %visit.client, user = form.user.as_deref(), session = %key.short(),
                 app = &*form.app, bytes = form.body.len(), "form discarded"
             );
         }
@@ -234,8 +234,8 @@ impl Login {
         let mut form = Form::read_plain(body).await?;
         self.check_sender(head, authority, &mut form, Some(session))?;
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
-        let good = self.sessions.peek(session).await;
-        if good.map_err(RequestError::Session)?.is_none() {
+        let good = self.sessions.is_good(session).await;
+        if !good.map_err(RequestError::Session)? {
             return Ok(None);
         }
         let host = authority.as_str();
@@ -263,7 +263,10 @@ impl Login {
     }
 
     /// Remembers whose session this is, for a form that comes when nobody else knows any more.
-    pub(super) fn note_owner(&self, session: SessionKey, identity: &Identity) {
-        self.kept_forms.note_owner(session, identity.user());
+    pub(super) fn note_owner(&self, session: &Session, identity: &Identity) {
+        if let Some(host) = session.host() {
+            let owner = (host.clone(), identity.user().into());
+            self.kept_forms.note_owner(session.key(), owner);
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::pages::{self, LoginProblem, LoginView, Page};
 use crate::request::Authority;
 use crate::secret::Secret;
 use crate::session::cookie::{expire_login, set_session};
-use crate::session::{NoRandomness, SessionId, SessionKey, StartError};
+use crate::session::{NoRandomness, SessionKey, StartError};
 use crate::telemetry::printable;
 
 /// How often a form with a password may come while the hashing threads are busy.
@@ -171,11 +171,10 @@ impl Login {
         wish: &Wish,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
-        let before = visit.cookies.session.as_ref().map(SessionId::key);
         let user = signed_in.account().identity().user();
         let started = self
             .sessions
-            .start(signed_in, visit.origin(), wish.remember, before);
+            .start(signed_in, visit.origin(), wish.remember, visit.shown());
         let id = match started.await {
             Ok(id) => id,
             Err(StartError::NoRandomness) => {

@@ -43,7 +43,7 @@ impl Proxy {
         active: &ActiveRequest,
         visit: &Visit<'_>,
     ) -> Result<(), RequestError> {
-        let signed_in = self.login.peek(&visit.cookies).await?;
+        let signed_in = self.login.peek(visit.shown()).await?;
         let user = signed_in.as_ref().map(|(_, identity)| identity.user());
         self.admit(connection, active, visit.client, user)
     }

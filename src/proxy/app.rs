@@ -131,7 +131,7 @@ impl App {
         if let (Some(identity), Some(session)) = (permit.identity(), session) {
             self.identity.inject(headers, identity, &session.key());
             if self.session_data
-                && let Some(data) = session.data()
+                && let Some(data) = session.data(&self.name)
             {
                 headers.insert(data::DATA, data);
             }

@@ -239,7 +239,7 @@ mod tests {
 
     use futures_util::future::join_all;
 
-    use super::super::store::tests::record;
+    use super::super::record::tests::record;
     use super::super::{Backend, open};
     use super::*;
     use crate::clock::Clock;
@@ -280,7 +280,7 @@ mod tests {
         }
         let some: Vec<_> = records.iter().step_by(97).collect();
         for record in &some {
-            assert!(sessions.peek(&record.key).await.unwrap().is_some());
+            assert!(sessions.is_good(&record.key).await.unwrap());
         }
 
         let started = Clock::stopwatch();
@@ -293,7 +293,7 @@ mod tests {
         );
         let of_user = started.elapsed();
         for record in &some {
-            let open = sessions.peek(&record.key).await.unwrap().is_some();
+            let open = sessions.is_good(&record.key).await.unwrap();
             assert_eq!(open, record.user == "bob");
         }
         let started = Clock::stopwatch();
@@ -302,7 +302,7 @@ mod tests {
         println!("of a user: {of_user:?}, all: {all:?}");
         assert!(of_user < Duration::from_secs(10) && all < Duration::from_secs(3));
         for record in &some {
-            assert!(sessions.peek(&record.key).await.unwrap().is_none());
+            assert!(!sessions.is_good(&record.key).await.unwrap());
         }
         assert_eq!((sessions.count(), store.count()), (0, 0));
         sessions.close().await.unwrap();

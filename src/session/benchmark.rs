@@ -7,18 +7,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::data::SessionData;
-use super::store::Record;
-use super::{Backend, Memo, SessionId, SessionStore, Sessions, Settings, open};
+use super::data::AppData;
+use super::record::{HostId, Record};
+use super::{Backend, Memo, SessionId, SessionStore, Sessions, Settings, Shown, open};
 use crate::auth::CredentialStamp;
 use crate::clock::{Clock, Timestamp};
+use crate::request::Host;
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const HOST: &str = "wiki.example.org";
 
 fn record(number: usize, now: Timestamp) -> (SessionId, Arc<Record>) {
     let id = SessionId::generate().unwrap();
     let record = Record {
         key: id.key(),
+        ids: vec![HostId {
+            key: id.key(),
+            host: Host::parse(HOST).unwrap(),
+        }],
+        is_old: false,
         user: format!("user{:06}", number / 3),
         groups: vec!["staff".to_owned(), "wiki".to_owned()],
         email: Some(format!("user{:06}@example.org", number / 3)),
@@ -30,7 +37,7 @@ fn record(number: usize, now: Timestamp) -> (SessionId, Arc<Record>) {
         remembered: false,
         client: IpAddr::from([192, 0, 2, 1]),
         user_agent: AGENT.to_owned(),
-        data: SessionData::default(),
+        data: AppData::default(),
         revision: 0,
     };
     (id, Arc::new(record))
@@ -96,10 +103,15 @@ async fn measure(backend: &Backend, count: usize) {
 async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, clock: &Clock) {
     let count = ids.len() as f64;
     let sessions = sessions(Arc::clone(&store), clock);
-    let memo = Memo::default();
+    let (memo, app) = (Memo::default(), Arc::from("wiki"));
+    let shown = |id| Shown {
+        id,
+        host: HOST,
+        app: &app,
+    };
     let started = Clock::stopwatch();
     for id in ids {
-        assert!(sessions.find(id, &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(id), &memo).await.unwrap().is_some());
     }
     let load = started.elapsed().as_secs_f64() / count * 1e6;
     sessions.sweep(|_| true).await;
@@ -110,13 +122,13 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     let cached = &ids[ids.len() - 40_000..];
     let started = Clock::stopwatch();
     for id in cached {
-        assert!(sessions.find(id, &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(id), &memo).await.unwrap().is_some());
     }
     let hit = started.elapsed().as_secs_f64() / cached.len() as f64 * 1e9;
     let one = &ids[ids.len() / 2];
     let started = Clock::stopwatch();
     for _ in 0..1_000_000 {
-        assert!(sessions.find(one, &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(one), &memo).await.unwrap().is_some());
     }
     let again = started.elapsed().as_secs_f64() * 1e9 / 1e6;
     println!("  a hit takes {hit:.0} ns, {again:.0} ns for the next request of a connection");
@@ -137,7 +149,7 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     let ended = sessions.end_all().await.unwrap();
     println!("  all {ended} revoked in {:?}", started.elapsed());
     let last = ids.last().unwrap();
-    assert!(sessions.find(last, &memo).await.unwrap().is_none());
+    assert!(sessions.find(&shown(last), &memo).await.unwrap().is_none());
 }
 
 async fn one_after_the_other(path: &Path) {

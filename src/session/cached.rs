@@ -1,18 +1,19 @@
 //! What the cache keeps of a session: as much as requests need, because there may be a million.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
 use super::SessionKey;
-use super::data::SessionData;
-use super::store::Record;
+use super::data::AppData;
+use super::record::Record;
 use crate::auth::CredentialStamp;
 use crate::clock::Timestamp;
 use crate::identity::Identity;
+use crate::request::Host;
 
 /// The store hears of an access once in this time; with what it takes to write it down, a crash
 /// loses at most the last 30 seconds.
@@ -22,6 +23,9 @@ const NOTE_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Session {
     key: SessionKey,
+    /// The only one that the id opens; empty until the first use of an old session.
+    host: OnceLock<Host>,
+    is_old: bool,
     user: Box<str>,
     credential: CredentialStamp,
     expires: Timestamp,
@@ -30,7 +34,7 @@ pub(crate) struct Session {
     /// The last access that the store has heard of.
     noted: AtomicU64,
     /// With the number of its revision; `None` before the first change.
-    data: ArcSwapOption<(u64, SessionData)>,
+    data: ArcSwapOption<(u64, AppData)>,
     /// Who the session is by the users file of that generation.
     identity: ArcSwapOption<(u64, Arc<Identity>)>,
 }
@@ -40,6 +44,11 @@ impl Session {
         let data = (record.revision > 0).then(|| Arc::new((record.revision, record.data.clone())));
         Self {
             key: record.key,
+            host: record
+                .host_of(&record.key)
+                .cloned()
+                .map_or_else(OnceLock::new, OnceLock::from),
+            is_old: record.is_old,
             user: record.user.as_str().into(),
             credential: record.credential,
             expires: record.expires,
@@ -53,6 +62,16 @@ impl Session {
 
     pub(crate) fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// The only host that its id opens; `None` until the first use of an old session.
+    pub(crate) fn host(&self) -> Option<&Host> {
+        self.host.get()
+    }
+
+    /// Begun by a version that bound no id to a host.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_old
     }
 
     pub(crate) fn user(&self) -> &str {
@@ -78,10 +97,22 @@ impl Session {
         Timestamp::from_millis(self.last_accessed.load(Ordering::Relaxed))
     }
 
-    /// The value of `X-Session-Data`; `None` when there is nothing.
-    pub(crate) fn data(&self) -> Option<HeaderValue> {
+    /// The value of `X-Session-Data` for an app; `None` when there is nothing.
+    pub(crate) fn data(&self, app: &str) -> Option<HeaderValue> {
         let data = self.data.load();
-        data.as_deref()?.1.header().cloned()
+        data.as_deref()?.1.header(app).cloned()
+    }
+
+    /// Takes over the host that a record is bound to by now, and what it gave to the app there.
+    pub(super) fn bind(&self, record: &Record) {
+        self.update_data(record);
+        if let Some(host) = record.host_of(&self.key) {
+            self.bind_to(host.clone());
+        }
+    }
+
+    pub(super) fn bind_to(&self, host: Host) {
+        let _first = self.host.set(host);
     }
 
     /// Notes that the session is in use; keeps it from its idle timeout. Gives whether it is time

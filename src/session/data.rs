@@ -1,6 +1,9 @@
 //! Session data: a few values that a stateless app keeps in the session, as Structured Fields
 //! (RFC 9651).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{Dictionary, FieldType, Parser};
 
@@ -13,6 +16,16 @@ pub(crate) const UNSET: HeaderName = HeaderName::from_static("x-session-unset");
 
 const MAX_KEYS: usize = 32;
 pub(super) const MAX_BYTES: usize = 4096;
+
+/// What the apps keep in one session, each for itself: no app believes what another one lets its
+/// users write (SEC-88).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AppData {
+    /// By the name of the app.
+    of_apps: BTreeMap<Box<str>, SessionData>,
+    /// From a version that kept one for all apps; the first app that uses the session gets it.
+    of_all: SessionData,
+}
 
 /// A dictionary of at most 32 keys and 4 KiB, in its canonical text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,20 +40,74 @@ pub(crate) enum DataError {
     TooLarge,
 }
 
+impl AppData {
+    /// The value of `X-Session-Data` for an app; `None` when there is nothing.
+    pub(crate) fn header(&self, app: &str) -> Option<&HeaderValue> {
+        self.of_apps.get(app)?.header()
+    }
+
+    /// The data after a change by an app.
+    pub(super) fn apply(&self, app: &str, change: &DataChange) -> Result<Self, DataError> {
+        let mut after = self.clone();
+        after.give_to(app);
+        let data = after.of_apps.remove(app).unwrap_or_default();
+        let data = data.apply(change)?;
+        if data.header().is_some() {
+            after.of_apps.insert(app.into(), data);
+        }
+        Ok(after)
+    }
+
+    /// Gives an app what was kept for all apps; gives whether there was something.
+    pub(super) fn give_to(&mut self, app: &str) -> bool {
+        let of_all = std::mem::take(&mut self.of_all);
+        let is_some = of_all.header().is_some();
+        if is_some {
+            self.of_apps.insert(app.into(), of_all);
+        }
+        is_some
+    }
+
+    pub(super) fn of_apps(&self) -> impl Iterator<Item = (&str, &SessionData)> {
+        self.of_apps.iter().map(|(app, data)| (&**app, data))
+    }
+
+    pub(super) fn of_all(&self) -> &SessionData {
+        &self.of_all
+    }
+
+    /// The data whose texts a store kept; `None` when one of them is none.
+    pub(super) fn restore(
+        of_all: Option<&str>,
+        of_apps: BTreeMap<Cow<'_, str>, Cow<'_, str>>,
+    ) -> Option<Self> {
+        let of_app = |(app, text): (Cow<'_, str>, Cow<'_, str>)| {
+            Some((app.into_owned().into(), SessionData::restore(&text)?))
+        };
+        Some(Self {
+            of_apps: of_apps.into_iter().map(of_app).collect::<Option<_>>()?,
+            of_all: of_all.map_or(Some(SessionData::default()), SessionData::restore)?,
+        })
+    }
+}
+
 impl SessionData {
-    /// The value of `X-Session-Data`; `None` when there is nothing.
-    pub(crate) fn header(&self) -> Option<&HeaderValue> {
+    fn header(&self) -> Option<&HeaderValue> {
         self.0.as_ref()
     }
 
-    /// The data whose text a store kept; `None` when it is none.
-    pub(super) fn restore(text: &str) -> Option<Self> {
+    /// What a store keeps; `None` when there is nothing.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.0.as_ref()?.to_str().ok()
+    }
+
+    fn restore(text: &str) -> Option<Self> {
         Some(Self(Some(HeaderValue::from_str(text).ok()?)))
     }
 
     /// The data after `change`. Each change is applied to what is kept now, so that two responses
     /// at once lose nothing of each other.
-    pub(crate) fn apply(&self, change: &DataChange) -> Result<Self, DataError> {
+    fn apply(&self, change: &DataChange) -> Result<Self, DataError> {
         let text = self.0.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let mut data: Dictionary = Parser::new(text)
             .parse()
@@ -134,6 +201,22 @@ mod tests {
             .apply(&change(&[(&UNSET, "on, never")]).unwrap())
             .unwrap();
         assert_eq!(data, SessionData::default());
+    }
+
+    #[test]
+    fn sec_88_each_app_has_data_of_its_own_and_old_data_goes_to_the_first() {
+        let of_app = |data: &AppData, app| data.header(app).map(|v| v.to_str().unwrap().to_owned());
+        let mut data = AppData::restore(Some("old=1"), BTreeMap::new()).unwrap();
+        assert_eq!(of_app(&data, "wiki"), None, "nobody's yet");
+        assert!(data.give_to("wiki") && !data.give_to("metrics"));
+        let set = change(&[(&SET, "role=\"admin\"")]).unwrap();
+        let data = data.apply("metrics", &set).unwrap();
+        assert_eq!(of_app(&data, "wiki").as_deref(), Some("old=1"));
+        assert_eq!(of_app(&data, "metrics").as_deref(), Some("role=\"admin\""));
+        let unset = change(&[(&UNSET, "old, role")]).unwrap();
+        let data = data.apply("wiki", &unset).unwrap();
+        assert_eq!(of_app(&data, "wiki"), None);
+        assert!(of_app(&data, "metrics").is_some(), "it is another's");
     }
 
     #[test]

@@ -7,14 +7,13 @@
 
 mod command;
 mod file;
-mod row;
 mod tables;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -28,8 +27,10 @@ use self::writer::Writer;
 pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
-use super::store::{Answer, OpenError, Record, SessionStore, StoreError};
+use super::record::Record;
+use super::store::{Answer, OpenError, SessionStore, StoreError};
 use crate::clock::Timestamp;
+use crate::request::Host;
 
 /// The store in a file; closes it when dropped.
 pub(super) struct Disk {
@@ -48,6 +49,9 @@ struct Shared {
     count: AtomicUsize,
     /// The latest time in the file, in milliseconds.
     latest: AtomicU64,
+    /// The log has heard of a record that cannot be read. It stays where it is, and is met again
+    /// with each look for garbage.
+    said_unreadable: AtomicBool,
 }
 
 /// What has been removed, whether the file knows it yet or not: nobody reads it any more.
@@ -85,7 +89,12 @@ impl Shared {
         let found = database
             .begin_read()
             .map_err(redb::Error::from)
-            .and_then(|transaction| look(&Snapshot::of(&transaction)?, &ending));
+            .and_then(|transaction| {
+                let snapshot = Snapshot::of(&transaction)?;
+                let records = look(&snapshot, &ending)?;
+                self.tell_of_unreadable(snapshot);
+                Ok(records)
+            });
         let mut records = found.map_err(|error| {
             tracing::error!(%error, "cannot read the sessions file");
             StoreError::Unavailable
@@ -98,6 +107,17 @@ impl Shared {
             }
         }
         Ok(records.into_iter().map(Arc::new).collect())
+    }
+
+    fn tell_of_unreadable(&self, snapshot: Snapshot) {
+        if let Some((key, error)) = snapshot.into_unreadable()
+            && !self.said_unreadable.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                session = %key.short(), %error,
+                "a session in the file cannot be read and is left alone; told once"
+            );
+        }
     }
 }
 
@@ -112,6 +132,7 @@ impl Disk {
             touched: Mutex::default(),
             count: AtomicUsize::new(contents.count),
             latest: AtomicU64::new(contents.latest.as_millis()),
+            said_unreadable: AtomicBool::new(false),
         });
         let (commands, queue) = mpsc::channel();
         Writer::start(Arc::clone(&shared), queue)
@@ -171,12 +192,17 @@ impl SessionStore for Disk {
         *noted = at.max(*noted);
     }
 
+    fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
+        self.write(|reply| Command::Bind(key, host, app, reply))
+    }
+
     fn change_data(
         &self,
         key: SessionKey,
+        app: Arc<str>,
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
-        self.write(|reply| Command::Change(key, change, reply))
+        self.write(|reply| Command::Change(key, app, change, reply))
     }
 
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {

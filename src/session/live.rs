@@ -96,7 +96,7 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::tests::record;
+    use super::super::record::tests::record;
     use super::*;
 
     #[test]

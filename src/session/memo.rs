@@ -53,30 +53,11 @@ impl Memo {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use super::super::{Record, data::SessionData};
+    use super::super::test_record;
     use super::*;
-    use crate::auth::CredentialStamp;
 
-    fn session(id: &SessionId) -> Arc<Session> {
-        let now = Timestamp::default();
-        Arc::new(Session::new(&Record {
-            key: id.key(),
-            user: "ada".to_owned(),
-            groups: vec![],
-            email: None,
-            method: "password".to_owned(),
-            credential: CredentialStamp::of("hash"),
-            created: now,
-            last_accessed: now,
-            expires: now,
-            remembered: false,
-            client: IpAddr::from([192, 0, 2, 1]),
-            user_agent: String::new(),
-            data: SessionData::default(),
-            revision: 0,
-        }))
+    fn session() -> Arc<Session> {
+        Arc::new(Session::new(&test_record("ada")))
     }
 
     #[test]
@@ -87,7 +68,7 @@ mod tests {
         );
         let (memo, now) = (Memo::default(), Timestamp::from_millis(1_000_000));
         assert!(memo.recall(&ada, 7, now).is_none());
-        memo.note(&ada, &session(&ada), 7, now);
+        memo.note(&ada, &session(), 7, now);
         assert!(memo.recall(&ada, 7, now).is_some());
         assert!(
             memo.recall(&ada, 8, now).is_none(),

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
-use super::store::{Answer, Record, SessionStore};
+use super::record::Record;
+use super::store::{Answer, SessionStore};
 use crate::clock::Timestamp;
+use crate::request::Host;
 
 #[derive(Default)]
 pub(super) struct Memory(Mutex<Tables>);
@@ -76,14 +78,24 @@ impl SessionStore for Memory {
         }
     }
 
+    fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
+        let mut tables = self.tables();
+        let bound = tables.records.get_mut(&key).map(|record| {
+            Arc::make_mut(record).bind(&host, &app);
+            Arc::clone(record)
+        });
+        Box::pin(ready(Ok(bound)))
+    }
+
     fn change_data(
         &self,
         key: SessionKey,
+        app: Arc<str>,
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
         let mut tables = self.tables();
         let changed = tables.records.get_mut(&key).map(|record| {
-            let data = record.data.apply(&change)?;
+            let data = record.data.apply(&app, &change)?;
             let kept = Arc::make_mut(record);
             kept.data = data;
             kept.revision += 1;

@@ -1,45 +1,19 @@
 //! What a place to keep sessions has to do.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Backend;
-use super::data::{DataChange, DataError, SessionData};
+use super::data::{DataChange, DataError};
 use super::disk::Disk;
 use super::id::SessionKey;
 use super::memory::Memory;
-use crate::auth::CredentialStamp;
+use super::record::Record;
 use crate::clock::Timestamp;
-
-/// One session as stores keep it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) key: SessionKey,
-    pub(crate) user: String,
-    /// Groups and e-mail at the login; what counts now says the users file.
-    pub(crate) groups: Vec<String>,
-    pub(crate) email: Option<String>,
-    /// How they signed in.
-    pub(crate) method: String,
-    /// The password they signed in with: when it changes, the session ends (SEC-51).
-    pub(crate) credential: CredentialStamp,
-    /// When they signed in.
-    pub(crate) created: Timestamp,
-    pub(crate) last_accessed: Timestamp,
-    /// The end of the lifetime, whatever the session does.
-    pub(crate) expires: Timestamp,
-    /// They asked to stay signed in: the idle timeout is not for this session.
-    pub(crate) remembered: bool,
-    pub(crate) client: IpAddr,
-    pub(crate) user_agent: String,
-    pub(crate) data: SessionData,
-    /// Goes up with each change of `data`.
-    pub(crate) revision: u64,
-}
+use crate::request::Host;
 
 /// A store could not be read or written; the details are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +123,17 @@ pub(crate) trait SessionStore: Send + Sync {
     /// some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);
 
-    /// Applies `change` to the data that is kept now; `None` when there is no such session. A
-    /// change that cannot be kept changes nothing.
+    /// Binds the id of a record that [is old](Record::is_old) to a host, and what it kept for all
+    /// apps to the app there. Gives the record as it is then: whoever comes first has bound it.
+    /// `None` when there is no such session.
+    fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>>;
+
+    /// Applies the `change` of an app to its data that is kept now; `None` when there is no such
+    /// session. A change that cannot be kept changes nothing.
     fn change_data(
         &self,
         key: SessionKey,
+        app: Arc<str>,
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>>;
 
@@ -187,13 +167,15 @@ pub(crate) fn open(backend: &Backend) -> Result<Arc<dyn SessionStore>, OpenError
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use http::{HeaderMap, HeaderValue};
 
     use super::super::data::{SET, UNSET};
-    use super::super::id::SessionId;
+    use super::super::record::tests::record;
     use super::*;
+
+    fn wiki() -> Arc<str> {
+        "wiki".into()
+    }
 
     /// Each with the folder that it lives in.
     fn stores() -> Vec<(tempfile::TempDir, Arc<dyn SessionStore>)> {
@@ -203,26 +185,6 @@ pub(crate) mod tests {
             (folder, store)
         };
         vec![open(|_| Backend::Memory), open(Backend::Disk)]
-    }
-
-    pub(crate) fn record(user: &str) -> Arc<Record> {
-        let now = Timestamp::from_millis(1_000);
-        Arc::new(Record {
-            key: SessionId::generate().unwrap().key(),
-            user: user.to_owned(),
-            groups: vec!["staff".to_owned()],
-            email: None,
-            method: "password".to_owned(),
-            credential: CredentialStamp::of("hash"),
-            created: now,
-            last_accessed: now,
-            expires: now.plus(Duration::from_mins(1)),
-            remembered: false,
-            client: IpAddr::from([192, 0, 2, 1]),
-            user_agent: "test".to_owned(),
-            data: SessionData::default(),
-            revision: 0,
-        })
     }
 
     async fn all(store: &dyn SessionStore, count: usize) -> Vec<Arc<Record>> {
@@ -266,7 +228,7 @@ pub(crate) mod tests {
                 tokio::spawn(async move {
                     let change = change(&SET, &format!("k{n}={n}"));
                     store
-                        .change_data(key, change)
+                        .change_data(key, wiki(), change)
                         .await
                         .unwrap()
                         .unwrap()
@@ -281,25 +243,54 @@ pub(crate) mod tests {
             revisions.sort_unstable();
             assert_eq!(revisions, (1..=20).collect::<Vec<_>>());
             let kept = store.load(ada.key).await.unwrap().unwrap();
-            let text = kept.data.header().unwrap().to_str().unwrap().to_owned();
+            let text = kept
+                .data
+                .header("wiki")
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             assert!(
                 (0..20).all(|n| text.contains(&format!("k{n}={n}"))),
                 "{text}"
             );
             store
-                .change_data(ada.key, change(&UNSET, "k3"))
+                .change_data(ada.key, wiki(), change(&UNSET, "k3"))
                 .await
                 .unwrap();
             let kept = store.load(ada.key).await.unwrap().unwrap();
             assert!(
                 !kept
                     .data
-                    .header()
+                    .header("wiki")
                     .unwrap()
                     .to_str()
                     .unwrap()
                     .contains("k3=")
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn sec_88_every_store_binds_an_old_session_to_the_host_of_its_first_use() {
+        let host = |name| Host::parse(name).unwrap();
+        for (_folder, store) in stores() {
+            let old = Arc::new(Record {
+                is_old: true,
+                ids: vec![],
+                ..Arc::unwrap_or_clone(record("ada"))
+            });
+            let bob = record("bob");
+            store.insert(Arc::clone(&old)).await.unwrap();
+            store.insert(Arc::clone(&bob)).await.unwrap();
+            let bind = |key, name| store.bind(key, host(name), wiki());
+            for name in ["wiki.test", "other.test"] {
+                let bound = bind(old.key, name).await.unwrap().unwrap();
+                assert_eq!(bound.host_of(&old.key), Some(&host("wiki.test")), "{name}");
+                assert_eq!(store.load(old.key).await.unwrap(), Some(bound));
+            }
+            assert_eq!(bind(bob.key, "other.test").await, Ok(Some(bob)));
+            assert_eq!(bind(record("eve").key, "other.test").await, Ok(None));
         }
     }
 
@@ -310,12 +301,12 @@ pub(crate) mod tests {
             store.insert(Arc::clone(&ada)).await.unwrap();
             let many: Vec<_> = (0..33).map(|n| format!("k{n}")).collect();
             let refused = store
-                .change_data(ada.key, change(&SET, &many.join(", ")))
+                .change_data(ada.key, wiki(), change(&SET, &many.join(", ")))
                 .await;
             assert_eq!(refused.unwrap(), Some(Err(DataError::TooLarge)));
             assert_eq!(store.load(ada.key).await.unwrap().unwrap(), ada);
             let gone = store
-                .change_data(record("bob").key, change(&SET, "a"))
+                .change_data(record("bob").key, wiki(), change(&SET, "a"))
                 .await;
             assert_eq!(gone.unwrap(), None);
         }

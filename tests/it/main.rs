@@ -74,6 +74,8 @@ mod resends;
 mod restarts;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
+/// An id opens the host that it was set on, and no other.
+mod session_hosts;
 /// A session more takes no place of others.
 mod session_limits;
 /// Slow and greedy clients harm nobody but themselves.

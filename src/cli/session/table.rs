@@ -8,6 +8,7 @@ use crate::admin::protocol::SessionView;
 const USER: usize = 12;
 const TIME: usize = "01-31 23:59".len();
 const ADDRESS: usize = 15;
+const HOST: usize = 20;
 
 pub(super) struct Table {
     /// Of the terminal; nothing is cut for a file or a pipe.
@@ -32,6 +33,7 @@ impl Table {
             "LAST ACTIVE",
             "ENDS",
             "ADDRESS",
+            "HOST",
             "BROWSER",
         ])
     }
@@ -46,14 +48,27 @@ impl Table {
             &last_accessed,
             &expires,
             &session.client,
+            &session.hosts.join(" "),
             &safe(&session.user_agent),
         ])
     }
 
-    fn line(&self, [key, user, created, accessed, expires, address, browser]: [&str; 7]) -> String {
+    fn line(
+        &self,
+        [
+            key,
+            user,
+            created,
+            accessed,
+            expires,
+            address,
+            host,
+            browser,
+        ]: [&str; 8],
+    ) -> String {
         let mut line = format!(
             "{key:8}  {user:USER$}  {created:TIME$}  {accessed:TIME$}  {expires:TIME$}  \
-             {address:ADDRESS$}  {browser}"
+             {address:ADDRESS$}  {host:HOST$}  {browser}"
         );
         line.truncate(line.trim_end().len());
         match self.width.and_then(|width| line.char_indices().nth(width)) {
@@ -96,6 +111,7 @@ mod tests {
             last_accessed: "2026-01-31T23:59:59Z".to_owned(),
             expires: "2026-02-01T08:00:59Z".to_owned(),
             client: client.to_owned(),
+            hosts: vec!["wiki.example.org".to_owned()],
             user_agent: user_agent.to_owned(),
         }
     }
@@ -105,12 +121,13 @@ mod tests {
         let table = Table { width: None };
         assert_eq!(
             table.header(),
-            "KEY       USER          SIGNED IN    LAST ACTIVE  ENDS         ADDRESS          BROWSER"
+            "KEY       USER          SIGNED IN    LAST ACTIVE  ENDS         ADDRESS          \
+             HOST                  BROWSER"
         );
         assert_eq!(
             table.row(&session("ada", "192.0.2.1", "Mozilla/5.0 (X11)")),
             "0123abcd  ada           01-31 08:00  01-31 23:59  02-01 08:00  192.0.2.1        \
-             Mozilla/5.0 (X11)"
+             wiki.example.org      Mozilla/5.0 (X11)"
         );
         let row = table.row(&session(
             "ada",
@@ -118,13 +135,15 @@ mod tests {
             "a\r\nb\u{1b}[31mc\u{202e}d\u{e9}",
         ));
         assert!(
-            row.ends_with("2001:db8::1      a\\u{d}\\u{a}b\\u{1b}[31mc\\u{202e}d\u{e9}"),
+            row.ends_with(
+                "2001:db8::1      wiki.example.org      a\\u{d}\\u{a}b\\u{1b}[31mc\\u{202e}d\u{e9}"
+            ),
             "{row}"
         );
         assert!(
             table
                 .row(&session("ada", "192.0.2.1", ""))
-                .ends_with("192.0.2.1")
+                .ends_with("wiki.example.org")
         );
     }
 

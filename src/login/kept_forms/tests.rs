@@ -212,8 +212,20 @@ fn a_store_of_no_bytes_keeps_nothing() {
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, &desk.to("/")).is_none());
     let key = session();
-    forms.note_owner(key, "ada");
-    assert_eq!(forms.owner(&key), None);
+    forms.note_owner(key, owner());
+    assert_eq!(forms.owner(&key, "wiki.test"), None);
+}
+
+#[test]
+fn sec_88_on_another_host_nobody_remembers_whose_session_it_was() {
+    let (desk, key) = (Desk::new(), session());
+    desk.forms.note_owner(key, owner());
+    assert_eq!(desk.forms.owner(&key, "Wiki.Test.").as_deref(), Some("ada"));
+    assert_eq!(desk.forms.owner(&key, "other.test"), None);
+}
+
+fn owner() -> Owner {
+    (Host::parse("wiki.test").unwrap(), "ada".into())
 }
 
 #[test]

@@ -6,9 +6,11 @@ use redb::WriteTransaction;
 use tokio::sync::oneshot;
 
 use super::tables::Tables;
+use crate::request::Host;
 use crate::session::data::{DataChange, DataError};
 use crate::session::id::SessionKey;
-use crate::session::store::{Record, StoreError};
+use crate::session::record::Record;
+use crate::session::store::StoreError;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -17,8 +19,10 @@ pub(super) enum Command {
     Insert(Arc<Record>, Reply<()>),
     Remove(Vec<SessionKey>, Reply<usize>),
     Clear(Reply<usize>),
+    Bind(SessionKey, Host, Arc<str>, Reply<Option<Arc<Record>>>),
     Change(
         SessionKey,
+        Arc<str>,
         DataChange,
         Reply<Option<Result<Arc<Record>, DataError>>>,
     ),
@@ -29,6 +33,7 @@ pub(super) enum Command {
 pub(super) enum Outcome {
     Inserted,
     Removed(usize),
+    Bound(Option<Arc<Record>>),
     Changed(Option<Result<Arc<Record>, DataError>>),
 }
 
@@ -58,7 +63,8 @@ impl Command {
                 let (cleared, count) = tables.clear(transaction)?;
                 return Ok((cleared, Outcome::Removed(count)));
             }
-            Self::Change(key, change, _) => Outcome::Changed(tables.change(key, change)?),
+            Self::Bind(key, host, app, _) => Outcome::Bound(tables.bind(key, host, app)?),
+            Self::Change(key, app, change, _) => Outcome::Changed(tables.change(key, app, change)?),
             Self::Close(_) => Outcome::Removed(0),
         };
         Ok((tables, outcome))
@@ -70,7 +76,8 @@ impl Command {
             (Self::Remove(_, reply) | Self::Clear(reply), Outcome::Removed(count)) => {
                 send(reply, Ok(count));
             }
-            (Self::Change(_, _, reply), Outcome::Changed(changed)) => send(reply, Ok(changed)),
+            (Self::Bind(_, _, _, reply), Outcome::Bound(bound)) => send(reply, Ok(bound)),
+            (Self::Change(_, _, _, reply), Outcome::Changed(changed)) => send(reply, Ok(changed)),
             (command, _) => command.fail(StoreError::Unavailable),
         }
     }
@@ -79,7 +86,8 @@ impl Command {
         match self {
             Self::Insert(_, reply) | Self::Close(reply) => send(reply, Err(error)),
             Self::Remove(_, reply) | Self::Clear(reply) => send(reply, Err(error)),
-            Self::Change(_, _, reply) => send(reply, Err(error)),
+            Self::Bind(_, _, _, reply) => send(reply, Err(error)),
+            Self::Change(_, _, _, reply) => send(reply, Err(error)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The tables of the file, and what is done to them within one transaction.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -8,20 +9,22 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::row;
 use crate::clock::Timestamp;
+use crate::request::Host;
+use crate::session::codec::{self, Unreadable};
 use crate::session::data::{DataChange, DataError};
 use crate::session::id::SessionKey;
-use crate::session::store::Record;
+use crate::session::record::Record;
 
 type Key = &'static [u8; 32];
 
-// The number is the version of the format: another one finds its tables empty, not misread.
-const SESSIONS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("sessions-1");
+// The number is the version of the tables. Another one would find its tables empty, and everybody
+// signed out: what changes in a record is the business of `codec`.
+pub(super) const SESSIONS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("sessions-1");
 /// Apart from the sessions, so that an access writes eight bytes and not a whole record.
 const ACCESSED: TableDefinition<'_, Key, u64> = TableDefinition::new("accessed-1");
 /// By names in lower case, because names have none.
-const OF_USER: TableDefinition<'_, (&str, Key), ()> = TableDefinition::new("of-user-1");
+pub(super) const OF_USER: TableDefinition<'_, (&str, Key), ()> = TableDefinition::new("of-user-1");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state-1");
 
 /// The latest time that was written, in milliseconds: a clock that is set back while the service
@@ -58,7 +61,8 @@ impl<'t> Tables<'t> {
 
     pub(super) fn insert(&mut self, record: &Record) -> Result<(), Error> {
         let key = record.key.as_bytes();
-        self.sessions.insert(key, row::encode(record).as_slice())?;
+        self.sessions
+            .insert(key, codec::encode(record).as_slice())?;
         let user = record.user.to_ascii_lowercase();
         self.of_user.insert((user.as_str(), key), ())?;
         self.note_time(record.created)
@@ -71,7 +75,7 @@ impl<'t> Tables<'t> {
             return Ok(false);
         };
         self.accessed.remove(bytes)?;
-        if let Some(record) = row::decode(*key, removed.value()) {
+        if let Ok(record) = codec::decode(*key, removed.value()) {
             let user = record.user.to_ascii_lowercase();
             self.of_user.remove((user.as_str(), bytes))?;
         }
@@ -110,25 +114,52 @@ impl<'t> Tables<'t> {
         self.note_time(at)
     }
 
+    pub(super) fn bind(
+        &mut self,
+        key: &SessionKey,
+        host: &Host,
+        app: &str,
+    ) -> Result<Option<Arc<Record>>, Error> {
+        let Some(mut record) = self.read(key)? else {
+            return Ok(None);
+        };
+        if record.bind(host, app) {
+            self.replace(&record)?;
+        }
+        Ok(Some(Arc::new(record)))
+    }
+
     pub(super) fn change(
         &mut self,
         key: &SessionKey,
+        app: &str,
         change: &DataChange,
     ) -> Result<Option<Result<Arc<Record>, DataError>>, Error> {
-        let kept = self.sessions.get(key.as_bytes())?;
-        let Some(mut record) = kept.and_then(|kept| row::decode(*key, kept.value())) else {
+        let Some(mut record) = self.read(key)? else {
             return Ok(None);
         };
-        match record.data.apply(change) {
+        match record.data.apply(app, change) {
             Err(error) => Ok(Some(Err(error))),
             Ok(data) => {
                 record.data = data;
                 record.revision += 1;
-                let row = row::encode(&record);
-                self.sessions.insert(key.as_bytes(), row.as_slice())?;
+                self.replace(&record)?;
                 Ok(Some(Ok(Arc::new(record))))
             }
         }
+    }
+
+    /// Without its last access; `None` also for what cannot be read.
+    fn read(&self, key: &SessionKey) -> Result<Option<Record>, Error> {
+        let kept = self.sessions.get(key.as_bytes())?;
+        Ok(kept.and_then(|kept| codec::decode(*key, kept.value()).ok()))
+    }
+
+    fn replace(&mut self, record: &Record) -> Result<(), Error> {
+        let row = codec::encode(record);
+        self.sessions
+            .insert(record.key.as_bytes(), row.as_slice())?;
+        Ok(())
     }
 
     fn note_time(&mut self, at: Timestamp) -> Result<(), Error> {
@@ -144,6 +175,8 @@ pub(super) struct Snapshot {
     sessions: ReadOnlyTable<Key, &'static [u8]>,
     accessed: ReadOnlyTable<Key, u64>,
     of_user: ReadOnlyTable<(&'static str, Key), ()>,
+    /// The last one that was met.
+    unreadable: Cell<Option<(SessionKey, Unreadable)>>,
 }
 
 impl Snapshot {
@@ -152,7 +185,13 @@ impl Snapshot {
             sessions: transaction.open_table(SESSIONS)?,
             accessed: transaction.open_table(ACCESSED)?,
             of_user: transaction.open_table(OF_USER)?,
+            unreadable: Cell::default(),
         })
+    }
+
+    /// A record that was met and cannot be read.
+    pub(super) fn into_unreadable(self) -> Option<(SessionKey, Unreadable)> {
+        self.unreadable.into_inner()
     }
 
     pub(super) fn load(&self, key: &SessionKey) -> Result<Option<Record>, Error> {
@@ -200,9 +239,13 @@ impl Snapshot {
     }
 
     fn complete(&self, key: SessionKey, kept: &[u8]) -> Result<Option<Record>, Error> {
-        let Some(mut record) = row::decode(key, kept) else {
-            tracing::warn!(session = %key.short(), "a session in the file cannot be read");
-            return Ok(None);
+        let mut record = match codec::decode(key, kept) {
+            Ok(record) => record,
+            Err(error) => {
+                // Left alone: another version may know what to make of it (REL-19).
+                self.unreadable.set(Some((key, error)));
+                return Ok(None);
+            }
         };
         if let Some(accessed) = self.accessed.get(key.as_bytes())? {
             let accessed = Timestamp::from_millis(accessed.value());

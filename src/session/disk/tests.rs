@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redb::ReadableDatabase;
+
 use super::super::data::SET;
 use super::super::id::SessionKey;
-use super::super::store::tests::{change, record};
-use super::super::store::{OpenError, Record, SessionStore};
+use super::super::record::Record;
+use super::super::record::tests::record;
+use super::super::store::tests::change;
+use super::super::store::{OpenError, SessionStore};
 use super::Disk;
+use super::tables::{OF_USER, SESSIONS};
 use crate::clock::Timestamp;
 
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -37,7 +42,7 @@ async fn what_was_kept_is_there_after_a_restart_whole() {
     let disk = Disk::open(&path).unwrap();
     disk.insert(Arc::clone(&ada)).await.unwrap();
     disk.insert(Arc::clone(&bob)).await.unwrap();
-    disk.change_data(bob.key, change(&SET, "n=1, s=\"x\""))
+    disk.change_data(bob.key, "wiki".into(), change(&SET, "n=1, s=\"x\""))
         .await
         .unwrap();
     disk.touch(bob.key, Timestamp::from_millis(77_000));
@@ -50,7 +55,7 @@ async fn what_was_kept_is_there_after_a_restart_whole() {
     assert_eq!(disk.latest(), Timestamp::from_millis(77_000));
     assert_eq!(disk.load(ada.key).await.unwrap(), Some(ada));
     let bob = disk.load(bob.key).await.unwrap().unwrap();
-    assert_eq!(bob.data.header().unwrap(), "n=1, s=\"x\"");
+    assert_eq!(bob.data.header("wiki").unwrap(), "n=1, s=\"x\"");
     assert_eq!(bob.last_accessed, Timestamp::from_millis(77_000));
 }
 
@@ -130,6 +135,44 @@ async fn rel_09_a_damaged_file_is_moved_aside_and_kept() {
         // A header that claims a repair is noted as begun may have been touched by it.
         assert_eq!(fs::read(aside).unwrap().len(), bytes.len(), "{case}");
     }
+}
+
+#[tokio::test]
+async fn rel_19_a_record_that_cannot_be_read_is_left_alone() {
+    let (_folder, path) = place();
+    let (ada, bob) = (record("ada"), record("ada"));
+    with(&path, &[Arc::clone(&ada), Arc::clone(&bob)]).await;
+    let of_another = br#"{"v":3,"user":{"name":"ada"}}"#.as_slice();
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let key = ada.key.as_bytes();
+    transaction
+        .open_table(SESSIONS)
+        .unwrap()
+        .insert(key, of_another)
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let disk = Disk::open(&path).unwrap();
+    assert_eq!(disk.count(), 2);
+    assert_eq!(disk.load(ada.key).await, Ok(None));
+    assert_eq!(disk.of_user("ada".into()).await, Ok(vec![Arc::clone(&bob)]));
+    let all = disk.range(Bound::Unbounded, SessionKey::LAST, 9).await;
+    assert_eq!(all, Ok(vec![bob]));
+    let host = crate::request::Host::parse("gate.test").unwrap();
+    let changed = disk.change_data(ada.key, "wiki".into(), change(&SET, "n=1"));
+    assert_eq!(changed.await, Ok(None));
+    assert_eq!(disk.bind(ada.key, host, "wiki".into()).await, Ok(None));
+    disk.touch(ada.key, Timestamp::from_millis(77_000));
+    disk.close().await.unwrap();
+
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let sessions = transaction.open_table(SESSIONS).unwrap();
+    assert_eq!(sessions.get(key).unwrap().unwrap().value(), of_another);
+    let of_user = transaction.open_table(OF_USER).unwrap();
+    assert!(of_user.get(("ada", key)).unwrap().is_some());
 }
 
 #[tokio::test]

@@ -292,8 +292,12 @@ impl Writer {
 
     /// Refuses logins while the rest of the disk is kept for logouts.
     fn refuse_what_has_no_room(&mut self, batch: Vec<Command>) -> Vec<Command> {
-        let grows =
-            |command: &Command| matches!(command, Command::Insert(..) | Command::Change(..));
+        let grows = |command: &Command| {
+            matches!(
+                command,
+                Command::Insert(..) | Command::Bind(..) | Command::Change(..)
+            )
+        };
         if !batch.iter().any(grows) || self.has_room() {
             return batch;
         }

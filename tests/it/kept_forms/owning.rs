@@ -189,9 +189,7 @@ async fn a_form_never_goes_to_another_host_or_target() {
     let login_cookie = browser.cookies();
     sign_in(&browser, &page, "ada").await;
     let page = browser.get(FORMS).await;
-    let other = gate
-        .browser_for("other.test")
-        .cookie(&browser.session_cookie());
+    let other = gate.browser_for("other.test").login("ada", PASSWORD).await;
     assert_nothing_waits(&other.get(FORMS).await);
     let csrf = page.hidden("csrf");
     let reply = press(&other, &address(&page), &csrf).await;
