@@ -69,6 +69,7 @@ impl Visit<'_> {
         let id = self.cookies.session.as_ref()?;
         Some(Shown {
             id,
+            by_old_name: self.cookies.by_old_name,
             host: self.authority.host(),
             app: self.app,
         })
@@ -330,5 +331,5 @@ fn login_required() -> Response<Bytes> {
 
 /// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
 pub(crate) fn challenge() -> HeaderValue {
-    HeaderValue::from_static("Cookie cookie-name=\"__Host-vestibule\"")
+    HeaderValue::from_static("Cookie cookie-name=\"__Host-Http-vestibule\"")
 }

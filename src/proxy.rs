@@ -152,8 +152,15 @@ impl Proxy {
         let http1 = request.version() < Version::HTTP_2;
         let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
-        let mut app = None;
-        let answer = self.answer(connection, &active, request, line.as_deref_mut(), &mut app);
+        let (mut app, mut renewed) = (None, HeaderMap::new());
+        let answer = self.answer(
+            connection,
+            &active,
+            request,
+            line.as_deref_mut(),
+            &mut app,
+            &mut renewed,
+        );
         let answer = AssertUnwindSafe(answer);
         let answer = answer
             .catch_unwind()
@@ -188,6 +195,9 @@ impl Proxy {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length);
         }
+        for (name, value) in &renewed {
+            response.headers_mut().append(name, value.clone());
+        }
         if let Some(line) = &mut line {
             line.status = response.status();
             line.head_ms = Some(line.elapsed_ms());
@@ -206,6 +216,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         mut line: Option<&mut AccessLine>,
         found: &mut Option<Arc<App>>,
+        renewed: &mut HeaderMap,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
@@ -240,6 +251,7 @@ impl Proxy {
 
         let known = self.login.signed_in(visit.shown(), &connection.memo);
         let (session, identity) = known.await?.unzip();
+        self.renew(&visit, session.as_deref(), renewed);
         let user = identity.as_deref().map(Identity::user);
         let admitted = self.admit(connection, active, client.address, user);
         if let Some(line) = &mut line {
@@ -309,6 +321,18 @@ impl Proxy {
             .await;
         let session = session.map(|session| (Arc::clone(&self.sessions), session));
         Ok(response.map(|body| AnswerBody::forwarded(body, session)))
+    }
+
+    /// Gives the browser the id of an old session under the name that no script can set. The same
+    /// id: requests of the old name may be on their way, and all of them are good.
+    fn renew(&self, visit: &Visit<'_>, session: Option<&Session>, headers: &mut HeaderMap) {
+        if let (true, Some(session)) = (visit.cookies.by_old_name, session)
+            && let Some(id) = &visit.cookies.session
+        {
+            let kept_for = self.sessions.kept_for(session);
+            headers.append(header::SET_COOKIE, cookie::set_session(id, kept_for));
+            visit.cookies.expire_old(headers);
+        }
     }
 
     /// Waits for an answer as long as the session is good (SEC-75). A client that sends is using
@@ -439,7 +463,7 @@ impl Proxy {
             headers.insert(header::ALLOW, self.settings.limits.allow());
         }
         if let RequestError::LogoutNotKept(_) = error {
-            headers.append(header::SET_COOKIE, cookie::expire_session());
+            cookie::expire_session(headers);
         }
         if public.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, login::challenge());

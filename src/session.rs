@@ -347,6 +347,12 @@ impl Sessions {
         self.note_access(session, self.clock.now());
     }
 
+    /// For how long the browser is to keep the cookie of the session; `None`: until it is closed.
+    pub(crate) fn kept_for(&self, session: &Session) -> Option<Duration> {
+        let left = session.expires().since(self.clock.now());
+        session.remembered().then_some(left)
+    }
+
     /// For how long the session is still good if nothing more is asked of it.
     pub(crate) fn time_left(&self, session: &Session) -> Duration {
         let now = self.clock.now();

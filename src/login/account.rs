@@ -252,13 +252,18 @@ impl Login {
                 // They wait on; the answer is about the password.
                 self.claim_forms(&visitor.visit, user, id.key());
                 let kept_for = self.sessions.remember_for(remember);
-                with_cookie(back_to_account(), cookie::set_session(&id, kept_for))
+                let mut response = back_to_account();
+                let headers = response.headers_mut();
+                headers.append(header::SET_COOKIE, cookie::set_session(&id, kept_for));
+                visitor.visit.cookies.expire_old(headers);
+                response
             }
             Err(error) => {
                 tracing::error!(user, %error, "no session can be kept for a new password");
                 let login = HeaderValue::from_static(LOGIN);
-                let login = pages::redirect(StatusCode::SEE_OTHER, login);
-                with_cookie(login, cookie::expire_session())
+                let mut response = pages::redirect(StatusCode::SEE_OTHER, login);
+                cookie::expire_session(response.headers_mut());
+                response
             }
         }
     }
@@ -331,9 +336,4 @@ impl Replacement {
 
 fn back_to_account() -> Response<Bytes> {
     pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(ACCOUNT))
-}
-
-fn with_cookie(mut response: Response<Bytes>, cookie: HeaderValue) -> Response<Bytes> {
-    response.headers_mut().append(header::SET_COOKIE, cookie);
-    response
 }

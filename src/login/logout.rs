@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::csrf::Binding;
@@ -48,9 +48,7 @@ impl Login {
             self.discard_all_forms(&visit, shown.id.key());
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
-        response
-            .headers_mut()
-            .append(header::SET_COOKIE, cookie::expire_session());
+        cookie::expire_session(response.headers_mut());
         // `no-store` is the application's choice; without it, Back would bring its pages up again
         // from the back/forward cache (SEC-67).
         response

@@ -207,6 +207,7 @@ impl Login {
         let kept_for = self.sessions.remember_for(wish.remember);
         headers.append(header::SET_COOKIE, set_session(&id, kept_for));
         headers.append(header::SET_COOKIE, expire_login());
+        visit.cookies.expire_old(headers);
         Ok(response)
     }
 }

@@ -106,6 +106,7 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     let (memo, app) = (Memo::default(), Arc::from("wiki"));
     let shown = |id| Shown {
         id,
+        by_old_name: false,
         host: HOST,
         app: &app,
     };

@@ -9,18 +9,32 @@ use http::{HeaderMap, HeaderValue, header};
 use super::id::SessionId;
 
 /// `__Host-`: the browser takes it only with Secure, Path=/ and without Domain, so no other host
-/// and no plain connection can set it (RFC 6265bis §4.1.3.2, SEC-43).
-pub(crate) const SESSION: &str = "__Host-vestibule";
+/// and no plain connection can set it (RFC 6265bis §4.1.3.2, SEC-43). `__Host-Http-`: and only from
+/// an answer with `HttpOnly`, so no script of an app can set it either. A browser that does not know
+/// the longer prefix sees the shorter one.
+pub(crate) const SESSION: &str = "__Host-Http-vestibule";
 
 /// Binds a login form to the browser that asked for it; holds no session and becomes none.
-pub(crate) const LOGIN: &str = "__Host-vestibule-login";
+pub(crate) const LOGIN: &str = "__Host-Http-vestibule-login";
+
+/// The names of versions that scripts could set cookies for. Kept from applications and cut out as
+/// ours; the first opens sessions that began in those versions, and no other.
+const OLD_SESSION: &str = "__Host-vestibule";
+const OLD_LOGIN: &str = "__Host-vestibule-login";
+
+const OURS: [&str; 4] = [SESSION, LOGIN, OLD_SESSION, OLD_LOGIN];
 
 /// What a request showed of our cookies.
 #[derive(Debug, Default)]
 pub(crate) struct Presented {
     /// `None` when there was none, one that is no id, or more than one: which of two is ours is
-    /// not ours to guess (SEC-49).
+    /// not ours to guess (SEC-49). Beside the name of now, the old one does not count: a script may
+    /// have set it.
     pub(crate) session: Option<SessionId>,
+    /// The session is from a cookie of the old name.
+    pub(crate) by_old_name: bool,
+    /// There was a cookie of an old name, whatever it held.
+    has_old: bool,
     /// The value of the login cookie, when there was exactly one.
     pub(crate) login: Option<HeaderValue>,
 }
@@ -29,17 +43,14 @@ impl Presented {
     /// Reads our cookies and cuts every copy of them out of `headers` (SEC-47). Other cookies keep
     /// every byte; the crumbs of HTTP/2 become one field (RFC 9113 §8.2.3).
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
-        let mut sessions = Copies::default();
-        let mut logins = Copies::default();
+        let mut ours: [Copies<'_>; OURS.len()] = Default::default();
         let (mut fields, mut kept) = (0, BytesMut::new());
         for field in headers.get_all(header::COOKIE) {
             fields += 1;
             for (at, pair) in field.as_bytes().split(|&byte| byte == b';').enumerate() {
                 let (name, value) = split(pair);
-                if name.eq_ignore_ascii_case(SESSION.as_bytes()) {
-                    sessions.add(name == SESSION.as_bytes(), value);
-                } else if name.eq_ignore_ascii_case(LOGIN.as_bytes()) {
-                    logins.add(name == LOGIN.as_bytes(), value);
+                if let Some(our) = find_ours(name) {
+                    ours[our].add(name == OURS[our].as_bytes(), value);
                 } else if kept.is_empty() {
                     kept.put_slice(pair.trim_ascii_start());
                 } else {
@@ -48,13 +59,18 @@ impl Presented {
                 }
             }
         }
+        let [sessions, logins, old_sessions, old_logins] = &ours;
+        let by_old_name = sessions.count == 0 && old_sessions.count > 0;
+        let sessions = if by_old_name { old_sessions } else { sessions };
         let presented = Self {
             session: sessions.only().and_then(SessionId::parse),
+            by_old_name,
+            has_old: old_sessions.count + old_logins.count > 0,
             login: logins
                 .only()
                 .and_then(|value| HeaderValue::from_bytes(value).ok()),
         };
-        if sessions.count + logins.count > 0 || fields > 1 {
+        if fields > 1 || ours.iter().any(|copies| copies.count > 0) {
             match HeaderValue::from_maybe_shared(kept.freeze()) {
                 Ok(rest) if !rest.is_empty() => headers.insert(header::COOKIE, rest),
                 _ => headers.remove(header::COOKIE),
@@ -62,6 +78,22 @@ impl Presented {
         }
         presented
     }
+
+    /// Has the browser forget what it showed under old names.
+    pub(crate) fn expire_old(&self, headers: &mut HeaderMap) {
+        if self.has_old {
+            for name in [OLD_SESSION, OLD_LOGIN] {
+                headers.append(header::SET_COOKIE, expire(name));
+            }
+        }
+    }
+}
+
+/// Which of ours a name is, in any case: what an application may take for our cookie is no cookie
+/// of its own.
+fn find_ours(name: &[u8]) -> Option<usize> {
+    OURS.iter()
+        .position(|our| name.eq_ignore_ascii_case(our.as_bytes()))
 }
 
 #[derive(Default)]
@@ -97,8 +129,11 @@ pub(crate) fn set_session(id: &SessionId, kept_for: Option<Duration>) -> HeaderV
     build(SESSION, &id.to_cookie_text(), &max_age.unwrap_or_default())
 }
 
-pub(crate) fn expire_session() -> HeaderValue {
-    build(SESSION, "", "; Max-Age=0")
+/// Has the browser forget its session, by both names.
+pub(crate) fn expire_session(headers: &mut HeaderMap) {
+    for name in [SESSION, OLD_SESSION] {
+        headers.append(header::SET_COOKIE, expire(name));
+    }
 }
 
 /// `value` is ours: base64url.
@@ -107,7 +142,11 @@ pub(crate) fn set_login(value: &str) -> HeaderValue {
 }
 
 pub(crate) fn expire_login() -> HeaderValue {
-    build(LOGIN, "", "; Max-Age=0")
+    expire(LOGIN)
+}
+
+fn expire(name: &str) -> HeaderValue {
+    build(name, "", "; Max-Age=0")
 }
 
 fn build(name: &str, value: &str, more: &str) -> HeaderValue {
@@ -147,7 +186,7 @@ fn is_ours(set_cookie: &HeaderValue) -> bool {
     } else {
         name
     };
-    name.eq_ignore_ascii_case(SESSION.as_bytes()) || name.eq_ignore_ascii_case(LOGIN.as_bytes())
+    find_ours(name).is_some()
 }
 
 #[cfg(test)]
@@ -171,7 +210,9 @@ mod tests {
     fn sec_47_our_cookie_is_cut_out_and_the_others_keep_every_byte() {
         let id = SessionId::generate().unwrap().to_cookie_text().to_string();
         let ours = format!("{SESSION}={id}");
-        let upper = format!("__HOST-VESTIBULE={id}");
+        let upper = format!("__HOST-HTTP-VESTIBULE={id}");
+        let old = format!("{OLD_SESSION}={id}");
+        let old_upper = format!("__HOST-VESTIBULE={id}");
         for (sent, session, rest) in [
             (vec!["a=1; b=2".to_owned()], false, Some("a=1; b=2")),
             (vec!["a=1;b=2;  c".to_owned()], false, Some("a=1;b=2;  c")),
@@ -202,6 +243,14 @@ mod tests {
             (vec![format!("{upper}; a=1")], false, Some("a=1")),
             (vec![format!("{SESSION}; a=1")], false, Some("a=1")),
             (vec![format!("{LOGIN}=abc; a=1")], false, Some("a=1")),
+            (vec![format!("{old}; a=1")], true, Some("a=1")),
+            (vec![format!("a=1; {old}; {ours}")], true, Some("a=1")),
+            (vec![format!("{old_upper}; a=1")], false, Some("a=1")),
+            (
+                vec![format!("{OLD_LOGIN}=abc; a=1; {OLD_SESSION}2=x")],
+                false,
+                Some("a=1; __Host-vestibule2=x"),
+            ),
         ] {
             let sent: Vec<_> = sent.iter().map(String::as_str).collect();
             assert_eq!(take(&sent), (session, rest.map(str::to_owned)), "{sent:?}");
@@ -211,12 +260,41 @@ mod tests {
     #[test]
     fn sec_49_two_cookies_of_our_name_are_anonymous_in_any_order() {
         let good = SessionId::generate().unwrap().to_cookie_text().to_string();
-        for (a, b) in [(&*good, "x"), ("x", &*good), (&*good, &*good), ("", &*good)] {
-            let pair = format!("{SESSION}={a}; {SESSION}={b}");
-            assert_eq!(take(&[&pair]), (false, None), "{pair}");
-            let (one, two) = (format!("{SESSION}={a}"), format!("{SESSION}={b}"));
-            assert_eq!(take(&[&one, &two]), (false, None), "{pair}");
+        for name in [SESSION, OLD_SESSION] {
+            for (a, b) in [(&*good, "x"), ("x", &*good), (&*good, &*good), ("", &*good)] {
+                let pair = format!("{name}={a}; {name}={b}");
+                assert_eq!(take(&[&pair]), (false, None), "{pair}");
+                let (one, two) = (format!("{name}={a}"), format!("{name}={b}"));
+                assert_eq!(take(&[&one, &two]), (false, None), "{pair}");
+            }
         }
+    }
+
+    #[test]
+    fn sec_49_beside_the_name_of_now_the_old_one_does_not_count_in_any_order() {
+        let [good, other] = [(); 2].map(|()| SessionId::generate().unwrap());
+        let new = |value: &str| format!("{SESSION}={value}");
+        let old = |id: &SessionId| format!("{OLD_SESSION}={}", &*id.to_cookie_text());
+        for (now, expected) in [
+            (new(&good.to_cookie_text()), Some(&good)),
+            (new("x"), None),
+            (new(""), None),
+        ] {
+            for old in [old(&other), format!("{0}; {0}", old(&other))] {
+                for sent in [format!("{now}; {old}"), format!("{old}; {now}")] {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(header::COOKIE, sent.parse().unwrap());
+                    let presented = Presented::take(&mut headers);
+                    assert_eq!(presented.session.as_ref(), expected, "{sent}");
+                    assert!(!presented.by_old_name && presented.has_old, "{sent}");
+                }
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, old(&other).parse().unwrap());
+        let presented = Presented::take(&mut headers);
+        assert_eq!(presented.session, Some(other));
+        assert!(presented.by_old_name);
     }
 
     #[test]
@@ -232,6 +310,11 @@ mod tests {
     #[test]
     fn sec_48_an_upstream_cannot_set_our_cookies() {
         for (value, ours) in [
+            ("__Host-Http-vestibule=x; Secure; Path=/", true),
+            (" __host-HTTP-vestibule =x", true),
+            ("=__Host-Http-vestibule=x", true),
+            ("__Host-Http-vestibule-login=x", true),
+            ("__Host-Http-vestibule2=x", false),
             ("__Host-vestibule=x; Secure; Path=/", true),
             (" __Host-vestibule =x", true),
             ("__host-VESTIBULE=x", true),

@@ -12,6 +12,8 @@ use crate::request::Host;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a> {
     pub(crate) id: &'a SessionId,
+    /// In a cookie of the name that scripts could set.
+    pub(crate) by_old_name: bool,
     /// As `Host` or `:authority` has it, without port.
     pub(crate) host: &'a str,
     /// The name of the app that the request is for.
@@ -26,6 +28,9 @@ impl Sessions {
         shown: &Shown<'_>,
         session: &Session,
     ) -> Result<bool, StoreError> {
+        if shown.by_old_name && !session.is_old() {
+            return Ok(false); // as a script of an app would have put it there
+        }
         match session.host() {
             Some(host) => Ok(host.is(shown.host)),
             None if session.is_old() => Box::pin(self.bind(shown, session)).await,

@@ -81,6 +81,40 @@ async fn a_visitor_signs_in_by_typing_and_gets_the_page_they_wanted() {
 }
 
 #[tokio::test]
+async fn sec_43_a_script_of_an_app_can_neither_set_nor_drop_our_cookies() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    browser.goto(&format!("{origin}/")).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser
+        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .await;
+    let before = browser.cookies().await;
+    for name in [SESSION_COOKIE, &format!("{SESSION_COOKIE}-login")] {
+        for more in ["", "; Max-Age=0"] {
+            let set = format!("document.cookie = '{name}=planted; Secure; Path=/{more}'");
+            browser.script(&set).await;
+        }
+    }
+    browser
+        .script("document.cookie = 'own=1; Secure; Path=/'")
+        .await;
+    let mut after = browser.cookies().await;
+    after.retain(|cookie| cookie["name"] != "own");
+    assert_eq!(after, before);
+    let shown = browser.script("return document.cookie").await;
+    assert_eq!(shown, "own=1", "scripts set cookies, only not ours");
+    browser.goto(&format!("{origin}/again")).await;
+    browser
+        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .await;
+}
+
+#[tokio::test]
 async fn sec_67_after_logout_back_shows_the_login_and_not_the_page() {
     let Some(browser) = Chromium::start().await else {
         return;

@@ -20,7 +20,7 @@ async fn sec_43_the_cookie_is_for_this_host_over_tls_and_not_for_scripts() {
     let cookies = reply.values("set-cookie");
     let session: Vec<_> = cookies
         .iter()
-        .filter(|set| set.starts_with("__Host-vestibule="))
+        .filter(|set| set.starts_with("__Host-Http-vestibule="))
         .collect();
     let [session] = session[..] else {
         panic!("one session cookie in {reply}")
@@ -46,7 +46,10 @@ async fn sec_44_ids_are_long_and_never_alike() {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..8 {
         let cookie = gate.browser().login("ada", PASSWORD).await.session_cookie();
-        let id = cookie.strip_prefix("__Host-vestibule=").unwrap().to_owned();
+        let id = cookie
+            .strip_prefix("__Host-Http-vestibule=")
+            .unwrap()
+            .to_owned();
         assert_eq!(id.len(), 43, "256 bits in base64url: {id}");
         assert!(
             id.bytes()
@@ -123,8 +126,8 @@ async fn sec_47_our_cookie_never_reaches_an_upstream() {
         ),
         (format!("Cookie: =x; {ada}; a==; %\r\n"), Some("=x; a==; %")),
         (
-            format!("Cookie: __Host-vestibule2=1; {ada}\r\n"),
-            Some("__Host-vestibule2=1"),
+            format!("Cookie: __Host-Http-vestibule2=1; {ada}\r\n"),
+            Some("__Host-Http-vestibule2=1"),
         ),
     ] {
         let mut raw = gate.raw().await;
@@ -153,11 +156,14 @@ async fn sec_47_other_spellings_of_our_cookie_are_cut_out_too() {
     let ada = gate.browser().login("ada", PASSWORD).await.session_cookie();
     let id = ada.split('=').nth(1).unwrap();
     for cookie in [
-        format!("__HOST-VESTIBULE={id}"),
-        format!("__host-vestibule={id}"),
-        format!("__Host-vestibule ={id}"),
-        format!("\t__Host-vestibule={id}"),
-        format!("__Host-vestibule={id}; __Host-vestibule={id}"),
+        format!("__HOST-HTTP-VESTIBULE={id}"),
+        format!("__host-http-vestibule={id}"),
+        format!("__Host-Http-vestibule ={id}"),
+        format!("\t__Host-Http-vestibule={id}"),
+        format!("__Host-Http-vestibule={id}; __Host-Http-vestibule={id}"),
+        format!("__Host-Http-vestibule-login={id}"),
+        format!("__Host-vestibule={id}"),
+        format!("__HOST-vestibule={id}; __Host-vestibule={id}; __Host-Http-vestibule={id}"),
         format!("__Host-vestibule-login={id}"),
     ] {
         let mut raw = gate.raw().await;
@@ -174,9 +180,10 @@ async fn sec_47_other_spellings_of_our_cookie_are_cut_out_too() {
 async fn sec_48_an_upstream_cannot_set_our_cookie() {
     let app = Upstream::raw(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=1; Path=/\r\n\
-         Set-Cookie: __Host-vestibule=stolen; Secure; Path=/\r\nSet-Cookie:  __host-VESTIBULE =stolen\r\n\
-         Set-Cookie: =__Host-vestibule=stolen\r\nSet-Cookie: __Host-vestibule-login=stolen\r\n\
-         Set-Cookie: b=__Host-vestibule\r\n\r\nok",
+         Set-Cookie: __Host-Http-vestibule=stolen; Secure; Path=/\r\nSet-Cookie:  __host-http-VESTIBULE =stolen\r\n\
+         Set-Cookie: =__Host-Http-vestibule=stolen\r\nSet-Cookie: __Host-Http-vestibule-login=stolen\r\n\
+         Set-Cookie: __Host-vestibule=stolen\r\nSet-Cookie: =__host-Vestibule-Login=stolen\r\n\
+         Set-Cookie: b=__Host-Http-vestibule\r\n\r\nok",
     )
     .await;
     let gate = Vestibule::before(&app).public().start().await;
@@ -184,7 +191,7 @@ async fn sec_48_an_upstream_cannot_set_our_cookie() {
         let reply = browser.get("/").await;
         assert_eq!(
             reply.values("set-cookie"),
-            ["a=1; Path=/", "b=__Host-vestibule"]
+            ["a=1; Path=/", "b=__Host-Http-vestibule"]
         );
     }
 }
@@ -208,6 +215,24 @@ async fn sec_49_two_cookies_of_our_name_are_nobody() {
         ))
         .await;
         raw.response().await.assert_status(401);
+    }
+    // What a script may have set under the old name neither opens anything nor shuts anybody out.
+    let (_, id) = ada.split_once('=').unwrap();
+    let old = format!("__Host-vestibule={id}");
+    let planted = format!("__Host-vestibule={}", "B".repeat(43));
+    for (cookies, status) in [
+        (old.clone(), 401),
+        (format!("{ada}; {planted}"), 200),
+        (format!("{planted}; {ada}"), 200),
+        (format!("{other}; {old}"), 401),
+        (format!("{old}; {other}"), 401),
+    ] {
+        let mut raw = gate.raw().await;
+        raw.send(format!(
+            "GET / HTTP/1.1\r\nHost: gate.test\r\nCookie: {cookies}\r\n\r\n"
+        ))
+        .await;
+        raw.response().await.assert_status(status);
     }
     let mut raw = gate.raw().await;
     raw.send(format!(

@@ -220,7 +220,7 @@ async fn sec_38_fields_of_one_hop_end_with_it_on_the_way_back() {
 async fn sec_39_trailers_carry_no_identity() {
     let app = Upstream::raw(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n2\r\nok\r\n0\r\n\
-         Set-Cookie: __Host-vestibule=x\r\nX-Session-Set: a=1\r\n\r\n",
+         Set-Cookie: __Host-Http-vestibule=x\r\nX-Session-Set: a=1\r\n\r\n",
     )
     .await;
     let gate = Vestibule::before(&app).public().start().await;

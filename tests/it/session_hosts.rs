@@ -17,7 +17,10 @@ async fn app() -> Upstream {
             let query = query.to_owned();
             let set = form_urlencoded::parse(query.as_bytes())
                 .find_map(|(name, value)| (name == "set").then(|| value.into_owned()));
-            let fields: Vec<_> = set.iter().map(|set| ("X-Session-Set", &**set)).collect();
+            let mut fields: Vec<_> = set.iter().map(|set| ("X-Session-Set", &**set)).collect();
+            if exchange.target() == "/cookie" {
+                fields.push(("Set-Cookie", "own=1"));
+            }
             exchange.reply("200 OK", &fields, "done").await;
         })
     })
@@ -243,6 +246,77 @@ async fn rel_19_sessions_of_the_version_before_go_on_on_the_host_of_their_first_
         .get("/")
         .await
         .assert_status(200);
+    gate.browser()
+        .cookie(OLD_ADA)
+        .fetch("/")
+        .await
+        .assert_status(401);
+}
+
+#[tokio::test]
+async fn sec_43_a_session_of_the_version_before_gets_the_name_that_no_script_can_set() {
+    let app = app().await;
+    let gate = upgraded(&app).await;
+    let (_, id) = OLD_ADA.split_once('=').unwrap();
+    let new = format!("{SESSION_COOKIE}={id}");
+    let first = (0..10).map(|_| async { gate.browser().cookie(OLD_ADA).get("/").await });
+    for reply in futures_util::future::join_all(first).await {
+        reply.assert_status(200);
+        let set = reply.values("set-cookie");
+        let (renewed, expired) = set.split_first().unwrap();
+        assert!(
+            renewed.starts_with(&format!("{new}; Secure; HttpOnly;")),
+            "{set:?}"
+        );
+        assert!(
+            renewed.contains("; Max-Age="),
+            "remembered as before: {renewed}"
+        );
+        assert!(expired[0].starts_with("__Host-vestibule=; "), "{set:?}");
+        assert!(
+            expired.iter().all(|set| set.ends_with("; Max-Age=0")),
+            "{set:?}"
+        );
+    }
+    let ada = gate.browser().cookie(OLD_ADA);
+    ada.get("/").await.assert_status(200);
+    assert_eq!(ada.cookies(), new);
+    let next = ada.get("/").await;
+    next.assert_status(200);
+    assert_eq!(next.values("set-cookie"), [""; 0], "once is enough");
+    gate.browser()
+        .cookie(OLD_ADA)
+        .get("/")
+        .await
+        .assert_status(200); // it was on its way
+    let cookies = gate.browser().cookie(OLD_ADA).get("/cookie").await;
+    let cookies = cookies.values("set-cookie");
+    assert!(
+        cookies.contains(&"own=1") && cookies.len() == 4,
+        "{cookies:?}"
+    );
+    gate.browser_for(OTHER)
+        .cookie(&new)
+        .fetch("/")
+        .await
+        .assert_status(401);
+
+    let both = gate.browser().cookie(OLD_ADA).cookie(&new);
+    both.logout().await.assert_status(303);
+    assert_eq!(both.cookies(), "");
+    gate.browser()
+        .cookie(OLD_ADA)
+        .fetch("/")
+        .await
+        .assert_status(401);
+}
+
+#[tokio::test]
+async fn a_login_ends_the_session_of_the_version_before_and_its_cookie() {
+    let app = app().await;
+    let gate = upgraded(&app).await;
+    let ada = gate.browser().cookie(OLD_ADA).login("ada", PASSWORD).await;
+    assert_eq!(ada.cookies(), ada.session_cookie());
     gate.browser()
         .cookie(OLD_ADA)
         .fetch("/")

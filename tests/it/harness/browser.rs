@@ -14,7 +14,7 @@ use super::reply::Reply;
 use super::{tls, within};
 
 /// Name of the session cookie.
-pub(crate) const SESSION_COOKIE: &str = "__Host-vestibule";
+pub(crate) const SESSION_COOKIE: &str = "__Host-Http-vestibule";
 
 /// One browser profile; clones share its cookies.
 #[derive(Clone)]
