@@ -44,6 +44,8 @@ pub(crate) enum RequestError {
     Session(StoreError),
     /// The session ended while its upload was under way (SEC-75), or before a kept form was sent.
     SessionEnded,
+    /// It was permitted when it began, and is not any more (SEC-89).
+    NotPermitted,
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
     Upstream(UpstreamError),
@@ -82,7 +84,7 @@ impl RequestError {
                 "It has ended now, but until that is saved a restart of this service could undo it. \
                  Tell the people who run this site that sessions cannot be written.",
             ),
-            Self::Forbidden => (
+            Self::Forbidden | Self::NotPermitted => (
                 StatusCode::FORBIDDEN,
                 "You may not open this page",
                 "Your account has no access to it. Sign in as somebody else, or ask for access.",
@@ -172,6 +174,7 @@ impl RequestError {
                 | Self::BodyTooSlow
                 | Self::FormNotKept
                 | Self::Misdirected
+                | Self::NotPermitted
                 | Self::SessionEnded
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
         )

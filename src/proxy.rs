@@ -5,8 +5,10 @@ mod admission;
 mod app;
 mod body;
 mod connection;
+mod forward;
 mod introduction;
 mod kept_form;
+mod live;
 mod private;
 mod probe;
 mod redirect;
@@ -17,7 +19,6 @@ mod tunnel;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +39,14 @@ use crate::session::cookie::{self, Presented};
 use crate::session::data::{self, DataChange};
 use crate::session::{ChangeError, Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
-use crate::upstream::{self, RequestBody, Upload, hop_by_hop, upgrade};
+use crate::upstream::{self, RequestBody, hop_by_hop, upgrade};
 
 use activity::ActiveRequest;
 use app::App;
 pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
+use live::Permitted;
 pub(crate) use probe::Probe;
 use service::Life;
 pub(crate) use service::Service;
@@ -87,6 +89,8 @@ pub(crate) struct Proxy {
     settings: Arc<Settings>,
     /// What it shares with the gates before and after it.
     life: Arc<Life>,
+    /// Its place among them.
+    number: u64,
 }
 
 /// Why there can be no gate.
@@ -96,9 +100,6 @@ pub(crate) enum OpenError {
     /// The app of this name could never be reached.
     Upstream(String, upstream::OpenError),
 }
-
-/// How often an upload is asked whether it moves.
-const LOOK_AT_UPLOAD: Duration = Duration::from_secs(1);
 
 /// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -131,6 +132,7 @@ impl Proxy {
             login,
             pages,
             settings: Arc::new(settings),
+            number: life.count_configuration(),
             life,
         })
     }
@@ -249,6 +251,7 @@ impl Proxy {
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
 
+        let revision = self.revision();
         let known = self.login.signed_in(visit.shown(), &connection.memo);
         let (session, identity) = known.await?.unzip();
         self.renew(&visit, session.as_deref(), renewed);
@@ -260,7 +263,7 @@ impl Proxy {
                 .map(|who: &Identity| who.user().to_owned());
             line.session = session.as_deref().map(Session::key);
         }
-        let permit = match app.decide(&target, &head, identity)? {
+        let permit = match app.decide(&target, &head.method, identity)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
@@ -270,6 +273,14 @@ impl Proxy {
             }
         };
         admitted?;
+        let mut permitted = Permitted {
+            method: head.method.clone(),
+            target: target.clone(),
+            authority: authority.clone(),
+            origin: None,
+            session,
+            revision,
+        };
         if let Some(id) = sends {
             let sending = kept_form::Sending {
                 id,
@@ -279,14 +290,16 @@ impl Proxy {
                 target,
                 authority,
                 client,
-                session,
+                permitted,
             };
             return Box::pin(self.send_kept_form(sending, body)).await;
         }
 
         let websocket = hop_by_hop::opens_websocket(&head, !body.is_end_stream());
-        if websocket && !app.may_open_websocket(&head, &authority) {
-            return Err(RequestError::WebSocketOrigin);
+        if websocket {
+            let origin = app.origin_of_websocket(&head, &authority);
+            let origin = origin.ok_or(RequestError::WebSocketOrigin)?;
+            permitted.origin = Some(origin.clone());
         }
         app.prepare(
             &mut head,
@@ -294,33 +307,17 @@ impl Proxy {
             &authority,
             &client,
             &permit,
-            session.as_deref(),
+            permitted.session.as_deref(),
         );
-        let public = permit.is_public() && permit.identity().is_none();
         if websocket {
             let request = Request::from_parts(head, RequestBody::empty());
-            let opened = self.open_tunnel(app, permit, request, upgrade, connection, session);
+            let opened = self.open_tunnel(app, permit, request, upgrade, connection, permitted);
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
         let idle_timeout = self.settings.timeouts.body_idle;
         let body = connection.request_body(body, idle_timeout, &app.counts.received);
-        let upload = body.upload();
         let request = Request::from_parts(head, body);
-        let forwarded = if let (Some(_), Some(session)) = (&upload, &session) {
-            // A request without a body is soon answered; an upload can outlive its session.
-            let forwarded = app.upstreams.forward(permit, request);
-            Box::pin(self.while_good(session, upload.as_deref(), forwarded)).await?
-        } else {
-            app.upstreams.forward(permit, request).await
-        };
-        if let (Some(line), Some(upload)) = (line, upload) {
-            line.received = upload.bytes();
-        }
-        let mut response = forwarded.map_err(RequestError::Upstream)?;
-        self.clean(app, response.headers_mut(), public, session.as_deref())
-            .await;
-        let session = session.map(|session| (Arc::clone(&self.sessions), session));
-        Ok(response.map(|body| AnswerBody::forwarded(body, session)))
+        self.forward(app, permit, permitted, request, line).await
     }
 
     /// Gives the browser the id of an old session under the name that no script can set. The same
@@ -332,33 +329,6 @@ impl Proxy {
             let kept_for = self.sessions.kept_for(session);
             headers.append(header::SET_COOKIE, cookie::set_session(id, kept_for));
             visit.cookies.expire_old(headers);
-        }
-    }
-
-    /// Waits for an answer as long as the session is good (SEC-75). A client that sends is using
-    /// its session: an upload may take longer than the idle timeout.
-    async fn while_good<T>(
-        &self,
-        session: &Arc<Session>,
-        upload: Option<&Upload>,
-        answer: impl Future<Output = T>,
-    ) -> Result<T, RequestError> {
-        let watch = self.sessions.watch(session);
-        let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
-        let mut answer = pin!(answer);
-        let mut seen = 0;
-        loop {
-            tokio::select! {
-                answer = &mut answer => return Ok(answer),
-                () = watch.ended().cancelled() => return Err(RequestError::SessionEnded),
-                _ = look.tick() => {
-                    let bytes = upload.map_or(0, Upload::bytes);
-                    if bytes > seen {
-                        seen = bytes;
-                        self.sessions.touch(session);
-                    }
-                }
-            }
         }
     }
 
@@ -378,14 +348,16 @@ impl Proxy {
         {
             return Err(RequestError::Misdirected);
         }
-        if let Some(app) = &self.only_app {
-            return Ok(Arc::clone(app));
-        }
-        let app = self
-            .apps
-            .get(host)
-            .or_else(|| self.apps.get(&host.to_ascii_lowercase()));
+        let app = self.app_of(host);
         app.cloned().ok_or(RequestError::Misdirected)
+    }
+
+    /// The app of a host, without port and without the dot at its end.
+    fn app_of(&self, host: &str) -> Option<&Arc<App>> {
+        self.only_app.as_ref().or_else(|| {
+            let app = self.apps.get(host);
+            app.or_else(|| self.apps.get(&host.to_ascii_lowercase()))
+        })
     }
 
     /// Takes out of an application's answer what is not for the browser, and puts in what is.
@@ -480,6 +452,8 @@ impl Proxy {
     /// Looks after what no request does: sessions, and unused connections to applications. Called
     /// about twice a second.
     async fn tick(&self) {
+        self.login.accounts.refresh();
+        self.judge_streams(); // before what may have to wait for a disk
         self.login.tick().await;
         for app in self.apps.values().chain(&self.only_app) {
             app.upstreams.reap();

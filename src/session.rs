@@ -10,9 +10,9 @@ pub(crate) mod data;
 mod disk;
 mod end_reason;
 mod footprint;
-mod host;
 mod id;
 mod live;
+mod lookup;
 mod memo;
 mod memory;
 mod record;
@@ -42,9 +42,9 @@ pub(crate) use cached::Session;
 use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
 pub(crate) use end_reason::EndReason;
-pub(crate) use host::Shown;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
+pub(crate) use lookup::Shown;
 pub(crate) use memo::Memo;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
@@ -54,9 +54,6 @@ pub(crate) use store::{OpenError, SessionStore, StoreError, open};
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
 /// memory to about 30 MiB, however many sessions there are.
 const CACHED: u64 = 50_000;
-
-/// A look-up that again and again meets the end of some session gives up.
-const MAX_LOOKUPS: usize = 100;
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,48 +268,6 @@ impl Sessions {
         (remember && !remember_for.is_zero()).then_some(remember_for)
     }
 
-    /// The session that an id opens where it is shown, if it is good at this moment; counts as an
-    /// access. `memo` spares the requests of one connection the hash and the look-up.
-    pub(crate) async fn find(
-        &self,
-        shown: &Shown<'_>,
-        memo: &Memo,
-    ) -> Result<Option<Arc<Session>>, StoreError> {
-        let id = shown.id;
-        let now = self.clock.now();
-        let ended = self.ended.load(Ordering::Acquire);
-        let session = if let Some(session) = memo.recall(id, ended, now) {
-            session
-        } else {
-            let Some(session) = self.get(&id.key()).await? else {
-                return Ok(None);
-            };
-            memo.note(id, &session, ended, now);
-            session
-        };
-        if !self.opens(shown, &session).await? {
-            return Ok(None);
-        }
-        if self.is_expired(&session, now) {
-            self.end_because(&session.key(), EndReason::Expired).await?;
-            return Ok(None);
-        }
-        self.note_access(&session, now);
-        Ok(Some(session))
-    }
-
-    /// The same without an access: the session grows older by it.
-    pub(crate) async fn peek(&self, shown: &Shown<'_>) -> Result<Option<Arc<Session>>, StoreError> {
-        let session = self.known(shown).await?;
-        Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
-    }
-
-    /// Whether the session of a key is good at this moment; no access either.
-    pub(crate) async fn is_good(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        let session = self.get(key).await?;
-        Ok(session.is_some_and(|session| !self.is_expired(&session, self.clock.now())))
-    }
-
     /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
     /// whether there was one. It is over even if that cannot be written down, which is an error.
     pub(crate) async fn end_because(
@@ -377,43 +332,6 @@ impl Sessions {
             }
         }
         self.store.close().await
-    }
-
-    /// The session that an id opens where it is shown, expired or not.
-    async fn known(&self, shown: &Shown<'_>) -> Result<Option<Arc<Session>>, StoreError> {
-        match self.get(&shown.id.key()).await? {
-            Some(session) if self.opens(shown, &session).await? => Ok(Some(session)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
-        for _ in 0..MAX_LOOKUPS {
-            let ended = self.ended.load(Ordering::Acquire);
-            let cached = match self.cache.get(key) {
-                Some(cached) => cached,
-                None => match self.store.load(*key).await? {
-                    None => return Ok(None),
-                    // Whoever ended the session meanwhile has put its tombstone first.
-                    Some(record) => {
-                        let loaded = Cached::Live(Arc::new(Session::new(&record)));
-                        let cached = self.cache.entry_by_ref(key).or_insert(loaded).into_value();
-                        // A tombstone may have been pushed out of the cache since, and whoever
-                        // ends all sessions puts none.
-                        if self.ended.load(Ordering::Acquire) != ended {
-                            self.cache.invalidate(key);
-                            continue;
-                        }
-                        cached
-                    }
-                },
-            };
-            return Ok(match cached {
-                Cached::Ended => None,
-                Cached::Live(session) => Some(session),
-            });
-        }
-        Err(StoreError::Unavailable)
     }
 
     async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {

@@ -141,6 +141,12 @@ impl Upstreams {
         })
     }
 
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.endpoints
+            .iter()
+            .map(|(endpoint, _)| endpoint.address())
+    }
+
     /// Each address, in the order of the configuration.
     pub(crate) fn health(&self) -> impl Iterator<Item = Health> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint.health())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ use crate::identity::{self, Identity};
 use crate::metrics::{AppCounts, Metrics};
 use crate::request::{Authority, BadRequest, Host, Target, without_parameters};
 use crate::session::{Session, data};
-use crate::upstream::{self, Upstreams, hop_by_hop};
+use crate::upstream::{self, Address, Upstreams, hop_by_hop};
 
 /// One `[[app]]`.
 #[derive(Clone, Debug)]
@@ -85,13 +85,13 @@ impl App {
     pub(super) fn decide(
         &self,
         target: &Target,
-        head: &Parts,
+        method: &Method,
         identity: Option<Arc<Identity>>,
     ) -> Result<Decision, RequestError> {
         if let Some(bare) = without_parameters(target.path()) {
             let same = match (
-                self.rules.find(target.path(), &head.method),
-                self.rules.find(&bare, &head.method),
+                self.rules.find(target.path(), method),
+                self.rules.find(&bare, method),
             ) {
                 (Some(a), Some(b)) => std::ptr::eq(a, b),
                 (None, None) => true,
@@ -101,12 +101,7 @@ impl App {
                 return Err(RequestError::BadRequest(BadRequest::Target));
             }
         }
-        Ok(access::decide(
-            &self.rules,
-            target.path(),
-            &head.method,
-            identity,
-        ))
+        Ok(access::decide(&self.rules, target.path(), method, identity))
     }
 
     /// Makes the head that the application gets out of the one that the client sent. Fields of
@@ -138,13 +133,32 @@ impl App {
         }
     }
 
+    /// Whether a stream of `before` that comes from `address` could come from this app as well: of
+    /// the same application, whatever it is called by now. Where nobody knows the address yet, it
+    /// may be any that it had.
+    pub(super) fn goes_on_with(&self, before: &Self, address: Option<&Address>) -> bool {
+        let has = |address: &Address| self.upstreams.addresses().any(|ours| ours == address);
+        match address {
+            Some(address) => has(address),
+            None => before.upstreams.addresses().any(has),
+        }
+    }
+
     /// A WebSocket carries the cookie from whichever page opens it; so that page has to be ours
-    /// (SEC-74, RFC 6455 §10.2).
-    pub(super) fn may_open_websocket(&self, head: &Parts, authority: &Authority) -> bool {
+    /// (SEC-74, RFC 6455 §10.2). `None` when it is not.
+    pub(super) fn origin_of_websocket<'h>(
+        &self,
+        head: &'h Parts,
+        authority: &Authority,
+    ) -> Option<&'h HeaderValue> {
         let mut origins = head.headers.get_all(header::ORIGIN).iter();
-        let (Some(origin), None) = (origins.next(), origins.next()) else {
-            return false;
+        let (origin, None) = (origins.next()?, origins.next()) else {
+            return None;
         };
+        self.allows_origin(origin, authority).then_some(origin)
+    }
+
+    pub(super) fn allows_origin(&self, origin: &HeaderValue, authority: &Authority) -> bool {
         let listed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
         authority.is_origin(origin.as_bytes()) || self.websocket_origins.iter().any(listed)
     }

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use super::activity::ActiveRequest;
 use super::app::App;
+use super::live::{LiveStreams, Permitted, Watch};
 use super::stall::{self, Said};
-use crate::session::{Session, Sessions, Watch};
 use crate::telemetry::AccessLine;
 use crate::upstream::ResponseBody;
 use bytes::Bytes;
@@ -24,6 +24,10 @@ pub(crate) struct AnswerBody {
     app: Option<Arc<App>>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most answers are forwarded, and a box would be an allocation for each"
+)]
 enum Kind {
     Forwarded(Forwarded),
     Ours(Bytes),
@@ -31,13 +35,14 @@ enum Kind {
 
 struct Forwarded {
     body: ResponseBody,
-    session: Option<(Arc<Sessions>, Arc<Session>)>,
+    live: Arc<LiveStreams>,
+    permitted: Permitted,
     has_begun: bool,
     /// There as soon as the body makes the client wait or goes on: short answers never need it.
     watch: Option<Box<Watched>>,
 }
 
-/// Fires when the session of a stream has ended (SEC-75).
+/// Fires when a stream has to end.
 struct Watched {
     ended: stall::SessionEnd,
     watch: Watch,
@@ -46,6 +51,8 @@ struct Watched {
 /// Why an answer is broken off.
 #[derive(Debug)]
 pub(crate) enum AnswerError {
+    /// The rules say no by now.
+    NotPermitted,
     SessionEnded,
     Upstream(hyper::Error),
 }
@@ -53,6 +60,7 @@ pub(crate) enum AnswerError {
 impl std::fmt::Display for AnswerError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::NotPermitted => f.write_str("it is not permitted any more"),
             Self::SessionEnded => f.write_str("the session has ended"),
             Self::Upstream(error) => write!(f, "the application broke its answer off: {error}"),
         }
@@ -62,7 +70,7 @@ impl std::fmt::Display for AnswerError {
 impl std::error::Error for AnswerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::SessionEnded => None,
+            Self::NotPermitted | Self::SessionEnded => None,
             Self::Upstream(error) => Some(error),
         }
     }
@@ -78,15 +86,17 @@ impl AnswerBody {
         }
     }
 
-    /// An application's answer; with a session it ends when that does.
-    pub(crate) fn forwarded(
+    /// An application's answer; it ends with its session, and when it is not permitted any more.
+    pub(super) fn forwarded(
         body: ResponseBody,
-        session: Option<(Arc<Sessions>, Arc<Session>)>,
+        live: &Arc<LiveStreams>,
+        permitted: Permitted,
     ) -> Self {
         Self {
             kind: Kind::Forwarded(Forwarded {
                 body,
-                session,
+                live: Arc::clone(live),
+                permitted,
                 has_begun: false,
                 watch: None,
             }),
@@ -124,32 +134,44 @@ impl AnswerBody {
 }
 
 impl Forwarded {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        app: Option<&Arc<App>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         let goes_on = match &frame {
             Poll::Pending => true,
             Poll::Ready(Some(Ok(_))) => std::mem::replace(&mut self.has_begun, true),
             Poll::Ready(_) => false,
         };
-        if goes_on && self.session_has_ended(cx) {
-            return Poll::Ready(Some(Err(AnswerError::SessionEnded)));
+        if goes_on && let Some(error) = self.has_ended(cx, app) {
+            return Poll::Ready(Some(Err(error)));
         }
         frame.map(|frame| frame.map(|frame| frame.map_err(AnswerError::Upstream)))
     }
 
-    fn session_has_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((sessions, session)) = &self.session else {
-            return false;
+    fn has_ended(&mut self, cx: &mut Context<'_>, app: Option<&Arc<App>>) -> Option<AnswerError> {
+        let watched = match &mut self.watch {
+            Some(watched) => watched,
+            unwatched => {
+                let address = self.body.address().cloned();
+                let watch = self.live.watch(app?, address, self.permitted.clone());
+                let ended = Box::pin(watch.ended().clone().cancelled_owned());
+                unwatched.insert(Box::new(Watched { ended, watch }))
+            }
         };
-        let watched = self.watch.get_or_insert_with(|| {
-            let watch = sessions.watch(session);
-            let ended = Box::pin(watch.ended().clone().cancelled_owned());
-            Box::new(Watched { ended, watch })
-        });
-        watched.ended.as_mut().poll(cx).is_ready()
+        let ended = watched.ended.as_mut().poll(cx).is_ready();
+        ended.then(|| {
+            if watched.watch.session_has_ended() {
+                AnswerError::SessionEnded
+            } else {
+                AnswerError::NotPermitted
+            }
+        })
     }
 
-    fn session_end(&self) -> Option<CancellationToken> {
+    fn end(&self) -> Option<CancellationToken> {
         let watched = self.watch.as_ref()?;
         Some(watched.watch.ended().clone())
     }
@@ -167,12 +189,12 @@ impl Body for AnswerBody {
         let frame = match &mut this.kind {
             Kind::Ours(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Ours(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Forwarded(forwarded) => forwarded.poll(cx),
+            Kind::Forwarded(forwarded) => forwarded.poll(cx, this.app.as_ref()),
         };
         stall::note(match (&frame, &this.kind) {
             (Poll::Pending, _) => Said::Waiting,
             (Poll::Ready(_), Kind::Ours(_)) => Said::ReadyOurs,
-            (Poll::Ready(_), Kind::Forwarded(forwarded)) => Said::Ready(forwarded.session_end()),
+            (Poll::Ready(_), Kind::Forwarded(forwarded)) => Said::Ready(forwarded.end()),
         });
         if let (Some(app), Poll::Ready(Some(Ok(frame)))) = (&this.app, &frame) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);

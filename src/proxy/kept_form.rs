@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use super::Proxy;
 use super::app::App;
 use super::body::AnswerBody;
+use super::live::Permitted;
 use crate::access::Permit;
 use crate::error::RequestError;
 use crate::forwarded::Client;
@@ -31,12 +32,13 @@ pub(super) struct Sending {
     pub(super) target: Target,
     pub(super) authority: Authority,
     pub(super) client: Client,
-    pub(super) session: Option<Arc<Session>>,
+    pub(super) permitted: Permitted,
 }
 
 /// A form on its way, as logs name it.
 struct Delivery {
     app: Arc<App>,
+    permitted: Permitted,
     session: Arc<Session>,
     client: IpAddr,
     user: Option<String>,
@@ -88,9 +90,9 @@ impl Proxy {
             target,
             authority,
             client,
-            session,
+            permitted,
         } = sending;
-        let Some(session) = session else {
+        let Some(session) = permitted.session.clone() else {
             return Ok(Login::ask_again(&head)?.map(AnswerBody::ours));
         };
         let key = session.key();
@@ -117,6 +119,7 @@ impl Proxy {
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
         let delivery = Delivery {
             app: Arc::clone(&app),
+            permitted: permitted.clone(),
             session: Arc::clone(&session),
             client: client.address,
             user: permit.identity().map(|who| who.user().to_owned()),
@@ -131,8 +134,8 @@ impl Proxy {
         let mut response = delivered.map_err(|_| RequestError::Panicked)??;
         self.clean(&app, response.headers_mut(), public, Some(&*session))
             .await;
-        let session = Some((Arc::clone(&self.sessions), session));
-        Ok(response.map(|body| AnswerBody::forwarded(body, session)))
+        let live = &self.life.live;
+        Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)))
     }
 
     async fn deliver(
@@ -143,13 +146,16 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let Delivery {
             app,
+            permitted,
             session,
             client,
             user,
             form,
         } = delivery;
         let forwarded = app.upstreams.forward(permit, request);
-        let forwarded = self.while_good(&session, None, forwarded).await;
+        let forwarded = self
+            .while_permitted(&app, &permitted, None, forwarded)
+            .await;
         let unsent = matches!(
             forwarded,
             Ok(Err(UpstreamError::Busy

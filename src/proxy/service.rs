@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::live::LiveStreams;
 use super::{AppSettings, OpenError, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener::{self, Admission};
@@ -36,6 +37,9 @@ pub(super) struct Life {
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
     pub(super) tunnels: TaskTracker,
+    pub(super) live: Arc<LiveStreams>,
+    /// How many configurations there were before.
+    configurations: AtomicU64,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
@@ -43,6 +47,11 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// The number of one more configuration.
+    pub(super) fn count_configuration(&self) -> u64 {
+        self.configurations.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -64,6 +73,8 @@ impl Service {
             stop: CancellationToken::new(),
             connections: TaskTracker::new(),
             tunnels: TaskTracker::new(),
+            live: Arc::new(LiveStreams::new(Arc::clone(&login.sessions))),
+            configurations: AtomicU64::new(0),
             load,
             no_app: metrics.no_app(),
             metrics,
@@ -89,10 +100,12 @@ impl Service {
         Proxy::new(settings, apps, login, pages, clock, life)
     }
 
-    /// From the next request on there is this gate.
+    /// From the next request on there is this gate; what it would not permit ends.
     pub(crate) fn replace(&self, proxy: Proxy) {
         proxy.login.set_room_for_forms(proxy.settings.kept_forms);
-        self.current.store(Arc::new(proxy));
+        let proxy = Arc::new(proxy);
+        self.current.store(Arc::clone(&proxy));
+        proxy.judge_streams();
     }
 
     /// The gate as it is configured now.

@@ -5,7 +5,7 @@
 //! without a limit; so each stream's task is wrapped, and reset when the window stayed closed
 //! for the write timeout. Other streams of the connection go on.
 //!
-//! A body that hyper does not ask for more cannot say that its session has ended either (SEC-75):
+//! A body that hyper does not ask for more cannot say that it has to end either (SEC-75, SEC-89):
 //! it leaves that with whoever polls hyper.
 
 use std::cell::Cell;

@@ -10,10 +10,10 @@ use super::Proxy;
 use super::app::App;
 use super::body::AnswerBody;
 use super::connection::Connection;
+use super::live::Permitted;
 use crate::access::Permit;
 use crate::error::RequestError;
 use crate::metrics::Open;
-use crate::session::Session;
 use crate::upstream::RequestBody;
 use crate::upstream::upgrade::{self, Handshake};
 
@@ -21,49 +21,41 @@ impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
     pub(super) async fn open_tunnel(
         &self,
-        app: &App,
+        app: &Arc<App>,
         permit: Permit,
         request: Request<RequestBody>,
         client: OnUpgrade,
         connection: &Arc<Connection>,
-        session: Option<Arc<Session>>,
+        permitted: Permitted,
     ) -> Result<Response<AnswerBody>, RequestError> {
+        let session = permitted.session.clone();
         let public = permit.is_public() && permit.identity().is_none();
         let handshake = app.upstreams.upgrade(permit, request).await;
-        let (mut headers, application) = match handshake.map_err(RequestError::Upstream)? {
-            Handshake::Switched(headers, application) => (headers, application),
+        let (mut headers, application, address) = match handshake.map_err(RequestError::Upstream)? {
+            Handshake::Switched(headers, application, address) => (headers, application, address),
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, session.as_deref())
                     .await;
-                let session = session.map(|session| (Arc::clone(&self.sessions), session));
-                return Ok(response.map(|body| AnswerBody::forwarded(body, session)));
+                let live = &self.life.live;
+                return Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)));
             }
         };
         self.clean(app, &mut headers, true, session.as_deref())
             .await;
         connection.activity.upgrade();
-        let watch = session.as_ref().map(|session| self.sessions.watch(session));
-        let ended = watch
-            .as_ref()
-            .map(|watch| watch.ended().clone())
-            .unwrap_or_default();
+        let watch = self.life.live.watch(app, Some(address), permitted);
         let ends = upgrade::Ends {
-            session: ended,
+            stream: watch.ended().clone(),
             service: self.life.stop.clone(),
             write: self.settings.timeouts.write,
         };
         let open = Open::count(&app.counts.websockets);
-        let (sessions, connection) = (Arc::clone(&self.sessions), Arc::clone(connection));
+        let connection = Arc::clone(connection);
         self.life.tunnels.spawn(async move {
             let _open = open;
             let connection = connection; // counts as open, though hyper is done with it
-            let touch = || {
-                if let Some(watch) = &watch {
-                    sessions.touch(watch.session());
-                }
-            };
             tokio::select! {
-                () = upgrade::tunnel(client, application, ends, touch) => {}
+                () = upgrade::tunnel(client, application, ends, || watch.touch()) => {}
                 () = connection.activity.evicted() => {}
             }
         });

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 
+use super::Address;
 use super::pool::Lease;
 use crate::clock::Clock;
 use crate::listener::Uploading;
@@ -240,6 +241,11 @@ impl ResponseBody {
     /// The body of an answer whose connection serves nothing more.
     pub(super) fn of_last_answer(body: Incoming) -> Self {
         Self { body, lease: None }
+    }
+
+    /// Where it comes from, as long as there is more to come.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.lease.as_ref().map(Lease::address)
     }
 
     fn return_lease_at_end(&mut self) {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::body::Upload;
 use super::connect::{Connector, Sender};
 use super::share::{Share, Shares};
-use super::{Health, UpstreamError};
+use super::{Address, Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 
@@ -98,6 +98,10 @@ impl Endpoint {
             up: usize::from(up),
             down: usize::from(!up),
         }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        self.connector.address()
     }
 
     pub(super) fn health(&self) -> Health {
@@ -207,6 +211,10 @@ impl Endpoint {
 }
 
 impl Lease {
+    pub(super) fn address(&self) -> &Address {
+        self.endpoint.address()
+    }
+
     pub(super) fn sender(&mut self) -> &mut Sender {
         &mut self.sender
     }

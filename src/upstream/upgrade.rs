@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{RequestBody, ResponseBody};
-use super::{UpstreamError, Upstreams, accept, hop_by_hop, until_silent};
+use super::{Address, UpstreamError, Upstreams, accept, hop_by_hop, until_silent};
 use crate::access::Permit;
 
 /// Of one read; WebSocket messages are small, and there can be many sockets.
@@ -25,7 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) enum Close {
     /// 1001: the service stops.
     GoingAway,
-    /// 1008: the session has ended.
+    /// 1008: the session has ended, or the rules say no by now.
     PolicyViolation,
 }
 
@@ -33,8 +33,8 @@ pub(crate) enum Close {
 pub(crate) enum Handshake {
     /// Not a WebSocket after all; answered like any request.
     Refused(Response<ResponseBody>),
-    /// 101 for the client, and the application's side of the tunnel.
-    Switched(HeaderMap, OnUpgrade),
+    /// 101 for the client, the application's side of the tunnel, and where that is.
+    Switched(HeaderMap, OnUpgrade, Address),
 }
 
 impl Upstreams {
@@ -77,7 +77,8 @@ impl Upstreams {
             hop_by_hop::strip(&mut headers);
             headers.remove(header::CONTENT_LENGTH);
             hop_by_hop::ask_for_websocket(&mut headers);
-            return Ok(Handshake::Switched(headers, upgrade));
+            let address = endpoint.address().clone();
+            return Ok(Handshake::Switched(headers, upgrade, address));
         }
         Err(failed)
     }
@@ -85,7 +86,8 @@ impl Upstreams {
 
 /// What ends a tunnel, besides its two sides.
 pub(crate) struct Ends {
-    pub(crate) session: CancellationToken,
+    /// The session has ended, or it is not permitted any more.
+    pub(crate) stream: CancellationToken,
     pub(crate) service: CancellationToken,
     /// How long one write may wait for its reader (SEC-27).
     pub(crate) write: Duration,
@@ -114,7 +116,7 @@ pub(crate) async fn tunnel(
         });
         tokio::select! {
             _ = async { tokio::try_join!(up, down) } => None,
-            () = ends.session.cancelled() => Some(Close::PolicyViolation),
+            () = ends.stream.cancelled() => Some(Close::PolicyViolation),
             () = ends.service.cancelled() => Some(Close::GoingAway),
         }
     };

@@ -32,7 +32,7 @@ pub(crate) use program::{
 pub(crate) use raw::Raw;
 pub(crate) use reply::Reply;
 pub(crate) use upstream::{Received, Upstream, echo};
-pub(crate) use websocket::{open_websocket, open_websocket_of};
+pub(crate) use websocket::{WebSocket, open_websocket, open_websocket_of};
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

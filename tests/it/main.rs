@@ -86,6 +86,8 @@ mod smuggling;
 mod soak;
 /// A stream goes on as long as its session and its reader, and no longer.
 mod stream_ends;
+/// A stream goes on as long as it would be permitted, and no longer.
+mod stream_permissions;
 /// Bodies pass as they come, whole and unchanged.
 mod streaming;
 /// systemd hears how the service is, and keeps its sockets open.

@@ -1,0 +1,92 @@
+//! A permitted request on its way, and its answer.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::Proxy;
+use super::app::App;
+use super::body::AnswerBody;
+use super::live::Permitted;
+use crate::access::Permit;
+use crate::error::RequestError;
+use crate::telemetry::AccessLine;
+use crate::upstream::{RequestBody, Upload};
+
+/// An upload that has ended before is not judged again.
+const SHORT_UPLOAD: Duration = Duration::from_millis(250);
+
+/// How often an upload is asked whether it moves.
+const LOOK_AT_UPLOAD: Duration = Duration::from_secs(1);
+
+impl Proxy {
+    /// Sends a request whose head is prepared, and gives the answer as it streams.
+    pub(super) async fn forward(
+        &self,
+        app: &Arc<App>,
+        permit: Permit,
+        permitted: Permitted,
+        request: Request<RequestBody>,
+        line: Option<&mut AccessLine>,
+    ) -> Result<Response<AnswerBody>, RequestError> {
+        let public = permit.is_public() && permit.identity().is_none();
+        let upload = request.body().upload();
+        let forwarded = if upload.is_some() {
+            // A request without a body is soon answered; an upload can outlive its permission.
+            let forwarded = app.upstreams.forward(permit, request);
+            let upload = upload.as_deref();
+            Box::pin(self.while_permitted(app, &permitted, upload, forwarded)).await?
+        } else {
+            app.upstreams.forward(permit, request).await
+        };
+        if let (Some(line), Some(upload)) = (line, upload) {
+            line.received = upload.bytes();
+        }
+        let mut response = forwarded.map_err(RequestError::Upstream)?;
+        let session = permitted.session.as_deref();
+        self.clean(app, response.headers_mut(), public, session)
+            .await;
+        let streams = &self.life.live;
+        Ok(response.map(|body| AnswerBody::forwarded(body, streams, permitted)))
+    }
+
+    /// Waits for an answer as long as the session is good (SEC-75) and the request would be
+    /// permitted (SEC-89). A client that sends is using its session: an upload may take longer than
+    /// the idle timeout.
+    pub(super) async fn while_permitted<T>(
+        &self,
+        app: &Arc<App>,
+        permitted: &Permitted,
+        upload: Option<&Upload>,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, RequestError> {
+        let mut answer = pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(SHORT_UPLOAD, answer.as_mut()).await {
+            return Ok(answer);
+        }
+        let watch = self.life.live.watch(app, None, permitted.clone());
+        let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Ok(answer),
+                () = watch.ended().cancelled() => {
+                    return Err(if watch.session_has_ended() {
+                        RequestError::SessionEnded
+                    } else {
+                        RequestError::NotPermitted
+                    });
+                }
+                _ = look.tick() => {
+                    let bytes = upload.map_or(0, Upload::bytes);
+                    if bytes > seen {
+                        seen = bytes;
+                        watch.touch();
+                    }
+                }
+            }
+        }
+    }
+}

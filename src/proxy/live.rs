@@ -1,0 +1,194 @@
+//! Streams that go on after their request was judged: WebSockets, event streams, downloads,
+//! uploads. They end with their session (SEC-75), and when what they were permitted is not
+//! permitted any more: each is judged again when users or the configuration change (SEC-89).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
+
+use super::Proxy;
+use super::app::App;
+use crate::access::Decision;
+use crate::request::{Authority, Target};
+use crate::session::{self, Session, Sessions};
+use crate::upstream::Address;
+
+/// A request that was permitted, as far as it is judged again.
+#[derive(Clone)]
+pub(super) struct Permitted {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) authority: Authority,
+    /// Of a WebSocket (SEC-74).
+    pub(super) origin: Option<HeaderValue>,
+    pub(super) session: Option<Arc<Session>>,
+    /// Of users and configuration, from before it was judged.
+    pub(super) revision: u64,
+}
+
+/// All streams that are under way.
+pub(super) struct LiveStreams {
+    sessions: Arc<Sessions>,
+    streams: Mutex<HashMap<u64, Arc<Stream>>>,
+    next: AtomicU64,
+}
+
+struct Stream {
+    app: Arc<App>,
+    /// Of the application's side, where it is known.
+    address: Option<Address>,
+    permitted: Permitted,
+    /// Of the last judgement.
+    revision: AtomicU64,
+    ended: CancellationToken,
+}
+
+/// Tells a stream that it has to end.
+pub(super) struct Watch {
+    live: Arc<LiveStreams>,
+    number: u64,
+    session: Option<session::Watch>,
+    ended: CancellationToken,
+}
+
+impl LiveStreams {
+    pub(super) fn new(sessions: Arc<Sessions>) -> Self {
+        Self {
+            sessions,
+            streams: Mutex::default(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Watches a stream from now on. What has changed since it was permitted is seen at the next
+    /// look at all streams.
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        address: Option<Address>,
+        permitted: Permitted,
+    ) -> Watch {
+        let session = permitted.session.as_ref();
+        let session = session.map(|session| self.sessions.watch(session));
+        let ended = match &session {
+            Some(session) => session.ended().child_token(),
+            None => CancellationToken::new(),
+        };
+        let stream = Arc::new(Stream {
+            app: Arc::clone(app),
+            address,
+            revision: AtomicU64::new(permitted.revision),
+            permitted,
+            ended: ended.clone(),
+        });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(number, stream);
+        Watch {
+            live: Arc::clone(self),
+            number,
+            session,
+            ended,
+        }
+    }
+
+    /// Judges those again that were judged by an older revision.
+    fn judge(&self, revision: u64, permits: impl Fn(&Stream) -> bool) {
+        let is_stale = |stream: &&Arc<Stream>| stream.revision.load(Ordering::Relaxed) < revision;
+        let stale: Vec<_> = self.lock().values().filter(is_stale).cloned().collect();
+        for stream in stale {
+            if permits(&stream) {
+                stream.revision.store(revision, Ordering::Relaxed);
+            } else {
+                stream.end();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Stream>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    fn end(&self) {
+        if self.ended.is_cancelled() {
+            return;
+        }
+        let session = self.permitted.session.as_deref();
+        tracing::info!(
+            target: "audit", user = session.map(Session::user),
+            session = session.map(|session| session.key().short().to_string()),
+            app = &*self.app.name, "stream ended: it is not permitted any more"
+        );
+        self.ended.cancel();
+    }
+}
+
+impl Watch {
+    /// Fires when the stream has to end.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Whether it has to end because its session has ended.
+    pub(super) fn session_has_ended(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.ended().is_cancelled())
+    }
+
+    /// Notes that the client sends: its session is in use.
+    pub(super) fn touch(&self) {
+        if let Some(session) = &self.session {
+            self.live.sessions.touch(session.session());
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.live.lock().remove(&self.number);
+    }
+}
+
+impl Proxy {
+    /// Of users and configuration: another one than before says that a request may be judged
+    /// otherwise.
+    pub(super) fn revision(&self) -> u64 {
+        self.number + self.login.accounts.generation()
+    }
+
+    /// Ends each stream that would not be permitted now (SEC-89).
+    pub(super) fn judge_streams(&self) {
+        let live = &self.life.live;
+        live.judge(self.revision(), |stream| self.permits(stream));
+    }
+
+    fn permits(&self, stream: &Stream) -> bool {
+        let Permitted {
+            method,
+            target,
+            authority,
+            origin,
+            session,
+            ..
+        } = &stream.permitted;
+        let Some(app) = self.app_of(authority.to_host().as_str()) else {
+            return false;
+        };
+        let identity = match session {
+            None => None,
+            Some(session) => match self.login.identify(session) {
+                None => return true, // its session ends, and the stream with it
+                identity => identity,
+            },
+        };
+        app.goes_on_with(&stream.app, stream.address.as_ref())
+            && matches!(app.decide(target, method, identity), Ok(Decision::Allow(_)))
+            && origin
+                .as_ref()
+                .is_none_or(|origin| app.allows_origin(origin, authority))
+    }
+}
