@@ -9,6 +9,7 @@ mod forward;
 mod introduction;
 mod kept_form;
 mod live;
+mod linger;
 mod private;
 mod probe;
 mod redirect;

@@ -381,6 +381,7 @@ impl Open {
     /// there may still be a first request, only that of a network larger than the newcomer's.
     fn unused(&self, newcomers: usize) -> Option<Arc<Place>> {
         let silent = |size: usize, place: &Place| match place.standing() {
+            Standing::Lingers => true,
             Standing::Silent => place.age() >= SILENT_AFTER || size > newcomers.saturating_add(1),
             _ => false,
         };
@@ -392,10 +393,12 @@ impl Open {
     fn unused_of(&self, network: &Arc<Usage>) -> Option<Arc<Place>> {
         let group = self.groups.get(&widest(network))?;
         let of_network = |place: &&Arc<Place>| place.is_owned_by(network);
-        let silent = group
-            .values()
-            .filter(of_network)
-            .find(|place| place.standing() == Standing::Silent && place.age() >= SILENT_AFTER);
+        let silent = |place: &&Arc<Place>| match place.standing() {
+            Standing::Lingers => true,
+            Standing::Silent => place.age() >= SILENT_AFTER,
+            _ => false,
+        };
+        let silent = group.values().filter(of_network).find(silent);
         let idle = || {
             let mut places = group.values().filter(of_network);
             places.find(|place| place.standing() == Standing::Idle)
@@ -428,7 +431,9 @@ impl Open {
             .filter_map(|(_, consumer)| self.groups.get(consumer))
             .find_map(|group| {
                 let mut places = group.values();
-                places.find(|place| place.standing() == Standing::UserIdle)
+                places.find(|place| {
+                    matches!(place.standing(), Standing::Lingers | Standing::UserIdle)
+                })
             })
             .cloned()
     }

@@ -27,6 +27,8 @@ pub(crate) struct Place {
     /// Bytes of request bodies that were read and not taken yet.
     buffered: AtomicUsize,
     budget: Arc<Budget>,
+    /// It was answered early, and what it still sends is thrown away.
+    lingers: AtomicBool,
     evicted: AtomicBool,
     gone: Notify,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Uploading(Arc<Place>);
 /// How much a connection is needed, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
+    /// It was answered early, and what it still sends is thrown away.
+    Lingers,
     /// There was no request yet.
     Silent,
     /// A stranger's, between two requests.
@@ -77,6 +81,7 @@ impl Place {
             uploads: AtomicUsize::new(0),
             buffered: AtomicUsize::new(0),
             budget,
+            lingers: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             gone: Notify::new(),
         }
@@ -128,6 +133,11 @@ impl Place {
 
     pub(crate) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Notes that all that is left to do is to throw away what the client still sends.
+    pub(crate) fn begin_lingering(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Notes that a request had a session that was looked up and found.
@@ -198,6 +208,9 @@ impl Place {
     }
 
     pub(super) fn standing(&self) -> Standing {
+        if self.lingers.load(Ordering::Relaxed) {
+            return Standing::Lingers;
+        }
         let busy = self.active() > 0 || self.is_upgraded();
         match (self.had_user(), busy) {
             (true, true) => Standing::UserBusy,

@@ -109,6 +109,10 @@ impl Activity {
         self.place.has_served()
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Resolves when the connection has to make room for others.
     pub(super) async fn evicted(&self) {
         self.place.gone().await;

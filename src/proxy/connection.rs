@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::{Activity, Due};
 use super::body::AnswerBody;
 use super::introduction;
+use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use super::service::Service;
 use super::stall::{self, Said, Streams};
 use super::transport::Transport;
@@ -268,16 +269,21 @@ async fn serve_http1<S: Transport>(
             shut_down,
         )
         .await;
-        let Driven::Idle = driven else { return };
-        // hyper's buffers would stay with every idle connection, three times what TLS needs:
-        // only the socket waits for the next request.
-        let Some(parts) = served
-            .into_parts()
-            .filter(|parts| parts.read_buf.is_empty())
-        else {
+        if driven == Driven::Ended {
             return;
+        }
+        let Some(parts) = served.into_parts() else {
+            return; // a tunnel has it now
         };
         socket = parts.io.into_inner();
+        if driven == Driven::Done {
+            return socket.close(&service).await;
+        }
+        // hyper's buffers would stay with every idle connection, three times what TLS needs:
+        // only the socket waits for the next request.
+        if !parts.read_buf.is_empty() {
+            return;
+        }
         if !socket.wait(&service, &settings.timeouts).await {
             let _ = tokio::time::timeout(FAREWELL, socket.shutdown()).await;
             return;
@@ -341,7 +347,10 @@ fn answers(
 /// Why a connection is no longer driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driven {
+    /// It is to be dropped.
     Ended,
+    /// All that was to be said has been.
+    Done,
     /// There is no request, and there has been none for the patience.
     Idle,
 }
@@ -396,7 +405,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             if let Err(error) = ended {
                 tracing::debug!(client = %connection.peer, %error, "a connection has ended");
             }
-            return Poll::Ready(Driven::Ended);
+            return Poll::Ready(Driven::Done);
         }
         match stall::take() {
             Said::Nothing => {}
@@ -467,6 +476,22 @@ impl<S: Transport> Socket<S> {
             stream,
             connection,
             protocol,
+        }
+    }
+
+    /// Closes the connection after its last answer, which the client gets to read even if it was
+    /// not done asking (SEC-99).
+    async fn close(mut self, service: &Service) {
+        let most = match &self.protocol {
+            Protocol::Http1(Some(framing)) if framing.is_inside_body() => MOST_OF_BODY,
+            Protocol::Http1(Some(framing)) if !framing.is_between_requests() => MOST_OF_HEAD,
+            _ => return,
+        };
+        let shut_down = tokio::time::timeout(FAREWELL, self.shutdown()).await;
+        if let Ok(Ok(())) = shut_down {
+            let (transport, _) = self.stream.into_inner();
+            let place = self.connection.activity.place();
+            linger(transport, most, place, &service.life.stop).await;
         }
     }
 

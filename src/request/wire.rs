@@ -72,6 +72,16 @@ impl Framing {
         matches!(self.state, State::RequestLine | State::Fields)
     }
 
+    /// Whether the last request has come to its end, and no other has begun.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// Whether a head has ended and its body has not.
+    pub(crate) fn is_inside_body(&self) -> bool {
+        !self.is_between_requests() && !self.is_inside_head() && !self.has_refused()
+    }
+
     /// Whether the client was refused: then nothing more of it is to be read.
     pub(crate) fn has_refused(&self) -> bool {
         self.state == State::Done

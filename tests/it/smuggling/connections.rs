@@ -351,3 +351,33 @@ async fn sec_16_no_100_for_a_body_that_is_not_wanted() {
     assert_eq!(statuses(&answer), [401], "{answer}");
     assert_eq!(app.requests(), 0);
 }
+
+#[tokio::test]
+async fn sec_99_an_answer_before_the_end_of_an_upload_arrives() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).start().await;
+    let upload = |fields: &str| format!("POST /save HTTP/1.1\r\nHost: gate.test\r\n{fields}\r\n");
+    let long = format!("X: {}\r\nContent-Length: 1\r\n", "x".repeat(100_000));
+    for (head, status, mib) in [
+        (upload("Content-Length: 30000000\r\n"), 401, 16),
+        (
+            upload("Transfer-Encoding: chunked\r\n") + "ffffff\r\n",
+            401,
+            15,
+        ),
+        (upload(&long), 431, 0),
+    ] {
+        let mut client = gate.raw().await;
+        client.send(&head).await;
+        // More than sockets hold: it is read, or the client meets a reset.
+        for _ in 0..mib {
+            assert!(client.try_send(vec![b'x'; 1024 * 1024]).await, "{status}");
+        }
+        for _ in 0..8 {
+            assert!(client.try_send([b'x'; 64 * 1024]).await, "{status}");
+        }
+        client.response().await.assert_status(status);
+        assert_eq!(client.rest().await, "");
+    }
+    assert_eq!(app.requests(), 0);
+}

@@ -5,6 +5,30 @@ use std::collections::BTreeSet;
 /// What the page says, its number, the source, and the line there.
 const FIXED: &[(&str, &str, &str, &str)] = &[
     (
+        "after an answer that came before the end of its request (HTTP/1.1), what the client still sends is thrown away for",
+        "30 s",
+        "proxy/linger.rs",
+        "LINGER: Duration = Duration::from_secs(30);",
+    ),
+    (
+        "of that, with less than 16 KiB",
+        "5 s",
+        "proxy/linger.rs",
+        "SILENCE: Duration = Duration::from_secs(5);",
+    ),
+    (
+        "of that, bytes of a body",
+        "64 MiB",
+        "proxy/linger.rs",
+        "MOST_OF_BODY: usize = 64 * 1024 * 1024;",
+    ),
+    (
+        "of that, bytes of a head",
+        "1 MiB",
+        "proxy/linger.rs",
+        "MOST_OF_HEAD: usize = 1024 * 1024;",
+    ),
+    (
         "header of the PROXY protocol, time",
         "5 s",
         "listener/proxy_protocol.rs",
