@@ -35,6 +35,8 @@
 //! - `Sessions::start` takes an `auth::SignedIn`, which only a login makes: no session without one.
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
 //! - Stores, logs and commands see the hash of a session id, never the id.
+//! - A session id opens the host that it was set on, and no other.
+//! - A stream outlives its request's permit only as long as the same request would be permitted.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.
 //!
 //! # What is not done
