@@ -1,5 +1,6 @@
 //! Too much to do keeps no signed-in user waiting, and no newcomer: REL-13, SEC-87.
 
+mod crowds;
 mod flood;
 
 use std::fs;
