@@ -18,6 +18,8 @@ mod browser;
 mod commands;
 /// The session cookie is ours alone, ends when it should, and opens nothing else.
 mod cookies;
+/// A change makes no request dearer without anybody noticing.
+mod costs;
 /// The pages of the documentation do what they say.
 mod docs;
 /// `check` and `status` find what is wrong before visitors do, and say how to mend it.

@@ -364,7 +364,11 @@ impl Service {
 
     /// Starts the program anew when it has ended.
     pub(crate) async fn start_again(self) -> Self {
-        let mut command = program::command();
+        self.start_again_by(program::command()).await
+    }
+
+    /// The same by a command that ends with running the program.
+    pub(crate) async fn start_again_by(self, mut command: Command) -> Self {
         let config = self.files.path("config.toml");
         command.args(["serve", "--config"]).arg(config);
         let mut program = Program::spawn(command);
@@ -383,5 +387,11 @@ impl Service {
     pub(crate) async fn raw(&self) -> Raw {
         let stream = tls::connect(self.tcp().await, HOST, &["http/1.1"]).await;
         Raw::new(stream.unwrap())
+    }
+
+    /// A well-behaved HTTP/2 connection.
+    pub(crate) async fn http2(&self) -> Http2 {
+        let stream = tls::connect(self.tcp().await, HOST, &["h2"]).await;
+        Http2::new(stream.unwrap()).await
     }
 }
