@@ -91,11 +91,15 @@ impl Client {
 
 /// Whether a header, with every character that is no letter or digit taken for `-`, would tell an
 /// upstream who the client is or what it asked for. Never passed on (SEC-33, SEC-36, SEC-41).
+///
+/// `Proxy` is here for CGI, where it becomes `HTTP_PROXY`, by which many clients of HTTP choose
+/// the proxy that they go by (httpoxy, CVE-2016-5385).
 pub(crate) fn is_reserved(folded: &str) -> bool {
     folded.starts_with("x-forwarded-")
         || matches!(
             folded,
             "forwarded"
+                | "proxy"
                 | "x-real-ip"
                 | "x-client-ip"
                 | "x-cluster-client-ip"

@@ -205,7 +205,10 @@ impl Headers {
             return true;
         }
         // Of the headers that browsers send by themselves, hardly one gets past this line.
-        if !matches!(name.as_bytes(), [b'x' | b'f' | b't', ..]) {
+        if !matches!(
+            name.as_bytes(),
+            [b'x' | b'f' | b't', ..] | [b'p', _, _, _, _]
+        ) {
             return false;
         }
         let folded = fold(name);

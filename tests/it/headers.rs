@@ -23,7 +23,7 @@ async fn gate_for_ada(app: &Upstream) -> (Gate, Browser) {
 async fn sec_37_an_upstream_is_told_once_who_asks() {
     let app = Upstream::echo().await;
     let (_gate, ada) = gate_for_ada(&app).await;
-    for browser in [ada.clone(), ada.over_http2()] {
+    for browser in [ada.clone(), ada.clone().over_http2()] {
         browser.get("/").await.assert_status(200);
         let last = app.last();
         assert_eq!(last.value("x-forwarded-user"), Some("ada"));
@@ -407,4 +407,31 @@ async fn everything_else_passes_in_both_directions() {
     ] {
         assert_eq!(last.value(name), Some(value));
     }
+}
+
+#[tokio::test]
+async fn sec_36_no_client_names_a_proxy_for_cgi() {
+    let app = Upstream::echo().await;
+    let (gate, ada) = gate_for_ada(&app).await;
+    for browser in [gate.browser(), ada.clone(), ada.clone().over_http2()] {
+        for name in ["proxy", "Proxy", "PROXY"] {
+            let browser = browser
+                .clone()
+                .header(&name.to_lowercase(), "evil.test:8080");
+            browser.get("/public").await.assert_status(200);
+            assert!(
+                !app.last().head.contains("evil.test"),
+                "{}",
+                app.last().head
+            );
+        }
+    }
+    let browser = ada.header("proxy-status", "kept").header("pro.y", "kept");
+    browser.get("/").await.assert_status(200);
+    assert_eq!(
+        app.last().head.matches("kept").count(),
+        2,
+        "{}",
+        app.last().head
+    );
 }
