@@ -8,6 +8,7 @@ use crate::overload::Cause;
 use crate::request::BadRequest;
 use crate::session::{NoRandomness, StoreError};
 use crate::upstream::UpstreamError;
+use crate::upstream::tunnels::Full;
 
 /// Why a request gets an answer of ours instead of the application's.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) enum RequestError {
     SessionEnded,
     /// It was permitted when it began, and is not any more (SEC-89).
     NotPermitted,
+    /// One WebSocket more than there may be (SEC-87).
+    TooManyTunnels(Full),
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
     Upstream(UpstreamError),
@@ -62,6 +65,12 @@ pub(crate) struct Public {
 
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
+
+const TOO_MANY_TUNNELS: (StatusCode, &str, &str) = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "There are too many open connections to this app",
+    "Close other windows of the app, then reload the page.",
+);
 
 impl RequestError {
     /// Static text only: nothing that came from the network and nothing of the inside (SEC-70).
@@ -145,6 +154,7 @@ impl RequestError {
                 "Your session has ended",
                 "Sign in and send it again.",
             ),
+            Self::TooManyTunnels(_) => TOO_MANY_TUNNELS,
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "This is not a form",
@@ -249,6 +259,11 @@ impl RequestError {
                 "The upload was too slow",
                 SEND_AGAIN,
             ),
+            UpstreamError::Http1Required => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "The app signs you in over HTTP/1.1 only",
+                "Use a browser that falls back to HTTP/1.1.",
+            ),
             UpstreamError::Connect(_) => {
                 (StatusCode::BAD_GATEWAY, "The app cannot be reached", WAIT)
             }
@@ -266,6 +281,7 @@ impl fmt::Display for RequestError {
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Overloaded(cause) => write!(f, "too much to do: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),
+            Self::TooManyTunnels(full) => write!(f, "too many WebSockets: {full}"),
             Self::EndNotKept(error) => write!(f, "the end of a session was not saved: {error}"),
             Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),
             other => f.write_str(other.public().title),

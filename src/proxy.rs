@@ -35,12 +35,12 @@ use crate::identity::Identity;
 use crate::listener::proxy_protocol;
 use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
 use crate::pages::{self, ErrorView, Pages};
-use crate::request::{self, Authority, BadRequest, Limits, Target};
+use crate::request::{self, Authority, BadRequest, Limits, Target, wire};
 use crate::session::cookie::{self, Presented};
 use crate::session::data::{self, DataChange};
 use crate::session::{ChangeError, Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
-use crate::upstream::{self, RequestBody, hop_by_hop, upgrade};
+use crate::upstream::{self, ConnectionAuth, RequestBody, UpstreamError, hop_by_hop, upgrade};
 
 use activity::ActiveRequest;
 use app::App;
@@ -119,7 +119,7 @@ impl Proxy {
         for app in apps {
             let host = app.host.clone();
             let name = app.name.clone();
-            let app = App::open(app, clock, &life.metrics);
+            let app = App::open(app, clock, &life.metrics, &life.open_tunnels);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
                 Some(host) => drop(by_host.insert(host.as_str().to_owned(), app)),
@@ -138,12 +138,13 @@ impl Proxy {
         })
     }
 
-    /// One request, whatever becomes of it: an answer, and its access line when that has gone.
+    /// One request, whatever becomes of it: an answer, and its access line when that has gone. The
+    /// error resets a stream whose request is for HTTP/1.1.
     async fn handle(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
-    ) -> Response<AnswerBody> {
+    ) -> Result<Response<AnswerBody>, h2::Error> {
         let mut active = connection.activity.begin(!request.body().is_end_stream());
         let id = self.life.request_ids.next();
         let mut line = (self.settings.access_log && connection.is_of_client())
@@ -153,6 +154,7 @@ impl Proxy {
             .map_or_else(Clock::stopwatch, |line| line.started);
         let page = is_page_load(request.headers());
         let http1 = request.version() < Version::HTTP_2;
+        let left_unread = http1 && wire::is_left_unread(request.headers());
         let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
         let (mut app, mut renewed) = (None, HeaderMap::new());
@@ -169,12 +171,18 @@ impl Proxy {
             .catch_unwind()
             .await
             .unwrap_or(Err(RequestError::Panicked));
+        let http1_required = matches!(
+            answer,
+            Err(RequestError::Upstream(UpstreamError::Http1Required))
+        );
         let overloaded = matches!(answer, Err(RequestError::Overloaded(_)));
         if answer.as_ref().is_err_and(RequestError::makes_room) {
             connection.activity.end();
         }
-        if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app) {
-            error.of(&app.counts.upstream_errors).inc();
+        if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app)
+            && let Some(counter) = error.of(&app.counts.upstream_errors)
+        {
+            counter.inc();
         }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
         if response.body().is_ours()
@@ -187,7 +195,7 @@ impl Proxy {
             response.headers_mut().insert(header::RETRY_AFTER, retry);
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
-        let ends = self.life.is_stopping() || connection.activity.ends();
+        let ends = left_unread || self.life.is_stopping() || connection.activity.ends();
         if http1 && ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -209,7 +217,10 @@ impl Proxy {
         let counts = counts.unwrap_or(&self.life.no_app);
         counts.note(response.status(), started.elapsed());
         response.body_mut().carry(line, active, app);
-        response
+        if http1_required {
+            return Err(h2::Reason::HTTP_1_1_REQUIRED.into());
+        }
+        Ok(response)
     }
 
     async fn answer(
@@ -269,8 +280,7 @@ impl Proxy {
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
                 self.admit_to_login(app, &visit, admitted)?;
-                let asked = self.ask(visit, app, &target, sends, body, line);
-                return Box::pin(asked).await;
+                return Box::pin(self.ask(visit, app, &target, sends, body, line)).await;
             }
         };
         admitted?;
@@ -292,6 +302,7 @@ impl Proxy {
                 authority,
                 client,
                 permitted,
+                connection: Arc::clone(connection),
             };
             return Box::pin(self.send_kept_form(sending, body)).await;
         }
@@ -311,14 +322,38 @@ impl Proxy {
             permitted.session.as_deref(),
         );
         if websocket {
-            let request = Request::from_parts(head, RequestBody::empty());
-            let opened = self.open_tunnel(app, permit, request, upgrade, connection, permitted);
+            let handshake = (Request::from_parts(head, RequestBody::empty()), upgrade);
+            let opened = self.open_tunnel(app, permit, handshake, &client, connection, permitted);
             return Box::pin(opened).await; // boxed, as all that is rare: the common way stays small
         }
         let idle_timeout = self.settings.timeouts.body_idle;
         let body = connection.request_body(body, idle_timeout, &app.counts.received);
         let request = Request::from_parts(head, body);
-        self.forward(app, permit, permitted, request, line).await
+        let from = (client.address, &**connection);
+        self.forward(app, permit, permitted, request, from, line)
+            .await
+    }
+
+    /// What NTLM and Negotiate can sign in here: with a session, and on a connection that is
+    /// nobody else's (SEC-92).
+    fn connection_auth<'a>(
+        &'a self,
+        connection: &'a Connection,
+        session: Option<&'a Arc<Session>>,
+        version: Version,
+    ) -> ConnectionAuth<'a> {
+        match session {
+            Some(_) if self.settings.trusted_proxies.contain(connection.peer) => {
+                ConnectionAuth::Dropped
+            }
+            Some(session) if version < Version::HTTP_2 => ConnectionAuth::Own {
+                own: &connection.own,
+                session,
+                sessions: &self.sessions,
+            },
+            Some(_) => ConnectionAuth::NeedsHttp1,
+            None => ConnectionAuth::Dropped,
+        }
     }
 
     /// Gives the browser the id of an old session under the name that no script can set. The same
@@ -409,7 +444,11 @@ impl Proxy {
         http1: bool,
     ) -> Response<AnswerBody> {
         let public = error.public();
-        if public.status.is_server_error() && !matches!(error, RequestError::Overloaded(_)) {
+        let many = matches!(
+            error,
+            RequestError::Overloaded(_) | RequestError::TooManyTunnels(_)
+        );
+        if public.status.is_server_error() && !many {
             tracing::error!(request = %id, %error, "a request failed");
         } else {
             tracing::debug!(request = %id, %error, "a request was refused");

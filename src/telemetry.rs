@@ -9,6 +9,7 @@
 mod audit_file;
 mod line;
 mod queue;
+mod seldom;
 mod stdout;
 
 use std::fmt::{Display, Formatter};
@@ -32,6 +33,7 @@ use tracing_subscriber::{Layer, fmt, reload};
 use self::audit_file::AuditFile;
 use self::line::Lines;
 use self::queue::Queue;
+pub(crate) use self::seldom::Seldom;
 use self::stdout::Stdout;
 use crate::clock::Clock;
 use crate::session::{NoRandomness, SessionKey};

@@ -1,32 +1,40 @@
 //! The client to the applications: pooled, balanced, streaming.
 
+mod authentication;
 mod body;
 mod connect;
 pub(crate) mod dial;
 pub(crate) mod hop_by_hop;
+mod own;
 mod pool;
 mod share;
+pub(crate) mod tunnels;
 pub(crate) mod upgrade;
+mod visitors;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::{InvalidDnsNameError, pem};
 
 use crate::access::Permit;
 use crate::clock::Clock;
-use crate::identity::Identity;
 use crate::metrics::{Pool, UpstreamErrorCounts};
+use crate::network::Network;
+use crate::session::{Session, Sessions};
+use crate::telemetry::Seldom;
 
 pub(crate) use body::{RequestBody, ResponseBody, Upload};
+pub(crate) use own::Own;
 use pool::{Endpoint, Lease};
 
 /// One address of an application.
@@ -40,6 +48,38 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
+/// Whom a request is for, where there is only so much for all of them (SEC-87).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Caller<'a> {
+    User(&'a str),
+    /// Without a session, and so one of a network.
+    Visitor(Network),
+}
+
+/// What becomes of authentication that signs in a connection and not a request (SEC-92).
+#[derive(Clone, Copy)]
+pub(crate) enum ConnectionAuth<'a> {
+    /// The upstream connection belongs to this client connection and session from then on.
+    Own {
+        own: &'a Arc<Own>,
+        session: &'a Arc<Session>,
+        sessions: &'a Sessions,
+    },
+    /// The client connection has several requests at a time: it has to be HTTP/1.1.
+    NeedsHttp1,
+    /// There is nobody whose connection it could be: challenges and credentials end here.
+    Dropped,
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn of(permit: &'a Permit, client: IpAddr) -> Self {
+        match permit.identity() {
+            Some(identity) => Self::User(identity.user()),
+            None => Self::Visitor(Network::of(client)),
+        }
+    }
+}
+
 /// How the requests of one app are sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -50,8 +90,10 @@ pub(crate) struct Settings {
     /// PEM file of the authorities for https upstreams; the system's when there is none.
     pub(crate) ca: Option<PathBuf>,
     /// Connections to one address at a time; more requests wait. Of the second half of them no
-    /// user takes all.
+    /// user takes all, and visitors without a session have half of them at most.
     pub(crate) max_connections: usize,
+    /// Open WebSockets of one user, and of one network of visitors without a session.
+    pub(crate) max_tunnels_per_user: usize,
     pub(crate) connect_timeout: Duration,
     /// How long the head of an answer may take, counted from the end of the request.
     pub(crate) response_timeout: Duration,
@@ -86,6 +128,8 @@ pub(crate) enum UpstreamError {
     ClientTooSlow,
     Connect(io::Error),
     ConnectTimeout,
+    /// The application signs connections in, and the client's is of HTTP/2 (SEC-92).
+    Http1Required,
     /// No answer, or none that is HTTP.
     Send(hyper::Error),
     ResponseTimeout,
@@ -97,6 +141,9 @@ pub(crate) struct Upstreams {
     preserve_host: bool,
     response_timeout: Duration,
     next: AtomicUsize,
+    /// The app's name, for the log.
+    name: Arc<str>,
+    dropped_auth: Seldom,
 }
 
 /// An answer; or what went wrong, and the request when nothing of it was written.
@@ -111,7 +158,12 @@ pub(crate) struct Health {
 }
 
 impl Upstreams {
-    pub(crate) fn open(settings: &Settings, clock: &Clock) -> Result<Self, OpenError> {
+    /// `name` is the app's.
+    pub(crate) fn open(
+        settings: &Settings,
+        name: &Arc<str>,
+        clock: &Clock,
+    ) -> Result<Self, OpenError> {
         let secure = |address: &Address| matches!(address, Address::Https { .. });
         let secure = settings.addresses.iter().any(secure);
         let tls = secure
@@ -138,6 +190,8 @@ impl Upstreams {
             preserve_host: settings.preserve_host,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
+            name: Arc::clone(name),
+            dropped_auth: Seldom::new(clock.clone()),
         })
     }
 
@@ -161,6 +215,8 @@ impl Upstreams {
         &self,
         permit: Permit,
         mut request: Request<RequestBody>,
+        client: IpAddr,
+        auth: ConnectionAuth<'_>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
@@ -171,8 +227,15 @@ impl Upstreams {
                 .headers_mut()
                 .insert(header::TRANSFER_ENCODING, chunked);
         }
-        let user = permit.identity().map(Identity::user);
-        let mut lease = self.lease(&mut request, user).await?;
+        let signs_in = self.judge_credentials(request.headers_mut(), auth)?;
+        let caller = Caller::of(&permit, client);
+        let mut lease = match self.own_lease(&mut request, auth).await {
+            Some(lease) => lease,
+            None => self.lease(&mut request, caller).await?,
+        };
+        if signs_in {
+            tie(&mut lease, auth);
+        }
         drop(permit); // used up: one permit, one request
         let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
             .then(|| copy(&request));
@@ -195,8 +258,80 @@ impl Upstreams {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
         accept(&mut response)?;
+        if self.judge_challenges(response.headers_mut(), auth)? {
+            tie(&mut lease, auth);
+        }
         hop_by_hop::strip(response.headers_mut());
         Ok(response.map(|body| ResponseBody::new(body, lease)))
+    }
+
+    /// Whether a request's credentials sign its connection in; nobody's are gone then.
+    fn judge_credentials(
+        &self,
+        headers: &mut HeaderMap,
+        auth: ConnectionAuth<'_>,
+    ) -> Result<bool, UpstreamError> {
+        if !authentication::signs_in(headers) {
+            return Ok(false);
+        }
+        match auth {
+            ConnectionAuth::Own { .. } => return Ok(true),
+            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
+            ConnectionAuth::Dropped => {}
+        }
+        authentication::drop_credentials(headers);
+        self.report_dropped_auth();
+        Ok(false)
+    }
+
+    /// The same for what an answer asks for.
+    fn judge_challenges(
+        &self,
+        headers: &mut HeaderMap,
+        auth: ConnectionAuth<'_>,
+    ) -> Result<bool, UpstreamError> {
+        if !authentication::challenges(headers) {
+            return Ok(false);
+        }
+        match auth {
+            ConnectionAuth::Own { .. } => return Ok(true),
+            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
+            ConnectionAuth::Dropped => {}
+        }
+        if authentication::drop_challenges(headers) {
+            self.report_dropped_auth();
+        }
+        Ok(false)
+    }
+
+    fn report_dropped_auth(&self) {
+        if self.dropped_auth.is_due() {
+            tracing::warn!(
+                app = &*self.name,
+                "NTLM or Negotiate was taken out: it signs a connection in, and this one is \
+                 nobody's, or that of a trusted proxy"
+            );
+        }
+    }
+
+    /// The connection that belongs to the client connection, if there is one that still serves.
+    async fn own_lease(
+        &self,
+        request: &mut Request<RequestBody>,
+        auth: ConnectionAuth<'_>,
+    ) -> Option<Lease> {
+        let ConnectionAuth::Own { own, session, .. } = auth else {
+            return None;
+        };
+        let of = |lease: &Lease| {
+            let mut endpoints = self.endpoints.iter();
+            endpoints.position(|(endpoint, _)| lease.is_to(endpoint))
+        };
+        let lease = own.take(session, |lease| of(lease).is_some())?;
+        let (_, host) = &self.endpoints[of(&lease)?];
+        let lease = lease.resume().await?;
+        self.set_host(request, host);
+        Some(lease)
     }
 
     /// The connections to all addresses together.
@@ -216,11 +351,11 @@ impl Upstreams {
     async fn lease(
         &self,
         request: &mut Request<RequestBody>,
-        user: Option<&str>,
+        caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
         let mut failed = None;
         for (endpoint, host) in self.candidates() {
-            match endpoint.lease(user).await {
+            match endpoint.lease(caller).await {
                 Ok(lease) => {
                     self.set_host(request, host);
                     return Ok(lease);
@@ -273,8 +408,9 @@ impl Upstreams {
 
 impl UpstreamError {
     /// Where it is counted.
-    pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> &'c Counter {
-        match self {
+    pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> Option<&'c Counter> {
+        Some(match self {
+            Self::Http1Required => return None, // nothing went wrong
             Self::BadResponse(_) => &counts.bad_response,
             Self::Busy => &counts.busy,
             Self::ClientBody => &counts.client_body,
@@ -283,7 +419,7 @@ impl UpstreamError {
             Self::ConnectTimeout => &counts.connect_timeout,
             Self::ResponseTimeout => &counts.response_timeout,
             Self::Send(_) => &counts.no_response,
-        }
+        })
     }
 }
 
@@ -331,6 +467,9 @@ impl fmt::Display for UpstreamError {
             Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
             Self::Connect(error) => write!(f, "cannot connect to the application: {error}"),
             Self::ConnectTimeout => f.write_str("connecting to the application took too long"),
+            Self::Http1Required => {
+                f.write_str("the application signs connections in, which takes HTTP/1.1")
+            }
             Self::ResponseTimeout => f.write_str("the application did not answer in time"),
             Self::Send(error) => match error.source() {
                 Some(source) => write!(f, "no answer from the application: {error}: {source}"),
@@ -361,6 +500,19 @@ impl fmt::Display for OpenError {
 }
 
 impl Error for OpenError {}
+
+/// Ties the connection to whom it is signed in for.
+fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
+    if let ConnectionAuth::Own {
+        own,
+        session,
+        sessions,
+    } = auth
+        && !lease.is_tied()
+    {
+        lease.tie(own, sessions.watch(session));
+    }
+}
 
 /// Waits for `answer` while something happens: for `patience` from the last byte of the upload.
 async fn until_silent<F: Future>(

@@ -24,7 +24,7 @@ const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
 
 /// Headers that frame, route or carry the request: an identity in one of them would break the
 /// connection (RFC 9110 §7.6.1) or take the place of what Vestibule itself says in it.
-const RESERVED: [&str; 35] = [
+const RESERVED: [&str; 36] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -37,6 +37,7 @@ const RESERVED: [&str; 35] = [
     "http2-settings",
     "keep-alive",
     "origin",
+    "proxy",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
@@ -144,6 +145,9 @@ fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
         max_connections: section
             .get("upstream_max_connections", value::count)
             .unwrap_or(256),
+        max_tunnels_per_user: section
+            .get("max_tunnels_per_user", value::count)
+            .unwrap_or(64),
         preserve_host: section.get("preserve_host", value::boolean).unwrap_or(true),
     }
 }

@@ -13,6 +13,7 @@ use crate::identity::{self, Identity};
 use crate::metrics::{AppCounts, Metrics};
 use crate::request::{Authority, BadRequest, Host, Target, without_parameters};
 use crate::session::{Session, data};
+use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, Upstreams, hop_by_hop};
 
 /// One `[[app]]`.
@@ -42,6 +43,8 @@ pub(super) struct App {
     pub(super) rules: access::Rules,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
+    pub(super) tunnels: Arc<Tunnels>,
+    pub(super) tunnel_limits: tunnels::Limits,
     pub(super) counts: AppCounts,
     pub(super) keep_forms: bool,
     pub(super) session_data: bool,
@@ -64,15 +67,19 @@ impl App {
         settings: AppSettings,
         clock: &Clock,
         metrics: &Metrics,
+        tunnels: &tunnels::Registry,
     ) -> Result<Self, upstream::OpenError> {
+        let name: Arc<str> = settings.name.into();
         Ok(Self {
-            counts: metrics.app(&settings.name),
-            name: settings.name.into(),
+            counts: metrics.app(&name),
+            tunnels: tunnels.of_app(&name, clock),
+            tunnel_limits: tunnels::Limits::of(&settings.upstream),
             identity: settings
                 .identity
                 .strip_overrides(settings.rules.name_methods()),
             rules: settings.rules,
-            upstreams: Upstreams::open(&settings.upstream, clock)?,
+            upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
+            name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             encoded_slash: settings.encoded_slash,

@@ -1,6 +1,5 @@
 //! One client connection: handshake, HTTP/1.1 or HTTP/2, and the timer that ends it.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -34,7 +33,7 @@ use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 use crate::session::Memo;
 use crate::tls::Handshakes;
-use crate::upstream::RequestBody;
+use crate::upstream::{Own, RequestBody};
 
 /// What is known of a connection before its first request.
 pub(super) struct Connection {
@@ -45,6 +44,8 @@ pub(super) struct Connection {
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
     pub(super) memo: Memo,
+    /// Its own connection to an application, where that signs connections in (SEC-92).
+    pub(super) own: Arc<Own>,
     /// Counts the connection as long as anything of it lives, a tunnel included. `None` for
     /// our own, which is nobody's.
     admitted: Option<Admitted>,
@@ -72,6 +73,7 @@ impl Connection {
             server_name: tls.server_name().map(str::to_owned),
             activity: Activity::new(Arc::clone(load), place),
             memo: Memo::default(),
+            own: Arc::default(),
             admitted,
             network,
             user: Mutex::default(),
@@ -329,7 +331,7 @@ async fn serve_http2(
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, h2::Error>> + Send>>;
 
 /// Answers the requests of a connection. Boxed: hyper keeps room for an answer that is under way
 /// as long as the connection lives, and would move it around.
@@ -340,7 +342,7 @@ fn answers(
     let (service, connection) = (Arc::clone(service), Arc::clone(connection));
     move |request| {
         let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
-        Box::pin(async move { Ok(proxy.handle(&connection, request).await) })
+        Box::pin(async move { proxy.handle(&connection, request).await })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A permitted request on its way, and its answer.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use http::{Request, Response};
 use super::Proxy;
 use super::app::App;
 use super::body::AnswerBody;
+use super::connection::Connection;
 use super::live::Permitted;
 use crate::access::Permit;
 use crate::error::RequestError;
@@ -29,17 +31,20 @@ impl Proxy {
         permit: Permit,
         permitted: Permitted,
         request: Request<RequestBody>,
+        (client, connection): (IpAddr, &Connection),
         line: Option<&mut AccessLine>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let public = permit.is_public() && permit.identity().is_none();
         let upload = request.body().upload();
+        let session = permitted.session.as_ref();
+        let auth = self.connection_auth(connection, session, request.version());
         let forwarded = if upload.is_some() {
             // A request without a body is soon answered; an upload can outlive its permission.
-            let forwarded = app.upstreams.forward(permit, request);
+            let forwarded = app.upstreams.forward(permit, request, client, auth);
             let upload = upload.as_deref();
             Box::pin(self.while_permitted(app, &permitted, upload, forwarded)).await?
         } else {
-            app.upstreams.forward(permit, request).await
+            app.upstreams.forward(permit, request, client, auth).await
         };
         if let (Some(line), Some(upload)) = (line, upload) {
             line.received = upload.bytes();

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response, header};
+use http::{HeaderMap, HeaderName, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::App;
 use super::body::AnswerBody;
+use super::connection::Connection;
 use super::live::Permitted;
 use crate::access::Permit;
 use crate::error::RequestError;
@@ -33,6 +34,7 @@ pub(super) struct Sending {
     pub(super) authority: Authority,
     pub(super) client: Client,
     pub(super) permitted: Permitted,
+    pub(super) connection: Arc<Connection>,
 }
 
 /// A form on its way, as logs name it.
@@ -40,6 +42,8 @@ struct Delivery {
     app: Arc<App>,
     permitted: Permitted,
     session: Arc<Session>,
+    connection: Arc<Connection>,
+    version: Version,
     client: IpAddr,
     user: Option<String>,
     form: KeptForm,
@@ -91,6 +95,7 @@ impl Proxy {
             authority,
             client,
             permitted,
+            connection,
         } = sending;
         let Some(session) = permitted.session.clone() else {
             return Ok(Login::ask_again(&head)?.map(AnswerBody::ours));
@@ -121,6 +126,8 @@ impl Proxy {
             app: Arc::clone(&app),
             permitted: permitted.clone(),
             session: Arc::clone(&session),
+            connection,
+            version: head.version,
             client: client.address,
             user: permit.identity().map(|who| who.user().to_owned()),
             form,
@@ -148,11 +155,14 @@ impl Proxy {
             app,
             permitted,
             session,
+            connection,
+            version,
             client,
             user,
             form,
         } = delivery;
-        let forwarded = app.upstreams.forward(permit, request);
+        let auth = self.connection_auth(&connection, Some(&session), version);
+        let forwarded = app.upstreams.forward(permit, request, client, auth);
         let forwarded = self
             .while_permitted(&app, &permitted, None, forwarded)
             .await;

@@ -21,7 +21,7 @@ use crate::pages::Pages;
 use crate::session::NoRandomness;
 use crate::telemetry::RequestIds;
 use crate::tls::Handshakes;
-use crate::upstream;
+use crate::upstream::{self, tunnels};
 
 /// The running gate. Each request takes the one of the latest configuration; what is under way
 /// ends with the one that it began with.
@@ -40,6 +40,7 @@ pub(super) struct Life {
     pub(super) live: Arc<LiveStreams>,
     /// How many configurations there were before.
     configurations: AtomicU64,
+    pub(super) open_tunnels: tunnels::Registry,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
@@ -75,6 +76,7 @@ impl Service {
             tunnels: TaskTracker::new(),
             live: Arc::new(LiveStreams::new(Arc::clone(&login.sessions))),
             configurations: AtomicU64::new(0),
+            open_tunnels: tunnels::Registry::default(),
             load,
             no_app: metrics.no_app(),
             metrics,

@@ -13,9 +13,10 @@ use super::connection::Connection;
 use super::live::Permitted;
 use crate::access::Permit;
 use crate::error::RequestError;
+use crate::forwarded::Client;
 use crate::metrics::Open;
-use crate::upstream::RequestBody;
 use crate::upstream::upgrade::{self, Handshake};
+use crate::upstream::{Caller, RequestBody};
 
 impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
@@ -23,15 +24,25 @@ impl Proxy {
         &self,
         app: &Arc<App>,
         permit: Permit,
-        request: Request<RequestBody>,
-        client: OnUpgrade,
+        (request, side): (Request<RequestBody>, OnUpgrade),
+        client: &Client,
         connection: &Arc<Connection>,
         permitted: Permitted,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let session = permitted.session.clone();
         let public = permit.is_public() && permit.identity().is_none();
-        let handshake = app.upstreams.upgrade(permit, request).await;
-        let (mut headers, application, address) = match handshake.map_err(RequestError::Upstream)? {
+        let caller = Caller::of(&permit, client.address);
+        let tunnel = app.tunnels.open(caller, app.tunnel_limits);
+        let tunnel = tunnel.map_err(|full| {
+            app.tunnels.report(&app.name, caller, full);
+            RequestError::TooManyTunnels(full)
+        })?;
+        let auth = self.connection_auth(connection, session.as_ref(), request.version());
+        let upgraded = app.upstreams.upgrade(permit, request, client.address, auth);
+        let (mut headers, application, address) = match upgraded
+            .await
+            .map_err(RequestError::Upstream)?
+        {
             Handshake::Switched(headers, application, address) => (headers, application, address),
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, session.as_deref())
@@ -52,10 +63,10 @@ impl Proxy {
         let open = Open::count(&app.counts.websockets);
         let connection = Arc::clone(connection);
         self.life.tunnels.spawn(async move {
-            let _open = open;
+            let (_open, _counted) = (open, tunnel);
             let connection = connection; // counts as open, though hyper is done with it
             tokio::select! {
-                () = upgrade::tunnel(client, application, ends, || watch.touch()) => {}
+                () = upgrade::tunnel(side, application, ends, || watch.touch()) => {}
                 () = connection.activity.evicted() => {}
             }
         });

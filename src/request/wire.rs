@@ -9,6 +9,12 @@
 //! it refuses, it puts a byte in place of the offending one that hyper does not accept there: hyper
 //! then answers 400 in its turn, after the answers to earlier requests, and closes. Whatever hyper
 //! makes of that byte, it never sees another one of this client.
+//!
+//! What follows a WebSocket handshake is no HTTP, and passes unread: hyper keeps it until the
+//! handshake is answered. After any answer but a 101 the connection has to end, see
+//! [`is_left_unread`].
+
+use http::{HeaderMap, header};
 
 /// Follows the requests of one connection byte by byte, however they are cut into reads.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub(crate) struct Framing {
     /// Whether the last byte was a CR, whose LF must come next.
     after_cr: bool,
     body: Declared,
+    /// Whether the head asks for a WebSocket.
+    websocket: bool,
 }
 
 const LINE: usize = 64;
@@ -40,6 +48,8 @@ enum State {
     /// The line end after the data of a chunk.
     ChunkEnd,
     Trailers,
+    /// After a WebSocket handshake.
+    Unread,
     /// Refused: nothing after it counts.
     Done,
 }
@@ -56,6 +66,19 @@ enum Declared {
 #[derive(Debug)]
 struct Refused;
 
+const UPGRADE: &[u8] = b"upgrade";
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.trim_ascii().eq_ignore_ascii_case(b"websocket")
+}
+
+/// Whether bytes after this head may have passed unread, so that there is no telling where the next
+/// request begins. True of every head of which [`Framing`] thinks so.
+pub(crate) fn is_left_unread(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    protocols.any(|protocol| is_websocket(protocol.as_bytes()))
+}
+
 impl Framing {
     pub(crate) fn new() -> Self {
         Self {
@@ -64,6 +87,7 @@ impl Framing {
             length: 0,
             after_cr: false,
             body: Declared::None,
+            websocket: false,
         }
     }
 
@@ -94,6 +118,7 @@ impl Framing {
         while at < bytes.len() {
             let taken = match self.state {
                 State::Done => return at,
+                State::Unread => return bytes.len(),
                 State::Content(left) => {
                     self.skip(left, bytes.len() - at, State::Content, State::Idle)
                 }
@@ -180,8 +205,12 @@ impl Framing {
     fn end_line(&mut self) -> Result<(), Refused> {
         let empty = self.length == 0;
         self.state = match self.state {
-            State::RequestLine => State::Fields,
+            State::RequestLine => {
+                self.websocket = false;
+                State::Fields
+            }
             State::Fields if empty => match std::mem::take(&mut self.body) {
+                Declared::None | Declared::Length(0) if self.websocket => State::Unread,
                 Declared::None | Declared::Length(0) => State::Idle,
                 Declared::Chunked => State::ChunkSize,
                 Declared::Length(length) => State::Content(length),
@@ -220,6 +249,7 @@ impl Framing {
             }
             Declared::Chunked
         } else {
+            self.websocket |= name.eq_ignore_ascii_case(UPGRADE) && is_websocket(value);
             return Ok(());
         };
         if self.body != Declared::None || self.length > LINE {
@@ -291,6 +321,26 @@ mod tests {
                 true,
             ),
         ]);
+    }
+
+    #[test]
+    fn sec_12_what_follows_a_websocket_handshake_passes_as_it_is() {
+        let early = "\u{2}a\nb#\r\0";
+        for (field, expected) in [
+            ("Upgrade: websocket", true),
+            ("UPGRADE:\t WebSocket ", true),
+            ("Upgrade: h2c", false),
+            ("X-Upgrade: websocket", false),
+            ("Upgrade: websocket\r\nContent-Length: 2\r\n\r\nxy", false),
+            ("A: b\r\n\r\nGET /2 HTTP/1.1\r\nHost: a", false),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            check(&[(&format!("{head}{early}"), expected)]);
+        }
+        check(&[(
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n\n\n",
+            true,
+        )]);
     }
 
     #[test]

@@ -238,11 +238,6 @@ impl ResponseBody {
         body
     }
 
-    /// The body of an answer whose connection serves nothing more.
-    pub(super) fn of_last_answer(body: Incoming) -> Self {
-        Self { body, lease: None }
-    }
-
     /// Where it comes from, as long as there is more to come.
     pub(crate) fn address(&self) -> Option<&Address> {
         self.lease.as_ref().map(Lease::address)

@@ -9,10 +9,13 @@ use tokio::time::timeout;
 
 use super::body::Upload;
 use super::connect::{Connector, Sender};
+use super::own::{Own, Tie};
 use super::share::{Share, Shares};
-use super::{Address, Health, UpstreamError};
+use super::visitors::{self, Visitors};
+use super::{Address, Caller, Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
+use crate::session::{Session, Watch};
 
 /// How long a connection that came back may take until it can serve again.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -31,6 +34,8 @@ pub(super) struct Endpoint {
     second: Arc<Semaphore>,
     max: usize,
     shares: Shares,
+    /// Of either half, visitors without a session have no more than their networks may.
+    visitors: Arc<Visitors>,
     /// How long a request waits for a slot.
     patience: Duration,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
@@ -47,10 +52,12 @@ pub(super) struct Lease {
     endpoint: Arc<Endpoint>,
     sender: Sender,
     upload: Option<Arc<Upload>>,
-    /// Whether the answer came before the request had been sent.
-    early: bool,
+    /// Whether the connection serves no request after this one.
+    last: bool,
     /// Whether it has served a request before: then it may have died unnoticed.
     pub(super) reused: bool,
+    /// To whom alone it belongs (SEC-92).
+    tie: Option<Box<Tie>>,
     _slot: Slot,
 }
 
@@ -58,6 +65,7 @@ pub(super) struct Lease {
 struct Slot {
     _permit: OwnedSemaphorePermit,
     _share: Option<Share>,
+    _visitor: Option<visitors::Share>,
 }
 
 impl Endpoint {
@@ -78,6 +86,7 @@ impl Endpoint {
             second: Arc::new(Semaphore::new(max / 2)),
             max,
             shares: Shares::of(max),
+            visitors: Visitors::of(max),
             patience,
             down_until: AtomicU64::new(0),
         }
@@ -111,20 +120,14 @@ impl Endpoint {
         }
     }
 
-    /// A connection for one request: the last one that came back, else a new one. `user` is who
-    /// asks, where that is known.
+    /// A connection for one request: the last one that came back, else a new one.
     pub(super) async fn lease(
         self: &Arc<Self>,
-        user: Option<&str>,
+        caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
-        let slot = self.slot(user).await?;
+        let slot = self.slot(caller).await?;
         while let Some(mut idle) = self.pop() {
-            // It was given back when its answer had ended; the task that drives it may still
-            // have to notice. An error says that it closed meanwhile.
-            let requests = &mut idle.sender.requests;
-            let settled = requests.is_ready()
-                || matches!(timeout(SETTLE, requests.ready()).await, Ok(Ok(())));
-            if settled {
+            if settles(&mut idle.sender).await {
                 return Ok(self.hand_out(idle.sender, true, slot));
             }
         }
@@ -132,8 +135,20 @@ impl Endpoint {
         Ok(self.hand_out(sender, false, slot))
     }
 
-    /// A connection that becomes a tunnel: outside the pool and its bound.
-    pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
+    /// A connection of its own for a handshake, which holds a slot as any request until it is
+    /// answered.
+    pub(super) async fn lease_for_upgrade(
+        self: &Arc<Self>,
+        caller: Caller<'_>,
+    ) -> Result<Lease, UpstreamError> {
+        let slot = self.slot(caller).await?;
+        let sender = Box::pin(self.connect(true)).await?;
+        let mut lease = self.hand_out(sender, false, slot);
+        lease.set_last();
+        Ok(lease)
+    }
+
+    async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let connected = self.connector.connect(upgradable).await;
         let down_until = match connected {
             Ok(_) => 0,
@@ -150,31 +165,50 @@ impl Endpoint {
             .retain(|idle| !idle.sender.requests.is_closed() && !self.is_stale(idle, now));
     }
 
-    async fn slot(&self, user: Option<&str>) -> Result<Slot, UpstreamError> {
-        if let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
+    /// The right to one connection, waiting for it as long as connecting may take.
+    async fn slot(&self, caller: Caller<'_>) -> Result<Slot, UpstreamError> {
+        let (entitled, visitor) = match caller {
+            Caller::User(_) => (true, None),
+            Caller::Visitor(network) => {
+                let visitor = self.visitors.try_take(network);
+                (visitor.is_some(), visitor)
+            }
+        };
+        if entitled && let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
             return Ok(Slot {
                 _permit: permit,
                 _share: None,
+                _visitor: visitor,
             });
         }
-        let slot = Box::pin(timeout(self.patience, self.next_slot(user)));
+        let slot = Box::pin(timeout(self.patience, self.next_slot(caller, visitor)));
         slot.await.ok().flatten().ok_or(UpstreamError::Busy)
     }
 
     /// Waits for whatever comes first.
-    async fn next_slot(&self, user: Option<&str>) -> Option<Slot> {
+    async fn next_slot(
+        &self,
+        caller: Caller<'_>,
+        visitor: Option<visitors::Share>,
+    ) -> Option<Slot> {
+        let visitor = match (caller, visitor) {
+            (Caller::Visitor(network), None) => Some(self.visitors.take(network).await?),
+            (_, visitor) => visitor,
+        };
         let second = async {
-            let share = self.shares.take(user).await?;
+            let share = self.shares.take(caller).await?;
             let permit = Arc::clone(&self.second).acquire_owned().await.ok()?;
             Some((permit, Some(share)))
         };
         let (permit, share) = tokio::select! {
+            biased;
             permit = Arc::clone(&self.first).acquire_owned() => (permit.ok()?, None),
             second = second => second?,
         };
         Some(Slot {
             _permit: permit,
             _share: share,
+            _visitor: visitor,
         })
     }
 
@@ -199,8 +233,9 @@ impl Endpoint {
             endpoint: Arc::clone(self),
             sender,
             upload: None,
-            early: false,
+            last: false,
             reused,
+            tie: None,
             _slot: slot,
         }
     }
@@ -224,6 +259,40 @@ impl Lease {
         self.sender.heard.anything()
     }
 
+    /// Ties it to a client connection, and to the session that is watched.
+    pub(super) fn tie(&mut self, own: &Arc<Own>, watch: Watch) {
+        self.tie = Some(Box::new(Tie::new(own, watch)));
+    }
+
+    /// Whether it is tied, and to a session that is good.
+    pub(super) fn is_tied(&self) -> bool {
+        self.tie.as_ref().is_some_and(|tie| tie.is_good())
+    }
+
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        self.tie.as_ref().is_some_and(|tie| tie.is_of(session))
+    }
+
+    pub(super) fn is_to(&self, endpoint: &Arc<Endpoint>) -> bool {
+        Arc::ptr_eq(&self.endpoint, endpoint)
+    }
+
+    /// Makes it ready for one more request, if it can serve that.
+    pub(super) async fn resume(mut self) -> Option<Self> {
+        if self.sender.requests.is_closed() || !settles(&mut self.sender).await {
+            return None;
+        }
+        self.sender.heard.listen();
+        self.upload = None;
+        self.reused = true;
+        Some(self)
+    }
+
+    /// The connection serves no other request, and nobody else.
+    pub(super) fn set_last(&mut self) {
+        self.last = true;
+    }
+
     pub(super) fn set_upload(&mut self, upload: Option<Arc<Upload>>) {
         self.upload = upload;
     }
@@ -239,7 +308,7 @@ impl Lease {
     /// The head of the answer is there. When the request was not sent by then, what is left of it
     /// would be taken for the next one: the connection serves no other (SEC-05).
     pub(super) fn note_answer(&mut self) {
-        self.early = self
+        self.last |= self
             .upload
             .as_ref()
             .is_some_and(|upload| !upload.is_finished());
@@ -247,7 +316,13 @@ impl Lease {
 
     /// Keeps the connection for the next request, after the whole answer.
     pub(super) fn give_back(self) {
-        if self.early {
+        if self.last {
+            return;
+        }
+        if let Some(tie) = &self.tie {
+            if let Some(own) = tie.own() {
+                own.keep(self);
+            }
             return;
         }
         let since = self.endpoint.clock.now();
@@ -256,4 +331,11 @@ impl Lease {
             since,
         });
     }
+}
+
+/// It was given back when its answer had ended; the task that drives it may still have to notice.
+/// `false` says that it closed meanwhile.
+async fn settles(sender: &mut Sender) -> bool {
+    let requests = &mut sender.requests;
+    requests.is_ready() || matches!(timeout(SETTLE, requests.ready()).await, Ok(Ok(())))
 }

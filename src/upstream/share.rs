@@ -1,26 +1,30 @@
-//! What one user may take of the connections to an address, when they become scarce.
+//! What one user, and one network of visitors, may take of the connections to an address, when
+//! they become scarce.
 //!
 //! An answer that nobody reads holds the connection that it comes over until the write timeout
 //! (SEC-27). Whoever asks for many and reads none would shut all others out of the application
-//! (REL-13).
+//! (REL-13, SEC-87).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections that a user, or all visitors whom nobody knows together, may have beside the common
+use super::Caller;
+
+/// Connections that a user, or all visitors without a session together, may have beside the common
 /// ones, where there are enough of them.
 const FEW: usize = 8;
 
 /// The half of the connections that is not for whoever comes first.
 #[derive(Debug)]
 pub(super) struct Shares {
-    /// For what is more than that: half of the half.
+    /// For users that want more than that: half of the half.
     common: Arc<Semaphore>,
     own: usize,
-    /// Of those who have any, or wait for one.
+    /// Of those that have any, or wait for one.
     users: Mutex<HashMap<String, Weak<Semaphore>>>,
+    visitors: Arc<Semaphore>,
 }
 
 /// One connection's worth, until it is dropped.
@@ -29,16 +33,21 @@ pub(super) type Share = OwnedSemaphorePermit;
 impl Shares {
     /// Of so many connections in all.
     pub(super) fn of(connections: usize) -> Self {
+        let own = (connections / 8).clamp(1, FEW);
         Self {
             common: Arc::new(Semaphore::new((connections / 4).max(1))),
-            own: (connections / 8).clamp(1, FEW),
+            own,
             users: Mutex::default(),
+            visitors: Arc::new(Semaphore::new(own)),
         }
     }
 
-    /// Waits for one of the user's own or a common one, whatever comes first.
-    pub(super) async fn take(&self, user: Option<&str>) -> Option<Share> {
-        let own = self.of_user(user.unwrap_or_default()); // nobody has an empty name
+    /// Waits for one of the caller's own or, for a user, a common one, whatever comes first.
+    pub(super) async fn take(&self, caller: Caller<'_>) -> Option<Share> {
+        let own = match caller {
+            Caller::Visitor(_) => return Arc::clone(&self.visitors).acquire_owned().await.ok(),
+            Caller::User(user) => self.of_user(user),
+        };
         let common = Arc::clone(&self.common);
         tokio::select! {
             biased;
@@ -61,44 +70,61 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::network::Network;
 
-    fn taken(shares: &Shares, user: Option<&str>) -> Option<Share> {
-        shares.take(user).now_or_never().flatten()
+    const ADA: Caller<'_> = Caller::User("ada");
+    const BOB: Caller<'_> = Caller::User("bob");
+
+    fn visitor() -> Caller<'static> {
+        Caller::Visitor(Network::of(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
 
-    fn all(shares: &Shares, user: Option<&str>) -> Vec<Share> {
-        std::iter::from_fn(|| taken(shares, user)).collect()
+    fn taken(shares: &Shares, caller: Caller<'_>) -> Option<Share> {
+        shares.take(caller).now_or_never().flatten()
+    }
+
+    fn all(shares: &Shares, caller: Caller<'_>) -> Vec<Share> {
+        std::iter::from_fn(|| taken(shares, caller)).collect()
     }
 
     #[test]
     fn rel_13_one_user_leaves_some_for_the_others() {
         let shares = Shares::of(64);
-        let of_ada = all(&shares, Some("ada"));
+        let of_ada = all(&shares, ADA);
         assert_eq!(of_ada.len(), FEW + 16, "her own, and all that are common");
-        let others = [None, Some("bob")].map(|user| all(&shares, user));
+        let others = [visitor(), BOB].map(|caller| all(&shares, caller));
         assert_eq!(others.each_ref().map(Vec::len), [FEW, FEW]);
         drop(of_ada);
-        assert_eq!(all(&shares, Some("cleo")).len(), FEW + 16);
+        assert_eq!(all(&shares, Caller::User("cleo")).len(), FEW + 16);
         drop(others);
-        drop(taken(&shares, Some("dan")));
-        drop(taken(&shares, Some("eve")));
+        drop(taken(&shares, Caller::User("dan")));
+        drop(taken(&shares, Caller::User("eve")));
         let remembered = shares.users.lock().unwrap().len();
         assert_eq!(remembered, 1, "who has none is forgotten");
+    }
+
+    #[test]
+    fn sec_87_visitors_take_nothing_that_users_have_in_common() {
+        let shares = Shares::of(64);
+        let _theirs = all(&shares, visitor());
+        assert_eq!(all(&shares, ADA).len(), FEW + 16);
     }
 
     #[tokio::test]
     async fn whoever_waits_has_what_comes_first() {
         let shares = Shares::of(64);
-        let of_ada = all(&shares, Some("ada"));
-        let mut of_bob = all(&shares, Some("bob"));
-        let mut waits = Box::pin(shares.take(Some("bob")));
+        let of_ada = all(&shares, ADA);
+        let mut of_bob = all(&shares, BOB);
+        let mut waits = Box::pin(shares.take(BOB));
         assert!(waits.as_mut().now_or_never().is_none());
         of_bob.pop();
         assert!(waits.await.is_some(), "his own");
-        let waits = shares.take(Some("bob"));
+        let waits = shares.take(BOB);
         drop(of_ada);
         assert!(waits.await.is_some(), "a common one");
     }
@@ -107,9 +133,9 @@ mod tests {
     fn of_few_connections_everybody_has_a_share() {
         for connections in 1..8 {
             let shares = Shares::of(connections);
-            let _held = [Some("ada"), Some("bob"), None].map(|user| taken(&shares, user).unwrap());
-            let _common = taken(&shares, Some("ada")).unwrap();
-            assert!(taken(&shares, Some("bob")).is_none());
+            let _held = [ADA, BOB, visitor()].map(|caller| taken(&shares, caller).unwrap());
+            let _common = taken(&shares, ADA).unwrap();
+            assert!(taken(&shares, BOB).is_none());
         }
     }
 }

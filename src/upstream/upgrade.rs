@@ -1,6 +1,7 @@
 //! WebSockets: bytes both ways, from the application's 101 until either side, the session or the
 //! service ends.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
@@ -11,7 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{RequestBody, ResponseBody};
-use super::{Address, UpstreamError, Upstreams, accept, hop_by_hop, until_silent};
+use super::{
+    Address, Caller, ConnectionAuth, UpstreamError, Upstreams, accept, hop_by_hop, until_silent,
+};
 use crate::access::Permit;
 
 /// Of one read; WebSocket messages are small, and there can be many sockets.
@@ -44,30 +47,34 @@ impl Upstreams {
         &self,
         permit: Permit,
         mut request: Request<RequestBody>,
+        client: IpAddr,
+        auth: ConnectionAuth<'_>,
     ) -> Result<Handshake, UpstreamError> {
-        drop(permit); // used up: one permit, one request
         *request.version_mut() = Version::HTTP_11;
         hop_by_hop::ask_for_websocket(request.headers_mut());
+        self.judge_credentials(request.headers_mut(), auth)?;
         let mut failed = UpstreamError::Busy;
         for (endpoint, host) in self.candidates() {
-            let mut sender = match endpoint.connect(true).await {
-                Ok(sender) => sender,
+            let caller = Caller::of(&permit, client);
+            let mut lease = match endpoint.lease_for_upgrade(caller).await {
+                Ok(lease) => lease,
                 Err(error) => {
                     failed = error;
                     continue;
                 }
             };
+            drop(permit); // used up: one permit, one request
             self.set_host(&mut request, host);
-            let answer = sender.requests.send_request(request);
+            let answer = lease.sender().requests.send_request(request);
             let answer = until_silent(answer, self.response_timeout, None).await;
             let answer = answer.ok_or(UpstreamError::ResponseTimeout)?;
             let mut response = answer.map_err(UpstreamError::Send)?;
             accept(&mut response)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                self.judge_challenges(response.headers_mut(), auth)?;
                 hop_by_hop::strip(response.headers_mut());
-                return Ok(Handshake::Refused(
-                    response.map(ResponseBody::of_last_answer),
-                ));
+                let response = response.map(|body| ResponseBody::new(body, lease));
+                return Ok(Handshake::Refused(response));
             }
             if !hop_by_hop::names_websocket(response.headers()) {
                 return Err(UpstreamError::BadResponse("101 to something else"));

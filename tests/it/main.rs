@@ -16,6 +16,8 @@ mod apps;
 mod browser;
 /// The commands say what is wrong and how they ended; nothing starts by half.
 mod commands;
+/// What signs a connection in signs nobody else in.
+mod connection_auth;
 /// The session cookie is ours alone, ends when it should, and opens nothing else.
 mod cookies;
 /// A change makes no request dearer without anybody noticing.

@@ -359,18 +359,70 @@ async fn rel_13_no_user_takes_all_connections_to_the_app() {
     drop(hers.drain(..6));
     waits.response().await.assert_status(200);
 
-    // With hers gone, strangers take no more than she could.
+    // With hers gone, one network of strangers takes no more than half of what is theirs.
     drop(hers);
     eventually("her connections to be free", || app.open_connections() <= 1).await;
     let mut theirs = Vec::new();
     for _ in 0..30 {
         theirs.push(asks("/open", "a=b").await);
     }
-    app.wait_for(18 + 14).await;
+    app.wait_for(18 + 4).await;
     gate.browser().get("/quick").await.assert_status(503);
     for user in [&ada, &bob] {
         user.get("/quick").await.assert_status(200);
     }
+}
+
+#[tokio::test]
+async fn sec_87_strangers_of_one_network_leave_connections_to_other_strangers_and_to_users() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/open", "everyone")
+        .rule("/quick", "everyone")
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .app("upstream_max_connections = 16\nconnect_timeout = \"500ms\"")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let asks = async |target: &str, client: &str| {
+        let mut one = gate.raw().await;
+        one.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: gate.test\r\nX-Forwarded-For: {client}\r\n\r\n"
+        ))
+        .await;
+        one
+    };
+    let mut greedy = Vec::new();
+    for n in 0..12 {
+        greedy.push(asks("/open", &format!("2001:db8:0:{n}::1")).await);
+    }
+    app.wait_for(4).await;
+    for (client, status) in [
+        ("2001:db8:0:ff::1", 503),
+        ("2001:db8:1::1", 200),
+        ("192.0.2.1", 200),
+    ] {
+        let mut one = asks("/quick", client).await;
+        one.response().await.assert_status(status);
+    }
+    // More networks fill what is for strangers, and nothing that is for users.
+    for n in 2..40 {
+        greedy.push(asks("/open", &format!("2001:db8:{n}::1")).await);
+    }
+    app.wait_for(4 + 2 + 4).await;
+    for _ in 0..20 {
+        ada.get("/quick").await.assert_status(200);
+    }
+    assert!(
+        app.open_connections() <= 8 + 1,
+        "{}",
+        app.open_connections()
+    );
+    // Whoever has waited is served when something comes free.
+    let mut waits = asks("/quick", "198.51.100.1").await;
+    greedy.clear();
+    waits.response().await.assert_status(200);
 }
 
 #[tokio::test]

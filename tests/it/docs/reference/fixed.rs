@@ -479,16 +479,34 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "WARN_AHEAD: Duration = Duration::from_hours(21 * 24);",
     ),
     (
+        "of these, for all visitors without a session together, shared among their networks",
+        "a half",
+        "upstream/visitors.rs",
+        "(connections / 2).max(1)",
+    ),
+    (
         "of these, once half are in use, for each user, and for all visitors without a session together",
         "8",
         "upstream/share.rs",
         "FEW: usize = 8;",
     ),
     (
-        "of these, once half are in use, for all who want more",
+        "of these, once half are in use, for all users who want more",
         "a quarter",
         "upstream/share.rs",
         "Semaphore::new((connections / 4).max(1))",
+    ),
+    (
+        "WebSockets of an app, for each of its connections",
+        "4",
+        "upstream/tunnels.rs",
+        "FOR_EACH_CONNECTION: usize = 4;",
+    ),
+    (
+        "of these, for all visitors without a session together, and what no one network and no one user takes",
+        "a half",
+        "upstream/tunnels.rs",
+        "(limits.all / 2).max(1)",
     ),
 ];
 

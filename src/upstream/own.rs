@@ -1,0 +1,95 @@
+//! The upstream connection that belongs to one client connection and one session (SEC-92).
+//!
+//! Once NTLM or Negotiate has been seen on it, it serves nobody else, never goes back to the pool,
+//! and ends with the client connection, with the session, or when another session speaks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::task::AbortHandle;
+
+use super::pool::Lease;
+use crate::session::{Session, Watch};
+
+/// Of one client connection: its own upstream connection, while no request has it.
+#[derive(Default)]
+pub(crate) struct Own {
+    /// So that the many that never have one take no lock.
+    has_any: AtomicBool,
+    idle: Mutex<Option<Lease>>,
+}
+
+/// Ties an upstream connection to the client connection and the session that it belongs to.
+pub(super) struct Tie {
+    own: Weak<Own>,
+    watch: Watch,
+    end: AbortHandle,
+}
+
+impl Own {
+    /// The connection, if this session has one here to an address for which `serves` holds. That of
+    /// another session is closed.
+    pub(super) fn take(&self, session: &Session, serves: impl Fn(&Lease) -> bool) -> Option<Lease> {
+        if !self.has_any.load(Ordering::Acquire) {
+            return None;
+        }
+        let lease = self.lock().take()?;
+        (lease.is_of(session) && serves(&lease)).then_some(lease)
+    }
+
+    /// Keeps a connection that is tied to this one for the next request.
+    pub(super) fn keep(&self, lease: Lease) {
+        let mut idle = self.lock();
+        // Ended before or after: either it is seen here, or the end finds the connection there.
+        if lease.is_tied() {
+            *idle = Some(lease);
+        }
+    }
+
+    fn close(&self) {
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tie {
+    /// `watch` tells when the session has ended.
+    pub(super) fn new(own: &Arc<Own>, watch: Watch) -> Self {
+        own.has_any.store(true, Ordering::Release);
+        let own = Arc::downgrade(own);
+        let (ended, closed) = (watch.ended().clone(), Weak::clone(&own));
+        let end = tokio::spawn(async move {
+            ended.cancelled().await;
+            if let Some(own) = closed.upgrade() {
+                own.close();
+            }
+        });
+        Self {
+            own,
+            watch,
+            end: end.abort_handle(),
+        }
+    }
+
+    /// The client connection, while there is one and the session is good.
+    pub(super) fn own(&self) -> Option<Arc<Own>> {
+        self.own.upgrade().filter(|_| self.is_good())
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        !self.watch.ended().is_cancelled()
+    }
+
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        self.watch.session().key() == session.key()
+    }
+}
+
+impl Drop for Tie {
+    fn drop(&mut self) {
+        self.end.abort();
+    }
+}

@@ -1,0 +1,206 @@
+//! What visitors without a session may take of the connections to an address: half of them,
+//! shared among their networks (SEC-87).
+//!
+//! A network that has its share already waits until one of these comes free, behind nobody but
+//! those of its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::network::{self, Network};
+
+pub(super) struct Visitors {
+    shares: Arc<network::Shares>,
+    waiting: Mutex<Waiting>,
+}
+
+/// One connection's worth, until it is dropped.
+pub(super) struct Share {
+    /// There until it is dropped.
+    held: Option<network::Share>,
+    visitors: Arc<Visitors>,
+}
+
+/// Who waits, by the widest network: within one, the first is served first.
+#[derive(Default)]
+struct Waiting {
+    queues: HashMap<Network, VecDeque<oneshot::Sender<Share>>>,
+    /// The networks that have a queue; the one that was served last is at the end.
+    turns: VecDeque<Network>,
+}
+
+impl Visitors {
+    /// Of so many connections in all.
+    pub(super) fn of(connections: usize) -> Arc<Self> {
+        let half = u64::try_from((connections / 2).max(1)).unwrap_or(u64::MAX);
+        Arc::new(Self {
+            shares: network::Shares::new(half),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// One more for the network, if it may have that and nobody of it waits.
+    pub(super) fn try_take(self: &Arc<Self>, network: Network) -> Option<Share> {
+        let network = network.widest();
+        let mut waiting = self.lock();
+        waiting.forget_the_gone(network);
+        if waiting.queues.contains_key(&network) {
+            return None;
+        }
+        let held = self.shares.take(network, 1)?;
+        Some(self.share(held))
+    }
+
+    /// Waits until the network may have one more.
+    pub(super) async fn take(self: &Arc<Self>, network: Network) -> Option<Share> {
+        if let Some(share) = self.try_take(network) {
+            return Some(share);
+        }
+        let served = self.lock().join(network.widest());
+        self.serve(); // of what has come free between the two
+        served.await.ok()
+    }
+
+    fn share(self: &Arc<Self>, held: network::Share) -> Share {
+        Share {
+            held: Some(held),
+            visitors: Arc::clone(self),
+        }
+    }
+
+    /// Serves those that wait, as far as there is something for them.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let served = self
+                .lock()
+                .serve_first(|network| self.shares.take(network, 1));
+            let Some((waits, held)) = served else { return };
+            // Whoever is gone meanwhile drops it, and serves the next.
+            drop(waits.send(self.share(held)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        self.visitors.serve();
+    }
+}
+
+impl Waiting {
+    fn join(&mut self, network: Network) -> oneshot::Receiver<Share> {
+        let (sender, receiver) = oneshot::channel();
+        let queue = self.queues.entry(network).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(network);
+        }
+        queue.push_back(sender);
+        receiver
+    }
+
+    /// Takes the first of a network that may have one more, and what `take` gives for it.
+    fn serve_first(
+        &mut self,
+        take: impl Fn(Network) -> Option<network::Share>,
+    ) -> Option<(oneshot::Sender<Share>, network::Share)> {
+        let mut turns = self.turns.iter().enumerate();
+        let (turn, network, share) =
+            turns.find_map(|(turn, network)| Some((turn, *network, take(*network)?)))?;
+        self.turns.remove(turn);
+        let queue = self.queues.get_mut(&network)?;
+        let first = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&network);
+        } else {
+            self.turns.push_back(network);
+        }
+        Some((first, share))
+    }
+
+    /// Whoever does not wait any more is in nobody's way.
+    fn forget_the_gone(&mut self, network: Network) {
+        let Some(queue) = self.queues.get_mut(&network) else {
+            return;
+        };
+        queue.retain(|waits| !waits.is_closed());
+        if queue.is_empty() {
+            self.queues.remove(&network);
+            self.turns.retain(|other| *other != network);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    fn taken(visitors: &Arc<Visitors>, address: &str) -> Option<Share> {
+        visitors.take(network(address)).now_or_never().flatten()
+    }
+
+    fn all(visitors: &Arc<Visitors>, address: &str) -> Vec<Share> {
+        std::iter::from_fn(|| taken(visitors, address)).collect()
+    }
+
+    #[test]
+    fn sec_87_no_stranger_takes_what_is_for_all_of_them() {
+        let visitors = Visitors::of(64);
+        let greedy = all(&visitors, "2001:db8:0:1::1");
+        assert_eq!(greedy.len(), 16, "half of the half");
+        assert!(taken(&visitors, "2001:db8:0:2::1").is_none(), "of its /48");
+        assert!(taken(&visitors, "192.0.2.1").is_some());
+    }
+
+    #[tokio::test]
+    async fn sec_87_who_waits_is_behind_nobody_of_another_network() {
+        let visitors = Visitors::of(8);
+        let mut first = all(&visitors, "192.0.2.1");
+        let mut second = all(&visitors, "192.0.2.2");
+        assert_eq!((first.len(), second.len()), (2, 1));
+        let mut waits = [1, 1, 2].map(|n| {
+            let address = format!("192.0.2.{n}");
+            Box::pin(visitors.take(network(&address)))
+        });
+        for waits in &mut waits {
+            assert!(waits.as_mut().now_or_never().is_none());
+        }
+        second.clear();
+        let [one, other, of_second] = waits;
+        let share = of_second.await;
+        assert!(share.is_some(), "the first network has its share already");
+        first.clear();
+        assert!(one.await.is_some());
+        assert!(other.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_nothing_behind() {
+        let visitors = Visitors::of(2);
+        let held = taken(&visitors, "192.0.2.1");
+        for _ in 0..3 {
+            let mut gone = Box::pin(visitors.take(network("192.0.2.1")));
+            assert!(gone.as_mut().now_or_never().is_none());
+        }
+        let waits = visitors.take(network("192.0.2.1"));
+        let mut waits = Box::pin(waits);
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert_eq!(visitors.lock().queues[&network("192.0.2.1")].len(), 1);
+        drop(held);
+        assert!(waits.await.is_some());
+        assert!(visitors.lock().queues.is_empty() && visitors.lock().turns.is_empty());
+        assert_eq!(visitors.shares.total(), 0);
+    }
+}
