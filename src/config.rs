@@ -148,6 +148,7 @@ impl Config {
             asker,
             config: self.path.clone(),
             users_file: self.users_file.clone(),
+            tls: self.tls.files(),
             sessions,
             socket,
             audit: audit.map(|file| place(file, lines.audit_file, &given)),

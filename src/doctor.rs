@@ -32,6 +32,7 @@ use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
 use crate::overload::memory::Ceiling;
 use crate::proxy::AppSettings;
+use crate::regular_file::{Distrust, shell};
 use crate::request::Limits;
 use crate::tls;
 
@@ -96,6 +97,11 @@ impl Finding {
         help: impl Into<String>,
     ) -> Self {
         Self::new(Severity::Warning, subject, message, help)
+    }
+
+    fn untrusted(distrust: &Distrust) -> Self {
+        let subject = distrust.path().display().to_string();
+        Self::error(subject, distrust.message(), distrust.mend())
     }
 
     fn at(mut self, line: impl Into<Option<usize>>) -> Self {
@@ -219,17 +225,6 @@ pub(crate) fn counted(findings: &[Finding]) -> Option<String> {
     }
 }
 
-/// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.
-fn shell(path: &std::path::Path) -> String {
-    let path = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    if path.chars().all(plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,17 +259,5 @@ mod tests {
         sort(&mut findings);
         let order: Vec<_> = findings.iter().map(|one| one.subject.as_str()).collect();
         assert_eq!(order, ["1", "2", "3", "4", "5", "6"]);
-    }
-
-    #[test]
-    fn a_command_can_be_pasted() {
-        for (path, expected) in [
-            ("/etc/key.pem", "/etc/key.pem"),
-            ("/etc/my key", "'/etc/my key'"),
-            ("/it's", r"'/it'\''s'"),
-            ("/a;b", "'/a;b'"),
-        ] {
-            assert_eq!(shell(path.as_ref()), expected);
-        }
     }
 }

@@ -1,4 +1,6 @@
-//! Files that are read whole while others wait.
+//! Files that are read whole while others wait, and whether they can be trusted.
+
+mod trust;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -6,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+pub(crate) use trust::{Distrust, Owners, shared_with_a_group, shell, trust, trust_folders};
 
 /// More than a users file of a hundred thousand users.
 const MAX: u64 = 64 * 1024 * 1024;

@@ -26,7 +26,7 @@ use rustls::{CertificateError, ServerConfig, version};
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
-use crate::regular_file;
+use crate::regular_file::{self, Distrust, Owners};
 pub(crate) use handshake::Handshakes;
 pub(crate) use own::own_client;
 pub(crate) use x509::Details;
@@ -48,6 +48,15 @@ pub(crate) struct Settings {
     pub(crate) certificates: Vec<CertificateFiles>,
 }
 
+impl Settings {
+    /// Each certificate and each key.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.certificates.iter();
+        let both = pairs.flat_map(|files| [&files.cert, &files.key]);
+        both.cloned().collect()
+    }
+}
+
 /// Why TLS cannot be offered.
 #[derive(Debug)]
 pub(crate) enum TlsError {
@@ -62,6 +71,8 @@ pub(crate) enum TlsError {
     NoCertificate(PathBuf),
     Tls(rustls::Error),
     Unreadable(PathBuf, io::Error),
+    /// Another user could have written it (SEC-98).
+    Untrusted(Distrust),
 }
 
 impl fmt::Display for TlsError {
@@ -93,6 +104,7 @@ impl fmt::Display for TlsError {
             }
             Self::Tls(error) => write!(f, "cannot set up TLS: {error}"),
             Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Untrusted(distrust) => distrust.fmt(f),
         }
     }
 }
@@ -251,6 +263,9 @@ impl ResolvesServerCert for Certificates {
 
 impl Certificate {
     fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
+        for file in [&files.cert, &files.key] {
+            regular_file::trust(file, &Owners::own()).map_err(TlsError::Untrusted)?;
+        }
         let chain = read_chain(&files.cert)?;
         let Some(end_entity) = chain.first().cloned() else {
             return Err(TlsError::NoCertificate(files.cert.clone()));

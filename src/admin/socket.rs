@@ -10,6 +10,8 @@ use rand::rngs::SysRng;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
+use crate::regular_file::{self, Distrust, Owners};
+
 /// Clients that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -26,6 +28,8 @@ pub(crate) enum BindError {
     Io(PathBuf, io::Error),
     /// There is something else, which is not ours to remove.
     NoSocket(PathBuf),
+    /// Another user could put a socket of their own in its place (SEC-98).
+    Untrusted(Distrust),
 }
 
 impl fmt::Display for BindError {
@@ -48,6 +52,7 @@ impl fmt::Display for BindError {
                 "cannot bind the admin socket {}: {error}; see `socket` in [admin]",
                 path.display()
             ),
+            Self::Untrusted(distrust) => write!(f, "the admin socket: {distrust}"),
             Self::NoSocket(path) => write!(
                 f,
                 "{} is in the way of the admin socket and is none; move it, or set `socket` in \
@@ -62,7 +67,7 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Folder(_, error) | Self::Io(_, error) => Some(error),
-            Self::InUse(_) | Self::NoSocket(_) => None,
+            Self::InUse(_) | Self::NoSocket(_) | Self::Untrusted(_) => None,
         }
     }
 }
@@ -104,6 +109,7 @@ impl Drop for Temporary {
 /// Binds the socket. One that a dead server has left is replaced; whatever else is there stays.
 pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     make_folder(path)?;
+    regular_file::trust_folders(path, &Owners::own()).map_err(BindError::Untrusted)?;
     let failed = |error| BindError::Io(path.to_owned(), error);
     // Bound under another name, it gets its own as a whole: with its mode, and listening.
     let temporary = beside(path).map_err(failed)?;

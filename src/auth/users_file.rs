@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::password::{self, StoredHash};
-use crate::regular_file;
+use crate::regular_file::{self, Distrust, Owners};
 pub(crate) use problem::{Problem, nearest};
 
 /// Longest name of a user.
@@ -137,6 +137,8 @@ pub(crate) enum UsersFileError {
         path: PathBuf,
         mode: u32,
     },
+    /// Another user could have written it (SEC-98).
+    Untrusted(Distrust),
     Write {
         path: PathBuf,
         source: io::Error,
@@ -172,6 +174,7 @@ impl fmt::Display for UsersFileError {
                 "others may open the users file {path} (mode {mode:04o}); do `chmod 600 {path}`",
                 path = path.display()
             ),
+            Self::Untrusted(distrust) => write!(f, "the users file: {distrust}"),
             Self::Write { path, source } => {
                 write!(
                     f,
@@ -192,9 +195,17 @@ impl std::error::Error for UsersFileError {
             Self::Invalid { .. }
             | Self::Locked { .. }
             | Self::Missing { .. }
-            | Self::TooOpen { .. } => None,
+            | Self::TooOpen { .. }
+            | Self::Untrusted(_) => None,
         }
     }
+}
+
+/// The same as [`read`] where it decides who may sign in: only of the user that this runs as, or
+/// of root.
+pub(crate) fn read_trusted(path: &Path) -> Result<Users, UsersFileError> {
+    regular_file::trust(path, &Owners::own()).map_err(UsersFileError::Untrusted)?;
+    read(path)
 }
 
 /// Reads and checks the file; reports every problem in it, not just the first.

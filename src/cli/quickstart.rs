@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use self::account::{Password, USER};
 use super::Failure;
 use crate::config::Config;
+use crate::regular_file::{Distrust, Owners, trust};
 use crate::sample;
 use crate::systemd::Sockets;
 
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))?;
     // Folders that a machine shares with its guest often cannot hold a socket.
     config.admin = config.admin.if_possible();
-    std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    prepare(folder)?;
     certificate::ensure(folder, args.listen.ip())?;
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
@@ -58,6 +59,30 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         shown = super::print(welcome(address, &app, &password));
     })?;
     shown
+}
+
+/// The folder for what quickstart makes: a new one, or one that nobody else could have filled
+/// (SEC-98).
+fn prepare(folder: &Path) -> Result<(), Failure> {
+    let owners = Owners::own();
+    let distrusted = |distrust: Distrust| {
+        Failure::Failed(format!(
+            "{distrust}, or start quickstart in a folder of your own"
+        ))
+    };
+    trust(folder, &owners).map_err(distrusted)?;
+    std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    for made in [
+        CONFIG,
+        account::USERS,
+        account::PASSWORD,
+        certificate::CA,
+        certificate::CERT,
+        certificate::KEY,
+    ] {
+        trust(&folder.join(made), &owners).map_err(distrusted)?;
+    }
+    Ok(())
 }
 
 enum App<'a> {

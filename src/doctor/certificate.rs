@@ -222,6 +222,9 @@ fn unusable(
         TlsError::Unreadable(path, error) => {
             (path, unreadable(error, asker), readable(path, error, asker))
         }
+        TlsError::Untrusted(distrust) => {
+            return Finding::untrusted(distrust);
+        }
         TlsError::Tls(error) => (
             &files.cert,
             format!("TLS cannot be set up: {error}"),

@@ -1,5 +1,6 @@
 //! Files and folders: can whoever runs this use them, and can others?
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::{fmt, io};
 use rustix::fs::{Access, access};
 
 use super::{Finding, shell};
+use crate::regular_file::{Owners, shared_with_a_group, trust, trust_folders};
 use crate::session;
 
 /// What is written to, or decides who gets in.
@@ -16,6 +18,8 @@ pub(crate) struct Files {
     pub(crate) asker: Asker,
     pub(crate) config: PathBuf,
     pub(crate) users_file: PathBuf,
+    /// Certificates and keys.
+    pub(crate) tls: Vec<PathBuf>,
     pub(crate) sessions: Option<Place>,
     /// The admin socket, where somebody insists on it.
     pub(crate) socket: Option<Place>,
@@ -76,10 +80,62 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
         folders.push(folder_of(&place.path));
         findings.extend(audit(place, asker).map(|finding| finding.at(place.line)));
     }
+    findings.extend(untrusted(files));
     folders.sort();
     folders.dedup();
-    findings.extend(folders.iter().filter_map(|folder| replaceable(folder)));
+    let warned = folders.iter().filter_map(|folder| replaceable(folder));
+    for finding in warned.collect::<Vec<_>>() {
+        if !findings
+            .iter()
+            .any(|other| other.subject == finding.subject)
+        {
+            findings.push(finding);
+        }
+    }
     findings
+}
+
+/// What another user could have written, or could replace (SEC-98), once each.
+fn untrusted(files: &Files) -> Vec<Finding> {
+    let owners = owners(files);
+    let read: Vec<_> = files.tls.iter().chain([&files.users_file]).collect();
+    let made = files.sessions.iter().chain(&files.socket);
+    let made: Vec<_> = made.map(|place| &place.path).collect();
+    let distrusted = read.iter().map(|path| trust(path, &owners));
+    let distrusted = distrusted.chain(made.iter().map(|path| trust_folders(path, &owners)));
+    let errors = distrusted.filter_map(|judged| Some(Finding::untrusted(&judged.err()?)));
+    let mut findings: Vec<_> = errors.collect();
+    for (folder, mode) in read
+        .iter()
+        .chain(&made)
+        .flat_map(|path| shared_with_a_group(path))
+    {
+        let message = format!("a group can replace files in this folder (mode {mode:04o})");
+        let mend = format!("chmod g-w {}", shell(&folder));
+        findings.push(Finding::warning(
+            folder.display().to_string(),
+            message,
+            mend,
+        ));
+    }
+    let mut told = HashSet::new();
+    findings.retain(|finding| told.insert(finding.subject.clone()));
+    findings
+}
+
+/// Whose files the service trusts. Root who checks does not know whose the service's user is; the
+/// one who owns its state is.
+fn owners(files: &Files) -> Owners {
+    let own = Owners::own();
+    if files.asker == Asker::Service || !is_root() {
+        return own;
+    }
+    // A relative path may be in another folder for the service.
+    let sessions = files.sessions.as_ref().filter(|place| place.is_certain);
+    let sessions = sessions.map(|place| [place.path.clone(), folder_of(&place.path)]);
+    let state = sessions.into_iter().flatten();
+    let state: Vec<_> = state.chain([folder_of(&files.users_file)]).collect();
+    own.or_of(state.iter().map(PathBuf::as_path))
 }
 
 impl Asker {

@@ -60,6 +60,7 @@ fn unusable(file: &Path, error: &UsersFileError, asker: Asker) -> Finding {
         UsersFileError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             (format!("{asker} may not read it"), asker.to_own(file))
         }
+        UsersFileError::Untrusted(distrust) => return Finding::untrusted(distrust),
         other => (other.to_string(), "see `users_file` in [login]".to_owned()),
     };
     Finding::error(file.display().to_string(), message, help)

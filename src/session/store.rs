@@ -13,6 +13,7 @@ use super::id::SessionKey;
 use super::memory::Memory;
 use super::record::Record;
 use crate::clock::Timestamp;
+use crate::regular_file::Distrust;
 use crate::request::Host;
 
 /// A store could not be read or written; the details are in the log.
@@ -45,12 +46,17 @@ pub(crate) enum OpenError {
     Owner(PathBuf, u32),
     /// Others than its owner may read or write it (SEC-79).
     TooOpen(PathBuf, u32),
+    /// Another user could put another file in its place (SEC-98).
+    Untrusted(Distrust),
 }
 
 impl OpenError {
     /// Whether somebody has to mend something before another try makes sense.
     pub(crate) fn is_invalid(&self) -> bool {
-        matches!(self, Self::Owner(..) | Self::TooOpen(..))
+        matches!(
+            self,
+            Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_)
+        )
     }
 }
 
@@ -82,6 +88,7 @@ impl fmt::Display for OpenError {
                  `chown` to the user that runs vestibule",
                 path = path.display()
             ),
+            Self::Untrusted(distrust) => write!(f, "the sessions file: {distrust}"),
             Self::TooOpen(path, mode) => write!(
                 f,
                 "others may open the sessions file {path} (mode {mode:04o}); do `chmod 600 {path}`",
@@ -95,7 +102,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(_, error) => Some(error),
-            Self::InUse(_) | Self::Owner(..) | Self::TooOpen(..) => None,
+            Self::InUse(_) | Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_) => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::auth::users_file::{self, edit};
 
 pub(super) const USER: &str = "admin";
 pub(super) const USERS: &str = "quickstart-users.toml";
-const PASSWORD: &str = "quickstart-password.txt";
+pub(super) const PASSWORD: &str = "quickstart-password.txt";
 
 /// No letter or digit that looks like another.
 const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";

@@ -38,6 +38,35 @@ fn what_quickstart_runs_is_an_ordinary_configuration() {
 }
 
 #[test]
+fn sec_98_a_folder_that_others_could_have_filled_is_not_taken() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("certs");
+    prepare(&folder).unwrap();
+    prepare(&folder).unwrap();
+    let refused = || match prepare(&folder) {
+        Err(Failure::Failed(message)) => message,
+        other => panic!("{other:?}"),
+    };
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+    std::fs::write(folder.join(account::USERS), "").unwrap();
+    let said = refused();
+    assert!(
+        said.contains("do `chmod o-w ") && said.contains("a folder of your own"),
+        "{said}"
+    );
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        chown(folder.join(account::USERS), Some(65534), None).unwrap();
+        assert!(refused().contains("do `chown 0 "));
+        chown(folder.join(account::USERS), Some(0), None).unwrap();
+        chown(&folder, Some(65534), None).unwrap();
+        assert!(refused().contains("do `chown 0 "));
+    }
+}
+
+#[test]
 fn an_upstream_that_does_not_work_is_wrong_usage_with_its_mend() {
     for (upstream, mend) in [
         ("127.0.0.1:9090", "write \"http://127.0.0.1:9090\""),

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use super::super::csrf::random;
 use crate::clock::Timestamp;
 use crate::network::Network;
-use crate::regular_file;
+use crate::regular_file::{self, Distrust, Owners};
 use crate::secret::Secret;
 use crate::session::NoRandomness;
 
@@ -57,8 +57,10 @@ type Accounts = HashMap<Tag, Vec<Seen>>;
 pub(crate) enum KnownError {
     Io(PathBuf, io::Error),
     NoRandomness,
-    /// Another user owns the file, or may read or write it (SEC-79, SEC-98).
-    NotOurs(PathBuf),
+    /// Others than its owner may read or write it (SEC-79).
+    TooOpen(PathBuf, u32),
+    /// Another user could have written it (SEC-98).
+    Untrusted(Distrust),
 }
 
 impl fmt::Display for KnownError {
@@ -66,12 +68,12 @@ impl fmt::Display for KnownError {
         match self {
             Self::Io(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
-            Self::NotOurs(path) => write!(
+            Self::TooOpen(path, mode) => write!(
                 f,
-                "{path} belongs to another user, or others may open it: it says from where \
-                 accounts are not made to wait; remove it",
+                "others may open {path} (mode {mode:04o}); do `chmod 600 {path}`",
                 path = path.display()
             ),
+            Self::Untrusted(distrust) => distrust.fmt(f),
         }
     }
 }
@@ -227,6 +229,7 @@ fn write_changes(shared: &Shared, path: &Path, key: &[u8; KEY]) {
 
 /// `None` where there is none, or none that can be read.
 fn read(path: &Path) -> Result<Option<([u8; KEY], Accounts)>, KnownError> {
+    regular_file::trust(path, &Owners::own()).map_err(KnownError::Untrusted)?;
     let cannot = |error| KnownError::Io(path.to_owned(), error);
     let file = match regular_file::open(path) {
         Ok(file) => file,
@@ -234,9 +237,9 @@ fn read(path: &Path) -> Result<Option<([u8; KEY], Accounts)>, KnownError> {
         Err(error) => return Err(cannot(error)),
     };
     let metadata = file.metadata().map_err(cannot)?;
-    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if !is_ours || metadata.mode() & 0o077 != 0 {
-        return Err(KnownError::NotOurs(path.to_owned()));
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KnownError::TooOpen(path.to_owned(), mode));
     }
     let content = regular_file::read(&file).map_err(cannot)?;
     let kept = decode(&content);
@@ -370,6 +373,9 @@ mod tests {
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
         let refused = KnownNetworks::beside(&sessions).err().unwrap();
-        assert!(matches!(refused, KnownError::NotOurs(_)), "{refused}");
+        assert!(
+            matches!(refused, KnownError::TooOpen(_, 0o620)),
+            "{refused}"
+        );
     }
 }

@@ -11,6 +11,7 @@ use redb::{Database, DatabaseError, StorageError};
 
 use super::tables::Tables;
 use crate::clock::Timestamp;
+use crate::regular_file::{self, Owners};
 use crate::session::store::OpenError;
 
 /// Pages kept in memory. Sessions in use are in the cache of sessions already.
@@ -47,6 +48,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, Contents), OpenError> {
 
 /// The inner error says what is damaged.
 fn try_open(path: &Path) -> Result<Result<(Database, Contents), String>, OpenError> {
+    regular_file::trust_folders(path, &Owners::own()).map_err(OpenError::Untrusted)?;
     let cannot = |error| OpenError::Io(path.to_owned(), error);
     let is_new = !path.exists();
     let file = OpenOptions::new()

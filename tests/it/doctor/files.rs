@@ -37,16 +37,69 @@ async fn sec_79_what_others_can_read_or_change_is_told_with_its_mend() {
     }
     set_mode(&files, "config.toml", 0o666);
     set_mode(&files, "", 0o777);
-    Checked::of(&files).is_ok(&[
+    Checked::of(&files).is_refused(&[
         "warning: config.toml: everybody on this machine can change it (mode 0666)\n      help: chmod \
          o-w config.toml\n",
         &format!(
-            "warning: {folder}: everybody on this machine can replace files in this folder (mode \
+            "error: {folder}: everybody on this machine can replace files in this folder (mode \
              0777)\n      help: chmod o-w {folder}\n"
         ),
     ]);
     set_mode(&files, "", 0o1777); // as /tmp is
     set_mode(&files, "config.toml", 0o644);
+    Checked::of(&files).is_ok(&[]);
+}
+
+/// Whoever owns the users file, or may replace it, lets in whom they like.
+#[tokio::test]
+async fn sec_98_files_of_other_users_are_refused_with_the_command_that_mends_it() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let app = Upstream::echo().await;
+    let files = before(&app).session("path = \"sessions.redb\"").write();
+    let refused = |said: &str, mend: &str| {
+        let (code, _, error) = run(&files, &["serve"]);
+        assert_eq!(code, Some(78), "{error}");
+        assert!(
+            error.contains(said) && error.contains(&format!("do `{mend}`")),
+            "{error}"
+        );
+        let help = mend.replace(
+            &format!(
+                "{}/",
+                files.path("").display().to_string().trim_end_matches('/')
+            ),
+            "",
+        );
+        let checked = Checked::of(&files);
+        assert_eq!(checked.code, Some(78), "{}", checked.stdout);
+        assert!(
+            checked.stdout.contains(said) && checked.stdout.contains(&format!("help: {help}\n")),
+            "{said}: {}",
+            checked.stdout
+        );
+    };
+    for name in ["users.toml", "cert.pem", "key.pem"] {
+        let path = files.path(name);
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        let mend = format!("chown 0 {}", path.display());
+        refused("it belongs to another user (65534)", &mend);
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    let folder = files.path("");
+    let shown = folder.display().to_string();
+    let shown = shown.trim_end_matches('/');
+    set_mode(&files, "", 0o777);
+    refused(
+        "everybody on this machine can replace files in this folder (mode 0777)",
+        &format!("chmod o-w {shown}"),
+    );
+    set_mode(&files, "", 0o775);
+    let group = "a group can replace files in this folder (mode 0775)\n      help: chmod g-w";
+    Checked::of(&files).is_ok(&[&format!("warning: {shown}: {group} {shown}\n")]);
+    set_mode(&files, "", 0o755);
     Checked::of(&files).is_ok(&[]);
 }
 

@@ -206,15 +206,15 @@ async fn sec_79_what_others_can_read_or_change_meanwhile_is_told_with_its_mend()
                 "chmod 600 sessions.redb",
             ),
             said(
-                "warning config.toml: everybody on this machine can change it (mode 0666)",
-                "chmod o-w config.toml",
-            ),
-            said(
                 &format!(
-                    "warning {folder}: everybody on this machine can replace files in this folder \
+                    "error {folder}: everybody on this machine can replace files in this folder \
                      (mode 0777)"
                 ),
                 &format!("chmod o-w {folder}"),
+            ),
+            said(
+                "warning config.toml: everybody on this machine can change it (mode 0666)",
+                "chmod o-w config.toml",
             ),
         ],
     )
