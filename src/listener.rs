@@ -107,17 +107,6 @@ pub(crate) async fn accept(
     }
 }
 
-/// One customer has at least a /64 of IPv6.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
-}
-
 /// Whether the error says something about the one connection that was to be accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(

@@ -249,6 +249,8 @@ impl Login {
                     target: "audit", %client, user, session = %id.key().short(),
                     method = signed_in.method(), "login"
                 );
+                let host = visitor.visit.authority.to_host();
+                self.note_owner_of(id.key(), host, signed_in.account().identity());
                 // They wait on; the answer is about the password.
                 self.claim_forms(&visitor.visit, user, id.key());
                 let kept_for = self.sessions.remember_for(remember);

@@ -141,7 +141,7 @@ type Owner = (Host, Arc<str>);
 /// All forms that wait, by whom they wait for.
 pub(crate) struct KeptForms {
     clock: Clock,
-    room: Arc<Room>,
+    room: Room,
     forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
     /// Who a session belonged to. A store forgets an expired session when it is shown again or the
     /// garbage is collected: after half a second, or minutes where there are many. Forms come
@@ -155,7 +155,7 @@ impl KeptForms {
         let owners = Cache::builder().max_capacity(MAX_OWNERS);
         Self {
             clock,
-            room: Arc::new(Room::new(bytes)),
+            room: Room::new(bytes),
             forms: Mutex::default(),
             owners: owners.eviction_policy(EvictionPolicy::lru()).build(),
         }
@@ -170,7 +170,8 @@ impl KeptForms {
         self.room.size() > 0
     }
 
-    /// Notes whose session this is; called when a session is first seen, not with each request.
+    /// Notes whose session this is; called when a session begins or is first seen, not with each
+    /// request.
     pub(super) fn note_owner(&self, session: SessionKey, owner: Owner) {
         if self.are_on() {
             self.owners.insert(session, owner);
@@ -183,11 +184,16 @@ impl KeptForms {
         of.is(host).then_some(user)
     }
 
-    /// Room for a form from `client`, to be taken before a byte of it is read.
-    pub(super) fn reserve(&self, client: IpAddr, to: &Destination<'_>) -> Option<Reservation> {
+    /// Room for a form from `client`, to be taken before a byte of it is read. `user` is whose
+    /// session had ended.
+    pub(super) fn reserve(
+        &self,
+        client: IpAddr,
+        user: Option<&str>,
+        to: &Destination<'_>,
+    ) -> Option<Reservation> {
         let texts = to.host.len() + to.target.len() + to.content_type.len();
-        let mut room = self.room.reserve(client)?;
-        room.grow(OVERHEAD + texts).then_some(room)
+        self.room.reserve(client, OVERHEAD + texts, user.is_some())
     }
 
     /// Keeps a form for `holder`; the same one once more, after a reload, takes the place of the

@@ -16,7 +16,7 @@ use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required};
 use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::pages::{self, KeptFormView, KeptFormsView};
-use crate::request::{Authority, Target};
+use crate::request::{Authority, Host, Target};
 use crate::session::{Session, SessionId, SessionKey};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
@@ -67,7 +67,8 @@ impl Login {
         };
         let length = to.target.len();
         let fits = length <= MAX_TARGET && length + kept_forms::LENGTH <= max_target;
-        let room = self.kept_forms.reserve(visit.client, &to).filter(|_| fits);
+        let room = self.kept_forms.reserve(visit.client, user.as_deref(), &to);
+        let room = room.filter(|_| fits);
         let kept = match room {
             Some(mut room) => kept_forms::read(body, &mut room)
                 .await
@@ -265,8 +266,13 @@ impl Login {
     /// Remembers whose session this is, for a form that comes when nobody else knows any more.
     pub(super) fn note_owner(&self, session: &Session, identity: &Identity) {
         if let Some(host) = session.host() {
-            let owner = (host.clone(), identity.user().into());
-            self.kept_forms.note_owner(session.key(), owner);
+            self.note_owner_of(session.key(), host.clone(), identity);
         }
+    }
+
+    /// The same of a session that has just begun.
+    pub(super) fn note_owner_of(&self, session: SessionKey, host: Host, identity: &Identity) {
+        let owner = (host, identity.user().into());
+        self.kept_forms.note_owner(session, owner);
     }
 }

@@ -191,6 +191,8 @@ impl Login {
                 return Ok(self.form(visit, wish, Some(problem))?.into_response());
             }
         };
+        let host = visit.authority.to_host();
+        self.note_owner_of(id.key(), host, signed_in.account().identity());
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),

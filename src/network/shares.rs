@@ -75,6 +75,7 @@ impl Share {
     }
 
     /// How much it is.
+    #[cfg(test)]
     pub(crate) fn amount(&self) -> u64 {
         self.amount
     }

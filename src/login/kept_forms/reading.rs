@@ -1,4 +1,4 @@
-//! Reads the body that is to be kept: bounded, in time, each byte reserved before it is held.
+//! Reads the body that is to be kept: bounded, in time, room taken for each byte before it is held.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{MAX_BODY, Reservation};
 /// The whole body, not each read (SEC-26).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a body that does not say its length gets first.
+/// What a body gets first. Not what it announces: that would take room from others for nothing.
 const FIRST: usize = 4096;
 
 /// The bytes of `body`; `None` when they are too many, too slow, more than there is room for, or
@@ -24,10 +24,11 @@ pub(in crate::login) async fn read(
     if said.lower() > MAX_BODY as u64 {
         return None;
     }
-    let mut buffer = Buffer::new(room);
-    if let Some(length) = said.exact() {
-        buffer.move_to(usize::try_from(length).ok()?)?;
-    }
+    let mut buffer = Buffer {
+        bytes: Vec::new(),
+        announced: said.exact().and_then(|length| usize::try_from(length).ok()),
+        room,
+    };
     let read = tokio::time::timeout(TIMEOUT, buffer.fill(body)).await;
     read.ok()??;
     Some(Bytes::from(buffer.bytes)) // moved, with all of its memory
@@ -36,15 +37,11 @@ pub(in crate::login) async fn read(
 /// One piece of memory, which never has more than the room that is taken for it.
 struct Buffer<'a> {
     bytes: Vec<u8>,
+    announced: Option<usize>,
     room: &'a mut Reservation,
 }
 
-impl<'a> Buffer<'a> {
-    fn new(room: &'a mut Reservation) -> Self {
-        let bytes = Vec::new();
-        Self { bytes, room }
-    }
-
+impl Buffer<'_> {
     async fn fill(&mut self, mut body: impl Body<Data = Bytes> + Unpin) -> Option<()> {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.ok()?.into_data() else {
@@ -61,24 +58,23 @@ impl<'a> Buffer<'a> {
             return None;
         }
         if length > self.bytes.capacity() {
-            let doubled = self.bytes.capacity() * 2;
-            self.move_to(doubled.clamp(FIRST, MAX_BODY).max(length))?;
+            let doubled = (self.bytes.capacity() * 2).clamp(FIRST, MAX_BODY);
+            let enough = self.announced.unwrap_or(MAX_BODY);
+            self.move_to(doubled.min(enough).max(length))?;
         }
         self.bytes.extend_from_slice(data);
         Some(())
     }
 
-    /// Has memory for `capacity` bytes; both pieces count while one is copied to the other.
+    /// Has memory for `capacity` bytes. The smaller piece does not count while it is copied: a
+    /// thread copies one at a time.
     fn move_to(&mut self, capacity: usize) -> Option<()> {
-        if !self.room.grow(capacity) {
+        if !self.room.grow(capacity - self.bytes.capacity()) {
             return None;
         }
         let mut larger = Vec::with_capacity(capacity);
         larger.extend_from_slice(&self.bytes);
-        let smaller = std::mem::replace(&mut self.bytes, larger);
-        let freed = smaller.capacity();
-        drop(smaller);
-        self.room.shrink(freed);
+        self.bytes = larger;
         Some(())
     }
 }

@@ -1,49 +1,30 @@
-//! How much may be kept: in all, and from one address. What is still being read counts, too.
+//! How much may be kept. One half is for forms that show a session which has ended, because only
+//! users have those: strangers cannot take it. Each half is shared among networks (SEC-87), and
+//! what is still being read counts, too.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::listener::network;
-
-/// Forms from one address (IPv6: one /64), whatever their size.
-const FORMS_OF_ADDRESS: usize = 8;
-
-/// Of the room for all, one address gets this part at most.
-const PART_OF_ADDRESS: usize = 8;
+use crate::network::{Network, Share, Shares};
 
 /// The room for all forms, in bytes.
 pub(super) struct Room {
     size: AtomicUsize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    bytes: usize,
-    /// Who takes room; nobody stays in it without a form.
-    addresses: HashMap<IpAddr, Share>,
-}
-
-#[derive(Default)]
-struct Share {
-    forms: usize,
-    bytes: usize,
+    of_users: Arc<Shares>,
+    of_strangers: Arc<Shares>,
 }
 
 /// The room that one form takes, as long as this lives.
-pub(crate) struct Reservation {
-    room: Arc<Room>,
-    network: IpAddr,
-    bytes: usize,
-}
+pub(crate) struct Reservation(Share);
 
 impl Room {
     pub(super) fn new(size: usize) -> Self {
+        let (users, strangers) = halves(size);
         Self {
             size: AtomicUsize::new(size),
-            taken: Mutex::default(),
+            of_users: Shares::new(users),
+            of_strangers: Shares::new(strangers),
         }
     }
 
@@ -53,76 +34,45 @@ impl Room {
 
     /// Another size, for the forms that come; those that are kept stay.
     pub(super) fn set_size(&self, size: usize) {
+        let (users, strangers) = halves(size);
         self.size.store(size, Ordering::Relaxed);
+        self.of_users.set_capacity(users);
+        self.of_strangers.set_capacity(strangers);
     }
 
-    /// Room for one more form, of no bytes yet. Nothing of others has to go for it.
-    pub(super) fn reserve(self: &Arc<Self>, client: IpAddr) -> Option<Reservation> {
-        let network = network(client);
-        let mut taken = self.taken();
-        let share = taken.addresses.entry(network).or_default();
-        if share.forms >= FORMS_OF_ADDRESS {
-            return None;
-        }
-        share.forms += 1;
-        Some(Reservation {
-            room: Arc::clone(self),
-            network,
-            bytes: 0,
-        })
+    /// Room for one more form, of so many bytes yet. Nothing of others has to go for it.
+    pub(super) fn reserve(
+        &self,
+        client: IpAddr,
+        bytes: usize,
+        is_users: bool,
+    ) -> Option<Reservation> {
+        let half = if is_users {
+            &self.of_users
+        } else {
+            &self.of_strangers
+        };
+        let share = half.take(Network::of(client), bytes as u64)?;
+        Some(Reservation(share))
     }
+}
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn halves(size: usize) -> (u64, u64) {
+    let of_users = size / 2;
+    (of_users as u64, (size - of_users) as u64)
 }
 
 impl Reservation {
     /// Takes room for so many bytes more; `false` when there is none.
     #[must_use]
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let mut taken = self.room.taken();
-        let all = taken.bytes.saturating_add(bytes);
-        let share = taken.addresses.entry(self.network).or_default();
-        let own = share.bytes.saturating_add(bytes);
-        if all > self.room.size() || own > self.room.size() / PART_OF_ADDRESS {
-            return false;
-        }
-        share.bytes = own;
-        taken.bytes = all;
-        self.bytes += bytes;
-        true
-    }
-
-    /// Gives back so many bytes of what was taken.
-    pub(super) fn shrink(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        let mut taken = self.room.taken();
-        taken.bytes -= bytes;
-        if let Some(share) = taken.addresses.get_mut(&self.network) {
-            share.bytes -= bytes;
-        }
+        self.0.grow(bytes as u64)
     }
 
     /// How many bytes it has.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut taken = self.room.taken();
-        taken.bytes -= self.bytes;
-        if let Some(share) = taken.addresses.get_mut(&self.network) {
-            share.bytes -= self.bytes;
-            share.forms -= 1;
-            if share.forms == 0 {
-                taken.addresses.remove(&self.network);
-            }
-        }
+        usize::try_from(self.0.amount()).unwrap()
     }
 }
 
@@ -135,43 +85,32 @@ mod tests {
     }
 
     #[test]
-    fn one_address_takes_an_eighth_and_eight_forms_at_most() {
-        let room = Arc::new(Room::new(800));
-        let mut first = room.reserve(address(1)).unwrap();
-        assert!(first.grow(60) && first.grow(40));
-        assert!(!first.grow(1), "more than an eighth");
-        let mut more: Vec<_> = (1..8).map(|_| room.reserve(address(1)).unwrap()).collect();
-        assert!(room.reserve(address(1)).is_none(), "a ninth form");
-        assert!(!more[0].grow(1), "the eighth is for all of its forms");
-        first.shrink(40);
-        assert!(more[0].grow(40) && !more[0].grow(1));
-        drop(first);
-        assert!(more[0].grow(60));
-        assert!(room.reserve(address(1)).is_some());
+    fn sec_87_strangers_take_no_room_from_users() {
+        let room = Room::new(801);
+        let take = |n: u8, is_users| room.reserve(address(n), 10, is_users);
+        let mut held = Vec::new();
+        for n in 0..100 {
+            held.extend(take(n, false));
+        }
+        assert_eq!(held.len(), 40);
+        assert!(take(200, false).is_none(), "all of their half is taken");
+        let mut of_users = take(1, true).unwrap();
+        assert!(of_users.grow(190) && !of_users.grow(1), "a network alone");
+        assert_eq!(of_users.bytes(), 200);
+        assert!(take(2, true).is_some());
+        drop((held, of_users));
+        assert_eq!((room.of_users.total(), room.of_strangers.total()), (0, 0));
     }
 
     #[test]
-    fn an_ipv6_address_is_its_network() {
-        let room = Arc::new(Room::new(800));
-        let held: Vec<_> = (0..8)
-            .map(|n| room.reserve(format!("2001:db8::{n}").parse().unwrap()))
-            .collect();
-        assert!(held.iter().all(Option::is_some));
-        assert!(room.reserve("2001:db8::ffff".parse().unwrap()).is_none());
-        assert!(room.reserve("2001:db8:0:1::1".parse().unwrap()).is_some());
-    }
-
-    #[test]
-    fn what_is_being_read_counts_and_nothing_of_others_goes_for_it() {
-        let room = Arc::new(Room::new(800));
-        let mut held: Vec<_> = (0..8).map(|n| room.reserve(address(n)).unwrap()).collect();
-        assert!(held.iter_mut().all(|form| form.grow(100)));
-        let mut late = room.reserve(address(9)).unwrap();
-        assert!(!late.grow(1), "all is taken");
-        held.pop();
-        assert!(late.grow(100));
-        drop((held, late));
-        let taken = room.taken();
-        assert_eq!((taken.bytes, taken.addresses.len()), (0, 0));
+    fn another_size_is_for_those_who_come() {
+        let room = Room::new(80);
+        let held = room.reserve(address(1), 40, false).unwrap();
+        assert!(room.reserve(address(2), 1, false).is_none());
+        room.set_size(160);
+        assert!(room.reserve(address(2), 1, false).is_some());
+        room.set_size(0);
+        assert_eq!((room.size(), held.bytes()), (0, 40));
+        assert!(room.reserve(address(2), 1, true).is_none());
     }
 }

@@ -389,16 +389,16 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "TIMEOUT: Duration = Duration::from_secs(10);",
     ),
     (
-        "of one address, forms",
-        "8",
+        "of all of them, for forms that show a session which has ended",
+        "a half",
         "login/kept_forms/room.rs",
-        "FORMS_OF_ADDRESS: usize = 8;",
+        "let of_users = size / 2;",
     ),
     (
-        "of one address, part of all the room",
-        "an eighth",
-        "login/kept_forms/room.rs",
-        "PART_OF_ADDRESS: usize = 8;",
+        "of each half, for one network",
+        "as much as is left to all others",
+        "network/shares.rs",
+        "held == 0 || held + amount <= left",
     ),
     (
         "how long one waits",
