@@ -13,6 +13,7 @@ mod live;
 mod private;
 mod probe;
 mod redirect;
+mod response;
 mod service;
 mod stall;
 mod transport;
@@ -37,8 +38,7 @@ use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
 use crate::pages::{self, ErrorView, Pages};
 use crate::request::{self, Authority, BadRequest, Limits, Target, wire};
 use crate::session::cookie::{self, Presented};
-use crate::session::data::{self, DataChange};
-use crate::session::{ChangeError, Session, Sessions};
+use crate::session::{Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{self, ConnectionAuth, RequestBody, UpstreamError, hop_by_hop, upgrade};
 
@@ -101,9 +101,6 @@ pub(crate) enum OpenError {
     /// The app of this name could never be reached.
     Upstream(String, upstream::OpenError),
 }
-
-/// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 impl Proxy {
     fn new(
@@ -394,45 +391,6 @@ impl Proxy {
             let app = self.apps.get(host);
             app.or_else(|| self.apps.get(&host.to_ascii_lowercase()))
         })
-    }
-
-    /// Takes out of an application's answer what is not for the browser, and puts in what is.
-    async fn clean(
-        &self,
-        app: &App,
-        headers: &mut HeaderMap,
-        public: bool,
-        session: Option<&Session>,
-    ) {
-        let dropped = cookie::drop_ours(headers);
-        if dropped > 0 {
-            tracing::warn!(
-                app = &*app.name,
-                dropped,
-                "the application tried to set our cookie"
-            );
-        }
-        let change = DataChange::take(headers);
-        headers.remove(data::DATA);
-        if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
-            let kept = match change {
-                Ok(change) => self.sessions.change_data(session, &app.name, change).await,
-                Err(error) => Err(ChangeError::Data(error)),
-            };
-            if let Err(error) = kept {
-                tracing::warn!(
-                    app = &*app.name,
-                    ?error,
-                    "session data of an answer was not kept"
-                );
-            }
-        }
-        if !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-        }
-        if !public {
-            private::keep_private(headers);
-        }
     }
 
     /// The answer to a request that went wrong: a page for people, JSON for programs.

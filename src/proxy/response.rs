@@ -1,0 +1,53 @@
+//! What of an application's answer the browser gets.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::app::App;
+use super::{Proxy, private};
+use crate::session::cookie;
+use crate::session::data::{self, DataChange};
+use crate::session::{ChangeError, Session};
+
+/// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+impl Proxy {
+    /// Takes out of an application's answer what is not for the browser, and puts in what is.
+    pub(super) async fn clean(
+        &self,
+        app: &App,
+        headers: &mut HeaderMap,
+        public: bool,
+        session: Option<&Session>,
+    ) {
+        let dropped = cookie::drop_ours(headers);
+        if dropped > 0 {
+            tracing::warn!(
+                app = &*app.name,
+                dropped,
+                "the application tried to set our cookie"
+            );
+        }
+        let change = DataChange::take(headers);
+        headers.remove(data::DATA);
+        if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
+            let kept = match change {
+                Ok(change) => self.sessions.change_data(session, &app.name, change).await,
+                Err(error) => Err(ChangeError::Data(error)),
+            };
+            if let Err(error) = kept {
+                tracing::warn!(
+                    app = &*app.name,
+                    ?error,
+                    "session data of an answer was not kept"
+                );
+            }
+        }
+        if !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+        }
+        if !public {
+            private::keep_private(headers);
+        }
+    }
+}
