@@ -25,6 +25,8 @@ pub(crate) struct Rule {
     /// Where the configuration has it, for people.
     line: Option<usize>,
 }
+    /// Whether everyone gets scripts of service workers there, too.
+    service_worker: bool,
 
 /// Two rules that say something about the same request with the same strength.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Rule {
     }
 
     /// The same rule, from this line of the configuration.
+            service_worker: false,
     #[must_use]
     pub(crate) fn at(mut self, line: usize) -> Self {
         self.line = Some(line);
@@ -60,6 +63,13 @@ impl Rule {
     }
 
     /// The path as an operator reads it.
+    /// The same rule, that lets scripts of service workers load or does not.
+    #[must_use]
+    pub(crate) fn with_service_workers(mut self, allowed: bool) -> Self {
+        self.service_worker = allowed;
+        self
+    }
+
     pub(crate) fn path(&self) -> &str {
         if self.path.is_empty() {
             "/"
@@ -137,7 +147,17 @@ pub(crate) struct Permit {
 
 impl Permit {
     fn new(identity: Option<Arc<Identity>>, public: bool) -> Self {
-        Self { identity, public }
+        Self {
+            identity,
+            public,
+            service_worker: !public,
+        }
+    }
+
+    /// Whether the script of a service worker may load. Where everyone may write, somebody may
+    /// have left one for the browsers of signed-in users (SEC-90).
+    pub(crate) fn lets_service_workers(&self) -> bool {
+        self.service_worker
     }
 
     /// Whether everyone may open the path.
@@ -150,6 +170,7 @@ impl Permit {
         self.identity.as_deref()
     }
 }
+    service_worker: bool,
 
 /// What the rules say to one request.
 #[derive(Debug)]
@@ -171,7 +192,10 @@ pub(crate) fn decide(
         .find(path, method)
         .map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, identity) {
-        (Allow::Everyone, identity) => Decision::Allow(Permit::new(identity, true)),
+        (Allow::Everyone, identity) => Decision::Allow(Permit {
+            service_worker: rule.is_some_and(|rule| rule.service_worker),
+            ..Permit::new(identity, true)
+        }),
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
         (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),
         (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => {

@@ -38,10 +38,14 @@ pub(crate) enum RequestError {
     NoRandomness(NoRandomness),
     /// There is too much to do, and others come first (REL-13).
     Overloaded(Cause),
+    /// A script, a frame or the like that wants a page of ours (SEC-91).
+    NotANavigation,
     /// An address of ours that is none.
     NotFound,
     /// A bug; the request ends and nothing else (REL-11).
     Panicked,
+    /// The script of a service worker on a path for everyone (SEC-90).
+    ServiceWorker,
     Session(StoreError),
     /// The session ended while its upload was under way (SEC-75), or before a kept form was sent.
     SessionEnded,
@@ -64,6 +68,16 @@ pub(crate) struct Public {
 }
 
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
+const PAGE_LOADS_ONLY: (StatusCode, &str, &str) = (
+    StatusCode::FORBIDDEN,
+    "This address answers page loads only",
+    "Open it in a tab of its own; scripts can ask /.vestibule/session.",
+);
+const NO_SERVICE_WORKERS: (StatusCode, &str, &str) = (
+    StatusCode::FORBIDDEN,
+    "Service workers are not allowed on this path",
+    "The people who run this site can allow them with `service_worker = true` in its rule.",
+);
 const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
 
 const TOO_MANY_TUNNELS: (StatusCode, &str, &str) = (
@@ -134,6 +148,7 @@ impl RequestError {
                 "There is too much to do right now",
                 "Wait a moment, then reload the page.",
             ),
+            Self::NotANavigation => PAGE_LOADS_ONLY,
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "There is no such page",
@@ -144,6 +159,7 @@ impl RequestError {
                 "Something went wrong here",
                 "Try again. If it happens again, tell the people who run this site.",
             ),
+            Self::ServiceWorker => NO_SERVICE_WORKERS,
             Self::Session(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Sessions cannot be looked up right now",
@@ -171,6 +187,18 @@ impl RequestError {
             status,
             title,
             advice,
+        }
+    }
+
+    /// What a program is told of an error that only programs meet; they get JSON for it, whatever
+    /// they would rather have.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        if let Self::NotANavigation = self {
+            Some("page_load_required")
+        } else if let Self::ServiceWorker = self {
+            Some("service_worker_not_allowed")
+        } else {
+            None
         }
     }
 

@@ -49,6 +49,7 @@ use body::AnswerBody;
 use connection::Connection;
 use live::Permitted;
 pub(crate) use probe::Probe;
+pub(crate) use response::far_reaching::FarReaching;
 use service::Life;
 pub(crate) use service::Service;
 
@@ -412,7 +413,14 @@ impl Proxy {
             tracing::debug!(request = %id, %error, "a request was refused");
         }
         let request_id = &id.to_string();
-        let mut response = if page {
+        let mut response = if let Some(code) = error.code() {
+            let body = serde_json::json!({
+                "error": code,
+                "message": format!("{}. {}", public.title, public.advice),
+                "request_id": request_id,
+            });
+            pages::json(public.status, &body)
+        } else if page {
             let view = ErrorView {
                 status: public.status,
                 title: public.title,

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 pub(crate) use path::{normal_path, without_parameters};
 
@@ -237,6 +237,15 @@ fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
     let target = head
         .uri
         .path_and_query()
+/// Whether a browser wants the script of a service worker (Service Workers §"Service-Worker").
+pub(crate) fn is_service_worker(headers: &HeaderMap) -> bool {
+    let says = |name, value: &[u8]| {
+        let mut said = headers.get_all(name).iter();
+        said.any(|said| said.as_bytes().eq_ignore_ascii_case(value))
+    };
+    says("service-worker", b"script") || says("sec-fetch-dest", b"serviceworker")
+}
+
         .map_or(0, |target| target.as_str().len());
     if target > limits.target {
         return Err(BadRequest::TargetTooLong);

@@ -63,6 +63,12 @@ const RESERVED: [&str; 36] = [
     "x-session-unset",
 ];
 
+/// Headers of answers that pass only where an app says so (SEC-90).
+const ALLOW_RESPONSE: [(&str, FarReaching); 2] = [
+    ("service-worker-allowed", FarReaching::ServiceWorkerAllowed),
+    ("clear-site-data", FarReaching::ClearSiteData),
+];
+
 pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Vec<AppSettings> {
     let sections = root.tables("app");
     if sections.is_empty() {
@@ -114,6 +120,11 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
 }
 
 fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
+        allow_response: section
+            .list("allow_response", |value| {
+                value::word(value, &ALLOW_RESPONSE)
+            })
+            .unwrap_or_default(),
     let several = section
         .raw("upstream")
         .is_some_and(|value| value.get_ref().is_array());
@@ -247,7 +258,9 @@ fn rule(section: &mut Section<'_>, limits: &Limits, encoded_slash: bool) -> Opti
     });
     let allow = allow(section);
     let (methods, allow) = (methods.unwrap_or_default(), allow.unwrap_or(Allow::Nobody));
-    Some(Rule::new(&path?, methods, allow).at(section.line()))
+    let service_worker = section.get("service_worker", value::boolean);
+    let rule = Rule::new(&path?, methods, allow).at(section.line());
+    Some(rule.with_service_workers(service_worker.unwrap_or(false)))
 }
 
 fn rule_path(path: &str, encoded_slash: bool) -> Result<String, Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -36,6 +37,8 @@ pub(crate) struct AppSettings {
     /// Origins besides the own one that may open a WebSocket (SEC-74).
     pub(crate) websocket_origins: Vec<String>,
 }
+    /// Headers that reach beyond the app and pass all the same (SEC-90).
+    pub(crate) allow_response: Vec<FarReaching>,
 
 /// One application behind the gate.
 pub(super) struct App {
@@ -51,6 +54,7 @@ pub(super) struct App {
     pub(super) encoded_slash: bool,
     pub(super) websocket_origins: Vec<String>,
 }
+    pub(super) far_reaching: FarReachingHeaders,
 
 /// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
 fn plain_length(headers: &mut HeaderMap) {
@@ -85,6 +89,7 @@ impl App {
             encoded_slash: settings.encoded_slash,
             websocket_origins: settings.websocket_origins,
         })
+            far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),
     }
 
     /// What the rules say. A path with `;parameters` is one path for some applications and

@@ -1,5 +1,7 @@
 //! What of an application's answer the browser gets.
 
+pub(crate) mod far_reaching;
+
 use http::{HeaderMap, HeaderValue, header};
 
 use super::app::App;
@@ -43,9 +45,10 @@ impl Proxy {
                 );
             }
         }
-        if !headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-        }
+        app.far_reaching.drop_from(headers, &app.name);
+        // Ours in place of the application's: its `max-age=0` would end that of every page of ours
+        // on this host (SEC-90).
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         if !public {
             private::keep_private(headers);
         }
