@@ -8,6 +8,7 @@ mod form;
 pub(crate) mod kept_forms;
 mod logout;
 mod lost_form;
+mod navigation;
 mod return_to;
 mod sign_in;
 pub(crate) mod throttle;
@@ -271,6 +272,7 @@ impl Login {
         visit: Visit<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
+        navigation::check(endpoint, visit.head)?;
         match (endpoint, &visit.head.method) {
             (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(visit).await,
             (Endpoint::Account, &Method::POST) => self.change_account(visit, body).await,

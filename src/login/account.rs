@@ -60,7 +60,10 @@ impl Login {
                 Ok(login_required())
             };
         };
-        self.check_sender(visit.head, visit.authority, &mut form, Some(&session.key()))?;
+        let key = session.key();
+        if !self.is_sent_by_us(visit.head, visit.authority, &mut form, Some(&key))? {
+            return Err(RequestError::Forged);
+        }
         let visitor = Visitor {
             visit,
             session,
@@ -104,7 +107,7 @@ impl Login {
         });
         let view = AccountView {
             host: visit.authority.as_str(),
-            csrf: &self.csrf.token(Binding::Session(&key)),
+            csrf: &self.csrf.token(Binding::Session(&key), visit.authority),
             user: identity.user(),
             email: identity.email(),
             groups: identity.groups(),

@@ -1,7 +1,9 @@
 //! Whether a form was sent from a page of ours (SEC-54).
 //!
-//! Browsers say where a request comes from: `Sec-Fetch-Site`, else `Origin`. Where neither is
-//! there, the hidden token of the form has to fit the cookie that came with it.
+//! Browsers say where a request comes from: `Sec-Fetch-Site`, else `Origin`; and the hidden token of
+//! a form fits the cookie that came with it. For a login one of the two is enough. Whatever acts on
+//! a session needs the token as well: a script of the app, which has our origin, can submit a form
+//! as a person would, but it cannot read our pages (SEC-91).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,7 +29,15 @@ pub(crate) struct Csrf {
     key: Secret<[u8; 32]>,
 }
 
-/// What a token is bound to.
+/// What a browser says of the page that sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// It is of this host.
+    OwnHost,
+    Unknown,
+}
+
+/// What a token is bound to, besides the host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Binding<'a> {
     /// The value of the login cookie, before there is a session.
@@ -47,7 +57,7 @@ impl Csrf {
         Ok(URL_SAFE_NO_PAD.encode(random::<16>()?))
     }
 
-    pub(crate) fn token(&self, binding: Binding<'_>) -> String {
+    pub(crate) fn token(&self, binding: Binding<'_>, authority: &Authority) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
         match binding {
@@ -60,10 +70,12 @@ impl Csrf {
                 mac.update(key.to_string().as_bytes());
             }
         }
+        mac.update(b"\0");
+        mac.update(authority.as_str().to_ascii_lowercase().as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
     }
 
-    /// One header that says "elsewhere" is enough to refuse. Without any, only the token counts.
+    /// What the login asks for: that the form was sent from this host, or has the token.
     pub(crate) fn check(
         &self,
         headers: &HeaderMap,
@@ -71,31 +83,41 @@ impl Csrf {
         token: &str,
         binding: Option<Binding<'_>>,
     ) -> Result<(), Forged> {
-        let mut from_here = false;
-        for site in headers.get_all(SEC_FETCH_SITE) {
-            from_here = matches!(site.as_bytes(), b"same-origin" | b"none");
-            if !from_here {
-                return Err(Forged);
-            }
-        }
-        for origin in headers.get_all(header::ORIGIN) {
-            from_here = authority.is_origin(origin.as_bytes());
-            if !from_here {
-                return Err(Forged);
-            }
-        }
-        let fits = |binding| {
-            self.token(binding)
-                .as_bytes()
-                .ct_eq(token.as_bytes())
-                .into()
-        };
-        if from_here || binding.is_some_and(fits) {
-            Ok(())
-        } else {
-            Err(Forged)
+        match sender(headers, authority)? {
+            Sender::OwnHost => Ok(()),
+            Sender::Unknown if self.fits(token, binding, authority) => Ok(()),
+            Sender::Unknown => Err(Forged),
         }
     }
+
+    /// Whether a form has the token of this session or browser, at this host.
+    pub(crate) fn fits(
+        &self,
+        token: &str,
+        binding: Option<Binding<'_>>,
+        authority: &Authority,
+    ) -> bool {
+        let expected = binding.map(|binding| self.token(binding, authority));
+        expected.is_some_and(|expected| expected.as_bytes().ct_eq(token.as_bytes()).into())
+    }
+}
+
+/// One header that says "elsewhere" is enough to refuse.
+pub(crate) fn sender(headers: &HeaderMap, authority: &Authority) -> Result<Sender, Forged> {
+    let mut sender = Sender::Unknown;
+    for site in headers.get_all(SEC_FETCH_SITE) {
+        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
+            return Err(Forged);
+        }
+        sender = Sender::OwnHost;
+    }
+    for origin in headers.get_all(header::ORIGIN) {
+        if !authority.is_origin(origin.as_bytes()) {
+            return Err(Forged);
+        }
+        sender = Sender::OwnHost;
+    }
+    Ok(sender)
 }
 
 /// Whether a browser says that a page of this host sent the request; silence does not count, and

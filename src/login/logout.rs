@@ -25,7 +25,9 @@ impl Login {
         let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
-        let csrf = &self.csrf.token(Binding::Session(&session.key()));
+        let csrf = &self
+            .csrf
+            .token(Binding::Session(&session.key()), visit.authority);
         let view = LogoutView {
             host,
             user: identity.user(),
@@ -34,7 +36,8 @@ impl Login {
         Ok(self.pages.logout(&view).into_response())
     }
 
-    /// Ends the session on the server before the browser is told (SEC-46, SEC-66).
+    /// Ends the session on the server before the browser is told (SEC-46, SEC-66). A form of an app
+    /// has not the token: whoever sent it is asked, as any script of the app may have (SEC-91).
     pub(super) async fn log_out(
         &self,
         visit: Visit<'_>,
@@ -42,7 +45,10 @@ impl Login {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
+        let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
+        if !ours && self.peek(visit.shown()).await?.is_some() {
+            return self.ask_to_log_out(&visit).await;
+        }
         if let Some(shown) = visit.shown() {
             self.end_for_logout(visit.client, &shown).await?;
             self.discard_all_forms(&visit, shown.id.key());

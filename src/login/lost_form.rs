@@ -12,7 +12,7 @@ use super::cookie::LoginCookie;
 use super::csrf::{self, Binding};
 use super::form::Form;
 use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
-use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required};
+use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required, navigation};
 use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::pages::{self, KeptFormView, KeptFormsView};
@@ -172,7 +172,7 @@ impl Login {
             .collect();
         let view = KeptFormsView {
             host,
-            csrf: &self.csrf.token(Binding::Session(&key)),
+            csrf: &self.csrf.token(Binding::Session(&key), visit.authority),
             now: self.clock.now(),
             forms: &forms,
         };
@@ -188,12 +188,15 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        self.check_sender(visit.head, visit.authority, &mut form, key.as_ref())?;
+        let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
         let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
             return Self::ask_again(visit.head);
         };
+        if !ours {
+            return Ok(Self::to_forms());
+        }
         let (key, host) = (session.key(), visit.authority.as_str());
         if let Some(form) = self.kept_forms.discard(key, host, id) {
             tracing::info!(
@@ -222,7 +225,7 @@ impl Login {
     }
 
     /// Takes out the form that a Send button names, to send it to `target`; `None` when this
-    /// session has none of that name for there. Whoever gets it has to send it or to
+    /// session has none of that name for there, or the button was not ours. Whoever gets it has to send it or to
     /// [put it back](Self::put_form_back).
     pub(crate) async fn take_form(
         &self,
@@ -232,8 +235,11 @@ impl Login {
         id: FormId,
         body: Incoming,
     ) -> Result<Option<KeptForm>, RequestError> {
+        navigation::check_load(&head.headers)?;
         let mut form = Form::read_plain(body).await?;
-        self.check_sender(head, authority, &mut form, Some(session))?;
+        if !self.is_sent_by_us(head, authority, &mut form, Some(session))? {
+            return Ok(None);
+        }
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
         let good = self.sessions.is_good(session).await;
         if !good.map_err(RequestError::Session)? {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::cookie::LoginCookie;
-use super::csrf::{Binding, Forged};
+use super::csrf::{self, Binding, Forged, Sender};
 use super::form::Form;
 use super::kept_forms::Holder;
 use super::return_to::ReturnTo;
@@ -64,7 +64,9 @@ impl Login {
         let host = visit.authority.as_str();
         let view = LoginView {
             host,
-            csrf: &self.csrf.token(Binding::LoginCookie(cookie.as_bytes())),
+            csrf: &self
+                .csrf
+                .token(Binding::LoginCookie(cookie.as_bytes()), visit.authority),
             return_to: wish.return_to.as_str(),
             remember: wish.remember,
             problem,
@@ -75,19 +77,25 @@ impl Login {
         cookie.set_on(self.pages.login(&view))
     }
 
-    /// Refuses a form that was not sent from a page of this session (SEC-54).
-    pub(super) fn check_sender(
+    /// Whether a form was sent from a page of ours: whatever acts on a session has its token
+    /// (SEC-91). `false` is for a form of another page of this host, which may be a script's doing;
+    /// what comes from elsewhere is refused (SEC-54).
+    pub(super) fn is_sent_by_us(
         &self,
         head: &Parts,
         authority: &Authority,
         form: &mut Form,
         session: Option<&SessionKey>,
-    ) -> Result<(), RequestError> {
+    ) -> Result<bool, RequestError> {
         let token = form.take_optional("csrf")?;
+        let sender = csrf::sender(&head.headers, authority);
+        let sender = sender.map_err(|Forged| RequestError::Forged)?;
         let binding = session.map(Binding::Session);
-        self.csrf
-            .check(&head.headers, authority, &token, binding)
-            .map_err(|Forged| RequestError::Forged)
+        match (self.csrf.fits(&token, binding, authority), sender) {
+            (true, _) => Ok(true),
+            (false, Sender::OwnHost) => Ok(false),
+            (false, Sender::Unknown) => Err(RequestError::Forged),
+        }
     }
 
     pub(super) async fn log_in(

@@ -304,8 +304,8 @@ async fn sec_55_what_is_no_form_of_the_page_changes_nothing() {
     assert!(page.contains("Your session has ended"), "{page}");
     let script = stranger.header("sec-fetch-mode", "cors");
     let reply = script.post_form(ACCOUNT, &[("action", "end-others")]).await;
-    reply.assert_status(401);
-    assert_eq!(reply.json()["error"], "login_required");
+    reply.assert_status(403);
+    assert_eq!(reply.json()["error"], "page_load_required");
     assert_eq!(app.requests(), 2, "nothing of it reached the app");
 }
 

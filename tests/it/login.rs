@@ -304,7 +304,7 @@ async fn the_account_page_says_who_is_signed_in() {
     gate.browser()
         .fetch("/.vestibule/account")
         .await
-        .assert_status(401);
+        .assert_status(403);
     let eve = gate.browser().login("eve", PASSWORD).await;
     let page = eve.get("/.vestibule/account").await;
     page.assert_status(200)

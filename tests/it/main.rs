@@ -82,6 +82,8 @@ mod session_data;
 mod session_hosts;
 /// A session more takes no place of others.
 mod session_limits;
+/// What an app cannot do to our pages, which share its origin.
+mod shared_origin;
 /// Slow and greedy clients harm nobody but themselves.
 mod slow;
 /// No byte of one client's message is ever read as another message.

@@ -121,6 +121,7 @@ impl Browser {
             ("content-type", "application/x-www-form-urlencoded"),
             ("origin", &origin),
             ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
             ("sec-fetch-site", "same-origin"),
         ];
         self.request(Method::POST, target, &headers, form.into())
