@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::identity::Identity;
+use crate::request::{PathCase, Readings, fold_case};
 
 /// Who may open the part of an app that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Allow {
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     path: String,
+    /// The path as it is compared.
+    key: String,
     methods: Vec<Method>,
     allow: Allow,
     /// Where the configuration has it, for people.
@@ -42,8 +45,10 @@ impl Rule {
     /// `request::normal_path` gives) and starts with `/`; a slash at its end makes no difference.
     /// No `methods` means every method.
     pub(crate) fn new(path: &str, methods: Vec<Method>, allow: Allow) -> Self {
+        let path = path.trim_end_matches('/').to_owned();
         Self {
-            path: path.trim_end_matches('/').to_owned(),
+            key: path.clone(),
+            path,
             methods,
             allow,
             line: None,
@@ -58,11 +63,6 @@ impl Rule {
         self
     }
 
-    pub(crate) fn line(&self) -> Option<usize> {
-        self.line
-    }
-
-    /// The path as an operator reads it.
     /// The same rule, that lets scripts of service workers load or does not.
     #[must_use]
     pub(crate) fn with_service_workers(mut self, allowed: bool) -> Self {
@@ -70,6 +70,11 @@ impl Rule {
         self
     }
 
+    pub(crate) fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The path as an operator reads it.
     pub(crate) fn path(&self) -> &str {
         if self.path.is_empty() {
             "/"
@@ -88,7 +93,7 @@ impl Rule {
 
     /// Whole segments only: `/public` does not match `/publicx` (SEC-32).
     fn matches(&self, path: &str, method: &Method) -> bool {
-        let below = path.strip_prefix(self.path.as_str());
+        let below = path.strip_prefix(self.key.as_str());
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             && (self.methods.is_empty() || self.methods.contains(method))
     }
@@ -96,7 +101,7 @@ impl Rule {
     /// Two rules of one path contradict each other when some method belongs to both and neither
     /// is the more special one.
     fn contradicts(&self, other: &Self) -> bool {
-        self.path == other.path
+        self.key == other.key
             && self.methods.is_empty() == other.methods.is_empty()
             && (self.methods.is_empty() || self.methods.iter().any(|m| other.methods.contains(m)))
     }
@@ -104,12 +109,20 @@ impl Rule {
 
 /// The rules of one app, the strongest first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rules(Vec<Rule>);
+pub(crate) struct Rules {
+    rules: Vec<Rule>,
+    case: PathCase,
+}
 
 impl Rules {
     /// Longest path first, then the rule that names methods; refuses what would be ambiguous
     /// (SEC-34).
-    pub(crate) fn new(rules: Vec<Rule>) -> Result<Self, Ambiguous> {
+    pub(crate) fn new(mut rules: Vec<Rule>, case: PathCase) -> Result<Self, Ambiguous> {
+        if case == PathCase::Insensitive {
+            for rule in &mut rules {
+                rule.key = fold_case(&rule.path).into_owned();
+            }
+        }
         for (second, rule) in rules.iter().enumerate() {
             if let Some(first) = rules[..second]
                 .iter()
@@ -118,23 +131,27 @@ impl Rules {
                 return Err(Ambiguous { first, second });
             }
         }
-        let mut rules = rules;
-        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.path.len()), rule.methods.is_empty()));
-        Ok(Self(rules))
+        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.key.len()), rule.methods.is_empty()));
+        Ok(Self { rules, case })
     }
 
-    /// The rule that speaks for this request; `None` means any signed-in user.
+    /// How the app takes upper and lower case in paths.
+    pub(crate) fn case(&self) -> PathCase {
+        self.case
+    }
+
+    /// The rule that speaks for this [reading](Readings) of a path; `None` means any signed-in user.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.matches(path, method))
+        self.rules.iter().find(|rule| rule.matches(path, method))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+        self.rules.iter()
     }
 
     /// Whether some rule depends on the method, so that a method override could cheat it.
     pub(crate) fn name_methods(&self) -> bool {
-        self.0.iter().any(|rule| !rule.methods.is_empty())
+        self.rules.iter().any(|rule| !rule.methods.is_empty())
     }
 }
 
@@ -181,16 +198,47 @@ pub(crate) enum Decision {
     Login,
 }
 
-/// Judges a request by method, normal path and identity, and by nothing else (SEC-33).
+impl Decision {
+    /// What two decisions come to that both have to let a request through.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Forbid, _) | (_, Self::Forbid) => Self::Forbid,
+            (Self::Login, _) | (_, Self::Login) => Self::Login,
+            (Self::Allow(one), Self::Allow(other)) => Self::Allow(Permit {
+                identity: one.identity,
+                public: one.public && other.public,
+                service_worker: one.service_worker && other.service_worker,
+            }),
+        }
+    }
+}
+
+/// Judges a request by method, path and identity, and by nothing else (SEC-33): whichever way the
+/// application may read the path, the request has to be permitted (SEC-93).
 pub(crate) fn decide(
+    rules: &Rules,
+    readings: &Readings<'_>,
+    method: &Method,
+    identity: Option<Arc<Identity>>,
+) -> Decision {
+    let others = readings.others().iter();
+    let others = others.map(|other| decide_one(rules, other, method, identity.clone()));
+    let others = others.reduce(Decision::and);
+    let decision = decide_one(rules, readings.path(), method, identity);
+    match others {
+        Some(others) => decision.and(others),
+        None => decision,
+    }
+}
+
+fn decide_one(
     rules: &Rules,
     path: &str,
     method: &Method,
     identity: Option<Arc<Identity>>,
 ) -> Decision {
-    let allow = rules
-        .find(path, method)
-        .map_or(&Allow::SignedIn, |rule| &rule.allow);
+    let rule = rules.find(path, method);
+    let allow = rule.map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, identity) {
         (Allow::Everyone, identity) => Decision::Allow(Permit {
             service_worker: rule.is_some_and(|rule| rule.service_worker),
@@ -218,7 +266,8 @@ mod tests {
     }
 
     fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Arc<Identity>>) -> String {
-        match decide(&Rules::new(rules.to_vec()).unwrap(), path, method, who) {
+        let rules = Rules::new(rules.to_vec(), PathCase::Sensitive).unwrap();
+        match decide(&rules, &Readings::of(path, rules.case()), method, who) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Forbid => "forbid".to_owned(),
             Decision::Login => "login".to_owned(),
@@ -326,12 +375,65 @@ mod tests {
                 first: 0,
                 second: 1,
             };
-            let refused = Rules::new(vec![first.clone(), second.clone()]).err();
+            let refused =
+                Rules::new(vec![first.clone(), second.clone()], PathCase::Sensitive).err();
             assert_eq!(
                 refused,
                 ambiguous.then_some(expected),
                 "{first:?} {second:?}"
             );
         }
+    }
+
+    #[test]
+    fn sec_93_a_request_is_permitted_only_if_each_reading_is() {
+        let rules = [
+            Rule::new("/", vec![], Allow::Everyone),
+            Rule::new("/admin", vec![], Allow::Groups(vec!["admins".to_owned()])),
+            Rule::new("/admin/open", vec![], Allow::Everyone),
+            Rule::new("/closed", vec![], Allow::Nobody),
+            Rule::new("/a%2Fb", vec![], Allow::Everyone),
+        ];
+        for (path, stranger, user, admin) in [
+            ("/x%2Fy", "allow", "allow", "allow"),
+            ("/admin%2Fx", "login", "forbid", "allow"),
+            ("/%2Fadmin/x", "login", "forbid", "allow"),
+            ("/admin;a%2Fx", "login", "forbid", "allow"),
+            ("/admin;x", "login", "forbid", "allow"),
+            ("/admin.", "login", "forbid", "allow"),
+            ("/admin%20/x", "login", "forbid", "allow"),
+            ("/admin%2Fopen", "allow", "allow", "allow"),
+            ("/admin%2F%2Fopen", "login", "forbid", "allow"),
+            ("/closed%2Fx", "forbid", "forbid", "forbid"),
+            ("/closed;/x", "forbid", "forbid", "forbid"),
+            ("/a%2Fb", "allow", "allow", "allow"),
+        ] {
+            let verdict = |who| verdict(&rules, &Method::GET, path, who);
+            assert_eq!(verdict(None), stranger, "{path}");
+            assert_eq!(verdict(Some(someone(&["users"]))), user, "{path}");
+            assert_eq!(verdict(Some(someone(&["admins"]))), admin, "{path}");
+        }
+    }
+
+    #[test]
+    fn sec_93_rules_compare_without_case_where_the_app_does() {
+        let rules = || vec![Rule::new("/Admin", vec![], Allow::Nobody)];
+        let forbids = |case, path| {
+            let rules = Rules::new(rules(), case).unwrap();
+            let readings = Readings::of(path, case);
+            let decision = decide(&rules, &readings, &Method::GET, Some(someone(&[])));
+            matches!(decision, Decision::Forbid)
+        };
+        for path in ["/Admin/x", "/admin", "/ADMIN.", "/aDMIN%2Fx"] {
+            assert!(forbids(PathCase::Insensitive, path), "{path}");
+            assert_eq!(
+                forbids(PathCase::Sensitive, path),
+                path.starts_with("/Admin"),
+                "{path}"
+            );
+        }
+        let twice = ["/a", "/A"].map(|path| Rule::new(path, vec![], Allow::Everyone));
+        assert!(Rules::new(twice.to_vec(), PathCase::Sensitive).is_ok());
+        assert!(Rules::new(twice.to_vec(), PathCase::Insensitive).is_err());
     }
 }

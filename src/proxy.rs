@@ -273,7 +273,7 @@ impl Proxy {
                 .map(|who: &Identity| who.user().to_owned());
             line.session = session.as_deref().map(Session::key);
         }
-        let permit = match app.decide(&target, &head.method, identity)? {
+        let permit = match app.decide(&target, &authority, &head, identity)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {

@@ -2,6 +2,8 @@
 
 pub(crate) mod frames;
 mod path;
+mod readings;
+mod webdav;
 pub(crate) mod wire;
 
 use std::borrow::Cow;
@@ -11,7 +13,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
-pub(crate) use path::{normal_path, without_parameters};
+pub(crate) use path::normal_path;
+pub(crate) use readings::{PathCase, Readings, fold_case};
+pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
 #[derive(Clone, Debug)]
@@ -233,10 +237,6 @@ pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadReque
     }
 }
 
-fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
-    let target = head
-        .uri
-        .path_and_query()
 /// Whether a browser wants the script of a service worker (Service Workers §"Service-Worker").
 pub(crate) fn is_service_worker(headers: &HeaderMap) -> bool {
     let says = |name, value: &[u8]| {
@@ -246,6 +246,10 @@ pub(crate) fn is_service_worker(headers: &HeaderMap) -> bool {
     says("service-worker", b"script") || says("sec-fetch-dest", b"serviceworker")
 }
 
+fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
+    let target = head
+        .uri
+        .path_and_query()
         .map_or(0, |target| target.as_str().len());
     if target > limits.target {
         return Err(BadRequest::TargetTooLong);

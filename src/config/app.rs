@@ -11,9 +11,9 @@ use super::section::{Section, nearest};
 use super::value;
 use crate::access::{Allow, Rule, Rules};
 use crate::identity::{Headers, Template, TemplateError};
-use crate::login;
-use crate::proxy::AppSettings;
-use crate::request::{self, Limits};
+use crate::login::{self, Endpoint};
+use crate::proxy::{AppSettings, FarReaching};
+use crate::request::{self, Limits, PathCase, Readings};
 use crate::upstream::{self, Address};
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
@@ -63,6 +63,18 @@ const RESERVED: [&str; 36] = [
     "x-session-unset",
 ];
 
+const PATH_CASE: [(&str, PathCase); 2] = [
+    ("sensitive", PathCase::Sensitive),
+    ("insensitive", PathCase::Insensitive),
+];
+
+/// How an app reads paths.
+#[derive(Clone, Copy)]
+struct Paths {
+    encoded_slash: bool,
+    case: PathCase,
+}
+
 /// Headers of answers that pass only where an app says so (SEC-90).
 const ALLOW_RESPONSE: [(&str, FarReaching); 2] = [
     ("service-worker-allowed", FarReaching::ServiceWorkerAllowed),
@@ -101,6 +113,11 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
     let default_name = || host.as_ref().map_or("app", |host| host.as_str()).to_owned();
     let encoded_slash = section.get("encoded_slash", value::boolean);
     let encoded_slash = encoded_slash.unwrap_or(false);
+    let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
+    let paths = Paths {
+        encoded_slash,
+        case: case.unwrap_or_default(),
+    };
     AppSettings {
         line: section.line(),
         name: section
@@ -108,7 +125,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
             .unwrap_or_else(default_name),
         upstream: upstream(section, folder),
         identity: identity(section.table("identity")),
-        rules: rules(section.tables("rule"), limits, encoded_slash),
+        rules: rules(section.tables("rule"), limits, paths),
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         encoded_slash,
@@ -223,15 +240,15 @@ fn template(value: &DeValue<'_>) -> Result<Template, Fault> {
     })
 }
 
-fn rules(sections: Vec<Section<'_>>, limits: &Limits, encoded_slash: bool) -> Rules {
+fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths) -> Rules {
     let mut read: Vec<_> = sections
         .into_iter()
-        .map(|mut section| (rule(&mut section, limits, encoded_slash), section))
+        .map(|mut section| (rule(&mut section, limits, paths), section))
         .collect();
     read.retain(|(rule, _)| rule.is_some());
     loop {
         let rules = read.iter().filter_map(|(rule, _)| rule.clone()).collect();
-        match Rules::new(rules) {
+        match Rules::new(rules, paths.case) {
             Ok(rules) => return rules,
             Err(twins) => {
                 let line = read[twins.first].1.line();
@@ -244,10 +261,8 @@ fn rules(sections: Vec<Section<'_>>, limits: &Limits, encoded_slash: bool) -> Ru
 }
 
 /// `None` when there is no telling what the rule is about.
-fn rule(section: &mut Section<'_>, limits: &Limits, encoded_slash: bool) -> Option<Rule> {
-    let path = section.require("path", |value| {
-        rule_path(value::text(value)?, encoded_slash)
-    });
+fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths) -> Option<Rule> {
+    let path = section.require("path", |value| rule_path(value::text(value)?, paths));
     let methods = section.filled_list("methods", "leave the key out for every method", |value| {
         let method = value::method(value)?;
         if !limits.methods.contains(&method) {
@@ -263,7 +278,7 @@ fn rule(section: &mut Section<'_>, limits: &Limits, encoded_slash: bool) -> Opti
     Some(rule.with_service_workers(service_worker.unwrap_or(false)))
 }
 
-fn rule_path(path: &str, encoded_slash: bool) -> Result<String, Fault> {
+fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
     if let Some(at) = path.find(['?', '#']) {
         return Err(Fault::new("a rule judges the path alone, without query")
             .help(format!("write \"{}\"", &path[..at])));
@@ -276,11 +291,15 @@ fn rule_path(path: &str, encoded_slash: bool) -> Result<String, Fault> {
     if !path.starts_with('/') {
         return Err(Fault::new("a path begins with /").help(format!("write \"/{path}\"")));
     }
-    let normal = request::normal_path(path, encoded_slash)
+    let normal = request::normal_path(path, paths.encoded_slash)
         .map_err(|error| Fault::new(format!("no request can have this path: {error}")))?;
     let own = login::PREFIX.trim_end_matches('/');
-    let below = normal.strip_prefix(own);
-    if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+    let readings = Readings::of(&normal, paths.case);
+    let others = readings.others().iter().map(String::as_str);
+    if others
+        .chain([readings.path()])
+        .any(|reading| Endpoint::of(reading).is_some())
+    {
         return Err(
             Fault::new(format!("no rule speaks for {own}: it is Vestibule's own"))
                 .help("leave the rule out"),

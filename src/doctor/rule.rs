@@ -1,8 +1,8 @@
 //! Rules that are never asked, or that nobody can meet.
 //!
 //! What can be so: of two rules of one path, one names every method that is let in; a path is
-//! longer than a target may be; a path has `;parameters`, which are judged with and without and so
-//! never alone. A longer path takes nothing from a shorter one, which has its own path left; and
+//! longer than a target may be; a path has `;parameters`, which are judged with and without, so that
+//! a rule for it opens nothing. A longer path takes nothing from a shorter one, which has its own path left; and
 //! what never reaches the rules, such as our own addresses or a path that is not in its normal
 //! form, the configuration refuses already.
 
@@ -70,9 +70,7 @@ fn never_asked(rule: &Rule, app: &AppSettings, limits: &Limits) -> Option<(Strin
     if let Some(at) = rule.path().find(';').or_else(|| rule.path().find("%3B")) {
         let bare = &rule.path()[..at];
         return Some((
-            "it can never match: a path with `;` that would fall to another rule without it is \
-             answered with 400"
-                .to_owned(),
+            "it opens nothing by itself: a path with `;` is judged without it, too".to_owned(),
             format!("write the path without it, as in \"{bare}\""),
         ));
     }

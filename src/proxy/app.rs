@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::Client;
 use crate::identity::{self, Identity};
+use crate::login::Endpoint;
 use crate::metrics::{AppCounts, Metrics};
-use crate::request::{Authority, BadRequest, Host, Target, without_parameters};
+use crate::request::{self, Authority, Host, PathCase, Readings, Target};
 use crate::session::{Session, data};
 use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, Upstreams, hop_by_hop};
@@ -36,9 +37,9 @@ pub(crate) struct AppSettings {
     pub(crate) encoded_slash: bool,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
     pub(crate) websocket_origins: Vec<String>,
-}
     /// Headers that reach beyond the app and pass all the same (SEC-90).
     pub(crate) allow_response: Vec<FarReaching>,
+}
 
 /// One application behind the gate.
 pub(super) struct App {
@@ -53,8 +54,8 @@ pub(super) struct App {
     pub(super) session_data: bool,
     pub(super) encoded_slash: bool,
     pub(super) websocket_origins: Vec<String>,
-}
     pub(super) far_reaching: FarReachingHeaders,
+}
 
 /// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
 fn plain_length(headers: &mut HeaderMap) {
@@ -88,32 +89,55 @@ impl App {
             session_data: settings.session_data,
             encoded_slash: settings.encoded_slash,
             websocket_origins: settings.websocket_origins,
-        })
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),
+        })
     }
 
-    /// What the rules say. A path with `;parameters` is one path for some applications and
-    /// another for others: where the two fall to different rules, nobody gets in (SEC-31).
+    /// What the rules say of the target, and of whatever else the request names in its head.
     pub(super) fn decide(
         &self,
         target: &Target,
+        authority: &Authority,
+        head: &Parts,
+        identity: Option<Arc<Identity>>,
+    ) -> Result<Decision, RequestError> {
+        let further = request::further_paths(head, authority, self.encoded_slash);
+        let further = further.map_err(RequestError::BadRequest)?;
+        let mut named = Vec::new();
+        for path in &further {
+            if Endpoint::of(path).is_some() {
+                return Err(RequestError::NotFound);
+            }
+            for method in [&head.method, &Method::PUT] {
+                named.push(self.judge(path, method, identity.clone())?);
+            }
+        }
+        let target = self.judge(target.path(), &head.method, identity)?;
+        let decision = named.into_iter().fold(target, Decision::and);
+        if let Decision::Allow(permit) = &decision
+            && !permit.lets_service_workers()
+            && request::is_service_worker(&head.headers)
+        {
+            return Err(RequestError::ServiceWorker);
+        }
+        Ok(decision)
+    }
+
+    /// A path that the application could take for an address of ours is none of its own (SEC-73).
+    pub(super) fn judge(
+        &self,
+        path: &str,
         method: &Method,
         identity: Option<Arc<Identity>>,
     ) -> Result<Decision, RequestError> {
-        if let Some(bare) = without_parameters(target.path()) {
-            let same = match (
-                self.rules.find(target.path(), method),
-                self.rules.find(&bare, method),
-            ) {
-                (Some(a), Some(b)) => std::ptr::eq(a, b),
-                (None, None) => true,
-                _ => false,
-            };
-            if !same {
-                return Err(RequestError::BadRequest(BadRequest::Target));
-            }
+        let readings = Readings::of(path, self.rules.case());
+        let mut all = readings.others().iter().map(String::as_str);
+        if self.rules.case() == PathCase::Insensitive && Endpoint::of(readings.path()).is_some()
+            || all.any(|reading| Endpoint::of(reading).is_some())
+        {
+            return Err(RequestError::NotFound);
         }
-        Ok(access::decide(&self.rules, target.path(), method, identity))
+        Ok(access::decide(&self.rules, &readings, method, identity))
     }
 
     /// Makes the head that the application gets out of the one that the client sent. Fields of

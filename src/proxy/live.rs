@@ -186,7 +186,10 @@ impl Proxy {
             },
         };
         app.goes_on_with(&stream.app, stream.address.as_ref())
-            && matches!(app.decide(target, method, identity), Ok(Decision::Allow(_)))
+            && matches!(
+                app.judge(target.path(), method, identity),
+                Ok(Decision::Allow(_))
+            )
             && origin
                 .as_ref()
                 .is_none_or(|origin| app.allows_origin(origin, authority))

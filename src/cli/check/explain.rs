@@ -11,8 +11,9 @@ use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::config::{Config, value};
 use crate::identity::Identity;
+use crate::login::{self, Endpoint};
 use crate::proxy::AppSettings;
-use crate::{login, request};
+use crate::request::{self, Readings};
 
 /// Stands for a rule at the addresses of Vestibule itself.
 const OWN: &str = "Vestibule's own address, never sent to an app";
@@ -108,9 +109,18 @@ pub(super) fn ask(
         answer.verdict = "allowed";
         return Ok(answer);
     }
-    answer.rule =
-        (app.rules.find(&path, method)).map_or_else(|| "none: any signed-in user".to_owned(), told);
-    answer.verdict = match access::decide(&app.rules, &path, method, identity) {
+    let readings = Readings::of(&path, app.rules.case());
+    let others = readings.others().iter().map(String::as_str);
+    if others
+        .chain([readings.path()])
+        .any(|reading| Endpoint::of(reading).is_some())
+    {
+        answer.rule = format!("no path: an app could take it for {}", login::PREFIX);
+        return Ok(answer);
+    }
+    answer.rule = (app.rules.find(readings.path(), method))
+        .map_or_else(|| "none: any signed-in user".to_owned(), told);
+    answer.verdict = match access::decide(&app.rules, &readings, method, identity) {
         Decision::Allow(_) => "allowed",
         Decision::Forbid => "forbidden",
         Decision::Login => "login required",
