@@ -241,6 +241,7 @@ impl Proxy {
             .settings
             .trusted_proxies
             .client(connection.peer, &head.headers);
+        let endpoint = self.endpoint(&target, &head.headers)?;
         let cookies = Presented::take(&mut head.headers);
         if let Some(line) = &mut line {
             line.app = Some(Arc::clone(&app.name));
@@ -255,7 +256,7 @@ impl Proxy {
             cookies,
             memo: &connection.memo,
         };
-        if let Some(endpoint) = Endpoint::of(target.path()) {
+        if let Some(endpoint) = endpoint {
             self.admit_to_ours(connection, active, &visit).await?;
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
@@ -352,6 +353,20 @@ impl Proxy {
             Some(_) => ConnectionAuth::NeedsHttp1,
             None => ConnectionAuth::Dropped,
         }
+    }
+
+    /// Which of our addresses a request is for. An application gets no more cookies than it may.
+    fn endpoint<'t>(
+        &self,
+        target: &'t Target,
+        headers: &HeaderMap,
+    ) -> Result<Option<Endpoint<'t>>, RequestError> {
+        let endpoint = Endpoint::of(target.path());
+        if endpoint.is_none() {
+            let checked = request::check_cookies(headers, &self.settings.limits);
+            checked.map_err(RequestError::BadRequest)?;
+        }
+        Ok(endpoint)
     }
 
     /// Gives the browser the id of an old session under the name that no script can set. The same

@@ -407,3 +407,27 @@ async fn sec_52_a_logout_with_an_invented_id_writes_nothing() {
     }
     assert_eq!(written(), before);
 }
+
+#[tokio::test]
+async fn cookies_of_a_neighbour_keep_nobody_from_our_pages() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    for n in 0..3 {
+        let _ = ada.clone().cookie(&format!("j{n}={}", "x".repeat(4000)));
+    }
+    for browser in [ada.clone(), ada.clone().over_http2()] {
+        browser.get("/x").await.assert_status(431);
+        for page in ["login", "logout", "account", "form", "session"] {
+            let page = browser.get(&format!("/.vestibule/{page}")).await;
+            page.assert_status(200);
+        }
+    }
+    ada.logout().await.assert_status(303);
+    ada.get("/.vestibule/session").await.assert_status(401);
+    let reply = ada.try_login("ada", PASSWORD).await;
+    reply.assert_status(303);
+    // The limit of the whole head is for all of them.
+    let _ = ada.clone().cookie(&format!("j={}", "x".repeat(40_000)));
+    ada.get("/.vestibule/login").await.assert_status(431);
+}
