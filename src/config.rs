@@ -48,6 +48,8 @@ pub struct Config {
     pub(crate) log: telemetry::Settings,
     /// Where `/metrics` and the like are; nowhere by default.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Names that the clients of these may ask for, besides addresses and `localhost`.
+    pub(crate) metrics_hosts: Vec<request::Host>,
     /// Of the file that all this was read from.
     pub(crate) path: PathBuf,
     pub(crate) proxy_protocol_from: proxy_protocol::Senders,

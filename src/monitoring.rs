@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::listener::Admission;
 use crate::metrics::{Format, Metrics, Snapshot};
 use crate::proxy::Service;
+use crate::request::{Authority, Host};
 use crate::session::Sessions;
 use crate::telemetry;
 use crate::tls::Certificates;
@@ -46,6 +48,8 @@ pub(crate) struct Monitoring {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) service: Arc<Service>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Names besides addresses and `localhost` that it is asked by.
+    pub(crate) hosts: Vec<Host>,
 }
 
 /// Takes connections until it is dropped.
@@ -81,6 +85,12 @@ async fn serve_one(monitoring: Arc<Monitoring>, stream: TcpStream) {
 
 impl Monitoring {
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if !self.is_named_by(request) {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this name is not known here: see metrics_hosts in [admin]\n",
+            );
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             let allow = HeaderValue::from_static("GET, HEAD");
@@ -93,6 +103,25 @@ impl Monitoring {
             "/readyz" => self.readiness().await,
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
+    }
+
+    /// A page of anybody's can make its name lead here and read the answers (DNS rebinding); its
+    /// browser still says the name. Clients that say none are no browsers.
+    fn is_named_by<B>(&self, request: &Request<B>) -> bool {
+        let in_target = request.uri().authority();
+        let in_target = in_target.map(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        let hosts = request.headers().get_all(header::HOST).iter();
+        hosts
+            .map(|host| Authority::parse(host).ok())
+            .chain(in_target.map(|value| Authority::parse(&value?).ok()))
+            .all(|host| host.is_some_and(|host| self.is_known(host.host())))
+    }
+
+    fn is_known(&self, host: &str) -> bool {
+        let is_address = host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok();
+        let host = Host::parse(host);
+        is_address
+            || host.is_some_and(|host| host.as_str() == "localhost" || self.hosts.contains(&host))
     }
 
     fn scrape(&self, format: Format) -> Response<Full<Bytes>> {

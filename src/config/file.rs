@@ -36,6 +36,9 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     Config {
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
+        metrics_hosts: administration
+            .list("metrics_hosts", value::host)
+            .unwrap_or_default(),
         branding: branding(&mut login, &apps, folder),
         apps,
         drain_timeout: server

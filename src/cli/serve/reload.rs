@@ -11,6 +11,7 @@ use crate::auth::{self, users_file};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::doctor::permission::Asker;
+use crate::request::Host;
 use crate::session;
 use crate::telemetry;
 use crate::tls::Certificates;
@@ -23,6 +24,7 @@ pub(super) struct Fixed {
     users_file: PathBuf,
     admin: admin::Place,
     metrics: Option<SocketAddr>,
+    metrics_hosts: Vec<Host>,
     log_format: telemetry::Format,
     audit_file: Option<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl Fixed {
             users_file: config.users_file.clone(),
             admin: config.admin.clone(),
             metrics: config.metrics,
+            metrics_hosts: config.metrics_hosts.clone(),
             log_format: config.log.format,
             audit_file: config.log.audit_file.clone(),
         }
@@ -57,6 +60,10 @@ impl Fixed {
             ("login.users_file", self.users_file != other.users_file),
             ("admin.socket", self.admin != other.admin),
             ("admin.metrics", self.metrics != other.metrics),
+            (
+                "admin.metrics_hosts",
+                self.metrics_hosts != other.metrics_hosts,
+            ),
             ("log.audit_file", self.audit_file != other.audit_file),
             ("log.format", self.log_format != other.log_format),
         ]

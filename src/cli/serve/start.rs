@@ -70,6 +70,7 @@ pub(super) fn start_on(
         certificates: Arc::clone(&certificates),
         service: Arc::clone(&service),
         sessions: Arc::clone(&sessions),
+        hosts: config.metrics_hosts.clone(),
     };
     let (monitoring, metrics_address) = monitor(told, config.metrics)?;
     let (reloads, reload_requests) = Reloads::new();

@@ -135,9 +135,9 @@ async fn clients_that_hang_keep_no_other_away() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let sent: &[u8] = match n % 4 {
             0 => b"",
-            1 => b"GET /metrics HTTP/1.1\r\nHost: a\r\n",
-            2 => b"GET /metrics HTTP/1.1\r\nHost: a\r\nX: ",
-            _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", // and does not read
+            1 => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n",
+            2 => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ",
+            _ => b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", // and does not read
         };
         stream.write_all(sent).await.unwrap();
         hanging.push(stream);
@@ -165,7 +165,10 @@ async fn clients_that_hang_keep_no_other_away() {
 async fn junk_is_answered_and_ends() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
-    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(40_000));
+    let long = format!(
+        "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "a".repeat(40_000)
+    );
     for junk in ["\r\n\r\nnonsense\r\n\r\n", "\u{16}\u{3}\u{1}\0\0", &long] {
         let mut raw = Raw::new(TcpStream::connect(gate.metrics_address()).await.unwrap());
         raw.send(junk).await;
@@ -174,4 +177,49 @@ async fn junk_is_answered_and_ends() {
         assert!(refused, "{answer}");
     }
     get(&gate, "/healthz").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_name_that_leads_there_by_somebody_elses_doing_gets_nothing() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .admin("metrics = \"127.0.0.1:0\"\nmetrics_hosts = [\"Node1.example.org\"]\nsocket = \"\"")
+        .start()
+        .await;
+    let address = gate.metrics_address();
+    for (head, status) in [
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\n", 200),
+        ("GET /metrics HTTP/1.1\r\nHost: LOCALHOST.:9180\r\n", 200),
+        ("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9180\r\n", 200),
+        ("GET /metrics HTTP/1.1\r\nHost: [::1]:9180\r\n", 200),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: node1.example.org:9180\r\n",
+            200,
+        ),
+        ("GET /healthz HTTP/1.0\r\n", 200),
+        ("GET /metrics HTTP/1.1\r\nHost: evil.test:9180\r\n", 421),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: node1.example.org.evil.test\r\n",
+            421,
+        ),
+        ("GET /readyz HTTP/1.1\r\nHost: 127.0.0.1.evil.test\r\n", 421),
+        ("GET /metrics HTTP/1.1\r\nHost: 127.1\r\n", 421),
+        ("GET /metrics HTTP/1.1\r\nHost: \r\n", 421),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.test\r\n",
+            421,
+        ),
+        (
+            "GET http://evil.test/metrics HTTP/1.1\r\nHost: localhost\r\n",
+            421,
+        ),
+    ] {
+        let mut raw = Raw::new(TcpStream::connect(address).await.unwrap());
+        raw.send(format!("{head}\r\n")).await;
+        let reply = raw.rest().await;
+        let said = reply.split(' ').nth(1).and_then(|said| said.parse().ok());
+        assert_eq!(said, Some(status), "{head:?}: {reply}");
+        assert_eq!(reply.contains("metrics_hosts"), status == 421, "{reply}");
+    }
 }
