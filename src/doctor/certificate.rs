@@ -10,6 +10,7 @@ use super::permission::Asker;
 use super::{Finding, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
+use crate::request::Host;
 use crate::tls::inspect::{self, Inspection, Trust};
 use crate::tls::{self, CertificateFiles, Details, TlsError};
 
@@ -62,6 +63,7 @@ pub(super) fn examine(
         findings.extend(certificate.trust());
     }
     findings.extend(apps.iter().filter_map(|app| name(app, certificates)));
+    findings.extend(apps.iter().filter_map(|app| any_name(app, certificates)));
     findings
 }
 
@@ -341,6 +343,29 @@ fn name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
         let message = format!("no certificate is for {host}: browsers warn of another name");
         Finding::warning(format!("app {}", app.name), message, help).at(app.line)
     })
+}
+
+/// An app that is served for whatever name a client says: the name goes into `X-Forwarded-Host`,
+/// and from there into the links and mails of many applications.
+fn any_name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
+    if app.host.is_some() {
+        return None;
+    }
+    let chains = certificates.iter().map(|one| &one.seen.chain);
+    let names = chains.filter_map(|chain| chain.first());
+    let names = names.flat_map(|first| first.names.iter().map(String::as_str));
+    let hosts: Vec<_> = names.filter(|name| Host::parse(name).is_some()).collect();
+    let help = match hosts.as_slice() {
+        [] => "write host = \"...\", with the name that visitors use".to_owned(),
+        [one] => format!("write host = \"{one}\", the name in the certificate"),
+        [first, ..] => format!(
+            "write host = \"{first}\", or another of the names in the certificates: {}",
+            hosts.join(", ")
+        ),
+    };
+    let message = "it has no `host`: whatever name a client says is passed to it in \
+                   X-Forwarded-Host, and taken for the name of this site";
+    Some(Finding::warning(format!("app {}", app.name), message, help).at(app.line))
 }
 
 /// Whole days, negative afterwards.

@@ -271,4 +271,17 @@ async fn sec_31_the_rule_that_is_said_to_open_nothing_opens_nothing() {
         gate.browser().get(path).await.assert_status(303);
         gate.browser().fetch(path).await.assert_status(401);
     }
+    assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_app_for_every_host_is_offered_the_names_of_the_certificate() {
+    let app = Upstream::echo().await;
+    let files = Vestibule::before(&app).user("ada", PASSWORD).write();
+    Checked::of(&files).is_ok(&[
+        ": warning: app app: it has no `host`: whatever name a client says is passed to it in \
+         X-Forwarded-Host, and taken for the name of this site\n      help: write host = \
+         \"gate.test\", or another of the names in the certificates: gate.test, other.test, localhost",
+    ]);
+    Checked::of(&before(&app).write()).is_ok(&[]);
 }

@@ -204,7 +204,7 @@ async fn a_file_that_never_ends_is_not_waited_for() {
         Checked::of(&files).is_refused(&["it is no regular file"]);
     }
     let files = Vestibule::before_url("https://127.0.0.1:1")
-        .app("name = \"wiki\"\nupstream_ca = \"ca.pem\"")
+        .app("name = \"wiki\"\nhost = \"gate.test\"\nupstream_ca = \"ca.pem\"")
         .login("logo = \"logo.svg\"")
         .user("ada", PASSWORD)
         .write();

@@ -13,7 +13,7 @@ use crate::harness::*;
 /// One app, with these keys.
 fn app(url: &str, keys: &str) -> Files {
     Vestibule::before_url(url)
-        .app(&format!("name = \"wiki\"\n{keys}"))
+        .app(&format!("name = \"wiki\"\nhost = \"gate.test\"\n{keys}"))
         .user("ada", PASSWORD)
         .write()
 }
