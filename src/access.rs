@@ -25,11 +25,11 @@ pub(crate) struct Rule {
     key: String,
     methods: Vec<Method>,
     allow: Allow,
+    /// Whether everyone gets scripts of service workers there, too.
+    service_worker: bool,
     /// Where the configuration has it, for people.
     line: Option<usize>,
 }
-    /// Whether everyone gets scripts of service workers there, too.
-    service_worker: bool,
 
 /// Two rules that say something about the same request with the same strength.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ impl Rule {
             path,
             methods,
             allow,
+            service_worker: false,
             line: None,
         }
     }
 
     /// The same rule, from this line of the configuration.
-            service_worker: false,
     #[must_use]
     pub(crate) fn at(mut self, line: usize) -> Self {
         self.line = Some(line);
@@ -160,6 +160,7 @@ impl Rules {
 pub(crate) struct Permit {
     identity: Option<Arc<Identity>>,
     public: bool,
+    service_worker: bool,
 }
 
 impl Permit {
@@ -187,7 +188,6 @@ impl Permit {
         self.identity.as_deref()
     }
 }
-    service_worker: bool,
 
 /// What the rules say to one request.
 #[derive(Debug)]

@@ -132,16 +132,16 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         websocket_origins: section
             .list("websocket_origins", value::origin)
             .unwrap_or_default(),
-        host,
-    }
-}
-
-fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
         allow_response: section
             .list("allow_response", |value| {
                 value::word(value, &ALLOW_RESPONSE)
             })
             .unwrap_or_default(),
+        host,
+    }
+}
+
+fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
     let several = section
         .raw("upstream")
         .is_some_and(|value| value.get_ref().is_array());
