@@ -7,7 +7,7 @@ mod certificate;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let folder = Path::new(FOLDER);
     let app = match &args.upstream {
         Some(upstream) => App::Own(upstream),
         None => App::Sample(SampleApp::start()?),
@@ -43,11 +42,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let text = configuration(args.listen, &app);
     // Everything in it but UPSTREAM is ours, so what is wrong with it is wrong usage. It is parsed
     // before anything is written.
-    let mut config = Config::parse(&text, &folder.join(CONFIG))
+    let mut config = Config::parse(&text, &Path::new(FOLDER).join(CONFIG))
         .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))?;
     // Folders that a machine shares with its guest often cannot hold a socket.
     config.admin = config.admin.if_possible();
-    prepare(folder)?;
+    let folder = match prepare(Path::new(FOLDER)) {
+        Ok(()) => PathBuf::from(FOLDER),
+        Err(Failure::Failed(why)) => elsewhere(&why)?,
+        Err(other) => return Err(other),
+    };
+    let folder = &*folder;
     certificate::ensure(folder, args.listen.ip())?;
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let hang_up = super::serve::Signal::Stop;
     let path = folder.join(CONFIG);
     super::serve::run_config(config, &path, hang_up, Sockets::default(), |address| {
-        shown = super::print(welcome(address, &app, &password));
+        shown = super::print(welcome(folder, address, &app, &password));
     })?;
     shown
 }
@@ -83,6 +87,20 @@ fn prepare(folder: &Path) -> Result<(), Failure> {
         trust(&folder.join(made), &owners).map_err(distrusted)?;
     }
     Ok(())
+}
+
+/// A folder that is new, and that nobody else can open, where the usual one cannot be used.
+fn elsewhere(why: &str) -> Result<PathBuf, Failure> {
+    let folder = tempfile::Builder::new()
+        .prefix("vestibule-quickstart-")
+        .tempdir()
+        .map_err(|error| cannot_write(&std::env::temp_dir(), &error))?
+        .keep();
+    eprintln!(
+        "vestibule: {why}; this time its files are in {}",
+        folder.display()
+    );
+    Ok(folder)
 }
 
 enum App<'a> {
@@ -179,16 +197,17 @@ fn configuration(listen: SocketAddr, app: &App<'_>) -> String {
 }
 
 /// What to do now.
-fn welcome(address: SocketAddr, app: &App<'_>, password: &Password) -> String {
+fn welcome(folder: &Path, address: SocketAddr, app: &App<'_>, password: &Password) -> String {
+    let folder = folder.display();
     let app = match app {
         App::Own(upstream) => upstream,
         App::Sample(_) => "the built-in sample app",
     };
     let password = match password {
         Password::Kept(password) => password.clone(),
-        Password::Changed => format!("as you set it in {FOLDER}/{}", account::USERS),
+        Password::Changed => format!("as you set it in {folder}/{}", account::USERS),
     };
-    let ca = format!("{FOLDER}/{}", certificate::CA);
+    let ca = format!("{folder}/{}", certificate::CA);
     format!(
         "\n\
          Vestibule is ready.\n\n\
@@ -196,7 +215,7 @@ fn welcome(address: SocketAddr, app: &App<'_>, password: &Password) -> String {
          \x20 User        {USER}\n\
          \x20 Password    {password}\n\
          \x20 Behind it   {app}\n\
-         \x20 Settings    {FOLDER}/{CONFIG}\n\n\
+         \x20 Settings    {folder}/{CONFIG}\n\n\
          The browser will warn, because it does not know the certificate yet. Go on\n\
          past the warning, or trust {ca}, good for this address only:\n\n\
          \x20 Linux       sudo cp {ca} \\\n\
@@ -207,7 +226,7 @@ fn welcome(address: SocketAddr, app: &App<'_>, password: &Password) -> String {
          \x20 Windows     certutil -user -addstore Root {ca}\n\
          \x20 Firefox, and Chrome on Linux: import it in the settings (Certificates,\n\
          \x20 Authorities)\n\n\
-         Who is signed in: vestibule session list --config {FOLDER}/{CONFIG}\n\
+         Who is signed in: vestibule session list --config {folder}/{CONFIG}\n\
          Ctrl+C stops it.\n\n",
         host = shown_host(address),
     )

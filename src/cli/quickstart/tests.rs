@@ -67,6 +67,18 @@ fn sec_98_a_folder_that_others_could_have_filled_is_not_taken() {
 }
 
 #[test]
+fn sec_98_another_folder_is_private_and_new() {
+    let folders = [elsewhere("why").unwrap(), elsewhere("why").unwrap()];
+    assert_ne!(folders[0], folders[1]);
+    for folder in folders {
+        prepare(&folder).unwrap();
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&folder).unwrap());
+        assert_eq!(mode & 0o777, 0o700);
+        std::fs::remove_dir(folder).unwrap();
+    }
+}
+
+#[test]
 fn an_upstream_that_does_not_work_is_wrong_usage_with_its_mend() {
     for (upstream, mend) in [
         ("127.0.0.1:9090", "write \"http://127.0.0.1:9090\""),
@@ -104,7 +116,7 @@ fn the_welcome_says_where_who_and_how() {
         ("127.0.0.2:8443", "https://127.0.0.2:8443\n"),
         ("[fd00::7]:8443", "https://[fd00::7]:8443\n"),
     ] {
-        let text = welcome(address.parse().unwrap(), &app, &password);
+        let text = welcome(Path::new(FOLDER), address.parse().unwrap(), &app, &password);
         for part in [
             host,
             "admin\n",
@@ -118,7 +130,7 @@ fn the_welcome_says_where_who_and_how() {
         }
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
-    let changed = welcome("[::1]:1".parse().unwrap(), &app, &Password::Changed);
+    let changed = welcome(Path::new(FOLDER), "[::1]:1".parse().unwrap(), &app, &Password::Changed);
     assert!(changed.contains("as you set it in certs/quickstart-users.toml"));
 }
 

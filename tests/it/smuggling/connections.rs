@@ -374,7 +374,7 @@ async fn sec_99_an_answer_before_the_end_of_an_upload_arrives() {
             assert!(client.try_send(vec![b'x'; 1024 * 1024]).await, "{status}");
         }
         for _ in 0..8 {
-            assert!(client.try_send([b'x'; 64 * 1024]).await, "{status}");
+            assert!(client.try_send(vec![b'x'; 64 * 1024]).await, "{status}");
         }
         client.response().await.assert_status(status);
         assert_eq!(client.rest().await, "");
