@@ -184,7 +184,7 @@ impl Proxy {
         }
         let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
         if response.body().is_ours()
-            && (!active.hold_answer(connection.network())
+            && (!active.hold_answer(connection.network_of_peer())
                 || overloaded && connection.activity.has_many_requests())
         {
             // Nobody reads so many pages at a time; they would only take memory.

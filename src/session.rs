@@ -317,6 +317,11 @@ impl Sessions {
         idle.min(session.expires()).since(now)
     }
 
+    /// How many times sessions were ended: another number than before says that one may have.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Watches a session for a stream that outlives its request's head.
     pub(crate) fn watch(&self, session: &Arc<Session>) -> Watch {
         self.live.watch(session)

@@ -258,7 +258,11 @@ impl Upstreams {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
         accept(&mut response)?;
-        if self.judge_challenges(response.headers_mut(), auth)? {
+        let asks = matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        );
+        if asks && self.judge_challenges(response.headers_mut(), auth)? {
             tie(&mut lease, auth);
         }
         hop_by_hop::strip(response.headers_mut());

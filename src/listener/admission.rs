@@ -29,6 +29,9 @@ const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// done for each connection of a flood.
 const SEARCHED: usize = 64;
 
+/// Connections of each of them that are looked at, the oldest first.
+const SEARCHED_OF_NETWORK: usize = 512;
+
 /// Connections that a user keeps, even idle ones: two browsers over HTTP/1.1 have no more.
 const KEPT_OF_USER: usize = 12;
 
@@ -50,6 +53,8 @@ pub(crate) struct Admission {
 #[derive(Default)]
 struct Open {
     total: usize,
+    /// Of these, those of signed-in users.
+    of_users: usize,
     next_number: u64,
     /// Those of each user and of each network at its widest, the oldest first. Connections of
     /// trusted proxies are in none.
@@ -145,28 +150,35 @@ impl Admission {
     pub(crate) fn end_unused(&self) {
         let mut open = self.lock();
         for _ in 0..ENDED_FOR_MEMORY {
-            let Some(place) = open.unused(usize::MAX) else {
+            let Some(place) = open.unused(0) else {
                 return;
             };
             open.evict(&place);
         }
     }
 
-    /// Ends the connection of the consumer with most unread bytes of request bodies that holds
-    /// most of them itself.
+    /// Ends the connection of the network, else of the user, with most unread bytes of request
+    /// bodies that holds most of them itself.
     fn end_largest_upload(&self) {
-        let largest = self.usages.largest(Resource::Buffered, 1, |_| true);
+        let largest_of = |users| {
+            let of = self
+                .usages
+                .largest(Resource::Buffered, 1, |who| who.is_user() == users);
+            of.into_iter().next().filter(|(_, held)| *held > 0)
+        };
+        // Nothing that strangers do ends an upload of a user.
+        let largest = largest_of(false).or_else(|| largest_of(true));
         let mut open = self.lock();
-        let Some((consumer, _)) = largest.first() else {
+        let Some((consumer, _)) = largest else {
             return;
         };
-        let Some(group) = open.groups.get(consumer) else {
+        let Some(group) = open.groups.get(&consumer) else {
             return;
         };
         let place = group.values().max_by_key(|place| place.buffered());
         if let Some(place) = place.filter(|place| place.buffered() > 0).cloned() {
             open.evict(&place);
-            self.report_upload(&mut open, consumer);
+            self.report_upload(&mut open, &consumer);
         }
     }
 
@@ -257,6 +269,9 @@ impl Admitted {
     pub(crate) fn reassign(&mut self, client: IpAddr, proxy: bool) -> bool {
         let network = self.admission.usages.of_address(client);
         let mut open = self.admission.lock();
+        if self.place.is_evicted() {
+            return false; // it does not count any more
+        }
         open.leave(&self.place);
         open.total += 1;
         let max_per_address = self.admission.max_per_address.load(Ordering::Relaxed);
@@ -289,7 +304,7 @@ impl Admitted {
         if open.change_owner(&self.place, user) {
             self.place.note_user();
         }
-        let left = self.admission.max().saturating_sub(open.total);
+        let left = self.admission.max().saturating_sub(open.of_users);
         let held = user.held(Resource::Connections);
         held <= self.admission.max_per_address.load(Ordering::Relaxed)
             || user.is_within(Resource::Connections, left, 1)
@@ -328,6 +343,7 @@ impl Open {
     fn join(&mut self, place: &Arc<Place>, owner: Option<Arc<Usage>>) {
         if let Some(owner) = &owner {
             owner.add(Resource::Connections, 1);
+            self.of_users += usize::from(owner.is_of_user());
             self.resize(&widest(owner), |group| {
                 group.insert(place.number(), Arc::clone(place));
             });
@@ -339,6 +355,7 @@ impl Open {
         self.total -= 1;
         if let Some(owner) = place.take_owner() {
             owner.remove(Resource::Connections, 1);
+            self.of_users -= usize::from(owner.is_of_user());
             self.resize(&widest(&owner), |group| {
                 group.remove(&place.number());
             });
@@ -377,15 +394,19 @@ impl Open {
         place.evict();
     }
 
-    /// A connection of strangers without a request, of the largest network that has one. While
-    /// there may still be a first request, only that of a network larger than the newcomer's.
+    /// A connection of strangers without a request, of the largest network that has one, which has
+    /// no fewer than the newcomer's. While there may still be a first request, it has to have more.
     fn unused(&self, newcomers: usize) -> Option<Arc<Place>> {
         let silent = |size: usize, place: &Place| match place.standing() {
             Standing::Lingers => true,
-            Standing::Silent => place.age() >= SILENT_AFTER || size > newcomers.saturating_add(1),
+            Standing::Silent => {
+                size >= newcomers && place.age() >= SILENT_AFTER
+                    || size > newcomers.saturating_add(1)
+            }
             _ => false,
         };
-        let idle = |_: usize, place: &Place| place.standing() == Standing::Idle;
+        let idle =
+            |size: usize, place: &Place| size >= newcomers && place.standing() == Standing::Idle;
         self.search(silent).or_else(|| self.search(idle))
     }
 
@@ -446,7 +467,10 @@ impl Open {
         networks
             .take(SEARCHED)
             .filter_map(|(Reverse(size), consumer)| Some((*size, self.groups.get(consumer)?)))
-            .find_map(|(size, group)| group.values().find(|place| can_go(size, place)))
+            .find_map(|(size, group)| {
+                let mut places = group.values().take(SEARCHED_OF_NETWORK);
+                places.find(|place| can_go(size, place))
+            })
             .cloned()
     }
 }
@@ -596,6 +620,29 @@ mod tests {
             "one more than it"
         );
         drop((first, second));
+    }
+
+    #[test]
+    fn sec_87_a_network_with_more_ends_none_of_one_with_less() {
+        let admission = admission(3, 3);
+        let _busy = [busy(&admission, "192.0.2.1"), busy(&admission, "192.0.2.1")];
+        let waits = idle(&admission, "192.0.2.2");
+        assert!(admit(&admission, "192.0.2.1").is_none());
+        assert!(!waits.place().is_evicted());
+    }
+
+    #[test]
+    fn sec_87_silent_strangers_take_no_connection_of_a_user() {
+        let admission = admission(100, 20);
+        let _strangers: Vec<_> = (0..80)
+            .map(|n| admit(&admission, &format!("192.0.2.{}", n / 20)).unwrap())
+            .collect();
+        let ada = user(&admission, "ada");
+        let hers: Vec<_> = (0..30)
+            .map(|n| busy(&admission, &format!("198.51.100.{}", n % 2)))
+            .collect();
+        assert!(hers.iter().all(|one| one.belongs_to(&ada)));
+        assert_eq!(admission.open(), 100);
     }
 
     #[test]

@@ -232,7 +232,8 @@ impl Place {
         owned.by.take()
     }
 
-    pub(super) fn is_owned(&self) -> bool {
+    /// Whether it counts for somebody, and not for a trusted proxy.
+    pub(crate) fn is_owned(&self) -> bool {
         self.owned().by.is_some()
     }
 

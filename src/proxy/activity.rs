@@ -217,14 +217,17 @@ impl ActiveRequest {
 
     /// The request is done but for its client, who has an answer of ours to take: from now on it
     /// holds no request that others could have (SEC-87). `false` when its client leaves too many
-    /// of them. Who was not admitted counts for `otherwise`.
-    pub(super) fn hold_answer(&mut self, otherwise: &Arc<Usage>) -> bool {
+    /// of them. Who was not admitted counts for `otherwise`, if that is anybody.
+    pub(super) fn hold_answer(&mut self, otherwise: Option<&Arc<Usage>>) -> bool {
         let usage = match self.counted.take() {
             Some(usage) => {
                 self.activity.load.end(&usage);
                 usage
             }
-            None => Arc::clone(otherwise),
+            None => match otherwise {
+                Some(usage) => Arc::clone(usage),
+                None => return true,
+            },
         };
         let granted = self.activity.load.begin_answer(&usage);
         self.answer = granted.then_some(usage);

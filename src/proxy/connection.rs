@@ -91,9 +91,11 @@ impl Connection {
         RequestBody::new(body, idle_timeout, received, begin)
     }
 
-    /// What the network of the other end holds.
-    pub(super) fn network(&self) -> &Arc<Usage> {
-        &self.network
+    /// What the network of the other end holds; nobody's where that is a trusted proxy, which
+    /// stands for many.
+    pub(super) fn network_of_peer(&self) -> Option<&Arc<Usage>> {
+        let admitted = self.admitted.as_ref()?;
+        admitted.place().is_owned().then_some(&self.network)
     }
 
     pub(super) fn admitted(&self) -> Option<&Admitted> {

@@ -38,14 +38,21 @@ impl Proxy {
         let upload = request.body().upload();
         let session = permitted.session.as_ref();
         let auth = self.connection_auth(connection, session, request.version());
-        let forwarded = if upload.is_some() {
-            // A request without a body is soon answered; an upload can outlive its permission.
-            let forwarded = app.upstreams.forward(permit, request, client, auth);
-            let upload = upload.as_deref();
-            Box::pin(self.while_permitted(app, &permitted, upload, forwarded)).await?
+        let ends = self.sessions.ends();
+        let forwarded = if let Some(upload) = &upload {
+            // It can outlive its permission. Boxed, so that the common way stays small.
+            Box::pin(async {
+                let forwarded = app.upstreams.forward(permit, request, client, auth);
+                self.while_permitted(app, &permitted, Some(upload), forwarded)
+                    .await
+            })
+            .await?
         } else {
             app.upstreams.forward(permit, request, client, auth).await
         };
+        if self.sessions.ends() != ends || self.revision() != permitted.revision {
+            Box::pin(self.permit_still(app, &permitted)).await?;
+        }
         if let (Some(line), Some(upload)) = (line, upload) {
             line.received = upload.bytes();
         }
@@ -55,6 +62,25 @@ impl Proxy {
             .await;
         let streams = &self.life.live;
         Ok(response.map(|body| AnswerBody::forwarded(body, streams, permitted)))
+    }
+
+    /// Whether an answer that the application took its time for may still be seen: the session may
+    /// have ended meanwhile (SEC-75), or its user have left a group (SEC-89).
+    async fn permit_still(
+        &self,
+        app: &Arc<App>,
+        permitted: &Permitted,
+    ) -> Result<(), RequestError> {
+        if let Some(session) = &permitted.session {
+            let is_good = self.sessions.is_good(&session.key()).await;
+            if !is_good.map_err(RequestError::Session)? {
+                return Err(RequestError::SessionEnded);
+            }
+        }
+        if !self.permits(app, None, permitted) {
+            return Err(RequestError::NotPermitted);
+        }
+        Ok(())
     }
 
     /// Waits for an answer as long as the session is good (SEC-75) and the request would be

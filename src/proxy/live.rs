@@ -163,10 +163,18 @@ impl Proxy {
     /// Ends each stream that would not be permitted now (SEC-89).
     pub(super) fn judge_streams(&self) {
         let live = &self.life.live;
-        live.judge(self.revision(), |stream| self.permits(stream));
+        live.judge(self.revision(), |stream| {
+            self.permits(&stream.app, stream.address.as_ref(), &stream.permitted)
+        });
     }
 
-    fn permits(&self, stream: &Stream) -> bool {
+    /// Whether a request that was permitted for `was` would be permitted now.
+    pub(super) fn permits(
+        &self,
+        was: &Arc<App>,
+        address: Option<&Address>,
+        permitted: &Permitted,
+    ) -> bool {
         let Permitted {
             method,
             target,
@@ -174,18 +182,18 @@ impl Proxy {
             origin,
             session,
             ..
-        } = &stream.permitted;
+        } = permitted;
         let Some(app) = self.app_of(authority.to_host().as_str()) else {
             return false;
         };
         let identity = match session {
             None => None,
             Some(session) => match self.login.identify(session) {
-                None => return true, // its session ends, and the stream with it
+                None => return false,
                 identity => identity,
             },
         };
-        app.goes_on_with(&stream.app, stream.address.as_ref())
+        app.goes_on_with(was, address)
             && matches!(
                 app.judge(target.path(), method, identity),
                 Ok(Decision::Allow(_))

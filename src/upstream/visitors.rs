@@ -18,7 +18,7 @@ pub(super) struct Visitors {
 
 /// One connection's worth, until it is dropped.
 pub(super) struct Share {
-    /// There until it is dropped.
+    /// There until it is dropped, or was not wanted.
     held: Option<network::Share>,
     visitors: Arc<Visitors>,
 }
@@ -77,8 +77,9 @@ impl Visitors {
                 .lock()
                 .serve_first(|network| self.shares.take(network, 1));
             let Some((waits, held)) = served else { return };
-            // Whoever is gone meanwhile drops it, and serves the next.
-            drop(waits.send(self.share(held)));
+            if let Err(mut share) = waits.send(self.share(held)) {
+                drop(share.held.take()); // it is gone; the next turn is for another
+            }
         }
     }
 
@@ -89,8 +90,10 @@ impl Visitors {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        drop(self.held.take());
-        self.visitors.serve();
+        if let Some(held) = self.held.take() {
+            drop(held);
+            self.visitors.serve();
+        }
     }
 }
 

@@ -130,7 +130,12 @@ fn the_welcome_says_where_who_and_how() {
         }
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
-    let changed = welcome(Path::new(FOLDER), "[::1]:1".parse().unwrap(), &app, &Password::Changed);
+    let changed = welcome(
+        Path::new(FOLDER),
+        "[::1]:1".parse().unwrap(),
+        &app,
+        &Password::Changed,
+    );
     assert!(changed.contains("as you set it in certs/quickstart-users.toml"));
 }
 

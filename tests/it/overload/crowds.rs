@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::tls::{self, HOST};
@@ -235,7 +236,7 @@ async fn sec_87_no_crowd_keeps_users_or_newcomers_waiting() {
         .user("ada", PASSWORD)
         .user("bob", PASSWORD)
         .rule("/open", "everyone")
-        .server("max_connections = 4000")
+        .server("max_connections = 3000")
         .spawn()
         .await;
     let cookie = service
@@ -248,9 +249,14 @@ async fn sec_87_no_crowd_keeps_users_or_newcomers_waiting() {
     let each = mixture.chunks(1);
     for (nth, crowds) in each.chain([mixture]).enumerate() {
         let attack = Attack::begin(crowds, service.address);
-        if by_hand.is_some() {
-            sleep(Duration::from_secs(10)).await; // the crowd has all that it can get
-        }
+        let many = if by_hand.is_some() { 2500 } else { 100 };
+        some_within(PATIENCE * 4, "the crowd to be there", async || {
+            let (code, shown, said) = run(&service.files, &["status", "--json"]);
+            assert_eq!(code, Some(0), "{said}");
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            (shown["connections"]["open"].as_u64()? >= many).then_some(())
+        })
+        .await;
         let met = rounds(&service, &cookie, count, (nth + 1) * count).await;
         let (p99, login) = (met.p99(), met.logins.iter().max().unwrap());
         println!("{crowds:?}: p99 {p99:?} ({quiet:?} without), slowest login {login:?}");
