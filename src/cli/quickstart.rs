@@ -93,6 +93,7 @@ fn prepare(folder: &Path) -> Result<(), Failure> {
 fn elsewhere(why: &str) -> Result<PathBuf, Failure> {
     let folder = tempfile::Builder::new()
         .prefix("vestibule-quickstart-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .tempdir()
         .map_err(|error| cannot_write(&std::env::temp_dir(), &error))?
         .keep();

@@ -363,3 +363,42 @@ async fn sec_89_a_stream_that_begins_after_the_change_ends_at_once() {
     let rest = timeout(SOON, late.rest()).await.expect("it ends by itself");
     assert!(!rest.ends_with(LAST_CHUNK), "{rest}");
 }
+
+#[tokio::test]
+async fn sec_89_an_answer_that_took_its_time_is_not_seen_after_a_change() {
+    let may_answer = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&may_answer);
+    let app = Upstream::scripted(move |exchange| {
+        let waits = Arc::clone(&waits);
+        Box::pin(async move {
+            if exchange.target() == "/admin/slow" {
+                waits.acquire().await.unwrap().forget();
+            }
+            exchange.reply("200 OK", &[], "SECRET").await;
+        })
+    })
+    .await;
+    let mut gate = Vestibule::before(&app)
+        .account(User::new("ada", PASSWORD).groups(&["admins"]))
+        .rule("/admin", "{ groups = [\"admins\"] }")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let asks = format!(
+        "GET /admin/slow HTTP/1.1\r\nHost: gate.test\r\nCookie: {}\r\n\r\n",
+        ada.session_cookie()
+    );
+    let mut slow = gate.raw().await;
+    slow.send(&asks).await;
+    eventually("the app to be asked", || app.requests() == 1).await;
+    gate.files()
+        .change_user("ada", |ada| ada.groups = vec!["staff".to_owned()]);
+    eventually_some("the change to be noticed", async || {
+        (ada.get("/admin/quick").await.status == 403).then_some(())
+    })
+    .await;
+    may_answer.add_permits(1);
+    let refused = slow.response().await;
+    refused.assert_status(403);
+    assert!(!refused.text().contains("SECRET"), "{refused}");
+}
