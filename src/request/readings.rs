@@ -230,13 +230,13 @@ mod tests {
         for (one, other, same) in [
             ("/Admin", "/admin", true),
             ("/ADMIN/X", "/admin/x", true),
-            ("/caf%C3%A9", "/CAF%C3%89", true),
+            ("/t%C3%A9", "/T%C3%89", true),
             ("/%E2%84%AAeys", "/keys", true),  // the sign for kelvin
             ("/%C5%BFecret", "/secret", true), // a long s
             ("/a%2FB", "/A%2Fb", true),
             ("/a%2Fb", "/a/b", false),
             ("/a%25b", "/a%2525b", false),
-            ("/caf%C3%A9", "/cafe", false),
+            ("/t%C3%A9", "/cafe", false),
             ("/admin", "/admin2", false),
         ] {
             assert_eq!(fold_case(one) == fold_case(other), same, "{one} {other}");

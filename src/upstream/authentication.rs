@@ -112,7 +112,7 @@ mod tests {
             ("NTLM", true),
             ("ntlm TlRMTVNTUAABAAAA", true),
             ("Negotiate", true),
-            ("nEgOtIaTe\toYG1MIGyoAMKAQA=", true),
+            ("NEGOTIATE\toYG1MIGyoAMKAQA=", true),
             ("Basic realm=\"a\", NTLM", true),
             ("Basic realm=\"a\",Negotiate abc==", true),
             ("  NTLM  ", true),
