@@ -42,16 +42,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let text = configuration(args.listen, &app);
     // Everything in it but UPSTREAM is ours, so what is wrong with it is wrong usage. It is parsed
     // before anything is written.
-    let mut config = Config::parse(&text, &Path::new(FOLDER).join(CONFIG))
-        .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))?;
-    // Folders that a machine shares with its guest often cannot hold a socket.
-    config.admin = config.admin.if_possible();
+    let parse = |folder: &Path| {
+        Config::parse(&text, &folder.join(CONFIG))
+            .map_err(|error| Failure::Usage(format!("this UPSTREAM does not work:\n{error}")))
+    };
+    parse(Path::new(FOLDER))?;
     let folder = match prepare(Path::new(FOLDER)) {
         Ok(()) => PathBuf::from(FOLDER),
         Err(Failure::Failed(why)) => elsewhere(&why)?,
         Err(other) => return Err(other),
     };
     let folder = &*folder;
+    let mut config = parse(folder)?;
+    // Folders that a machine shares with its guest often cannot hold a socket.
+    config.admin = config.admin.if_possible();
     certificate::ensure(folder, args.listen.ip())?;
     let password = account::ensure(folder)?;
     write_private(&folder.join(CONFIG), text.as_bytes())?;

@@ -98,6 +98,28 @@ async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
 }
 
 #[tokio::test]
+async fn sec_98_what_somebody_else_could_have_put_there_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    std::fs::write(certs.join("quickstart-users.toml"), "planted").unwrap();
+    std::fs::set_permissions(&certs, PermissionsExt::from_mode(0o777)).unwrap();
+    let app = Upstream::echo().await;
+    let started = quickstart(folder.path(), Some(&app.url())).await;
+    let browser = Browser::new(started.address, "localhost")
+        .login("admin", &started.password)
+        .await;
+    browser.get("/x").await.assert_status(200);
+    assert_eq!(std::fs::read_dir(&certs).unwrap().count(), 1);
+    let welcome = started.program.stdout();
+    let settings = welcome.lines().find(|line| line.contains("Settings"));
+    let elsewhere = settings.unwrap().split_whitespace().last().unwrap();
+    assert!(elsewhere.contains("vestibule-quickstart-"), "{welcome}");
+    std::fs::remove_dir_all(Path::new(elsewhere).parent().unwrap()).unwrap();
+}
+
+#[tokio::test]
 async fn quickstart_ends_with_its_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let mut quickstart = quickstart(folder.path(), None).await;
