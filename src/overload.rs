@@ -108,7 +108,7 @@ pub(crate) struct Load {
 #[derive(Debug, Default)]
 struct Class {
     in_flight: AtomicUsize,
-    /// Answers of ours whose client has not taken them yet.
+    /// Our own answers that clients have not read yet.
     unread: AtomicUsize,
 }
 
@@ -218,7 +218,7 @@ impl Load {
         usage.remove(Resource::Requests, 1);
     }
 
-    /// An answer of ours waits for its client to take it, until [`Load::end_answer`]; `false`
+    /// One of our own answers waits for its client to read it, until [`Load::end_answer`]; `false`
     /// when the client's network, or user, leaves more of them untaken than is its share.
     pub(crate) fn begin_answer(&self, usage: &Usage) -> bool {
         let unread = &self.class(usage).unread;
@@ -231,7 +231,7 @@ impl Load {
         granted
     }
 
-    /// One answer of ours less that waits.
+    /// One such answer less.
     pub(crate) fn end_answer(&self, usage: &Usage) {
         self.class(usage).unread.fetch_sub(1, Ordering::Relaxed);
         usage.remove(Resource::Unread, 1);
@@ -251,7 +251,7 @@ impl Load {
     }
 
     /// Whether answers that nobody takes had better go soon: more than half of the requests that
-    /// there may be are in flight, or their answers wait.
+    /// are allowed are in flight, or their answers wait.
     pub(crate) fn is_crowded(&self) -> bool {
         let (_, max) = self.requests();
         self.strangers.is_crowded(self.max_of_strangers()) || self.users.is_crowded(max)

@@ -47,7 +47,7 @@ pub(crate) enum Resource {
     Connections,
     /// Requests in flight.
     Requests,
-    /// Answers of ours whose client has not taken them yet.
+    /// Our own answers that clients have not read yet.
     Unread,
     /// Bytes of request bodies that wait for an application to take them.
     Buffered,

@@ -131,7 +131,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "self.is_within_share(usage, Resource::Unread, waiting)",
     ),
     (
-        "how long such an answer may wait, while more than half of the requests or answers that there may be wait",
+        "how long such an answer may wait while more than half of either limit is in use",
         "5 s",
         "proxy/activity.rs",
         "PATIENCE_IN_NEED: Duration = Duration::from_secs(5);",
@@ -203,7 +203,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "available_parallelism().map_or(1, usize::from)",
     ),
     (
-        "each connection that there may be, with a request in flight; more where `server.limits.head` is above 32KiB",
+        "each connection up to the limit, with a request in flight; more where `server.limits.head` is above 32KiB",
         "64 KiB",
         "overload/memory.rs",
         "CONNECTION: u64 = 64 * KIB;",
