@@ -123,7 +123,7 @@ fn state(id: u32) -> String {
     )
 }
 
-fn status(id: u32, key: &str) -> u64 {
+pub(crate) fn status(id: u32, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(key));
     let number = value.unwrap().split_whitespace().next().unwrap();

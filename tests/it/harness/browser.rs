@@ -201,16 +201,17 @@ impl Browser {
             request = request.header("cookie", cookies);
         }
         let request = request.body(Full::new(body)).unwrap();
-        let reply = within(&what, self.send(request)).await;
+        let reply = within(&what, self.send(&what, request)).await;
         self.keep_cookies(&reply);
         reply
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let stream = tls::connect(stream, &self.host, &[self.alpn])
-            .await
-            .unwrap();
+    async fn send(&self, what: &str, request: Request<Full<Bytes>>) -> Reply {
+        let address = self.address;
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.unwrap_or_else(|error| panic!("{what}: connect {address}: {error}"));
+        let stream = tls::connect(stream, &self.host, &[self.alpn]).await;
+        let stream = stream.unwrap_or_else(|error| panic!("{what}: handshake: {error}"));
         let io = TokioIo::new(stream);
         let response = if self.alpn == "h2" {
             let executor = TokioExecutor::new();
@@ -224,7 +225,8 @@ impl Browser {
             tokio::spawn(connection);
             sender.send_request(request).await
         };
-        let (head, body) = response.unwrap().into_parts();
+        let response = response.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        let (head, body) = response.into_parts();
         let headers = head.headers.iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             (name.as_str().to_owned(), value)

@@ -1,4 +1,5 @@
 //! Hostile crowds of sixteen networks, each within its limits, beside one user and newcomers: SEC-87.
+//! Whatever they do, memory stays below the ceiling: REL-06.
 //!
 //! The crowds keep to half a core, so that it is their cunning that is tested and not the machine.
 
@@ -11,17 +12,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::tls::{self, HOST};
 use crate::harness::*;
+use crate::soak::status;
 
 const NETWORKS: usize = 16;
 
 /// Connections that each network keeps open, below what one address may have.
 const HELD: usize = 200;
+
+/// Descriptors that the tests beside this one need.
+const SPARE: u64 = 1000;
 
 /// Rounds beside each crowd, unless the environment has another number.
 const ROUNDS: usize = 4;
@@ -43,15 +49,21 @@ enum Crowd {
     WrongPasswords,
     /// Shows cookies that it has made up.
     MadeUpCookies,
+    /// Sends almost all of the largest head that is allowed, and never its end.
+    LongHeads,
+    /// Opens WebSockets and says nothing more.
+    Tunnels,
 }
 
-const ALL: [Crowd; 6] = [
+const ALL: [Crowd; 8] = [
     Crowd::UntakenPages,
     Crowd::Silence,
     Crowd::Waiting,
     Crowd::Uploads,
     Crowd::WrongPasswords,
     Crowd::MadeUpCookies,
+    Crowd::LongHeads,
+    Crowd::Tunnels,
 ];
 
 impl Crowd {
@@ -68,6 +80,24 @@ impl Crowd {
                 let mut raw = Raw::new(stream.ok()?);
                 raw.send(format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
                     .await;
+                Some(Box::new(raw))
+            }
+            Self::LongHeads => {
+                let stream = tls::connect_from(source, address, &["http/1.1"]).await;
+                let mut raw = Raw::new(stream.ok()?);
+                let head = format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\nX-Long: ");
+                raw.send([head.as_bytes(), &[b'x'; 30_000]].concat()).await;
+                Some(Box::new(raw))
+            }
+            Self::Tunnels => {
+                let stream = tls::connect_from(source, address, &["http/1.1"]).await;
+                let mut raw = Raw::new(stream.ok()?);
+                raw.send(format!(
+                    "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nOrigin: https://{HOST}\r\n\
+                     Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                ))
+                .await;
                 Some(Box::new(raw))
             }
             Self::WrongPasswords => {
@@ -124,7 +154,7 @@ struct Attack {
 }
 
 impl Attack {
-    fn begin(crowds: &'static [Crowd], address: SocketAddr) -> Self {
+    fn begin(crowds: &'static [Crowd], held: usize, address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -132,7 +162,7 @@ impl Attack {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(attack(crowds, address, &stopped));
+            runtime.block_on(attack(crowds, held, address, &stopped));
         });
         Self {
             stop,
@@ -150,7 +180,7 @@ impl Drop for Attack {
     }
 }
 
-async fn attack(crowds: &[Crowd], address: SocketAddr, stop: &AtomicBool) {
+async fn attack(crowds: &[Crowd], held: usize, address: SocketAddr, stop: &AtomicBool) {
     let started = Instant::now();
     let mut networks: Vec<VecDeque<Box<dyn Any>>> = Vec::new();
     networks.resize_with(NETWORKS, VecDeque::new);
@@ -168,7 +198,7 @@ async fn attack(crowds: &[Crowd], address: SocketAddr, stop: &AtomicBool) {
         if let Ok(Some(connection)) = joins.await {
             networks[network].push_back(connection);
         }
-        if networks[network].len() > HELD {
+        if networks[network].len() > held {
             networks[network].pop_front();
         }
         // Half a core.
@@ -179,6 +209,17 @@ async fn attack(crowds: &[Crowd], address: SocketAddr, stop: &AtomicBool) {
         );
         sleep((used * 2).saturating_sub(started.elapsed())).await;
     }
+}
+
+/// Connections that each network can keep open here; the tests beside this one need descriptors,
+/// too. Each connection takes one of ours, and one more where the app is asked.
+fn held() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum; // 1,024 is what a shell gives; the rest is for the asking
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let descriptors = limit.current.unwrap_or(u64::MAX).saturating_sub(SPARE);
+    let each = usize::try_from(descriptors).unwrap_or(usize::MAX) / 2 / NETWORKS;
+    each.min(HELD)
 }
 
 /// What a user and a newcomer meet.
@@ -225,17 +266,38 @@ async fn rounds(service: &Service, cookie: &str, rounds: usize, first: usize) ->
     met
 }
 
+fn shown(service: &Service) -> Value {
+    let (code, shown, said) = run(&service.files, &["status", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    serde_json::from_str(&shown).unwrap()
+}
+
+/// What the memory of the service stays below, in KiB.
+fn ceiling(service: &Service) -> u64 {
+    shown(service)["memory"]["max"].as_u64().unwrap() / 1024
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_87_no_crowd_keeps_users_or_newcomers_waiting() {
     let by_hand = env::var("VESTIBULE_CROWD_ROUNDS").ok();
     let count = by_hand.as_ref().map_or(ROUNDS, |rounds| {
         rounds.parse().expect("VESTIBULE_CROWD_ROUNDS is a number")
     });
-    let app = Upstream::silent_but_for("/quick").await;
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            match exchange.target() {
+                "/quick" => exchange.reply("200 OK", &[], "here it is").await,
+                "/socket" => exchange.echo_websocket().await,
+                _ => exchange.wait_until_closed().await,
+            }
+        })
+    })
+    .await;
     let service = Vestibule::before(&app)
         .user("ada", PASSWORD)
         .user("bob", PASSWORD)
         .rule("/open", "everyone")
+        .rule("/socket", "everyone")
         .server("max_connections = 3000")
         .spawn()
         .await;
@@ -245,21 +307,27 @@ async fn sec_87_no_crowd_keeps_users_or_newcomers_waiting() {
         .await
         .session_cookie();
     let quiet = rounds(&service, &cookie, count, 0).await.p99();
-    let mixture: &'static [Crowd] = &ALL;
+    let (held, mixture): (_, &'static [Crowd]) = (held(), &ALL);
     let each = mixture.chunks(1);
     for (nth, crowds) in each.chain([mixture]).enumerate() {
-        let attack = Attack::begin(crowds, service.address);
+        let attack = Attack::begin(crowds, held, service.address);
         let many = if by_hand.is_some() { 2500 } else { 100 };
         some_within(PATIENCE * 4, "the crowd to be there", async || {
-            let (code, shown, said) = run(&service.files, &["status", "--json"]);
-            assert_eq!(code, Some(0), "{said}");
-            let shown: Value = serde_json::from_str(&shown).unwrap();
-            (shown["connections"]["open"].as_u64()? >= many).then_some(())
+            (shown(&service)["connections"]["open"].as_u64()? >= many).then_some(())
         })
         .await;
         let met = rounds(&service, &cookie, count, (nth + 1) * count).await;
         let (p99, login) = (met.p99(), met.logins.iter().max().unwrap());
-        println!("{crowds:?}: p99 {p99:?} ({quiet:?} without), slowest login {login:?}");
+        // The most there ever was, also beside the crowds before.
+        let (memory, ceiling) = (status(service.program.id(), "VmHWM:"), ceiling(&service));
+        println!(
+            "{crowds:?}: p99 {p99:?} ({quiet:?} without), slowest login {login:?}, \
+             {memory} of {ceiling} KiB"
+        );
+        assert!(
+            memory <= ceiling,
+            "{crowds:?}: {memory} above {ceiling} KiB"
+        );
         if by_hand.is_some() {
             let bar = (quiet * 2).max(quiet + Duration::from_millis(50));
             assert!(p99 <= bar, "{crowds:?}: {p99:?} above {bar:?}");
