@@ -127,21 +127,21 @@ impl Framing {
                 }
                 _ => {
                     let rest = &bytes[at..];
-                    let end = memchr::memchr(b'\n', rest);
-                    let upto = end.map_or(rest.len(), |lf| lf + 1);
                     let split = self.after_cr;
-                    if let Err(offset) = self.read_line(&rest[..upto], end.is_some()) {
-                        let after_cr = match offset {
-                            0 => split,
-                            _ => rest[offset - 1] == b'\r',
-                        };
-                        // hyper skips a NUL in a chunk extension; there it refuses a bare LF.
-                        let extension = self.state == State::ChunkSize && !after_cr;
-                        bytes[at + offset] = if extension { b'\n' } else { 0 };
-                        self.state = State::Done;
-                        return at + offset + 1;
+                    match self.read_line(rest) {
+                        Ok(taken) => taken,
+                        Err(offset) => {
+                            let after_cr = match offset {
+                                0 => split,
+                                _ => rest[offset - 1] == b'\r',
+                            };
+                            // hyper skips a NUL in a chunk extension; there it refuses a bare LF.
+                            let extension = self.state == State::ChunkSize && !after_cr;
+                            bytes[at + offset] = if extension { b'\n' } else { 0 };
+                            self.state = State::Done;
+                            return at + offset + 1;
+                        }
                     }
-                    upto
                 }
             };
             at += taken;
@@ -156,26 +156,10 @@ impl Framing {
         taken
     }
 
-    /// Takes a part of a line, up to its LF when `ends`; the error is the offset to refuse at.
-    fn read_line(&mut self, part: &[u8], ends: bool) -> Result<(), usize> {
-        let text = if ends { &part[..part.len() - 1] } else { part };
-        let last = part.len() - 1;
-        // A CR belongs before the LF and nowhere else (SEC-06).
-        match memchr::memchr(b'\r', text) {
-            None => {
-                let split = self.after_cr && text.is_empty() && ends;
-                if (self.after_cr || ends) && !split {
-                    return Err(if self.after_cr { 0 } else { last });
-                }
-            }
-            Some(cr) if cr + 1 != text.len() || self.after_cr => return Err(cr),
-            Some(_) => {}
-        }
-        self.after_cr = !ends && text.ends_with(b"\r");
-        let content = text.strip_suffix(b"\r").unwrap_or(text);
-        if let Some(nul) = memchr::memchr(0, content) {
-            return Err(nul);
-        }
+    /// Takes the rest of a line, or what there is of it. Gives how many bytes that is; the error is
+    /// the offset to refuse at.
+    fn read_line(&mut self, rest: &[u8]) -> Result<usize, usize> {
+        let (content, taken, ends) = self.find_end(rest)?;
         if self.state == State::Idle && !content.is_empty() {
             self.state = State::RequestLine;
         }
@@ -184,26 +168,60 @@ impl Framing {
         {
             return Err(fragment); // SEC-10: no fragment in a target
         }
-        let free = LINE - self.length.min(LINE);
-        let kept = content.len().min(free);
-        let start = LINE - free;
-        self.line[start..start + kept].copy_from_slice(&content[..kept]);
-        self.length += content.len();
-        if self.state == State::ChunkEnd && self.length > 0 {
+        if self.state == State::ChunkEnd && !content.is_empty() {
             return Err(0);
         }
-        if self.state == State::ChunkSize && self.length > LINE && self.chunk_size().is_err() {
-            return Err(0);
+        if !ends {
+            self.keep(content);
+            let cut = self.length > LINE;
+            let hopeless = cut && self.state == State::ChunkSize && chunk_size(&self.line).is_err();
+            return if hopeless { Err(0) } else { Ok(taken) };
         }
-        if ends {
-            self.end_line().map_err(|Refused| last)?;
-            self.length = 0;
-        }
-        Ok(())
+        let ended = if self.length == 0 {
+            self.end_line(&content[..content.len().min(LINE)], content.len() > LINE)
+        } else {
+            self.keep(content);
+            let (line, length) = (self.line, self.length.min(LINE));
+            self.end_line(&line[..length], self.length > LINE)
+        };
+        self.length = 0;
+        ended.map_err(|Refused| taken - 1)?;
+        Ok(taken)
     }
 
-    fn end_line(&mut self) -> Result<(), Refused> {
-        let empty = self.length == 0;
+    /// What there is of a line but its end, how many bytes that is with its end, and whether it ends.
+    /// A CR belongs before the LF and nowhere else (SEC-06), and a NUL nowhere at all.
+    fn find_end<'r>(&mut self, rest: &'r [u8]) -> Result<(&'r [u8], usize, bool), usize> {
+        if std::mem::take(&mut self.after_cr) {
+            return match rest {
+                [b'\n', ..] => Ok((&[], 1, true)),
+                _ => Err(0),
+            };
+        }
+        let Some(at) = memchr::memchr3(b'\r', b'\n', 0, rest) else {
+            return Ok((rest, rest.len(), false));
+        };
+        match &rest[at..] {
+            [b'\r', b'\n', ..] => Ok((&rest[..at], at + 2, true)),
+            [b'\r'] => {
+                self.after_cr = true;
+                Ok((&rest[..at], rest.len(), false))
+            }
+            _ => Err(at),
+        }
+    }
+
+    /// Keeps the part of a line that the next read goes on with.
+    fn keep(&mut self, content: &[u8]) {
+        let start = self.length.min(LINE);
+        let kept = content.len().min(LINE - start);
+        self.line[start..start + kept].copy_from_slice(&content[..kept]);
+        self.length += content.len();
+    }
+
+    /// `line` is `cut` off after [`LINE`] bytes.
+    fn end_line(&mut self, line: &[u8], cut: bool) -> Result<(), Refused> {
+        let empty = line.is_empty();
         self.state = match self.state {
             State::RequestLine => {
                 self.websocket = false;
@@ -216,10 +234,10 @@ impl Framing {
                 Declared::Length(length) => State::Content(length),
             },
             State::Fields => {
-                self.read_field()?;
+                self.read_field(line, cut)?;
                 State::Fields
             }
-            State::ChunkSize => match self.chunk_size()? {
+            State::ChunkSize => match chunk_size(line)? {
                 0 => State::Trailers,
                 size => State::ChunkData(size),
             },
@@ -231,9 +249,12 @@ impl Framing {
     }
 
     /// SEC-01 to SEC-03: one framing field in all, and that one without any doubt.
-    fn read_field(&mut self) -> Result<(), Refused> {
-        let line = &self.line[..self.length.min(LINE)];
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+    fn read_field(&mut self, line: &[u8], cut: bool) -> Result<(), Refused> {
+        // Of the fields that browsers send, most do not get past their first letter.
+        if !matches!(line, [b'C' | b'c' | b'T' | b't' | b'U' | b'u', ..]) {
+            return Ok(());
+        }
+        let Some(colon) = memchr::memchr(b':', line) else {
             return Ok(()); // not a framing field; whether it is a field at all, hyper says
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -252,26 +273,25 @@ impl Framing {
             self.websocket |= name.eq_ignore_ascii_case(UPGRADE) && is_websocket(value);
             return Ok(());
         };
-        if self.body != Declared::None || self.length > LINE {
+        if self.body != Declared::None || cut {
             return Err(Refused);
         }
         self.body = declared;
         Ok(())
     }
+}
 
-    /// SEC-04: hex digits only; an extension may follow and is ignored (RFC 9112 §7.1.1).
-    fn chunk_size(&self) -> Result<u64, Refused> {
-        let line = &self.line[..self.length.min(LINE)];
-        let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
-        if digits.is_empty()
-            || digits.len() > CHUNK_SIZE_DIGITS
-            || !digits.iter().all(u8::is_ascii_hexdigit)
-        {
-            return Err(Refused);
-        }
-        let digits = std::str::from_utf8(digits).map_err(|_| Refused)?;
-        u64::from_str_radix(digits, 16).map_err(|_| Refused)
+/// SEC-04: hex digits only; an extension may follow and is ignored (RFC 9112 §7.1.1).
+fn chunk_size(line: &[u8]) -> Result<u64, Refused> {
+    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
+    if digits.is_empty()
+        || digits.len() > CHUNK_SIZE_DIGITS
+        || !digits.iter().all(u8::is_ascii_hexdigit)
+    {
+        return Err(Refused);
     }
+    let digits = std::str::from_utf8(digits).map_err(|_| Refused)?;
+    u64::from_str_radix(digits, 16).map_err(|_| Refused)
 }
 
 #[cfg(test)]
