@@ -270,7 +270,8 @@ impl Framing {
             }
             Declared::Chunked
         } else {
-            self.websocket |= name.eq_ignore_ascii_case(UPGRADE) && is_websocket(value);
+            // What is cut off could make it another protocol, see `is_left_unread`.
+            self.websocket |= !cut && name.eq_ignore_ascii_case(UPGRADE) && is_websocket(value);
             return Ok(());
         };
         if self.body != Declared::None || cut {
@@ -351,6 +352,7 @@ mod tests {
             ("UPGRADE:\t WebSocket ", true),
             ("Upgrade: h2c", false),
             ("X-Upgrade: websocket", false),
+            (&format!("Upgrade: websocket{:64}x", ""), false),
             ("Upgrade: websocket\r\nContent-Length: 2\r\n\r\nxy", false),
             ("A: b\r\n\r\nGET /2 HTTP/1.1\r\nHost: a", false),
         ] {
