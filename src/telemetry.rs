@@ -7,6 +7,7 @@
 //! however slow or full, makes a request wait.
 
 mod audit_file;
+mod json;
 mod line;
 mod queue;
 mod seldom;
@@ -31,6 +32,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
 use self::audit_file::AuditFile;
+use self::json::Json;
 use self::line::Lines;
 use self::queue::Queue;
 pub(crate) use self::seldom::Seldom;
@@ -120,7 +122,7 @@ where
         journal,
     });
     let lines = match (json, journal) {
-        (true, _) => lines.json().flatten_event(true).boxed(),
+        (true, _) => lines.event_format(Json).boxed(),
         // The journal has the time of its own.
         (false, true) => lines.without_time().boxed(),
         (false, false) => lines.boxed(),
@@ -141,8 +143,7 @@ where
     fmt::layer()
         .with_ansi(false)
         .with_writer(lines)
-        .json()
-        .flatten_event(true)
+        .event_format(Json)
         .with_filter(Targets::new().with_target("audit", LevelFilter::TRACE))
 }
 
