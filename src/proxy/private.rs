@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
+/// Of most of what is said in `Cache-Control`, to allocate once.
+const USUAL_LENGTH: usize = 64;
+
 /// Adds `private` to `Cache-Control`, in place of `public`, unless the application was stricter
 /// (RFC 9111 §5.2.2.7).
 pub(super) fn keep_private(headers: &mut HeaderMap) {
@@ -10,29 +13,27 @@ pub(super) fn keep_private(headers: &mut HeaderMap) {
         return;
     }
     let lines = headers.get_all(header::CACHE_CONTROL).iter();
-    let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
-    let directives = lines.join(", ");
-    let name = |directive: &str| {
-        directive
-            .split('=')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
+    let directives = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim);
+    let is = |directive: &str, names: &[&str]| {
+        let name = directive.split('=').next().unwrap_or_default().trim_end();
+        names.iter().any(|known| name.eq_ignore_ascii_case(known))
     };
-    let parts = || {
-        directives
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-    };
-    // `private="field"` restricts a field only.
-    if parts().any(|part| name(part) == "no-store" || part.eq_ignore_ascii_case("private")) {
-        return;
+    let mut value = String::with_capacity(USUAL_LENGTH);
+    value.push_str("private");
+    for directive in directives.filter(|directive| !directive.is_empty()) {
+        // `private="field"` restricts a field only.
+        if is(directive, &["no-store"]) || directive.eq_ignore_ascii_case("private") {
+            return;
+        }
+        if !is(directive, &["public", "s-maxage", "private"]) {
+            value.push_str(", ");
+            value.push_str(directive);
+        }
     }
-    let kept = parts().filter(|part| !matches!(&*name(part), "public" | "s-maxage" | "private"));
-    let kept: Vec<_> = std::iter::once("private").chain(kept).collect();
-    let value = HeaderValue::try_from(kept.join(", "));
+    let value = HeaderValue::try_from(value);
     headers.insert(
         header::CACHE_CONTROL,
         value.unwrap_or(HeaderValue::from_static("private")),
