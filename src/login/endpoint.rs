@@ -1,6 +1,9 @@
 //! Which of our addresses a request is for, and whether somebody looks at the answer.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
+
+/// Looked up in each request: as text it would be parsed each time.
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// One of our addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,7 @@ impl<'a> Endpoint<'a> {
 /// Whether somebody looks at the answer: a navigation, or for browsers that do not say so, one
 /// that asks for HTML.
 pub(crate) fn is_page_load(headers: &HeaderMap) -> bool {
-    if let Some(mode) = headers.get("sec-fetch-mode") {
+    if let Some(mode) = headers.get(&SEC_FETCH_MODE) {
         return mode.as_bytes() == b"navigate";
     }
     let fetch = ["sec-fetch-dest", "sec-fetch-site", "sec-fetch-user"];

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::app::App;
 use super::{Proxy, private};
 use crate::session::cookie;
-use crate::session::data::{self, DataChange};
+use crate::session::data::DataChange;
 use crate::session::{ChangeError, Session};
 
 /// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
@@ -31,7 +31,6 @@ impl Proxy {
             );
         }
         let change = DataChange::take(headers);
-        headers.remove(data::DATA);
         if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
             let kept = match change {
                 Ok(change) => self.sessions.change_data(session, &app.name, change).await,

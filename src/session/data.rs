@@ -138,8 +138,14 @@ pub(crate) struct DataChange {
 }
 
 impl DataChange {
-    /// Cuts `X-Session-Set` and `X-Session-Unset` out of a response; `None` when it has neither.
+    /// Cuts the three headers out of a response; `None` when it asks for no change.
     pub(crate) fn take(headers: &mut HeaderMap) -> Option<Result<Self, DataError>> {
+        // One walk over the few fields that there are costs less than a look-up of each name.
+        let is_ours = |name: &HeaderName| name.as_str().starts_with("x-session-");
+        if !headers.keys().any(is_ours) {
+            return None;
+        }
+        headers.remove(DATA);
         if !headers.contains_key(SET) && !headers.contains_key(UNSET) {
             return None;
         }

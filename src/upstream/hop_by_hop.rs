@@ -22,7 +22,16 @@ static OF_ONE_HOP: [HeaderName; 8] = [
 /// Comes before anything is injected, so that a nomination cannot remove what we say (SEC-38), and
 /// before the body is framed anew (SEC-14).
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+    // One walk over the few fields that there are costs less than a look-up of each name.
+    let (mut connection, mut others) = (false, false);
+    for name in headers.keys() {
+        match name.as_str().as_bytes() {
+            [b'c', ..] => connection |= name == header::CONNECTION,
+            [b'k' | b'p' | b't' | b'u', ..] => others |= OF_ONE_HOP.contains(name),
+            _ => {}
+        }
+    }
+    if connection {
         let nominated: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
@@ -34,8 +43,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    // One walk over the few fields that there are costs less than a look-up of each name.
-    if headers.keys().any(|name| OF_ONE_HOP.contains(name)) {
+    if others {
         for name in &OF_ONE_HOP {
             headers.remove(name);
         }
