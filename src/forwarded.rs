@@ -74,19 +74,24 @@ impl TrustedProxies {
 }
 
 impl Client {
-    /// Says to the upstream who asks, and how. What the client itself had said is gone by now:
-    /// see [`is_reserved`].
-    pub(crate) fn describe(&self, headers: &mut HeaderMap, host: HeaderValue) {
+    /// Says to the upstream who asks, and how; `peer` is who does when no proxy vouches for
+    /// another. What the client itself had said is gone by now: see [`is_reserved`].
+    pub(crate) fn describe(&self, headers: &mut HeaderMap, peer: &HeaderValue, host: HeaderValue) {
         let chain = match &self.via {
-            Some(via) => via.clone(),
-            None => self.address.to_string(),
+            Some(via) => HeaderValue::from_str(via).ok(),
+            None => Some(peer.clone()),
         };
-        if let Ok(chain) = HeaderValue::try_from(chain) {
+        if let Some(chain) = chain {
             headers.insert(FOR, chain);
         }
         headers.insert(HOST, host);
         headers.insert(PROTO, HeaderValue::from_static("https"));
     }
+}
+
+/// An address as applications read it.
+pub(crate) fn header_of(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).expect("an address is ASCII")
 }
 
 /// Whether a header, with every character that is no letter or digit taken for `-`, would tell an
@@ -124,9 +129,14 @@ mod tests {
         for line in chain {
             headers.append(FOR, HeaderValue::from_str(line).unwrap());
         }
-        let client = trusted.client(peer.parse().unwrap(), &headers);
+        let peer = peer.parse().unwrap();
+        let client = trusted.client(peer, &headers);
         let mut sent = HeaderMap::new();
-        client.describe(&mut sent, HeaderValue::from_static("a.example"));
+        client.describe(
+            &mut sent,
+            &header_of(peer),
+            HeaderValue::from_static("a.example"),
+        );
         (
             client.address.to_string(),
             sent[FOR].to_str().unwrap().to_owned(),

@@ -316,7 +316,7 @@ impl Proxy {
             &mut head,
             target,
             &authority,
-            &client,
+            (&client, &connection.peer_header),
             &permit,
             permitted.session.as_deref(),
         );

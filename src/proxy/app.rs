@@ -147,7 +147,7 @@ impl App {
         head: &mut Parts,
         target: Target,
         authority: &Authority,
-        client: &Client,
+        (client, peer): (&Client, &HeaderValue),
         permit: &Permit,
         session: Option<&Session>,
     ) {
@@ -157,7 +157,7 @@ impl App {
         plain_length(headers);
         headers.remove(header::EXPECT); // answered by us, when the body is asked for
         self.identity.strip(headers);
-        client.describe(headers, authority.to_header());
+        client.describe(headers, peer, authority.to_header());
         headers.insert(header::HOST, authority.to_header());
         if let (Some(identity), Some(session)) = (permit.identity(), session) {
             self.identity.inject(headers, identity, &session.key());

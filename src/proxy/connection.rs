@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -27,6 +27,7 @@ use super::service::Service;
 use super::stall::{self, Said, Streams};
 use super::transport::Transport;
 use super::{Settings, Timeouts};
+use crate::forwarded;
 use crate::listener::{Admitted, Place};
 use crate::overload::{Consumer, Load, Usage};
 use crate::request::frames::DataFrames;
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     /// The other end of the socket, or whom it named by the PROXY protocol: a client, or a proxy
     /// before us.
     pub(super) peer: IpAddr,
+    /// The same as applications read it.
+    pub(super) peer_header: HeaderValue,
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
     pub(super) activity: Arc<Activity>,
@@ -70,6 +73,7 @@ impl Connection {
         };
         Self {
             peer,
+            peer_header: forwarded::header_of(peer),
             server_name: tls.server_name().map(str::to_owned),
             activity: Activity::new(Arc::clone(load), place),
             memo: Memo::default(),

@@ -115,7 +115,7 @@ impl Proxy {
             &mut head,
             target,
             &authority,
-            &client,
+            (&client, &connection.peer_header),
             &permit,
             Some(&*session),
         );
