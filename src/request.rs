@@ -7,7 +7,6 @@ mod webdav;
 pub(crate) mod wire;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -29,7 +28,7 @@ pub(crate) struct Limits {
     /// Bytes of all Cookie fields together.
     pub(crate) cookie: usize,
     /// Methods that are let in; CONNECT and TRACE never are.
-    pub(crate) methods: HashSet<Method>,
+    pub(crate) methods: Vec<Method>,
 }
 
 impl Default for Limits {
@@ -39,7 +38,7 @@ impl Default for Limits {
             fields: 100,
             target: 8 * 1024,
             cookie: 8 * 1024,
-            methods: [
+            methods: vec![
                 Method::GET,
                 Method::HEAD,
                 Method::POST,
@@ -47,9 +46,7 @@ impl Default for Limits {
                 Method::PATCH,
                 Method::DELETE,
                 Method::OPTIONS,
-            ]
-            .into_iter()
-            .collect(),
+            ],
         }
     }
 }
@@ -98,7 +95,7 @@ impl Host {
     /// Whether a client that sends this, without port, means this host.
     pub(crate) fn is(&self, sent: &str) -> bool {
         let sent = sent.strip_suffix('.').unwrap_or(sent);
-        self.0.eq_ignore_ascii_case(sent)
+        self.0 == sent || self.0.eq_ignore_ascii_case(sent)
     }
 }
 

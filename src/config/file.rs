@@ -124,7 +124,7 @@ fn limits(mut section: Section<'_>) -> Limits {
                 "write [\"GET\", \"HEAD\"] or more",
                 value::method,
             )
-            .map_or(default.methods, |methods| methods.into_iter().collect()),
+            .unwrap_or(default.methods),
     }
 }
 
