@@ -155,7 +155,7 @@ impl Proxy {
         let left_unread = http1 && wire::is_left_unread(request.headers());
         let only_head = request.method() == Method::HEAD;
         // A panic ends this request and no other (REL-11); what it held is unwound.
-        let (mut app, mut renewed) = (None, HeaderMap::new());
+        let (mut app, mut renewed) = (None, Vec::new());
         let answer = self.answer(
             connection,
             &active,
@@ -204,8 +204,8 @@ impl Proxy {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length);
         }
-        for (name, value) in &renewed {
-            response.headers_mut().append(name, value.clone());
+        for cookie in renewed {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         if let Some(line) = &mut line {
             line.status = response.status();
@@ -228,7 +228,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         mut line: Option<&mut AccessLine>,
         found: &mut Option<Arc<App>>,
-        renewed: &mut HeaderMap,
+        renewed: &mut Vec<HeaderValue>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
@@ -371,13 +371,13 @@ impl Proxy {
 
     /// Gives the browser the id of an old session under the name that no script can set. The same
     /// id: requests of the old name may be on their way, and all of them are good.
-    fn renew(&self, visit: &Visit<'_>, session: Option<&Session>, headers: &mut HeaderMap) {
+    fn renew(&self, visit: &Visit<'_>, session: Option<&Session>, cookies: &mut Vec<HeaderValue>) {
         if let (true, Some(session)) = (visit.cookies.by_old_name, session)
             && let Some(id) = &visit.cookies.session
         {
             let kept_for = self.sessions.kept_for(session);
-            headers.append(header::SET_COOKIE, cookie::set_session(id, kept_for));
-            visit.cookies.expire_old(headers);
+            cookies.push(cookie::set_session(id, kept_for));
+            cookies.extend(visit.cookies.expire_old());
         }
     }
 

@@ -260,7 +260,9 @@ impl Login {
                 let mut response = back_to_account();
                 let headers = response.headers_mut();
                 headers.append(header::SET_COOKIE, cookie::set_session(&id, kept_for));
-                visitor.visit.cookies.expire_old(headers);
+                for cookie in visitor.visit.cookies.expire_old() {
+                    headers.append(header::SET_COOKIE, cookie);
+                }
                 response
             }
             Err(error) => {

@@ -217,7 +217,9 @@ impl Login {
         let kept_for = self.sessions.remember_for(wish.remember);
         headers.append(header::SET_COOKIE, set_session(&id, kept_for));
         headers.append(header::SET_COOKIE, expire_login());
-        visit.cookies.expire_old(headers);
+        for cookie in visit.cookies.expire_old() {
+            headers.append(header::SET_COOKIE, cookie);
+        }
         Ok(response)
     }
 }

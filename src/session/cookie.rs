@@ -79,13 +79,10 @@ impl Presented {
         presented
     }
 
-    /// Has the browser forget what it showed under old names.
-    pub(crate) fn expire_old(&self, headers: &mut HeaderMap) {
-        if self.has_old {
-            for name in [OLD_SESSION, OLD_LOGIN] {
-                headers.append(header::SET_COOKIE, expire(name));
-            }
-        }
+    /// What has the browser forget what it showed under old names.
+    pub(crate) fn expire_old(&self) -> impl Iterator<Item = HeaderValue> + use<> {
+        let names = self.has_old.then_some([OLD_SESSION, OLD_LOGIN]);
+        names.into_iter().flatten().map(expire)
     }
 }
 
