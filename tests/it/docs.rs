@@ -1,19 +1,24 @@
 //! The pages of `docs/` do what they say: each has one story that runs all of its blocks, or a
 //! test that holds its tables against the program.
 
+mod apps;
+mod configuration;
 mod desk;
 mod front;
 mod install;
 mod migration;
+mod operations;
 mod page;
 mod recipes;
 mod reference;
+mod visitors;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::page::folder;
+use crate::harness::run_without_config;
 
 /// All pages below a folder, as paths from `docs/`.
 fn pages_below(folder: &Path, prefix: &str) -> BTreeSet<String> {
@@ -28,6 +33,25 @@ fn pages_below(folder: &Path, prefix: &str) -> BTreeSet<String> {
         }
     }
     pages
+}
+
+/// Everything that operators read, with its content.
+fn texts() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let others = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "packaging/README.md",
+    ];
+    let others = others.iter().map(|file| root.join(file));
+    let pages = pages_below(&folder(), "");
+    let pages = pages.iter().map(|page| folder().join(page));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    others.chain(pages).map(read).collect()
 }
 
 /// The pages that the tests open.
@@ -58,20 +82,24 @@ fn each_page_has_one_story_and_a_line_in_the_index() {
     );
     assert_eq!(opened.len(), told.len(), "one story a page: {opened:?}");
     let index = fs::read_to_string(folder().join("README.md")).unwrap();
+    let readme = &texts()[0].1;
     for page in pages {
         assert!(index.contains(&format!("({page})")), "{page} in the index");
+        let link = format!("(docs/{page}");
+        assert!(readme.contains(&link), "{page} in the README");
     }
 }
 
 #[test]
 fn each_link_leads_to_a_file_and_a_heading() {
     let mut links = 0;
-    for page in pages_below(&folder(), "") {
-        let path = folder().join(&page);
-        let text = fs::read_to_string(&path).unwrap();
+    for (path, text) in texts() {
+        let page = path.display();
         let prose: String = text.split("```").step_by(2).collect();
-        for target in prose.split("](").skip(1) {
-            let target = target.split(')').next().unwrap();
+        let of_text = prose.split("](").skip(1).map(|rest| rest.split(')').next());
+        let images = prose.split("src=\"").skip(1);
+        let images = images.map(|rest| rest.split('"').next());
+        for target in of_text.chain(images).flatten() {
             if target.starts_with("https://") {
                 continue;
             }
@@ -89,5 +117,46 @@ fn each_link_leads_to_a_file_and_a_heading() {
             );
         }
     }
-    assert!(links > 5, "{links}");
+    assert!(links > 50, "{links}");
+}
+
+/// Every `vestibule …` of a text, in its shell blocks and its sentences, in words.
+fn commands(text: &str) -> Vec<Vec<&str>> {
+    let of_shell = text.split("\n```sh\n").skip(1);
+    let of_shell = of_shell.flat_map(|rest| rest.split("\n```").next().unwrap().lines());
+    let prose = text.split("```").step_by(2);
+    let quoted = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+    of_shell
+        .chain(quoted)
+        .filter(|code| code.starts_with("vestibule "))
+        .map(|code| code.split_whitespace().skip(1).collect())
+        .collect()
+}
+
+#[test]
+fn each_command_that_a_page_names_exists_with_its_options() {
+    let mut seen = BTreeSet::new();
+    for (path, text) in texts() {
+        if path.ends_with("exit-codes.md") {
+            continue; // names wrong ones on purpose, and has a test of its own
+        }
+        for words in commands(&text) {
+            if !seen.insert(words.join(" ")) {
+                continue;
+            }
+            let page = path.display();
+            let has_parts = ["user", "session"].contains(&words[0]) && words.len() > 1;
+            let depth = if has_parts { 2 } else { 1 };
+            let asked = [&words[..depth], &["--help"]].concat();
+            let (code, help, errors) = run_without_config(&asked);
+            assert_eq!(code, Some(0), "{page}: {asked:?}: {errors}");
+            for option in words.iter().filter(|word| word.starts_with("--")) {
+                assert!(
+                    help.contains(option),
+                    "{page}: {words:?} has no {option}:\n{help}"
+                );
+            }
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
 }

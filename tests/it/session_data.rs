@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::harness::*;
 
 /// Answers with the session headers that the query asks for: `/?set=count%3D1&unset=x`.
-async fn app() -> Upstream {
+pub(crate) async fn app() -> Upstream {
     Upstream::scripted(|exchange| {
         Box::pin(async {
             exchange.body().await;
@@ -42,7 +42,8 @@ async fn told(browser: &Browser, app: &Upstream) -> Option<String> {
     app.last().value("x-session-data").map(str::to_owned)
 }
 
-fn query(set: &str) -> String {
+/// Has that app set this.
+pub(crate) fn query(set: &str) -> String {
     format!(
         "/?set={}",
         form_urlencoded::byte_serialize(set.as_bytes()).collect::<String>()

@@ -55,6 +55,14 @@ impl Page {
         eprintln!("{}: not run, because {reason}:\n{block}", self.name);
     }
 
+    /// All of these stand in it, in backticks.
+    pub(super) fn assert_names(&self, names: &BTreeSet<&str>) {
+        for name in names {
+            let quoted = format!("`{name}`");
+            assert!(self.text.contains(&quoted), "{}: no {quoted}", self.name);
+        }
+    }
+
     /// The cells of each row of the tables whose first column has this name.
     pub(super) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
         let header = format!("| {first} |");

@@ -1,0 +1,92 @@
+//! What an app is told, what it may keep, and what of its answers goes no further.
+
+use std::collections::BTreeSet;
+
+use super::page::{Page, quoted};
+use crate::harness::*;
+use crate::session_data;
+
+const HOST: &str = "gate.test";
+
+#[tokio::test]
+async fn an_app_is_told_what_the_page_says_and_its_answers_lose_what_the_page_says() {
+    let mut page = Page::open("apps.md");
+    let block = page.next("http");
+    let (request, answer) = block.split_once("\n\n").unwrap();
+    let app = session_data::app().await;
+    let ada = User::new("ada", PASSWORD);
+    let ada = ada.groups(&["staff", "Domain Users"]);
+    let gate = Vestibule::before(&app)
+        .app("session_data = true")
+        .account(ada.email("ada@example.org"))
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    ada.get(&session_data::query(field(request, "X-Session-Data")))
+        .await;
+    every_header_of_the_table_arrives(&page, &ada, &app).await;
+
+    let unset = field(answer, "X-Session-Unset");
+    let (set, _) = (field(answer, "X-Session-Set"), ada.get("/").await);
+    let told = app.last().value("x-session-data").map(str::to_owned);
+    assert_eq!(told.as_deref(), Some(field(request, "X-Session-Data")));
+    let target = format!("{}&unset={unset}", session_data::query(set));
+    ada.get(&target).await.assert_status(200);
+    ada.get("/").await;
+    assert_eq!(app.last().value("x-session-data"), Some(set));
+    what_reaches_beyond_the_app_is_dropped(&page).await;
+}
+
+/// The value of a field in a message of the page.
+fn field<'m>(message: &'m str, name: &str) -> &'m str {
+    let mut lines = message.lines();
+    let line = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    line.unwrap_or_else(|| panic!("no {name} in {message}"))
+}
+
+async fn every_header_of_the_table_arrives(page: &Page, ada: &Browser, app: &Upstream) {
+    let forged = ada.clone().header("x_forwarded_user", "root");
+    forged.get("/").await.assert_status(200);
+    let told = app.last();
+    let expected = [
+        ("X-Forwarded-User", "ada"),
+        ("X-Forwarded-Groups", "staff,Domain%20Users"),
+        ("X-Forwarded-Email", "ada@example.org"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", HOST),
+        ("Host", HOST),
+        ("X-Session-Data", "count=3, theme=\"dark\""),
+    ];
+    for (name, value) in expected {
+        assert_eq!(told.value(name), Some(value), "{name} in {}", told.head);
+    }
+    assert_eq!(told.value("x_forwarded_user"), None);
+    let rows = page.rows("header");
+    let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    assert_eq!(listed, expected.iter().map(|(name, _)| *name).collect());
+}
+
+async fn what_reaches_beyond_the_app_is_dropped(page: &Page) {
+    let rows = page.rows("response header");
+    let names: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
+    let fields: String = names
+        .iter()
+        .map(|name| match *name {
+            "Clear-Site-Data" => "Clear-Site-Data: \"cookies\", \"storage\"\r\n".to_owned(),
+            name => format!("{name}: of-the-app\r\n"),
+        })
+        .collect();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{fields}\r\n");
+    let app = Upstream::raw(answer).await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let reply = gate.browser().get("/").await;
+    reply.assert_status(200);
+    for name in names {
+        let left = reply.values(&name.to_lowercase());
+        let ours = name == "Strict-Transport-Security";
+        assert!(!left.contains(&"of-the-app"), "{name}: {reply}");
+        assert_eq!(left.len(), usize::from(ours), "{name}: {reply}");
+    }
+}
