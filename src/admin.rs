@@ -50,7 +50,7 @@ impl Place {
         }
     }
 
-    /// The same place, where the server can do without.
+    /// This place, as one that the server can do without.
     pub(crate) fn if_possible(self) -> Self {
         match self {
             Self::Default(path) | Self::Configured(path) => Self::Default(path),

@@ -206,11 +206,12 @@ impl Accounts {
         self.directory.standing(user)
     }
 
-    /// How many users there are, those included who may not sign in.
+    /// Bytes that verifying takes at most with the passwords of the users file (REL-06).
     pub(crate) fn hashing_memory(&self) -> u64 {
         self.directory.hashing_memory()
     }
 
+    /// How many users there are, disabled users included.
     pub(crate) fn count(&self) -> usize {
         self.directory.count()
     }

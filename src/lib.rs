@@ -28,6 +28,8 @@
 //! | `telemetry` | access log and audit |
 //! | `systemd` | sockets that systemd hands over, and what it is told of us |
 //! | [`config`], [`cli`] | the TOML file and the commands |
+//! | `sample` | the app behind `quickstart` |
+//! | `secret`, [`clock`] | values that no log shows; the only place that asks for the time |
 //!
 //! # Invariants
 //!

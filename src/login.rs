@@ -134,7 +134,7 @@ impl Login {
         self.throttle.entries()
     }
 
-    /// The same with other pages and limits. Forms that are open in browsers stay good; failures
+    /// A login with other pages and limits. Forms that are open in browsers stay good; failures
     /// are counted anew only where the limits are others.
     pub(crate) fn with(&self, pages: Arc<Pages>, throttle: throttle::Settings) -> Self {
         let throttle = if *self.throttle.settings() == throttle {
@@ -233,7 +233,7 @@ impl Login {
         Ok(None)
     }
 
-    /// The same without a trace: looking does not prolong a session.
+    /// The session and the identity of its user, without a trace: looking does not prolong it.
     pub(crate) async fn peek(
         &self,
         shown: Option<Shown<'_>>,

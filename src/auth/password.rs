@@ -22,7 +22,7 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// The same in bytes.
+/// Memory of one hash in bytes.
 pub(super) const MEMORY: u64 = MEMORY_KIB as u64 * 1024;
 
 /// KiB times passes of the weakest of OWASP's equivalent sets (7 MiB, five passes).

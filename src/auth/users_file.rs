@@ -201,8 +201,7 @@ impl std::error::Error for UsersFileError {
     }
 }
 
-/// The same as [`read`] where it decides who may sign in: only of the user that this runs as, or
-/// of root.
+/// Reads a file that decides who may sign in: only one of the user that this runs as, or of root.
 pub(crate) fn read_trusted(path: &Path) -> Result<Users, UsersFileError> {
     regular_file::trust(path, &Owners::own()).map_err(UsersFileError::Untrusted)?;
     read(path)

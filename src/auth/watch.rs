@@ -47,7 +47,7 @@ impl Watch {
         self.compare(&mut seen, read);
     }
 
-    /// The same for callers that must not wait: nothing while somebody else is reading.
+    /// As [`look`](Self::look), for callers that must not wait: does nothing while somebody else reads.
     pub(super) fn glance(&self, read: impl FnOnce()) {
         match self.seen.try_lock() {
             Ok(mut seen) => self.compare(&mut seen, read),

@@ -12,10 +12,11 @@ use super::{Examiner, Finding, LIMIT, Settings, sort, too_slow};
 use crate::clock::Clock;
 use crate::session::{self, Backend, Sessions};
 
-/// However often somebody asks, applications are dialled no more often than this,
+/// Applications are dialled no more often than this, however often somebody asks.
 const FRESH: Duration = Duration::from_secs(5);
-/// and not again for so many times what it has taken: a name server that is dead leaves threads
-/// behind that still wait for it.
+
+/// How many times as long as an examination took there is no other one: a name server that is
+/// dead leaves threads behind that still wait for it.
 const REST: u32 = 4;
 
 /// What a running service finds wrong with itself.

@@ -46,8 +46,8 @@ pub(crate) struct Place {
 }
 
 impl Files {
-    /// The same files when the configuration was read again: they are used until a restart,
-    /// wherever it says now that they are.
+    /// These files with the lines of a configuration that was read again: they are used until a
+    /// restart, wherever it says now that they are.
     pub(crate) fn at_the_lines_of(&self, new: &Self) -> Self {
         let at_line = |place: &Option<Place>, new: &Option<Place>| {
             let line = new.as_ref().and_then(|new| new.line);

@@ -46,7 +46,7 @@ impl Form {
         Ok(Self(fields.map(decode).collect()))
     }
 
-    /// The same for a form of `text/plain`: a field a line, as it is (HTML, "text/plain encoding
+    /// Reads a form of `text/plain`: a field a line, as it is (HTML, "text/plain encoding
     /// algorithm"). The caller has seen that it is one.
     pub(super) async fn read_plain(body: Incoming) -> Result<Self, RequestError> {
         let lines = read_body(body).await?;

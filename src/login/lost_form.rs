@@ -276,7 +276,7 @@ impl Login {
         }
     }
 
-    /// The same of a session that has just begun.
+    /// Remembers whose session this is that has just begun.
     pub(super) fn note_owner_of(&self, session: SessionKey, host: Host, identity: &Identity) {
         let owner = (host, identity.user().into());
         self.kept_forms.note_owner(session, owner);

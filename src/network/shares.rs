@@ -50,7 +50,7 @@ impl Shares {
         self.lock().total
     }
 
-    /// So much for a network, unless it would hold more than its share.
+    /// Takes `amount` for a network, unless it would hold more than its share.
     pub(crate) fn take(self: &Arc<Self>, network: Network, amount: u64) -> Option<Share> {
         self.lock().add(network, amount).then(|| Share {
             shares: Arc::clone(self),
@@ -65,7 +65,7 @@ impl Shares {
 }
 
 impl Share {
-    /// So much more; `false`, and nothing has changed, when that is above the network's share.
+    /// Takes `amount` more; `false`, and nothing has changed, when that is above the network's share.
     pub(crate) fn grow(&mut self, amount: u64) -> bool {
         let grown = self.shares.lock().add(self.network, amount);
         if grown {

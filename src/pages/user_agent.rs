@@ -31,7 +31,7 @@ const BROWSERS: [(&str, &str); 26] = [
     ("okhttp/", "OkHttp"),
 ];
 
-/// The same for systems: phones name the systems that theirs came from, too.
+/// Systems, the first that is found: phones name the systems that theirs came from, too.
 const SYSTEMS: [(&str, &str); 10] = [
     ("Windows", "Windows"),
     ("iPhone", "iPhone"),

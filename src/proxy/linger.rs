@@ -19,10 +19,10 @@ const LINGER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(5);
 const A_FEW: usize = 16 * 1024;
 
-/// Bytes that are thrown away: of a body,
+/// Bytes of a body that are thrown away.
 pub(super) const MOST_OF_BODY: usize = 64 * 1024 * 1024;
 
-/// and of a head, which nobody has so long by mistake.
+/// Bytes of a head that are thrown away: nobody has one so long by mistake.
 pub(super) const MOST_OF_HEAD: usize = 1024 * 1024;
 
 /// Reads until the other end has closed, or long enough, at most about `most` bytes. Ends at once

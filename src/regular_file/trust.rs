@@ -24,7 +24,7 @@ impl Owners {
         Self(vec![rustix::process::geteuid().as_raw()])
     }
 
-    /// And whoever owns the first of these that exist.
+    /// Adds the owner of the first of these paths that exists.
     pub(crate) fn or_of<'a>(mut self, paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut found = paths.into_iter().filter_map(|path| fs::metadata(path).ok());
         self.0.extend(found.next().map(|found| found.uid()));

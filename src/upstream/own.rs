@@ -14,7 +14,7 @@ use crate::session::{Session, Watch};
 /// Of one client connection: its own upstream connection, while no request has it.
 #[derive(Default)]
 pub(crate) struct Own {
-    /// So that the many that never have one take no lock.
+    /// Spares the lock for the many connections that never have one.
     has_any: AtomicBool,
     idle: Mutex<Option<Lease>>,
 }

@@ -28,9 +28,9 @@ pub(super) struct Endpoint {
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
-    /// Half of the connections is for whoever comes first,
+    /// Half of the connections, for whoever comes first.
     first: Arc<Semaphore>,
-    /// and the other half for who has a share of it.
+    /// The other half, for callers that have less than their share of it.
     second: Arc<Semaphore>,
     max: usize,
     shares: Shares,

@@ -71,7 +71,7 @@ fn app_text(app: &AppSettings) -> String {
     text
 }
 
-/// The same for programs.
+/// The facts for programs.
 pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
     let addresses = report.addresses.iter().map(|(wanted, holder)| {
         let state = match holder {

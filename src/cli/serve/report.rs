@@ -13,7 +13,7 @@ use crate::systemd::Manager;
 /// How often a status that has changed is told.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 
-/// The same while the last connections end.
+/// How often it is told while the last connections end.
 const DRAIN_EVERY: Duration = Duration::from_millis(500);
 
 /// Tells the status and, where somebody waits for it, that requests are answered; never ends.

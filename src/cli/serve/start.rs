@@ -31,8 +31,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
     start_on(config, Sockets::default(), clock)
 }
 
-/// The same on sockets that are open already, in place of the addresses of the configuration.
-/// Within the runtime.
+/// Starts the service on sockets that are open already, in place of the addresses of the
+/// configuration. Within the runtime.
 pub(super) fn start_on(
     config: Config,
     sockets: Sockets,

@@ -128,7 +128,7 @@ impl From<DatabaseError> for Fault {
     }
 }
 
-/// So that the name of a new file is there after a power cut, too.
+/// Makes the name of a new file survive a power cut, too.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
