@@ -91,8 +91,6 @@ pub(crate) struct ErrorView<'a> {
     /// What the visitor can do.
     pub(crate) advice: &'a str,
     pub(crate) request_id: &'a str,
-    /// Who is signed in, where that explains the answer (403).
-    pub(crate) user: Option<&'a str>,
 }
 
 struct Asset {
@@ -220,7 +218,6 @@ impl Pages {
                 status => view.status.as_u16(),
                 happened => view.title,
                 advice => view.advice,
-                user => view.user,
                 contact => format!("The people who run {} {mend}", self.title),
                 request_id => view.request_id,
             },

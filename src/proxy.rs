@@ -441,7 +441,6 @@ impl Proxy {
                 title: public.title,
                 advice: public.advice,
                 request_id,
-                user: None,
             };
             self.pages.error(&view).into_response()
         } else {

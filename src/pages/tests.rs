@@ -119,15 +119,12 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }));
     }
     all.extend(account_problems().map(|problem| pages.account(&account(problem))));
-    for user in [None, Some(text)] {
-        all.push(pages.error(&ErrorView {
-            status: StatusCode::FORBIDDEN,
-            title: text,
-            advice: text,
-            request_id: text,
-            user,
-        }));
-    }
+    all.push(pages.error(&ErrorView {
+        status: StatusCode::FORBIDDEN,
+        title: text,
+        advice: text,
+        request_id: text,
+    }));
     for problem in [
         None,
         Some(LoginProblem::Refused),
