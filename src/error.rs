@@ -317,4 +317,33 @@ impl fmt::Display for RequestError {
     }
 }
 
-impl std::error::Error for RequestError {}
+impl std::error::Error for RequestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::EndNotKept(error) | Self::LogoutNotKept(error) | Self::Session(error) => {
+                Some(error)
+            }
+            Self::Upstream(error) => Some(error),
+            Self::BadRequest(_)
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow
+            | Self::Forbidden
+            | Self::Forged
+            | Self::Form
+            | Self::FormNotKept
+            | Self::MethodNotAllowed(_)
+            | Self::Misdirected
+            | Self::NoRandomness(_)
+            | Self::NotANavigation
+            | Self::NotFound
+            | Self::NotPermitted
+            | Self::Overloaded(_)
+            | Self::Panicked
+            | Self::ServiceWorker
+            | Self::SessionEnded
+            | Self::TooManyTunnels(_)
+            | Self::UnsupportedMediaType
+            | Self::WebSocketOrigin => None,
+        }
+    }
+}

@@ -109,7 +109,17 @@ impl fmt::Display for TlsError {
     }
 }
 
-impl std::error::Error for TlsError {}
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Certificate(_, error) | Self::Key(_, error) => Some(error),
+            Self::KeyMismatch(_, error) | Self::Tls(error) => Some(error),
+            Self::Unreadable(_, error) => Some(error),
+            Self::Untrusted(distrust) => Some(distrust),
+            Self::Damaged(..) | Self::KeyTooOpen(..) | Self::NoCertificate(_) => None,
+        }
+    }
+}
 
 /// The certificates in use; replaced as a whole when their files change.
 #[derive(Debug)]

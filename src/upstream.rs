@@ -483,7 +483,21 @@ impl fmt::Display for UpstreamError {
     }
 }
 
-impl Error for UpstreamError {}
+impl Error for UpstreamError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::BadResponse(_)
+            | Self::Busy
+            | Self::ClientBody
+            | Self::ClientTooSlow
+            | Self::ConnectTimeout
+            | Self::Http1Required
+            | Self::ResponseTimeout => None,
+        }
+    }
+}
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -503,7 +517,16 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl Error for OpenError {}
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Authorities(_, error) => Some(error),
+            Self::Authority(_, error) | Self::Tls(error) => Some(error),
+            Self::ServerName(error) => Some(error),
+            Self::NoAuthorities => None,
+        }
+    }
+}
 
 /// Ties the connection to whom it is signed in for.
 fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {

@@ -116,7 +116,14 @@ impl fmt::Display for HashingError {
     }
 }
 
-impl std::error::Error for HashingError {}
+impl std::error::Error for HashingError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Argon2(error) => Some(error),
+            Self::Random(error) => Some(error),
+        }
+    }
+}
 
 impl StoredHash {
     /// A hash of the usual cost that no password is known for: verifying against it is how an
