@@ -178,9 +178,9 @@ impl Permit {
         self.service_worker
     }
 
-    /// Whether everyone may open the path.
-    pub(crate) fn is_public(&self) -> bool {
-        self.public
+    /// Whether it is for a visitor without a session, on a path that everyone may open.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.public && self.identity.is_none()
     }
 
     /// Who the request is for; nobody on a public path without a session.

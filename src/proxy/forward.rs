@@ -34,7 +34,7 @@ impl Proxy {
         (client, connection): (IpAddr, &Connection),
         line: Option<&mut AccessLine>,
     ) -> Result<Response<AnswerBody>, RequestError> {
-        let public = permit.is_public() && permit.identity().is_none();
+        let public = permit.is_anonymous();
         let upload = request.body().upload();
         let session = permitted.session.as_ref();
         let auth = self.connection_auth(connection, session, request.version());

@@ -132,7 +132,7 @@ impl Proxy {
             user: permit.identity().map(|who| who.user().to_owned()),
             form,
         };
-        let public = permit.is_public() && permit.identity().is_none();
+        let public = permit.is_anonymous();
         let request = Request::from_parts(head, body);
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.

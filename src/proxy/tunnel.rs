@@ -30,7 +30,7 @@ impl Proxy {
         permitted: Permitted,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let session = permitted.session.clone();
-        let public = permit.is_public() && permit.identity().is_none();
+        let public = permit.is_anonymous();
         let caller = Caller::of(&permit, client.address);
         let tunnel = app.tunnels.open(caller, app.tunnel_limits);
         let tunnel = tunnel.map_err(|full| {
