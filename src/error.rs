@@ -5,7 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::overload::Cause;
-use crate::request::BadRequest;
+use crate::request::{BadRequest, own_path};
 use crate::session::{NoRandomness, StoreError};
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -71,7 +71,11 @@ const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const PAGE_LOADS_ONLY: (StatusCode, &str, &str) = (
     StatusCode::FORBIDDEN,
     "This address answers page loads only",
-    "Open it in a tab of its own; scripts can ask /.vestibule/session.",
+    concat!(
+        "Open it in a tab of its own; scripts can ask ",
+        own_path!("session"),
+        "."
+    ),
 );
 const NO_SERVICE_WORKERS: (StatusCode, &str, &str) = (
     StatusCode::FORBIDDEN,

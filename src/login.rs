@@ -29,7 +29,7 @@ use crate::error::RequestError;
 use crate::identity::Identity;
 use crate::metrics::LoginCounts;
 use crate::pages::{self, Pages};
-use crate::request::{Authority, Target};
+use crate::request::{Authority, Target, own_path};
 use crate::session::cookie::Presented;
 use crate::session::{
     EndReason, Memo, NoRandomness, Origin, Record, Session, SessionKey, Sessions, Shown,
@@ -43,11 +43,10 @@ use sign_in::Wish;
 use throttle::Throttle;
 
 /// The prefix of every address of ours.
-pub(crate) const PREFIX: &str = "/.vestibule/";
-const ACCOUNT: &str = "/.vestibule/account";
-const FORM: &str = "/.vestibule/form";
-const LOGIN: &str = "/.vestibule/login";
-const LOGOUT: &str = "/.vestibule/logout";
+const ACCOUNT: &str = own_path!("account");
+const FORM: &str = own_path!("form");
+const LOGIN: &str = own_path!("login");
+const LOGOUT: &str = own_path!("logout");
 
 /// A browser's name for itself is kept up to here.
 const MAX_USER_AGENT: usize = 256;

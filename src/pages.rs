@@ -17,6 +17,7 @@ pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
 use crate::clock::Timestamp;
+use crate::request::own_path;
 
 /// Every page of ours with the operator's branding, compiled once and shared.
 pub(crate) struct Pages {
@@ -300,7 +301,8 @@ impl Asset {
     fn address(&self) -> String {
         let digest = Sha256::digest(&self.body);
         let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-        format!("/.vestibule/assets/{}?v={version:08x}", self.name)
+        let folder = own_path!("assets/");
+        format!("{folder}{}?v={version:08x}", self.name)
     }
 }
 

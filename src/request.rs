@@ -1,6 +1,7 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
 pub(crate) mod frames;
+mod own_path;
 mod path;
 mod readings;
 mod webdav;
@@ -12,6 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
+pub(crate) use own_path::own_path;
 pub(crate) use path::normal_path;
 pub(crate) use readings::{PathCase, Readings, fold_case};
 pub(crate) use webdav::further_paths;

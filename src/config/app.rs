@@ -11,9 +11,9 @@ use super::section::{Section, nearest};
 use super::value;
 use crate::access::{Allow, Rule, Rules};
 use crate::identity::{Headers, Template, TemplateError};
-use crate::login::{self, Endpoint};
+use crate::login::Endpoint;
 use crate::proxy::{AppSettings, FarReaching};
-use crate::request::{self, Limits, PathCase, Readings};
+use crate::request::{self, Limits, PathCase, Readings, own_path};
 use crate::upstream::{self, Address};
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
@@ -293,7 +293,7 @@ fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
     }
     let normal = request::normal_path(path, paths.encoded_slash)
         .map_err(|error| Fault::new(format!("no request can have this path: {error}")))?;
-    let own = login::PREFIX.trim_end_matches('/');
+    let own = own_path!();
     let readings = Readings::of(&normal, paths.case);
     let others = readings.others().iter().map(String::as_str);
     if others

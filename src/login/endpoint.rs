@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderName, header};
 /// Looked up in each request: as text it would be parsed each time.
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
+use crate::request::own_path;
+
 /// One of our addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
@@ -20,7 +22,7 @@ pub(crate) enum Endpoint<'a> {
 impl<'a> Endpoint<'a> {
     /// The endpoint of a path in normal form; `None` for the apps' paths.
     pub(crate) fn of(path: &'a str) -> Option<Self> {
-        let rest = path.strip_prefix("/.vestibule")?;
+        let rest = path.strip_prefix(own_path!())?;
         let rest = match rest.as_bytes().first() {
             None => "",
             Some(b'/') => &rest[1..],

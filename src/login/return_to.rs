@@ -2,6 +2,7 @@
 
 use http::uri::PathAndQuery;
 
+use super::Endpoint;
 use crate::request::normal_path;
 
 /// More is not kept over a login (SEC-63).
@@ -37,8 +38,7 @@ impl ReturnTo {
         if path.starts_with("/%2F") {
             return None;
         }
-        let ours = path == "/.vestibule" || path.starts_with(super::PREFIX);
-        if ours && path != super::ACCOUNT {
+        if Endpoint::of(&path).is_some() && path != super::ACCOUNT {
             return None;
         }
         // Written anew from what was parsed, so that nothing unparsed is left in it.
@@ -88,6 +88,7 @@ mod tests {
             ("/é", "/"),
             ("/.vestibule/logout", "/"),
             ("/.vestibule", "/"),
+            ("/.vestibule;x", "/"),
             ("/%2evestibule/login", "/"),
             ("/a#b", "/"),
         ] {

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::{Proxy, Service, connection};
+use crate::request::own_path;
 use crate::tls::{self, Handshakes, TlsError};
 
 /// Asks the service for a page of our own by TLS and HTTP/1.1.
@@ -80,10 +81,8 @@ impl Probe {
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         let mut stream = self.connector.connect(name, stream).await?;
         let proxy = self.service.proxy();
-        let host = proxy.any_host();
-        let request = format!(
-            "GET /.vestibule/assets/style.css HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        );
+        let (page, host) = (own_path!("assets/style.css"), proxy.any_host());
+        let request = format!("GET {page} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;
         let mut answer = Vec::new();

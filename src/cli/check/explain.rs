@@ -11,9 +11,9 @@ use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::config::{Config, value};
 use crate::identity::Identity;
-use crate::login::{self, Endpoint};
+use crate::login::Endpoint;
 use crate::proxy::AppSettings;
-use crate::request::{self, Readings};
+use crate::request::{self, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
 const OWN: &str = "Vestibule's own address, never sent to an app";
@@ -104,7 +104,7 @@ pub(super) fn ask(
         }
     };
     answer.path = path.clone().into_owned();
-    if path.starts_with(login::PREFIX) || *path == *login::PREFIX.trim_end_matches('/') {
+    if Endpoint::of(&path).is_some() {
         answer.rule = String::from(OWN);
         answer.verdict = "allowed";
         return Ok(answer);
@@ -115,7 +115,7 @@ pub(super) fn ask(
         .chain([readings.path()])
         .any(|reading| Endpoint::of(reading).is_some())
     {
-        answer.rule = format!("no path: an app could take it for {}", login::PREFIX);
+        answer.rule = format!("no path: an app could take it for {}", own_path!(""));
         return Ok(answer);
     }
     answer.rule = (app.rules.find(readings.path(), method))
