@@ -101,7 +101,7 @@ pub(crate) fn run_config(
         Ok(())
     });
     runtime.shutdown_background();
-    served.map_err(|error: StartError| error.into_failure())
+    served.map_err(|error: StartError| cannot_start(&error))
 }
 
 /// Reads the configuration again whenever somebody wants it, until the service is to stop.
@@ -119,6 +119,16 @@ async fn reload_until_stopped(
         if let Some(asked) = asked {
             let _gone_away = asked.send(outcome);
         }
+    }
+}
+
+/// What has to be mended in files is a configuration error (exit 78), so that systemd does not
+/// start the service again and again (SEC-80).
+fn cannot_start(error: &StartError) -> Failure {
+    if error.is_invalid() {
+        Failure::Invalid(error.to_string())
+    } else {
+        Failure::Failed(error.to_string())
     }
 }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::auth::users_file::UsersFileError;
-use crate::cli::Failure;
 use crate::login::throttle::KnownError;
 use crate::pages::PagesError;
 use crate::tls::TlsError;
@@ -76,22 +75,18 @@ impl From<proxy::OpenError> for StartError {
 }
 
 impl StartError {
-    /// What the operator has to mend in files is a configuration error (exit 78), so that systemd
-    /// does not start the service again and again.
-    pub(super) fn into_failure(self) -> Failure {
+    /// Whether somebody has to mend the configuration, or what it names, before another try makes
+    /// sense.
+    pub(crate) fn is_invalid(&self) -> bool {
         match self {
-            Self::Sessions(ref error) if error.is_invalid() => Failure::Invalid(self.to_string()),
-            Self::Admin(_)
-            | Self::Bind(..)
-            | Self::NoRandomness
-            | Self::Sessions(_)
-            | Self::Signals(_) => Failure::Failed(self.to_string()),
+            Self::Sessions(error) => error.is_invalid(),
+            Self::Admin(_) | Self::Bind(..) | Self::NoRandomness | Self::Signals(_) => false,
             Self::KnownNetworks(_)
             | Self::Pages(_)
             | Self::Socket(_)
             | Self::Tls(_)
             | Self::Upstream(..)
-            | Self::Users(_) => Failure::Invalid(self.to_string()),
+            | Self::Users(_) => true,
         }
     }
 }
@@ -127,4 +122,17 @@ impl fmt::Display for StartError {
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Admin(error) => Some(error),
+            Self::Bind(_, error) | Self::Signals(error) | Self::Socket(error) => Some(error),
+            Self::Pages(error) => Some(error),
+            Self::Sessions(error) => Some(error),
+            Self::Tls(error) => Some(error),
+            Self::Upstream(_, error) => Some(error),
+            Self::Users(error) => Some(error),
+            Self::KnownNetworks(_) | Self::NoRandomness => None,
+        }
+    }
+}

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use super::{Logs, Running, Signal, Signals, StartError, pages, proxy_settings};
 use crate::admin::{self, Outcome};
 use crate::auth::{self, users_file};
-use crate::cli::Failure;
 use crate::config::Config;
 use crate::doctor::permission::Asker;
 use crate::request::Host;
@@ -92,15 +91,15 @@ impl Running {
     /// Opens the audit file anew in any case: logrotate sends SIGHUP when it has moved it.
     pub(super) fn reload_from(&mut self, path: &Path, logs: &Logs) -> Outcome {
         logs.reopen();
-        let reloaded = Config::load(path)
-            .map_err(Failure::Config)
+        let outcome = Config::load(path)
+            .map_err(|error| error.to_string())
             .and_then(|config| {
                 let settings = config.log.clone();
-                let need_restart = self.reload(config).map_err(StartError::into_failure)?;
+                let reloaded = self.reload(config);
+                let need_restart = reloaded.map_err(|error| error.to_string())?;
                 logs.set_level(&settings);
                 Ok(need_restart)
             });
-        let outcome = reloaded.map_err(|failure| failure.to_string());
         match &outcome {
             Ok(keys) if keys.is_empty() => tracing::info!("the configuration was read again"),
             Ok(keys) => tracing::warn!(
