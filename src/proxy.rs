@@ -11,12 +11,10 @@ mod kept_form;
 mod linger;
 mod live;
 mod private;
-mod probe;
 mod redirect;
 mod response;
 mod service;
 mod stall;
-mod transport;
 mod tunnel;
 
 use std::collections::HashMap;
@@ -48,7 +46,6 @@ pub(crate) use app::AppSettings;
 use body::AnswerBody;
 use connection::Connection;
 use live::Permitted;
-pub(crate) use probe::Probe;
 pub(crate) use response::far_reaching::FarReaching;
 use service::Life;
 pub(crate) use service::Service;
@@ -145,7 +142,9 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, h2::Error> {
         let mut active = connection.activity.begin(!request.body().is_end_stream());
         let id = self.life.request_ids.next();
-        let mut line = (self.settings.access_log && connection.is_of_client())
+        let mut line = self
+            .settings
+            .access_log
             .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
         let started = line
             .as_ref()

@@ -3,7 +3,6 @@
 mod der;
 mod handshake;
 pub(crate) mod inspect;
-mod own;
 mod validity;
 mod x509;
 
@@ -28,7 +27,6 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::regular_file::{self, Distrust, Owners};
 pub(crate) use handshake::Handshakes;
-pub(crate) use own::own_client;
 pub(crate) use x509::Details;
 
 /// One certificate chain and its key, both PEM.

@@ -27,7 +27,7 @@ use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::systemd::{Manager, Sockets};
 use crate::telemetry::{self, Logs, LogsError};
-use crate::tls::{Certificates, Handshakes};
+use crate::tls::Certificates;
 
 pub use error::StartError;
 use listen::warn_of_unused;
@@ -206,7 +206,6 @@ struct Vitals {
     sessions: Arc<Sessions>,
     known: Arc<KnownNetworks>,
     admission: Arc<Admission>,
-    handshakes: Handshakes,
     /// Accept loops and housekeeping: none of them ends before the service does.
     tasks: Arc<[AbortHandle]>,
 }

@@ -88,6 +88,7 @@ impl Place {
     }
 
     /// For a connection that no limit counts.
+    #[cfg(test)]
     pub(crate) fn uncounted() -> Arc<Self> {
         Arc::new(Self::new(0, Arc::default()))
     }

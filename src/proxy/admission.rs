@@ -21,16 +21,13 @@ impl Proxy {
         user: Option<&str>,
     ) -> Result<(), RequestError> {
         let load = &self.life.load;
-        let Some(admitted) = connection.admitted() else {
-            return Ok(()); // the watchdog asks whether we live, not whether we are busy
-        };
         let begun = if let Some(user) = user {
             let usage = connection.usage_of_user(load, user);
             let usage = usage.ok_or(Cause::Connections);
             usage.and_then(|usage| active.admit(&usage, || true))
         } else {
             let usage = connection.usage_of_stranger(load, client);
-            active.admit(&usage, || admitted.is_within_share())
+            active.admit(&usage, || connection.admitted().is_within_share())
         };
         begun.map_err(RequestError::Overloaded)
     }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
@@ -25,10 +25,9 @@ use super::introduction;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use super::service::Service;
 use super::stall::{self, Said, Streams};
-use super::transport::Transport;
 use super::{Settings, Timeouts};
 use crate::forwarded;
-use crate::listener::{Admitted, Place};
+use crate::listener::Admitted;
 use crate::overload::{Consumer, Load, Usage};
 use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
@@ -49,9 +48,8 @@ pub(super) struct Connection {
     pub(super) memo: Memo,
     /// Its own connection to an application, where that signs connections in (SEC-92).
     pub(super) own: Arc<Own>,
-    /// Counts the connection as long as anything of it lives, a tunnel included. `None` for
-    /// our own, which is nobody's.
-    admitted: Option<Admitted>,
+    /// Counts the connection as long as anything of it lives, a tunnel included.
+    admitted: Admitted,
     /// What the network of `peer` holds.
     network: Arc<Usage>,
     /// What the user of the last request with a session holds.
@@ -59,18 +57,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new<S>(
+    fn new(
         service: &Service,
-        stream: &TlsStream<S>,
+        stream: &TlsStream<TcpStream>,
         peer: IpAddr,
-        admitted: Option<Admitted>,
+        admitted: Admitted,
     ) -> Self {
         let (_, tls) = stream.get_ref();
         let load = &service.life.load;
-        let (place, network) = match &admitted {
-            Some(admitted) => (Arc::clone(admitted.place()), Arc::clone(admitted.network())),
-            None => (Place::uncounted(), load.usages().of_address(peer)),
-        };
+        let (place, network) = (Arc::clone(admitted.place()), Arc::clone(admitted.network()));
         Self {
             peer,
             peer_header: forwarded::header_of(peer),
@@ -98,12 +93,11 @@ impl Connection {
     /// What the network of the other end holds; nobody's where that is a trusted proxy, which
     /// stands for many.
     pub(super) fn network_of_peer(&self) -> Option<&Arc<Usage>> {
-        let admitted = self.admitted.as_ref()?;
-        admitted.place().is_owned().then_some(&self.network)
+        self.admitted.place().is_owned().then_some(&self.network)
     }
 
-    pub(super) fn admitted(&self) -> Option<&Admitted> {
-        self.admitted.as_ref()
+    pub(super) fn admitted(&self) -> &Admitted {
+        &self.admitted
     }
 
     /// For whom a request without a session counts: the network of its client, which a trusted
@@ -126,9 +120,7 @@ impl Connection {
             return Some(Arc::clone(usage));
         }
         let usage = load.usages().of(Consumer::User(user.into()));
-        if let Some(admitted) = &self.admitted
-            && !admitted.belongs_to(&usage)
-        {
+        if !self.admitted.belongs_to(&usage) {
             return None;
         }
         *last = Some(Arc::clone(&usage));
@@ -136,13 +128,7 @@ impl Connection {
     }
 
     fn is_evicted(&self) -> bool {
-        let admitted = self.admitted.as_ref();
-        admitted.is_some_and(|admitted| admitted.place().is_evicted())
-    }
-
-    /// Whether somebody else than the watchdog is at its other end.
-    pub(super) fn is_of_client(&self) -> bool {
-        self.admitted.is_some()
+        self.admitted.place().is_evicted()
     }
 }
 
@@ -193,7 +179,7 @@ pub(super) async fn serve(
     let Some(stream) = stream else { return };
     let (_, tls) = stream.get_ref();
     let http2 = tls.alpn_protocol() == Some(b"h2");
-    let connection = Arc::new(Connection::new(&service, &stream, peer, Some(admitted)));
+    let connection = Arc::new(Connection::new(&service, &stream, peer, admitted));
     // A task of its own, so that the handshake's memory does not stay with an idle connection.
     let socket = Socket::new(stream, Arc::clone(&connection), !http2);
     if http2 {
@@ -209,23 +195,12 @@ pub(super) async fn serve(
     }
 }
 
-/// Serves the watchdog, as any client of HTTP/1.1.
-pub(super) async fn serve_own(service: Arc<Service>, handshakes: Handshakes, stream: DuplexStream) {
-    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let Some(stream) = shake_hands(&service, &handshakes, stream, peer).await else {
-        return;
-    };
-    let connection = Arc::new(Connection::new(&service, &stream, peer, None));
-    let socket = Socket::new(stream, Arc::clone(&connection), true);
-    serve_http1(service, connection, socket).await;
-}
-
-async fn shake_hands<S: Transport>(
+async fn shake_hands(
     service: &Service,
     handshakes: &Handshakes,
-    stream: S,
+    stream: TcpStream,
     peer: IpAddr,
-) -> Option<TlsStream<S>> {
+) -> Option<TlsStream<TcpStream>> {
     let handshake = tokio::time::timeout(
         service.settings().timeouts.handshake,
         handshakes.shake(stream),
@@ -243,11 +218,7 @@ async fn shake_hands<S: Transport>(
     }
 }
 
-async fn serve_http1<S: Transport>(
-    service: Arc<Service>,
-    connection: Arc<Connection>,
-    mut socket: Socket<S>,
-) {
+async fn serve_http1(service: Arc<Service>, connection: Arc<Connection>, mut socket: Socket) {
     loop {
         let settings = service.settings();
         let mut served = {
@@ -299,11 +270,7 @@ async fn serve_http1<S: Transport>(
     }
 }
 
-async fn serve_http2(
-    service: Arc<Service>,
-    connection: Arc<Connection>,
-    socket: Socket<TcpStream>,
-) {
+async fn serve_http2(service: Arc<Service>, connection: Arc<Connection>, socket: Socket) {
     let settings = service.settings();
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
@@ -460,8 +427,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 }
 
 /// The client's socket: what is read is checked on the way, and what happens is noted.
-struct Socket<S> {
-    stream: TlsStream<S>,
+struct Socket {
+    stream: TlsStream<TcpStream>,
     connection: Arc<Connection>,
     protocol: Protocol,
 }
@@ -473,8 +440,8 @@ enum Protocol {
     Http2(DataFrames),
 }
 
-impl<S: Transport> Socket<S> {
-    fn new(stream: TlsStream<S>, connection: Arc<Connection>, http1: bool) -> Self {
+impl Socket {
+    fn new(stream: TlsStream<TcpStream>, connection: Arc<Connection>, http1: bool) -> Self {
         let protocol = if http1 {
             Protocol::Http1(Some(Box::new(Framing::new())))
         } else {
@@ -522,7 +489,7 @@ impl<S: Transport> Socket<S> {
     }
 }
 
-impl<S: Transport> AsyncRead for Socket<S> {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -547,10 +514,8 @@ impl<S: Transport> AsyncRead for Socket<S> {
             Protocol::Http1(None) => {}
             Protocol::Http2(frames) => {
                 let data = frames.count(&buffer.filled()[before..]);
-                if data > 0
-                    && let Some(admitted) = &this.connection.admitted
-                {
-                    admitted.receive(data);
+                if data > 0 {
+                    this.connection.admitted.receive(data);
                 }
             }
         }
@@ -558,7 +523,7 @@ impl<S: Transport> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: Transport> AsyncWrite for Socket<S> {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,12 +4,13 @@
 //! has not read yet: the answer (RFC 9112 §9.6). So the other end may go on sending for a while,
 //! and what it sends is thrown away, not even decrypted. nginx calls it `lingering_close`.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::transport::Transport;
 use crate::listener::Place;
 
 /// In all.
@@ -27,8 +28,8 @@ pub(super) const MOST_OF_HEAD: usize = 1024 * 1024;
 
 /// Reads until the other end has closed, or long enough, at most about `most` bytes. Ends at once
 /// when the connection has to make room, or with `stop`.
-pub(super) async fn linger<S: Transport>(
-    mut socket: S,
+pub(super) async fn linger(
+    socket: TcpStream,
     most: usize,
     place: &Place,
     stop: &CancellationToken,
@@ -39,7 +40,7 @@ pub(super) async fn linger<S: Transport>(
         let mut silent = Instant::now() + SILENCE;
         let (mut discarded, mut heard) = (0, 0);
         while discarded < most {
-            match timeout_at(end.min(silent), socket.discard()).await {
+            match timeout_at(end.min(silent), discard(&socket)).await {
                 Ok(Ok(bytes @ 1..)) => discarded += bytes,
                 _ => return,
             }
@@ -57,10 +58,22 @@ pub(super) async fn linger<S: Transport>(
     }
 }
 
+/// Reads something and throws it away; gives how many bytes, 0 at the end.
+async fn discard(socket: &TcpStream) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        let mut thrown_away = [0; 16 * 1024];
+        match socket.try_read(&mut thrown_away) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
 
     use super::*;
 

@@ -60,32 +60,43 @@ impl Handshakes {
 mod tests {
     use rcgen::CertifiedKey;
     use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
     use tokio_rustls::TlsConnector;
 
     use super::*;
 
-    fn config() -> ServerConfig {
+    /// Handshakes with these turns, and a client that trusts their certificate.
+    fn both_sides(turns: usize) -> (Handshakes, TlsConnector) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
         let CertifiedKey { cert, signing_key } = made.unwrap();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
             .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let handshakes = Handshakes::with_turns(server, turns);
+        (handshakes, TlsConnector::from(Arc::new(client)))
     }
 
     #[tokio::test]
     async fn rel_13_a_client_that_says_nothing_takes_no_turn() {
-        let handshakes = Handshakes::with_turns(config(), 1);
+        let (handshakes, connector) = both_sides(1);
         let (_silent, server) = tokio::io::duplex(16 * 1024);
         let waiting = handshakes.clone();
         let waiting = tokio::spawn(async move { waiting.shake(server).await });
         tokio::task::yield_now().await;
 
         let (client, server) = tokio::io::duplex(16 * 1024);
-        let connector = TlsConnector::from(Arc::new(crate::tls::own_client().unwrap()));
         let name = ServerName::try_from("localhost").unwrap();
         let (client, server) =
             tokio::join!(connector.connect(name, client), handshakes.shake(server));
@@ -96,9 +107,8 @@ mod tests {
 
     #[tokio::test]
     async fn rel_13_a_handshake_waits_for_its_turn() {
-        let handshakes = Handshakes::with_turns(config(), 1);
+        let (handshakes, connector) = both_sides(1);
         let (client, server) = tokio::io::duplex(16 * 1024);
-        let connector = TlsConnector::from(Arc::new(crate::tls::own_client().unwrap()));
         let name = ServerName::try_from("localhost").unwrap();
         let taken = Arc::clone(&handshakes.turns).acquire_owned().await.unwrap();
         let mut both =

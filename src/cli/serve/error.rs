@@ -57,6 +57,8 @@ pub enum StartError {
         reason = "for people to read, not for programs to look into"
     )]
     Upstream(String, upstream::OpenError),
+    /// What the watchdog looks at cannot be made.
+    Watchdog(io::Error),
     /// The users file is missing, wrong or open to others.
     #[expect(
         private_interfaces,
@@ -80,7 +82,11 @@ impl StartError {
     pub(crate) fn is_invalid(&self) -> bool {
         match self {
             Self::Sessions(error) => error.is_invalid(),
-            Self::Admin(_) | Self::Bind(..) | Self::NoRandomness | Self::Signals(_) => false,
+            Self::Admin(_)
+            | Self::Bind(..)
+            | Self::NoRandomness
+            | Self::Signals(_)
+            | Self::Watchdog(_) => false,
             Self::KnownNetworks(_)
             | Self::Pages(_)
             | Self::Socket(_)
@@ -118,6 +124,7 @@ impl fmt::Display for StartError {
             Self::Tls(error) => error.fmt(f),
             Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
             Self::Users(error) => error.fmt(f),
+            Self::Watchdog(error) => write!(f, "cannot watch the event loop: {error}"),
         }
     }
 }
@@ -126,7 +133,10 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Admin(error) => Some(error),
-            Self::Bind(_, error) | Self::Signals(error) | Self::Socket(error) => Some(error),
+            Self::Bind(_, error)
+            | Self::Signals(error)
+            | Self::Socket(error)
+            | Self::Watchdog(error) => Some(error),
             Self::Pages(error) => Some(error),
             Self::Sessions(error) => Some(error),
             Self::Tls(error) => Some(error),

@@ -1,13 +1,15 @@
 //! What the service manager hears of the service while it runs and while it stops.
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{StartError, Vitals};
-use crate::proxy::Probe;
 use crate::systemd::Manager;
 
 /// How often a status that has changed is told.
@@ -16,7 +18,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(2);
 /// How often it is told while the last connections end.
 const DRAIN_EVERY: Duration = Duration::from_millis(500);
 
-/// Tells the status and, where somebody waits for it, that requests are answered; never ends.
+/// Tells the status and, where somebody waits for it, that the event loop is alive; never ends.
 pub(super) async fn while_running(
     manager: &Manager,
     vitals: &Vitals,
@@ -29,11 +31,10 @@ pub(super) async fn while_running(
     let Some(limit) = manager.watchdog() else {
         return Ok(status.await);
     };
-    let probe = Probe::new(vitals.service.clone(), vitals.handshakes.clone());
-    let probe = probe.map_err(StartError::Tls)?;
+    let mut pulse = Pulse::start().map_err(StartError::Watchdog)?;
     tokio::select! {
         never = status => match never {},
-        never = watch(manager, vitals, &probe, limit) => match never {},
+        never = watch(manager, &vitals.tasks, &mut pulse, limit) => match never {},
     }
 }
 
@@ -67,13 +68,18 @@ async fn tell_status(
     }
 }
 
-/// Says that the service is alive when that was seen, and not because a timer still runs. A
-/// request that is not answered is asked once more within the limit.
-async fn watch(manager: &Manager, vitals: &Vitals, probe: &Probe, limit: Duration) -> Infallible {
+/// Says that the service is alive when that was seen, and not because a timer still runs. What
+/// takes too long is tried once more within the limit. None of `tasks` may have ended.
+async fn watch(
+    manager: &Manager,
+    tasks: &[AbortHandle],
+    pulse: &mut Pulse,
+    limit: Duration,
+) -> Infallible {
     let patience = limit / 4;
     loop {
-        match timeout(patience, probe.ask()).await {
-            _ if vitals.tasks.iter().any(AbortHandle::is_finished) => {
+        match timeout(patience, pulse.beat()).await {
+            _ if tasks.iter().any(AbortHandle::is_finished) => {
                 tracing::error!("a part of the service has ended: the watchdog will restart it");
                 sleep(patience).await;
             }
@@ -82,11 +88,48 @@ async fn watch(manager: &Manager, vitals: &Vitals, probe: &Probe, limit: Duratio
                 sleep(limit / 2).await;
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "a request of the watchdog went wrong");
+                tracing::error!(%error, "the watchdog cannot see whether the service is alive");
                 sleep(patience / 4).await;
             }
-            Err(_) => tracing::error!(?patience, "a request of the watchdog was not answered"),
+            Err(_) => tracing::error!(?patience, "the watchdog sees no life in the event loop"),
         }
+    }
+}
+
+/// Shows that the event loop is alive: bytes go through the system to a task, and come back.
+///
+/// Its sockets are there from the start: out of descriptors, or with as many connections as are
+/// allowed, the service is overloaded and recovers by itself (REL-05). To be ended for it would
+/// lose what it still does.
+struct Pulse {
+    near: UnixStream,
+    beats: u8,
+    /// A task, as for any client: the threads of the runtime are part of what is looked at.
+    _echo: JoinSet<()>,
+}
+
+impl Pulse {
+    fn start() -> io::Result<Self> {
+        let (near, far) = UnixStream::pair()?;
+        let mut echo = JoinSet::new();
+        echo.spawn(async move {
+            let (mut from, mut to) = tokio::io::split(far);
+            let _ended = tokio::io::copy(&mut from, &mut to).await;
+        });
+        Ok(Self {
+            near,
+            beats: 0,
+            _echo: echo,
+        })
+    }
+
+    /// Whoever waits for it has to set the limit.
+    async fn beat(&mut self) -> io::Result<()> {
+        self.beats = self.beats.wrapping_add(1);
+        self.near.write_u8(self.beats).await?;
+        // One that was given up may still come back.
+        while self.near.read_u8().await? != self.beats {}
+        Ok(())
     }
 }
 
@@ -100,7 +143,6 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
-    use std::sync::Arc;
 
     use rcgen::CertifiedKey;
     use tokio::net::UnixDatagram;
@@ -111,7 +153,6 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::tls::{self, Certificates, Handshakes};
 
     const LIMIT: Duration = Duration::from_secs(1);
 
@@ -148,22 +189,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rel_12_the_watchdog_is_fed_by_answers_and_by_nothing_else() {
+    async fn rel_12_the_watchdog_is_fed_as_long_as_every_part_of_the_service_runs() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let certificates = Certificates::open(&config.tls).unwrap();
         let running = start(config, Clock::system()).await.unwrap();
         let vitals = running.vitals.clone();
         assert!(fed(&vitals).await >= 3, "while all is well");
-
-        // A server that no client comes to terms with: nobody gets an answer.
-        let mut tls = tls::server_config(Arc::new(certificates)).unwrap();
-        tls.alpn_protocols = vec![b"none".to_vec()];
-        let deaf = Vitals {
-            handshakes: Handshakes::new(tls),
-            ..vitals.clone()
-        };
-        assert_eq!(fed(&deaf).await, 0, "when no request is answered");
 
         let load = vitals.service.load();
         let somebody = load.usages().of_address(IpAddr::from([192, 0, 2, 1]));
@@ -176,6 +207,36 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(fed(&vitals).await, 0, "when nobody is accepted any more");
+    }
+
+    #[test]
+    fn rel_12_an_event_loop_that_hangs_does_not_feed_the_watchdog() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let (manager, service) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let service = Manager::at(service, LIMIT);
+        runtime.spawn(async move {
+            let mut pulse = Pulse::start().unwrap();
+            watch(&service, &[], &mut pulse, LIMIT).await
+        });
+        let mut buffer = [0; 100];
+        manager.recv(&mut buffer).unwrap();
+
+        let (hangs, hanging) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtime.spawn(async move {
+            hangs.send(()).unwrap();
+            let _ = released.recv();
+        });
+        hanging.recv().unwrap();
+        manager.set_nonblocking(true).unwrap();
+        while manager.recv(&mut buffer).is_ok() {}
+        manager.set_nonblocking(false).unwrap();
+        manager.set_read_timeout(Some(LIMIT * 2)).unwrap();
+        assert!(manager.recv(&mut buffer).is_err(), "while it hangs");
+
+        drop(release);
+        manager.recv(&mut buffer).unwrap();
     }
 
     #[test]

@@ -125,7 +125,6 @@ pub(super) fn start_on(
             sessions,
             known,
             admission,
-            handshakes,
             tasks: tasks.into(),
         },
         accepting,
