@@ -1,9 +1,7 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
-mod der;
 mod handshake;
 pub(crate) mod inspect;
-mod validity;
 mod x509;
 
 use std::fmt;

@@ -3,24 +3,13 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::der::{
-    INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, any_element, element, elements,
-};
-use super::validity;
-use crate::clock::Timestamp;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Name;
 
-/// `[0]`, which holds the version.
-const VERSION: u8 = 0xa0;
-/// `[3]`, which holds the extensions.
-const EXTENSIONS: u8 = 0xa3;
-/// 2.5.29.17, `subjectAltName`.
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-const DNS_NAME: u8 = 0x82;
-const IP_ADDRESS: u8 = 0x87;
-/// 2.5.4.3, 2.5.4.10 and 2.5.4.11: by which of them people know somebody, the best one first.
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
-const UNIT: &[u8] = &[0x55, 0x04, 0x0b];
+use crate::clock::Timestamp;
 
 /// One certificate (RFC 5280 §4.1).
 #[derive(Clone, Debug)]
@@ -35,28 +24,22 @@ pub(crate) struct Details {
 
 /// Who has a certificate or has signed one: compared byte for byte, as TLS does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name(Vec<u8>);
+pub(crate) struct Name {
+    der: Vec<u8>,
+    shown: Option<String>,
+}
 
 impl Details {
     /// `None` for what is no certificate.
     pub(crate) fn read(certificate: &[u8]) -> Option<Self> {
-        let (certificate, _) = element(certificate, SEQUENCE)?;
-        let (mut fields, _) = element(certificate, SEQUENCE)?;
-        if let Some((_, rest)) = element(fields, VERSION) {
-            fields = rest; // absent in version 1
-        }
-        let (_serial_number, fields) = element(fields, INTEGER)?;
-        let (_signature, fields) = element(fields, SEQUENCE)?;
-        let (issuer, fields) = element(fields, SEQUENCE)?;
-        let (validity, fields) = element(fields, SEQUENCE)?;
-        let (subject, rest) = element(fields, SEQUENCE)?;
-        let (_, not_after) = any_element(validity)?;
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let validity = certificate.validity();
         Some(Self {
-            issuer: Name(issuer.to_owned()),
-            subject: Name(subject.to_owned()),
-            not_before: validity::time(validity)?,
-            not_after: validity::time(not_after)?,
-            names: names(rest),
+            issuer: Name::of(certificate.issuer()),
+            subject: Name::of(certificate.subject()),
+            not_before: timestamp(validity.not_before),
+            not_after: timestamp(validity.not_after),
+            names: names(&certificate),
         })
     }
 
@@ -66,60 +49,52 @@ impl Details {
     }
 }
 
+impl Name {
+    /// People know somebody by the common name, else by the organisation, else by its unit; of
+    /// several the last one is the most special one.
+    fn of(name: &X509Name<'_>) -> Self {
+        let known = (name.iter_common_name().last())
+            .or_else(|| name.iter_organization().last())
+            .or_else(|| name.iter_organizational_unit().last());
+        Self {
+            der: name.as_raw().to_owned(),
+            shown: known.map(|known| printable(known.as_slice())),
+        }
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = [COMMON_NAME, ORGANISATION, UNIT]
-            .into_iter()
-            .find_map(|attribute| self.attribute(attribute));
-        match known {
-            // A terminal must not obey what a certificate says.
-            Some(text) => write!(f, "\"{}\"", text.replace(char::is_control, "\u{fffd}")),
+        match &self.shown {
+            Some(text) => write!(f, "\"{text}\""),
             None => f.write_str("somebody without a name"),
         }
     }
 }
 
-impl Name {
-    /// The last one is the most special one.
-    fn attribute(&self, wanted: &[u8]) -> Option<String> {
-        let sets = elements(&self.0).filter(|(tag, _)| *tag == SET);
-        let pairs = sets.flat_map(|(_, set)| elements(set));
-        let values = pairs.filter_map(|(_, pair)| {
-            let (kind, value) = element(pair, OBJECT_IDENTIFIER)?;
-            let (text, _) = any_element(value)?;
-            (kind == wanted).then(|| String::from_utf8_lossy(text).into_owned())
-        });
-        values.last()
-    }
+/// A terminal must not obey what a certificate says.
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace(char::is_control, "\u{fffd}")
 }
 
-/// The names in the extensions; none where there is no such extension.
-fn names(fields: &[u8]) -> Vec<String> {
-    let extensions = elements(fields).find(|(tag, _)| *tag == EXTENSIONS);
-    let found = extensions.and_then(|(_, extensions)| {
-        let (extensions, _) = element(extensions, SEQUENCE)?;
-        elements(extensions).find_map(|(_, extension)| alternative_names(extension))
-    });
-    let names = elements(found.unwrap_or_default());
-    names
-        .filter_map(|(tag, name)| general_name(tag, name))
-        .collect()
+/// Before 1970 is long ago.
+fn timestamp(time: ASN1Time) -> Timestamp {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+    Timestamp::from_millis(seconds * 1000)
 }
 
-/// The content of this extension, if it is the one with the names.
-fn alternative_names(extension: &[u8]) -> Option<&[u8]> {
-    let (kind, rest) = element(extension, OBJECT_IDENTIFIER)?;
-    let (_, value) = elements(rest).find(|(tag, _)| *tag == OCTET_STRING)?;
-    let (names, _) = element(value, SEQUENCE)?;
-    (kind == SUBJECT_ALT_NAME).then_some(names)
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map(|names| names.value.general_names.iter());
+    names.into_iter().flatten().filter_map(name).collect()
 }
 
-fn general_name(tag: u8, name: &[u8]) -> Option<String> {
-    match tag {
-        DNS_NAME => Some(String::from_utf8_lossy(name).replace(char::is_control, "\u{fffd}")),
-        IP_ADDRESS => {
-            let v4 = <[u8; 4]>::try_from(name).map(|bytes| Ipv4Addr::from(bytes).to_string());
-            let v6 = || <[u8; 16]>::try_from(name).map(|bytes| Ipv6Addr::from(bytes).to_string());
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(printable(name.as_bytes())),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(|bytes| Ipv4Addr::from(bytes).to_string());
+            let v6 = || <[u8; 16]>::try_from(*bytes).map(|bytes| Ipv6Addr::from(bytes).to_string());
             v4.or_else(|_| v6()).ok()
         }
         _ => None,
@@ -128,6 +103,8 @@ fn general_name(tag: u8, name: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
     use rcgen::{CertificateParams, DnType, KeyPair};
 
     use super::*;
@@ -169,5 +146,52 @@ mod tests {
         );
         assert_eq!(named(&[(unit, "IT")]), "\"IT\"");
         assert_eq!(named(&[]), "somebody without a name");
+    }
+
+    fn certificate(not_after: SystemTime) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["gate.test".to_owned()]).unwrap();
+        params.not_before = UNIX_EPOCH.into();
+        params.not_after = not_after.into();
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn not_after(certificate: &[u8]) -> Option<Timestamp> {
+        Some(Details::read(certificate)?.not_after)
+    }
+
+    #[test]
+    fn rel_16_the_end_of_a_certificate_is_read_in_both_notations() {
+        for seconds in [
+            0,
+            951_782_399,     // 2000-02-28, a leap year
+            951_868_799,     // 2000-02-29
+            1_798_761_600,   // 2027-01-01
+            2_524_607_999,   // 2049-12-31, the last of UTCTime
+            2_524_608_000,   // 2050-01-01, the first of GeneralizedTime
+            4_107_542_400,   // 2100-03-01, no leap year
+            253_402_300_799, // 9999-12-31, which stands for no end
+        ] {
+            let certificate = certificate(UNIX_EPOCH + Duration::from_secs(seconds));
+            let expected = Some(Timestamp::from_millis(seconds * 1000));
+            assert_eq!(not_after(&certificate), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        let certificate = certificate(UNIX_EPOCH + Duration::from_hours(24));
+        for end in 0..certificate.len() {
+            let cut = not_after(&certificate[..end]);
+            assert_eq!(cut, None, "{end} bytes of {}", certificate.len());
+        }
+        // Whatever a byte is changed to, it is an answer and no panic.
+        for at in 0..certificate.len() {
+            for byte in [0, 1, 0x30, 0x7f, 0x80, 0x83, 0x84, 0xff] {
+                let mut changed = certificate.clone();
+                changed[at] = byte;
+                let _ = not_after(&changed);
+            }
+        }
     }
 }
