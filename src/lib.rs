@@ -28,6 +28,7 @@
 //! | `telemetry` | access log and audit |
 //! | `systemd` | sockets that systemd hands over, and what it is told of us |
 //! | [`config`], [`cli`] | the TOML file and the commands |
+//! | `source_text` | places in files that people write, and words that they misspell |
 //! | `sample` | the app behind `quickstart` |
 //! | `secret`, [`clock`] | values that no log shows; the only place that asks for the time |
 //!
@@ -69,6 +70,7 @@ mod request;
 mod sample;
 mod secret;
 mod session;
+mod source_text;
 mod systemd;
 mod telemetry;
 mod tls;

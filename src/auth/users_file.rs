@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use super::password::{self, StoredHash};
 use crate::regular_file::{self, Distrust, Owners};
-pub(crate) use problem::{Problem, nearest};
+pub(crate) use problem::Problem;
 
 /// Longest name of a user.
 const MAX_NAME: usize = 64;

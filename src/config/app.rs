@@ -7,13 +7,14 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use super::problem::Fault;
-use super::section::{Section, nearest};
+use super::section::Section;
 use super::value;
 use crate::access::{Allow, Rule, Rules};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::login::Endpoint;
 use crate::proxy::{AppSettings, FarReaching};
 use crate::request::{self, Limits, PathCase, Readings, own_path};
+use crate::source_text::nearest;
 use crate::upstream::{self, Address};
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
@@ -231,7 +232,7 @@ fn template(value: &DeValue<'_>) -> Result<Template, Fault> {
             .help("write a name in braces, as in \"{user}\""),
         TemplateError::NotAscii => Fault::new("a header takes visible ASCII characters only"),
         TemplateError::UnknownName(name) => {
-            let near = nearest(&name, NAMES.into_iter()).map(|near| format!("{{{near}}}"));
+            let near = nearest(&name, NAMES).map(|near| format!("{{{near}}}"));
             let near = near.map(|near| format!("did you mean `{near}`?"));
             Fault::new(format!("there is nothing called `{{{name}}}`")).help(near.unwrap_or_else(
                 || "the names are {user}, {groups}, {email} and {session}".to_owned(),

@@ -7,6 +7,8 @@ use std::{fmt, io};
 
 use serde::Serialize;
 
+use crate::source_text::{line_start, position};
+
 /// What is wrong with one value, and how to mend it; its place comes from whoever read it.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -60,7 +62,7 @@ impl<'a> Problems<'a> {
 
     /// The line of a place, for a problem that points to another one.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
-        Place::find(self.text, at).line
+        position(self.text, at.start).0
     }
 
     /// The problems in the order of the file.
@@ -102,14 +104,15 @@ struct Place {
 impl Place {
     fn find(text: &str, at: &Range<usize>) -> Self {
         let start = text.floor_char_boundary(at.start);
-        let begin = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let begin = line_start(&text[..start]);
+        let (line, column) = position(text, start);
         let end = text[start..]
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
         let marked = &text[start..text.floor_char_boundary(at.end.min(end)).max(start)];
         Self {
-            line: text[..begin].matches('\n').count() + 1,
-            column: text[begin..start].chars().count() + 1,
+            line,
+            column,
             // A terminal must not obey what a broken file says.
             source: masked(text[begin..end].trim_end())
                 .replace(|c: char| c.is_control() && c != '\t', "\u{fffd}"),

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Fault, Problems};
+use crate::source_text::nearest;
 
 /// One table: `[session]`, or one of several `[[app]]`.
 pub(super) struct Section<'a> {
@@ -274,15 +275,6 @@ impl Drop for Section<'_> {
 
 fn quoted(keys: &[&str]) -> String {
     format!("`{}`", keys.join("`, `"))
-}
-
-/// The known word that `word` was probably meant to be.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    known
-        .map(|name| (strsim::normalized_damerau_levenshtein(word, name), name))
-        .filter(|(likeness, _)| *likeness > 0.5)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }
 
 /// What a value is, for people who do not know TOML's words.

@@ -10,8 +10,9 @@ use toml::de::DeValue;
 use tracing_subscriber::filter::Targets;
 
 use super::problem::Fault;
-use super::section::{kind, nearest};
+use super::section::kind;
 use crate::request::Host;
+use crate::source_text::nearest;
 use crate::upstream::Address;
 
 /// Milliseconds.
@@ -346,7 +347,7 @@ pub(super) fn log_level(value: &DeValue<'_>) -> Result<String, Fault> {
         let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
         // Taken for a target, a mistyped level would switch everything else off.
         if !LEVELS.contains(&level) {
-            let help = match nearest(level, LEVELS.into_iter()) {
+            let help = match nearest(level, LEVELS) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("the levels are {}", LEVELS.join(", ")),
             };

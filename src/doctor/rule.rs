@@ -12,9 +12,10 @@ use http::Method;
 
 use super::Finding;
 use crate::access::{Allow, Rule};
-use crate::auth::users_file::{User, Users, nearest};
+use crate::auth::users_file::{User, Users};
 use crate::proxy::AppSettings;
 use crate::request::Limits;
+use crate::source_text::nearest;
 
 /// Without `users`, which cannot be read, nobody knows who is missing.
 pub(super) fn examine(

@@ -11,9 +11,10 @@ use std::{fmt, fs, io};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 pub(crate) use self::import::import;
-use super::problem::{self, Cause};
+use super::problem::Cause;
 use super::{Problem, UsersFileError, canonical, locked, text_of};
 use crate::auth::password::StoredHash;
+use crate::source_text::nearest;
 
 /// Why a user was not changed.
 #[derive(Debug)]
@@ -238,7 +239,7 @@ fn user_mut<'d>(
         .and_then(Item::as_table_like_mut)
         .ok_or_else(|| EditError::NoSuchUser {
             name: name.to_owned(),
-            nearest: problem::nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
+            nearest: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
         })
 }
 

@@ -6,9 +6,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{self, Cause, Problem};
+use super::problem::{Cause, Problem};
 use super::{KEYS, User, Users, canonical, is_email, is_group};
 use crate::auth::password::StoredHash;
+use crate::source_text::nearest;
 
 pub(super) fn parse(text: &str) -> Result<Users, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -106,7 +107,7 @@ impl Reader<'_> {
                 (other, _) => {
                     let cause = Cause::UnknownKey {
                         key: other.to_owned(),
-                        nearest: problem::nearest(other, KEYS),
+                        nearest: nearest(other, KEYS),
                     };
                     self.problem(key.span(), Some(name), cause);
                     continue;

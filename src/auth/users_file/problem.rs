@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::auth::password::HashError;
+use crate::source_text::position;
 
 /// One thing to mend.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,13 +35,12 @@ pub(crate) enum Cause {
 }
 
 impl Problem {
-    /// `offset` counts bytes of `text`; people count lines and characters, from one.
+    /// `offset` counts bytes of `text`.
     pub(super) fn new(text: &str, offset: usize, user: Option<&str>, cause: Cause) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = position(text, offset);
         Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
             user: user.map(str::to_owned),
             cause,
         }
@@ -116,17 +116,4 @@ impl fmt::Display for Problem {
             None => Ok(()),
         }
     }
-}
-
-/// The candidate that `word` is most likely a misspelling of.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
 }
