@@ -4,22 +4,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
 use super::queue::Target;
+use super::seldom::Seldom;
 use crate::clock::Clock;
-
-/// A file that cannot be written to is spoken of no more often than this.
-const REMINDER: Duration = Duration::from_mins(1);
 
 /// Is appended to, and opened anew when somebody has moved it away.
 pub(super) struct AuditFile {
     path: PathBuf,
     file: File,
-    /// When an error was last spoken of.
-    said: Option<Instant>,
+    /// Errors that are spoken of.
+    said: Seldom,
 }
 
 impl AuditFile {
@@ -28,7 +25,7 @@ impl AuditFile {
         Ok(Self {
             path: path.to_owned(),
             file: append_to(path)?,
-            said: None,
+            said: Seldom::new(Clock::system()),
         })
     }
 
@@ -40,11 +37,10 @@ impl AuditFile {
         }
     }
 
-    fn say(&mut self, error: &io::Error, lost: u64) {
-        if self.said.is_some_and(|said| said.elapsed() < REMINDER) {
+    fn say(&self, error: &io::Error, lost: u64) {
+        if !self.said.is_due() {
             return;
         }
-        self.said = Some(Clock::stopwatch());
         let file = self.path.display();
         tracing::error!(%error, %file, lost, "cannot write to the audit file");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 
-/// Says it once a minute.
+/// How often the log hears of the same trouble.
 const EVERY: Duration = Duration::from_mins(1);
 
 /// When one such line was written last.
@@ -32,5 +32,11 @@ impl Seldom {
         }
         *last = Some(now);
         true
+    }
+
+    /// Lets the next one be due; whether there was one since the last call.
+    pub(crate) fn reset(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take().is_some()
     }
 }

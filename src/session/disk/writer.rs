@@ -16,6 +16,7 @@ use super::{Ending, Shared, file};
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
+use crate::telemetry::Seldom;
 
 /// How often to look for what is due when nobody asks for anything.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -31,9 +32,6 @@ const BATCH: usize = 1000;
 /// too, because pages are copied before they are changed.
 const RESERVE: u64 = 16 * 1024 * 1024;
 
-/// The log hears of the same trouble once in this time.
-const SAY_EVERY: Duration = Duration::from_mins(1);
-
 pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: Receiver<Command>,
@@ -44,9 +42,10 @@ pub(super) struct Writer {
     undurable: Option<Instant>,
     /// When accesses were last written.
     accesses_written: Instant,
-    /// When the log last heard that the disk is full, and that it cannot be written.
-    said_full: Option<Instant>,
-    said_unwritable: Option<Instant>,
+    /// Tells the log that the disk is full.
+    said_full: Seldom,
+    /// Tells the log that it cannot be written.
+    said_unwritable: Seldom,
 }
 
 impl Writer {
@@ -58,8 +57,8 @@ impl Writer {
             owes_all: false,
             undurable: None,
             accesses_written: Clock::stopwatch(),
-            said_full: None,
-            said_unwritable: None,
+            said_full: Seldom::new(Clock::system()),
+            said_unwritable: Seldom::new(Clock::system()),
         };
         thread::Builder::new()
             .name("sessions-disk".to_owned())
@@ -185,7 +184,7 @@ impl Writer {
         } else {
             self.undurable.get_or_insert_with(Clock::stopwatch);
         }
-        if self.said_unwritable.take().is_some() {
+        if self.said_unwritable.reset() {
             tracing::info!("the sessions file can be written again");
         }
         let mut ended = self.shared.ending();
@@ -264,7 +263,7 @@ impl Writer {
     fn mend(&mut self, error: &redb::Error) -> StoreError {
         let full = matches!(error, redb::Error::Io(error)
             if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
-        if say(&mut self.said_unwritable) {
+        if self.said_unwritable.is_due() {
             tracing::error!(
                 %error, file = %self.shared.path.display(),
                 "cannot write the sessions file: sessions go on, new logins are refused"
@@ -311,12 +310,12 @@ impl Writer {
     fn has_room(&mut self) -> bool {
         let free = free(&self.shared.path);
         if free >= RESERVE {
-            if self.said_full.take().is_some() {
+            if self.said_full.reset() {
                 tracing::info!("there is room on the disk again: logins are kept");
             }
             return true;
         }
-        if say(&mut self.said_full) {
+        if self.said_full.is_due() {
             tracing::error!(
                 free, needed = RESERVE, file = %self.shared.path.display(),
                 "the disk is full: sessions go on, new logins are refused; make room"
@@ -338,13 +337,4 @@ fn free(path: &Path) -> u64 {
         .filter(|folder| !folder.as_os_str().is_empty());
     rustix::fs::statvfs(folder.unwrap_or(Path::new(".")))
         .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// Whether it is time to say it, for the first time or again.
-fn say(said: &mut Option<Instant>) -> bool {
-    let due = said.is_none_or(|said| said.elapsed() >= SAY_EVERY);
-    if due {
-        *said = Some(Clock::stopwatch());
-    }
-    due
 }
