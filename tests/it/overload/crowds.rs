@@ -86,7 +86,8 @@ impl Crowd {
                 let stream = tls::connect_from(source, address, &["http/1.1"]).await;
                 let mut raw = Raw::new(stream.ok()?);
                 let head = format!("GET /open HTTP/1.1\r\nHost: {HOST}\r\nX-Long: ");
-                raw.send([head.into_bytes(), vec![b'x'; 30_000]].concat()).await;
+                raw.send([head.into_bytes(), vec![b'x'; 30_000]].concat())
+                    .await;
                 Some(Box::new(raw))
             }
             Self::Tunnels => {
