@@ -8,7 +8,7 @@ mod manpage;
 mod prompt;
 mod quickstart;
 mod reload;
-pub mod serve;
+mod serve;
 mod session;
 mod status;
 mod user;

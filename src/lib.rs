@@ -7,6 +7,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `server` | what runs: builds the service from its settings, serves, reloads and stops; systemd, the watchdog, the metrics listener |
 //! | `listener` | binds sockets, counts connections, survives running out of descriptors |
 //! | `tls` | ends TLS: certificates by SNI, handshake with a timeout |
 //! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::service` outlives reloads |
@@ -24,9 +25,8 @@
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
 //! | `doctor` | finds what is wrong, for `check` and for `status` |
-//! | `metrics`, `monitoring` | what is counted, and the listener that tells it: `/metrics`, `/healthz`, `/readyz` |
+//! | `metrics` | what is counted |
 //! | `telemetry` | access log and audit |
-//! | `systemd` | sockets that systemd hands over, and what it is told of us |
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //! | `source_text` | places in files that people write, and words that they misspell |
 //! | `sample` | the app behind `quickstart` |
@@ -60,7 +60,6 @@ mod identity;
 mod listener;
 mod login;
 mod metrics;
-mod monitoring;
 mod network;
 mod overload;
 mod pages;
@@ -69,11 +68,11 @@ mod regular_file;
 mod request;
 mod sample;
 mod secret;
+mod server;
 mod session;
 mod source_text;
-mod systemd;
 mod telemetry;
 mod tls;
 mod upstream;
 
-pub use cli::serve::{Running, StartError, start};
+pub use server::{Running, StartError, start};

@@ -17,7 +17,7 @@ use super::Failure;
 use crate::config::Config;
 use crate::regular_file::{Distrust, Owners, trust};
 use crate::sample;
-use crate::systemd::Sockets;
+use crate::server::{self, Signal, systemd::Sockets};
 
 /// Below the current directory; relative, because it is shown to people.
 const FOLDER: &str = "certs";
@@ -61,9 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     write_private(&folder.join(CONFIG), text.as_bytes())?;
     let mut shown = Ok(());
     // A terminal that is closed takes it along.
-    let hang_up = super::serve::Signal::Stop;
+    let hang_up = Signal::Stop;
     let path = folder.join(CONFIG);
-    super::serve::run_config(config, &path, hang_up, Sockets::default(), |address| {
+    server::run(config, &path, hang_up, Sockets::default(), |address| {
         shown = super::print(welcome(folder, address, &app, &password));
     })?;
     shown

@@ -1,39 +1,7 @@
-//! `vestibule serve`: builds the gate from its settings and runs it.
-
-mod error;
-mod listen;
-mod reload;
-mod report;
-mod start;
-
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+//! `vestibule serve`: runs the proxy.
 
 use super::{ConfigFile, Failure};
-use crate::admin::{Admin, Outcome, Reloads};
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::doctor;
-use crate::listener::Admission;
-use crate::login::throttle::KnownNetworks;
-use crate::proxy::Service;
-use crate::session::Sessions;
-use crate::systemd::{Manager, Sockets};
-use crate::telemetry::{self, Logs, LogsError};
-use crate::tls::Certificates;
-
-pub use error::StartError;
-use listen::warn_of_unused;
-use reload::Fixed;
-pub use start::start;
-use start::{pages, proxy_settings, start_on};
+use crate::server::{self, Signal, StartError, systemd::Sockets};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,220 +9,22 @@ pub(crate) struct Args {
     config: ConfigFile,
 }
 
-/// What a stop takes besides the drain: sessions are written down, and slow disks exist.
-const STOP_MARGIN: Duration = Duration::from_secs(15);
-
-/// How often streams of ended sessions are looked for, and files that have changed.
-const TICK: Duration = Duration::from_millis(500);
-
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
     // Here there is one thread yet, and nobody else reads the environment.
     let sockets = Sockets::take().map_err(|error| Failure::Invalid(error.to_string()))?;
     let path = &args.config.path;
-    run_config(config, path, Signal::Reload, sockets, |_| ())
+    server::run(config, path, Signal::Reload, sockets, |_| ()).map_err(Failure::from)
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends without waiting. A reload reads the file at
-/// `path` again; `hang_up` says what SIGHUP means. `ready` gets the first address.
-pub(crate) fn run_config(
-    config: Config,
-    path: &Path,
-    hang_up: Signal,
-    sockets: Sockets,
-    ready: impl FnOnce(SocketAddr),
-) -> Result<(), Failure> {
-    let logs = telemetry::start(&config.log).map_err(|error| cannot_log(&error))?;
-    warn_of_unused(&sockets);
-    let manager = Manager::of_environment();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime
-        .map_err(|error| Failure::Failed(format!("cannot start the runtime threads: {error}")))?;
-    let served = runtime.block_on(async {
-        let mut signals = Signals::new(hang_up).map_err(StartError::Signals)?;
-        let mut running = start_on(config, sockets, Clock::system())?;
-        running.watch_memory();
-        for address in running.addresses() {
-            tracing::info!(%address, "listening");
+/// What has to be mended in files is a configuration error (exit code 78), so that systemd does
+/// not start the service again and again (SEC-80).
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        if error.is_invalid() {
+            Self::Invalid(error.to_string())
+        } else {
+            Self::Failed(error.to_string())
         }
-        if let Some(address) = running.metrics_address() {
-            tracing::info!(%address, "listening for metrics");
-        }
-        if let Some(address) = running.addresses().first() {
-            ready(*address);
-        }
-        let vitals = running.vitals.clone();
-        manager.ready();
-        tokio::select! {
-            () = reload_until_stopped(&mut running, &mut signals, path, &logs, &manager) => {}
-            never = report::while_running(&manager, &vitals) => match never? {},
-        }
-        tracing::info!("stopping: requests that are under way may finish");
-        manager.stopping(running.drain + STOP_MARGIN);
-        tokio::select! {
-            () = running.stop() => tracing::info!("stopped"),
-            () = signals.stop() => tracing::warn!("stopped at the second signal"),
-            never = report::while_stopping(&manager, &vitals) => match never {},
-        }
-        Ok(())
-    });
-    runtime.shutdown_background();
-    served.map_err(|error: StartError| cannot_start(&error))
-}
-
-/// Reads the configuration again whenever somebody wants it, until the service is to stop.
-async fn reload_until_stopped(
-    running: &mut Running,
-    signals: &mut Signals,
-    path: &Path,
-    logs: &Logs,
-    manager: &Manager,
-) {
-    while let Some(asked) = running.reload_request(signals).await {
-        manager.reloading();
-        let outcome = running.reload_from(path, logs);
-        manager.ready();
-        if let Some(asked) = asked {
-            let _gone_away = asked.send(outcome);
-        }
-    }
-}
-
-/// What has to be mended in files is a configuration error (exit 78), so that systemd does not
-/// start the service again and again (SEC-80).
-fn cannot_start(error: &StartError) -> Failure {
-    if error.is_invalid() {
-        Failure::Invalid(error.to_string())
-    } else {
-        Failure::Failed(error.to_string())
-    }
-}
-
-/// What is to be mended in the configuration or in a folder that it names.
-fn cannot_log(error: &LogsError) -> Failure {
-    match error {
-        LogsError::Audit(..) => Failure::Invalid(error.to_string()),
-        LogsError::Stdout(_) => Failure::Failed(error.to_string()),
-    }
-}
-
-/// What the service is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    Reload,
-    Stop,
-}
-
-struct Signals {
-    /// SIGHUP, and what it means.
-    hang_up: (unix::Signal, Signal),
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-}
-
-impl Signals {
-    fn new(hang_up: Signal) -> io::Result<Self> {
-        Ok(Self {
-            hang_up: (unix::signal(SignalKind::hangup())?, hang_up),
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            biased;
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.hang_up.0.recv() => self.hang_up.1,
-        }
-    }
-
-    /// Waits for the next signal to stop; there is nothing to reload any more.
-    async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
-    }
-}
-
-/// A running service. Dropping it ends everything at once.
-pub struct Running {
-    addresses: Vec<SocketAddr>,
-    redirect_addresses: Vec<SocketAddr>,
-    admission: Arc<Admission>,
-    certificates: Arc<Certificates>,
-    doctor: Arc<doctor::Live>,
-    clock: Clock,
-    fixed: Fixed,
-    drain: Duration,
-    vitals: Vitals,
-    accepting: JoinSet<()>,
-    housekeeping: JoinSet<()>,
-    metrics_address: Option<SocketAddr>,
-    /// Tells of the end, too, and so outlives the others.
-    monitoring: JoinSet<()>,
-    admin: Option<Admin>,
-    reloads: Reloads,
-    reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
-}
-
-/// What can be asked of a service while it runs, and while it stops.
-#[derive(Clone)]
-struct Vitals {
-    service: Arc<Service>,
-    sessions: Arc<Sessions>,
-    known: Arc<KnownNetworks>,
-    admission: Arc<Admission>,
-    /// Accept loops and housekeeping: none of them ends before the service does.
-    tasks: Arc<[AbortHandle]>,
-}
-
-impl Running {
-    /// Where TLS is spoken, as bound.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Where plain HTTP is sent to https, as bound.
-    pub fn redirect_addresses(&self) -> &[SocketAddr] {
-        &self.redirect_addresses
-    }
-
-    /// Where metrics and health are told, as bound.
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics_address
-    }
-
-    /// Has requests turned away, too, when the process takes more memory than the configuration
-    /// asks for; only where all of it is the service's.
-    fn watch_memory(&mut self) {
-        let service = Arc::clone(&self.vitals.service);
-        let watched = async move { service.load().watch_memory().await };
-        self.housekeeping.spawn(watched);
-    }
-
-    /// Stops taking connections at once, lets requests finish up to `drain_timeout`, tells
-    /// WebSockets that the service goes away, then ends what is left.
-    pub async fn stop(mut self) {
-        self.accepting.shutdown().await; // closes the listeners
-        let open = self.vitals.service.stop(self.drain).await;
-        self.housekeeping.shutdown().await; // up to here sessions end as ever (SEC-75)
-        if open > 0 {
-            tracing::warn!(
-                open,
-                "connections did not finish within drain_timeout and are closed"
-            );
-        }
-        // Up to here, so that who still has a request open can be shut out.
-        if let Some(admin) = self.admin {
-            admin.stop().await;
-        }
-        if let Err(error) = self.vitals.sessions.close().await {
-            tracing::error!(%error, "the last accesses of sessions were not kept");
-        }
-        let known = self.vitals.known;
-        let _written = tokio::task::spawn_blocking(move || known.close()).await;
-        self.monitoring.shutdown().await;
     }
 }

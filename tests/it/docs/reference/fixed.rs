@@ -115,7 +115,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "requests of users in flight, in all",
         "as many as connections",
-        "cli/serve/start.rs",
+        "server/build.rs",
         "Load::new(config.listener.max_connections, ",
     ),
     (
@@ -337,7 +337,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a request to the metrics listener, head",
         "16 KiB",
-        "monitoring.rs",
+        "server/metrics_listener.rs",
         "MAX_HEAD: usize = 16 * 1024;",
     ),
     (
@@ -457,13 +457,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "clients of the metrics listener at a time",
         "16",
-        "monitoring.rs",
+        "server/metrics_listener.rs",
         "MAX_CONNECTIONS: usize = 16;",
     ),
     (
         "a request to the metrics listener, in all",
         "15 s",
-        "monitoring.rs",
+        "server/metrics_listener.rs",
         "LIFETIME: Duration = Duration::from_secs(15);",
     ),
     (

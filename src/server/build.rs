@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::listen::{listen, monitor};
+use super::metrics_listener::Monitoring;
 use super::reload::Fixed;
+use super::systemd::Sockets;
 use super::{Running, StartError, TICK, Vitals};
 use crate::admin::{self, Admin, Reloads};
 use crate::auth::Accounts;
@@ -18,12 +20,10 @@ use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
 use crate::login::throttle::{KnownNetworks, Throttle};
 use crate::metrics::Metrics;
-use crate::monitoring::Monitoring;
 use crate::overload::{Load, Usages};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
-use crate::systemd::Sockets;
 use crate::tls::{self, Certificates, Handshakes};
 
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.

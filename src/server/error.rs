@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::auth::users_file::UsersFileError;
 use crate::login::throttle::KnownError;
 use crate::pages::PagesError;
+use crate::telemetry::LogsError;
 use crate::tls::TlsError;
 use crate::{admin, proxy, session, upstream};
 
@@ -33,8 +34,16 @@ pub enum StartError {
         reason = "for people to read, not for programs to look into"
     )]
     Pages(PagesError),
+    /// The log or the audit file cannot be written.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Logs(LogsError),
     /// The system has no random bytes.
     NoRandomness,
+    /// The threads that serve cannot be started.
+    Runtime(io::Error),
     /// The sessions cannot be kept where the configuration says.
     #[expect(
         private_interfaces,
@@ -82,9 +91,11 @@ impl StartError {
     pub(crate) fn is_invalid(&self) -> bool {
         match self {
             Self::Sessions(error) => error.is_invalid(),
+            Self::Logs(error) => matches!(error, LogsError::Audit(..)),
             Self::Admin(_)
             | Self::Bind(..)
             | Self::NoRandomness
+            | Self::Runtime(_)
             | Self::Signals(_)
             | Self::Watchdog(_) => false,
             Self::KnownNetworks(_)
@@ -112,7 +123,9 @@ impl fmt::Display for StartError {
                 }
             }
             Self::KnownNetworks(error) => error.fmt(f),
+            Self::Logs(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
+            Self::Runtime(error) => write!(f, "cannot start the runtime threads: {error}"),
             Self::Pages(error) => error.fmt(f),
             Self::Sessions(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
@@ -133,7 +146,9 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Admin(error) => Some(error),
+            Self::Logs(error) => Some(error),
             Self::Bind(_, error)
+            | Self::Runtime(error)
             | Self::Signals(error)
             | Self::Socket(error)
             | Self::Watchdog(error) => Some(error),

@@ -7,9 +7,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::StartError;
+use super::metrics_listener::{self, Monitoring};
+use super::systemd::Sockets;
 use crate::listener;
-use crate::monitoring::{self, Monitoring};
-use crate::systemd::Sockets;
 
 /// Sockets that were handed over stand in for the addresses of the configuration.
 pub(super) fn listen(
@@ -46,7 +46,7 @@ pub(super) fn monitor(
     let told = Arc::new(told);
     let mut monitoring = JoinSet::new();
     for listener in listeners {
-        monitoring.spawn(monitoring::serve(Arc::clone(&told), listener));
+        monitoring.spawn(metrics_listener::serve(Arc::clone(&told), listener));
     }
     Ok((monitoring, addresses.first().copied()))
 }

@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::systemd::Manager;
 use super::{StartError, Vitals};
-use crate::systemd::Manager;
 
 /// How often a status that has changed is told.
 const STATUS_EVERY: Duration = Duration::from_secs(2);

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
-use super::{Logs, Running, Signal, Signals, StartError, pages, proxy_settings};
+use super::build::{pages, proxy_settings};
+use super::systemd::Manager;
+use super::{Logs, Running, Signal, Signals, StartError};
 use crate::admin::{self, Outcome};
 use crate::auth::{self, users_file};
 use crate::config::Config;
@@ -73,9 +75,27 @@ impl Fixed {
 }
 
 impl Running {
+    /// Reads the configuration again whenever somebody wants it, until the service is to stop.
+    pub(super) async fn reload_until_stopped(
+        &mut self,
+        signals: &mut Signals,
+        path: &Path,
+        logs: &Logs,
+        manager: &Manager,
+    ) {
+        while let Some(asked) = self.reload_request(signals).await {
+            manager.reloading();
+            let outcome = self.reload_from(path, logs);
+            manager.ready();
+            if let Some(asked) = asked {
+                let _gone_away = asked.send(outcome);
+            }
+        }
+    }
+
     /// Waits until the configuration is to be read again, and gives whom to tell how it went;
     /// `None` when the service is to stop.
-    pub(super) async fn reload_request(
+    async fn reload_request(
         &mut self,
         signals: &mut Signals,
     ) -> Option<Option<oneshot::Sender<Outcome>>> {
@@ -89,7 +109,7 @@ impl Running {
     /// Reads the file again and takes it over; the log and `status` say what came of it.
     ///
     /// Opens the audit file anew in any case: logrotate sends SIGHUP when it has moved it.
-    pub(super) fn reload_from(&mut self, path: &Path, logs: &Logs) -> Outcome {
+    fn reload_from(&mut self, path: &Path, logs: &Logs) -> Outcome {
         logs.reopen();
         let outcome = Config::load(path)
             .map_err(|error| error.to_string())
