@@ -1,10 +1,12 @@
 //! What runs: builds the service from its settings, serves, reloads, and stops.
 
+mod background;
 mod build;
 mod error;
 mod listen;
 mod metrics_listener;
 mod reload;
+mod restart_only;
 mod signals;
 pub(crate) mod systemd;
 mod watchdog;
@@ -32,16 +34,13 @@ pub use build::start;
 use build::start_on;
 pub use error::StartError;
 use listen::warn_of_unused;
-use reload::Fixed;
+use restart_only::RestartOnly;
 pub(crate) use signals::Signal;
 use signals::Signals;
 use systemd::{Manager, Sockets};
 
 /// What a stop takes besides the drain: sessions are written down, and slow disks exist.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
-
-/// How often streams of ended sessions are looked for, and files that have changed.
-const TICK: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT; a second one ends without waiting. A reload reads the file at
 /// `path` again; `hang_up` says what SIGHUP means. `ready` gets the first address.
@@ -99,7 +98,7 @@ pub struct Running {
     certificates: Arc<Certificates>,
     doctor: Arc<doctor::Live>,
     clock: Clock,
-    fixed: Fixed,
+    restart_only: RestartOnly,
     drain: Duration,
     vitals: Vitals,
     accepting: JoinSet<()>,

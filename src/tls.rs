@@ -158,16 +158,15 @@ const DAY: i64 = 24 * 60 * 60;
 type FileState = (u64, u64, i64, i64);
 
 impl Certificates {
-    pub(crate) fn open(settings: &Settings) -> Result<Self, TlsError> {
-        let prepared = Self::prepare(settings)?;
-        Ok(Self {
+    pub(crate) fn new(prepared: Prepared) -> Self {
+        Self {
             current: ArcSwap::from_pointee(prepared.certificates),
             files: Mutex::new(prepared.files),
             warned: Mutex::default(),
-        })
+        }
     }
 
-    /// Reads the files of a new configuration, and changes nothing.
+    /// Reads the files of a configuration, and changes nothing.
     pub(crate) fn prepare(settings: &Settings) -> Result<Prepared, TlsError> {
         let names = settings.certificates.clone();
         let seen = look(&names);

@@ -1,68 +1,150 @@
-//! Builds the service from its settings.
+//! Builds what runs from one configuration, for a start and for a reload.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
+use super::background::Background;
 use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
-use super::reload::Fixed;
+use super::restart_only::RestartOnly;
 use super::systemd::Sockets;
-use super::{Running, StartError, TICK, Vitals};
+use super::{Running, StartError, Vitals};
 use crate::admin::{self, Admin, Reloads};
-use crate::auth::Accounts;
+use crate::auth::{self, Accounts, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{self, permission::Asker};
 use crate::listener::{self, Admission};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
-use crate::login::throttle::{KnownNetworks, Throttle};
+use crate::login::throttle::{self, KnownNetworks, Throttle};
 use crate::metrics::Metrics;
+use crate::overload::memory::Ceiling;
 use crate::overload::{Load, Usages};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
 use crate::tls::{self, Certificates, Handshakes};
 
+/// All that a configuration makes and that a reload swaps: ready and whole before any of it is
+/// used. Whoever takes it names each part, so that start and reload cannot differ.
+pub(super) struct Built {
+    pub(super) admission: listener::Settings,
+    pub(super) apps: Vec<proxy::AppSettings>,
+    pub(super) ceiling: Ceiling,
+    pub(super) certificates: tls::Prepared,
+    pub(super) drain: Duration,
+    pub(super) examined: doctor::Settings,
+    pub(super) pages: Arc<Pages>,
+    pub(super) proxy: proxy::Settings,
+    pub(super) restart_only: RestartOnly,
+    pub(super) session: session::Settings,
+    pub(super) throttle: throttle::Settings,
+}
+
+/// Reads and checks what the configuration names, and changes nothing.
+pub(super) fn build(config: Config) -> Result<Built, StartError> {
+    let restart_only = RestartOnly::of(&config);
+    let examined = config.examined(Asker::Service);
+    let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
+    let users = users_file::read_trusted(&config.users_file).map_err(StartError::Users)?;
+    let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
+    let pages = Pages::new(&config.branding, config.session.remember_for);
+    // Each key by name: one that is new is forgotten neither here nor there.
+    let Config {
+        apps,
+        drain_timeout: drain,
+        kept_forms,
+        limits,
+        listener: admission,
+        log,
+        proxy_protocol_from,
+        session,
+        throttle,
+        timeouts,
+        trusted_proxies,
+        admin: _,
+        branding: _,
+        lines: _,
+        metrics: _,
+        metrics_hosts: _,
+        path: _,
+        tls: _,
+        users_file: _,
+    } = config;
+    Ok(Built {
+        admission,
+        apps,
+        ceiling,
+        certificates,
+        drain,
+        examined,
+        pages: pages.map(Arc::new).map_err(StartError::Pages)?,
+        proxy: proxy::Settings {
+            limits,
+            timeouts,
+            trusted_proxies,
+            proxy_protocol_from,
+            access_log: log.access,
+            kept_forms,
+        },
+        restart_only,
+        session,
+        throttle,
+    })
+}
+
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     start_on(config, Sockets::default(), clock)
 }
 
-/// Starts the service on sockets that are open already, in place of the addresses of the
-/// configuration. Within the runtime.
+/// The same on sockets that are open already, in place of the addresses of the configuration.
+/// Within the runtime.
 pub(super) fn start_on(
     config: Config,
     sockets: Sockets,
     clock: Clock,
 ) -> Result<Running, StartError> {
-    let fixed = Fixed::of(&config);
-    let examined = config.examined(Asker::Service);
-    let certificates = Arc::new(Certificates::open(&config.tls).map_err(StartError::Tls)?);
+    let Built {
+        admission: connections,
+        apps,
+        ceiling,
+        certificates,
+        drain,
+        examined,
+        pages,
+        proxy,
+        restart_only,
+        session,
+        throttle,
+    } = build(config)?;
+    let certificates = Arc::new(Certificates::new(certificates));
     let handshakes = handshakes(&certificates)?;
-    let pages = pages(&config)?;
-    let accounts = Accounts::open(&config.users_file, clock.clone()).map_err(StartError::Users)?;
+    let accounts =
+        Accounts::open(&restart_only.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
     let metrics = Arc::new(Metrics::new());
-    let (sessions, session_clock) = sessions(&config, &clock)?;
+    let (sessions, session_clock) = sessions(session, &clock)?;
     let sessions = Arc::new(sessions.counted(metrics.sessions()));
-    let known = Arc::new(known_networks(&config)?);
-    let settings = proxy_settings(&config);
-    let load = Arc::new(load(&config, &accounts, &clock));
-    let throttle = Throttle::new(config.throttle, Arc::clone(&known), session_clock.clone());
-    let forms = KeptForms::new(config.kept_forms, clock.clone());
+    let known = Arc::new(known_networks(&restart_only.backend)?);
+    let load = Load::new(connections.max_connections, ceiling, clock.clone());
+    let load = Arc::new(load);
+    let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
+    let forms = KeptForms::new(proxy.kept_forms, clock.clone());
     let parts = (&accounts, &sessions, &pages);
     let login = login(parts, throttle, forms, session_clock)?.counted(metrics.logins());
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
-    let service = Service::new(settings, config.apps, login, pages, &clock, metered, loaded);
+    let service = Service::new(proxy, apps, login, pages, &clock, metered, loaded);
     let service = Arc::new(service?);
 
-    let admission = admission(&config.listener, &service, load.usages(), &clock);
-    let (listeners, addresses) = listen(sockets.tls, &config.listener.listen)?;
-    let (redirectors, redirect_addresses) = listen(sockets.http, &config.listener.redirect_http)?;
+    let admission = admission(&connections, &service, load.usages(), &clock);
+    let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
+    let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
@@ -70,9 +152,9 @@ pub(super) fn start_on(
         certificates: Arc::clone(&certificates),
         service: Arc::clone(&service),
         sessions: Arc::clone(&sessions),
-        hosts: config.metrics_hosts.clone(),
+        hosts: restart_only.metrics_hosts.clone(),
     };
-    let (monitoring, metrics_address) = monitor(told, config.metrics)?;
+    let (monitoring, metrics_address) = monitor(told, restart_only.metrics)?;
     let (reloads, reload_requests) = Reloads::new();
     let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
     let server = admin::Server {
@@ -90,7 +172,7 @@ pub(super) fn start_on(
         server,
         sessions: Arc::clone(&sessions),
     };
-    let admin = Admin::open(&config.admin, administered).map_err(StartError::Admin)?;
+    let admin = Admin::open(&restart_only.admin, administered).map_err(StartError::Admin)?;
     let (mut accepting, mut tasks) = (JoinSet::new(), Vec::new());
     for listener in listeners {
         let admission = Arc::clone(&admission);
@@ -103,14 +185,14 @@ pub(super) fn start_on(
         let redirect = Arc::clone(&service).redirect_to_https(listener, admission, port);
         tasks.push(accepting.spawn(redirect));
     }
-    let house = House {
+    let background = Background {
         service: Arc::clone(&service),
         certificates: Arc::clone(&certificates),
         accounts,
         admission: Arc::clone(&admission),
         load,
     };
-    let housekeeping = house.keep(&mut tasks);
+    let housekeeping = background.begin(&mut tasks);
     Ok(Running {
         addresses,
         redirect_addresses,
@@ -118,8 +200,8 @@ pub(super) fn start_on(
         certificates,
         doctor,
         clock,
-        fixed,
-        drain: config.drain_timeout,
+        restart_only,
+        drain,
         vitals: Vitals {
             service,
             sessions,
@@ -153,19 +235,9 @@ fn admission(
     Admission::new(settings, trusts, Arc::clone(usages), clock.clone())
 }
 
-fn load(config: &Config, accounts: &Accounts, clock: &Clock) -> Load {
-    let ceiling = config.memory_ceiling(accounts.hashing_memory());
-    Load::new(config.listener.max_connections, ceiling, clock.clone())
-}
-
-pub(super) fn pages(config: &Config) -> Result<Arc<Pages>, StartError> {
-    let pages = Pages::new(&config.branding, config.session.remember_for);
-    pages.map(Arc::new).map_err(StartError::Pages)
-}
-
 /// The sessions, and the clock that they go by.
-fn sessions(config: &Config, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
-    let store = session::open(&config.session.backend).map_err(StartError::Sessions)?;
+fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
+    let store = session::open(&settings.backend).map_err(StartError::Sessions)?;
     let (clock, behind) = clock.going_on_from(store.latest());
     if !behind.is_zero() {
         tracing::warn!(
@@ -175,7 +247,7 @@ fn sessions(config: &Config, clock: &Clock) -> Result<(Sessions, Clock), StartEr
              restart set it right"
         );
     }
-    let sessions = Sessions::new(config.session.clone(), store, clock.clone());
+    let sessions = Sessions::new(settings, store, clock.clone());
     Ok((sessions, clock))
 }
 
@@ -195,55 +267,13 @@ fn login(
 }
 
 /// They outlive a restart as the sessions do.
-fn known_networks(config: &Config) -> Result<KnownNetworks, StartError> {
-    match &config.session.backend {
+fn known_networks(backend: &session::Backend) -> Result<KnownNetworks, StartError> {
+    match backend {
         session::Backend::Disk(path) => {
             KnownNetworks::beside(path).map_err(StartError::KnownNetworks)
         }
         session::Backend::Memory => {
             KnownNetworks::in_memory().map_err(|NoRandomness| StartError::NoRandomness)
-        }
-    }
-}
-
-pub(super) fn proxy_settings(config: &Config) -> proxy::Settings {
-    proxy::Settings {
-        limits: config.limits.clone(),
-        timeouts: config.timeouts.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        proxy_protocol_from: config.proxy_protocol_from.clone(),
-        access_log: config.log.access,
-        kept_forms: config.kept_forms,
-    }
-}
-
-/// What has to be done whether requests come or not.
-struct House {
-    service: Arc<Service>,
-    certificates: Arc<Certificates>,
-    accounts: Arc<Accounts>,
-    admission: Arc<Admission>,
-    load: Arc<Load>,
-}
-
-impl House {
-    /// Does it until what is returned is dropped; `tasks` learns of what may not end before.
-    fn keep(self, tasks: &mut Vec<AbortHandle>) -> JoinSet<()> {
-        let mut keeping = JoinSet::new();
-        let (load, admission) = (Arc::clone(&self.load), Arc::clone(&self.admission));
-        tasks.push(keeping.spawn(load.watch(admission)));
-        tasks.push(keeping.spawn(self.tidy()));
-        keeping
-    }
-
-    async fn tidy(self) {
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tick.tick().await;
-            self.certificates.refresh();
-            self.certificates.warn_of_ends(Clock::system().now());
-            self.service.tick().await;
-            self.load.set_hashing(self.accounts.hashing_memory());
         }
     }
 }

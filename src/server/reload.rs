@@ -1,78 +1,14 @@
 //! Another configuration while the service runs: checked first, then swapped at once (REL-01).
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::oneshot;
 
-use super::build::{pages, proxy_settings};
+use super::build::{Built, build};
 use super::systemd::Manager;
 use super::{Logs, Running, Signal, Signals, StartError};
-use crate::admin::{self, Outcome};
-use crate::auth::{self, users_file};
+use crate::admin::Outcome;
 use crate::config::Config;
-use crate::doctor::permission::Asker;
-use crate::request::Host;
-use crate::session;
-use crate::telemetry;
-use crate::tls::Certificates;
-
-/// What stays as it was at the start, whatever a new configuration says.
-pub(super) struct Fixed {
-    listen: Vec<SocketAddr>,
-    redirect_http: Vec<SocketAddr>,
-    backend: session::Backend,
-    users_file: PathBuf,
-    admin: admin::Place,
-    metrics: Option<SocketAddr>,
-    metrics_hosts: Vec<Host>,
-    log_format: telemetry::Format,
-    audit_file: Option<PathBuf>,
-}
-
-impl Fixed {
-    pub(super) fn of(config: &Config) -> Self {
-        Self {
-            listen: config.listener.listen.clone(),
-            redirect_http: config.listener.redirect_http.clone(),
-            backend: config.session.backend.clone(),
-            users_file: config.users_file.clone(),
-            admin: config.admin.clone(),
-            metrics: config.metrics,
-            metrics_hosts: config.metrics_hosts.clone(),
-            log_format: config.log.format,
-            audit_file: config.log.audit_file.clone(),
-        }
-    }
-
-    /// The keys whose new values need a restart.
-    fn differences(&self, config: &Config) -> Vec<&'static str> {
-        let other = Self::of(config);
-        [
-            ("server.listen", self.listen != other.listen),
-            (
-                "server.redirect_http",
-                self.redirect_http != other.redirect_http,
-            ),
-            (
-                "session.store and session.path",
-                self.backend != other.backend,
-            ),
-            ("login.users_file", self.users_file != other.users_file),
-            ("admin.socket", self.admin != other.admin),
-            ("admin.metrics", self.metrics != other.metrics),
-            (
-                "admin.metrics_hosts",
-                self.metrics_hosts != other.metrics_hosts,
-            ),
-            ("log.audit_file", self.audit_file != other.audit_file),
-            ("log.format", self.log_format != other.log_format),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
-    }
-}
 
 impl Running {
     /// Reads the configuration again whenever somebody wants it, until the service is to stop.
@@ -143,29 +79,29 @@ impl Running {
     /// once and whole, or nothing of it on any error. Connections and sessions go on. Gives the
     /// keys that need a restart.
     pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>, StartError> {
-        let fixed = self.fixed.differences(&config);
-        let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
-        let users = users_file::read_trusted(&config.users_file).map_err(StartError::Users)?;
-        let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
-        let pages = pages(&config)?;
-        let examined = config.examined(Asker::Service);
-        let settings = proxy_settings(&config);
-        let proxy = self.vitals.service.prepare(
-            settings,
-            config.apps,
-            config.throttle,
+        let Built {
+            admission,
+            apps,
+            ceiling,
+            certificates,
+            drain,
+            examined,
             pages,
-            &self.clock,
-        )?;
+            proxy,
+            restart_only,
+            session,
+            throttle,
+        } = build(config)?;
+        let service = &self.vitals.service;
+        let proxy = service.prepare(proxy, apps, throttle, pages, &self.clock)?;
         // Nothing can fail from here on.
         self.doctor.replace(examined);
         self.certificates.replace(certificates);
-        self.admission.set(&config.listener);
-        let load = self.vitals.service.load();
-        load.set(config.listener.max_connections, ceiling);
-        self.vitals.sessions.set(&config.session);
-        self.drain = config.drain_timeout;
-        self.vitals.service.replace(proxy);
-        Ok(fixed)
+        service.load().set(admission.max_connections, ceiling);
+        self.admission.set(&admission);
+        self.vitals.sessions.set(&session);
+        self.drain = drain;
+        service.replace(proxy);
+        Ok(self.restart_only.differences(&restart_only))
     }
 }

@@ -116,7 +116,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "requests of users in flight, in all",
         "as many as connections",
         "server/build.rs",
-        "Load::new(config.listener.max_connections, ",
+        "Load::new(connections.max_connections, ",
     ),
     (
         "requests of strangers in flight, in all",

@@ -1,0 +1,47 @@
+//! What has to be done whether requests come or not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::auth::Accounts;
+use crate::clock::Clock;
+use crate::listener::Admission;
+use crate::overload::Load;
+use crate::proxy::Service;
+use crate::tls::Certificates;
+
+/// How often streams of ended sessions are looked for, and files that have changed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What has to be done whether requests come or not.
+pub(super) struct Background {
+    pub(super) service: Arc<Service>,
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) load: Arc<Load>,
+}
+
+impl Background {
+    /// Does it until what is returned is dropped; `tasks` learns of what may not end before.
+    pub(super) fn begin(self, tasks: &mut Vec<AbortHandle>) -> JoinSet<()> {
+        let mut background = JoinSet::new();
+        let (load, admission) = (Arc::clone(&self.load), Arc::clone(&self.admission));
+        tasks.push(background.spawn(load.watch(admission)));
+        tasks.push(background.spawn(self.tick()));
+        background
+    }
+
+    async fn tick(self) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            self.certificates.refresh();
+            self.certificates.warn_of_ends(Clock::system().now());
+            self.service.tick().await;
+            self.load.set_hashing(self.accounts.hashing_memory());
+        }
+    }
+}
