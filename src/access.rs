@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::identity::Identity;
+use crate::principal::Identity;
 use crate::request::{PathCase, Readings, fold_case};
 
 /// Who may open the part of an app that a rule names.

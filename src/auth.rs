@@ -26,8 +26,8 @@ use self::hashing::{Done, Pool};
 use self::password::{Hasher, NewPassword};
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
-use crate::identity::Identity;
 use crate::network::Network;
+use crate::principal::Identity;
 use crate::secret::Secret;
 
 /// Eight bytes of the SHA-256 of a stored hash. A session keeps it and ends when the account's

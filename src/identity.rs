@@ -1,45 +1,11 @@
-//! Who a request is for, and the headers that say so to the upstream.
+//! The headers that tell an application who a request is for.
 
 use std::fmt::{Display, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::forwarded;
-
-/// A person as the app is to see them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    user: String,
-    groups: Vec<String>,
-    email: Option<String>,
-}
-
-impl Identity {
-    pub(crate) fn new(user: String, groups: Vec<String>, email: Option<String>) -> Self {
-        Self {
-            user,
-            groups,
-            email,
-        }
-    }
-
-    /// The stored name, not what was typed (SEC-58).
-    pub(crate) fn user(&self) -> &str {
-        &self.user
-    }
-
-    pub(crate) fn groups(&self) -> &[String] {
-        &self.groups
-    }
-
-    pub(crate) fn email(&self) -> Option<&str> {
-        self.email.as_deref()
-    }
-
-    pub(crate) fn is_in_any(&self, groups: &[String]) -> bool {
-        self.groups.iter().any(|group| groups.contains(group))
-    }
-}
+use crate::principal::Identity;
 
 /// A part of a header template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +71,9 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Email => encode(&mut value, who.email()?),
-                Part::Groups if who.groups.is_empty() => return None,
+                Part::Groups if who.groups().is_empty() => return None,
                 Part::Groups => {
-                    for (at, group) in who.groups.iter().enumerate() {
+                    for (at, group) in who.groups().iter().enumerate() {
                         if at > 0 {
                             value.push(GROUP_SEPARATOR);
                         }
@@ -116,7 +82,7 @@ impl Template {
                 }
                 Part::Session => write!(value, "{session}").ok()?,
                 Part::Text(text) => value.push_str(text),
-                Part::User => encode(&mut value, &who.user),
+                Part::User => encode(&mut value, who.user()),
             }
         }
         HeaderValue::try_from(value).ok()

@@ -18,6 +18,7 @@
 //! | `session` | starts, finds, rotates and ends sessions |
 //! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
 //! | `auth` | verifies passwords; hands out `SignedIn` |
+//! | `principal` | who somebody is |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `overload` | what is too much, and who is turned away then; the memory ceiling |
@@ -63,6 +64,7 @@ mod metrics;
 mod network;
 mod overload;
 mod pages;
+mod principal;
 mod proxy;
 mod regular_file;
 mod request;

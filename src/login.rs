@@ -26,9 +26,9 @@ use serde_json::json;
 use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::identity::Identity;
 use crate::metrics::LoginCounts;
 use crate::pages::{self, Pages};
+use crate::principal::Identity;
 use crate::request::{Authority, Target, own_path};
 use crate::session::cookie::Presented;
 use crate::session::{

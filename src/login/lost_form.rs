@@ -14,8 +14,8 @@ use super::form::Form;
 use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
 use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required, navigation};
 use crate::error::RequestError;
-use crate::identity::Identity;
 use crate::pages::{self, KeptFormView, KeptFormsView};
+use crate::principal::Identity;
 use crate::request::{Authority, Host, Target};
 use crate::session::{Session, SessionId, SessionKey};
 

@@ -12,7 +12,7 @@ use super::data::AppData;
 use super::record::Record;
 use crate::auth::CredentialStamp;
 use crate::clock::Timestamp;
-use crate::identity::Identity;
+use crate::principal::Identity;
 use crate::request::Host;
 
 /// The store hears of an access once in this time; with what it takes to write it down, a crash

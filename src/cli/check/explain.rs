@@ -10,8 +10,8 @@ use crate::access::{self, Decision};
 use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::config::{Config, value};
-use crate::identity::Identity;
 use crate::login::Endpoint;
+use crate::principal::Identity;
 use crate::proxy::AppSettings;
 use crate::request::{self, Readings, own_path};
 
