@@ -1,10 +1,8 @@
 //! Apps and rules: who may open what. Pure: no I/O, no clock, no body.
 
-use std::sync::Arc;
-
 use http::Method;
 
-use crate::principal::Identity;
+use crate::principal::{Identity, Principal};
 use crate::request::{PathCase, Readings, fold_case};
 
 /// Who may open the part of an app that a rule names.
@@ -158,15 +156,15 @@ impl Rules {
 /// The right to forward one request. Only [`decide`] makes one.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    identity: Option<Arc<Identity>>,
+    principal: Option<Principal>,
     public: bool,
     service_worker: bool,
 }
 
 impl Permit {
-    fn new(identity: Option<Arc<Identity>>, public: bool) -> Self {
+    fn new(principal: Option<Principal>, public: bool) -> Self {
         Self {
-            identity,
+            principal,
             public,
             service_worker: !public,
         }
@@ -185,7 +183,7 @@ impl Permit {
 
     /// Who the request is for; nobody on a public path without a session.
     pub(crate) fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+        self.principal.as_ref().map(Principal::identity)
     }
 }
 
@@ -205,7 +203,7 @@ impl Decision {
             (Self::Forbid, _) | (_, Self::Forbid) => Self::Forbid,
             (Self::Login, _) | (_, Self::Login) => Self::Login,
             (Self::Allow(one), Self::Allow(other)) => Self::Allow(Permit {
-                identity: one.identity,
+                principal: one.principal,
                 public: one.public && other.public,
                 service_worker: one.service_worker && other.service_worker,
             }),
@@ -213,18 +211,18 @@ impl Decision {
     }
 }
 
-/// Judges a request by method, path and identity, and by nothing else (SEC-33): whichever way the
+/// Judges a request by method, path and user, and by nothing else (SEC-33): whichever way the
 /// application may read the path, the request has to be permitted (SEC-93).
 pub(crate) fn decide(
     rules: &Rules,
     readings: &Readings<'_>,
     method: &Method,
-    identity: Option<Arc<Identity>>,
+    principal: Option<Principal>,
 ) -> Decision {
     let others = readings.others().iter();
-    let others = others.map(|other| decide_one(rules, other, method, identity.clone()));
+    let others = others.map(|other| decide_one(rules, other, method, principal.clone()));
     let others = others.reduce(Decision::and);
-    let decision = decide_one(rules, readings.path(), method, identity);
+    let decision = decide_one(rules, readings.path(), method, principal);
     match others {
         Some(others) => decision.and(others),
         None => decision,
@@ -235,21 +233,23 @@ fn decide_one(
     rules: &Rules,
     path: &str,
     method: &Method,
-    identity: Option<Arc<Identity>>,
+    principal: Option<Principal>,
 ) -> Decision {
     let rule = rules.find(path, method);
     let allow = rule.map_or(&Allow::SignedIn, |rule| &rule.allow);
-    match (allow, identity) {
-        (Allow::Everyone, identity) => Decision::Allow(Permit {
+    match (allow, principal) {
+        (Allow::Everyone, principal) => Decision::Allow(Permit {
             service_worker: rule.is_some_and(|rule| rule.service_worker),
-            ..Permit::new(identity, true)
+            ..Permit::new(principal, true)
         }),
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
         (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),
-        (Allow::Groups(groups), Some(who)) if who.is_in_any(groups) => {
+        (Allow::Groups(groups), Some(who)) if who.identity().is_in_any(groups) => {
             Decision::Allow(Permit::new(Some(who), false))
         }
-        (Allow::Users(users), Some(who)) if users.iter().any(|user| user == who.user()) => {
+        (Allow::Users(users), Some(who))
+            if users.iter().any(|user| user == who.identity().user()) =>
+        {
             Decision::Allow(Permit::new(Some(who), false))
         }
         (Allow::Nobody, _) | (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,
@@ -259,13 +259,18 @@ fn decide_one(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::principal::{AccountRef, AuthContext, Method as By};
 
-    fn someone(groups: &[&str]) -> Arc<Identity> {
+    fn someone(groups: &[&str]) -> Principal {
         let groups = groups.iter().map(|&g| g.to_owned()).collect();
-        Arc::new(Identity::new("ada".to_owned(), groups, None))
+        let identity = Identity::new("ada".to_owned(), groups, None);
+        let context = AuthContext::new(By::Password, Timestamp::from_millis(0));
+        let account = AccountRef::of_users_file("ada");
+        Principal::new(account, identity.into(), context.into())
     }
 
-    fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Arc<Identity>>) -> String {
+    fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Principal>) -> String {
         let rules = Rules::new(rules.to_vec(), PathCase::Sensitive).unwrap();
         match decide(&rules, &Readings::of(path, rules.case()), method, who) {
             Decision::Allow(_) => "allow".to_owned(),

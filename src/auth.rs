@@ -6,6 +6,7 @@
 //! exists; while the users file holds such hashes, refusals are given on a fixed beat.
 
 mod beat;
+pub(crate) mod callers;
 mod directory;
 mod hashing;
 pub(crate) mod htpasswd;
@@ -17,9 +18,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
 use self::beat::Work;
 use self::directory::Directory;
 use self::hashing::{Done, Pool};
@@ -27,28 +25,14 @@ use self::password::{Hasher, NewPassword};
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
 use crate::network::Network;
-use crate::principal::Identity;
+use crate::principal::{AccountRef, CredentialFingerprint, Identity, Method, SourceName};
 use crate::secret::Secret;
-
-/// Eight bytes of the SHA-256 of a stored hash. A session keeps it and ends when the account's
-/// own is another: the password was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct CredentialStamp([u8; 8]);
-
-impl CredentialStamp {
-    pub(crate) fn of(stored_hash: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(stored_hash).into();
-        let mut stamp = [0; 8];
-        stamp.copy_from_slice(&digest[..8]);
-        Self(stamp)
-    }
-}
 
 /// Somebody who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     identity: Arc<Identity>,
-    credential: CredentialStamp,
+    fingerprint: CredentialFingerprint,
 }
 
 impl Account {
@@ -57,7 +41,7 @@ impl Account {
         let identity = Identity::new(user.name().to_owned(), user.groups().to_vec(), email);
         Self {
             identity: Arc::new(identity),
-            credential: user.password().stamp(),
+            fingerprint: user.password().fingerprint(),
         }
     }
 
@@ -65,19 +49,16 @@ impl Account {
         &self.identity
     }
 
-    pub(crate) fn credential(&self) -> CredentialStamp {
-        self.credential
+    pub(crate) fn fingerprint(&self) -> CredentialFingerprint {
+        self.fingerprint
     }
 }
-
-/// How they signed in who have just set their password.
-pub(crate) const NEW_PASSWORD: &str = "new password";
 
 /// The proof that a login finished; only this module makes one.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
     account: Arc<Account>,
-    method: &'static str,
+    method: Method,
 }
 
 impl SignedIn {
@@ -85,9 +66,9 @@ impl SignedIn {
         &self.account
     }
 
-    /// How they signed in, for logs and the account page.
-    pub(crate) fn method(&self) -> &'static str {
-        self.method
+    /// How they signed in.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
     }
 }
 
@@ -187,7 +168,7 @@ impl Accounts {
     }
 
     /// Gives whoever proved the old password a new one, and writes it to the users file. Sessions
-    /// of the old one end by their stamp (SEC-51).
+    /// of the old one end by their fingerprint (SEC-51).
     pub(crate) async fn change_password(
         &self,
         network: Network,
@@ -202,8 +183,10 @@ impl Accounts {
     }
 
     /// The account as it is now; `None` when it was removed or disabled.
-    pub(crate) fn standing(&self, user: &str) -> Option<Arc<Account>> {
-        self.directory.standing(user)
+    pub(crate) fn active(&self, account: &AccountRef) -> Option<Arc<Account>> {
+        match account.source() {
+            SourceName::UsersFile => self.directory.standing(account.subject()),
+        }
     }
 
     /// Bytes that verifying takes at most with the passwords of the users file (REL-06).
@@ -222,7 +205,7 @@ impl Accounts {
         self.directory.take_fallen()
     }
 
-    /// Another number than before says that some `standing` may have changed.
+    /// Another number than before says that some account may have changed.
     pub(crate) fn generation(&self) -> u64 {
         self.directory.generation()
     }
@@ -275,8 +258,9 @@ mod tests {
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("1024 bytes are not too many");
         };
-        assert_eq!(signed_in.method(), "password");
-        assert_eq!(accounts.standing("ada").as_ref(), Some(signed_in.account()));
+        assert_eq!(*signed_in.method(), Method::Password);
+        let ada = AccountRef::of_users_file("ada");
+        assert_eq!(accounts.active(&ada).as_ref(), Some(signed_in.account()));
         for wrong in [&b""[..], &[b'x'; MAX_LENGTH + 1]] {
             let verdict = accounts.verify(own(), "ada", secret(wrong)).await.unwrap();
             assert!(matches!(verdict, Verdict::Refused));

@@ -17,8 +17,8 @@
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
 //! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
-//! | `auth` | verifies passwords; hands out `SignedIn` |
-//! | `principal` | who somebody is |
+//! | `auth` | verifies passwords, hands out `SignedIn`; `auth::callers` says who sends a request |
+//! | `principal` | who somebody is and how they proved it |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
 //! | `overload` | what is too much, and who is turned away then; the memory ceiling |

@@ -24,16 +24,15 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::auth::Accounts;
+use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::pages::{self, Pages};
-use crate::principal::Identity;
+use crate::principal::Principal;
 use crate::request::{Authority, Target, own_path};
 use crate::session::cookie::Presented;
-use crate::session::{
-    EndReason, Memo, NoRandomness, Origin, Record, Session, SessionKey, Sessions, Shown,
-};
+use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, Shown};
 
 use csrf::Csrf;
 pub(crate) use endpoint::{Endpoint, is_page_load};
@@ -89,9 +88,10 @@ impl Visit<'_> {
     }
 }
 
-/// Joins accounts and sessions: who signs in, who is signed in, who signs out.
+/// Joins accounts and sessions: who signs in, and who signs out.
 pub(crate) struct Login {
-    pub(crate) accounts: Arc<Accounts>,
+    accounts: Arc<Accounts>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) sessions: Arc<Sessions>,
     pages: Arc<Pages>,
     csrf: Arc<Csrf>,
@@ -110,7 +110,10 @@ impl Login {
         kept_forms: KeptForms,
         clock: Clock,
     ) -> Result<Self, NoRandomness> {
+        let (known, open) = (Arc::clone(&accounts), Arc::clone(&sessions));
+        let owners = Arc::clone(kept_forms.owners());
         Ok(Self {
+            callers: Arc::new(Callers::new(known, open, owners)),
             accounts,
             sessions,
             pages,
@@ -143,6 +146,7 @@ impl Login {
         };
         Self {
             accounts: Arc::clone(&self.accounts),
+            callers: Arc::clone(&self.callers),
             sessions: Arc::clone(&self.sessions),
             pages,
             csrf: Arc::clone(&self.csrf),
@@ -158,94 +162,28 @@ impl Login {
         self.kept_forms.set_room(bytes);
     }
 
-    /// The identity of a session as the users file has it now; `None` when the user is gone or
-    /// disabled, or the password is another one (SEC-51).
-    pub(crate) fn identify(&self, session: &Session) -> Option<Arc<Identity>> {
-        let generation = self.accounts.generation();
-        if let Some(identity) = session.identity(generation) {
-            return Some(identity);
-        }
-        let account = self.accounts.standing(session.user())?;
-        if account.credential() != session.credential() {
-            return None;
-        }
-        session.remember_identity(generation, Arc::clone(account.identity()));
-        self.note_owner(session, account.identity());
-        Some(Arc::clone(account.identity()))
-    }
-
-    /// Whether the users file of now lets the user of this record be signed in by it.
-    fn may_stay(&self, record: &Record) -> bool {
-        let account = self.accounts.standing(&record.user);
-        account.is_some_and(|account| account.credential() == record.credential)
-    }
-
-    /// Looks after what no request does: ends the sessions of those who may no longer be signed
-    /// in, used or not (SEC-51), those with streams that have expired, and drops what has expired
-    /// or waits in vain. Called about twice a second.
+    /// Looks after what no request does. Called about twice a second.
     pub(crate) async fn tick(&self) {
-        self.accounts.refresh();
-        for user in self.accounts.take_fallen() {
-            let ended = self
-                .sessions
-                .end_of_user(&user, |record| self.may_stay(record));
-            match ended.await {
-                Ok(keys) => keys.iter().for_each(|key| tell_of_fall(&user, key)),
-                Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
-            }
-        }
-        let is_good = |session: &Session| self.identify(session).is_some();
-        self.sessions.sweep(is_good).await;
-        self.sessions
-            .collect_garbage(|record| self.may_stay(record))
-            .await;
+        self.callers.tick().await;
         self.kept_forms.sweep();
     }
 
-    /// The session that a request shows, and who it is; ends a session whose user may no longer
-    /// be signed in.
-    pub(crate) async fn signed_in(
+    /// The session that a request shows, and whose it is.
+    async fn signed_in(
         &self,
-        shown: Option<Shown<'_>>,
-        memo: &Memo,
-    ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
-        let Some(shown) = shown else {
-            return Ok(None);
-        };
-        let Some(session) = self
-            .sessions
-            .find(&shown, memo)
-            .await
-            .map_err(RequestError::Session)?
-        else {
-            return Ok(None);
-        };
-        self.accounts.refresh();
-        if let Some(identity) = self.identify(&session) {
-            return Ok(Some((session, identity)));
-        }
-        self.sessions
-            .end_because(&session.key(), EndReason::Account)
-            .await
-            .map_err(RequestError::Session)?;
-        tell_of_fall(session.user(), &session.key());
-        Ok(None)
+        visit: &Visit<'_>,
+    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
+        let caller = self.callers.identify(visit.shown(), visit.memo).await;
+        Ok(caller.map_err(RequestError::Session)?.into_session())
     }
 
-    /// The session and the identity of its user, without a trace: looking does not prolong it.
-    pub(crate) async fn peek(
+    /// The session and the principal, without a trace: looking does not prolong it.
+    async fn peek(
         &self,
-        shown: Option<Shown<'_>>,
-    ) -> Result<Option<(Arc<Session>, Arc<Identity>)>, RequestError> {
-        let Some(shown) = shown else {
-            return Ok(None);
-        };
-        let session = self.sessions.peek(&shown).await;
-        self.accounts.refresh();
-        Ok(session.map_err(RequestError::Session)?.and_then(|session| {
-            let identity = self.identify(&session)?;
-            Some((session, identity))
-        }))
+        visit: &Visit<'_>,
+    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
+        let caller = self.callers.peek(visit.shown()).await;
+        Ok(caller.map_err(RequestError::Session)?.into_session())
     }
 
     /// The answer to a request that needs a session and has none (SEC-69): a page load goes to
@@ -303,22 +241,15 @@ impl Login {
 
     /// Who is signed in and for how long; asking does not prolong it.
     async fn session(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.peek(visit.shown()).await? else {
+        let Some((session, principal)) = self.peek(visit).await? else {
             return Ok(login_required());
         };
         let left = self.sessions.time_left(&session).as_secs();
         Ok(pages::json(
             StatusCode::OK,
-            &json!({ "user": identity.user(), "seconds_left": left }),
+            &json!({ "user": principal.identity().user(), "seconds_left": left }),
         ))
     }
-}
-
-fn tell_of_fall(user: &str, session: &SessionKey) {
-    tracing::info!(
-        target: "audit", user, session = %session.short(),
-        "session ended: the user is gone, disabled or has another password"
-    );
 }
 
 fn login_required() -> Response<Bytes> {

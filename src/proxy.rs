@@ -27,13 +27,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::{Body, Incoming};
 
 use crate::access::Decision;
+use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::TrustedProxies;
 use crate::listener::proxy_protocol;
 use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
 use crate::pages::{self, ErrorView, Pages};
-use crate::principal::Identity;
 use crate::request::{self, Authority, BadRequest, Limits, Target, wire};
 use crate::session::cookie::{self, Presented};
 use crate::session::{Session, Sessions};
@@ -82,6 +82,7 @@ pub(crate) struct Proxy {
     apps: HashMap<String, Arc<App>>,
     /// The only app, when it serves every host.
     only_app: Option<Arc<App>>,
+    callers: Arc<Callers>,
     login: Login,
     sessions: Arc<Sessions>,
     pages: Arc<Pages>,
@@ -124,6 +125,7 @@ impl Proxy {
         Ok(Self {
             apps: by_host,
             only_app,
+            callers: Arc::clone(&login.callers),
             sessions: Arc::clone(&login.sessions),
             login,
             pages,
@@ -262,18 +264,17 @@ impl Proxy {
         }
 
         let revision = self.revision();
-        let known = self.login.signed_in(visit.shown(), &connection.memo);
-        let (session, identity) = known.await?.unzip();
+        let caller = self.callers.identify(visit.shown(), &connection.memo);
+        let caller = caller.await.map_err(RequestError::Session)?;
+        let (session, principal) = caller.into_session().unzip();
         self.renew(&visit, session.as_deref(), renewed);
-        let user = identity.as_deref().map(Identity::user);
+        let user = principal.as_ref().map(|who| who.identity().user());
         let admitted = self.admit(connection, active, client.address, user);
         if let Some(line) = &mut line {
-            line.user = identity
-                .as_deref()
-                .map(|who: &Identity| who.user().to_owned());
+            line.user = user.map(str::to_owned);
             line.session = session.as_deref().map(Session::key);
         }
-        let permit = match app.decide(&target, &authority, &head, identity)? {
+        let permit = match app.decide(&target, &authority, &head, principal)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
@@ -471,7 +472,7 @@ impl Proxy {
     /// Looks after what no request does: sessions, and unused connections to applications. Called
     /// about twice a second.
     async fn tick(&self) {
-        self.login.accounts.refresh();
+        self.callers.refresh();
         self.judge_streams(); // before what may have to wait for a disk
         self.login.tick().await;
         for app in self.apps.values().chain(&self.only_app) {

@@ -15,6 +15,7 @@ mod live;
 mod lookup;
 mod memo;
 mod memory;
+mod owners;
 mod record;
 mod store;
 
@@ -34,6 +35,7 @@ use tokio::sync::RwLock;
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
+use crate::principal::{AccountRef, AuthContext};
 use crate::request::Host;
 
 pub(crate) use administration::EndError;
@@ -46,6 +48,7 @@ pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use lookup::Shown;
 pub(crate) use memo::Memo;
+pub(crate) use owners::Owners;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};
@@ -228,11 +231,11 @@ impl Sessions {
                 host: origin.host,
             }],
             is_old: false,
-            user: identity.user().to_owned(),
+            account: AccountRef::of_users_file(identity.user()),
             groups: identity.groups().to_vec(),
             email: identity.email().map(str::to_owned),
-            method: signed_in.method().to_owned(),
-            credential: signed_in.account().credential(),
+            context: Arc::new(AuthContext::new(signed_in.method().clone(), now)),
+            fingerprint: signed_in.account().fingerprint(),
             created: now,
             last_accessed: now,
             expires: now.plus(remember_for.unwrap_or(settings.lifetime)),
@@ -252,8 +255,8 @@ impl Sessions {
         {
             tracing::error!(%error, "the end of a session was not written down");
         }
-        if let Err(error) = self.end_oldest_of(&record.user).await {
-            tracing::error!(%error, user = record.user, "the oldest sessions were not ended");
+        if let Err(error) = self.end_oldest_of(record.user()).await {
+            tracing::error!(%error, user = record.user(), "the oldest sessions were not ended");
         }
         let session = Cached::Live(Arc::new(Session::new(&record)));
         // Not over the tombstone of whoever ended it meanwhile.

@@ -98,10 +98,10 @@ impl From<&Record> for SessionView {
     fn from(record: &Record) -> Self {
         Self {
             key: record.key.to_string(),
-            user: record.user.clone(),
+            user: record.user().to_owned(),
             groups: record.groups.clone(),
             email: record.email.clone(),
-            method: record.method.clone(),
+            method: record.context.methods(),
             created: record.created.to_rfc3339(),
             last_accessed: record.last_accessed.to_rfc3339(),
             expires: record.expires.to_rfc3339(),

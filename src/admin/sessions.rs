@@ -87,12 +87,12 @@ async fn revoke_one(sessions: &Sessions, record: &Record, key: &str, peer: Peer)
     }
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid,
-        session = %record.key.short(), user = record.user, "session revoked"
+        session = %record.key.short(), user = record.user(), "session revoked"
     );
     match ended {
         Ok(_) => Line::Done(Done::Ended {
             sessions: 1,
-            user: Some(record.user.clone()),
+            user: Some(record.user().to_owned()),
         }),
         Err(error) => unwritten("the session is", error),
     }

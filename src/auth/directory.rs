@@ -16,6 +16,7 @@ use super::users_file::{self, User, Users, UsersFileError};
 use super::watch::Watch;
 use super::{Account, SignedIn, Verdict, beat};
 use crate::clock::Clock;
+use crate::principal::Method;
 
 /// How often requests look whether the users file changed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -54,7 +55,7 @@ impl Snapshot {
     fn fallen_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> + 'a {
         let lost = before.accounts.iter().filter(|(name, account)| {
             let now = self.accounts.get(*name);
-            now.is_none_or(|now| now.credential() != account.credential())
+            now.is_none_or(|now| now.fingerprint() != account.fingerprint())
         });
         lost.map(|(name, _)| name.clone())
     }
@@ -177,7 +178,7 @@ impl Directory {
         let signed_in = |account| {
             Verdict::SignedIn(SignedIn {
                 account: Arc::new(account),
-                method: "password",
+                method: Method::Password,
             })
         };
         let account = Account::of(user);
@@ -186,7 +187,7 @@ impl Directory {
         }
         match self.upgrade(hasher, user, password) {
             Some(Upgrade::Done(new)) => signed_in(Account {
-                credential: new.stamp(),
+                fingerprint: new.fingerprint(),
                 ..account
             }),
             // Another login of the same user was quicker, or somebody set a new password.
@@ -233,7 +234,7 @@ impl Directory {
                 return None;
             }
         };
-        // Now and not at the next look: the session that starts bears the new stamp.
+        // Now and not at the next look: the session that starts bears the new fingerprint.
         self.watch.look(|| self.read());
         Some(upgrade)
     }
@@ -362,7 +363,7 @@ mod tests {
         scene.directory.next_look.store(0, Ordering::Relaxed);
         scene.directory.refresh();
         let now = scene.directory.standing("ada").unwrap();
-        assert_ne!(now.credential(), account.credential());
+        assert_ne!(now.fingerprint(), account.fingerprint());
         assert_eq!(now.identity(), account.identity());
         assert_eq!(scene.judge("ada", "ada's"), None);
 
@@ -463,7 +464,10 @@ mod tests {
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("refused");
         };
-        assert_eq!(signed_in.account().credential(), user.password().stamp());
+        assert_eq!(
+            signed_in.account().fingerprint(),
+            user.password().fingerprint()
+        );
         assert!(scene.directory.upgrades_fail.load(Ordering::Relaxed));
     }
 
@@ -488,7 +492,7 @@ mod tests {
             panic!("the same password, hashed by a login that was quicker");
         };
         let standing = scene.directory.standing("old").unwrap();
-        assert_eq!(signed_in.account().credential(), standing.credential());
+        assert_eq!(signed_in.account().fingerprint(), standing.fingerprint());
         edit::remove(&path, "old").unwrap();
         let verdict = scene.directory.sign_in(&mut scene.hasher, &user, b"U*U");
         assert!(matches!(verdict, Verdict::Refused), "removed meanwhile");

@@ -10,8 +10,7 @@ use argon2::{Algorithm, Params, Version};
 
 pub(crate) use self::hasher::Hasher;
 pub(crate) use self::weakness::{MIN_CHARACTERS, NewPassword, Weakness, weakness};
-
-use super::CredentialStamp;
+use crate::principal::CredentialFingerprint;
 
 /// Bytes of the longest password (SEC-57). Bytes are compared as they were sent: nothing is
 /// trimmed, and a browser that sends NFC and a shell that sends NFD send different passwords.
@@ -143,8 +142,8 @@ impl StoredHash {
         &self.scheme
     }
 
-    pub(super) fn stamp(&self) -> CredentialStamp {
-        CredentialStamp::of(&self.text)
+    pub(super) fn fingerprint(&self) -> CredentialFingerprint {
+        CredentialFingerprint::of(&self.text)
     }
 
     /// Whether the next login should replace it.
@@ -374,11 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_hash_is_not_shown_and_its_stamp_tells_it_from_others() {
+    fn a_stored_hash_is_not_shown_and_its_fingerprint_tells_it_from_others() {
         let (one, other) = (StoredHash::parse(BCRYPT), StoredHash::parse(SHA512));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!(format!("{one:?}"), "StoredHash(bcrypt)");
-        assert_eq!(one.stamp(), StoredHash::parse(BCRYPT).unwrap().stamp());
-        assert_ne!(one.stamp(), other.stamp());
+        assert_eq!(
+            one.fingerprint(),
+            StoredHash::parse(BCRYPT).unwrap().fingerprint()
+        );
+        assert_ne!(one.fingerprint(), other.fingerprint());
     }
 }

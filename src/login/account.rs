@@ -13,11 +13,11 @@ use super::form::Form;
 use super::throttle::Wait;
 use super::{ACCOUNT, LOGIN, Login, Visit, is_page_load, login_required};
 use crate::auth::password::NewPassword;
-use crate::auth::{Accounts, NEW_PASSWORD, PasswordChange, SignedIn, Verdict, VerifyError};
+use crate::auth::{Accounts, PasswordChange, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::network::Network;
 use crate::pages::{self, AccountProblem, AccountView, SessionView};
-use crate::principal::Identity;
+use crate::principal::{Method, Principal};
 use crate::request::Target;
 use crate::secret::Secret;
 use crate::session::{EndError, Record, Session, SessionKey, Sessions, cookie};
@@ -29,19 +29,19 @@ const NEWS: Duration = Duration::from_mins(1);
 struct Visitor<'a> {
     visit: Visit<'a>,
     session: Arc<Session>,
-    identity: Arc<Identity>,
+    principal: Principal,
 }
 
 impl Login {
     pub(super) async fn account(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
+        let Some((session, principal)) = self.signed_in(&visit).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };
         let visitor = Visitor {
             visit,
             session,
-            identity,
+            principal,
         };
         self.account_page(&visitor, None).await
     }
@@ -53,7 +53,7 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
-        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
+        let Some((session, principal)) = self.signed_in(&visit).await? else {
             return if is_page_load(&visit.head.headers) {
                 Err(RequestError::SessionEnded) // a page, for whoever pressed the button
             } else {
@@ -67,7 +67,7 @@ impl Login {
         let visitor = Visitor {
             visit,
             session,
-            identity,
+            principal,
         };
         match form.take("action")?.as_str() {
             "end" => self.end_one(&visitor, &form.take("key")?).await,
@@ -85,17 +85,19 @@ impl Login {
         let Visitor {
             visit,
             session,
-            identity,
+            principal,
         } = visitor;
+        let identity = principal.identity();
+        let context = principal.context();
         let key = session.key();
         let mut records = self.sessions_of(visitor).await?;
         records.sort_by_key(|record| {
             let latest_first = std::cmp::Reverse((record.last_accessed, record.created));
             (record.key != key, latest_first)
         });
-        let Some(own) = records.first().filter(|record| record.key == key) else {
+        if records.first().is_none_or(|record| record.key != key) {
             return Ok(login_required()); // ended just now
-        };
+        }
         let now = self.clock.now();
         let sessions = records.iter().map(|record| SessionView {
             key: record.key.to_string(),
@@ -111,10 +113,11 @@ impl Login {
             user: identity.user(),
             email: identity.email(),
             groups: identity.groups(),
-            method: &own.method,
+            method: &context.methods(),
             now,
             sessions: &sessions.collect::<Vec<_>>(),
-            password_is_new: own.method == NEW_PASSWORD && now.since(own.created) < NEWS,
+            password_is_new: context.includes(&Method::NewPassword)
+                && now.since(context.at()) < NEWS,
             problem,
         };
         Ok(self.pages.account(&view).into_response())
@@ -122,9 +125,9 @@ impl Login {
 
     /// The user's sessions that are good for more than the list: those of the password of now.
     async fn sessions_of(&self, visitor: &Visitor<'_>) -> Result<Vec<Arc<Record>>, RequestError> {
-        let records = self.sessions.of_user(visitor.session.user()).await;
+        let records = self.sessions.of_user(visitor.user()).await;
         let mut records = records.map_err(RequestError::Session)?;
-        records.retain(|record| record.credential == visitor.session.credential());
+        records.retain(|record| record.fingerprint == visitor.session.fingerprint());
         Ok(records)
     }
 
@@ -153,7 +156,7 @@ impl Login {
     }
 
     async fn end_others(&self, visitor: &Visitor<'_>) -> Result<Response<Bytes>, RequestError> {
-        let (user, own) = (visitor.session.user(), visitor.session.key());
+        let (user, own) = (visitor.user(), visitor.session.key());
         let ended = self
             .sessions
             .end_of_user(user, |record| record.key == own)
@@ -176,7 +179,7 @@ impl Login {
         let mut take = |name| form.take_bytes(name).map(Secret::new);
         let (old, new, again) = (take("old")?, take("new")?, take("again")?);
         // First what costs no try: whether the new one will do.
-        let changed = match acceptable(&old, new, &again, visitor.identity.user()) {
+        let changed = match acceptable(&old, new, &again, visitor.principal.identity().user()) {
             Ok(new) => match self.prove(visitor, old).await {
                 Ok(proof) => self.replace_password(visitor, proof, new).await?,
                 Err(problem) => Err(problem),
@@ -195,7 +198,7 @@ impl Login {
         visitor: &Visitor<'_>,
         old: Secret<Vec<u8>>,
     ) -> Result<SignedIn, AccountProblem> {
-        let (user, client) = (visitor.identity.user(), visitor.visit.client);
+        let (user, client) = (visitor.principal.identity().user(), visitor.visit.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
         let attempt = self.throttle.begin(&user.to_ascii_lowercase(), client);
         let attempt = attempt.map_err(|wait| {
@@ -243,17 +246,17 @@ impl Login {
     /// A session of the new password, under a new id, for the browser that set it (SEC-45). Where
     /// none can be started the browser signs in: the password is changed all the same.
     async fn start_anew(&self, visitor: &Visitor<'_>, signed_in: &SignedIn) -> Response<Bytes> {
-        let (user, client) = (visitor.identity.user(), visitor.visit.client);
+        let (user, client) = (visitor.principal.identity().user(), visitor.visit.client);
         let remember = visitor.session.remembered();
         let origin = visitor.visit.origin();
         match self.sessions.start(signed_in, origin, remember, None).await {
             Ok(id) => {
                 tracing::info!(
                     target: "audit", %client, user, session = %id.key().short(),
-                    method = signed_in.method(), "login"
+                    method = signed_in.method().name(), "login"
                 );
                 let host = visitor.visit.authority.to_host();
-                self.note_owner_of(id.key(), host, signed_in.account().identity());
+                self.kept_forms.owners().note(id.key(), host, user);
                 // They wait on; the answer is about the password.
                 self.claim_forms(&visitor.visit, user, id.key());
                 let kept_for = self.sessions.remember_for(remember);
@@ -277,9 +280,13 @@ impl Login {
 }
 
 impl Visitor<'_> {
+    fn user(&self) -> &str {
+        self.principal.account().subject()
+    }
+
     fn tell_of_end(&self, key: &SessionKey) {
         tracing::info!(
-            target: "audit", client = %self.visit.client, user = self.session.user(),
+            target: "audit", client = %self.visit.client, user = self.user(),
             session = %key.short(), by = %self.session.key().short(),
             "session ended by its user"
         );
@@ -332,7 +339,7 @@ impl Replacement {
                     );
                 }
             }
-            // The new stamp of the account ends them at their next request, whatever was saved.
+            // The new fingerprint of the account ends them at their next request, whatever was saved.
             Err(error) => {
                 tracing::error!(user, %error, "sessions of an old password were not dropped");
             }

@@ -21,14 +21,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderValue;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::csrf::random;
 use crate::clock::{Clock, Timestamp};
-use crate::request::Host;
-use crate::session::{NoRandomness, SessionKey};
+use crate::session::{NoRandomness, Owners, SessionKey};
 
 pub(crate) use address::split;
 pub(super) use address::{LENGTH, address};
@@ -44,10 +41,6 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 
 /// What a form takes besides its texts and its body, well rounded up.
 const OVERHEAD: usize = 1024;
-
-/// Users of so many sessions are remembered beyond the sessions' end. The form of another one is
-/// not kept.
-const MAX_OWNERS: u64 = 100_000;
 
 /// Names a kept form: 128 random bits. No secret: without the session it opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,53 +128,39 @@ pub(super) struct Claimed {
     pub(super) dropped: usize,
 }
 
-/// The host of a session, and its user.
-type Owner = (Host, Arc<str>);
-
 /// All forms that wait, by whom they wait for.
 pub(crate) struct KeptForms {
     clock: Clock,
     room: Room,
     forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
-    /// Who a session belonged to. A store forgets an expired session when it is shown again or the
-    /// garbage is collected: after half a second, or minutes where there are many. Forms come
-    /// later than that. Those that were not seen for the longest are forgotten first.
-    owners: Cache<SessionKey, Owner>,
+    /// The form of a session that they do not know is not kept.
+    owners: Arc<Owners>,
 }
 
 impl KeptForms {
     /// Keeps `bytes` at most; with 0, nothing at all.
     pub(crate) fn new(bytes: usize, clock: Clock) -> Self {
-        let owners = Cache::builder().max_capacity(MAX_OWNERS);
         Self {
             clock,
             room: Room::new(bytes),
             forms: Mutex::default(),
-            owners: owners.eviction_policy(EvictionPolicy::lru()).build(),
+            owners: Arc::new(Owners::new(bytes > 0)),
         }
     }
 
     /// Another bound, in bytes.
     pub(super) fn set_room(&self, bytes: usize) {
         self.room.set_size(bytes);
+        self.owners.set_enabled(bytes > 0);
     }
 
     pub(super) fn are_on(&self) -> bool {
         self.room.size() > 0
     }
 
-    /// Notes whose session this is; called when a session begins or is first seen, not with each
-    /// request.
-    pub(super) fn note_owner(&self, session: SessionKey, owner: Owner) {
-        if self.are_on() {
-            self.owners.insert(session, owner);
-        }
-    }
-
-    /// Whose session this is or was on this host, as far as it is remembered (SEC-88).
-    pub(super) fn owner(&self, session: &SessionKey, host: &str) -> Option<Arc<str>> {
-        let (of, user) = self.owners.get(session)?;
-        of.is(host).then_some(user)
+    /// Whose sessions were: forms come later than sessions end.
+    pub(super) fn owners(&self) -> &Arc<Owners> {
+        &self.owners
     }
 
     /// Room for a form from `client`, to be taken before a byte of it is read. `user` is whose

@@ -22,7 +22,7 @@ impl Login {
         visit: &Visit<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let host = visit.authority.as_str();
-        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
+        let Some((session, principal)) = self.signed_in(visit).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self
@@ -30,7 +30,7 @@ impl Login {
             .token(Binding::Session(&session.key()), visit.authority);
         let view = LogoutView {
             host,
-            user: identity.user(),
+            user: principal.identity().user(),
             csrf,
         };
         Ok(self.pages.logout(&view).into_response())
@@ -46,7 +46,7 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
         let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
-        if !ours && self.peek(visit.shown()).await?.is_some() {
+        if !ours && self.peek(&visit).await?.is_some() {
             return self.ask_to_log_out(&visit).await;
         }
         if let Some(shown) = visit.shown() {

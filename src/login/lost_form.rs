@@ -15,9 +15,8 @@ use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
 use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required, navigation};
 use crate::error::RequestError;
 use crate::pages::{self, KeptFormView, KeptFormsView};
-use crate::principal::Identity;
-use crate::request::{Authority, Host, Target};
-use crate::session::{Session, SessionId, SessionKey};
+use crate::request::{Authority, Target};
+use crate::session::{SessionId, SessionKey};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -111,7 +110,7 @@ impl Login {
         let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.kept_forms.owner(&key, visit.authority.host()) else {
+        let Some(user) = self.kept_forms.owners().of(&key, visit.authority.host()) else {
             tracing::warn!(
                 target: "audit", client = %visit.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"
@@ -144,7 +143,7 @@ impl Login {
         &self,
         visit: &Visit<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, _)) = self.signed_in(visit.shown(), visit.memo).await? else {
+        let Some((session, _)) = self.signed_in(visit).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
             return Ok(Self::ask(visit.head, &target));
         };
@@ -191,7 +190,7 @@ impl Login {
         let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
-        let Some((session, identity)) = self.signed_in(visit.shown(), visit.memo).await? else {
+        let Some((session, principal)) = self.signed_in(&visit).await? else {
             return Self::ask_again(visit.head);
         };
         if !ours {
@@ -200,7 +199,7 @@ impl Login {
         let (key, host) = (session.key(), visit.authority.as_str());
         if let Some(form) = self.kept_forms.discard(key, host, id) {
             tracing::info!(
-                target: "audit", client = %visit.client, user = identity.user(),
+                target: "audit", client = %visit.client, user = principal.identity().user(),
                 session = %key.short(), app = &*form.app, bytes = form.body.len(),
                 "form discarded"
             );
@@ -267,18 +266,5 @@ impl Login {
     /// To the page that shows what waits.
     pub(crate) fn to_forms() -> Response<Bytes> {
         pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(FORM))
-    }
-
-    /// Remembers whose session this is, for a form that comes when nobody else knows any more.
-    pub(super) fn note_owner(&self, session: &Session, identity: &Identity) {
-        if let Some(host) = session.host() {
-            self.note_owner_of(session.key(), host.clone(), identity);
-        }
-    }
-
-    /// Remembers whose session this is that has just begun.
-    pub(super) fn note_owner_of(&self, session: SessionKey, host: Host, identity: &Identity) {
-        let owner = (host, identity.user().into());
-        self.kept_forms.note_owner(session, owner);
     }
 }

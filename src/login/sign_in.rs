@@ -200,11 +200,11 @@ impl Login {
             }
         };
         let host = visit.authority.to_host();
-        self.note_owner_of(id.key(), host, signed_in.account().identity());
+        self.kept_forms.owners().note(id.key(), host, user);
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),
-            method = signed_in.method(), "login"
+            method = signed_in.method().name(), "login"
         );
         let mut response = if self.claim_forms(visit, user, id.key()) {
             Self::to_forms()

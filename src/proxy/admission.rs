@@ -40,8 +40,9 @@ impl Proxy {
         active: &ActiveRequest,
         visit: &Visit<'_>,
     ) -> Result<(), RequestError> {
-        let signed_in = self.login.peek(visit.shown()).await?;
-        let user = signed_in.as_ref().map(|(_, identity)| identity.user());
+        let caller = self.callers.peek(visit.shown()).await;
+        let signed_in = caller.map_err(RequestError::Session)?.into_session();
+        let user = signed_in.as_ref().map(|(_, who)| who.identity().user());
         self.admit(connection, active, visit.client, user)
     }
 

@@ -13,7 +13,7 @@ use crate::forwarded::Client;
 use crate::identity;
 use crate::login::Endpoint;
 use crate::metrics::{AppCounts, Metrics};
-use crate::principal::Identity;
+use crate::principal::Principal;
 use crate::request::{self, Authority, Host, PathCase, Readings, Target};
 use crate::session::{Session, data};
 use crate::upstream::tunnels::{self, Tunnels};
@@ -100,7 +100,7 @@ impl App {
         target: &Target,
         authority: &Authority,
         head: &Parts,
-        identity: Option<Arc<Identity>>,
+        principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
         let further = request::further_paths(head, authority, self.encoded_slash);
         let further = further.map_err(RequestError::BadRequest)?;
@@ -110,10 +110,10 @@ impl App {
                 return Err(RequestError::NotFound);
             }
             for method in [&head.method, &Method::PUT] {
-                named.push(self.judge(path, method, identity.clone())?);
+                named.push(self.judge(path, method, principal.clone())?);
             }
         }
-        let target = self.judge(target.path(), &head.method, identity)?;
+        let target = self.judge(target.path(), &head.method, principal)?;
         let decision = named.into_iter().fold(target, Decision::and);
         if let Decision::Allow(permit) = &decision
             && !permit.lets_service_workers()
@@ -129,7 +129,7 @@ impl App {
         &self,
         path: &str,
         method: &Method,
-        identity: Option<Arc<Identity>>,
+        principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
         let readings = Readings::of(path, self.rules.case());
         let mut all = readings.others().iter().map(String::as_str);
@@ -138,7 +138,7 @@ impl App {
         {
             return Err(RequestError::NotFound);
         }
-        Ok(access::decide(&self.rules, &readings, method, identity))
+        Ok(access::decide(&self.rules, &readings, method, principal))
     }
 
     /// Makes the head that the application gets out of the one that the client sent. Fields of

@@ -157,7 +157,7 @@ impl Proxy {
     /// Of users and configuration: another one than before says that a request may be judged
     /// otherwise.
     pub(super) fn revision(&self) -> u64 {
-        self.number + self.login.accounts.generation()
+        self.number + self.callers.generation()
     }
 
     /// Ends each stream that would not be permitted now (SEC-89).
@@ -186,16 +186,16 @@ impl Proxy {
         let Some(app) = self.app_of(authority.to_host().as_str()) else {
             return false;
         };
-        let identity = match session {
+        let principal = match session {
             None => None,
-            Some(session) => match self.login.identify(session) {
+            Some(session) => match self.callers.principal(session) {
                 None => return false,
-                identity => identity,
+                principal => principal,
             },
         };
         app.goes_on_with(was, address)
             && matches!(
-                app.judge(target.path(), method, identity),
+                app.judge(target.path(), method, principal),
                 Ok(Decision::Allow(_))
             )
             && origin

@@ -180,7 +180,7 @@ impl Sessions {
         let now = self.clock.now();
         let (mut expired, mut fallen) = (Vec::new(), Vec::new());
         for record in &records {
-            let (user, session) = (&record.user, record.key.short());
+            let (user, session) = (record.user(), record.key.short());
             if now >= record.expires || self.idles(record, now, GRACE) {
                 tracing::info!(target: "audit", user, %session, "session expired");
                 expired.push(record.key);
@@ -294,7 +294,7 @@ mod tests {
         let of_user = started.elapsed();
         for record in &some {
             let open = sessions.is_good(&record.key).await.unwrap();
-            assert_eq!(open, record.user == "bob");
+            assert_eq!(open, record.user() == "bob");
         }
         let started = Clock::stopwatch();
         assert_eq!(sessions.end_all().await, Ok(MANY / 4 * 3));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::data::AppData;
 use super::record::{HostId, Record};
 use super::{Backend, Memo, SessionId, SessionStore, Sessions, Settings, Shown, open};
-use crate::auth::CredentialStamp;
 use crate::clock::{Clock, Timestamp};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Method};
 use crate::request::Host;
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -26,11 +26,11 @@ fn record(number: usize, now: Timestamp) -> (SessionId, Arc<Record>) {
             host: Host::parse(HOST).unwrap(),
         }],
         is_old: false,
-        user: format!("user{:06}", number / 3),
+        account: AccountRef::of_users_file(&format!("user{:06}", number / 3)),
         groups: vec!["staff".to_owned(), "wiki".to_owned()],
         email: Some(format!("user{:06}@example.org", number / 3)),
-        method: "password".to_owned(),
-        credential: CredentialStamp::of("hash"),
+        context: Arc::new(AuthContext::new(Method::Password, now)),
+        fingerprint: CredentialFingerprint::of("hash"),
         created: now,
         last_accessed: now,
         expires: now.plus(Duration::from_hours(12)),

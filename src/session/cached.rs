@@ -10,9 +10,8 @@ use http::HeaderValue;
 use super::SessionKey;
 use super::data::AppData;
 use super::record::Record;
-use crate::auth::CredentialStamp;
 use crate::clock::Timestamp;
-use crate::principal::Identity;
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Identity};
 use crate::request::Host;
 
 /// The store hears of an access once in this time; with what it takes to write it down, a crash
@@ -26,8 +25,9 @@ pub(crate) struct Session {
     /// The only one that the id opens; empty until the first use of an old session.
     host: OnceLock<Host>,
     is_old: bool,
-    user: Box<str>,
-    credential: CredentialStamp,
+    account: AccountRef,
+    context: Arc<AuthContext>,
+    fingerprint: CredentialFingerprint,
     expires: Timestamp,
     remembered: bool,
     last_accessed: AtomicU64,
@@ -49,8 +49,9 @@ impl Session {
                 .cloned()
                 .map_or_else(OnceLock::new, OnceLock::from),
             is_old: record.is_old,
-            user: record.user.as_str().into(),
-            credential: record.credential,
+            account: record.account.clone(),
+            context: Arc::clone(&record.context),
+            fingerprint: record.fingerprint,
             expires: record.expires,
             remembered: record.remembered,
             last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
@@ -75,12 +76,21 @@ impl Session {
     }
 
     pub(crate) fn user(&self) -> &str {
-        &self.user
+        self.account.subject()
     }
 
-    /// The password they signed in with.
-    pub(crate) fn credential(&self) -> CredentialStamp {
-        self.credential
+    pub(crate) fn account(&self) -> &AccountRef {
+        &self.account
+    }
+
+    /// How they signed in.
+    pub(crate) fn context(&self) -> &Arc<AuthContext> {
+        &self.context
+    }
+
+    /// Of the password they signed in with.
+    pub(crate) fn fingerprint(&self) -> CredentialFingerprint {
+        self.fingerprint
     }
 
     /// The end of the lifetime, whatever the session does.

@@ -8,14 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::data::AppData;
 use super::id::SessionKey;
 use super::record::{HostId, Record};
-use crate::auth::CredentialStamp;
 use crate::clock::Timestamp;
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint};
 use crate::request::Host;
 
 /// Of records that say nothing of it: their ids open every host.
@@ -64,9 +65,12 @@ struct Row<'a> {
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     email: Option<Cow<'a, str>>,
     #[serde(rename = "m")]
-    method: Cow<'a, str>,
+    methods: Cow<'a, str>,
+    /// When they proved who they are, unless that was when the session began.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    proved: Option<Timestamp>,
     #[serde(rename = "p")]
-    credential: CredentialStamp,
+    fingerprint: CredentialFingerprint,
     #[serde(rename = "c")]
     created: Timestamp,
     #[serde(rename = "l")]
@@ -138,14 +142,15 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
     let is_unbound = record.is_old && record.ids.is_empty();
     let of_apps = record.data.of_apps();
     let row = Row {
-        user: (&record.user).into(),
+        user: record.user().into(),
         version: if is_unbound { UNBOUND } else { BOUND },
         ids: ids.collect(),
         is_old: record.is_old && !is_unbound,
         groups: (&record.groups).into(),
         email: record.email.as_deref().map(Cow::from),
-        method: (&record.method).into(),
-        credential: record.credential,
+        methods: record.context.methods().into(),
+        proved: Some(record.context.at()).filter(|at| *at != record.created),
+        fingerprint: record.fingerprint,
         created: record.created,
         last_accessed: record.last_accessed,
         expires: record.expires,
@@ -190,11 +195,14 @@ pub(crate) fn decode(key: SessionKey, bytes: &[u8]) -> Result<Record, Unreadable
         key,
         ids: ids.ok_or(Unreadable::Value("i"))?,
         is_old: row.is_old || is_unbound,
-        user: row.user.into_owned(),
+        account: AccountRef::of_users_file(&row.user),
         groups: row.groups.into_owned(),
         email: row.email.map(Cow::into_owned),
-        method: row.method.into_owned(),
-        credential: row.credential,
+        context: Arc::new(AuthContext::parse(
+            &row.methods,
+            row.proved.unwrap_or(row.created),
+        )),
+        fingerprint: row.fingerprint,
         created: row.created,
         last_accessed: row.last_accessed,
         expires: row.expires,
@@ -224,7 +232,7 @@ mod tests {
     struct OldRow {
         u: String,
         m: String,
-        p: CredentialStamp,
+        p: CredentialFingerprint,
         c: Timestamp,
         l: Timestamp,
         x: Timestamp,
@@ -260,9 +268,9 @@ mod tests {
         let row: OldRow = serde_json::from_slice(&encode(&ada)).unwrap();
         assert_eq!(
             (row.u, row.m, row.b),
-            (ada.user.clone(), "password".into(), "test".into())
+            (ada.user().to_owned(), "password".into(), "test".into())
         );
-        assert_eq!((row.p, row.a), (ada.credential, ada.client));
+        assert_eq!((row.p, row.a), (ada.fingerprint, ada.client));
         assert_eq!(
             [row.c, row.l, row.x],
             [ada.created, ada.last_accessed, ada.expires]
@@ -270,8 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn a_row_names_the_methods_and_the_time_of_a_proof_after_the_login() {
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
+        let row = |ada: &Record| String::from_utf8(encode(ada)).unwrap();
+        assert!(row(&ada).contains(r#""m":"password","p":"#), "as ever");
+        let later = ada.created.plus(std::time::Duration::from_secs(1));
+        ada.context = AuthContext::parse("password+pigeon", later).into();
+        assert!(row(&ada).contains(r#""m":"password+pigeon","t":2000,"p":"#));
+        assert_eq!(decode(ada.key, row(&ada).as_bytes()).unwrap(), ada);
+    }
+
+    #[test]
     fn sec_88_a_record_has_room_for_several_ids_each_for_its_host() {
-        let mut ada = std::sync::Arc::unwrap_or_clone(record("ada"));
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
         let (second, host) = (key(), Host::parse("metrics.test").unwrap());
         ada.ids.push(HostId {
             key: second,
@@ -288,7 +307,7 @@ mod tests {
         let row = String::from_utf8(encode(&record("ada"))).unwrap();
         let with = |field: &str| row.replacen('{', &format!("{{{field},"), 1);
         let later = with(r#""q":{"more":[1,2]},"z":null"#);
-        assert_eq!(decode(key(), later.as_bytes()).unwrap().user, "ada");
+        assert_eq!(decode(key(), later.as_bytes()).unwrap().user(), "ada");
         let other_version = row.replace(r#""v":2"#, r#""v":3"#);
         for unknown in [&*other_version, r#"{"v":3,"user":{"name":"ada"}}"#] {
             let read = decode(key(), unknown.as_bytes());

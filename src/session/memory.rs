@@ -33,11 +33,11 @@ impl Tables {
     fn remove(&mut self, key: &SessionKey) -> bool {
         let removed = self.records.remove(key);
         if let Some(record) = &removed
-            && let Some(keys) = self.of_user.get_mut(&record.user.to_ascii_lowercase())
+            && let Some(keys) = self.of_user.get_mut(&record.user().to_ascii_lowercase())
         {
             keys.remove(key);
             if keys.is_empty() {
-                self.of_user.remove(&record.user.to_ascii_lowercase());
+                self.of_user.remove(&record.user().to_ascii_lowercase());
             }
         }
         removed.is_some()
@@ -49,7 +49,7 @@ impl SessionStore for Memory {
         let mut tables = self.tables();
         tables
             .of_user
-            .entry(record.user.to_ascii_lowercase())
+            .entry(record.user().to_ascii_lowercase())
             .or_default()
             .insert(record.key);
         tables.records.insert(record.key, record);

@@ -1,11 +1,12 @@
 //! One session as stores keep it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::data::AppData;
 use super::id::SessionKey;
-use crate::auth::CredentialStamp;
 use crate::clock::Timestamp;
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint};
 use crate::request::Host;
 
 /// One session as stores keep it.
@@ -17,14 +18,14 @@ pub(crate) struct Record {
     pub(crate) ids: Vec<HostId>,
     /// Begun by a version that bound no id to a host and gave the cookie another name.
     pub(crate) is_old: bool,
-    pub(crate) user: String,
+    pub(crate) account: AccountRef,
     /// Groups and e-mail at the login; what counts now says the users file.
     pub(crate) groups: Vec<String>,
     pub(crate) email: Option<String>,
     /// How they signed in.
-    pub(crate) method: String,
-    /// The password they signed in with: when it changes, the session ends (SEC-51).
-    pub(crate) credential: CredentialStamp,
+    pub(crate) context: Arc<AuthContext>,
+    /// Of the password they signed in with: when it changes, the session ends (SEC-51).
+    pub(crate) fingerprint: CredentialFingerprint,
     /// When they signed in.
     pub(crate) created: Timestamp,
     pub(crate) last_accessed: Timestamp,
@@ -47,6 +48,10 @@ pub(crate) struct HostId {
 }
 
 impl Record {
+    pub(crate) fn user(&self) -> &str {
+        self.account.subject()
+    }
+
     /// The host that the id of this hash opens; `None` when it opens none yet.
     pub(crate) fn host_of(&self, id: &SessionKey) -> Option<&Host> {
         let id = self.ids.iter().find(|known| known.key == *id);
@@ -72,11 +77,11 @@ impl Record {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::id::SessionId;
     use super::*;
+    use crate::principal::Method;
 
     /// A session of `user` at `gate.test`.
     pub(crate) fn record(user: &str) -> Arc<Record> {
@@ -89,11 +94,11 @@ pub(crate) mod tests {
                 host: Host::parse("gate.test").unwrap(),
             }],
             is_old: false,
-            user: user.to_owned(),
+            account: AccountRef::of_users_file(user),
             groups: vec!["staff".to_owned()],
             email: None,
-            method: "password".to_owned(),
-            credential: CredentialStamp::of("hash"),
+            context: Arc::new(AuthContext::new(Method::Password, now)),
+            fingerprint: CredentialFingerprint::of("hash"),
             created: now,
             last_accessed: now,
             expires: now.plus(Duration::from_mins(1)),

@@ -6,7 +6,8 @@ use super::Directory;
 use crate::auth::password::{Hasher, NewPassword, StoredHash};
 use crate::auth::users_file::edit::{self, EditError};
 use crate::auth::users_file::{self, User};
-use crate::auth::{Account, NEW_PASSWORD, PasswordChange, SignedIn};
+use crate::auth::{Account, PasswordChange, SignedIn};
+use crate::principal::Method;
 
 impl Directory {
     /// Puts a hash of `new` in the place of the one that `proof` was given for.
@@ -32,7 +33,7 @@ impl Directory {
             Err(error) => return not_written(name, &error),
         };
         let replaced = edit::replace_password(&self.path, name, user.password(), &hash);
-        // Now and not at the next look: the session that starts bears the new stamp.
+        // Now and not at the next look: the session that starts bears the new fingerprint.
         self.watch.look(|| self.read());
         match replaced {
             Ok(true) => PasswordChange::Done(signed_in(user, &hash)),
@@ -46,16 +47,16 @@ impl Directory {
 
 /// Whether the proof was given for what the file says of the user now.
 fn is_of(proof: &SignedIn, user: &User) -> bool {
-    !user.disabled() && user.password().stamp() == proof.account().credential()
+    !user.disabled() && user.password().fingerprint() == proof.account().fingerprint()
 }
 
 fn signed_in(user: &User, hash: &StoredHash) -> SignedIn {
     SignedIn {
         account: Arc::new(Account {
-            credential: hash.stamp(),
+            fingerprint: hash.fingerprint(),
             ..Account::of(user)
         }),
-        method: NEW_PASSWORD,
+        method: Method::NewPassword,
     }
 }
 
@@ -140,7 +141,7 @@ mod tests {
         let now = users_file::read(&scene.path).unwrap();
         let [old, new] = [&old, &now].map(|users| users.get("ada").unwrap().password().as_str());
         assert_eq!(scene.text(), before.replace(old, new));
-        assert_eq!(signed_in.method(), NEW_PASSWORD);
+        assert_eq!(*signed_in.method(), Method::NewPassword);
         assert_eq!(
             scene.directory.standing("ada").as_ref(),
             Some(signed_in.account()),

@@ -1,7 +1,5 @@
 //! `vestibule check --url`: who may open an address, and by which rule.
 
-use std::sync::Arc;
-
 use http::Method;
 use serde::Serialize;
 
@@ -9,9 +7,10 @@ use super::facts::told;
 use crate::access::{self, Decision};
 use crate::auth::users_file;
 use crate::cli::Failure;
+use crate::clock::Clock;
 use crate::config::{Config, value};
 use crate::login::Endpoint;
-use crate::principal::Identity;
+use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
 use crate::proxy::AppSettings;
 use crate::request::{self, Readings, own_path};
 
@@ -67,9 +66,9 @@ pub(super) fn ask(
             "`{url}` is not an address: write it as in https://wiki.example.org/page"
         ))
     })?;
-    let account = user.map(|user| identity_of(config, user)).transpose()?;
-    let (account, identity) = match account {
-        Some(Account::Active(identity)) => (Some("active"), Some(identity)),
+    let account = user.map(|user| principal_of(config, user)).transpose()?;
+    let (account, principal) = match account {
+        Some(Account::Active(principal)) => (Some("active"), Some(principal)),
         Some(Account::Disabled) => (Some("disabled"), None),
         Some(Account::Unknown) => (Some("unknown"), None),
         None => (None, None),
@@ -81,9 +80,9 @@ pub(super) fn ask(
         rule: String::new(),
         user: user.map(str::to_owned),
         account,
-        groups: identity
+        groups: principal
             .as_ref()
-            .map_or_else(Vec::new, |who| who.groups().to_vec()),
+            .map_or_else(Vec::new, |who| who.identity().groups().to_vec()),
         verdict: "refused",
     };
     let serves = |app: &&AppSettings| app.host.as_ref().is_none_or(|known| *known == host);
@@ -120,7 +119,7 @@ pub(super) fn ask(
     }
     answer.rule = (app.rules.find(readings.path(), method))
         .map_or_else(|| "none: any signed-in user".to_owned(), told);
-    answer.verdict = match access::decide(&app.rules, &readings, method, identity) {
+    answer.verdict = match access::decide(&app.rules, &readings, method, principal) {
         Decision::Allow(_) => "allowed",
         Decision::Forbid => "forbidden",
         Decision::Login => "login required",
@@ -139,23 +138,25 @@ fn split(url: &str) -> Option<(request::Host, String)> {
 }
 
 enum Account {
-    Active(Arc<Identity>),
+    Active(Principal),
     Disabled,
     Unknown,
 }
 
 /// What a login of `user` would lead to.
-fn identity_of(config: &Config, user: &str) -> Result<Account, Failure> {
+fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
     let users = users_file::read(&config.users_file)
         .map_err(|error| Failure::Invalid(error.to_string()))?;
     Ok(match users.get(user) {
         None => Account::Unknown,
         Some(found) if found.disabled() => Account::Disabled,
-        Some(found) => Account::Active(Arc::new(Identity::new(
-            found.name().to_owned(),
-            found.groups().to_vec(),
-            found.email().map(str::to_owned),
-        ))),
+        Some(found) => {
+            let email = found.email().map(str::to_owned);
+            let identity = Identity::new(found.name().to_owned(), found.groups().to_vec(), email);
+            let context = AuthContext::new(By::Password, Clock::system().now());
+            let account = AccountRef::of_users_file(found.name());
+            Account::Active(Principal::new(account, identity.into(), context.into()))
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::*;
+use crate::request::Host;
 
 const URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -209,21 +210,9 @@ fn a_store_of_no_bytes_keeps_nothing() {
     let desk = Desk::new();
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, None, &desk.to("/")).is_none());
-    let key = session();
-    forms.note_owner(key, owner());
-    assert_eq!(forms.owner(&key, "wiki.test"), None);
-}
-
-#[test]
-fn sec_88_on_another_host_nobody_remembers_whose_session_it_was() {
-    let (desk, key) = (Desk::new(), session());
-    desk.forms.note_owner(key, owner());
-    assert_eq!(desk.forms.owner(&key, "Wiki.Test.").as_deref(), Some("ada"));
-    assert_eq!(desk.forms.owner(&key, "other.test"), None);
-}
-
-fn owner() -> Owner {
-    (Host::parse("wiki.test").unwrap(), "ada".into())
+    let (key, host) = (session(), Host::parse("wiki.test").unwrap());
+    forms.owners().note(key, host, "ada");
+    assert_eq!(forms.owners().of(&key, "wiki.test"), None);
 }
 
 #[test]

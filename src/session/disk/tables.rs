@@ -63,7 +63,7 @@ impl<'t> Tables<'t> {
         let key = record.key.as_bytes();
         self.sessions
             .insert(key, codec::encode(record).as_slice())?;
-        let user = record.user.to_ascii_lowercase();
+        let user = record.user().to_ascii_lowercase();
         self.of_user.insert((user.as_str(), key), ())?;
         self.note_time(record.created)
     }
@@ -76,7 +76,7 @@ impl<'t> Tables<'t> {
         };
         self.accessed.remove(bytes)?;
         if let Ok(record) = codec::decode(*key, removed.value()) {
-            let user = record.user.to_ascii_lowercase();
+            let user = record.user().to_ascii_lowercase();
             self.of_user.remove((user.as_str(), bytes))?;
         }
         Ok(true)

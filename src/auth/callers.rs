@@ -1,0 +1,150 @@
+//! Who sends a request: what it shows of a login, and what became of the account since.
+
+use std::sync::Arc;
+
+use super::Accounts;
+use crate::principal::Principal;
+use crate::session::{
+    EndReason, Memo, Owners, Record, Session, SessionKey, Sessions, Shown, StoreError,
+};
+
+/// Who sends a request.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    Anonymous,
+    Session(Arc<Session>, Principal),
+}
+
+impl Caller {
+    pub(crate) fn into_session(self) -> Option<(Arc<Session>, Principal)> {
+        match self {
+            Self::Anonymous => None,
+            Self::Session(session, principal) => Some((session, principal)),
+        }
+    }
+}
+
+/// Finds out who sends a request. Joins sessions and accounts.
+pub(crate) struct Callers {
+    accounts: Arc<Accounts>,
+    sessions: Arc<Sessions>,
+    owners: Arc<Owners>,
+}
+
+impl Callers {
+    pub(crate) fn new(
+        accounts: Arc<Accounts>,
+        sessions: Arc<Sessions>,
+        owners: Arc<Owners>,
+    ) -> Self {
+        Self {
+            accounts,
+            sessions,
+            owners,
+        }
+    }
+
+    /// Who sends a request that shows this; counts as an access. Ends a session whose account is
+    /// no longer active.
+    pub(crate) async fn identify(
+        &self,
+        shown: Option<Shown<'_>>,
+        memo: &Memo,
+    ) -> Result<Caller, StoreError> {
+        let Some(shown) = shown else {
+            return Ok(Caller::Anonymous);
+        };
+        let Some(session) = self.sessions.find(&shown, memo).await? else {
+            return Ok(Caller::Anonymous);
+        };
+        self.accounts.refresh();
+        if let Some(principal) = self.principal(&session) {
+            return Ok(Caller::Session(session, principal));
+        }
+        let key = session.key();
+        self.sessions.end_because(&key, EndReason::Account).await?;
+        log_revoked(session.user(), &key);
+        Ok(Caller::Anonymous)
+    }
+
+    /// The same without a trace: looking does not prolong a session.
+    pub(crate) async fn peek(&self, shown: Option<Shown<'_>>) -> Result<Caller, StoreError> {
+        let Some(shown) = shown else {
+            return Ok(Caller::Anonymous);
+        };
+        let session = self.sessions.peek(&shown).await;
+        self.accounts.refresh();
+        let caller = session?.and_then(|session| {
+            let principal = self.principal(&session)?;
+            Some(Caller::Session(session, principal))
+        });
+        Ok(caller.unwrap_or(Caller::Anonymous))
+    }
+
+    /// The user of a session as the accounts are now; `None` when the user is gone or disabled, or
+    /// the password is another one (SEC-51).
+    pub(crate) fn principal(&self, session: &Session) -> Option<Principal> {
+        let generation = self.accounts.generation();
+        let identity = if let Some(identity) = session.identity(generation) {
+            identity
+        } else {
+            let account = self.accounts.active(session.account())?;
+            if account.fingerprint() != session.fingerprint() {
+                return None;
+            }
+            let identity = Arc::clone(account.identity());
+            session.remember_identity(generation, Arc::clone(&identity));
+            if let Some(host) = session.host() {
+                let (key, host) = (session.key(), host.clone());
+                self.owners.note(key, host, identity.user());
+            }
+            identity
+        };
+        let (account, context) = (session.account().clone(), Arc::clone(session.context()));
+        Some(Principal::new(account, identity, context))
+    }
+
+    /// Another number than before says that some account may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.accounts.generation()
+    }
+
+    /// Reads the accounts again if they have changed.
+    pub(crate) fn refresh(&self) {
+        self.accounts.refresh();
+    }
+
+    /// Looks after what no request does: ends the sessions of accounts that are no longer active,
+    /// used or not (SEC-51), those with streams that have expired, and drops what has expired.
+    /// Called about twice a second.
+    pub(crate) async fn tick(&self) {
+        self.accounts.refresh();
+        for user in self.accounts.take_fallen() {
+            let ended = self
+                .sessions
+                .end_of_user(&user, |record| self.may_stay(record));
+            match ended.await {
+                Ok(keys) => keys.iter().for_each(|key| log_revoked(&user, key)),
+                Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
+            }
+        }
+        let is_good = |session: &Session| self.principal(session).is_some();
+        self.sessions.sweep(is_good).await;
+        self.sessions
+            .collect_garbage(|record| self.may_stay(record))
+            .await;
+    }
+
+    /// Whether the account of this record is active, with the password that it signed in with.
+    fn may_stay(&self, record: &Record) -> bool {
+        let account = self.accounts.active(&record.account);
+        account.is_some_and(|account| account.fingerprint() == record.fingerprint)
+    }
+}
+
+fn log_revoked(user: &str, session: &SessionKey) {
+    tracing::info!(
+        target: "audit", user, session = %session.short(),
+        "session ended: the user is gone, disabled or has another password"
+    );
+}

@@ -1,0 +1,81 @@
+//! Whose a session was, remembered beyond its end. A store forgets an expired session when it is
+//! shown again or the garbage is collected: after half a second, or minutes where there are many.
+//! What a browser sends after that is still its user's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::SessionKey;
+use crate::request::Host;
+
+/// Users of so many sessions are remembered. Those that were not seen for the longest are
+/// forgotten first.
+const MAX: u64 = 100_000;
+
+/// The users of sessions, each on the host of its session.
+pub(crate) struct Owners {
+    enabled: AtomicBool,
+    of: Cache<SessionKey, (Host, Arc<str>)>,
+}
+
+impl Owners {
+    pub(crate) fn new(enabled: bool) -> Self {
+        let of = Cache::builder().max_capacity(MAX);
+        Self {
+            enabled: AtomicBool::new(enabled),
+            of: of.eviction_policy(EvictionPolicy::lru()).build(),
+        }
+    }
+
+    /// Whether to remember anything from now on.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    /// Notes whose session this is; called when a session begins or is first seen, not with each
+    /// request.
+    pub(crate) fn note(&self, session: SessionKey, host: Host, user: &str) {
+        if self.enabled.load(Ordering::Relaxed) {
+            self.of.insert(session, (host, user.into()));
+        }
+    }
+
+    /// Whose session this is or was on this host, as far as it is remembered (SEC-88).
+    pub(crate) fn of(&self, session: &SessionKey, host: &str) -> Option<Arc<str>> {
+        let (of, user) = self.of.get(session)?;
+        of.is(host).then_some(user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SessionId;
+    use super::*;
+
+    fn note(owners: &Owners) -> SessionKey {
+        let key = SessionId::generate().unwrap().key();
+        owners.note(key, Host::parse("wiki.test").unwrap(), "ada");
+        key
+    }
+
+    #[test]
+    fn sec_88_on_another_host_nobody_remembers_whose_session_it_was() {
+        let owners = Owners::new(true);
+        let key = note(&owners);
+        assert_eq!(owners.of(&key, "Wiki.Test.").as_deref(), Some("ada"));
+        assert_eq!(owners.of(&key, "other.test"), None);
+    }
+
+    #[test]
+    fn nothing_is_remembered_unless_asked_for() {
+        let owners = Owners::new(false);
+        let before = note(&owners);
+        owners.set_enabled(true);
+        let after = note(&owners);
+        assert_eq!(owners.of(&before, "wiki.test"), None);
+        assert!(owners.of(&after, "wiki.test").is_some());
+    }
+}
