@@ -75,17 +75,27 @@ impl AccountRef {
     }
 }
 
-/// Joins the names of the methods of one login.
-const METHOD_SEPARATOR: char = '+';
-
 /// A way to prove who one is. Sessions are kept, logged and shown with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Password,
     /// A password that the user has just set, after a proof of the old one.
     NewPassword,
+    /// A code of an authenticator app (RFC 6238).
+    Totp,
+    /// One of the codes that stand in for a lost device.
+    RecoveryCode,
+    /// A key of a device that verifies its user (Web Authentication).
+    Passkey,
     /// A session of another version names it.
     Unknown(Box<str>),
+}
+
+/// Kinds of proof, of which a login with a second factor has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Factor {
+    Knowledge,
+    Possession,
 }
 
 impl Method {
@@ -93,50 +103,97 @@ impl Method {
         match name {
             "password" => Self::Password,
             "new password" => Self::NewPassword,
+            "totp" => Self::Totp,
+            "recovery code" => Self::RecoveryCode,
+            "passkey" => Self::Passkey,
             unknown => Self::Unknown(unknown.into()),
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         match self {
             Self::Password => "password",
             Self::NewPassword => "new password",
+            Self::Totp => "totp",
+            Self::RecoveryCode => "recovery code",
+            Self::Passkey => "passkey",
             Self::Unknown(name) => name,
         }
+    }
+
+    fn factors(&self) -> &'static [Factor] {
+        match self {
+            Self::Password | Self::NewPassword => &[Factor::Knowledge],
+            Self::Totp | Self::RecoveryCode => &[Factor::Possession],
+            Self::Passkey => &[Factor::Knowledge, Factor::Possession],
+            Self::Unknown(_) => &[],
+        }
+    }
+}
+
+/// Joins the names of the methods of one login.
+const SEPARATOR: &str = "+";
+
+/// The ways by which somebody proved who they are, the first one first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Methods(Box<[Method]>);
+
+impl Methods {
+    /// Reads what [`names`](Self::names) writes.
+    pub(crate) fn parse(names: &str) -> Self {
+        Self(names.split(SEPARATOR).map(Method::parse).collect())
+    }
+
+    /// `password`, or with a second factor `password+totp`.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(Method::name).collect();
+        names.join(SEPARATOR)
+    }
+
+    pub(crate) fn include(&self, method: &Method) -> bool {
+        self.0.contains(method)
+    }
+
+    /// With one more, unless it is among them.
+    #[must_use]
+    pub(crate) fn and(self, method: Method) -> Self {
+        if self.include(&method) {
+            return self;
+        }
+        Self(self.0.into_iter().chain([method]).collect())
+    }
+
+    /// Whether they prove two factors of different kinds.
+    pub(crate) fn are_two_factors(&self) -> bool {
+        let has = |factor| {
+            self.0
+                .iter()
+                .any(|method| method.factors().contains(factor))
+        };
+        has(&Factor::Knowledge) && has(&Factor::Possession)
+    }
+}
+
+impl From<Method> for Methods {
+    fn from(method: Method) -> Self {
+        Self([method].into())
     }
 }
 
 /// How somebody proved who they are, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthContext {
-    methods: Box<[Method]>,
+    methods: Methods,
     at: Timestamp,
 }
 
 impl AuthContext {
-    pub(crate) fn new(method: Method, at: Timestamp) -> Self {
-        Self {
-            methods: [method].into(),
-            at,
-        }
+    pub(crate) fn new(methods: Methods, at: Timestamp) -> Self {
+        Self { methods, at }
     }
 
-    /// Reads what [`methods`](Self::methods) writes.
-    pub(crate) fn parse(methods: &str, at: Timestamp) -> Self {
-        Self {
-            methods: methods.split(METHOD_SEPARATOR).map(Method::parse).collect(),
-            at,
-        }
-    }
-
-    /// The names of all methods: `password`.
-    pub(crate) fn methods(&self) -> String {
-        let names: Vec<_> = self.methods.iter().map(Method::name).collect();
-        names.join(METHOD_SEPARATOR.encode_utf8(&mut [0; 4]))
-    }
-
-    pub(crate) fn includes(&self, method: &Method) -> bool {
-        self.methods.contains(method)
+    pub(crate) fn methods(&self) -> &Methods {
+        &self.methods
     }
 
     /// When the last proof was given.
@@ -199,24 +256,47 @@ mod tests {
 
     #[test]
     fn methods_are_read_back_by_name_and_unknown_ones_stay_as_they_are() {
-        let at = Timestamp::from_millis(7);
         for (text, methods) in [
             ("password", vec![Method::Password]),
             ("new password", vec![Method::NewPassword]),
             ("Password", vec![Method::Unknown("Password".into())]),
             ("", vec![Method::Unknown("".into())]),
+            ("password+totp", vec![Method::Password, Method::Totp]),
             (
                 "password+pigeon",
                 vec![Method::Password, Method::Unknown("pigeon".into())],
             ),
         ] {
-            let context = AuthContext::parse(text, at);
-            assert_eq!(*context.methods, *methods, "{text}");
-            assert_eq!(context.methods(), text);
+            let read = Methods::parse(text);
+            assert_eq!(*read.0, *methods, "{text}");
+            assert_eq!(read.names(), text);
         }
-        let context = AuthContext::new(Method::Password, at);
-        assert_eq!(context, AuthContext::parse("password", at));
-        assert!(context.includes(&Method::Password) && !context.includes(&Method::NewPassword));
+        let one = Methods::from(Method::Password);
+        assert_eq!(one.clone().and(Method::Password), one);
+        assert_eq!(one.and(Method::Totp).names(), "password+totp");
+    }
+
+    #[test]
+    fn two_factors_are_of_different_kinds() {
+        for (methods, expected) in [
+            ("password", false),
+            ("new password", false),
+            ("password+new password", false),
+            ("totp", false),
+            ("totp+recovery code", false),
+            ("password+pigeon", false),
+            ("password+totp", true),
+            ("new password+totp", true),
+            ("recovery code+password", true),
+            ("passkey", true),
+            ("passkey+password", true),
+        ] {
+            assert_eq!(
+                Methods::parse(methods).are_two_factors(),
+                expected,
+                "{methods}"
+            );
+        }
     }
 
     #[test]

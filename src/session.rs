@@ -234,7 +234,7 @@ impl Sessions {
             account: AccountRef::of_users_file(identity.user()),
             groups: identity.groups().to_vec(),
             email: identity.email().map(str::to_owned),
-            context: Arc::new(AuthContext::new(signed_in.method().clone(), now)),
+            context: Arc::new(AuthContext::new(signed_in.methods().clone(), now)),
             fingerprint: signed_in.account().fingerprint(),
             created: now,
             last_accessed: now,

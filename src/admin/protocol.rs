@@ -101,7 +101,7 @@ impl From<&Record> for SessionView {
             user: record.user().to_owned(),
             groups: record.groups.clone(),
             email: record.email.clone(),
-            method: record.context.methods(),
+            method: record.context.methods().names(),
             created: record.created.to_rfc3339(),
             last_accessed: record.last_accessed.to_rfc3339(),
             expires: record.expires.to_rfc3339(),

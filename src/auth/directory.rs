@@ -178,7 +178,7 @@ impl Directory {
         let signed_in = |account| {
             Verdict::SignedIn(SignedIn {
                 account: Arc::new(account),
-                method: Method::Password,
+                methods: Method::Password.into(),
             })
         };
         let account = Account::of(user);

@@ -113,10 +113,10 @@ impl Login {
             user: identity.user(),
             email: identity.email(),
             groups: identity.groups(),
-            method: &context.methods(),
+            method: &context.methods().names(),
             now,
             sessions: &sessions.collect::<Vec<_>>(),
-            password_is_new: context.includes(&Method::NewPassword)
+            password_is_new: context.methods().include(&Method::NewPassword)
                 && now.since(context.at()) < NEWS,
             problem,
         };
@@ -253,7 +253,7 @@ impl Login {
             Ok(id) => {
                 tracing::info!(
                     target: "audit", %client, user, session = %id.key().short(),
-                    method = signed_in.method().name(), "login"
+                    method = signed_in.methods().names(), "login"
                 );
                 let host = visitor.visit.authority.to_host();
                 self.kept_forms.owners().note(id.key(), host, user);

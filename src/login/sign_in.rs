@@ -204,7 +204,7 @@ impl Login {
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %id.key().short(),
-            method = signed_in.method().name(), "login"
+            method = signed_in.methods().names(), "login"
         );
         let mut response = if self.claim_forms(visit, user, id.key()) {
             Self::to_forms()

@@ -29,7 +29,7 @@ fn record(number: usize, now: Timestamp) -> (SessionId, Arc<Record>) {
         account: AccountRef::of_users_file(&format!("user{:06}", number / 3)),
         groups: vec!["staff".to_owned(), "wiki".to_owned()],
         email: Some(format!("user{:06}@example.org", number / 3)),
-        context: Arc::new(AuthContext::new(Method::Password, now)),
+        context: Arc::new(AuthContext::new(Method::Password.into(), now)),
         fingerprint: CredentialFingerprint::of("hash"),
         created: now,
         last_accessed: now,

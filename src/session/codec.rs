@@ -16,7 +16,7 @@ use super::data::AppData;
 use super::id::SessionKey;
 use super::record::{HostId, Record};
 use crate::clock::Timestamp;
-use crate::principal::{AccountRef, AuthContext, CredentialFingerprint};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Methods};
 use crate::request::Host;
 
 /// Of records that say nothing of it: their ids open every host.
@@ -148,7 +148,7 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
         is_old: record.is_old && !is_unbound,
         groups: (&record.groups).into(),
         email: record.email.as_deref().map(Cow::from),
-        methods: record.context.methods().into(),
+        methods: record.context.methods().names().into(),
         proved: Some(record.context.at()).filter(|at| *at != record.created),
         fingerprint: record.fingerprint,
         created: record.created,
@@ -198,8 +198,8 @@ pub(crate) fn decode(key: SessionKey, bytes: &[u8]) -> Result<Record, Unreadable
         account: AccountRef::of_users_file(&row.user),
         groups: row.groups.into_owned(),
         email: row.email.map(Cow::into_owned),
-        context: Arc::new(AuthContext::parse(
-            &row.methods,
+        context: Arc::new(AuthContext::new(
+            Methods::parse(&row.methods),
             row.proved.unwrap_or(row.created),
         )),
         fingerprint: row.fingerprint,
@@ -283,7 +283,7 @@ mod tests {
         let row = |ada: &Record| String::from_utf8(encode(ada)).unwrap();
         assert!(row(&ada).contains(r#""m":"password","p":"#), "as ever");
         let later = ada.created.plus(std::time::Duration::from_secs(1));
-        ada.context = AuthContext::parse("password+pigeon", later).into();
+        ada.context = AuthContext::new(Methods::parse("password+pigeon"), later).into();
         assert!(row(&ada).contains(r#""m":"password+pigeon","t":2000,"p":"#));
         assert_eq!(decode(ada.key, row(&ada).as_bytes()).unwrap(), ada);
     }

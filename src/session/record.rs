@@ -97,7 +97,7 @@ pub(crate) mod tests {
             account: AccountRef::of_users_file(user),
             groups: vec!["staff".to_owned()],
             email: None,
-            context: Arc::new(AuthContext::new(Method::Password, now)),
+            context: Arc::new(AuthContext::new(Method::Password.into(), now)),
             fingerprint: CredentialFingerprint::of("hash"),
             created: now,
             last_accessed: now,

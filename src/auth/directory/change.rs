@@ -56,7 +56,7 @@ fn signed_in(user: &User, hash: &StoredHash) -> SignedIn {
             fingerprint: hash.fingerprint(),
             ..Account::of(user)
         }),
-        method: Method::NewPassword,
+        methods: Method::NewPassword.into(),
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
         let now = users_file::read(&scene.path).unwrap();
         let [old, new] = [&old, &now].map(|users| users.get("ada").unwrap().password().as_str());
         assert_eq!(scene.text(), before.replace(old, new));
-        assert_eq!(*signed_in.method(), Method::NewPassword);
+        assert_eq!(signed_in.methods().names(), "new password");
         assert_eq!(
             scene.directory.standing("ada").as_ref(),
             Some(signed_in.account()),

@@ -153,7 +153,7 @@ fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
         Some(found) => {
             let email = found.email().map(str::to_owned);
             let identity = Identity::new(found.name().to_owned(), found.groups().to_vec(), email);
-            let context = AuthContext::new(By::Password, Clock::system().now());
+            let context = AuthContext::new(By::Password.into(), Clock::system().now());
             let account = AccountRef::of_users_file(found.name());
             Account::Active(Principal::new(account, identity.into(), context.into()))
         }
