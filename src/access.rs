@@ -187,7 +187,7 @@ impl Permit {
 
     /// Whether it is for a visitor without a session, on a path that everyone may open.
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.public && self.identity.is_none()
+        self.public && self.principal.is_none()
     }
 
     /// Who the request is for; nobody on a public path without a session.
