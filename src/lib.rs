@@ -57,6 +57,8 @@ pub mod config;
 mod doctor;
 mod error;
 mod forwarded;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod identity;
 mod listener;
 mod login;

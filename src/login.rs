@@ -4,12 +4,12 @@ mod account;
 mod cookie;
 mod csrf;
 mod endpoint;
-mod form;
+pub(crate) mod form;
 pub(crate) mod kept_forms;
 mod logout;
 mod lost_form;
 mod navigation;
-mod return_to;
+pub(crate) mod return_to;
 mod sign_in;
 pub(crate) mod throttle;
 

@@ -14,6 +14,8 @@ use std::{fmt, io};
 
 use super::password::{self, StoredHash};
 use crate::regular_file::{self, Distrust, Owners};
+#[cfg(fuzzing)]
+pub(crate) use parse::parse;
 pub(crate) use problem::Problem;
 
 /// Longest name of a user.

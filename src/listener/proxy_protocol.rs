@@ -79,7 +79,10 @@ async fn read_within(
     Ok(client.map(|client| client.to_canonical()))
 }
 
-async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, HeaderError> {
+/// Reads a header, however long it takes to come.
+pub(crate) async fn read_header(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<IpAddr>, HeaderError> {
     let mut start = [0; SIGNATURE.len()];
     stream.read_exact(&mut start).await?;
     if start == SIGNATURE {

@@ -21,7 +21,7 @@ const MAX_BODY: usize = 16 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The fields of a form; wiped when it is dropped, because one of them is a password.
-pub(super) struct Form(Vec<(Vec<u8>, Vec<u8>)>);
+pub(crate) struct Form(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Form {
     /// Takes `application/x-www-form-urlencoded` and nothing else (SEC-55).
@@ -39,11 +39,15 @@ impl Form {
         {
             return Err(RequestError::UnsupportedMediaType);
         }
-        let fields = read_body(body).await?;
-        let fields = fields
+        Ok(Self::parse(&read_body(body).await?))
+    }
+
+    /// Pairs with `&` between them (URL Standard §5.1).
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        let fields = body
             .split(|&byte| byte == b'&')
             .filter(|field| !field.is_empty());
-        Ok(Self(fields.map(decode).collect()))
+        Self(fields.map(decode).collect())
     }
 
     /// Reads a form of `text/plain`: a field a line, as it is (HTML, "text/plain encoding
@@ -63,7 +67,7 @@ impl Form {
     }
 
     /// The bytes of a field that has to be there, exactly once; a password is any bytes (SEC-57).
-    pub(super) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, RequestError> {
+    pub(crate) fn take_bytes(&mut self, name: &str) -> Result<Vec<u8>, RequestError> {
         self.find(name)?.ok_or(RequestError::Form)
     }
 

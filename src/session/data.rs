@@ -47,7 +47,7 @@ impl AppData {
     }
 
     /// The data after a change by an app.
-    pub(super) fn apply(&self, app: &str, change: &DataChange) -> Result<Self, DataError> {
+    pub(crate) fn apply(&self, app: &str, change: &DataChange) -> Result<Self, DataError> {
         let mut after = self.clone();
         after.give_to(app);
         let data = after.of_apps.remove(app).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::{KEYS, User, Users, canonical, is_email, is_group};
 use crate::auth::password::StoredHash;
 use crate::source_text::nearest;
 
-pub(super) fn parse(text: &str) -> Result<Users, Vec<Problem>> {
+pub(crate) fn parse(text: &str) -> Result<Users, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problem = |error: &toml::de::Error| {

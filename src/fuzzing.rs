@@ -1,0 +1,357 @@
+//! What the fuzz targets in `fuzz/` call (SEC-86): each takes any bytes, and panics where something
+//! does not hold that has to hold of everything that a parser accepts.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::percent_decode_str;
+use toml_edit::DocumentMut;
+
+use crate::auth::password::StoredHash;
+use crate::auth::{htpasswd, users_file};
+use crate::forwarded::{self, TrustedProxies};
+use crate::listener::proxy_protocol;
+use crate::login::Endpoint;
+use crate::login::form::Form;
+use crate::login::return_to::ReturnTo;
+use crate::request::wire::Framing;
+use crate::request::{PathCase, Readings, normal_path};
+use crate::session::cookie::{self, Presented};
+use crate::session::data::{self, AppData, DataChange};
+
+/// The framing of HTTP/1.1: it does not matter how a connection is cut into reads, and what is
+/// passed on is what came, up to the byte that refuses.
+pub fn wire(data: &[u8]) {
+    let Some((&step, bytes)) = data.split_first() else {
+        return;
+    };
+    let whole = Inspected::of(bytes, bytes.len().max(1));
+    let pieces = Inspected::of(bytes, usize::from(step % 16) + 1);
+    assert_eq!(whole.refused, pieces.refused, "whole and in pieces");
+    for inspected in [&whole, &pieces] {
+        let kept = inspected.passed.len() - usize::from(inspected.refused);
+        assert_eq!(inspected.passed[..kept], bytes[..kept]);
+        if inspected.refused {
+            let refusal = inspected.passed[kept];
+            assert!(matches!(refusal, 0 | b'\n'), "hyper refuses that byte");
+        } else {
+            assert_eq!(kept, bytes.len());
+        }
+    }
+    if !whole.refused {
+        assert_eq!(whole.place, pieces.place, "whole and in pieces");
+    }
+}
+
+struct Inspected {
+    passed: Vec<u8>,
+    refused: bool,
+    /// Inside a head, between requests, inside a body.
+    place: [bool; 3],
+}
+
+impl Inspected {
+    fn of(bytes: &[u8], step: usize) -> Self {
+        let (mut framing, mut passed) = (Framing::new(), Vec::new());
+        for piece in bytes.chunks(step) {
+            let mut piece = piece.to_vec();
+            let kept = framing.inspect(&mut piece);
+            passed.extend(&piece[..kept]);
+            if framing.has_refused() {
+                break;
+            }
+        }
+        Self {
+            passed,
+            refused: framing.has_refused(),
+            place: [
+                framing.is_inside_head(),
+                framing.is_between_requests(),
+                framing.is_inside_body(),
+            ],
+        }
+    }
+}
+
+/// The path of a request: its normal form is its own, and neither it nor a reading of it leaves
+/// the folder that it names.
+pub fn path(data: &[u8]) {
+    let Some((&flags, text)) = data.split_first() else {
+        return;
+    };
+    let (Ok(text), encoded_slash) = (std::str::from_utf8(text), flags & 1 != 0) else {
+        return;
+    };
+    let Ok(path) = normal_path(text, encoded_slash) else {
+        return;
+    };
+    assert_eq!(normal_path(&path, encoded_slash).as_ref(), Ok(&path));
+    stays_inside(&path);
+    for case in [PathCase::Sensitive, PathCase::Insensitive] {
+        let readings = Readings::of(&path, case);
+        stays_inside(readings.path());
+        for other in readings.others() {
+            stays_inside(other);
+        }
+    }
+    if !encoded_slash {
+        assert!(!path.to_ascii_lowercase().contains("%2f"), "{path}");
+    }
+}
+
+fn stays_inside(path: &str) {
+    assert!(path.starts_with('/'), "{path}");
+    for segment in path.split('/') {
+        let decoded = percent_decode_str(segment).collect::<Vec<_>>();
+        assert!(!decoded.contains(&b'\\'), "{path}");
+        assert!(!decoded.iter().any(u8::is_ascii_control), "{path}");
+        for part in decoded.split(|&byte| byte == b'/') {
+            let name = part.split(|&byte| byte == b';').next();
+            assert!(!matches!(name, Some(b"." | b"..")), "{path}");
+        }
+    }
+}
+
+/// Cookies, a field a line: ours are gone, and the others stand as they stood.
+pub fn cookie(data: &[u8]) {
+    let mut headers = fields(&header::COOKIE, data);
+    let before = pairs(&headers);
+    let _ = Presented::take(&mut headers);
+    assert!(headers.get_all(header::COOKIE).iter().count() <= 1);
+    let after = pairs(&headers);
+    let others = before.into_iter().filter(|pair| !is_our_name(pair));
+    assert_eq!(after, others.collect::<Vec<_>>());
+
+    let rest = headers.clone();
+    let again = Presented::take(&mut headers);
+    assert!(again.session.is_none() && again.login.is_none());
+    assert_eq!(headers, rest);
+
+    let mut answer = fields(&header::SET_COOKIE, data);
+    let all = answer.len();
+    assert_eq!(cookie::drop_ours(&mut answer) + answer.len(), all);
+    assert_eq!(cookie::drop_ours(&mut answer), 0);
+}
+
+/// Each pair of the cookies, trimmed; empty ones, which say nothing, are left out.
+fn pairs(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let fields = headers.get_all(header::COOKIE).iter();
+    let pairs = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    let pairs = pairs.map(|pair| pair.trim_ascii().to_vec());
+    pairs.filter(|pair| !pair.is_empty()).collect()
+}
+
+fn is_our_name(pair: &[u8]) -> bool {
+    let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+    let name = name.trim_ascii().to_ascii_lowercase();
+    let names: [&[u8]; 4] = [
+        b"__host-http-vestibule",
+        b"__host-http-vestibule-login",
+        b"__host-vestibule",
+        b"__host-vestibule-login",
+    ];
+    names.contains(&&*name)
+}
+
+/// `X-Forwarded-For`, a field a line: only who is trusted names a client, and what the upstream is
+/// told names the same one.
+pub fn forwarded(data: &[u8]) {
+    let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
+    let trusted = TrustedProxies::new(trusted.to_vec());
+    let name = HeaderName::from_static("x-forwarded-for");
+    let headers = fields(&name, data);
+    let stranger = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    assert_eq!(trusted.client(stranger, &headers).address, stranger);
+
+    let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let client = trusted.client(peer, &headers);
+    assert_eq!(client.address, client.address.to_canonical());
+    let named = headers.get_all(&name).iter();
+    let named = named.filter_map(|line| line.to_str().ok());
+    let mut named = named.flat_map(|line| line.split(','));
+    let is_client = |hop: &str| {
+        let hop = hop.trim().parse::<IpAddr>();
+        hop.is_ok_and(|hop| hop.to_canonical() == client.address)
+    };
+    assert!(client.address == peer || named.any(is_client));
+    let mut told = HeaderMap::new();
+    let host = HeaderValue::from_static("a.example");
+    client.describe(&mut told, &forwarded::header_of(peer), host);
+    assert_eq!(trusted.client(peer, &told).address, client.address);
+}
+
+/// A PROXY header: it ends where it says, whatever follows, and a part of one is none.
+pub fn proxy_header(data: &[u8]) {
+    let read = |mut bytes: &[u8]| {
+        let all = bytes.len();
+        let read = proxy_protocol::read_header(&mut bytes).now_or_never();
+        let read = read.expect("bytes in memory are ready");
+        read.map(|client| (client, all - bytes.len())).ok()
+    };
+    let Some((client, length)) = read(data) else {
+        return;
+    };
+    assert!(length <= 16 + 520, "{length}");
+    assert_eq!(read(&data[..length]), Some((client, length)));
+    assert_eq!(
+        read(&[data, b"\x16\x03\x01"].concat()),
+        Some((client, length))
+    );
+    assert_eq!(read(&data[..length - 1]), None);
+}
+
+/// A form: whatever was put in comes out, and a field that is there twice is none.
+pub fn form(data: &[u8]) {
+    let _ = Form::parse(data);
+    let mut fields: Vec<(&str, &[u8])> = Vec::new();
+    for line in data.split(|&byte| byte == b'\n') {
+        let equals = line.iter().position(|&byte| byte == b'=');
+        let (name, value) = line.split_at(equals.unwrap_or(line.len()));
+        match std::str::from_utf8(name) {
+            Ok("") | Err(_) => {}
+            Ok(name) => fields.push((name, value.get(1..).unwrap_or_default())),
+        }
+    }
+    let encode = |text: &[u8]| form_urlencoded::byte_serialize(text).collect::<String>();
+    let encoded: Vec<_> = (fields.iter())
+        .map(|(name, value)| format!("{}={}", encode(name.as_bytes()), encode(value)))
+        .collect();
+    let mut form = Form::parse(encoded.join("&").as_bytes());
+    for (name, value) in &fields {
+        let count = fields.iter().filter(|(other, _)| other == name).count();
+        let found = form.take_bytes(name).ok();
+        assert_eq!(found.as_deref(), (count == 1).then_some(*value), "{name:?}");
+    }
+}
+
+/// Where a login leads: to a path of this host, which stays the same when it is checked again.
+pub fn return_to(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let checked = ReturnTo::parse(text);
+    let to = checked.as_str();
+    assert!(to.bytes().all(|byte| byte.is_ascii_graphic()), "{to}");
+    assert!(to.starts_with('/') && to.len() <= 3 * 2048, "{to}");
+    assert!(!to.starts_with("//") && !to.starts_with("/\\"), "{to}");
+    assert_eq!(ReturnTo::parse(to).as_str(), to);
+    let path = to.split('?').next().unwrap_or_default();
+    assert!(!path.contains('\\'), "{to}");
+    stays_inside(path);
+    assert!(
+        matches!(Endpoint::of(path), None | Some(Endpoint::Account)),
+        "{to}"
+    );
+}
+
+/// Session data, a field a line, those that begin with `-` of keys to drop: what is kept is within
+/// the limits, and given back it is kept as it is.
+pub fn session_data(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|&byte| byte == b'\n') {
+        let (name, value) = match line.strip_prefix(b"-") {
+            Some(line) => (data::UNSET, line),
+            None => (data::SET, line),
+        };
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    let Some(Ok(change)) = DataChange::take(&mut headers) else {
+        return;
+    };
+    assert!(headers.is_empty());
+    let Ok(kept) = AppData::default().apply("app", &change) else {
+        return;
+    };
+    let Some(value) = kept.header("app") else {
+        return;
+    };
+    assert!(value.len() <= 4096);
+    assert!(kept.header("other").is_none());
+    headers.insert(data::SET, value.clone());
+    let again = DataChange::take(&mut headers);
+    let again = again.and_then(Result::ok).expect("what is kept can be set");
+    assert_eq!(AppData::default().apply("app", &again).as_ref(), Ok(&kept));
+    assert_eq!(kept.apply("app", &again).as_ref(), Ok(&kept));
+}
+
+/// A password file of Apache: each line is taken or refused, what is taken can be written into a
+/// users file, and no refusal shows a password.
+pub fn htpasswd(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (entries, refused) = htpasswd::parse(text);
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(lines.count(), entries.len() + refused.len());
+    let mut names: Vec<_> = entries.iter().map(|entry| &*entry.name).collect();
+    for entry in &entries {
+        assert!(users_file::canonical(&entry.name).is_some());
+        assert_eq!(
+            StoredHash::parse(entry.hash.as_str()).as_ref(),
+            Ok(&entry.hash)
+        );
+    }
+    names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+    assert!(
+        !names
+            .windows(2)
+            .any(|two| two[0].eq_ignore_ascii_case(two[1]))
+    );
+    let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
+    let pairs: Vec<_> = pairs.collect();
+    let is_name = |text: &str| pairs.iter().any(|(name, _)| name.contains(text));
+    let passwords = pairs.iter().map(|(_, password)| *password);
+    let passwords = passwords.filter(|password| !password.contains(' '));
+    // What is short or has spaces may be of our sentence, and what is a name, too, is no secret.
+    for password in passwords.filter(|password| password.len() >= 24 && !is_name(password)) {
+        for refused in &refused {
+            let said = refused.explain(Path::new("f"));
+            assert!(!said.contains(password), "{said}");
+        }
+    }
+}
+
+/// A users file: what is accepted has good names, groups and addresses, and can be edited.
+pub fn users_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let users = match users_file::parse(text) {
+        Ok(users) => users,
+        Err(problems) => return assert!(!problems.is_empty()),
+    };
+    for user in users.iter() {
+        assert_eq!(users.get(&user.name().to_ascii_uppercase()), Some(user));
+        assert!(
+            user.groups()
+                .iter()
+                .all(|group| users_file::is_group(group))
+        );
+        assert!(user.email().is_none_or(users_file::is_email));
+        let hash = StoredHash::parse(user.password().as_str());
+        assert_eq!(hash.as_ref(), Ok(user.password()));
+    }
+    let document = text.parse::<DocumentMut>().map(|_| ());
+    assert_ok(&document);
+}
+
+fn assert_ok<T: Debug, E: Debug>(result: &Result<T, E>) {
+    assert!(result.is_ok(), "{result:?}");
+}
+
+/// A field of this name for each line that can be its value.
+fn fields(name: &HeaderName, lines: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|&byte| byte == b'\n').take(64) {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
