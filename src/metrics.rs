@@ -221,7 +221,7 @@ mod tests {
             hashing_queue: 1,
             hashing_queue_max: 64,
             pools: vec![(
-                "wiki".to_owned(),
+                "wiki".into(),
                 Pool {
                     idle: 1,
                     in_use: 2,

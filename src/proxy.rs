@@ -3,6 +3,7 @@
 mod activity;
 mod admission;
 mod app;
+mod apps;
 mod body;
 mod connection;
 mod forward;
@@ -14,13 +15,12 @@ mod private;
 mod redirect;
 mod response;
 mod service;
+mod settings;
 mod stall;
 mod tunnel;
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -30,11 +30,9 @@ use crate::access::Decision;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::forwarded::TrustedProxies;
-use crate::listener::proxy_protocol;
 use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
 use crate::pages::{self, ErrorView, Pages};
-use crate::request::{self, Authority, BadRequest, Limits, Target, wire};
+use crate::request::{self, BadRequest, Target, wire};
 use crate::session::cookie::{self, Presented};
 use crate::session::{Session, Sessions};
 use crate::telemetry::{AccessLine, RequestId};
@@ -43,45 +41,18 @@ use crate::upstream::{self, ConnectionAuth, RequestBody, UpstreamError, hop_by_h
 use activity::ActiveRequest;
 use app::App;
 pub(crate) use app::AppSettings;
+use apps::Apps;
 use body::AnswerBody;
 use connection::Connection;
 use live::Permitted;
 pub(crate) use response::far_reaching::FarReaching;
 use service::Life;
 pub(crate) use service::Service;
-
-/// `[server.timeouts]`; each is a whole, not per byte, unless it says idle.
-#[derive(Clone, Debug)]
-pub(crate) struct Timeouts {
-    /// TLS handshake.
-    pub(crate) handshake: Duration,
-    /// From the first byte of a head to its end.
-    pub(crate) headers: Duration,
-    /// Between two reads of a request body.
-    pub(crate) body_idle: Duration,
-    /// A connection without a request.
-    pub(crate) keep_alive: Duration,
-    /// A client that takes nothing.
-    pub(crate) write: Duration,
-}
-
-/// What holds for all apps.
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) trusted_proxies: TrustedProxies,
-    /// Who begins each connection with a PROXY header.
-    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
-    pub(crate) access_log: bool,
-    /// Bytes of forms that met an ended session.
-    pub(crate) kept_forms: usize,
-}
+pub(crate) use settings::{Settings, Timeouts};
 
 /// The gate, as one configuration has it.
 pub(crate) struct Proxy {
-    apps: HashMap<String, Arc<App>>,
-    /// The only app, when it serves every host.
-    only_app: Option<Arc<App>>,
+    apps: Apps,
     callers: Arc<Callers>,
     login: Login,
     sessions: Arc<Sessions>,
@@ -110,21 +81,8 @@ impl Proxy {
         clock: &Clock,
         life: Arc<Life>,
     ) -> Result<Self, OpenError> {
-        let mut by_host = HashMap::new();
-        let mut only_app = None;
-        for app in apps {
-            let host = app.host.clone();
-            let name = app.name.clone();
-            let app = App::open(app, clock, &life.metrics, &life.open_tunnels);
-            let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
-            match host {
-                Some(host) => drop(by_host.insert(host.as_str().to_owned(), app)),
-                None => only_app = Some(app),
-            }
-        }
         Ok(Self {
-            apps: by_host,
-            only_app,
+            apps: Apps::open(apps, clock, &life)?,
             callers: Arc::clone(&login.callers),
             sessions: Arc::clone(&login.sessions),
             login,
@@ -235,7 +193,8 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let authority =
             request::parse(&head, &self.settings.limits).map_err(RequestError::BadRequest)?;
-        let app = &*found.insert(self.find_app(&authority, connection)?);
+        let server_name = connection.server_name.as_deref();
+        let app = &*found.insert(self.apps.find(&authority, server_name)?);
         let target = Target::parse(&head, app.encoded_slash).map_err(RequestError::BadRequest)?;
         let (target, sends) = kept_forms::split(&head, target);
         let client = self
@@ -381,34 +340,6 @@ impl Proxy {
         }
     }
 
-    /// The app of a host name. An unknown one is not served by whichever app comes first, and
-    /// neither is one that TLS was not asked for (SEC-09, SEC-78).
-    fn find_app(
-        &self,
-        authority: &Authority,
-        connection: &Connection,
-    ) -> Result<Arc<App>, RequestError> {
-        let host = authority
-            .host()
-            .strip_suffix('.')
-            .unwrap_or(authority.host());
-        if let Some(server_name) = &connection.server_name
-            && !server_name.trim_end_matches('.').eq_ignore_ascii_case(host)
-        {
-            return Err(RequestError::Misdirected);
-        }
-        let app = self.app_of(host);
-        app.cloned().ok_or(RequestError::Misdirected)
-    }
-
-    /// The app of a host, without port and without the dot at its end.
-    fn app_of(&self, host: &str) -> Option<&Arc<App>> {
-        self.only_app.as_ref().or_else(|| {
-            let app = self.apps.get(host);
-            app.or_else(|| self.apps.get(&host.to_ascii_lowercase()))
-        })
-    }
-
     /// The answer to a request that went wrong: a page for people, JSON for programs.
     fn refuse(
         &self,
@@ -475,18 +406,8 @@ impl Proxy {
         self.callers.refresh();
         self.judge_streams(); // before what may have to wait for a disk
         self.login.tick().await;
-        for app in self.apps.values().chain(&self.only_app) {
+        for app in self.apps.iter() {
             app.upstreams.reap();
         }
-    }
-
-    /// Each app and what is known of its addresses, by name.
-    fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
-        let apps = self.apps.values().chain(&self.only_app);
-        let mut health: Vec<_> = apps
-            .map(|app| (Arc::clone(&app.name), app.upstreams.health().collect()))
-            .collect();
-        health.sort_by(|(a, _), (b, _)| a.cmp(b));
-        health
     }
 }

@@ -1,5 +1,6 @@
 //! What is known anyway, and read when somebody asks.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus_client::metrics::counter::Counter;
@@ -51,7 +52,7 @@ pub(crate) struct Snapshot {
     pub(crate) hashing_queue: usize,
     pub(crate) hashing_queue_max: usize,
     /// By app.
-    pub(crate) pools: Vec<(String, Pool)>,
+    pub(crate) pools: Vec<(Arc<str>, Pool)>,
     /// File, and seconds until the certificate in it ends; negative afterwards.
     pub(crate) certificates: Vec<(String, i64)>,
     pub(crate) log_lines_dropped: u64,
@@ -184,7 +185,7 @@ impl Observed {
         self.upstream_connections_max.clear();
         self.upstream_addresses.clear();
         for (app, pool) in &now.pools {
-            let app = || label("app", app.clone());
+            let app = || label("app", app.to_string());
             let state = |state| [app(), label("state", state)];
             set_in(&self.upstream_connections, &state("idle"), pool.idle);
             set_in(&self.upstream_connections, &state("in_use"), pool.in_use);

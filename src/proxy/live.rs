@@ -183,7 +183,7 @@ impl Proxy {
             session,
             ..
         } = permitted;
-        let Some(app) = self.app_of(authority.to_host().as_str()) else {
+        let Some(app) = self.apps.of_host(authority.to_host().as_str()) else {
             return false;
         };
         let principal = match session {

@@ -84,9 +84,7 @@ impl Proxy {
         if meant.is_some_and(|meant| !meant.eq_ignore_ascii_case(authority.host())) {
             return None; // a target that names another host (SEC-09)
         }
-        if self.only_app.is_none() && !self.apps.contains_key(host) {
-            return None;
-        }
+        self.apps.of_host(host)?;
         let target = request
             .uri()
             .path_and_query()

@@ -144,15 +144,9 @@ impl Service {
         self.proxy().tick().await;
     }
 
-    /// The connections to the applications, by app.
-    pub(crate) fn pools(&self) -> Vec<(String, Pool)> {
-        let proxy = self.proxy();
-        let apps = proxy.apps.values().chain(&proxy.only_app);
-        let mut pools: Vec<_> = apps
-            .map(|app| (app.name.to_string(), app.upstreams.pool()))
-            .collect();
-        pools.sort_by(|(a, _), (b, _)| a.cmp(b));
-        pools
+    /// The connections to each app, by name.
+    pub(crate) fn pools(&self) -> Vec<(Arc<str>, Pool)> {
+        self.proxy().apps.pools()
     }
 
     /// What is under way in all, and what is too much.
@@ -173,7 +167,7 @@ impl Service {
 
     /// Each app and what is known of its addresses, by name.
     pub(crate) fn health(&self) -> Vec<(Arc<str>, Vec<upstream::Health>)> {
-        self.proxy().health()
+        self.proxy().apps.health()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -1,0 +1,34 @@
+//! What holds for all apps.
+
+use std::time::Duration;
+
+use crate::forwarded::TrustedProxies;
+use crate::listener::proxy_protocol;
+use crate::request::Limits;
+
+/// `[server]`, as far as requests and connections are concerned.
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// Who begins each connection with a PROXY header.
+    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
+    pub(crate) access_log: bool,
+    /// Bytes of forms that met an ended session.
+    pub(crate) kept_forms: usize,
+}
+
+/// `[server.timeouts]`; each is a whole, not per byte, unless it says idle.
+#[derive(Clone, Debug)]
+pub(crate) struct Timeouts {
+    /// TLS handshake.
+    pub(crate) handshake: Duration,
+    /// From the first byte of a head to its end.
+    pub(crate) headers: Duration,
+    /// Between two reads of a request body.
+    pub(crate) body_idle: Duration,
+    /// A connection without a request.
+    pub(crate) keep_alive: Duration,
+    /// A client that takes nothing.
+    pub(crate) write: Duration,
+}
