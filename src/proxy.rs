@@ -6,6 +6,8 @@ mod app;
 mod apps;
 mod body;
 mod connection;
+mod error_response;
+mod exchange;
 mod forward;
 mod introduction;
 mod kept_form;
@@ -23,27 +25,25 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::{Body, Incoming};
 
 use crate::access::Decision;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::login::{self, Endpoint, Login, Visit, is_page_load, kept_forms};
-use crate::pages::{self, ErrorView, Pages};
-use crate::request::{self, BadRequest, Target, wire};
+use crate::login::{Endpoint, Login, Visit, kept_forms};
+use crate::pages::Pages;
+use crate::request::{self, Target};
 use crate::session::cookie::{self, Presented};
 use crate::session::{Session, Sessions};
-use crate::telemetry::{AccessLine, RequestId};
-use crate::upstream::{self, ConnectionAuth, RequestBody, UpstreamError, hop_by_hop, upgrade};
+use crate::upstream::{self, ConnectionAuth, RequestBody, hop_by_hop, upgrade};
 
-use activity::ActiveRequest;
-use app::App;
 pub(crate) use app::AppSettings;
 use apps::Apps;
 use body::AnswerBody;
 use connection::Connection;
+use exchange::Exchange;
 use live::Permitted;
 pub(crate) use response::far_reaching::FarReaching;
 use service::Life;
@@ -93,108 +93,34 @@ impl Proxy {
         })
     }
 
-    /// One request, whatever becomes of it: an answer, and its access line when that has gone. The
-    /// error resets a stream whose request is for HTTP/1.1.
+    /// One request, whatever becomes of it. The error resets a stream whose request is for HTTP/1.1.
     async fn handle(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, h2::Error> {
-        let mut active = connection.activity.begin(!request.body().is_end_stream());
-        let id = self.life.request_ids.next();
-        let mut line = self
-            .settings
-            .access_log
-            .then(|| Box::new(AccessLine::begin(id, connection.peer, &request)));
-        let started = line
-            .as_ref()
-            .map_or_else(Clock::stopwatch, |line| line.started);
-        let page = is_page_load(request.headers());
-        let http1 = request.version() < Version::HTTP_2;
-        let left_unread = http1 && wire::is_left_unread(request.headers());
-        let only_head = request.method() == Method::HEAD;
+        let mut exchange = Exchange::begin(self, connection, &request);
+        let response = self.respond(connection, &mut exchange, request);
         // A panic ends this request and no other (REL-11); what it held is unwound.
-        let (mut app, mut renewed) = (None, Vec::new());
-        let answer = self.answer(
-            connection,
-            &active,
-            request,
-            line.as_deref_mut(),
-            &mut app,
-            &mut renewed,
-        );
-        let answer = AssertUnwindSafe(answer);
-        let answer = answer
-            .catch_unwind()
-            .await
-            .unwrap_or(Err(RequestError::Panicked));
-        let http1_required = matches!(
-            answer,
-            Err(RequestError::Upstream(UpstreamError::Http1Required))
-        );
-        let overloaded = matches!(answer, Err(RequestError::Overloaded(_)));
-        if answer.as_ref().is_err_and(RequestError::makes_room) {
-            connection.activity.end();
-        }
-        if let (Err(RequestError::Upstream(error)), Some(app)) = (&answer, &app)
-            && let Some(counter) = error.of(&app.counts.upstream_errors)
-        {
-            counter.inc();
-        }
-        let mut response = answer.unwrap_or_else(|error| self.refuse(&error, id, page, http1));
-        if response.body().is_ours()
-            && (!active.hold_answer(connection.network_of_peer())
-                || overloaded && connection.activity.has_many_requests())
-        {
-            // Nobody reads so many pages at a time; they would only take memory.
-            response.body_mut().leave_out();
-            let retry = HeaderValue::from_static("5");
-            response.headers_mut().insert(header::RETRY_AFTER, retry);
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        }
-        let ends = left_unread || self.life.is_stopping() || connection.activity.ends();
-        if http1 && ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        if only_head && let Some(length) = response.body_mut().leave_out() {
-            let length = HeaderValue::from(length);
-            response
-                .headers_mut()
-                .insert(header::CONTENT_LENGTH, length);
-        }
-        for cookie in renewed {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
-        if let Some(line) = &mut line {
-            line.status = response.status();
-            line.head_ms = Some(line.elapsed_ms());
-        }
-        let counts = app.as_ref().map(|app| &app.counts.answers);
-        let counts = counts.unwrap_or(&self.life.no_app);
-        counts.note(response.status(), started.elapsed());
-        response.body_mut().carry(line, active, app);
-        if http1_required {
-            return Err(h2::Reason::HTTP_1_1_REQUIRED.into());
-        }
-        Ok(response)
+        let response = AssertUnwindSafe(response).catch_unwind().await;
+        let response = response.unwrap_or(Err(RequestError::Panicked));
+        self.finish(connection, exchange, response)
     }
 
-    async fn answer(
+    async fn respond(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
-        active: &ActiveRequest,
+        exchange: &mut Exchange,
         mut request: Request<Incoming>,
-        mut line: Option<&mut AccessLine>,
-        found: &mut Option<Arc<App>>,
-        renewed: &mut Vec<HeaderValue>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
         let authority =
             request::parse(&head, &self.settings.limits).map_err(RequestError::BadRequest)?;
         let server_name = connection.server_name.as_deref();
-        let app = &*found.insert(self.apps.find(&authority, server_name)?);
+        let app = &*exchange
+            .app
+            .insert(self.apps.find(&authority, server_name)?);
         let target = Target::parse(&head, app.encoded_slash).map_err(RequestError::BadRequest)?;
         let (target, sends) = kept_forms::split(&head, target);
         let client = self
@@ -203,7 +129,7 @@ impl Proxy {
             .client(connection.peer, &head.headers);
         let endpoint = self.endpoint(&target, &head.headers)?;
         let cookies = Presented::take(&mut head.headers);
-        if let Some(line) = &mut line {
+        if let Some(line) = &mut exchange.line {
             line.app = Some(Arc::clone(&app.name));
             line.client = client.address;
         }
@@ -217,7 +143,8 @@ impl Proxy {
             memo: &connection.memo,
         };
         if let Some(endpoint) = endpoint {
-            self.admit_to_ours(connection, active, &visit).await?;
+            self.admit_to_ours(connection, &exchange.active, &visit)
+                .await?;
             let answer = Box::pin(self.login.serve(endpoint, visit, body)).await?;
             return Ok(answer.map(AnswerBody::ours)); // never forwarded (SEC-73)
         }
@@ -226,10 +153,10 @@ impl Proxy {
         let caller = self.callers.identify(visit.shown(), &connection.memo);
         let caller = caller.await.map_err(RequestError::Session)?;
         let (session, principal) = caller.into_session().unzip();
-        self.renew(&visit, session.as_deref(), renewed);
+        self.renew(&visit, session.as_deref(), &mut exchange.renewed);
         let user = principal.as_ref().map(|who| who.identity().user());
-        let admitted = self.admit(connection, active, client.address, user);
-        if let Some(line) = &mut line {
+        let admitted = self.admit(connection, &exchange.active, client.address, user);
+        if let Some(line) = &mut exchange.line {
             line.user = user.map(str::to_owned);
             line.session = session.as_deref().map(Session::key);
         }
@@ -238,7 +165,15 @@ impl Proxy {
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
                 self.admit_to_login(app, &visit, admitted)?;
-                return Box::pin(self.ask(visit, app, &target, sends, body, line)).await;
+                return Box::pin(self.ask(
+                    visit,
+                    app,
+                    &target,
+                    sends,
+                    body,
+                    exchange.line.as_deref_mut(),
+                ))
+                .await;
             }
         };
         admitted?;
@@ -288,8 +223,15 @@ impl Proxy {
         let body = connection.request_body(body, idle_timeout, &app.counts.received);
         let request = Request::from_parts(head, body);
         let from = (client.address, &**connection);
-        self.forward(app, permit, permitted, request, from, line)
-            .await
+        self.forward(
+            app,
+            permit,
+            permitted,
+            request,
+            from,
+            exchange.line.as_deref_mut(),
+        )
+        .await
     }
 
     /// What NTLM and Negotiate can sign in here: with a session, and on a connection that is
@@ -338,66 +280,6 @@ impl Proxy {
             cookies.push(cookie::set_session(id, kept_for));
             cookies.extend(visit.cookies.expire_old());
         }
-    }
-
-    /// The answer to a request that went wrong: a page for people, JSON for programs.
-    fn refuse(
-        &self,
-        error: &RequestError,
-        id: RequestId,
-        page: bool,
-        http1: bool,
-    ) -> Response<AnswerBody> {
-        let public = error.public();
-        let many = matches!(
-            error,
-            RequestError::Overloaded(_) | RequestError::TooManyTunnels(_)
-        );
-        if public.status.is_server_error() && !many {
-            tracing::error!(request = %id, %error, "a request failed");
-        } else {
-            tracing::debug!(request = %id, %error, "a request was refused");
-        }
-        let request_id = &id.to_string();
-        let mut response = if let Some(code) = error.code() {
-            let body = serde_json::json!({
-                "error": code,
-                "message": format!("{}. {}", public.title, public.advice),
-                "request_id": request_id,
-            });
-            pages::json(public.status, &body)
-        } else if page {
-            let view = ErrorView {
-                status: public.status,
-                title: public.title,
-                advice: public.advice,
-                request_id,
-            };
-            self.pages.error(&view).into_response()
-        } else {
-            let body = serde_json::json!({ "error": public.title, "request_id": request_id });
-            pages::json(public.status, &body)
-        };
-        let headers = response.headers_mut();
-        if let RequestError::MethodNotAllowed(allow) = error {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if let RequestError::BadRequest(BadRequest::Method) = error {
-            headers.insert(header::ALLOW, self.settings.limits.allow());
-        }
-        if let RequestError::LogoutNotKept(_) = error {
-            cookie::expire_session(headers);
-        }
-        if public.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, login::challenge());
-        }
-        if public.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        if http1 && error.closes() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response.map(AnswerBody::ours)
     }
 
     /// Looks after what no request does: sessions, and unused connections to applications. Called

@@ -1,0 +1,75 @@
+//! The response to a request that went wrong: a page for people, JSON for programs.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::Proxy;
+use super::body::AnswerBody;
+use super::exchange::Exchange;
+use crate::error::RequestError;
+use crate::login;
+use crate::pages::{self, ErrorView};
+use crate::request::BadRequest;
+use crate::session::cookie;
+
+/// When a client may ask again, in seconds.
+pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+impl Proxy {
+    pub(super) fn error_response(
+        &self,
+        error: &RequestError,
+        exchange: &Exchange,
+    ) -> Response<AnswerBody> {
+        let id = exchange.id;
+        let public = error.public();
+        let many = matches!(
+            error,
+            RequestError::Overloaded(_) | RequestError::TooManyTunnels(_)
+        );
+        if public.status.is_server_error() && !many {
+            tracing::error!(request = %id, %error, "a request failed");
+        } else {
+            tracing::debug!(request = %id, %error, "a request was refused");
+        }
+        let request_id = &id.to_string();
+        let mut response = if let Some(code) = error.code() {
+            let body = serde_json::json!({
+                "error": code,
+                "message": format!("{}. {}", public.title, public.advice),
+                "request_id": request_id,
+            });
+            pages::json(public.status, &body)
+        } else if exchange.is_page_load {
+            let view = ErrorView {
+                status: public.status,
+                title: public.title,
+                advice: public.advice,
+                request_id,
+            };
+            self.pages.error(&view).into_response()
+        } else {
+            let body = serde_json::json!({ "error": public.title, "request_id": request_id });
+            pages::json(public.status, &body)
+        };
+        let headers = response.headers_mut();
+        if let RequestError::MethodNotAllowed(allow) = error {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let RequestError::BadRequest(BadRequest::Method) = error {
+            headers.insert(header::ALLOW, self.settings.limits.allow());
+        }
+        if let RequestError::LogoutNotKept(_) = error {
+            cookie::expire_session(headers);
+        }
+        if public.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, login::challenge());
+        }
+        if public.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if exchange.http1 && error.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(AnswerBody::ours)
+    }
+}

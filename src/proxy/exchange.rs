@@ -1,0 +1,148 @@
+//! One request and its response: what is noted at the beginning, and what is done at the end,
+//! whatever becomes of it in between.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
+
+use super::Proxy;
+use super::activity::ActiveRequest;
+use super::app::App;
+use super::body::AnswerBody;
+use super::connection::Connection;
+use super::error_response::RETRY_AFTER;
+use crate::clock::Clock;
+use crate::error::RequestError;
+use crate::login::is_page_load;
+use crate::request::wire;
+use crate::telemetry::{AccessLine, RequestId};
+use crate::upstream::UpstreamError;
+
+/// What is known of a request besides its head, and belongs to it until its response is gone.
+pub(super) struct Exchange {
+    pub(super) id: RequestId,
+    pub(super) active: ActiveRequest,
+    /// Once it is found.
+    pub(super) app: Option<Arc<App>>,
+    /// `None` without an access log.
+    pub(super) line: Option<Box<AccessLine>>,
+    /// `Set-Cookie` fields for whatever response.
+    pub(super) renewed: Vec<HeaderValue>,
+    pub(super) http1: bool,
+    /// Whether a person reads the response, and not a program.
+    pub(super) is_page_load: bool,
+    is_head: bool,
+    /// Whether there is no telling where the next request of the connection begins.
+    is_left_unread: bool,
+    started: Instant,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        proxy: &Proxy,
+        connection: &Connection,
+        request: &Request<Incoming>,
+    ) -> Self {
+        let active = connection.activity.begin(!request.body().is_end_stream());
+        let id = proxy.life.request_ids.next();
+        let line = proxy
+            .settings
+            .access_log
+            .then(|| Box::new(AccessLine::begin(id, connection.peer, request)));
+        let http1 = request.version() < Version::HTTP_2;
+        Self {
+            id,
+            active,
+            app: None,
+            renewed: Vec::new(),
+            http1,
+            is_page_load: is_page_load(request.headers()),
+            is_head: request.method() == Method::HEAD,
+            is_left_unread: http1 && wire::is_left_unread(request.headers()),
+            started: line
+                .as_ref()
+                .map_or_else(Clock::stopwatch, |line| line.started),
+            line,
+        }
+    }
+}
+
+impl Proxy {
+    /// The response as it goes out: an error becomes one, and what holds for every response is
+    /// done. `Err` resets a stream whose request is for HTTP/1.1.
+    pub(super) fn finish(
+        &self,
+        connection: &Connection,
+        mut exchange: Exchange,
+        response: Result<Response<AnswerBody>, RequestError>,
+    ) -> Result<Response<AnswerBody>, h2::Error> {
+        let (mut http1_required, mut overloaded) = (false, false);
+        let mut response = response.unwrap_or_else(|error| {
+            http1_required = matches!(error, RequestError::Upstream(UpstreamError::Http1Required));
+            overloaded = matches!(error, RequestError::Overloaded(_));
+            if error.makes_room() {
+                connection.activity.end();
+            }
+            exchange.count_error(&error);
+            self.error_response(&error, &exchange)
+        });
+        if response.body().is_ours()
+            && (!exchange.active.hold_answer(connection.network_of_peer())
+                || overloaded && connection.activity.has_many_requests())
+        {
+            leave_out(&mut response);
+        }
+        let closes =
+            exchange.is_left_unread || self.life.is_stopping() || connection.activity.ends();
+        if exchange.http1 && closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        if exchange.is_head
+            && let Some(length) = response.body_mut().leave_out()
+        {
+            let length = HeaderValue::from(length);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length);
+        }
+        for cookie in exchange.renewed {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        let status = response.status();
+        if let Some(line) = &mut exchange.line {
+            line.status = status;
+            line.head_ms = Some(line.elapsed_ms());
+        }
+        let counts = exchange.app.as_ref().map(|app| &app.counts.answers);
+        let counts = counts.unwrap_or(&self.life.no_app);
+        counts.note(status, exchange.started.elapsed());
+        let body = response.body_mut();
+        body.carry(exchange.line, exchange.active, exchange.app);
+        if http1_required {
+            return Err(h2::Reason::HTTP_1_1_REQUIRED.into());
+        }
+        Ok(response)
+    }
+}
+
+impl Exchange {
+    fn count_error(&self, error: &RequestError) {
+        if let (RequestError::Upstream(error), Some(app)) = (error, &self.app)
+            && let Some(counter) = error.of(&app.counts.upstream_errors)
+        {
+            counter.inc();
+        }
+    }
+}
+
+/// Nobody reads so many pages at a time; they would only take memory.
+fn leave_out(response: &mut Response<AnswerBody>) {
+    response.body_mut().leave_out();
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, RETRY_AFTER);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+}
