@@ -306,6 +306,12 @@ impl RequestError {
     }
 }
 
+impl From<BadRequest> for RequestError {
+    fn from(bad: BadRequest) -> Self {
+        Self::BadRequest(bad)
+    }
+}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,20 +9,21 @@ use super::connection::Connection;
 use crate::error::RequestError;
 use crate::login::Visit;
 use crate::overload::Cause;
+use crate::principal::Principal;
 
 impl Proxy {
-    /// Lets a request go on, unless others come first. `user` is somebody whose session was looked
+    /// Lets a request go on, unless others come first. `principal` is of a session that was looked
     /// up and found; `client` is where the request comes from, behind trusted proxies, too.
     pub(super) fn admit(
         &self,
         connection: &Connection,
         active: &ActiveRequest,
         client: IpAddr,
-        user: Option<&str>,
+        principal: Option<&Principal>,
     ) -> Result<(), RequestError> {
         let load = &self.life.load;
-        let begun = if let Some(user) = user {
-            let usage = connection.usage_of_user(load, user);
+        let begun = if let Some(principal) = principal {
+            let usage = connection.usage_of_user(load, principal.identity().user());
             let usage = usage.ok_or(Cause::Connections);
             usage.and_then(|usage| active.admit(&usage, || true))
         } else {
@@ -30,20 +31,6 @@ impl Proxy {
             active.admit(&usage, || connection.admitted().is_within_share())
         };
         begun.map_err(RequestError::Overloaded)
-    }
-
-    /// The same for a page of our own. A cookie alone makes nobody a user: anybody can make one
-    /// up.
-    pub(super) async fn admit_to_ours(
-        &self,
-        connection: &Connection,
-        active: &ActiveRequest,
-        visit: &Visit<'_>,
-    ) -> Result<(), RequestError> {
-        let caller = self.callers.peek(visit.shown()).await;
-        let signed_in = caller.map_err(RequestError::Session)?.into_session();
-        let user = signed_in.as_ref().map(|(_, who)| who.identity().user());
-        self.admit(connection, active, visit.client, user)
     }
 
     /// Lets a request that has no session be told so. A form is kept in a room of its own, and

@@ -1,10 +1,12 @@
 //! One application behind the gate: what its rules say, and the head that it gets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
+use super::live::Permitted;
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
@@ -15,9 +17,9 @@ use crate::login::Endpoint;
 use crate::metrics::{AppCounts, Metrics};
 use crate::principal::Principal;
 use crate::request::{self, Authority, Host, PathCase, Readings, Target};
-use crate::session::{Session, data};
+use crate::session::data;
 use crate::upstream::tunnels::{self, Tunnels};
-use crate::upstream::{self, Address, Upstreams, hop_by_hop};
+use crate::upstream::{self, Address, RequestBody, Upstreams, hop_by_hop};
 
 /// One `[[app]]`.
 #[derive(Clone, Debug)]
@@ -56,6 +58,23 @@ pub(super) struct App {
     pub(super) encoded_slash: bool,
     pub(super) websocket_origins: Vec<String>,
     pub(super) far_reaching: FarReachingHeaders,
+}
+
+/// A request that the rules let through, as its client sent it.
+pub(super) struct Allowed {
+    pub(super) permit: Permit,
+    pub(super) permitted: Permitted,
+    pub(super) head: Parts,
+    pub(super) target: Target,
+    pub(super) client: Client,
+}
+
+/// The same as the application gets it.
+pub(super) struct Prepared {
+    pub(super) permit: Permit,
+    pub(super) permitted: Permitted,
+    pub(super) request: Request<RequestBody>,
+    pub(super) client: IpAddr,
 }
 
 /// Writes a length with leading zeros anew: some parser may read it as octal (SEC-14).
@@ -142,31 +161,43 @@ impl App {
     }
 
     /// Makes the head that the application gets out of the one that the client sent. Fields of
-    /// this hop and forged ones go first, then ours come (SEC-38).
+    /// this hop and forged ones go first, then ours come (SEC-38). `peer` is the other end of the
+    /// client's connection.
     pub(super) fn prepare(
         &self,
-        head: &mut Parts,
-        target: Target,
-        authority: &Authority,
-        (client, peer): (&Client, &HeaderValue),
-        permit: &Permit,
-        session: Option<&Session>,
-    ) {
+        allowed: Allowed,
+        peer: &HeaderValue,
+        body: RequestBody,
+    ) -> Prepared {
+        let Allowed {
+            permit,
+            permitted,
+            mut head,
+            target,
+            client,
+        } = allowed;
         head.uri = target.into_uri();
         let headers = &mut head.headers;
+        let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);
         plain_length(headers);
         headers.remove(header::EXPECT); // answered by us, when the body is asked for
         self.identity.strip(headers);
-        client.describe(headers, peer, authority.to_header());
-        headers.insert(header::HOST, authority.to_header());
-        if let (Some(identity), Some(session)) = (permit.identity(), session) {
+        client.describe(headers, peer, host.clone());
+        headers.insert(header::HOST, host);
+        if let (Some(identity), Some(session)) = (permit.identity(), &permitted.session) {
             self.identity.inject(headers, identity, &session.key());
             if self.session_data
                 && let Some(data) = session.data(&self.name)
             {
                 headers.insert(data::DATA, data);
             }
+        }
+        Prepared {
+            permit,
+            permitted,
+            request: Request::from_parts(head, body),
+            client: client.address,
         }
     }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::OpenError;
 use super::app::{App, AppSettings};
-use super::service::Life;
+use super::service::{Life, OpenError};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
@@ -44,7 +43,7 @@ impl Apps {
         &self,
         authority: &Authority,
         server_name: Option<&str>,
-    ) -> Result<Arc<App>, RequestError> {
+    ) -> Result<&Arc<App>, RequestError> {
         let host = authority
             .host()
             .strip_suffix('.')
@@ -54,8 +53,7 @@ impl Apps {
         {
             return Err(RequestError::Misdirected);
         }
-        let app = self.of_host(host);
-        app.cloned().ok_or(RequestError::Misdirected)
+        self.of_host(host).ok_or(RequestError::Misdirected)
     }
 
     /// The app of a host, without port and without the dot at its end.

@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -33,7 +32,7 @@ use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 use crate::session::Memo;
 use crate::tls::Handshakes;
-use crate::upstream::{Own, RequestBody};
+use crate::upstream::Own;
 
 /// What is known of a connection before its first request.
 pub(super) struct Connection {
@@ -77,17 +76,6 @@ impl Connection {
             network,
             user: Mutex::default(),
         }
-    }
-
-    /// The body of a request on this connection, on its way to an application.
-    pub(super) fn request_body(
-        &self,
-        body: Incoming,
-        idle_timeout: Duration,
-        received: &Counter,
-    ) -> RequestBody {
-        let begin = || self.activity.begin_upload();
-        RequestBody::new(body, idle_timeout, received, begin)
     }
 
     /// What the network of the other end holds; nobody's where that is a trusted proxy, which

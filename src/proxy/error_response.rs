@@ -67,7 +67,7 @@ impl Proxy {
         if public.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        if exchange.http1 && error.closes() {
+        if exchange.is_http1() && error.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(AnswerBody::ours)

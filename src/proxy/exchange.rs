@@ -1,6 +1,7 @@
 //! One request and its response: what is noted at the beginning, and what is done at the end,
 //! whatever becomes of it in between.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::login::is_page_load;
 use crate::request::wire;
+use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::UpstreamError;
 
@@ -30,7 +32,7 @@ pub(super) struct Exchange {
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
     pub(super) renewed: Vec<HeaderValue>,
-    pub(super) http1: bool,
+    version: Version,
     /// Whether a person reads the response, and not a program.
     pub(super) is_page_load: bool,
     is_head: bool,
@@ -51,16 +53,17 @@ impl Exchange {
             .settings
             .access_log
             .then(|| Box::new(AccessLine::begin(id, connection.peer, request)));
-        let http1 = request.version() < Version::HTTP_2;
+        let is_left_unread =
+            request.version() < Version::HTTP_2 && wire::is_left_unread(request.headers());
         Self {
             id,
             active,
             app: None,
             renewed: Vec::new(),
-            http1,
+            version: request.version(),
             is_page_load: is_page_load(request.headers()),
             is_head: request.method() == Method::HEAD,
-            is_left_unread: http1 && wire::is_left_unread(request.headers()),
+            is_left_unread,
             started: line
                 .as_ref()
                 .map_or_else(Clock::stopwatch, |line| line.started),
@@ -96,7 +99,7 @@ impl Proxy {
         }
         let closes =
             exchange.is_left_unread || self.life.is_stopping() || connection.activity.ends();
-        if exchange.http1 && closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if exchange.is_http1() && closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -129,6 +132,26 @@ impl Proxy {
 }
 
 impl Exchange {
+    pub(super) fn is_http1(&self) -> bool {
+        self.version < Version::HTTP_2
+    }
+
+    /// For the access line, where there is one.
+    pub(super) fn note_client(&mut self, app: &Arc<str>, client: IpAddr) {
+        if let Some(line) = &mut self.line {
+            line.app = Some(Arc::clone(app));
+            line.client = client;
+        }
+    }
+
+    /// The same.
+    pub(super) fn note_user(&mut self, session: &Session, user: &str) {
+        if let Some(line) = &mut self.line {
+            line.user = Some(user.to_owned());
+            line.session = Some(session.key());
+        }
+    }
+
     fn count_error(&self, error: &RequestError) {
         if let (RequestError::Upstream(error), Some(app)) = (error, &self.app)
             && let Some(counter) = error.of(&app.counts.upstream_errors)

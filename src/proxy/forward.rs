@@ -1,21 +1,21 @@
 //! A permitted request on its way, and its answer.
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Response, Version};
+use hyper::body::Incoming;
 
 use super::Proxy;
-use super::app::App;
+use super::app::{App, Prepared};
 use super::body::AnswerBody;
 use super::connection::Connection;
+use super::exchange::Exchange;
 use super::live::Permitted;
-use crate::access::Permit;
 use crate::error::RequestError;
-use crate::telemetry::AccessLine;
-use crate::upstream::{RequestBody, Upload};
+use crate::session::Session;
+use crate::upstream::{ConnectionAuth, RequestBody, Upload};
 
 /// An upload that has ended before is not judged again.
 const SHORT_UPLOAD: Duration = Duration::from_millis(250);
@@ -24,16 +24,32 @@ const SHORT_UPLOAD: Duration = Duration::from_millis(250);
 const LOOK_AT_UPLOAD: Duration = Duration::from_secs(1);
 
 impl Proxy {
-    /// Sends a request whose head is prepared, and gives the answer as it streams.
+    /// The body of a request on its way to the application.
+    pub(super) fn request_body(
+        &self,
+        app: &App,
+        body: Incoming,
+        connection: &Connection,
+    ) -> RequestBody {
+        let idle_timeout = self.settings.timeouts.body_idle;
+        let begin = || connection.activity.begin_upload();
+        RequestBody::new(body, idle_timeout, &app.counts.received, begin)
+    }
+
+    /// Sends a request whose head is prepared, and gives the response as it streams.
     pub(super) async fn forward(
         &self,
         app: &Arc<App>,
-        permit: Permit,
-        permitted: Permitted,
-        request: Request<RequestBody>,
-        (client, connection): (IpAddr, &Connection),
-        line: Option<&mut AccessLine>,
+        prepared: Prepared,
+        connection: &Connection,
+        exchange: &mut Exchange,
     ) -> Result<Response<AnswerBody>, RequestError> {
+        let Prepared {
+            permit,
+            permitted,
+            request,
+            client,
+        } = prepared;
         let public = permit.is_anonymous();
         let upload = request.body().upload();
         let session = permitted.session.as_ref();
@@ -53,7 +69,7 @@ impl Proxy {
         if self.sessions.ends() != ends || self.revision() != permitted.revision {
             Box::pin(self.permit_still(app, &permitted)).await?;
         }
-        if let (Some(line), Some(upload)) = (line, upload) {
+        if let (Some(line), Some(upload)) = (&mut exchange.line, upload) {
             line.received = upload.bytes();
         }
         let mut response = forwarded.map_err(RequestError::Upstream)?;
@@ -62,6 +78,28 @@ impl Proxy {
             .await;
         let streams = &self.life.live;
         Ok(response.map(|body| AnswerBody::forwarded(body, streams, permitted)))
+    }
+
+    /// What NTLM and Negotiate can sign in here: with a session, and on a connection that is
+    /// nobody else's (SEC-92).
+    pub(super) fn connection_auth<'a>(
+        &'a self,
+        connection: &'a Connection,
+        session: Option<&'a Arc<Session>>,
+        version: Version,
+    ) -> ConnectionAuth<'a> {
+        match session {
+            Some(_) if self.settings.trusted_proxies.contain(connection.peer) => {
+                ConnectionAuth::Dropped
+            }
+            Some(session) if version < Version::HTTP_2 => ConnectionAuth::Own {
+                own: &connection.own,
+                session,
+                sessions: &self.sessions,
+            },
+            Some(_) => ConnectionAuth::NeedsHttp1,
+            None => ConnectionAuth::Dropped,
+        }
     }
 
     /// Whether an answer that the application took its time for may still be seen: the session may

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::request::Parts;
 use http::{HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,25 @@ pub(super) struct Permitted {
     pub(super) session: Option<Arc<Session>>,
     /// Of users and configuration, from before it was judged.
     pub(super) revision: u64,
+}
+
+impl Permitted {
+    pub(super) fn new(
+        head: &Parts,
+        target: &Target,
+        authority: Authority,
+        session: Option<Arc<Session>>,
+        revision: u64,
+    ) -> Self {
+        Self {
+            method: head.method.clone(),
+            target: target.clone(),
+            authority,
+            origin: None,
+            session,
+            revision,
+        }
+    }
 }
 
 /// All streams that are under way.

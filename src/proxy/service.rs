@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::apps::Apps;
 use super::live::LiveStreams;
-use super::{AppSettings, OpenError, Proxy, Settings, connection};
+use super::{AppSettings, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener::{self, Admission};
 use crate::login::{Login, throttle};
@@ -45,6 +46,14 @@ pub(super) struct Life {
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
+}
+
+/// Why there can be no gate.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    NoRandomness,
+    /// The app of this name could never be reached.
+    Upstream(String, upstream::OpenError),
 }
 
 impl Life {
@@ -188,5 +197,38 @@ impl Service {
         };
         let _ = tokio::time::timeout(drain, finished).await;
         life.connections.len()
+    }
+}
+
+impl Proxy {
+    fn new(
+        settings: Settings,
+        apps: Vec<AppSettings>,
+        login: Login,
+        pages: Arc<Pages>,
+        clock: &Clock,
+        life: Arc<Life>,
+    ) -> Result<Self, OpenError> {
+        Ok(Self {
+            apps: Apps::open(apps, clock, &life)?,
+            callers: Arc::clone(&login.callers),
+            sessions: Arc::clone(&login.sessions),
+            login,
+            pages,
+            settings: Arc::new(settings),
+            number: life.count_configuration(),
+            life,
+        })
+    }
+
+    /// Looks after what no request does: sessions, and unused connections to applications. Called
+    /// about twice a second.
+    async fn tick(&self) {
+        self.callers.refresh();
+        self.judge_streams(); // before what may have to wait for a disk
+        self.login.tick().await;
+        for app in self.apps.iter() {
+            app.upstreams.reap();
+        }
     }
 }

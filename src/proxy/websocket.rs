@@ -3,42 +3,47 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
 use super::Proxy;
-use super::app::App;
+use super::app::{Allowed, App, Prepared};
 use super::body::AnswerBody;
 use super::connection::Connection;
-use super::live::Permitted;
-use crate::access::Permit;
 use crate::error::RequestError;
-use crate::forwarded::Client;
 use crate::metrics::Open;
 use crate::upstream::upgrade::{self, Handshake};
 use crate::upstream::{Caller, RequestBody};
 
 impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
-    pub(super) async fn open_tunnel(
+    pub(super) async fn open_websocket(
         &self,
         app: &Arc<App>,
-        permit: Permit,
-        (request, side): (Request<RequestBody>, OnUpgrade),
-        client: &Client,
+        mut allowed: Allowed,
+        side: OnUpgrade,
         connection: &Arc<Connection>,
-        permitted: Permitted,
     ) -> Result<Response<AnswerBody>, RequestError> {
+        let origin = app.origin_of_websocket(&allowed.head, &allowed.permitted.authority);
+        let origin = origin.ok_or(RequestError::WebSocketOrigin)?;
+        allowed.permitted.origin = Some(origin.clone());
+        let prepared = app.prepare(allowed, &connection.peer_header, RequestBody::empty());
+        let Prepared {
+            permit,
+            permitted,
+            request,
+            client,
+        } = prepared;
         let session = permitted.session.clone();
         let public = permit.is_anonymous();
-        let caller = Caller::of(&permit, client.address);
+        let caller = Caller::of(&permit, client);
         let tunnel = app.tunnels.open(caller, app.tunnel_limits);
         let tunnel = tunnel.map_err(|full| {
             app.tunnels.report(&app.name, caller, full);
             RequestError::TooManyTunnels(full)
         })?;
         let auth = self.connection_auth(connection, session.as_ref(), request.version());
-        let upgraded = app.upstreams.upgrade(permit, request, client.address, auth);
+        let upgraded = app.upstreams.upgrade(permit, request, client, auth);
         let (mut headers, application, address) = match upgraded
             .await
             .map_err(RequestError::Upstream)?

@@ -1,51 +1,29 @@
 //! Forms that met an ended session: kept for the login, and sent after it by the usual way.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, Response, header};
 use hyper::body::Incoming;
 
 use super::Proxy;
-use super::app::App;
+use super::app::{Allowed, App, Prepared};
 use super::body::AnswerBody;
 use super::connection::Connection;
-use super::live::Permitted;
-use crate::access::Permit;
+use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::forwarded::Client;
 use crate::identity;
 use crate::login::kept_forms::{FormId, KeptForm};
 use crate::login::{Login, Visit};
-use crate::request::{Authority, Target};
+use crate::request::Target;
 use crate::session::Session;
-use crate::telemetry::AccessLine;
 use crate::upstream::{RequestBody, ResponseBody, UpstreamError};
 
-/// A request by which somebody sends a kept form; the rules have let it through.
-pub(super) struct Sending {
-    pub(super) id: FormId,
-    pub(super) app: Arc<App>,
-    pub(super) permit: Permit,
-    pub(super) head: Parts,
-    /// Without the parameter that names the form.
-    pub(super) target: Target,
-    pub(super) authority: Authority,
-    pub(super) client: Client,
-    pub(super) permitted: Permitted,
-    pub(super) connection: Arc<Connection>,
-}
-
-/// A form on its way, as logs name it.
-struct Delivery {
+/// A saved POST on its way to the application.
+struct Replay {
     app: Arc<App>,
-    permitted: Permitted,
+    prepared: Prepared,
     session: Arc<Session>,
     connection: Arc<Connection>,
-    version: Version,
-    client: IpAddr,
-    user: Option<String>,
     form: KeptForm,
 }
 
@@ -57,11 +35,11 @@ impl Proxy {
         visit: Visit<'_>,
         app: &App,
         target: &Target,
-        sends: Option<FormId>,
+        saved_post: Option<FormId>,
         body: Incoming,
-        line: Option<&mut AccessLine>,
+        exchange: &mut Exchange,
     ) -> Result<Response<AnswerBody>, RequestError> {
-        if sends.is_some() {
+        if saved_post.is_some() {
             return Ok(Login::ask_again(visit.head)?.map(AnswerBody::ours));
         }
         if !app.keep_forms || !self.login.is_lost_form(visit.head, visit.authority) {
@@ -72,7 +50,7 @@ impl Proxy {
             .login
             .keep_form(&visit, &app.name, target, limit, body)
             .await?;
-        if let Some(line) = line {
+        if let Some(line) = &mut exchange.line {
             line.received = kept.bytes as u64;
         }
         Ok(kept.answer.map(AnswerBody::ours))
@@ -81,65 +59,45 @@ impl Proxy {
     /// The request itself is ours and goes nowhere: what is sent is the form that it names, to
     /// where the form was going, for whoever is signed in now. A form that is not theirs, not for
     /// here or not there any more leads back to the page.
-    pub(super) async fn send_kept_form(
+    pub(super) async fn replay(
         self: &Arc<Self>,
-        sending: Sending,
+        app: &Arc<App>,
+        mut allowed: Allowed,
+        id: FormId,
         body: Incoming,
+        connection: &Arc<Connection>,
     ) -> Result<Response<AnswerBody>, RequestError> {
-        let Sending {
-            id,
-            app,
-            permit,
-            mut head,
-            target,
-            authority,
-            client,
-            permitted,
-            connection,
-        } = sending;
-        let Some(session) = permitted.session.clone() else {
-            return Ok(Login::ask_again(&head)?.map(AnswerBody::ours));
+        let Some(session) = allowed.permitted.session.clone() else {
+            return Ok(Login::ask_again(&allowed.head)?.map(AnswerBody::ours));
         };
         let key = session.key();
-        let taken = self
-            .login
-            .take_form((&head, &authority), &key, &target, id, body)
-            .await?;
-        let Some(form) = taken else {
+        let page = (&allowed.head, &allowed.permitted.authority);
+        let taken = self.login.take_form(page, &key, &allowed.target, id, body);
+        let Some(form) = taken.await? else {
             return Ok(Login::to_forms().map(AnswerBody::ours));
         };
         app.counts.received.inc_by(form.body.len() as u64);
+        strip_content(&mut allowed.head.headers); // before we say who it is for
         let body = RequestBody::whole(form.body.clone());
-        strip_content(&mut head.headers); // before we say who it is for
-        app.prepare(
-            &mut head,
-            target,
-            &authority,
-            (&client, &connection.peer_header),
-            &permit,
-            Some(&*session),
-        );
-        let headers = &mut head.headers;
+        let mut prepared = app.prepare(allowed, &connection.peer_header, body);
+        let headers = prepared.request.headers_mut();
         headers.insert(header::CONTENT_TYPE, form.content_type.clone());
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
-        let delivery = Delivery {
-            app: Arc::clone(&app),
-            permitted: permitted.clone(),
+        let public = prepared.permit.is_anonymous();
+        let permitted = prepared.permitted.clone();
+        let replay = Replay {
+            app: Arc::clone(app),
+            prepared,
             session: Arc::clone(&session),
-            connection,
-            version: head.version,
-            client: client.address,
-            user: permit.identity().map(|who| who.user().to_owned()),
+            connection: Arc::clone(connection),
             form,
         };
-        let public = permit.is_anonymous();
-        let request = Request::from_parts(head, body);
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.
-        let delivered = Arc::clone(self).deliver(delivery, permit, request);
+        let delivered = Arc::clone(self).deliver(replay);
         let delivered = self.life.connections.spawn(delivered).await;
         let mut response = delivered.map_err(|_| RequestError::Panicked)??;
-        self.clean(&app, response.headers_mut(), public, Some(&*session))
+        self.clean(app, response.headers_mut(), public, Some(&*session))
             .await;
         let live = &self.life.live;
         Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)))
@@ -147,21 +105,23 @@ impl Proxy {
 
     async fn deliver(
         self: Arc<Self>,
-        delivery: Delivery,
-        permit: Permit,
-        request: Request<RequestBody>,
+        replay: Replay,
     ) -> Result<Response<ResponseBody>, RequestError> {
-        let Delivery {
+        let Replay {
             app,
-            permitted,
+            prepared,
             session,
             connection,
-            version,
-            client,
-            user,
             form,
-        } = delivery;
-        let auth = self.connection_auth(&connection, Some(&session), version);
+        } = replay;
+        let Prepared {
+            permit,
+            permitted,
+            request,
+            client,
+        } = prepared;
+        let user = permit.identity().map(|who| who.user().to_owned());
+        let auth = self.connection_auth(&connection, Some(&session), request.version());
         let forwarded = app.upstreams.forward(permit, request, client, auth);
         let forwarded = self
             .while_permitted(&app, &permitted, None, forwarded)

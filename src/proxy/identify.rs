@@ -1,0 +1,44 @@
+//! Who sends a request.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::Proxy;
+use super::exchange::Exchange;
+use crate::error::RequestError;
+use crate::login::Visit;
+use crate::principal::Principal;
+use crate::session::Session;
+use crate::session::cookie;
+
+impl Proxy {
+    /// The session that a request shows, and whose it is. This is an access: the session does not
+    /// idle.
+    pub(super) async fn identify(
+        &self,
+        visit: &Visit<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<(Option<Arc<Session>>, Option<Principal>), RequestError> {
+        let caller = self.callers.identify(visit.shown(), visit.memo).await;
+        let Some((session, principal)) = caller.map_err(RequestError::Session)?.into_session()
+        else {
+            return Ok((None, None));
+        };
+        self.renew(visit, &session, &mut exchange.renewed);
+        exchange.note_user(&session, principal.identity().user());
+        Ok((Some(session), Some(principal)))
+    }
+
+    /// Gives the browser the id of an old session under the name that no script can set. The same
+    /// id: requests of the old name may be on their way, and all of them are good.
+    fn renew(&self, visit: &Visit<'_>, session: &Session, cookies: &mut Vec<HeaderValue>) {
+        if visit.cookies.by_old_name
+            && let Some(id) = &visit.cookies.session
+        {
+            let kept_for = self.sessions.kept_for(session);
+            cookies.push(cookie::set_session(id, kept_for));
+            cookies.extend(visit.cookies.expire_old());
+        }
+    }
+}

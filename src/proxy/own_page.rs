@@ -1,0 +1,45 @@
+//! Requests for our own pages: never forwarded (SEC-73).
+
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
+
+use super::Proxy;
+use super::activity::ActiveRequest;
+use super::body::AnswerBody;
+use super::connection::Connection;
+use crate::error::RequestError;
+use crate::login::{Endpoint, Visit};
+use crate::request::{self, Target};
+
+impl Proxy {
+    /// Which of our addresses a request is for. An application gets no more cookies than it may.
+    pub(super) fn own_page<'t>(
+        &self,
+        target: &'t Target,
+        headers: &HeaderMap,
+    ) -> Result<Option<Endpoint<'t>>, RequestError> {
+        let endpoint = Endpoint::of(target.path());
+        if endpoint.is_none() {
+            request::check_cookies(headers, &self.settings.limits)?;
+        }
+        Ok(endpoint)
+    }
+
+    /// Serves one of our pages, unless there is too much to do. A cookie alone makes nobody a
+    /// user: anybody can make one up.
+    pub(super) async fn serve(
+        &self,
+        connection: &Connection,
+        active: &ActiveRequest,
+        page: Endpoint<'_>,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<AnswerBody>, RequestError> {
+        let caller = self.callers.peek(visit.shown()).await;
+        let signed_in = caller.map_err(RequestError::Session)?.into_session();
+        let (_, principal) = signed_in.unzip();
+        self.admit(connection, active, visit.client, principal.as_ref())?;
+        let response = self.login.serve(page, visit, body).await?;
+        Ok(response.map(AnswerBody::ours))
+    }
+}
