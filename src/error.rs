@@ -77,6 +77,11 @@ const PAGE_LOADS_ONLY: (StatusCode, &str, &str) = (
         "."
     ),
 );
+const FORBIDDEN: (StatusCode, &str, &str) = (
+    StatusCode::FORBIDDEN,
+    "You may not open this page",
+    "Your account has no access to it. Sign in as somebody else, or ask for access.",
+);
 const NO_SERVICE_WORKERS: (StatusCode, &str, &str) = (
     StatusCode::FORBIDDEN,
     "Service workers are not allowed on this path",
@@ -111,11 +116,7 @@ impl RequestError {
                 "It has ended now, but until that is saved a restart of this service could undo it. \
                  Tell the people who run this site that sessions cannot be written.",
             ),
-            Self::Forbidden | Self::NotPermitted => (
-                StatusCode::FORBIDDEN,
-                "You may not open this page",
-                "Your account has no access to it. Sign in as somebody else, or ask for access.",
-            ),
+            Self::Forbidden | Self::NotPermitted => FORBIDDEN,
             Self::Form => (
                 StatusCode::BAD_REQUEST,
                 "The form is not complete",
@@ -302,6 +303,7 @@ impl RequestError {
             UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "The app does not answer", WAIT)
             }
+            UpstreamError::Withdrawn => FORBIDDEN,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -70,6 +71,10 @@ pub(crate) enum ConnectionAuth<'a> {
     /// There is nobody whose connection it could be: challenges and credentials end here.
     Dropped,
 }
+
+/// Ends the wait for an answer that takes its time: what it gives resolves when the request is not
+/// permitted any more (SEC-89).
+pub(crate) type Guard<'a> = &'a (dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> + Sync);
 
 impl<'a> Caller<'a> {
     pub(crate) fn of(permit: &'a Permit, client: IpAddr) -> Self {
@@ -133,6 +138,8 @@ pub(crate) enum UpstreamError {
     /// No answer, or none that is HTTP.
     Send(hyper::Error),
     ResponseTimeout,
+    /// The request was not permitted any more before there was an answer (SEC-89).
+    Withdrawn,
 }
 
 /// One app's application: one address or several.
@@ -145,6 +152,9 @@ pub(crate) struct Upstreams {
     name: Arc<str>,
     dropped_auth: Seldom,
 }
+
+/// After this the wait for an answer is guarded; see [`Guard`].
+const SOON: Duration = Duration::from_millis(250);
 
 /// An answer; or what went wrong, and the request when nothing of it was written.
 type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
@@ -217,6 +227,7 @@ impl Upstreams {
         mut request: Request<RequestBody>,
         client: IpAddr,
         auth: ConnectionAuth<'_>,
+        guard: Option<Guard<'_>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
@@ -241,12 +252,17 @@ impl Upstreams {
             .then(|| copy(&request));
         let reused = lease.reused;
         lease.set_upload(upload.clone());
-        let answer = match self.send(&mut lease, upload.as_deref(), request).await {
+        let wait = Wait {
+            patience: self.response_timeout,
+            upload: upload.as_deref(),
+            guard,
+        };
+        let answer = match send(&mut lease, wait, request).await {
             Err((error, unsent)) if reused => match unsent.or(spare) {
                 // After an answer, however bad, it has been acted upon.
                 Some(request) if matches!(error, UpstreamError::Send(_)) && !lease.has_heard() => {
                     lease.reconnect().await?;
-                    Box::pin(self.send(&mut lease, upload.as_deref(), request)).await
+                    Box::pin(send(&mut lease, wait, request)).await
                 }
                 _ => Err((error, None)),
             },
@@ -386,35 +402,13 @@ impl Upstreams {
             request.headers_mut().insert(header::HOST, host.clone());
         }
     }
-
-    /// Sends on one connection. The error has the request when nothing of it was written.
-    async fn send(
-        &self,
-        lease: &mut Lease,
-        upload: Option<&Upload>,
-        request: Request<RequestBody>,
-    ) -> Answer {
-        let answer = lease.sender().requests.try_send_request(request);
-        let Some(answer) = until_silent(answer, self.response_timeout, upload).await else {
-            return Err((UpstreamError::ResponseTimeout, None));
-        };
-        answer.map_err(|mut error| {
-            let unsent = error.take_message();
-            let error = match upload {
-                Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
-                _ if error.error().is_user() => UpstreamError::ClientBody,
-                _ => UpstreamError::Send(error.into_error()),
-            };
-            (error, unsent)
-        })
-    }
 }
 
 impl UpstreamError {
     /// Where it is counted.
     pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> Option<&'c Counter> {
         Some(match self {
-            Self::Http1Required => return None, // nothing went wrong
+            Self::Http1Required | Self::Withdrawn => return None, // nothing went wrong
             Self::BadResponse(_) => &counts.bad_response,
             Self::Busy => &counts.busy,
             Self::ClientBody => &counts.client_body,
@@ -479,6 +473,7 @@ impl fmt::Display for UpstreamError {
                 Some(source) => write!(f, "no answer from the application: {error}: {source}"),
                 None => write!(f, "no answer from the application: {error}"),
             },
+            Self::Withdrawn => f.write_str("the request is not permitted any more"),
         }
     }
 }
@@ -494,7 +489,8 @@ impl Error for UpstreamError {
             | Self::ClientTooSlow
             | Self::ConnectTimeout
             | Self::Http1Required
-            | Self::ResponseTimeout => None,
+            | Self::ResponseTimeout
+            | Self::Withdrawn => None,
         }
     }
 }
@@ -541,19 +537,71 @@ fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
     }
 }
 
-/// Waits for `answer` while something happens: for `patience` from the last byte of the upload.
-async fn until_silent<F: Future>(
-    answer: F,
+/// Sends on one connection. The error has the request when nothing of it was written.
+async fn send(lease: &mut Lease, wait: Wait<'_, '_>, request: Request<RequestBody>) -> Answer {
+    let answer = lease.sender().requests.try_send_request(request);
+    let answer = wait.until(answer).await.map_err(|error| (error, None))?;
+    answer.map_err(|mut error| {
+        let unsent = error.take_message();
+        let error = match wait.upload {
+            Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
+            _ if error.error().is_user() => UpstreamError::ClientBody,
+            _ => UpstreamError::Send(error.into_error()),
+        };
+        (error, unsent)
+    })
+}
+
+/// How long the head of an answer is waited for.
+#[derive(Clone, Copy)]
+struct Wait<'u, 'g> {
+    /// From the last byte of the upload.
     patience: Duration,
-    upload: Option<&Upload>,
-) -> Option<F::Output> {
-    let mut answer = std::pin::pin!(answer);
-    loop {
-        let sent = upload.map(Upload::bytes);
-        match tokio::time::timeout(patience, answer.as_mut()).await {
-            Ok(answer) => return Some(answer),
-            Err(_) if upload.map(Upload::bytes) != sent => {}
-            Err(_) => return None,
+    upload: Option<&'u Upload>,
+    guard: Option<Guard<'g>>,
+}
+
+impl Wait<'_, '_> {
+    async fn until<F: Future>(self, answer: F) -> Result<F::Output, UpstreamError> {
+        let mut answer = std::pin::pin!(answer);
+        // Most answers come soon, and need neither a guard nor a second timer.
+        let soon = match self.guard {
+            Some(_) => self.patience.min(SOON),
+            None => self.patience,
+        };
+        let begun = self.upload.map(Upload::bytes);
+        if let Ok(answer) = tokio::time::timeout(soon, answer.as_mut()).await {
+            return Ok(answer);
+        }
+        Box::pin(self.longer(answer, begun, self.patience.saturating_sub(soon))).await
+    }
+
+    /// Goes on waiting while something happens. `sent` was the upload's length before, and `left` is
+    /// what is left of the patience since.
+    async fn longer<F: Future>(
+        self,
+        mut answer: Pin<&mut F>,
+        mut sent: Option<u64>,
+        mut left: Duration,
+    ) -> Result<F::Output, UpstreamError> {
+        let mut withdrawn = self.guard.map(|guard| guard());
+        loop {
+            let withdrawn = async {
+                match &mut withdrawn {
+                    Some(withdrawn) => withdrawn.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                answer = answer.as_mut() => return Ok(answer),
+                () = withdrawn => return Err(UpstreamError::Withdrawn),
+                () = tokio::time::sleep(left) => {}
+            }
+            let now = self.upload.map(Upload::bytes);
+            if now == sent {
+                return Err(UpstreamError::ResponseTimeout);
+            }
+            (sent, left) = (now, self.patience);
         }
     }
 }

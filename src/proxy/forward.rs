@@ -1,6 +1,6 @@
 //! A permitted request on its way, and its answer.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::live::Permitted;
 use crate::error::RequestError;
 use crate::session::Session;
-use crate::upstream::{ConnectionAuth, RequestBody, Upload};
+use crate::upstream::{ConnectionAuth, Guard, RequestBody, Upload, UpstreamError};
 
 /// An upload that has ended before is not judged again.
 const SHORT_UPLOAD: Duration = Duration::from_millis(250);
@@ -55,18 +55,22 @@ impl Proxy {
         let session = permitted.session.as_ref();
         let auth = self.connection_auth(connection, session, request.version());
         let ends = self.sessions.ends();
+        let guard = || self.until_withdrawn(app, &permitted);
         let forwarded = if let Some(upload) = &upload {
             // It can outlive its permission. Boxed, so that the common way stays small.
             Box::pin(async {
-                let forwarded = app.upstreams.forward(permit, request, client, auth);
+                let forwarded = app.upstreams.forward(permit, request, client, auth, None);
                 self.while_permitted(app, &permitted, Some(upload), forwarded)
                     .await
             })
             .await?
         } else {
-            app.upstreams.forward(permit, request, client, auth).await
+            let guard = Some(&guard as Guard<'_>);
+            let forwarded = app.upstreams.forward(permit, request, client, auth, guard);
+            forwarded.await
         };
-        if self.sessions.ends() != ends || self.revision() != permitted.revision {
+        if self.has_changed(ends, &permitted) || matches!(forwarded, Err(UpstreamError::Withdrawn))
+        {
             Box::pin(self.permit_still(app, &permitted)).await?;
         }
         if let (Some(line), Some(upload)) = (&mut exchange.line, upload) {
@@ -102,9 +106,16 @@ impl Proxy {
         }
     }
 
+    /// Whether sessions have ended, users have changed or another configuration holds since a
+    /// request was permitted; `ends` is the count of sessions that had ended by then.
+    pub(super) fn has_changed(&self, ends: u64, permitted: &Permitted) -> bool {
+        self.sessions.ends() != ends || self.latest_revision() != permitted.revision
+    }
+
     /// Whether an answer that the application took its time for may still be seen: the session may
-    /// have ended meanwhile (SEC-75), or its user have left a group (SEC-89).
-    async fn permit_still(
+    /// have ended meanwhile (SEC-75), its user have left a group, or the rules have changed
+    /// (SEC-89).
+    pub(super) async fn permit_still(
         &self,
         app: &Arc<App>,
         permitted: &Permitted,
@@ -115,10 +126,25 @@ impl Proxy {
                 return Err(RequestError::SessionEnded);
             }
         }
-        if !self.permits(app, None, permitted) {
+        let latest = self.life.latest();
+        let latest = latest.as_deref().unwrap_or(self);
+        if !latest.permits(app, None, permitted) {
             return Err(RequestError::NotPermitted);
         }
         Ok(())
+    }
+
+    /// Resolves when a request that waits for its answer is not permitted any more (SEC-89), or its
+    /// session has ended (SEC-75).
+    pub(super) fn until_withdrawn<'a>(
+        &'a self,
+        app: &'a Arc<App>,
+        permitted: &'a Permitted,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async {
+            let watch = self.life.live.watch(app, None, permitted.clone());
+            watch.ended().cancelled().await;
+        })
     }
 
     /// Waits for an answer as long as the session is good (SEC-75) and the request would be

@@ -180,6 +180,11 @@ impl Proxy {
         self.number + self.callers.generation()
     }
 
+    /// The same of the configuration that holds now.
+    pub(super) fn latest_revision(&self) -> u64 {
+        self.life.latest_number() + self.callers.generation()
+    }
+
     /// Ends each stream that would not be permitted now (SEC-89).
     pub(super) fn judge_streams(&self) {
         let live = &self.life.live;

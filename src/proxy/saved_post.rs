@@ -92,11 +92,15 @@ impl Proxy {
             connection: Arc::clone(connection),
             form,
         };
+        let ends = self.sessions.ends();
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.
         let delivered = Arc::clone(self).deliver(replay);
         let delivered = self.life.connections.spawn(delivered).await;
         let mut response = delivered.map_err(|_| RequestError::Panicked)??;
+        if self.has_changed(ends, &permitted) {
+            self.permit_still(app, &permitted).await?;
+        }
         self.clean(app, response.headers_mut(), public, Some(&*session))
             .await;
         let live = &self.life.live;
@@ -122,7 +126,7 @@ impl Proxy {
         } = prepared;
         let user = permit.identity().map(|who| who.user().to_owned());
         let auth = self.connection_auth(&connection, Some(&session), request.version());
-        let forwarded = app.upstreams.forward(permit, request, client, auth);
+        let forwarded = app.upstreams.forward(permit, request, client, auth, None);
         let forwarded = self
             .while_permitted(&app, &permitted, None, forwarded)
             .await;

@@ -1,8 +1,8 @@
 //! What goes on while configurations come and go: connections, tunnels, the end.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,6 +41,9 @@ pub(super) struct Life {
     pub(super) live: Arc<LiveStreams>,
     /// How many configurations there were before.
     configurations: AtomicU64,
+    /// The gate of the latest one, for requests that began with one before, and its number.
+    latest: Mutex<Weak<Proxy>>,
+    latest_number: AtomicU64,
     pub(super) open_tunnels: tunnels::Registry,
     pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<Metrics>,
@@ -65,6 +68,23 @@ impl Life {
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
+
+    /// The gate of the latest configuration, as long as there is a service.
+    pub(super) fn latest(&self) -> Option<Arc<Proxy>> {
+        let latest = self.latest.lock();
+        latest.unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// The number of the latest configuration.
+    pub(super) fn latest_number(&self) -> u64 {
+        self.latest_number.load(Ordering::Acquire)
+    }
+
+    fn set_latest(&self, proxy: &Arc<Proxy>) {
+        let latest = self.latest.lock();
+        *latest.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(proxy);
+        self.latest_number.store(proxy.number, Ordering::Release);
+    }
 }
 
 impl Service {
@@ -85,14 +105,18 @@ impl Service {
             tunnels: TaskTracker::new(),
             live: Arc::new(LiveStreams::new(Arc::clone(&login.sessions))),
             configurations: AtomicU64::new(0),
+            latest: Mutex::default(),
+            latest_number: AtomicU64::new(0),
             open_tunnels: tunnels::Registry::default(),
             load,
             no_app: metrics.no_app(),
             metrics,
         });
         let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&life))?;
+        let proxy = Arc::new(proxy);
+        life.set_latest(&proxy);
         Ok(Self {
-            current: ArcSwap::from_pointee(proxy),
+            current: ArcSwap::new(proxy),
             life,
         })
     }
@@ -116,6 +140,7 @@ impl Service {
         proxy.login.set_room_for_forms(proxy.settings.kept_forms);
         let proxy = Arc::new(proxy);
         self.current.store(Arc::clone(&proxy));
+        self.life.set_latest(&proxy);
         proxy.judge_streams();
     }
 

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use crate::error::RequestError;
 use crate::metrics::Open;
 use crate::upstream::upgrade::{self, Handshake};
-use crate::upstream::{Caller, RequestBody};
+use crate::upstream::{Caller, RequestBody, UpstreamError};
 
 impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
@@ -43,11 +43,14 @@ impl Proxy {
             RequestError::TooManyTunnels(full)
         })?;
         let auth = self.connection_auth(connection, session.as_ref(), request.version());
-        let upgraded = app.upstreams.upgrade(permit, request, client, auth);
-        let (mut headers, application, address) = match upgraded
-            .await
-            .map_err(RequestError::Upstream)?
-        {
+        let ends = self.sessions.ends();
+        let guard = || self.until_withdrawn(app, &permitted);
+        let upgraded = app.upstreams.upgrade(permit, request, client, auth, &guard);
+        let upgraded = upgraded.await;
+        if self.has_changed(ends, &permitted) || matches!(upgraded, Err(UpstreamError::Withdrawn)) {
+            self.permit_still(app, &permitted).await?;
+        }
+        let (mut headers, application, address) = match upgraded.map_err(RequestError::Upstream)? {
             Handshake::Switched(headers, application, address) => (headers, application, address),
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, session.as_deref())

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{RequestBody, ResponseBody};
 use super::{
-    Address, Caller, ConnectionAuth, UpstreamError, Upstreams, accept, hop_by_hop, until_silent,
+    Address, Caller, ConnectionAuth, Guard, UpstreamError, Upstreams, Wait, accept, hop_by_hop,
 };
 use crate::access::Permit;
 
@@ -49,6 +49,7 @@ impl Upstreams {
         mut request: Request<RequestBody>,
         client: IpAddr,
         auth: ConnectionAuth<'_>,
+        guard: Guard<'_>,
     ) -> Result<Handshake, UpstreamError> {
         *request.version_mut() = Version::HTTP_11;
         hop_by_hop::ask_for_websocket(request.headers_mut());
@@ -66,8 +67,12 @@ impl Upstreams {
             drop(permit); // used up: one permit, one request
             self.set_host(&mut request, host);
             let answer = lease.sender().requests.send_request(request);
-            let answer = until_silent(answer, self.response_timeout, None).await;
-            let answer = answer.ok_or(UpstreamError::ResponseTimeout)?;
+            let wait = Wait {
+                patience: self.response_timeout,
+                upload: None,
+                guard: Some(guard),
+            };
+            let answer = wait.until(answer).await?;
             let mut response = answer.map_err(UpstreamError::Send)?;
             accept(&mut response)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
