@@ -149,7 +149,7 @@ impl Proxy {
         if hop_by_hop::opens_websocket(&allowed.head, !body.is_end_stream()) {
             return Box::pin(self.open_websocket(app, allowed, upgrade, connection)).await;
         }
-        let body = self.request_body(app, body, connection);
+        let body = self.request_body(app, body, &exchange.active);
         let prepared = app.prepare(allowed, &connection.peer_header, body);
         self.forward(app, prepared, connection, exchange).await
     }

@@ -59,6 +59,8 @@ struct Open {
     /// Those of each user and of each network at its widest, the oldest first. Connections of
     /// trusted proxies are in none.
     groups: HashMap<Consumer, BTreeMap<u64, Arc<Place>>>,
+    /// Connections of trusted proxies.
+    of_proxies: BTreeMap<u64, Arc<Place>>,
     /// The groups by size, the largest first.
     sizes: BTreeSet<(Reverse<usize>, Consumer)>,
     refused: u64,
@@ -157,28 +159,31 @@ impl Admission {
         }
     }
 
-    /// Ends the connection of the network, else of the user, with most unread bytes of request
-    /// bodies that holds most of them itself.
+    /// Ends what the network, else the user, with most unread bytes of request bodies has of them:
+    /// its connection with most, or its uploads on that of a trusted proxy, where others go on.
     fn end_largest_upload(&self) {
-        let largest_of = |users| {
-            let of = self
-                .usages
-                .largest(Resource::Buffered, 1, |who| who.is_user() == users);
-            of.into_iter().next().filter(|(_, held)| *held > 0)
-        };
-        // Nothing that strangers do ends an upload of a user.
-        let largest = largest_of(false).or_else(|| largest_of(true));
         let mut open = self.lock();
-        let Some((consumer, _)) = largest else {
+        // Nothing that strangers do ends an upload of a user.
+        for users in [false, true] {
+            let is_meant = |who: &Consumer| who.is_user() == users;
+            let direct = self.usages.largest(Resource::Buffered, 1, is_meant).pop();
+            let (proxied, bytes) = open.largest_proxied(is_meant).unzip();
+            let bytes = bytes.unwrap_or(0);
+            let (consumer, ended) = match (direct, proxied) {
+                (Some((consumer, held)), _) if held >= bytes => {
+                    let ended = open.end_upload_of(&consumer);
+                    (consumer, ended)
+                }
+                (_, Some(consumer)) => {
+                    open.end_proxied_of(&consumer);
+                    (consumer, true)
+                }
+                _ => continue,
+            };
+            if ended {
+                self.report_upload(&mut open, &consumer);
+            }
             return;
-        };
-        let Some(group) = open.groups.get(&consumer) else {
-            return;
-        };
-        let place = group.values().max_by_key(|place| place.buffered());
-        if let Some(place) = place.filter(|place| place.buffered() > 0).cloned() {
-            open.evict(&place);
-            self.report_upload(&mut open, &consumer);
         }
     }
 
@@ -235,7 +240,7 @@ impl Admission {
         if is_time(&mut open.upload_logged, self.clock.now()) {
             tracing::warn!(
                 client = %consumer,
-                "too many bytes of uploads wait for applications: closing the connection with most of them; see max_connections and upstream_max_connections"
+                "too many bytes of uploads wait for applications: ending those of the client with most of them; see max_connections and upstream_max_connections"
             );
         }
     }
@@ -347,6 +352,8 @@ impl Open {
             self.resize(&widest(owner), |group| {
                 group.insert(place.number(), Arc::clone(place));
             });
+        } else {
+            self.of_proxies.insert(place.number(), Arc::clone(place));
         }
         place.set_owner(owner);
     }
@@ -359,6 +366,8 @@ impl Open {
             self.resize(&widest(&owner), |group| {
                 group.remove(&place.number());
             });
+        } else {
+            self.of_proxies.remove(&place.number());
         }
     }
 
@@ -392,6 +401,54 @@ impl Open {
     fn evict(&mut self, place: &Place) {
         self.leave(place);
         place.evict();
+    }
+
+    /// Ends the connection of a consumer with most unread bytes of request bodies; `false` where
+    /// none has any.
+    fn end_upload_of(&mut self, consumer: &Consumer) -> bool {
+        let places = self
+            .groups
+            .get(consumer)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        let place = places.max_by_key(|place| place.buffered());
+        let Some(place) = place.filter(|place| place.buffered() > 0).cloned() else {
+            return false;
+        };
+        self.evict(&place);
+        true
+    }
+
+    /// The client of trusted proxies with most unread bytes of request bodies, among those that
+    /// `are_meant`, and how many these are.
+    fn largest_proxied(&self, are_meant: impl Fn(&Consumer) -> bool) -> Option<(Consumer, usize)> {
+        let mut held: HashMap<Consumer, usize> = HashMap::new();
+        for place in self.of_proxies.values() {
+            let (uploads, each) = place.waiting();
+            for upload in uploads {
+                *held.entry(widest(upload.client())).or_default() += each;
+            }
+        }
+        let held = held.into_iter();
+        let held = held.filter(|(consumer, bytes)| *bytes > 0 && are_meant(consumer));
+        held.max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// Ends the uploads of such a client on the connection where it has most.
+    fn end_proxied_of(&mut self, consumer: &Consumer) {
+        let waiting = |place: &Arc<Place>| {
+            let (mut uploads, each) = place.waiting();
+            uploads.retain(|upload| widest(upload.client()) == *consumer);
+            (uploads, each)
+        };
+        let places = self.of_proxies.values();
+        let places = places.map(|place| (place, waiting(place)));
+        let most = places.max_by_key(|(_, (uploads, each))| uploads.len() * each);
+        if let Some((place, (uploads, each))) = most {
+            for upload in uploads {
+                place.end_upload(&upload, each);
+            }
+        }
     }
 
     /// A connection of strangers without a request, of the largest network that has one, which has

@@ -1,10 +1,11 @@
 //! What one connection does, for the decision which one goes.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::overload::memory::Budget;
@@ -24,6 +25,8 @@ pub(crate) struct Place {
     had_user: AtomicBool,
     /// Requests whose body goes to an application.
     uploads: AtomicUsize,
+    /// Of these, those that came by way of a trusted proxy.
+    proxied: Mutex<Vec<Arc<Proxied>>>,
     /// Bytes of request bodies that were read and not taken yet.
     buffered: AtomicUsize,
     budget: Arc<Budget>,
@@ -48,9 +51,28 @@ const STEP: usize = 32 * 1024;
 /// have been counted, and is gone.
 const MOST: usize = 2 * 1024 * 1024;
 
+/// What of one request body can wait: the window of its stream (HTTP/2).
+const MOST_OF_UPLOAD: usize = 256 * 1024;
+
+/// An upload of which nothing was taken for so long waits; see [`Place::waiting`].
+const WAITS_AFTER: Duration = Duration::from_secs(1);
+
 /// A request body on its way to an application, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Uploading(Arc<Place>);
+pub(crate) struct Uploading {
+    place: Arc<Place>,
+    proxied: Option<Arc<Proxied>>,
+}
+
+/// An upload that came by way of a trusted proxy, which has those of many clients on a connection.
+#[derive(Debug)]
+pub(super) struct Proxied {
+    /// Whose it is: a user or a network, as the proxy named it.
+    client: Arc<Usage>,
+    /// Milliseconds after the connection was opened.
+    taken_at: AtomicU64,
+    ended: CancellationToken,
+}
 
 /// How much a connection is needed, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +101,7 @@ impl Place {
             upgraded: AtomicBool::new(false),
             had_user: AtomicBool::new(false),
             uploads: AtomicUsize::new(0),
+            proxied: Mutex::default(),
             buffered: AtomicUsize::new(0),
             budget,
             lingers: AtomicBool::new(false),
@@ -164,17 +187,70 @@ impl Place {
         !self.budget.is_exceeded()
     }
 
-    /// A request body goes to an application from now on.
-    pub(crate) fn begin_upload(self: &Arc<Self>) -> Uploading {
+    /// A request body of `client` goes to an application from now on.
+    pub(crate) fn begin_upload(self: &Arc<Self>, client: Option<&Arc<Usage>>) -> Uploading {
         self.uploads.fetch_add(1, Ordering::Relaxed);
-        Uploading(Arc::clone(self))
+        let proxied = client.filter(|_| !self.is_owned()).map(|client| {
+            let proxied = Arc::new(Proxied {
+                client: Arc::clone(client),
+                taken_at: AtomicU64::new(self.now()),
+                ended: CancellationToken::new(),
+            });
+            self.proxied().push(Arc::clone(&proxied));
+            proxied
+        });
+        Uploading {
+            place: Arc::clone(self),
+            proxied,
+        }
     }
 
-    /// Bodies that were refused are never taken, and gone with their requests.
+    /// The uploads here that came by way of a trusted proxy and wait for an application, and what
+    /// each of them holds at most. HTTP/2 does not tell whose the bytes are: they are the uploads'
+    /// that do not move, as long as there are any.
+    pub(super) fn waiting(&self) -> (Vec<Arc<Proxied>>, usize) {
+        let since = u64::try_from(WAITS_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let since = self.now().saturating_sub(since);
+        let mut uploads = self.proxied().clone();
+        uploads.retain(|upload| !upload.ended.is_cancelled());
+        let stands = |upload: &Arc<Proxied>| upload.taken_at.load(Ordering::Relaxed) <= since;
+        if uploads.iter().any(stands) {
+            uploads.retain(stands);
+        }
+        let each = self.buffered().checked_div(uploads.len()).unwrap_or(0);
+        (uploads, each.min(MOST_OF_UPLOAD))
+    }
+
+    /// Ends an upload that holds so many bytes, which count no more from now on.
+    pub(super) fn end_upload(&self, upload: &Proxied, bytes: usize) {
+        upload.ended.cancel();
+        self.take(bytes);
+    }
+
+    fn take(&self, bytes: usize) {
+        let less = |buffered: usize| Some(buffered.saturating_sub(bytes));
+        let _always = self
+            .buffered
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.charge();
+    }
+
+    /// Milliseconds since it was opened.
+    fn now(&self) -> u64 {
+        u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn proxied(&self) -> MutexGuard<'_, Vec<Arc<Proxied>>> {
+        self.proxied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bodies that were refused or broken off are never taken, and gone with their requests.
     pub(crate) fn forget_refused(&self) {
-        if self.buffered() > 0 && self.uploads.load(Ordering::Relaxed) == 0 {
-            self.buffered.store(0, Ordering::Relaxed);
-            self.charge();
+        let uploads = self.uploads.load(Ordering::Relaxed);
+        let most = uploads.saturating_mul(MOST_OF_UPLOAD);
+        let buffered = self.buffered();
+        if buffered > most {
+            self.take(buffered - most);
         }
     }
 
@@ -266,22 +342,35 @@ impl Owned {
     }
 }
 
+impl Proxied {
+    pub(super) fn client(&self) -> &Arc<Usage> {
+        &self.client
+    }
+}
+
 impl Uploading {
     /// An application has taken so many bytes.
     pub(crate) fn take(&self, bytes: usize) {
-        let place = &self.0;
-        let less = |buffered: usize| Some(buffered.saturating_sub(bytes));
-        let _always = place
-            .buffered
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        place.charge();
+        self.place.take(bytes);
+        if let Some(proxied) = &self.proxied {
+            proxied.taken_at.store(self.place.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Fires when the upload has to make room for others; `None` where its whole connection would.
+    pub(crate) fn ended(&self) -> Option<&CancellationToken> {
+        self.proxied.as_ref().map(|proxied| &proxied.ended)
     }
 }
 
 impl Drop for Uploading {
     fn drop(&mut self) {
-        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
-        self.0.forget_refused();
+        if let Some(proxied) = &self.proxied {
+            let mut all = self.place.proxied();
+            all.retain(|upload| !Arc::ptr_eq(upload, proxied));
+        }
+        self.place.uploads.fetch_sub(1, Ordering::Relaxed);
+        self.place.forget_refused();
     }
 }
 
@@ -301,7 +390,7 @@ mod tests {
         place.set_owner(Some(Arc::clone(&ada)));
         assert!(place.receive(STEP - 1), "small ones are free");
         assert_eq!((held(&ada), budget.used()), (0, 0));
-        let upload = place.begin_upload();
+        let upload = place.begin_upload(Some(&ada));
         assert!(place.receive(3 * STEP));
         assert_eq!((held(&ada), budget.used()), (3 * STEP, 3 * STEP));
         place.take_owner();
@@ -323,7 +412,7 @@ mod tests {
     fn a_connection_that_goes_takes_its_charge_along() {
         let budget = Arc::new(Budget::default());
         let place = Arc::new(Place::new(1, Arc::clone(&budget)));
-        let upload = place.begin_upload();
+        let upload = place.begin_upload(None);
         place.receive(MOST + STEP);
         assert_eq!(budget.used(), MOST, "no more can wait");
         drop((upload, place));

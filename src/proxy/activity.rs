@@ -94,11 +94,6 @@ impl Activity {
         }
     }
 
-    /// A request body goes to an application from now on.
-    pub(super) fn begin_upload(&self) -> Uploading {
-        self.place.begin_upload()
-    }
-
     /// Whether more requests are in flight on this connection than a person reads answers of.
     pub(super) fn has_many_requests(&self) -> bool {
         self.place.active() > MANY_REQUESTS
@@ -213,6 +208,11 @@ impl ActiveRequest {
         let counted = self.counted.set(Arc::clone(usage));
         debug_assert!(counted.is_ok(), "a request is admitted once");
         Ok(())
+    }
+
+    /// A request body goes to an application from now on.
+    pub(super) fn begin_upload(&self) -> Uploading {
+        self.activity.place.begin_upload(self.counted.get())
     }
 
     /// The request is done but for its client, who has an answer of ours to take: from now on it

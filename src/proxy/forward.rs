@@ -8,6 +8,7 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 
 use super::Proxy;
+use super::activity::ActiveRequest;
 use super::app::{App, Prepared};
 use super::body::AnswerBody;
 use super::connection::Connection;
@@ -29,10 +30,10 @@ impl Proxy {
         &self,
         app: &App,
         body: Incoming,
-        connection: &Connection,
+        active: &ActiveRequest,
     ) -> RequestBody {
         let idle_timeout = self.settings.timeouts.body_idle;
-        let begin = || connection.activity.begin_upload();
+        let begin = || active.begin_upload();
         RequestBody::new(body, idle_timeout, &app.counts.received, begin)
     }
 
@@ -164,9 +165,16 @@ impl Proxy {
         let watch = self.life.live.watch(app, None, permitted.clone());
         let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
         let mut seen = 0;
+        let mut makes_room = pin!(async {
+            match upload {
+                Some(upload) => upload.ended().await,
+                None => std::future::pending().await,
+            }
+        });
         loop {
             tokio::select! {
                 answer = &mut answer => return Ok(answer),
+                () = &mut makes_room => return Err(RequestError::Upstream(UpstreamError::Busy)),
                 () = watch.ended().cancelled() => {
                     return Err(if watch.session_has_ended() {
                         RequestError::SessionEnded

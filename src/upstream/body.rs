@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::Address;
 use super::pool::Lease;
@@ -27,9 +28,18 @@ pub(crate) struct Upload {
     bytes: AtomicU64,
     finished: AtomicBool,
     too_slow: AtomicBool,
+    ended: Option<CancellationToken>,
 }
 
 impl Upload {
+    /// Resolves when it has to make room for others; see [`Uploading::ended`].
+    pub(crate) async fn ended(&self) {
+        match &self.ended {
+            Some(ended) => ended.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -115,13 +125,17 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        let upload = Arc::default();
+        let uploading = begin();
+        let upload = Arc::new(Upload {
+            ended: uploading.ended().cloned(),
+            ..Upload::default()
+        });
         let waited = Duration::ZERO;
         Self(Kind::Streaming(Streaming {
             body,
             upload,
             received: received.clone(),
-            uploading: begin(),
+            uploading,
             idle_timeout,
             waited,
             waiting: None,

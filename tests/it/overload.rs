@@ -60,7 +60,7 @@ async fn sec_87_strangers_never_trigger_a_limit_for_users() {
         .user("ada", PASSWORD)
         .rule("/open", "everyone")
         .server("max_connections = 40")
-        .app("upstream_max_connections = 100")
+        .app("upstream_max_connections = 200")
         .start()
         .await;
     let ada = gate.browser().login("ada", PASSWORD).await;
@@ -103,7 +103,7 @@ async fn sec_87_a_load_balancer_counts_by_its_clients() {
         .rule("/open", "everyone")
         .rule("/quick", "everyone")
         .server("max_connections = 40\ntrusted_proxies = [\"127.0.0.1\"]")
-        .app("upstream_max_connections = 100")
+        .app("upstream_max_connections = 200")
         .start()
         .await;
     let mut balancer = gate.raw_http2().await;
@@ -161,7 +161,7 @@ async fn rel_13_a_form_is_not_lost_because_others_come_first() {
         .user("ada", PASSWORD)
         .rule("/open", "everyone")
         .server("max_connections = 40")
-        .app("upstream_max_connections = 100")
+        .app("upstream_max_connections = 200")
         .start()
         .await;
     let mut strangers = gate.raw_http2().await;
@@ -249,7 +249,7 @@ async fn sec_87_the_last_connections_are_for_users_and_small_networks() {
         .rule("/open", "everyone")
         .rule("/quick", "everyone")
         .server("max_connections = 20")
-        .app("upstream_max_connections = 100")
+        .app("upstream_max_connections = 200")
         .start()
         .await;
     let ada = gate.browser().login("ada", PASSWORD).await;
@@ -338,6 +338,63 @@ async fn rel_06_uploads_that_no_application_takes_make_room_the_largest_first() 
     quick.push(("cookie", &cookie));
     hers.headers(3, &quick, true).await;
     assert_eq!(hers.status(3).await, Some(200));
+}
+
+#[tokio::test]
+async fn sec_87_of_uploads_behind_a_load_balancer_those_of_the_largest_client_go() {
+    let app = Upstream::silent().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .server("max_connections = 200\ntrusted_proxies = [\"127.0.0.1\"]")
+        .app("upstream_max_connections = 2\nconnect_timeout = \"1m\"")
+        .start()
+        .await;
+    let upload = |client: &'static str| {
+        let mut fields = RawHttp2::fields("POST", "/open");
+        fields.push(("content-length", "100000000"));
+        fields.push(("x-forwarded-for", client));
+        fields
+    };
+    let mut page = RawHttp2::get("/.vestibule/login");
+    page.push(("x-forwarded-for", "192.0.2.2"));
+    let mut connections = Vec::new();
+    for _ in 0..12 {
+        let mut connection = gate.raw_http2().await;
+        connection.headers(1, &page, true).await;
+        // Its windows are as large as we say once it has confirmed that.
+        assert_eq!(connection.status(1).await, Some(200));
+        connections.push(connection);
+    }
+    connections[0]
+        .headers(11, &upload("192.0.2.2"), false)
+        .await;
+    connections[0].data(11, &[b'x'; 16_000], false).await;
+    // One client fills the windows of all of them, with more than may wait in all.
+    for connection in &mut connections {
+        for stream in [13, 15, 17, 19] {
+            connection
+                .headers(stream, &upload("192.0.2.1"), false)
+                .await;
+            for _ in 0..15 {
+                connection.data(stream, &[b'x'; 16_000], false).await;
+            }
+        }
+    }
+    let refused = eventually_some("room to be made", async || {
+        for connection in &mut connections {
+            if connection.has_status(13).await {
+                return Some(connection.status(13).await);
+            }
+        }
+        None
+    });
+    assert_eq!(refused.await, Some(503));
+    assert!(!connections[0].has_status(11).await, "it goes on");
+    for connection in &mut connections {
+        connection.headers(21, &page, true).await;
+        let answer = connection.outcome(21).await;
+        assert_eq!(answer.status, Some(200), "it stays open: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
