@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -74,19 +75,68 @@ pub(crate) struct Usage {
 
 /// What all consumers hold that hold anything.
 #[derive(Default)]
-pub(crate) struct Usages(Mutex<HashMap<Consumer, Weak<Usage>>>);
+pub(crate) struct Usages(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    usages: HashMap<Consumer, Weak<Usage>>,
+    /// Turns of those that hold nothing any more: each request of a load balancer's client, which
+    /// has no connection of its own, may be all that the client holds.
+    turns: Turns,
+}
+
+/// The last turns of some consumers, by a hash that nobody outside can tell. Of two in one place
+/// the later stays, and within a second the one with more.
+#[derive(Default)]
+struct Turns {
+    hasher: RandomState,
+    /// Empty as long as nobody has taken any.
+    places: Vec<(u64, u64)>,
+}
+
+/// Consumers whose turns are remembered.
+const REMEMBERED: usize = 4096;
+
+impl Turns {
+    /// As [`Usage::turns`]; 0 where none are remembered.
+    fn of(&self, consumer: &Consumer) -> u64 {
+        if self.places.is_empty() {
+            return 0;
+        }
+        let hash = self.hasher.hash_one(consumer);
+        let (kept, turns) = self.places[place(hash)];
+        if kept == hash { turns } else { 0 }
+    }
+
+    fn keep(&mut self, consumer: &Consumer, turns: u64) {
+        if turns == 0 {
+            return;
+        }
+        self.places.resize(REMEMBERED, (0, 0));
+        let hash = self.hasher.hash_one(consumer);
+        let kept = &mut self.places[place(hash)];
+        if kept.1 <= turns {
+            *kept = (hash, turns);
+        }
+    }
+}
+
+fn place(hash: u64) -> usize {
+    usize::try_from(hash % REMEMBERED as u64).unwrap_or(0)
+}
 
 impl Usages {
     /// The usage of a consumer, shared with all who ask for it.
     pub(crate) fn of(self: &Arc<Self>, consumer: Consumer) -> Arc<Usage> {
         let mut all = self.lock();
-        if let Some(usage) = all.get(&consumer).and_then(Weak::upgrade) {
+        let All { usages, turns } = &mut *all;
+        if let Some(usage) = usages.get(&consumer).and_then(Weak::upgrade) {
             return usage;
         }
         let mut missing = vec![consumer];
         let mut around = None;
         while let Some(wider) = missing.last().and_then(Consumer::enclosing) {
-            around = all.get(&wider).and_then(Weak::upgrade);
+            around = usages.get(&wider).and_then(Weak::upgrade);
             if around.is_some() {
                 break;
             }
@@ -98,10 +148,10 @@ impl Usages {
                 consumer: consumer.clone(),
                 around: usage.take(),
                 held: Default::default(),
-                turns: AtomicU64::new(0),
+                turns: AtomicU64::new(turns.of(&consumer)),
                 all: Arc::downgrade(self),
             });
-            all.insert(consumer, Arc::downgrade(&made));
+            usages.insert(consumer, Arc::downgrade(&made));
             usage = Some(made);
         }
         usage.expect("there is at least the consumer itself")
@@ -120,7 +170,8 @@ impl Usages {
         count: usize,
         are_meant: impl Fn(&Consumer) -> bool,
     ) -> Vec<(Consumer, usize)> {
-        let usages: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        let usages = |all: &All| all.usages.values().filter_map(Weak::upgrade).collect();
+        let usages: Vec<_> = usages(&self.lock());
         let mut held: Vec<_> = usages
             .iter()
             .filter(|usage| usage.around.is_none() && are_meant(&usage.consumer))
@@ -132,14 +183,16 @@ impl Usages {
         held
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Consumer, Weak<Usage>>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Usages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Usages").field(&self.lock().len()).finish()
+        f.debug_tuple("Usages")
+            .field(&self.lock().usages.len())
+            .finish()
     }
 }
 
@@ -244,12 +297,14 @@ impl Drop for Usage {
             return;
         };
         let mut all = all.lock();
+        all.turns.keep(&self.consumer, *self.turns.get_mut());
         // Somebody may have asked for a new one meanwhile.
-        if all
+        let usages = &mut all.usages;
+        if usages
             .get(&self.consumer)
             .is_some_and(|usage| usage.strong_count() == 0)
         {
-            all.remove(&self.consumer);
+            usages.remove(&self.consumer);
         }
     }
 }
@@ -290,11 +345,11 @@ mod tests {
         let same = usages.of(network("2001:db8::2"));
         assert!(Arc::ptr_eq(&one, &same));
         drop(one);
-        assert_eq!(usages.lock().len(), 3);
+        assert_eq!(usages.lock().usages.len(), 3);
         drop(same);
-        assert!(usages.lock().is_empty());
+        assert!(usages.lock().usages.is_empty());
         drop(usages.of(Consumer::User("ada".into())));
-        assert!(usages.lock().is_empty());
+        assert!(usages.lock().usages.is_empty());
     }
 
     #[test]
@@ -325,5 +380,24 @@ mod tests {
         assert!(!one.takes_turn(7, 2), "the third in this second");
         assert!(one.takes_turn(8, 2));
         assert!(usages.of(network("192.0.2.1")).takes_turn(8, 2));
+    }
+
+    #[test]
+    fn sec_87_turns_outlive_a_usage_that_nobody_has() {
+        let usages = Arc::new(Usages::default());
+        let takes = |address: &str, second| usages.of(network(address)).takes_turn(second, 2);
+        assert!(takes("192.0.2.1", 7) && takes("192.0.2.1", 7));
+        assert!(!takes("192.0.2.1", 7), "the third in this second");
+        assert!(takes("192.0.2.2", 7), "another network");
+        assert!(takes("192.0.2.1", 8), "another second");
+        assert!(takes("2001:db8:0:1::1", 8) && takes("2001:db8:0:2::1", 8));
+        assert!(!takes("2001:db8:0:3::1", 8), "the third of a /48");
+        for n in 0..2 * REMEMBERED {
+            let [high, low] = u16::try_from(n).unwrap().to_be_bytes();
+            assert!(takes(&format!("10.0.{high}.{low}"), 9));
+        }
+        let all = usages.lock();
+        assert!(all.usages.is_empty());
+        assert_eq!(all.turns.places.len(), REMEMBERED);
     }
 }
