@@ -10,7 +10,8 @@
 //! fifth more for a /56, which is the usual home, and twice as many for a /48.
 //!
 //! A network that somebody has signed in to the account from has a counter of its own, and never
-//! waits for others. So nobody can lock users out where they have been before, and nobody for more
+//! waits for others. All accounts that are known at a network have one more together, which is
+//! wide: an office behind NAT has many users, and one of them may guess at all others. So nobody can lock users out where they have been before, and nobody for more
 //! than moments elsewhere; and no live session ends. A try counts before its password is looked
 //! at: a thousand at once are a thousand.
 
@@ -45,6 +46,9 @@ pub(crate) struct Settings {
 /// How much more an account takes from everywhere than from one network.
 const EVERYWHERE: u32 = 10;
 
+/// How much more a network may try at accounts that are known there than at others.
+const KNOWN: u32 = 10;
+
 /// What each level of a network may have, in tenths of the setting: an IPv4 address or a /64, a
 /// /56, a /48.
 const LEVELS: [u32; 3] = [10, 12, 20];
@@ -54,6 +58,8 @@ pub(crate) struct Throttle {
     clock: Clock,
     account_at_network: Counters<(Account, Network)>,
     network: Counters<Network>,
+    /// At accounts that are known there.
+    known_network: Counters<Network>,
     account: Counters<Account>,
     shared: SharedTries,
     known: Arc<KnownNetworks>,
@@ -75,6 +81,7 @@ pub(crate) struct Attempt<'a> {
 struct Counted {
     account_at_network: Vec<Claim<(Account, Network)>>,
     network: Vec<Claim<Network>>,
+    known_network: Option<Claim<Network>>,
     account: Option<Claim<Account>>,
     /// It is one of those that networks share.
     shared: bool,
@@ -99,6 +106,7 @@ impl Throttle {
         Self {
             account_at_network: Counters::new(settings.window),
             network: Counters::new(settings.window),
+            known_network: Counters::new(settings.window),
             account: Counters::new(settings.window),
             shared: SharedTries::default(),
             known,
@@ -118,7 +126,10 @@ impl Throttle {
         [
             ("account", self.account.count(now)),
             ("account_at_address", self.account_at_network.count(now)),
-            ("address", self.network.count(now)),
+            (
+                "address",
+                self.network.count(now) + self.known_network.count(now),
+            ),
         ]
     }
 
@@ -165,7 +176,16 @@ impl Throttle {
             .claim((account, network), limit, now)
             .map_err(|full| full.left)?;
         counted.account_at_network.push(claim);
+        let claim = self
+            .known_network
+            .claim(network, self.known_limit(), now)
+            .map_err(|full| full.left)?;
+        counted.known_network = Some(claim);
         Ok(())
+    }
+
+    fn known_limit(&self) -> u32 {
+        self.settings.address_failures.saturating_mul(KNOWN)
     }
 
     /// At every level that has room; else for how long it has none.
@@ -211,6 +231,9 @@ impl Throttle {
         }
         for claim in &counted.network {
             self.network.take_back(claim);
+        }
+        if let Some(claim) = &counted.known_network {
+            self.known_network.take_back(claim);
         }
         if let Some(claim) = &counted.account {
             self.account.take_back(claim);
@@ -259,7 +282,12 @@ impl Attempt<'_> {
                 .map(|full| full.left)
                 .max()
         });
-        full.max().map(Wait)
+        let known = self.counted.known_network.as_ref().and_then(|_| {
+            let limit = throttle.known_limit();
+            let full = throttle.known_network.is_full(&self.network, limit, now);
+            full.map(|full| full.left)
+        });
+        full.chain(known).max().map(Wait)
     }
 }
 
@@ -374,6 +402,33 @@ mod tests {
             assert_eq!(wait.is_some(), n == 9, "try {n}: a counter of its own");
         }
         assert!(throttle.begin("ada", home).is_err());
+    }
+
+    #[test]
+    fn sec_59_a_known_network_does_not_try_all_its_accounts_without_end() {
+        let (throttle, clock) = throttle();
+        let (office, home) = (address(1), address(2));
+        let names: Vec<_> = (0..200).map(|n| format!("user{n}")).collect();
+        for name in &names {
+            throttle.begin(name, office).ok().unwrap().succeeded();
+        }
+        throttle.begin("ada", office).ok().unwrap().succeeded();
+        throttle.begin("ada", home).ok().unwrap().succeeded();
+        let tries = (0..10).flat_map(|_| &names).filter(|name| {
+            let begun = throttle.begin(name, office);
+            begun.map(Attempt::failed).is_ok()
+        });
+        assert_eq!(tries.count(), 500);
+        assert!(throttle.begin("ada", office).is_err());
+        throttle.begin("ada", home).ok().unwrap().succeeded();
+        clock.advance(WINDOW);
+        for name in names.iter().chain(&names) {
+            throttle.begin(name, office).ok().unwrap().succeeded();
+        }
+        assert!(
+            throttle.begin("ada", office).is_ok(),
+            "no failures, no wait"
+        );
     }
 
     #[test]

@@ -107,6 +107,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "KNOWN_FOR: Duration = Duration::from_hours(90 * 24);",
     ),
     (
+        "wrong passwords of one address, at accounts that are known there",
+        "ten times as many",
+        "login/throttle.rs",
+        "KNOWN: u32 = 10;",
+    ),
+    (
         "both of these from an IPv6 /56; from a /48",
         "a fifth more; twice as many",
         "login/throttle.rs",
