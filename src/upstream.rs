@@ -94,8 +94,8 @@ pub(crate) struct Settings {
     pub(crate) preserve_host: bool,
     /// PEM file of the authorities for https upstreams; the system's when there is none.
     pub(crate) ca: Option<PathBuf>,
-    /// Connections to one address at a time; more requests wait. Of the second half of them no
-    /// user takes all, and visitors without a session have half of them at most.
+    /// Connections to one address at a time; more requests wait. A quarter is for visitors without
+    /// a session; of the second half of the rest no user takes all.
     pub(crate) max_connections: usize,
     /// Open WebSockets of one user, and of one network of visitors without a session.
     pub(crate) max_tunnels_per_user: usize,

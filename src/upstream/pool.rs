@@ -15,6 +15,7 @@ use super::visitors::{self, Visitors};
 use super::{Address, Caller, Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
+use crate::network::Network;
 use crate::session::{Session, Watch};
 
 /// How long a connection that came back may take until it can serve again.
@@ -28,13 +29,14 @@ pub(super) struct Endpoint {
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
-    /// Half of the connections, for whoever comes first.
+    max: usize,
+    /// Half of the users' connections, for whoever comes first.
     first: Arc<Semaphore>,
     /// The other half, for callers that have less than their share of it.
     second: Arc<Semaphore>,
-    max: usize,
     shares: Shares,
-    /// Of either half, visitors without a session have no more than their networks may.
+    /// What visitors without a session have is theirs, and never lowers what a user gets.
+    visiting: Arc<Semaphore>,
     visitors: Arc<Visitors>,
     /// How long a request waits for a slot.
     patience: Duration,
@@ -76,17 +78,27 @@ impl Endpoint {
         max_connections: usize,
         patience: Duration,
     ) -> Self {
-        let max = max_connections.min(Semaphore::MAX_PERMITS);
+        let max = max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let for_visitors = (max / 4).max(1);
+        // Of one connection there are no parts.
+        let for_users = (max - for_visitors).max(1);
+        let first = Arc::new(Semaphore::new(for_users - for_users / 2));
+        let visiting = if max == 1 {
+            Arc::clone(&first)
+        } else {
+            Arc::new(Semaphore::new(for_visitors))
+        };
         Self {
             connector,
             clock,
             idle: Mutex::default(),
             idle_timeout,
-            first: Arc::new(Semaphore::new(max - max / 2)),
-            second: Arc::new(Semaphore::new(max / 2)),
             max,
-            shares: Shares::of(max),
-            visitors: Visitors::of(max),
+            first,
+            second: Arc::new(Semaphore::new(for_users / 2)),
+            shares: Shares::of(for_users),
+            visiting,
+            visitors: Visitors::of(for_visitors),
             patience,
             down_until: AtomicU64::new(0),
         }
@@ -99,7 +111,10 @@ impl Endpoint {
     /// For the metrics.
     pub(super) fn pool(&self) -> Pool {
         let up = self.is_up();
-        let free = self.first.available_permits() + self.second.available_permits();
+        let mut free = self.first.available_permits() + self.second.available_permits();
+        if self.max > 1 {
+            free += self.visiting.available_permits();
+        }
         Pool {
             idle: self.idle().len(),
             in_use: self.max - free.min(self.max),
@@ -167,48 +182,43 @@ impl Endpoint {
 
     /// The right to one connection, waiting for it as long as connecting may take.
     async fn slot(&self, caller: Caller<'_>) -> Result<Slot, UpstreamError> {
-        let (entitled, visitor) = match caller {
-            Caller::User(_) => (true, None),
+        let slot = match caller {
+            Caller::User(user) => {
+                if let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
+                    return Ok(Slot::of(permit));
+                }
+                Box::pin(timeout(self.patience, self.slot_of_user(user))).await
+            }
             Caller::Visitor(network) => {
-                let visitor = self.visitors.try_take(network);
-                (visitor.is_some(), visitor)
+                Box::pin(timeout(self.patience, self.slot_of_visitor(network))).await
             }
         };
-        if entitled && let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
-            return Ok(Slot {
-                _permit: permit,
-                _share: None,
-                _visitor: visitor,
-            });
-        }
-        let slot = Box::pin(timeout(self.patience, self.next_slot(caller, visitor)));
-        slot.await.ok().flatten().ok_or(UpstreamError::Busy)
+        slot.ok().flatten().ok_or(UpstreamError::Busy)
     }
 
     /// Waits for whatever comes first.
-    async fn next_slot(
-        &self,
-        caller: Caller<'_>,
-        visitor: Option<visitors::Share>,
-    ) -> Option<Slot> {
-        let visitor = match (caller, visitor) {
-            (Caller::Visitor(network), None) => Some(self.visitors.take(network).await?),
-            (_, visitor) => visitor,
-        };
+    async fn slot_of_user(&self, user: &str) -> Option<Slot> {
         let second = async {
-            let share = self.shares.take(caller).await?;
+            let share = self.shares.take(user).await?;
             let permit = Arc::clone(&self.second).acquire_owned().await.ok()?;
-            Some((permit, Some(share)))
+            Some(Slot {
+                _share: Some(share),
+                ..Slot::of(permit)
+            })
         };
-        let (permit, share) = tokio::select! {
+        tokio::select! {
             biased;
-            permit = Arc::clone(&self.first).acquire_owned() => (permit.ok()?, None),
-            second = second => second?,
-        };
+            permit = Arc::clone(&self.first).acquire_owned() => permit.ok().map(Slot::of),
+            slot = second => slot,
+        }
+    }
+
+    async fn slot_of_visitor(&self, network: Network) -> Option<Slot> {
+        let visitor = self.visitors.take(network).await?;
+        let permit = Arc::clone(&self.visiting).acquire_owned().await.ok()?;
         Some(Slot {
-            _permit: permit,
-            _share: share,
-            _visitor: visitor,
+            _visitor: Some(visitor),
+            ..Slot::of(permit)
         })
     }
 
@@ -242,6 +252,16 @@ impl Endpoint {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            _permit: permit,
+            _share: None,
+            _visitor: None,
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! What one user, and one network of visitors, may take of the connections to an address, when
-//! they become scarce.
+//! What one user may take of the users' connections to an address, when they become scarce.
 //!
 //! An answer that nobody reads holds the connection that it comes over until the write timeout
 //! (SEC-27). Whoever asks for many and reads none would shut all others out of the application
@@ -10,10 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Caller;
-
-/// Connections that a user, or all visitors without a session together, may have beside the common
-/// ones, where there are enough of them.
+/// Connections that a user may have beside the common ones, where there are enough of them.
 const FEW: usize = 8;
 
 /// The half of the connections that is not for whoever comes first.
@@ -24,30 +20,24 @@ pub(super) struct Shares {
     own: usize,
     /// Of those that have any, or wait for one.
     users: Mutex<HashMap<String, Weak<Semaphore>>>,
-    visitors: Arc<Semaphore>,
 }
 
 /// One connection's worth, until it is dropped.
 pub(super) type Share = OwnedSemaphorePermit;
 
 impl Shares {
-    /// Of so many connections in all.
+    /// Of so many connections of users in all.
     pub(super) fn of(connections: usize) -> Self {
-        let own = (connections / 8).clamp(1, FEW);
         Self {
             common: Arc::new(Semaphore::new((connections / 4).max(1))),
-            own,
+            own: (connections / 8).clamp(1, FEW),
             users: Mutex::default(),
-            visitors: Arc::new(Semaphore::new(own)),
         }
     }
 
-    /// Waits for one of the caller's own or, for a user, a common one, whatever comes first.
-    pub(super) async fn take(&self, caller: Caller<'_>) -> Option<Share> {
-        let own = match caller {
-            Caller::Visitor(_) => return Arc::clone(&self.visitors).acquire_owned().await.ok(),
-            Caller::User(user) => self.of_user(user),
-        };
+    /// Waits for one of the user's own or a common one, whatever comes first.
+    pub(super) async fn take(&self, user: &str) -> Option<Share> {
+        let own = self.of_user(user);
         let common = Arc::clone(&self.common);
         tokio::select! {
             biased;
@@ -70,26 +60,19 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::network::Network;
 
-    const ADA: Caller<'_> = Caller::User("ada");
-    const BOB: Caller<'_> = Caller::User("bob");
+    const ADA: &str = "ada";
+    const BOB: &str = "bob";
 
-    fn visitor() -> Caller<'static> {
-        Caller::Visitor(Network::of(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    fn taken(shares: &Shares, user: &str) -> Option<Share> {
+        shares.take(user).now_or_never().flatten()
     }
 
-    fn taken(shares: &Shares, caller: Caller<'_>) -> Option<Share> {
-        shares.take(caller).now_or_never().flatten()
-    }
-
-    fn all(shares: &Shares, caller: Caller<'_>) -> Vec<Share> {
-        std::iter::from_fn(|| taken(shares, caller)).collect()
+    fn all(shares: &Shares, user: &str) -> Vec<Share> {
+        std::iter::from_fn(|| taken(shares, user)).collect()
     }
 
     #[test]
@@ -97,22 +80,15 @@ mod tests {
         let shares = Shares::of(64);
         let of_ada = all(&shares, ADA);
         assert_eq!(of_ada.len(), FEW + 16, "her own, and all that are common");
-        let others = [visitor(), BOB].map(|caller| all(&shares, caller));
-        assert_eq!(others.each_ref().map(Vec::len), [FEW, FEW]);
+        let of_bob = all(&shares, BOB);
+        assert_eq!(of_bob.len(), FEW);
         drop(of_ada);
-        assert_eq!(all(&shares, Caller::User("cleo")).len(), FEW + 16);
-        drop(others);
-        drop(taken(&shares, Caller::User("dan")));
-        drop(taken(&shares, Caller::User("eve")));
+        assert_eq!(all(&shares, "cleo").len(), FEW + 16);
+        drop(of_bob);
+        drop(taken(&shares, "dan"));
+        drop(taken(&shares, "eve"));
         let remembered = shares.users.lock().unwrap().len();
         assert_eq!(remembered, 1, "who has none is forgotten");
-    }
-
-    #[test]
-    fn sec_87_visitors_take_nothing_that_users_have_in_common() {
-        let shares = Shares::of(64);
-        let _theirs = all(&shares, visitor());
-        assert_eq!(all(&shares, ADA).len(), FEW + 16);
     }
 
     #[tokio::test]
@@ -133,7 +109,7 @@ mod tests {
     fn of_few_connections_everybody_has_a_share() {
         for connections in 1..8 {
             let shares = Shares::of(connections);
-            let _held = [ADA, BOB, visitor()].map(|caller| taken(&shares, caller).unwrap());
+            let _held = [ADA, BOB].map(|user| taken(&shares, user).unwrap());
             let _common = taken(&shares, ADA).unwrap();
             assert!(taken(&shares, BOB).is_none());
         }

@@ -1,8 +1,8 @@
 //! How many WebSockets an app has open, and whose.
 //!
 //! A tunnel holds a connection to the application for as long as its client likes, outside the
-//! pool. So there is a bound for each user and each network of visitors, and one for the app, of
-//! which visitors have half (SEC-87).
+//! pool. So there is a bound for each user and each network of visitors, and one for all users and
+//! one for all visitors of the app (SEC-87).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,15 +13,19 @@ use crate::clock::Clock;
 use crate::network::{self, Network};
 use crate::telemetry::Seldom;
 
-/// An app has so many for each connection that its pool may have.
-const FOR_EACH_CONNECTION: usize = 4;
+/// The users of an app have so many for each connection that its pool may have.
+const FOR_USERS: usize = 4;
+
+/// The same for visitors.
+const FOR_VISITORS: usize = 1;
 
 /// What one configuration allows an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// For a user, and for a network of visitors.
     each: usize,
-    all: usize,
+    users: usize,
+    visitors: usize,
 }
 
 /// The bound that keeps one more from being opened.
@@ -46,7 +50,7 @@ pub(crate) struct Tunnels {
 
 #[derive(Debug, Default)]
 struct State {
-    total: usize,
+    of_users: usize,
     users: HashMap<Box<str>, usize>,
     networks: HashMap<Network, usize>,
 }
@@ -72,7 +76,8 @@ impl Limits {
             .saturating_mul(settings.addresses.len());
         Self {
             each: settings.max_tunnels_per_user,
-            all: connections.saturating_mul(FOR_EACH_CONNECTION),
+            users: connections.saturating_mul(FOR_USERS),
+            visitors: connections.saturating_mul(FOR_VISITORS),
         }
     }
 }
@@ -115,7 +120,6 @@ impl Tunnels {
                 (owner, Some(share))
             }
         };
-        state.total += 1;
         drop(state);
         Ok(Tunnel {
             tunnels: Arc::clone(self),
@@ -129,7 +133,7 @@ impl Tunnels {
         if !self.refused.is_due() {
             return;
         }
-        let open = self.lock().total;
+        let open = self.lock().total();
         let (user, network) = match caller {
             Caller::User(user) => (Some(user), None),
             Caller::Visitor(network) => (None, Some(network.widest())),
@@ -146,6 +150,10 @@ impl Tunnels {
 }
 
 impl State {
+    fn total(&self) -> usize {
+        self.of_users + self.networks.values().sum::<usize>()
+    }
+
     /// A user has no more than what is left for all others, as networks have it, so that a few
     /// users cannot shut the next one out.
     fn take_for_user(&mut self, user: &str, limits: Limits) -> Result<Owner, Full> {
@@ -153,10 +161,12 @@ impl State {
         if held >= limits.each {
             return Err(Full::Caller);
         }
-        let left = limits.all.checked_sub(self.total + 1).ok_or(Full::App)?;
+        let left = limits.users.checked_sub(self.of_users + 1);
+        let left = left.ok_or(Full::App)?;
         if held > 0 && held + 1 > left {
             return Err(Full::App);
         }
+        self.of_users += 1;
         *self.users.entry(user.into()).or_default() += 1;
         Ok(Owner::User(user.into()))
     }
@@ -171,19 +181,16 @@ impl State {
         if held >= limits.each {
             return Err(Full::Caller);
         }
-        if self.total >= limits.all {
-            return Err(Full::App);
-        }
-        visitors.set_capacity(u64::try_from((limits.all / 2).max(1)).unwrap_or(u64::MAX));
+        visitors.set_capacity(u64::try_from(limits.visitors).unwrap_or(u64::MAX));
         let share = visitors.take(network, 1).ok_or(Full::App)?;
         *self.networks.entry(network).or_default() += 1;
         Ok((Owner::Network(network), share))
     }
 
     fn give_back(&mut self, owner: &Owner) {
-        self.total -= 1;
         match owner {
             Owner::User(user) => {
+                self.of_users -= 1;
                 if let Some(held) = self.users.get_mut(user) {
                     *held -= 1;
                 }
@@ -225,7 +232,11 @@ impl fmt::Display for Full {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { each: 4, all: 32 };
+    const LIMITS: Limits = Limits {
+        each: 4,
+        users: 32,
+        visitors: 16,
+    };
 
     fn visitor(address: &str) -> Caller<'static> {
         Caller::Visitor(Network::of(address.parse().unwrap()))
@@ -261,23 +272,27 @@ mod tests {
     }
 
     #[test]
-    fn sec_87_strangers_leave_half_to_users_and_users_some_to_each_other() {
+    fn sec_87_strangers_take_nothing_of_users_and_users_leave_some_to_each_other() {
         let tunnels = Tunnels::new(Clock::system());
+        let of_users = || -> Vec<_> {
+            let users = (0..8).map(|n| format!("user{n}"));
+            users
+                .map(|user| open_all(&tunnels, Caller::User(&user)).0)
+                .collect()
+        };
+        let count = |open: &[Vec<Tunnel>]| open.iter().map(Vec::len).collect::<Vec<_>>();
+        let alone = count(&of_users());
+        assert!(alone.iter().all(|held| *held > 0), "{alone:?}");
         let mut open = Vec::new();
         for n in 1..=32 {
             open.extend(open_all(&tunnels, visitor(&format!("192.0.2.{n}"))).0);
         }
-        assert!(open.len() <= 16, "{}", open.len());
-        for n in 0..6 {
-            let user = format!("user{n}");
-            let theirs = open_all(&tunnels, Caller::User(&user)).0;
-            assert!(!theirs.is_empty(), "{user}");
-            open.extend(theirs);
-        }
+        assert!((12..=16).contains(&open.len()), "{}", open.len());
+        assert_eq!(count(&of_users()), alone, "whatever strangers have");
         drop(open);
         let state = tunnels.lock();
         assert_eq!(
-            (state.total, state.users.len(), state.networks.len()),
+            (state.of_users, state.users.len(), state.networks.len()),
             (0, 0, 0)
         );
         assert_eq!(tunnels.visitors.total(), 0);

@@ -1,5 +1,5 @@
-//! What visitors without a session may take of the connections to an address: half of them,
-//! shared among their networks (SEC-87).
+//! What visitors without a session may take of the connections to an address, shared among their
+//! networks (SEC-87).
 //!
 //! A network that has its share already waits until one of these comes free, behind nobody but
 //! those of its own.
@@ -32,17 +32,17 @@ struct Waiting {
 }
 
 impl Visitors {
-    /// Of so many connections in all.
+    /// So many connections in all.
     pub(super) fn of(connections: usize) -> Arc<Self> {
-        let half = u64::try_from((connections / 2).max(1)).unwrap_or(u64::MAX);
+        let connections = u64::try_from(connections).unwrap_or(u64::MAX);
         Arc::new(Self {
-            shares: network::Shares::new(half),
+            shares: network::Shares::new(connections),
             waiting: Mutex::default(),
         })
     }
 
     /// One more for the network, if it may have that and nobody of it waits.
-    pub(super) fn try_take(self: &Arc<Self>, network: Network) -> Option<Share> {
+    fn try_take(self: &Arc<Self>, network: Network) -> Option<Share> {
         let network = network.widest();
         let mut waiting = self.lock();
         waiting.forget_the_gone(network);
@@ -160,16 +160,16 @@ mod tests {
 
     #[test]
     fn sec_87_no_stranger_takes_what_is_for_all_of_them() {
-        let visitors = Visitors::of(64);
+        let visitors = Visitors::of(32);
         let greedy = all(&visitors, "2001:db8:0:1::1");
-        assert_eq!(greedy.len(), 16, "half of the half");
+        assert_eq!(greedy.len(), 16, "half of them");
         assert!(taken(&visitors, "2001:db8:0:2::1").is_none(), "of its /48");
         assert!(taken(&visitors, "192.0.2.1").is_some());
     }
 
     #[tokio::test]
     async fn sec_87_who_waits_is_behind_nobody_of_another_network() {
-        let visitors = Visitors::of(8);
+        let visitors = Visitors::of(4);
         let mut first = all(&visitors, "192.0.2.1");
         let mut second = all(&visitors, "192.0.2.2");
         assert_eq!((first.len(), second.len()), (2, 1));
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_waiting_leaves_nothing_behind() {
-        let visitors = Visitors::of(2);
+        let visitors = Visitors::of(1);
         let held = taken(&visitors, "192.0.2.1");
         for _ in 0..3 {
             let mut gone = Box::pin(visitors.take(network("192.0.2.1")));

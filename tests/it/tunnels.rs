@@ -63,7 +63,7 @@ async fn a_handshake_takes_a_connection_to_the_app_until_it_is_answered() {
     let app = Upstream::silent().await;
     let gate = Vestibule::before(&app)
         .user("ada", PASSWORD)
-        .app("upstream_max_connections = 4\nconnect_timeout = \"300ms\"")
+        .app("upstream_max_connections = 5\nconnect_timeout = \"300ms\"")
         .start()
         .await;
     let cookie = gate.browser().login("ada", PASSWORD).await.session_cookie();

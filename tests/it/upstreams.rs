@@ -341,12 +341,13 @@ async fn rel_13_no_user_takes_all_connections_to_the_app() {
         .await;
         one
     };
-    // Half are for whoever comes first, two are her own, and four are for all that is more.
+    // Of the users' twelve, half are for whoever comes first, one is her own, and three are for all
+    // that is more.
     let mut hers = Vec::new();
     for _ in 0..30 {
         hers.push(asks("/slow", &ada.session_cookie()).await);
     }
-    app.wait_for(14).await;
+    app.wait_for(10).await;
     let refused = ada.get("/quick").await;
     refused.assert_status(503).assert_header("retry-after", "5");
     for other in [&bob, &gate.browser()] {
@@ -366,7 +367,7 @@ async fn rel_13_no_user_takes_all_connections_to_the_app() {
     for _ in 0..30 {
         theirs.push(asks("/open", "a=b").await);
     }
-    app.wait_for(18 + 4).await;
+    app.wait_for(14 + 2).await;
     gate.browser().get("/quick").await.assert_status(503);
     for user in [&ada, &bob] {
         user.get("/quick").await.assert_status(200);
@@ -397,7 +398,7 @@ async fn sec_87_strangers_of_one_network_leave_connections_to_other_strangers_an
     for n in 0..12 {
         greedy.push(asks("/open", &format!("2001:db8:0:{n}::1")).await);
     }
-    app.wait_for(4).await;
+    app.wait_for(2).await;
     for (client, status) in [
         ("2001:db8:0:ff::1", 503),
         ("2001:db8:1::1", 200),
@@ -410,15 +411,28 @@ async fn sec_87_strangers_of_one_network_leave_connections_to_other_strangers_an
     for n in 2..40 {
         greedy.push(asks("/open", &format!("2001:db8:{n}::1")).await);
     }
-    app.wait_for(4 + 2 + 4).await;
+    app.wait_for(2 + 2 + 2).await;
     for _ in 0..20 {
         ada.get("/quick").await.assert_status(200);
     }
     assert!(
-        app.open_connections() <= 8 + 1,
+        app.open_connections() <= 4 + 1,
         "{}",
         app.open_connections()
     );
+    // A user gets as many as without strangers: six, one of her own, and three that are common.
+    let before = app.requests();
+    let mut hers = Vec::new();
+    for _ in 0..10 {
+        let mut one = gate.raw().await;
+        one.send(format!(
+            "GET /slow HTTP/1.1\r\nHost: gate.test\r\nCookie: {}\r\n\r\n",
+            ada.session_cookie()
+        ))
+        .await;
+        hers.push(one);
+    }
+    app.wait_for(before + 10).await;
     // Whoever has waited is served when something comes free.
     let mut waits = asks("/quick", "198.51.100.1").await;
     greedy.clear();

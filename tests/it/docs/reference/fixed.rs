@@ -486,33 +486,39 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "of these, for all visitors without a session together, shared among their networks",
-        "a half",
-        "upstream/visitors.rs",
-        "(connections / 2).max(1)",
+        "a quarter",
+        "upstream/pool.rs",
+        "(max / 4).max(1)",
     ),
     (
-        "of these, once half are in use, for each user, and for all visitors without a session together",
+        "of the users' rest, once half are in use, for each user",
         "8",
         "upstream/share.rs",
         "FEW: usize = 8;",
     ),
     (
-        "of these, once half are in use, for all users who want more",
+        "of the users' rest, once half are in use, for all who want more",
         "a quarter",
         "upstream/share.rs",
         "Semaphore::new((connections / 4).max(1))",
     ),
     (
-        "WebSockets of an app, for each of its connections",
+        "WebSockets of all users of an app, for each of its connections",
         "4",
         "upstream/tunnels.rs",
-        "FOR_EACH_CONNECTION: usize = 4;",
+        "FOR_USERS: usize = 4;",
     ),
     (
-        "of these, for all visitors without a session together, and what no one network and no one user takes",
+        "WebSockets of all visitors without a session, for each of its connections",
+        "1",
+        "upstream/tunnels.rs",
+        "FOR_VISITORS: usize = 1;",
+    ),
+    (
+        "of either, what no one user and no one network takes",
         "a half",
         "upstream/tunnels.rs",
-        "(limits.all / 2).max(1)",
+        "held > 0 && held + 1 > left",
     ),
 ];
 
