@@ -1,14 +1,18 @@
 //! The upstream connection that belongs to one client connection and one session (SEC-92).
 //!
 //! Once NTLM or Negotiate has been seen on it, it serves nobody else, never goes back to the pool,
-//! and ends with the client connection, with the session, or when another session speaks.
+//! and ends with the client connection, with the session, when another session speaks, or when
+//! nobody has used it for as long as an unused connection of the pool is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 use super::pool::Lease;
+use crate::clock::Clock;
 use crate::session::{Session, Watch};
 
 /// Of one client connection: its own upstream connection, while no request has it.
@@ -16,7 +20,12 @@ use crate::session::{Session, Watch};
 pub(crate) struct Own {
     /// Spares the lock for the many connections that never have one.
     has_any: AtomicBool,
-    idle: Mutex<Option<Lease>>,
+    idle: Mutex<Option<Idle>>,
+}
+
+struct Idle {
+    lease: Lease,
+    since: Instant,
 }
 
 /// Ties an upstream connection to the client connection and the session that it belongs to.
@@ -33,7 +42,7 @@ impl Own {
         if !self.has_any.load(Ordering::Acquire) {
             return None;
         }
-        let lease = self.lock().take()?;
+        let Idle { lease, .. } = self.lock().take()?;
         (lease.is_of(session) && serves(&lease)).then_some(lease)
     }
 
@@ -42,29 +51,51 @@ impl Own {
         let mut idle = self.lock();
         // Ended before or after: either it is seen here, or the end finds the connection there.
         if lease.is_tied() {
-            *idle = Some(lease);
+            let since = Clock::stopwatch();
+            *idle = Some(Idle { lease, since });
         }
+    }
+
+    /// Closes the connection if it has been unused for so long; else gives for how long it may be
+    /// unused yet.
+    fn close_unused(&self, limit: Duration) -> Duration {
+        let mut idle = self.lock();
+        let unused = idle.as_ref().map(|idle| idle.since.elapsed());
+        let left = limit.saturating_sub(unused.unwrap_or_default());
+        if left.is_zero() {
+            *idle = None;
+            return limit;
+        }
+        left
     }
 
     fn close(&self) {
         drop(self.lock().take());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Lease>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tie {
-    /// `watch` tells when the session has ended.
-    pub(super) fn new(own: &Arc<Own>, watch: Watch) -> Self {
+    /// `watch` tells when the session has ended; unused, the connection is kept for `idle_timeout`.
+    pub(super) fn new(own: &Arc<Own>, watch: Watch, idle_timeout: Duration) -> Self {
         own.has_any.store(true, Ordering::Release);
         let own = Arc::downgrade(own);
         let (ended, closed) = (watch.ended().clone(), Weak::clone(&own));
         let end = tokio::spawn(async move {
-            ended.cancelled().await;
-            if let Some(own) = closed.upgrade() {
-                own.close();
+            let mut look_after = idle_timeout;
+            loop {
+                let ended = tokio::select! {
+                    () = ended.cancelled() => true,
+                    () = sleep(look_after) => false,
+                };
+                match closed.upgrade() {
+                    None => return,
+                    Some(own) if ended => return own.close(),
+                    Some(own) => look_after = own.close_unused(idle_timeout),
+                }
             }
         });
         Self {

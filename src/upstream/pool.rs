@@ -281,7 +281,8 @@ impl Lease {
 
     /// Ties it to a client connection, and to the session that is watched.
     pub(super) fn tie(&mut self, own: &Arc<Own>, watch: Watch) {
-        self.tie = Some(Box::new(Tie::new(own, watch)));
+        let idle_timeout = self.endpoint.idle_timeout;
+        self.tie = Some(Box::new(Tie::new(own, watch, idle_timeout)));
     }
 
     /// Whether it is tied, and to a session that is good.

@@ -121,6 +121,26 @@ async fn sec_92_a_signed_in_connection_serves_its_client_connection_alone() {
 }
 
 #[tokio::test]
+async fn sec_92_a_signed_in_connection_that_nobody_uses_makes_room() {
+    let app = windows_app().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .user("bob", PASSWORD)
+        .app("upstream_max_connections = 1\nupstream_idle_timeout = \"1s\"")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await.session_cookie();
+    let bob = gate.browser().login("bob", PASSWORD).await.session_cookie();
+    let mut hers = gate.raw().await;
+    sign_in(&mut hers, &ada).await;
+    let signed_in = app.last().connection;
+    let mut his = gate.raw().await;
+    let asked = ask(&mut his, "/", &bob, "").await;
+    asked.assert_status(401); // by the app, not 503
+    assert_ne!(app.last().connection, signed_in);
+}
+
+#[tokio::test]
 async fn sec_92_a_signed_in_connection_ends_with_its_session() {
     let app = windows_app().await;
     let (gate, [ada, bob]) = gate_before(&app).await;
