@@ -2,12 +2,15 @@
 //!
 //! Requests of signed-in users and requests of strangers are counted apart, so that nothing that
 //! strangers do triggers a limit for users. Within each of the two, those are turned away first,
-//! with 503 and Retry-After, who hold more than what is left for all others. Signs of too much
+//! with 503 and Retry-After, who hold more than what is left for all others. Signals of too much
 //! (delay, memory, connections) make the shares of strangers' networks small; who comes from a
 //! network that holds little is served all the same.
 
 mod delay;
 pub(crate) mod memory;
+mod signals;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use std::fmt;
@@ -22,6 +25,7 @@ use crate::listener::Admission;
 
 use delay::StandingDelay;
 use memory::Ceiling;
+use signals::Signals;
 pub(crate) use usage::{Consumer, Resource, Usage, Usages};
 
 /// How often the signs are looked at.
@@ -29,10 +33,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the memory is looked at, which costs more.
 const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
-
-/// With fewer connections, and fewer streams, it is the machine that is slow, and turning somebody
-/// away would not make it faster.
-const MANY: usize = 200;
 
 /// A user may hold so many times what is left for other users: one alone can have four fifths.
 const TIMES_LEFT_FOR_USERS: usize = 4;
@@ -126,16 +126,6 @@ impl Class {
 /// Counts a stream.
 #[derive(Debug)]
 pub(crate) struct OpenStream(Arc<Load>);
-
-/// The signs at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Signs {
-    connections: (usize, usize),
-    streams: usize,
-    late: bool,
-    resident: u64,
-    ceiling: u64,
-}
 
 impl Load {
     /// So many requests of users may be in flight at a time, and three quarters as many of
@@ -355,7 +345,7 @@ impl Load {
             loop {
                 sleep(LOOK_EVERY).await;
                 let (resident, ceiling) = self.memory();
-                let signs = Signs {
+                let signs = Signals {
                     connections: (admission.open(), admission.max()),
                     streams: self.streams.load(Ordering::Relaxed),
                     late: known().is_too_long(Clock::stopwatch()),
@@ -390,171 +380,5 @@ impl Load {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Signs {
-    /// The gravest first.
-    fn cause(&self) -> Option<Cause> {
-        let (open, max) = self.connections;
-        if self.resident > self.ceiling / 10 * 9 {
-            Some(Cause::Memory)
-        } else if open > max - max / 10 {
-            Some(Cause::Connections)
-        } else if self.late && open.max(self.streams) >= MANY {
-            Some(Cause::Delay)
-        } else {
-            None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::memory::Demands;
-    use super::*;
-
-    const CALM: Signs = Signs {
-        connections: (900, 1000),
-        streams: 0,
-        late: false,
-        resident: 900,
-        ceiling: 1000,
-    };
-
-    fn load(max_under_way: usize) -> Load {
-        let ceiling = Ceiling::of(Demands {
-            max_connections: 1,
-            head: 0,
-            sessions: 0,
-            forms: 0,
-            logs: 0,
-            hashing: 0,
-        });
-        Load::new(max_under_way, ceiling, Clock::system())
-    }
-
-    #[test]
-    fn rel_13_each_sign_has_its_limit() {
-        let with = |change: fn(&mut Signs)| {
-            let mut signs = CALM;
-            change(&mut signs);
-            signs.cause()
-        };
-        let late = |signs: &mut Signs| signs.late = true;
-        assert_eq!(CALM.cause(), None);
-        assert_eq!(with(|signs| signs.resident += 1), Some(Cause::Memory));
-        assert_eq!(
-            with(|signs| signs.connections.0 += 1),
-            Some(Cause::Connections)
-        );
-        let few = |signs: &mut Signs| signs.connections = (1, 1);
-        assert_eq!(with(few), None, "a tenth of one is none");
-        assert_eq!(with(late), Some(Cause::Delay));
-        let mut few = Signs {
-            connections: (MANY - 1, 1000),
-            streams: MANY - 1,
-            late: true,
-            ..CALM
-        };
-        assert_eq!(few.cause(), None, "others keep the machine busy");
-        few.streams += 1;
-        assert_eq!(few.cause(), Some(Cause::Delay), "over few connections");
-    }
-
-    fn stranger(load: &Load, address: &str) -> Arc<Usage> {
-        load.usages().of_address(address.parse().unwrap())
-    }
-
-    fn user(load: &Load, name: &str) -> Arc<Usage> {
-        load.usages().of(Consumer::User(name.into()))
-    }
-
-    /// Begins requests until one is refused; how many went on, and why the last did not.
-    fn fill(load: &Load, usage: &Usage) -> (usize, Cause) {
-        let mut begun = 0;
-        loop {
-            match load.begin(usage, || true) {
-                Ok(()) => begun += 1,
-                Err(cause) => return (begun, cause),
-            }
-        }
-    }
-
-    #[test]
-    fn sec_87_nothing_that_strangers_do_triggers_a_limit_for_users() {
-        let load = load(1000);
-        let networks: Vec<_> = (0..16)
-            .map(|n| stranger(&load, &format!("192.0.2.{n}")))
-            .collect();
-        for network in networks.iter().cycle().take(16 * 200) {
-            let _ = load.begin(network, || true);
-        }
-        let newcomer = stranger(&load, "198.51.100.1");
-        let (begun, cause) = fill(&load, &newcomer);
-        assert!(begun >= 20, "{begun} of 750 for 17 networks");
-        assert_eq!(cause, Cause::Requests);
-        let (begun, _) = fill(&load, &user(&load, "ada"));
-        assert_eq!(begun, 800, "one alone has four fifths");
-        assert!(fill(&load, &user(&load, "bob")).0 > 150);
-        let (in_flight, max) = load.requests();
-        assert!(in_flight <= max + max / 4 * 3, "{in_flight}");
-    }
-
-    #[test]
-    fn sec_87_an_answer_that_nobody_takes_holds_its_networks_share_alone() {
-        let load = load(1000);
-        let greedy = stranger(&load, "192.0.2.1");
-        let untaken = (0..1000).filter(|_| load.begin_answer(&greedy)).count();
-        assert_eq!(untaken, 375, "half of what strangers may have");
-        assert!(!load.is_crowded());
-        let other = stranger(&load, "192.0.2.2");
-        assert!(load.begin_answer(&other), "others notice nothing");
-        assert!(load.is_crowded() && load.begin(&other, || true).is_ok());
-        for _ in 0..untaken {
-            load.end_answer(&greedy);
-        }
-        assert!(!load.is_crowded());
-    }
-
-    #[test]
-    fn rel_13_a_sign_makes_the_shares_of_strangers_small() {
-        let load = load(1000);
-        let (ada, eve) = (user(&load, "ada"), stranger(&load, "192.0.2.1"));
-        let newcomer = stranger(&load, "192.0.2.2");
-        for (cause, begun) in [(Cause::Delay, 32), (Cause::Memory, 8)] {
-            load.set_pressure(Some(cause));
-            // The clock may go on to the next second meanwhile.
-            let (first, refused) = fill(&load, &eve);
-            assert_eq!(refused, cause);
-            assert!((begun..=2 * begun).contains(&first), "{cause}: {first}");
-            assert_eq!(load.begin(&newcomer, || true), Ok(()));
-            assert_eq!(load.begin(&ada, || true), Ok(()));
-            (0..first).for_each(|_| load.end(&eve));
-            load.end(&newcomer);
-        }
-        assert!(load.wants_memory());
-        load.set_pressure(Some(Cause::Connections));
-        assert_eq!(load.begin(&eve, || false), Err(Cause::Connections));
-        assert_eq!(load.begin(&eve, || true), Ok(()));
-        assert_eq!(load.begin(&ada, || false), Ok(()));
-        let shed = load.shed().map(|(cause, count)| (cause.name(), count));
-        let expected = [
-            ("connections", 1),
-            ("delay", 1),
-            ("memory", 1),
-            ("requests", 0),
-        ];
-        assert_eq!(shed, expected);
-    }
-
-    #[test]
-    fn a_limit_of_one_request_lets_one_through() {
-        let load = load(1);
-        let (ada, eve) = (user(&load, "ada"), stranger(&load, "192.0.2.1"));
-        assert_eq!(fill(&load, &ada), (1, Cause::Requests));
-        assert_eq!(fill(&load, &eve), (1, Cause::Requests));
-        load.end(&ada);
-        assert_eq!(load.begin(&ada, || true), Ok(()));
     }
 }

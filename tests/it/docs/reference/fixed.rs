@@ -151,7 +151,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a connection that has not asked anything, before it makes room for its own network",
         "1 s",
-        "listener/admission.rs",
+        "listener/admission/open.rs",
         "SILENT_AFTER: Duration = Duration::from_secs(1);",
     ),
     (
@@ -175,13 +175,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "connections, or HTTP/2 streams, from which that counts",
         "200",
-        "overload.rs",
+        "overload/signals.rs",
         "MANY: usize = 200;",
     ),
     (
         "part of the memory ceiling that is in use",
         "nine tenths",
-        "overload.rs",
+        "overload/signals.rs",
         "self.resident > self.ceiling / 10 * 9",
     ),
     (
