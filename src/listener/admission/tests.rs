@@ -85,7 +85,7 @@ fn sec_28_a_client_that_a_load_balancer_names_counts_for_itself() {
     assert!(admit(&admission, "192.0.2.1").is_some(), "free again");
     drop(second);
     assert_eq!(admission.open(), 0);
-    assert!(admission.lock().groups.is_empty() && admission.lock().sizes.is_empty());
+    assert!(admission.lock().groups.is_empty() && admission.lock().of_proxies.is_empty());
     assert!(
         admission
             .usages
