@@ -24,8 +24,8 @@ use self::problem::{Fault, Problems};
 use self::section::Section;
 use crate::doctor::permission::{self, Asker, Place};
 use crate::listener::proxy_protocol;
+use crate::load::memory::{Ceiling, Demands};
 use crate::login::throttle;
-use crate::overload::memory::{Ceiling, Demands};
 use crate::session::Backend;
 use crate::{
     admin, doctor, forwarded, listener, pages, proxy, regular_file, request, session, telemetry,
@@ -84,7 +84,7 @@ impl Config {
     pub(crate) fn memory_ceiling(&self, hashing: u64) -> Ceiling {
         let session_data = self.apps.iter().any(|app| app.session_data);
         Ceiling::of(Demands {
-            max_connections: self.listener.max_connections,
+            max_connections: self.listener.limits.max,
             head: self.limits.head,
             sessions: self.session.memory(session_data),
             forms: self.kept_forms,

@@ -30,7 +30,7 @@ use self::upstream::Dialers;
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
-use crate::overload::memory::Ceiling;
+use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::regular_file::{Distrust, shell};
 use crate::request::Limits;

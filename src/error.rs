@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::StatusCode;
 
-use crate::overload::Cause;
+use crate::load::Cause;
 use crate::request::{BadRequest, own_path};
 use crate::session::{NoRandomness, StoreError};
 use crate::upstream::UpstreamError;

@@ -8,7 +8,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `server` | what runs: builds the service from its settings, serves, reloads and stops; systemd, the watchdog, the metrics listener |
-//! | `listener` | binds sockets, counts connections, survives running out of descriptors |
+//! | `listener` | binds sockets, survives running out of descriptors |
 //! | `tls` | ends TLS: certificates by SNI, handshake with a timeout |
 //! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::service` outlives reloads |
 //! | `request` | parses a request once: host, normal path, limits |
@@ -21,7 +21,7 @@
 //! | `principal` | who somebody is and how they proved it |
 //! | `identity` | strips forged identity headers and sets ours |
 //! | `upstream` | the pooled client to the applications |
-//! | `overload` | what is too much, and who is turned away then; the memory ceiling |
+//! | `load` | what is open and in flight, what is too much, and who is turned away then; the memory ceiling |
 //! | `regular_file` | files that are read whole while others wait |
 //! | `pages`, `error` | every answer of our own |
 //! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
@@ -61,10 +61,10 @@ mod forwarded;
 pub mod fuzzing;
 mod identity;
 mod listener;
+mod load;
 mod login;
 mod metrics;
 mod network;
-mod overload;
 mod pages;
 mod principal;
 mod proxy;

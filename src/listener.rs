@@ -1,7 +1,5 @@
-//! Sockets: binding, limits on connections, and an accept loop that outlives EMFILE.
+//! Sockets: binding, and an accept loop that outlives EMFILE.
 
-mod admission;
-mod place;
 pub(crate) mod proxy_protocol;
 
 use std::io;
@@ -12,8 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) use admission::{Admission, Admitted};
-pub(crate) use place::{Place, Uploading};
+use crate::load::{Admission, Admitted, ConnectionLimits};
 
 /// Where to listen and how much to take.
 #[derive(Clone, Debug)]
@@ -22,10 +19,7 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<SocketAddr>,
     /// Plain listeners that answer 308 to https and nothing else (SEC-77).
     pub(crate) redirect_http: Vec<SocketAddr>,
-    /// Open client connections in total.
-    pub(crate) max_connections: usize,
-    /// Open client connections of one address (IPv6: of one /64).
-    pub(crate) max_connections_per_address: usize,
+    pub(crate) limits: ConnectionLimits,
 }
 
 /// Connections that wait to be accepted.

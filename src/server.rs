@@ -23,7 +23,7 @@ use crate::admin::{Admin, Outcome, Reloads};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor;
-use crate::listener::Admission;
+use crate::load::Admission;
 use crate::login::throttle::KnownNetworks;
 use crate::proxy::Service;
 use crate::session::Sessions;

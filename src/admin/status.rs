@@ -10,8 +10,7 @@ use super::protocol::{
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
-use crate::listener::Admission;
-use crate::overload::{Consumer, Resource, Usages};
+use crate::load::{Admission, Consumer, Resource, Usages};
 use crate::proxy::Service;
 use crate::session::Backend;
 use crate::upstream;

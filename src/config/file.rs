@@ -10,6 +10,7 @@ use super::section::Section;
 use super::{Config, Lines, app, value};
 use crate::forwarded::TrustedProxies;
 use crate::listener::proxy_protocol;
+use crate::load::ConnectionLimits;
 use crate::login::throttle;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
@@ -78,12 +79,14 @@ fn listener(server: &mut Section<'_>) -> listener::Settings {
     let settings = listener::Settings {
         listen: listen.unwrap_or_else(|| vec![(std::net::Ipv6Addr::UNSPECIFIED, 443).into()]),
         redirect_http: redirect_http.unwrap_or_default(),
-        max_connections: server
-            .get("max_connections", value::count)
-            .unwrap_or(10_000),
-        max_connections_per_address: server
-            .get("max_connections_per_address", value::count)
-            .unwrap_or(256),
+        limits: ConnectionLimits {
+            max: server
+                .get("max_connections", value::count)
+                .unwrap_or(10_000),
+            max_per_address: server
+                .get("max_connections_per_address", value::count)
+                .unwrap_or(256),
+        },
     };
     let both = (settings.redirect_http.iter())
         .find(|address| address.port() != 0 && settings.listen.contains(address));

@@ -151,7 +151,7 @@ fn durations_and_sizes_mean_what_their_units_say() {
     assert_eq!(config.limits.target, 4000);
     assert_eq!(config.limits.cookie, 1_048_576);
     assert_eq!(config.kept_forms, 0);
-    assert_eq!(config.listener.max_connections_per_address, 16);
+    assert_eq!(config.listener.limits.max_per_address, 16);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use super::Finding;
-use crate::overload::memory::Ceiling;
+use crate::load::memory::Ceiling;
 
 /// Where the control groups are; those of version 2 are looked at (cgroups(7)).
 const CGROUPS: &str = "/sys/fs/cgroup";

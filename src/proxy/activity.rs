@@ -7,8 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Timeouts;
-use crate::listener::{Place, Uploading};
-use crate::overload::{Cause, Load, Usage};
+use crate::load::{Cause, Load, Place, Uploading, Usage};
 
 /// For a client that takes nothing, while what it was sent holds memory or requests that others
 /// need.

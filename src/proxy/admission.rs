@@ -7,8 +7,8 @@ use super::activity::ActiveRequest;
 use super::app::App;
 use super::connection::Connection;
 use crate::error::RequestError;
+use crate::load::Cause;
 use crate::login::Visit;
-use crate::overload::Cause;
 use crate::principal::Principal;
 
 impl Proxy {

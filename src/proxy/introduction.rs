@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use tokio::net::TcpStream;
 
 use super::service::Service;
-use crate::listener::{Admitted, proxy_protocol};
+use crate::listener::proxy_protocol;
+use crate::load::Admitted;
 
 /// The client of a connection whose other end is `peer`: from here on counted, throttled, logged
 /// and passed on. `None` when the connection is to be closed: a peer that has to introduce its

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::Place;
+use crate::load::Place;
 
 /// In all.
 const LINGER: Duration = Duration::from_secs(30);

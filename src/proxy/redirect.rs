@@ -14,7 +14,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use super::{Proxy, Service, introduction};
-use crate::listener::{self, Admission};
+use crate::listener;
+use crate::load::Admission;
 use crate::pages;
 use crate::request;
 

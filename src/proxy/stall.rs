@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::activity::{PATIENCE_IN_NEED, time_to_read};
-use crate::overload::{Load, OpenStream};
+use crate::load::{Load, OpenStream};
 
 thread_local! {
     /// What an answer's body said when it was polled last on this thread.

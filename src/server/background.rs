@@ -7,8 +7,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::auth::Accounts;
 use crate::clock::Clock;
-use crate::listener::Admission;
-use crate::overload::Load;
+use crate::load::{Admission, Load};
 use crate::proxy::Service;
 use crate::tls::Certificates;
 

@@ -17,13 +17,12 @@ use crate::auth::{self, Accounts, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{self, permission::Asker};
-use crate::listener::{self, Admission};
+use crate::load::memory::Ceiling;
+use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::login::Login;
 use crate::login::kept_forms::KeptForms;
 use crate::login::throttle::{self, KnownNetworks, Throttle};
 use crate::metrics::Metrics;
-use crate::overload::memory::Ceiling;
-use crate::overload::{Load, Usages};
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
 use crate::session::{self, NoRandomness, Sessions};
@@ -32,7 +31,7 @@ use crate::tls::{self, Certificates, Handshakes};
 /// All that a configuration makes and that a reload swaps: ready and whole before any of it is
 /// used. Whoever takes it names each part, so that start and reload cannot differ.
 pub(super) struct Built {
-    pub(super) admission: listener::Settings,
+    pub(super) connections: ConnectionLimits,
     pub(super) apps: Vec<proxy::AppSettings>,
     pub(super) ceiling: Ceiling,
     pub(super) certificates: tls::Prepared,
@@ -59,7 +58,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         drain_timeout: drain,
         kept_forms,
         limits,
-        listener: admission,
+        listener,
         log,
         proxy_protocol_from,
         session,
@@ -76,10 +75,10 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         users_file: _,
     } = config;
     Ok(Built {
-        admission,
         apps,
         ceiling,
         certificates,
+        connections: listener.limits,
         drain,
         examined,
         pages: pages.map(Arc::new).map_err(StartError::Pages)?,
@@ -110,10 +109,10 @@ pub(super) fn start_on(
     clock: Clock,
 ) -> Result<Running, StartError> {
     let Built {
-        admission: connections,
         apps,
         ceiling,
         certificates,
+        connections,
         drain,
         examined,
         pages,
@@ -131,7 +130,7 @@ pub(super) fn start_on(
     let (sessions, session_clock) = sessions(session, &clock)?;
     let sessions = Arc::new(sessions.counted(metrics.sessions()));
     let known = Arc::new(known_networks(&restart_only.backend)?);
-    let load = Load::new(connections.max_connections, ceiling, clock.clone());
+    let load = Load::new(connections.max, ceiling, clock.clone());
     let load = Arc::new(load);
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
     let forms = KeptForms::new(proxy.kept_forms, clock.clone());
@@ -142,7 +141,7 @@ pub(super) fn start_on(
     let service = Service::new(proxy, apps, login, pages, &clock, metered, loaded);
     let service = Arc::new(service?);
 
-    let admission = admission(&connections, &service, load.usages(), &clock);
+    let admission = admission(connections, &service, load.usages(), &clock);
     let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
     let told = Monitoring {
@@ -225,14 +224,14 @@ fn handshakes(certificates: &Arc<Certificates>) -> Result<Handshakes, StartError
 }
 
 fn admission(
-    settings: &listener::Settings,
+    limits: ConnectionLimits,
     service: &Arc<Service>,
     usages: &Arc<Usages>,
     clock: &Clock,
 ) -> Arc<Admission> {
     let service = Arc::clone(service);
     let trusts = move |address| service.trusts(address);
-    Admission::new(settings, trusts, Arc::clone(usages), clock.clone())
+    Admission::new(limits, trusts, Arc::clone(usages), clock.clone())
 }
 
 /// The sessions, and the clock that they go by.

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Accounts;
 use crate::clock::Clock;
-use crate::listener::Admission;
+use crate::load::Admission;
 use crate::metrics::{Format, Metrics, Snapshot};
 use crate::proxy::Service;
 use crate::request::{Authority, Host};

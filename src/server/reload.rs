@@ -80,10 +80,10 @@ impl Running {
     /// keys that need a restart.
     pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>, StartError> {
         let Built {
-            admission,
             apps,
             ceiling,
             certificates,
+            connections,
             drain,
             examined,
             pages,
@@ -97,8 +97,8 @@ impl Running {
         // Nothing can fail from here on.
         self.doctor.replace(examined);
         self.certificates.replace(certificates);
-        service.load().set(admission.max_connections, ceiling);
-        self.admission.set(&admission);
+        service.load().set(connections.max, ceiling);
+        self.admission.set(connections);
         self.vitals.sessions.set(&session);
         self.drain = drain;
         service.replace(proxy);

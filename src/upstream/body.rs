@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Address;
 use super::pool::Lease;
 use crate::clock::Clock;
-use crate::listener::Uploading;
+use crate::load::Uploading;
 
 /// A client that sends less than this on average, after the grace, is cut off (SEC-26).
 const MIN_BYTES_PER_SECOND: u64 = 240;

@@ -11,7 +11,7 @@ use crate::auth::hashing_memory;
 use crate::auth::users_file::Users;
 use crate::doctor::address::Holder;
 use crate::doctor::permission;
-use crate::overload::memory::Ceiling;
+use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::request;
 use crate::upstream::Address;

@@ -127,13 +127,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "requests of strangers in flight, in all",
         "three quarters of that",
-        "overload.rs",
+        "load.rs",
         "max - max / 4",
     ),
     (
         "answers of Vestibule's own that their clients have not taken",
         "as many as requests",
-        "overload.rs",
+        "load.rs",
         "self.is_within_share(usage, Resource::Unread, waiting)",
     ),
     (
@@ -145,49 +145,49 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "the last connections, for users and for networks with no more than are free",
         "a tenth",
-        "listener/admission.rs",
+        "load/admission.rs",
         "open <= max - max / 10",
     ),
     (
         "a connection that has not asked anything, before it makes room for its own network",
         "1 s",
-        "listener/admission/open.rs",
+        "load/admission/open.rs",
         "SILENT_AFTER: Duration = Duration::from_secs(1);",
     ),
     (
         "time that whatever is ready waits for a thread, most of a second",
         "50 ms",
-        "overload/delay.rs",
+        "load/delay.rs",
         "TARGET: Duration = Duration::from_millis(50);",
     ),
     (
         "requests a second of one network of strangers, while it is longer",
         "32",
-        "overload.rs",
+        "load.rs",
         "TURNS_WHEN_LATE: u32 = 32;",
     ),
     (
         "how long strangers are limited for that, at least",
         "5 s",
-        "overload/delay.rs",
+        "load/delay.rs",
         "HOLD: Duration = Duration::from_secs(5);",
     ),
     (
         "connections, or HTTP/2 streams, from which that counts",
         "200",
-        "overload/signals.rs",
+        "load/signals.rs",
         "MANY: usize = 200;",
     ),
     (
         "part of the memory ceiling that is in use",
         "nine tenths",
-        "overload/signals.rs",
+        "load/signals.rs",
         "self.resident > self.ceiling / 10 * 9",
     ),
     (
         "requests and untaken answers of one network of strangers, while it is",
         "8",
-        "overload.rs",
+        "load.rs",
         "FEW: usize = 8;",
     ),
     (
@@ -199,7 +199,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "bytes of request bodies that wait for applications (HTTP/2)",
         "a quarter of the memory for connections",
-        "overload/memory.rs",
+        "load/memory.rs",
         "FOR_UPLOADS: u64 = 4;",
     ),
     (
@@ -211,7 +211,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "each connection up to the limit, with a request in flight; more where `server.limits.head` is above 32KiB",
         "64 KiB",
-        "overload/memory.rs",
+        "load/memory.rs",
         "CONNECTION: u64 = 64 * KIB;",
     ),
     (
@@ -259,7 +259,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "the program itself",
         "48 MiB",
-        "overload/memory.rs",
+        "load/memory.rs",
         "PROGRAM: u64 = 48 * MIB;",
     ),
     (

@@ -9,24 +9,30 @@ mod open;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use super::memory::Budget;
 use super::place::Place;
-use super::{Settings, proxy_protocol};
-use crate::clock::{Clock, Timestamp};
-use crate::overload::memory::Budget;
-use crate::overload::{Consumer, Resource, Usage, Usages};
+use super::{Consumer, Resource, Usage, Usages};
+use crate::clock::Clock;
+use crate::telemetry::Seldom;
 use open::{Open, widest};
-
-/// One line a minute says it, not one a connection (SEC-28).
-const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Connections that are ended in one go when memory is short.
 const ENDED_FOR_MEMORY: usize = 64;
+
+/// Client connections that may be open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// In total.
+    pub(crate) max: usize,
+    /// Of one address (IPv6: of one /64).
+    pub(crate) max_per_address: usize,
+}
 
 /// How many connections are open, in all and of each consumer.
 pub(crate) struct Admission {
@@ -34,10 +40,32 @@ pub(crate) struct Admission {
     max_per_address: AtomicUsize,
     /// Proxies that stand for many clients are bound by the total alone.
     is_proxy: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    clock: Clock,
     usages: Arc<Usages>,
     uploads: Arc<Budget>,
     open: Mutex<Open>,
+    said: Said,
+}
+
+/// Lines for the log that would come with each connection of a flood (SEC-28).
+struct Said {
+    refusal: Seldom,
+    eviction: Seldom,
+    upload: Seldom,
+    failure: Seldom,
+    header: Seldom,
+}
+
+impl Said {
+    fn new(clock: &Clock) -> Self {
+        let seldom = || Seldom::new(clock.clone());
+        Self {
+            refusal: seldom(),
+            eviction: seldom(),
+            upload: seldom(),
+            failure: seldom(),
+            header: seldom(),
+        }
+    }
 }
 
 /// One open connection; counts until it is dropped.
@@ -50,7 +78,7 @@ pub(crate) struct Admitted {
 
 impl Admission {
     pub(crate) fn new(
-        settings: &Settings,
+        limits: ConnectionLimits,
         is_proxy: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         usages: Arc<Usages>,
         clock: Clock,
@@ -59,25 +87,21 @@ impl Admission {
             max: AtomicUsize::new(0),
             max_per_address: AtomicUsize::new(0),
             is_proxy: Box::new(is_proxy),
-            clock,
             usages,
             uploads: Arc::default(),
             open: Mutex::default(),
+            said: Said::new(&clock),
         };
-        admission.set(settings);
+        admission.set(limits);
         Arc::new(admission)
     }
 
     /// Other limits, for the connections that come; those that are open stay.
-    pub(crate) fn set(&self, settings: &Settings) {
-        let (max, max_per_address) = (
-            settings.max_connections,
-            settings.max_connections_per_address,
-        );
-        self.max.store(max, Ordering::Relaxed);
+    pub(crate) fn set(&self, limits: ConnectionLimits) {
+        self.max.store(limits.max, Ordering::Relaxed);
         self.max_per_address
-            .store(max_per_address, Ordering::Relaxed);
-        self.uploads.set(Budget::for_connections(max));
+            .store(limits.max_per_address, Ordering::Relaxed);
+        self.uploads.set(Budget::for_connections(limits.max));
     }
 
     /// How many connections are open.
@@ -96,7 +120,7 @@ impl Admission {
     }
 
     /// Counts a connection, or refuses it and says so in the log now and then.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
         let network = self.usages.of_address(address);
         let counted = (!(self.is_proxy)(address)).then(|| Arc::clone(&network));
         let mut open = self.lock();
@@ -150,7 +174,7 @@ impl Admission {
                 _ => continue,
             };
             if ended {
-                self.report_upload(&mut open, &consumer);
+                self.report_upload(&consumer);
             }
             return;
         }
@@ -185,7 +209,7 @@ impl Admission {
 
     fn refuse(&self, open: &mut Open, address: IpAddr, network: &Usage) {
         open.refused += 1;
-        if is_time(&mut open.refusal_logged, self.clock.now()) {
+        if self.said.refusal.is_due() {
             tracing::warn!(
                 client = %address, open = open.total,
                 of_address = network.held(Resource::Connections), refused = open.refused,
@@ -196,7 +220,7 @@ impl Admission {
 
     /// Says in the log, now and then, that connections have to make room for others.
     fn report_eviction(&self, open: &mut Open) {
-        if is_time(&mut open.eviction_logged, self.clock.now()) {
+        if self.said.eviction.is_due() {
             tracing::warn!(
                 open = open.total,
                 "all connections are in use: unused ones make room for new ones; see max_connections"
@@ -205,8 +229,8 @@ impl Admission {
     }
 
     /// Says in the log, now and then, that an upload has to make room for others.
-    fn report_upload(&self, open: &mut Open, consumer: &Consumer) {
-        if is_time(&mut open.upload_logged, self.clock.now()) {
+    fn report_upload(&self, consumer: &Consumer) {
+        if self.said.upload.is_due() {
             tracing::warn!(
                 client = %consumer,
                 "too many bytes of uploads wait for applications: ending those of the client with most of them; see max_connections and upstream_max_connections"
@@ -219,9 +243,8 @@ impl Admission {
     }
 
     /// Says in the log, now and then, that nobody can be accepted.
-    pub(super) fn report(&self, error: &io::Error) {
-        let mut open = self.lock();
-        if is_time(&mut open.failure_logged, self.clock.now()) {
+    pub(crate) fn report(&self, error: &io::Error) {
+        if self.said.failure.is_due() {
             tracing::error!(%error, "cannot accept connections for now; raise LimitNOFILE if descriptors have run out");
         }
     }
@@ -293,9 +316,8 @@ impl Admitted {
     }
 
     /// Says in the log, now and then, that a load balancer does not say who its clients are.
-    pub(crate) fn report(&self, peer: IpAddr, error: &proxy_protocol::HeaderError) {
-        let mut open = self.admission.lock();
-        if is_time(&mut open.header_logged, self.admission.clock.now()) {
+    pub(crate) fn report(&self, peer: IpAddr, error: &impl fmt::Display) {
+        if self.admission.said.header.is_due() {
             tracing::warn!(
                 %peer, %error,
                 "a connection from proxy_protocol_from has no PROXY header that can be used: closing it"
@@ -311,13 +333,4 @@ impl Drop for Admitted {
             open.leave(&self.place);
         }
     }
-}
-
-/// Whether a line that was written at `last` may be written again; if so, notes it.
-fn is_time(last: &mut Option<Timestamp>, now: Timestamp) -> bool {
-    let due = last.is_none_or(|last| now.since(last) >= LOG_EVERY);
-    if due {
-        *last = Some(now);
-    }
-    due
 }

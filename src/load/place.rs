@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::Budget;
+use super::{Resource, Usage};
 use crate::clock::Clock;
-use crate::overload::memory::Budget;
-use crate::overload::{Resource, Usage};
 
 /// Shared by a connection's tasks and by [`super::Admission`].
 #[derive(Debug)]
@@ -376,8 +376,8 @@ impl Drop for Uploading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Consumer, Usages};
     use super::*;
-    use crate::overload::{Consumer, Usages};
 
     #[test]
     fn rel_06_what_was_read_and_not_taken_is_charged_to_its_owner() {

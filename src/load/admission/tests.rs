@@ -2,15 +2,13 @@ use super::open::KEPT_OF_USER;
 use super::*;
 
 fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
-    let settings = Settings {
-        listen: vec![],
-        redirect_http: vec![],
-        max_connections: max,
-        max_connections_per_address: max_per_address,
+    let limits = ConnectionLimits {
+        max,
+        max_per_address,
     };
     let proxy: IpAddr = "10.0.0.1".parse().unwrap();
     let is_proxy = move |address| address == proxy;
-    Admission::new(&settings, is_proxy, Arc::default(), Clock::system())
+    Admission::new(limits, is_proxy, Arc::default(), Clock::system())
 }
 
 fn admit(admission: &Arc<Admission>, address: &str) -> Option<Admitted> {

@@ -6,8 +6,10 @@
 //! (delay, memory, connections) make the shares of strangers' networks small; who comes from a
 //! network that holds little is served all the same.
 
+mod admission;
 mod delay;
 pub(crate) mod memory;
+mod place;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::clock::{Clock, Timestamp};
-use crate::listener::Admission;
 
+pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
 use delay::StandingDelay;
 use memory::Ceiling;
+pub(crate) use place::{Place, Uploading};
 use signals::Signals;
 pub(crate) use usage::{Consumer, Resource, Usage, Usages};
 

@@ -6,9 +6,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::listener::place::{Place, Standing};
-use crate::overload::{Consumer, Resource, Usage};
+use crate::load::place::{Place, Standing};
+use crate::load::{Consumer, Resource, Usage};
 
 /// A handshake may take so long before the connection counts as one that asks nothing.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
@@ -34,11 +33,6 @@ pub(super) struct Open {
     pub(super) networks: Order,
     pub(super) users: Order,
     pub(super) refused: u64,
-    pub(super) refusal_logged: Option<Timestamp>,
-    pub(super) eviction_logged: Option<Timestamp>,
-    pub(super) upload_logged: Option<Timestamp>,
-    pub(super) failure_logged: Option<Timestamp>,
-    pub(super) header_logged: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -345,8 +339,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::load::Usages;
     use crate::network::Network;
-    use crate::overload::Usages;
 
     /// So many networks with so many connections each, all of them in use.
     fn open(networks: u32, each: u64) -> (Open, Vec<Arc<Place>>) {
