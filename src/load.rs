@@ -13,45 +13,28 @@ mod place;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod usage;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
+use crate::telemetry::Seldom;
 
 pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
 use delay::StandingDelay;
 use memory::Ceiling;
 pub(crate) use place::{Place, Uploading};
 use signals::Signals;
+use tuning::{
+    FEW, LOOK_AT_MEMORY_EVERY, LOOK_EVERY, TIMES_LEFT_FOR_STRANGERS, TIMES_LEFT_FOR_USERS,
+    TURNS_WHEN_LATE,
+};
 pub(crate) use usage::{Consumer, Resource, Usage, Usages};
-
-/// How often the signs are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// How often the memory is looked at, which costs more.
-const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(500);
-
-/// A user may hold so many times what is left for other users: one alone can have four fifths.
-const TIMES_LEFT_FOR_USERS: usize = 4;
-
-/// A network of strangers may hold what is left for others: one alone can have half.
-const TIMES_LEFT_FOR_STRANGERS: usize = 1;
-
-/// Requests a second of a network of strangers while everything waits too long: a browser needs
-/// about five for a login.
-const TURNS_WHEN_LATE: u32 = 32;
-
-/// Requests of a network of strangers, and answers that it has not taken, while memory is short.
-const FEW: usize = 8;
-
-/// One line a minute says it, not one a request.
-const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Why requests are turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +87,7 @@ pub(crate) struct Load {
     resident: AtomicU64,
     ceiling: Mutex<Ceiling>,
     shed: [AtomicU64; Cause::ALL.len()],
-    logged: Mutex<Option<Timestamp>>,
+    said: Seldom,
 }
 
 /// The requests of all users, or of all strangers.
@@ -135,6 +118,7 @@ impl Load {
     /// strangers.
     pub(crate) fn new(max_in_flight: usize, ceiling: Ceiling, clock: Clock) -> Self {
         Self {
+            said: Seldom::new(clock.clone()),
             clock,
             usages: Arc::default(),
             users: Class::default(),
@@ -145,7 +129,6 @@ impl Load {
             resident: AtomicU64::new(0),
             ceiling: Mutex::new(ceiling),
             shed: Default::default(),
-            logged: Mutex::default(),
         }
     }
 
@@ -366,12 +349,9 @@ impl Load {
 
     /// Says in the log, now and then, that requests are turned away.
     fn report(&self, cause: Cause) {
-        let now = self.clock.now();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_some_and(|last| now.since(last) < LOG_EVERY) {
+        if !self.said.is_due() {
             return;
         }
-        *logged = Some(now);
         let (requests, _) = self.requests();
         tracing::warn!(
             %cause, requests,

@@ -17,13 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Budget;
 use super::place::Place;
+use super::tuning::ENDED_FOR_MEMORY;
 use super::{Consumer, Resource, Usage, Usages};
 use crate::clock::Clock;
 use crate::telemetry::Seldom;
 use open::{Open, widest};
-
-/// Connections that are ended in one go when memory is short.
-const ENDED_FOR_MEMORY: usize = 64;
 
 /// Client connections that may be open.
 #[derive(Clone, Copy, Debug)]

@@ -4,11 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{spawn_blocking, yield_now};
 
-use super::LOOK_EVERY;
+use super::tuning::{DELAY_HOLD, LOOK_EVERY, MAX_DELAY};
 use crate::clock::Clock;
-
-/// More than this is noticed by whoever waits for a page.
-pub(super) const TARGET: Duration = Duration::from_millis(50);
 
 /// How long a task waits that becomes ready now. What is woken from outside goes to the end of the
 /// queue that all threads of the runtime share, and what yields to the end of its thread's own; a
@@ -26,10 +23,6 @@ const LOOKS: usize = 9;
 
 /// No single look makes most of them late: a machine that was stopped for a moment is no flood.
 const ALONE: u128 = LOOKS as u128 / 2 - 1;
-
-/// How long strangers are turned away at least: none who was told to come again in five seconds is
-/// let in before, and a flood does not fill the queue again at once.
-const HOLD: Duration = Duration::from_secs(5);
 
 /// The delay of most of the time lately. A burst makes few looks late; a flood that comes in waves
 /// leaves some in time.
@@ -51,13 +44,14 @@ impl StandingDelay {
         }
         let mut last = self.last;
         last.sort_unstable();
-        if last[LOOKS / 2] > TARGET {
+        if last[LOOKS / 2] > MAX_DELAY {
             self.noticed = Some(now);
         }
     }
 
     pub(super) fn is_too_long(&self, now: Instant) -> bool {
-        self.noticed.is_some_and(|noticed| now < noticed + HOLD)
+        self.noticed
+            .is_some_and(|noticed| now < noticed + DELAY_HOLD)
     }
 }
 
@@ -79,10 +73,10 @@ mod tests {
         for _ in 0..LOOKS {
             delay.note(in_time, now);
         }
-        assert!(delay.is_too_long(now + HOLD / 2));
-        assert!(!delay.is_too_long(now + HOLD));
+        assert!(delay.is_too_long(now + DELAY_HOLD / 2));
+        assert!(!delay.is_too_long(now + DELAY_HOLD));
 
-        let later = now + HOLD * 2;
+        let later = now + DELAY_HOLD * 2;
         delay.note(LOOK_EVERY * 50, later);
         assert!(!delay.is_too_long(later), "a single one");
         delay.note(LOOK_EVERY * 5, later);
@@ -101,6 +95,6 @@ mod tests {
             });
         }
         let delay = of_the_queues().await;
-        assert!(delay >= TARGET, "{delay:?}");
+        assert!(delay >= MAX_DELAY, "{delay:?}");
     }
 }

@@ -1,10 +1,7 @@
 //! What shows that there is too much to do.
 
 use super::Cause;
-
-/// With fewer connections, and fewer streams, it is the machine that is slow, and turning somebody
-/// away would not make it faster.
-pub(super) const MANY: usize = 200;
+use super::tuning::MANY;
 
 /// The signs at one moment.
 #[derive(Clone, Copy, Debug)]

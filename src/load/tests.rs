@@ -1,5 +1,5 @@
 use super::memory::Demands;
-use super::signals::MANY;
+use super::tuning::MANY;
 use super::*;
 
 const CALM: Signals = Signals {

@@ -4,20 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::load::place::{Place, Standing};
+use crate::load::tuning::{KEPT_OF_USER, SILENT_AFTER};
 use crate::load::{Consumer, Resource, Usage};
-
-/// A handshake may take so long before the connection counts as one that asks nothing.
-const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// Connections that are looked at for one that can go, at most: it is done under one lock, for each
 /// connection of a flood.
 const LOOKS: usize = 64;
-
-/// Connections that a user keeps, even idle ones: two browsers over HTTP/1.1 have no more.
-pub(super) const KEPT_OF_USER: usize = 12;
 
 #[derive(Default)]
 pub(super) struct Open {

@@ -1,5 +1,5 @@
-use super::open::KEPT_OF_USER;
 use super::*;
+use crate::load::tuning::KEPT_OF_USER;
 
 fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
     let limits = ConnectionLimits {

@@ -122,7 +122,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "requests of users in flight, in all",
         "as many as connections",
         "server/build.rs",
-        "Load::new(connections.max_connections, ",
+        "Load::new(connections.max, ",
     ),
     (
         "requests of strangers in flight, in all",
@@ -151,31 +151,31 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a connection that has not asked anything, before it makes room for its own network",
         "1 s",
-        "load/admission/open.rs",
+        "load/tuning.rs",
         "SILENT_AFTER: Duration = Duration::from_secs(1);",
     ),
     (
         "time that whatever is ready waits for a thread, most of a second",
         "50 ms",
-        "load/delay.rs",
-        "TARGET: Duration = Duration::from_millis(50);",
+        "load/tuning.rs",
+        "MAX_DELAY: Duration = Duration::from_millis(50);",
     ),
     (
         "requests a second of one network of strangers, while it is longer",
         "32",
-        "load.rs",
+        "load/tuning.rs",
         "TURNS_WHEN_LATE: u32 = 32;",
     ),
     (
         "how long strangers are limited for that, at least",
         "5 s",
-        "load/delay.rs",
-        "HOLD: Duration = Duration::from_secs(5);",
+        "load/tuning.rs",
+        "DELAY_HOLD: Duration = Duration::from_secs(5);",
     ),
     (
         "connections, or HTTP/2 streams, from which that counts",
         "200",
-        "load/signals.rs",
+        "load/tuning.rs",
         "MANY: usize = 200;",
     ),
     (
@@ -187,7 +187,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "requests and untaken answers of one network of strangers, while it is",
         "8",
-        "load.rs",
+        "load/tuning.rs",
         "FEW: usize = 8;",
     ),
     (
