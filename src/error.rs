@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use http::StatusCode;
-
 use crate::load::Cause;
-use crate::request::{BadRequest, own_path};
+use crate::pages::messages::{self, Message};
+use crate::request::BadRequest;
 use crate::session::{NoRandomness, StoreError};
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -60,151 +59,38 @@ pub(crate) enum RequestError {
     WebSocketOrigin,
 }
 
-/// What a visitor is told: status, what happened, and what they can do.
-pub(crate) struct Public {
-    pub(crate) status: StatusCode,
-    pub(crate) title: &'static str,
-    pub(crate) advice: &'static str,
-}
-
-const SEND_AGAIN: &str = "Go back, reload the page and try again.";
-const PAGE_LOADS_ONLY: (StatusCode, &str, &str) = (
-    StatusCode::FORBIDDEN,
-    "This address answers page loads only",
-    concat!(
-        "Open it in a tab of its own; scripts can ask ",
-        own_path!("session"),
-        "."
-    ),
-);
-const FORBIDDEN: (StatusCode, &str, &str) = (
-    StatusCode::FORBIDDEN,
-    "You may not open this page",
-    "Your account has no access to it. Sign in as somebody else, or ask for access.",
-);
-const NO_SERVICE_WORKERS: (StatusCode, &str, &str) = (
-    StatusCode::FORBIDDEN,
-    "Service workers are not allowed on this path",
-    "The people who run this site can allow them with `service_worker = true` in its rule.",
-);
-const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
-
-const TOO_MANY_TUNNELS: (StatusCode, &str, &str) = (
-    StatusCode::SERVICE_UNAVAILABLE,
-    "There are too many open connections to this app",
-    "Close other windows of the app, then reload the page.",
-);
-
 impl RequestError {
-    /// Static text only: nothing that came from the network and nothing of the inside (SEC-70).
-    pub(crate) fn public(&self) -> Public {
-        let (status, title, advice) = match self {
+    /// What a visitor is told.
+    pub(crate) fn message(&self) -> &'static Message {
+        match self {
             Self::BadRequest(bad) => Self::bad_request(*bad),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The form is too large",
-                SEND_AGAIN,
-            ),
-            Self::BodyTooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "The form took too long to arrive",
-                SEND_AGAIN,
-            ),
-            Self::EndNotKept(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The end of the session could not be saved",
-                "It has ended now, but until that is saved a restart of this service could undo it. \
-                 Tell the people who run this site that sessions cannot be written.",
-            ),
-            Self::Forbidden | Self::NotPermitted => FORBIDDEN,
-            Self::Form => (
-                StatusCode::BAD_REQUEST,
-                "The form is not complete",
-                SEND_AGAIN,
-            ),
-            Self::Forged => (
-                StatusCode::FORBIDDEN,
-                "This form did not come from our page",
-                "Open the page anew and send the form from there.",
-            ),
-            Self::FormNotKept => (
-                StatusCode::UNAUTHORIZED,
-                "What you sent was not delivered",
-                "Your session has ended. Go back and copy what you typed before you sign in.",
-            ),
-            Self::LogoutNotKept(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Your sign-out could not be saved",
-                "You are signed out now, but until it is saved a restart of this service could undo \
-                 that. Tell the people who run this site that sessions cannot be written.",
-            ),
-            Self::MethodNotAllowed(_) => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This address does not work like that",
-                "Go to the start page.",
-            ),
-            Self::Misdirected => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "There is no app at this address",
-                "Check the address for a typing error.",
-            ),
-            Self::Overloaded(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "There is too much to do right now",
-                "Wait a moment, then reload the page.",
-            ),
-            Self::NotANavigation => PAGE_LOADS_ONLY,
-            Self::NotFound => (
-                StatusCode::NOT_FOUND,
-                "There is no such page",
-                "Go to the start page.",
-            ),
-            Self::NoRandomness(_) | Self::Panicked => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong here",
-                "Try again. If it happens again, tell the people who run this site.",
-            ),
-            Self::ServiceWorker => NO_SERVICE_WORKERS,
-            Self::Session(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Sessions cannot be looked up right now",
-                WAIT,
-            ),
-            Self::SessionEnded => (
-                StatusCode::UNAUTHORIZED,
-                "Your session has ended",
-                "Sign in and send it again.",
-            ),
-            Self::TooManyTunnels(_) => TOO_MANY_TUNNELS,
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "This is not a form",
-                SEND_AGAIN,
-            ),
+            Self::BodyTooLarge => &messages::FORM_TOO_LARGE,
+            Self::BodyTooSlow => &messages::FORM_TOO_SLOW,
+            Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
+            Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
+            Self::Form => &messages::FORM_INCOMPLETE,
+            Self::Forged => &messages::FORM_NOT_FROM_OUR_PAGE,
+            Self::FormNotKept => &messages::FORM_NOT_KEPT,
+            Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
+            Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
+            Self::Misdirected => &messages::MISDIRECTED,
+            Self::NoRandomness(_) | Self::Panicked => &messages::INTERNAL_ERROR,
+            Self::NotANavigation => &messages::PAGE_LOAD_REQUIRED,
+            Self::NotFound => &messages::NOT_FOUND,
+            Self::Overloaded(_) => &messages::OVERLOADED,
+            Self::ServiceWorker => &messages::SERVICE_WORKER_NOT_ALLOWED,
+            Self::Session(_) => &messages::SESSIONS_UNAVAILABLE,
+            Self::SessionEnded => &messages::SESSION_ENDED,
+            Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
+            Self::UnsupportedMediaType => &messages::NOT_A_FORM,
             Self::Upstream(error) => Self::upstream(error),
-            Self::WebSocketOrigin => (
-                StatusCode::FORBIDDEN,
-                "This connection did not come from our page",
-                "Open the app itself and try again.",
-            ),
-        };
-        Public {
-            status,
-            title,
-            advice,
+            Self::WebSocketOrigin => &messages::WEBSOCKET_ORIGIN,
         }
     }
 
-    /// What a program is told of an error that only programs meet; they get JSON for it, whatever
-    /// they would rather have.
-    pub(crate) fn code(&self) -> Option<&'static str> {
-        if let Self::NotANavigation = self {
-            Some("page_load_required")
-        } else if let Self::ServiceWorker = self {
-            Some("service_worker_not_allowed")
-        } else {
-            None
-        }
+    /// Whether only programs meet this error: they get JSON, whatever they would rather have.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        matches!(self, Self::NotANavigation | Self::ServiceWorker)
     }
 
     /// Whether a connection of HTTP/1.1 has to end: after a request that could be read in two ways,
@@ -232,78 +118,34 @@ impl RequestError {
         )
     }
 
-    fn bad_request(bad: BadRequest) -> (StatusCode, &'static str, &'static str) {
-        const ADVICE: &str = "Check the address, or go to the start page.";
-        const COOKIES: &str = "Delete the cookies of this site and try again.";
+    fn bad_request(bad: BadRequest) -> &'static Message {
         match bad {
-            BadRequest::CookieTooLarge => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "Your browser sends too many cookies",
-                COOKIES,
-            ),
-            BadRequest::Expectation => (
-                StatusCode::EXPECTATION_FAILED,
-                "The request expects too much",
-                ADVICE,
-            ),
+            BadRequest::CookieTooLarge => &messages::COOKIES_TOO_LARGE,
+            BadRequest::Expectation => &messages::EXPECTATION_FAILED,
             BadRequest::Field
             | BadRequest::Host
             | BadRequest::HostMismatch
-            | BadRequest::Target => (
-                StatusCode::BAD_REQUEST,
-                "The address cannot be understood",
-                ADVICE,
-            ),
-            BadRequest::Method => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This method is not allowed",
-                ADVICE,
-            ),
-            BadRequest::TargetTooLong => {
-                (StatusCode::URI_TOO_LONG, "The address is too long", ADVICE)
-            }
-            BadRequest::TooManyFields => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "Your browser sends too many header fields",
-                COOKIES,
-            ),
+            | BadRequest::Target => &messages::BAD_REQUEST,
+            BadRequest::Method => &messages::METHOD_NOT_ALLOWED,
+            BadRequest::TargetTooLong => &messages::ADDRESS_TOO_LONG,
+            BadRequest::TooManyFields => &messages::TOO_MANY_FIELDS,
         }
     }
 
-    fn upstream(error: &UpstreamError) -> (StatusCode, &'static str, &'static str) {
+    fn upstream(error: &UpstreamError) -> &'static Message {
         match error {
-            UpstreamError::BadResponse(_) | UpstreamError::Send(_) => (
-                StatusCode::BAD_GATEWAY,
-                "The app gave no usable answer",
-                WAIT,
-            ),
-            UpstreamError::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The app has too much to do",
-                WAIT,
-            ),
-            UpstreamError::ClientBody => (
-                StatusCode::BAD_REQUEST,
-                "The upload was broken off",
-                SEND_AGAIN,
-            ),
-            UpstreamError::ClientTooSlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "The upload was too slow",
-                SEND_AGAIN,
-            ),
-            UpstreamError::Http1Required => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "The app signs you in over HTTP/1.1 only",
-                "Use a browser that falls back to HTTP/1.1.",
-            ),
-            UpstreamError::Connect(_) => {
-                (StatusCode::BAD_GATEWAY, "The app cannot be reached", WAIT)
+            UpstreamError::BadResponse(_) | UpstreamError::Send(_) => {
+                &messages::BAD_RESPONSE_FROM_APP
             }
+            UpstreamError::Busy => &messages::APP_OVERLOADED,
+            UpstreamError::ClientBody => &messages::UPLOAD_INTERRUPTED,
+            UpstreamError::ClientTooSlow => &messages::UPLOAD_TOO_SLOW,
+            UpstreamError::Connect(_) => &messages::APP_UNREACHABLE,
             UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
-                (StatusCode::GATEWAY_TIMEOUT, "The app does not answer", WAIT)
+                &messages::APP_TIMEOUT
             }
-            UpstreamError::Withdrawn => FORBIDDEN,
+            UpstreamError::Http1Required => &messages::HTTP_1_1_REQUIRED,
+            UpstreamError::Withdrawn => &messages::FORBIDDEN,
         }
     }
 }
@@ -319,12 +161,12 @@ impl fmt::Display for RequestError {
         match self {
             Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
             Self::Upstream(error) => write!(f, "{error}"),
-            Self::Overloaded(cause) => write!(f, "too much to do: {cause}"),
+            Self::Overloaded(cause) => write!(f, "overloaded: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),
             Self::TooManyTunnels(full) => write!(f, "too many WebSockets: {full}"),
             Self::EndNotKept(error) => write!(f, "the end of a session was not saved: {error}"),
             Self::LogoutNotKept(error) => write!(f, "a logout was not saved: {error}"),
-            other => f.write_str(other.public().title),
+            other => f.write_str(other.message().title),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod branding;
+pub(crate) mod messages;
 mod response;
 mod user_agent;
 mod words;

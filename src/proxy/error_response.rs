@@ -21,35 +21,32 @@ impl Proxy {
         exchange: &Exchange,
     ) -> Response<AnswerBody> {
         let id = exchange.id;
-        let public = error.public();
+        let message = error.message();
         let many = matches!(
             error,
             RequestError::Overloaded(_) | RequestError::TooManyTunnels(_)
         );
-        if public.status.is_server_error() && !many {
+        if message.status.is_server_error() && !many {
             tracing::error!(request = %id, %error, "a request failed");
         } else {
             tracing::debug!(request = %id, %error, "a request was refused");
         }
         let request_id = &id.to_string();
-        let mut response = if let Some(code) = error.code() {
-            let body = serde_json::json!({
-                "error": code,
-                "message": format!("{}. {}", public.title, public.advice),
-                "request_id": request_id,
-            });
-            pages::json(public.status, &body)
-        } else if exchange.is_page_load {
+        let mut response = if exchange.is_page_load && !error.is_for_programs() {
             let view = ErrorView {
-                status: public.status,
-                title: public.title,
-                advice: public.advice,
+                status: message.status,
+                title: message.title,
+                advice: message.advice,
                 request_id,
             };
             self.pages.error(&view).into_response()
         } else {
-            let body = serde_json::json!({ "error": public.title, "request_id": request_id });
-            pages::json(public.status, &body)
+            let body = serde_json::json!({
+                "error": message.code,
+                "message": format!("{}. {}", message.title, message.advice),
+                "request_id": request_id,
+            });
+            pages::json(message.status, &body)
         };
         let headers = response.headers_mut();
         if let RequestError::MethodNotAllowed(allow) = error {
@@ -61,10 +58,10 @@ impl Proxy {
         if let RequestError::LogoutNotKept(_) = error {
             cookie::expire_session(headers);
         }
-        if public.status == StatusCode::UNAUTHORIZED {
+        if message.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, login::challenge());
         }
-        if public.status == StatusCode::SERVICE_UNAVAILABLE {
+        if message.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if exchange.is_http1() && error.closes() {

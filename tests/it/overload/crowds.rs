@@ -159,6 +159,8 @@ impl Attack {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
+            // It is not to starve what it attacks, passwords are hashed at this priority.
+            let _lowered = rustix::process::nice(19);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

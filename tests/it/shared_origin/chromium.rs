@@ -104,7 +104,7 @@ async fn sec_91_a_script_of_the_app_reads_no_page_of_ours_and_ends_no_session() 
         .wait_until("location.pathname === '/.vestibule/account'")
         .await;
     let text = browser.text("h1").await;
-    assert_eq!(text, "This form did not come from our page");
+    assert_eq!(text, "This form was not sent from our page");
     other.get("/").await.assert_status(200);
 
     browser.goto(&format!("{origin}/page")).await;

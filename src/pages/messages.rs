@@ -1,0 +1,241 @@
+//! What visitors read of an error, by its code: a page for people, JSON for programs.
+//!
+//! A code is a promise to programs and never changes; `docs/errors.md` lists them. Sentences are
+//! static: nothing that came from the network and nothing of the inside is in them (SEC-70).
+
+use http::StatusCode;
+
+use crate::request::own_path;
+
+/// What happened, and what a visitor can do.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// For programs, in `snake_case`.
+    pub(crate) code: &'static str,
+    pub(crate) status: StatusCode,
+    /// What happened, a short sentence without a full stop.
+    pub(crate) title: &'static str,
+    /// What the visitor can do.
+    pub(crate) advice: &'static str,
+}
+
+impl Message {
+    const fn new(
+        code: &'static str,
+        status: StatusCode,
+        title: &'static str,
+        advice: &'static str,
+    ) -> Self {
+        Self {
+            code,
+            status,
+            title,
+            advice,
+        }
+    }
+}
+
+const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
+const DELETE_COOKIES: &str = "Delete the cookies of this site and try again.";
+const SEND_AGAIN: &str = "Go back, reload the page and try again.";
+const START_PAGE: &str = "Go to the start page.";
+const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
+
+pub(crate) const ADDRESS_TOO_LONG: Message = Message::new(
+    "address_too_long",
+    StatusCode::URI_TOO_LONG,
+    "The address is too long",
+    CHECK_ADDRESS,
+);
+pub(crate) const APP_OVERLOADED: Message = Message::new(
+    "app_overloaded",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "The app is overloaded right now",
+    WAIT,
+);
+pub(crate) const APP_TIMEOUT: Message = Message::new(
+    "app_timeout",
+    StatusCode::GATEWAY_TIMEOUT,
+    "The app does not answer",
+    WAIT,
+);
+pub(crate) const APP_UNREACHABLE: Message = Message::new(
+    "app_unreachable",
+    StatusCode::BAD_GATEWAY,
+    "The app cannot be reached",
+    WAIT,
+);
+pub(crate) const BAD_REQUEST: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address cannot be understood",
+    CHECK_ADDRESS,
+);
+pub(crate) const BAD_RESPONSE_FROM_APP: Message = Message::new(
+    "bad_response_from_app",
+    StatusCode::BAD_GATEWAY,
+    "The app gave no usable response",
+    WAIT,
+);
+pub(crate) const COOKIES_TOO_LARGE: Message = Message::new(
+    "cookies_too_large",
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "Your browser sends too many cookies",
+    DELETE_COOKIES,
+);
+pub(crate) const EXPECTATION_FAILED: Message = Message::new(
+    "expectation_failed",
+    StatusCode::EXPECTATION_FAILED,
+    "The request expects what this service does not do",
+    CHECK_ADDRESS,
+);
+pub(crate) const FORBIDDEN: Message = Message::new(
+    "forbidden",
+    StatusCode::FORBIDDEN,
+    "You may not open this page",
+    "Your account has no access to it. Sign in as somebody else, or ask for access.",
+);
+pub(crate) const FORM_INCOMPLETE: Message = Message::new(
+    "form_incomplete",
+    StatusCode::BAD_REQUEST,
+    "The form is incomplete",
+    SEND_AGAIN,
+);
+pub(crate) const FORM_NOT_FROM_OUR_PAGE: Message = Message::new(
+    "form_not_from_our_page",
+    StatusCode::FORBIDDEN,
+    "This form was not sent from our page",
+    "Open the page again, and send the form from there.",
+);
+pub(crate) const FORM_NOT_KEPT: Message = Message::new(
+    "form_not_kept",
+    StatusCode::UNAUTHORIZED,
+    "What you sent was not delivered",
+    "Your session has ended. Go back and copy what you typed before you sign in.",
+);
+pub(crate) const FORM_TOO_LARGE: Message = Message::new(
+    "form_too_large",
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "The form is too large",
+    SEND_AGAIN,
+);
+pub(crate) const FORM_TOO_SLOW: Message = Message::new(
+    "form_too_slow",
+    StatusCode::REQUEST_TIMEOUT,
+    "The form took too long to arrive",
+    SEND_AGAIN,
+);
+pub(crate) const HTTP_1_1_REQUIRED: Message = Message::new(
+    "http_1_1_required",
+    StatusCode::MISDIRECTED_REQUEST,
+    "The app signs you in over HTTP/1.1 only",
+    "Use a browser that falls back to HTTP/1.1.",
+);
+pub(crate) const INTERNAL_ERROR: Message = Message::new(
+    "internal_error",
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "Something went wrong here",
+    "Try again. If it happens again, tell the people who run this site.",
+);
+pub(crate) const METHOD_NOT_ALLOWED: Message = Message::new(
+    "method_not_allowed",
+    StatusCode::METHOD_NOT_ALLOWED,
+    "This address does not accept this method",
+    START_PAGE,
+);
+pub(crate) const MISDIRECTED: Message = Message::new(
+    "misdirected",
+    StatusCode::MISDIRECTED_REQUEST,
+    "There is no app at this address",
+    "Check the address for typing errors.",
+);
+pub(crate) const NOT_A_FORM: Message = Message::new(
+    "not_a_form",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "This is not a form",
+    SEND_AGAIN,
+);
+pub(crate) const NOT_FOUND: Message = Message::new(
+    "not_found",
+    StatusCode::NOT_FOUND,
+    "There is no such page",
+    START_PAGE,
+);
+pub(crate) const OVERLOADED: Message = Message::new(
+    "overloaded",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "The service is overloaded right now",
+    "Wait a moment, then reload the page.",
+);
+pub(crate) const PAGE_LOAD_REQUIRED: Message = Message::new(
+    "page_load_required",
+    StatusCode::FORBIDDEN,
+    "This address answers page loads only",
+    concat!(
+        "Open it in a tab of its own; scripts can ask ",
+        own_path!("session"),
+        "."
+    ),
+);
+pub(crate) const SERVICE_WORKER_NOT_ALLOWED: Message = Message::new(
+    "service_worker_not_allowed",
+    StatusCode::FORBIDDEN,
+    "Service workers are not allowed on this path",
+    "The people who run this site can allow them with `service_worker = true` in its rule.",
+);
+pub(crate) const SESSION_END_NOT_SAVED: Message = Message::new(
+    "session_end_not_saved",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "The end of the session could not be saved",
+    "It has ended now, but until that is saved a restart of this service could undo it. \
+     Tell the people who run this site that sessions cannot be written.",
+);
+pub(crate) const SESSION_ENDED: Message = Message::new(
+    "session_ended",
+    StatusCode::UNAUTHORIZED,
+    "Your session has ended",
+    "Sign in and send it again.",
+);
+pub(crate) const SESSIONS_UNAVAILABLE: Message = Message::new(
+    "sessions_unavailable",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "Sessions cannot be looked up right now",
+    WAIT,
+);
+pub(crate) const SIGN_OUT_NOT_SAVED: Message = Message::new(
+    "sign_out_not_saved",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "Your sign-out could not be saved",
+    "You are signed out now, but until it is saved a restart of this service could undo that. \
+     Tell the people who run this site that sessions cannot be written.",
+);
+pub(crate) const TOO_MANY_CONNECTIONS: Message = Message::new(
+    "too_many_connections",
+    StatusCode::SERVICE_UNAVAILABLE,
+    "There are too many open connections to this app",
+    "Close other windows of the app, then reload the page.",
+);
+pub(crate) const TOO_MANY_FIELDS: Message = Message::new(
+    "too_many_fields",
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "Your browser sends too many header fields",
+    DELETE_COOKIES,
+);
+pub(crate) const UPLOAD_INTERRUPTED: Message = Message::new(
+    "upload_interrupted",
+    StatusCode::BAD_REQUEST,
+    "The upload was interrupted",
+    SEND_AGAIN,
+);
+pub(crate) const UPLOAD_TOO_SLOW: Message = Message::new(
+    "upload_too_slow",
+    StatusCode::REQUEST_TIMEOUT,
+    "The upload was too slow",
+    SEND_AGAIN,
+);
+pub(crate) const WEBSOCKET_ORIGIN: Message = Message::new(
+    "websocket_origin",
+    StatusCode::FORBIDDEN,
+    "This connection was not opened by a page of the app",
+    "Open the app itself and try again.",
+);
