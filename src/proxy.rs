@@ -1,16 +1,19 @@
 //! The way of a request: parse, own page?, who, decide, prepare, forward, finish. Read
 //! [`Proxy::handle`] first.
 
-mod activity;
 mod admission;
 mod app;
 mod apps;
 mod body;
+mod client_conn;
 mod connection;
+mod connection_state;
+mod deadline;
 mod error_response;
 mod exchange;
 mod forward;
 mod identify;
+mod in_flight;
 mod introduction;
 mod linger;
 mod live;
@@ -21,7 +24,10 @@ mod response;
 mod saved_post;
 mod service;
 mod settings;
+mod shared;
+mod shutdown;
 mod stall;
+mod streams;
 mod websocket;
 
 use std::panic::AssertUnwindSafe;
@@ -45,15 +51,16 @@ use app::Allowed;
 pub(crate) use app::AppSettings;
 use apps::Apps;
 use body::AnswerBody;
-use connection::Connection;
+use client_conn::ClientConn;
 use exchange::Exchange;
+use in_flight::InFlight;
 use live::Permitted;
 pub(crate) use response::far_reaching::FarReaching;
-use service::Life;
 pub(crate) use service::{OpenError, Service};
 pub(crate) use settings::{Settings, Timeouts};
+use shared::Shared;
 
-/// The gate, as one configuration has it.
+/// The proxy, as one configuration has it.
 pub(crate) struct Proxy {
     apps: Apps,
     callers: Arc<Callers>,
@@ -61,20 +68,21 @@ pub(crate) struct Proxy {
     sessions: Arc<Sessions>,
     pages: Arc<Pages>,
     settings: Arc<Settings>,
-    /// What it shares with the gates before and after it.
-    life: Arc<Life>,
+    /// What it shares with the proxies of other configurations.
+    shared: Arc<Shared>,
     /// Its place among them.
     number: u64,
 }
 
 impl Proxy {
     /// One request, whatever becomes of it. The error resets a stream whose request is for HTTP/1.1.
-    async fn handle(
+    pub(crate) async fn handle(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ClientConn>,
+        in_flight: InFlight,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, h2::Error> {
-        let mut exchange = Exchange::begin(self, connection, &request);
+        let mut exchange = Exchange::begin(self, connection.peer, in_flight, &request);
         let response = self.respond(connection, &mut exchange, request);
         // A panic ends this request and no other (REL-11); what it held is unwound.
         let response = AssertUnwindSafe(response).catch_unwind().await;
@@ -85,7 +93,7 @@ impl Proxy {
     /// The way of a request.
     async fn respond(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
         mut request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, RequestError> {
@@ -111,10 +119,10 @@ impl Proxy {
             app: &app.name,
             client: client.address,
             cookies,
-            memo: &connection.memo,
+            memo: &connection.cache,
         };
         if let Some(page) = own_page {
-            let served = self.serve(connection, &exchange.active, page, visit, body);
+            let served = self.serve(connection, &exchange.in_flight, page, visit, body);
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
         }
 
@@ -122,7 +130,7 @@ impl Proxy {
         let revision = self.revision();
         let (session, principal) = self.identify(&visit, exchange).await?;
         let who = principal.as_ref();
-        let admitted = self.admit(connection, &exchange.active, client.address, who);
+        let admitted = self.admit(connection, &exchange.in_flight, client.address, who);
         let permit = match app.decide(&target, &authority, &head, principal)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
@@ -149,7 +157,7 @@ impl Proxy {
         if hop_by_hop::opens_websocket(&allowed.head, !body.is_end_stream()) {
             return Box::pin(self.open_websocket(app, allowed, upgrade, connection)).await;
         }
-        let body = self.request_body(app, body, &exchange.active);
+        let body = self.request_body(app, body, &exchange.in_flight);
         let prepared = app.prepare(allowed, &connection.peer_header, body);
         self.forward(app, prepared, connection, exchange).await
     }

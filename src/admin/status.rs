@@ -44,7 +44,7 @@ pub(super) fn status(context: &Context) -> Line {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started: server.started.to_rfc3339(),
-        stopping: server.service.is_stopping(),
+        stopping: server.service.shutdown().has_begun(),
         listen: shown(&server.addresses),
         redirect_http: shown(&server.redirect_addresses),
         metrics: server.metrics_address.map(|address| address.to_string()),

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::Proxy;
-use super::activity::ActiveRequest;
 use super::app::App;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
+use super::in_flight::InFlight;
 use crate::error::RequestError;
 use crate::load::Cause;
 use crate::login::Visit;
@@ -16,19 +16,18 @@ impl Proxy {
     /// up and found; `client` is where the request comes from, behind trusted proxies, too.
     pub(super) fn admit(
         &self,
-        connection: &Connection,
-        active: &ActiveRequest,
+        connection: &ClientConn,
+        in_flight: &InFlight,
         client: IpAddr,
         principal: Option<&Principal>,
     ) -> Result<(), RequestError> {
-        let load = &self.life.load;
         let begun = if let Some(principal) = principal {
-            let usage = connection.usage_of_user(load, principal.identity().user());
+            let usage = connection.usage_of_user(principal.identity().user());
             let usage = usage.ok_or(Cause::Connections);
-            usage.and_then(|usage| active.admit(&usage, || true))
+            usage.and_then(|usage| in_flight.admit(&usage, || true))
         } else {
-            let usage = connection.usage_of_stranger(load, client);
-            active.admit(&usage, || connection.admitted().is_within_share())
+            let usage = connection.usage_of_stranger(client);
+            in_flight.admit(&usage, || connection.is_within_share())
         };
         begun.map_err(RequestError::Overloaded)
     }

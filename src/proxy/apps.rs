@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::app::{App, AppSettings};
-use super::service::{Life, OpenError};
+use super::service::OpenError;
+use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
@@ -21,13 +22,13 @@ impl Apps {
     pub(super) fn open(
         settings: Vec<AppSettings>,
         clock: &Clock,
-        life: &Life,
+        shared: &Shared,
     ) -> Result<Self, OpenError> {
         let (mut by_host, mut only) = (HashMap::new(), None);
         for app in settings {
             let host = app.host.clone();
             let name = app.name.clone();
-            let app = App::open(app, clock, &life.metrics, &life.open_tunnels);
+            let app = App::open(app, clock, &shared.metrics, &shared.open_tunnels);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
                 Some(host) => drop(by_host.insert(host.as_str().to_owned(), app)),

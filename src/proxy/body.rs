@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::activity::ActiveRequest;
 use super::app::App;
+use super::in_flight::InFlight;
 use super::live::{LiveStreams, Permitted, Watch};
 use super::stall::{self, Said};
 use crate::telemetry::AccessLine;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct AnswerBody {
     kind: Kind,
     line: Option<Box<AccessLine>>,
-    active: Option<ActiveRequest>,
+    in_flight: Option<InFlight>,
     /// Whose answer it is, to count its bytes.
     app: Option<Arc<App>>,
 }
@@ -81,7 +81,7 @@ impl AnswerBody {
         Self {
             kind: Kind::Ours(bytes),
             line: None,
-            active: None,
+            in_flight: None,
             app: None,
         }
     }
@@ -101,7 +101,7 @@ impl AnswerBody {
                 watch: None,
             }),
             line: None,
-            active: None,
+            in_flight: None,
             app: None,
         }
     }
@@ -124,11 +124,11 @@ impl AnswerBody {
     pub(super) fn carry(
         &mut self,
         line: Option<Box<AccessLine>>,
-        active: ActiveRequest,
+        in_flight: InFlight,
         app: Option<Arc<App>>,
     ) {
         self.line = line;
-        self.active = Some(active);
+        self.in_flight = Some(in_flight);
         self.app = app;
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 
 use super::Proxy;
-use super::activity::ActiveRequest;
 use super::app::App;
 use super::body::AnswerBody;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
+use super::in_flight::InFlight;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::login::is_page_load;
@@ -25,7 +25,7 @@ use crate::upstream::UpstreamError;
 /// What is known of a request besides its head, and belongs to it until its response is gone.
 pub(super) struct Exchange {
     pub(super) id: RequestId,
-    pub(super) active: ActiveRequest,
+    pub(super) in_flight: InFlight,
     /// Once it is found.
     pub(super) app: Option<Arc<App>>,
     /// `None` without an access log.
@@ -44,20 +44,20 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin(
         proxy: &Proxy,
-        connection: &Connection,
+        peer: IpAddr,
+        in_flight: InFlight,
         request: &Request<Incoming>,
     ) -> Self {
-        let active = connection.activity.begin(!request.body().is_end_stream());
-        let id = proxy.life.request_ids.next();
+        let id = proxy.shared.request_ids.next();
         let line = proxy
             .settings
             .access_log
-            .then(|| Box::new(AccessLine::begin(id, connection.peer, request)));
+            .then(|| Box::new(AccessLine::begin(id, peer, request)));
         let is_left_unread =
             request.version() < Version::HTTP_2 && wire::is_left_unread(request.headers());
         Self {
             id,
-            active,
+            in_flight,
             app: None,
             renewed: Vec::new(),
             version: request.version(),
@@ -77,7 +77,7 @@ impl Proxy {
     /// done. `Err` resets a stream whose request is for HTTP/1.1.
     pub(super) fn finish(
         &self,
-        connection: &Connection,
+        connection: &ClientConn,
         mut exchange: Exchange,
         response: Result<Response<AnswerBody>, RequestError>,
     ) -> Result<Response<AnswerBody>, h2::Error> {
@@ -86,19 +86,21 @@ impl Proxy {
             http1_required = matches!(error, RequestError::Upstream(UpstreamError::Http1Required));
             overloaded = matches!(error, RequestError::Overloaded(_));
             if error.makes_room() {
-                connection.activity.end();
+                connection.state.end();
             }
             exchange.count_error(&error);
             self.error_response(&error, &exchange)
         });
         if response.body().is_ours()
-            && (!exchange.active.hold_answer(connection.network_of_peer())
-                || overloaded && connection.activity.has_many_requests())
+            && (!exchange
+                .in_flight
+                .hold_response(connection.network_of_peer())
+                || overloaded && connection.state.has_many_requests())
         {
             leave_out(&mut response);
         }
         let closes =
-            exchange.is_left_unread || self.life.is_stopping() || connection.activity.ends();
+            exchange.is_left_unread || self.shared.shutdown.has_begun() || connection.state.ends();
         if exchange.is_http1() && closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -120,10 +122,10 @@ impl Proxy {
             line.head_ms = Some(line.elapsed_ms());
         }
         let counts = exchange.app.as_ref().map(|app| &app.counts.answers);
-        let counts = counts.unwrap_or(&self.life.no_app);
+        let counts = counts.unwrap_or(&self.shared.no_app);
         counts.note(status, exchange.started.elapsed());
         let body = response.body_mut();
-        body.carry(exchange.line, exchange.active, exchange.app);
+        body.carry(exchange.line, exchange.in_flight, exchange.app);
         if http1_required {
             return Err(h2::Reason::HTTP_1_1_REQUIRED.into());
         }

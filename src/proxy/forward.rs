@@ -8,11 +8,11 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 
 use super::Proxy;
-use super::activity::ActiveRequest;
 use super::app::{App, Prepared};
 use super::body::AnswerBody;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
 use super::exchange::Exchange;
+use super::in_flight::InFlight;
 use super::live::Permitted;
 use crate::error::RequestError;
 use crate::session::Session;
@@ -30,10 +30,10 @@ impl Proxy {
         &self,
         app: &App,
         body: Incoming,
-        active: &ActiveRequest,
+        in_flight: &InFlight,
     ) -> RequestBody {
         let idle_timeout = self.settings.timeouts.body_idle;
-        let begin = || active.begin_upload();
+        let begin = || in_flight.begin_upload();
         RequestBody::new(body, idle_timeout, &app.counts.received, begin)
     }
 
@@ -42,7 +42,7 @@ impl Proxy {
         &self,
         app: &Arc<App>,
         prepared: Prepared,
-        connection: &Connection,
+        connection: &ClientConn,
         exchange: &mut Exchange,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let Prepared {
@@ -81,7 +81,7 @@ impl Proxy {
         let session = permitted.session.as_deref();
         self.clean(app, response.headers_mut(), public, session)
             .await;
-        let streams = &self.life.live;
+        let streams = &self.shared.live;
         Ok(response.map(|body| AnswerBody::forwarded(body, streams, permitted)))
     }
 
@@ -89,7 +89,7 @@ impl Proxy {
     /// nobody else's (SEC-92).
     pub(super) fn connection_auth<'a>(
         &'a self,
-        connection: &'a Connection,
+        connection: &'a ClientConn,
         session: Option<&'a Arc<Session>>,
         version: Version,
     ) -> ConnectionAuth<'a> {
@@ -127,7 +127,7 @@ impl Proxy {
                 return Err(RequestError::SessionEnded);
             }
         }
-        let latest = self.life.latest();
+        let latest = self.shared.latest();
         let latest = latest.as_deref().unwrap_or(self);
         if !latest.permits(app, None, permitted) {
             return Err(RequestError::NotPermitted);
@@ -143,7 +143,7 @@ impl Proxy {
         permitted: &'a Permitted,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async {
-            let watch = self.life.live.watch(app, None, permitted.clone());
+            let watch = self.shared.live.watch(app, None, permitted.clone());
             watch.ended().cancelled().await;
         })
     }
@@ -162,7 +162,7 @@ impl Proxy {
         if let Ok(answer) = tokio::time::timeout(SHORT_UPLOAD, answer.as_mut()).await {
             return Ok(answer);
         }
-        let watch = self.life.live.watch(app, None, permitted.clone());
+        let watch = self.shared.live.watch(app, None, permitted.clone());
         let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
         let mut seen = 0;
         let mut makes_room = pin!(async {

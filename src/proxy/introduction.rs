@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 
-use super::service::Service;
+use super::Service;
 use crate::listener::proxy_protocol;
 use crate::load::Admitted;
 

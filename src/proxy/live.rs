@@ -182,12 +182,12 @@ impl Proxy {
 
     /// The same of the configuration that holds now.
     pub(super) fn latest_revision(&self) -> u64 {
-        self.life.latest_number() + self.callers.generation()
+        self.shared.latest_number() + self.callers.generation()
     }
 
     /// Ends each stream that would not be permitted now (SEC-89).
     pub(super) fn judge_streams(&self) {
-        let live = &self.life.live;
+        let live = &self.shared.live;
         live.judge(self.revision(), |stream| {
             self.permits(&stream.app, stream.address.as_ref(), &stream.permitted)
         });

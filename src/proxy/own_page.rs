@@ -4,9 +4,9 @@ use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 
 use super::Proxy;
-use super::activity::ActiveRequest;
 use super::body::AnswerBody;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
+use super::in_flight::InFlight;
 use crate::error::RequestError;
 use crate::login::{Endpoint, Visit};
 use crate::request::{self, Target};
@@ -29,8 +29,8 @@ impl Proxy {
     /// user: anybody can make one up.
     pub(super) async fn serve(
         &self,
-        connection: &Connection,
-        active: &ActiveRequest,
+        connection: &ClientConn,
+        in_flight: &InFlight,
         page: Endpoint<'_>,
         visit: Visit<'_>,
         body: Incoming,
@@ -38,7 +38,7 @@ impl Proxy {
         let caller = self.callers.peek(visit.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
-        self.admit(connection, active, visit.client, principal.as_ref())?;
+        self.admit(connection, in_flight, visit.client, principal.as_ref())?;
         let response = self.login.serve(page, visit, body).await?;
         Ok(response.map(AnswerBody::ours))
     }

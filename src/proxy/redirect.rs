@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::{Proxy, Service, introduction};
+use super::{Service, introduction};
 use crate::listener;
 use crate::load::Admission;
 use crate::pages;
@@ -30,20 +30,20 @@ impl Service {
         admission: Arc<Admission>,
         port: u16,
     ) {
-        let stop = self.life.stop.clone();
+        let stop = self.shutdown().token().clone();
         while let Some((mut stream, peer, mut admitted)) = stop
             .run_until_cancelled(listener::accept(&listener, &admission))
             .await
         {
             let service = Arc::clone(&self);
-            self.life.connections.spawn(async move {
+            self.shutdown().connections().spawn(async move {
                 let introduced =
                     introduction::client(&service, &mut stream, peer, &mut admitted).await;
                 if introduced.is_none() {
                     return;
                 }
                 let answer = service_fn(move |request| {
-                    let answer = service.proxy().redirect(&request, port);
+                    let answer = redirect(&service, &request, port);
                     async move { Ok::<_, Infallible>(answer.map(Full::new)) }
                 });
                 let served = http1::Builder::new()
@@ -60,41 +60,43 @@ impl Service {
     }
 }
 
-impl Proxy {
-    /// 308 for a page that may be asked for again, 403 for everything else: what was sent plainly
-    /// was seen by everybody, and is not to be sent once more.
-    fn redirect(&self, request: &Request<Incoming>, port: u16) -> Response<Bytes> {
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-        let location = safe.then(|| self.https_address(request, port)).flatten();
-        pages::without_hsts(match location {
-            Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
-            None => pages::plain(StatusCode::FORBIDDEN, "Use https."),
-        })
-    }
+/// 308 for a page that may be asked for again, 403 for everything else: what was sent plainly
+/// was seen by everybody, and is not to be sent once more.
+fn redirect(service: &Service, request: &Request<Incoming>, port: u16) -> Response<Bytes> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let location = safe
+        .then(|| https_address(service, request, port))
+        .flatten();
+    pages::without_hsts(match location {
+        Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
+        None => pages::plain(StatusCode::FORBIDDEN, "Use https."),
+    })
+}
 
-    /// On a host of ours only: an answer of ours leads nowhere else (SEC-62).
-    fn https_address(&self, request: &Request<Incoming>, port: u16) -> Option<HeaderValue> {
-        let mut hosts = request.headers().get_all(header::HOST).iter();
-        let (host, None) = (hosts.next()?, hosts.next()) else {
-            return None;
-        };
-        let authority = request::Authority::parse(host).ok()?;
-        let host = authority.host().to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
-        let meant = request.uri().host();
-        if meant.is_some_and(|meant| !meant.eq_ignore_ascii_case(authority.host())) {
-            return None; // a target that names another host (SEC-09)
-        }
-        self.apps.of_host(host)?;
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
-        let port = if port == 443 {
-            String::new()
-        } else {
-            format!(":{port}")
-        };
-        HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()
+/// On a host of ours only: an answer of ours leads nowhere else (SEC-62).
+fn https_address(service: &Service, request: &Request<Incoming>, port: u16) -> Option<HeaderValue> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, None) = (hosts.next()?, hosts.next()) else {
+        return None;
+    };
+    let authority = request::Authority::parse(host).ok()?;
+    let host = authority.host().to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let meant = request.uri().host();
+    if meant.is_some_and(|meant| !meant.eq_ignore_ascii_case(authority.host())) {
+        return None; // a target that names another host (SEC-09)
     }
+    if !service.serves(host) {
+        return None;
+    }
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let port = if port == 443 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()
 }

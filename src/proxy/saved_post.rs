@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
 use super::body::AnswerBody;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
 use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
@@ -23,7 +23,7 @@ struct Replay {
     app: Arc<App>,
     prepared: Prepared,
     session: Arc<Session>,
-    connection: Arc<Connection>,
+    connection: Arc<ClientConn>,
     form: KeptForm,
 }
 
@@ -65,7 +65,7 @@ impl Proxy {
         mut allowed: Allowed,
         id: FormId,
         body: Incoming,
-        connection: &Arc<Connection>,
+        connection: &Arc<ClientConn>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let Some(session) = allowed.permitted.session.clone() else {
             return Ok(Login::ask_again(&allowed.head)?.map(AnswerBody::ours));
@@ -96,14 +96,14 @@ impl Proxy {
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.
         let delivered = Arc::clone(self).deliver(replay);
-        let delivered = self.life.connections.spawn(delivered).await;
+        let delivered = self.shared.shutdown.connections().spawn(delivered).await;
         let mut response = delivered.map_err(|_| RequestError::Panicked)??;
         if self.has_changed(ends, &permitted) {
             self.permit_still(app, &permitted).await?;
         }
         self.clean(app, response.headers_mut(), public, Some(&*session))
             .await;
-        let live = &self.life.live;
+        let live = &self.shared.live;
         Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)))
     }
 

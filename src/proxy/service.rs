@@ -1,90 +1,40 @@
-//! What goes on while configurations come and go: connections, tunnels, the end.
+//! The proxy while configurations come and go.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::apps::Apps;
-use super::live::LiveStreams;
+use super::shared::Shared;
+use super::shutdown::Shutdown;
 use super::{AppSettings, Proxy, Settings, connection};
 use crate::clock::Clock;
 use crate::listener;
 use crate::load::{Admission, Load};
 use crate::login::{Login, throttle};
-use crate::metrics::{AnswerCounts, Metrics, Pool};
+use crate::metrics::{Metrics, Pool};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
-use crate::telemetry::RequestIds;
 use crate::tls::Handshakes;
-use crate::upstream::{self, tunnels};
+use crate::upstream;
 
-/// The running gate. Each request takes the one of the latest configuration; what is under way
+/// The running proxy. Each request takes the one of the latest configuration; what is in flight
 /// ends with the one that it began with.
 pub(crate) struct Service {
     current: ArcSwap<Proxy>,
-    pub(super) life: Arc<Life>,
+    shared: Arc<Shared>,
+    load: Arc<Load>,
 }
 
-/// One for the process, whatever is configured.
-pub(super) struct Life {
-    pub(super) request_ids: RequestIds,
-    stopping: AtomicBool,
-    pub(super) stop: CancellationToken,
-    pub(super) connections: TaskTracker,
-    pub(super) tunnels: TaskTracker,
-    pub(super) live: Arc<LiveStreams>,
-    /// How many configurations there were before.
-    configurations: AtomicU64,
-    /// The gate of the latest one, for requests that began with one before, and its number.
-    latest: Mutex<Weak<Proxy>>,
-    latest_number: AtomicU64,
-    pub(super) open_tunnels: tunnels::Registry,
-    pub(super) load: Arc<Load>,
-    pub(super) metrics: Arc<Metrics>,
-    /// For requests that are for no app.
-    pub(super) no_app: AnswerCounts,
-}
-
-/// Why there can be no gate.
+/// Why there can be no proxy.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     NoRandomness,
     /// The app of this name could never be reached.
     Upstream(String, upstream::OpenError),
-}
-
-impl Life {
-    /// The number of one more configuration.
-    pub(super) fn count_configuration(&self) -> u64 {
-        self.configurations.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// The gate of the latest configuration, as long as there is a service.
-    pub(super) fn latest(&self) -> Option<Arc<Proxy>> {
-        let latest = self.latest.lock();
-        latest.unwrap_or_else(PoisonError::into_inner).upgrade()
-    }
-
-    /// The number of the latest configuration.
-    pub(super) fn latest_number(&self) -> u64 {
-        self.latest_number.load(Ordering::Acquire)
-    }
-
-    fn set_latest(&self, proxy: &Arc<Proxy>) {
-        let latest = self.latest.lock();
-        *latest.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(proxy);
-        self.latest_number.store(proxy.number, Ordering::Release);
-    }
 }
 
 impl Service {
@@ -97,31 +47,19 @@ impl Service {
         metrics: Arc<Metrics>,
         load: Arc<Load>,
     ) -> Result<Self, OpenError> {
-        let life = Arc::new(Life {
-            request_ids: RequestIds::new().map_err(|NoRandomness| OpenError::NoRandomness)?,
-            stopping: AtomicBool::new(false),
-            stop: CancellationToken::new(),
-            connections: TaskTracker::new(),
-            tunnels: TaskTracker::new(),
-            live: Arc::new(LiveStreams::new(Arc::clone(&login.sessions))),
-            configurations: AtomicU64::new(0),
-            latest: Mutex::default(),
-            latest_number: AtomicU64::new(0),
-            open_tunnels: tunnels::Registry::default(),
-            load,
-            no_app: metrics.no_app(),
-            metrics,
-        });
-        let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&life))?;
+        let shared = Shared::new(&login.sessions, metrics);
+        let shared = Arc::new(shared.map_err(|NoRandomness| OpenError::NoRandomness)?);
+        let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&shared))?;
         let proxy = Arc::new(proxy);
-        life.set_latest(&proxy);
+        shared.set_latest(&proxy);
         Ok(Self {
             current: ArcSwap::new(proxy),
-            life,
+            shared,
+            load,
         })
     }
 
-    /// The gate of another configuration, which nobody uses yet.
+    /// The proxy of another configuration, which nobody uses yet.
     pub(crate) fn prepare(
         &self,
         settings: Settings,
@@ -131,26 +69,26 @@ impl Service {
         clock: &Clock,
     ) -> Result<Proxy, OpenError> {
         let login = self.proxy().login.with(Arc::clone(&pages), throttle);
-        let life = Arc::clone(&self.life);
-        Proxy::new(settings, apps, login, pages, clock, life)
+        let shared = Arc::clone(&self.shared);
+        Proxy::new(settings, apps, login, pages, clock, shared)
     }
 
-    /// From the next request on there is this gate; what it would not permit ends.
+    /// From the next request on there is this proxy; what it would not permit ends.
     pub(crate) fn replace(&self, proxy: Proxy) {
         proxy.login.set_room_for_forms(proxy.settings.kept_forms);
         let proxy = Arc::new(proxy);
         self.current.store(Arc::clone(&proxy));
-        self.life.set_latest(&proxy);
+        self.shared.set_latest(&proxy);
         proxy.judge_streams();
     }
 
-    /// The gate as it is configured now.
-    pub(super) fn proxy(&self) -> Arc<Proxy> {
+    /// The proxy as it is configured now.
+    pub(crate) fn proxy(&self) -> Arc<Proxy> {
         self.current.load_full()
     }
 
     /// For what lasts longer than a request, and is not to hold on to applications.
-    pub(super) fn settings(&self) -> Arc<Settings> {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.current.load().settings)
     }
 
@@ -161,13 +99,13 @@ impl Service {
         handshakes: Handshakes,
         admission: Arc<Admission>,
     ) {
-        let stop = self.life.stop.clone();
+        let stop = self.shared.shutdown.token().clone();
         while let Some((stream, peer, admitted)) = stop
             .run_until_cancelled(listener::accept(&listener, &admission))
             .await
         {
             let (service, handshakes) = (Arc::clone(&self), handshakes.clone());
-            self.life.connections.spawn(connection::serve(
+            self.shared.shutdown.connections().spawn(connection::serve(
                 service, handshakes, stream, peer, admitted,
             ));
         }
@@ -183,9 +121,9 @@ impl Service {
         self.proxy().apps.pools()
     }
 
-    /// What is under way in all, and what is too much.
-    pub(crate) fn load(&self) -> &Load {
-        &self.life.load
+    /// What is in flight in all, and what is too much.
+    pub(crate) fn load(&self) -> &Arc<Load> {
+        &self.load
     }
 
     /// About how many failed logins are remembered, by what they are counted for.
@@ -204,24 +142,19 @@ impl Service {
         self.proxy().apps.health()
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.life.is_stopping()
+    /// Whether an app has this host, or serves every host.
+    pub(super) fn serves(&self, host: &str) -> bool {
+        self.current.load().apps.of_host(host).is_some()
+    }
+
+    pub(crate) fn shutdown(&self) -> &Shutdown {
+        &self.shared.shutdown
     }
 
     /// Stops taking connections, lets requests finish for `drain`, then ends what is left
     /// (REL-02). Gives how many connections did not finish.
     pub(crate) async fn stop(&self, drain: Duration) -> usize {
-        let life = &self.life;
-        life.stopping.store(true, Ordering::Relaxed);
-        life.stop.cancel();
-        life.connections.close();
-        life.tunnels.close();
-        let finished = async {
-            life.connections.wait().await;
-            life.tunnels.wait().await;
-        };
-        let _ = tokio::time::timeout(drain, finished).await;
-        life.connections.len()
+        self.shared.shutdown.begin(drain).await
     }
 }
 
@@ -232,17 +165,17 @@ impl Proxy {
         login: Login,
         pages: Arc<Pages>,
         clock: &Clock,
-        life: Arc<Life>,
+        shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         Ok(Self {
-            apps: Apps::open(apps, clock, &life)?,
+            apps: Apps::open(apps, clock, &shared)?,
             callers: Arc::clone(&login.callers),
             sessions: Arc::clone(&login.sessions),
             login,
             pages,
             settings: Arc::new(settings),
-            number: life.count_configuration(),
-            life,
+            number: shared.count_configuration(),
+            shared,
         })
     }
 

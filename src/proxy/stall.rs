@@ -1,44 +1,31 @@
-//! Answers whose client takes nothing.
+//! Responses that wait for their client.
 //!
-//! A client that keeps its HTTP/2 window closed holds a stream, an answer and a connection to the
-//! application for as long as it likes (SEC-24, CVE-2026-49975). hyper waits for the window
-//! without a limit; so each stream's task is wrapped, and reset when the window stayed closed
-//! for the write timeout. Other streams of the connection go on.
-//!
-//! A body that hyper does not ask for more cannot say that it has to end either (SEC-75, SEC-89):
-//! it leaves that with whoever polls hyper.
+//! A body that hyper does not ask for more cannot say that it waits, nor that it has to end
+//! (SEC-75, SEC-89): it leaves that with whoever polls hyper.
 
 use std::cell::Cell;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use hyper::rt::Executor;
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::activity::{PATIENCE_IN_NEED, time_to_read};
-use crate::load::{Load, OpenStream};
-
 thread_local! {
-    /// What an answer's body said when it was polled last on this thread.
+    /// What a response's body said when it was polled last on this thread.
     static SAID: Cell<Said> = const { Cell::new(Said::Nothing) };
 }
 
 /// What a body said while hyper was polled.
-pub(super) enum Said {
+pub(crate) enum Said {
     /// It was not asked.
     Nothing,
     /// The application is to send more.
     Waiting,
     /// It gave its bytes, or has some to give; where it is known, the end of its session.
     Ready(Option<CancellationToken>),
-    /// The same of an answer of ours.
+    /// The same of a response of ours.
     ReadyOurs,
 }
 
-pub(super) type SessionEnd = Pin<Box<WaitForCancellationFutureOwned>>;
+pub(crate) type SessionEnd = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// Notes what a body says.
 pub(super) fn note(said: Said) {
@@ -46,111 +33,16 @@ pub(super) fn note(said: Said) {
 }
 
 /// What was noted since the last call.
-pub(super) fn take() -> Said {
+pub(crate) fn take() -> Said {
     SAID.replace(Said::Nothing)
 }
 
 impl Said {
-    /// What ends an answer that nobody takes further.
-    pub(super) fn session_end(self) -> Option<SessionEnd> {
+    /// What ends a response that nobody takes further.
+    pub(crate) fn session_end(self) -> Option<SessionEnd> {
         match self {
             Self::Ready(Some(token)) => Some(Box::pin(token.cancelled_owned())),
             _ => None,
-        }
-    }
-}
-
-/// Runs the streams of HTTP/2 connections, each with the limit.
-#[derive(Clone, Debug)]
-pub(super) struct Streams {
-    pub(super) write_timeout: Duration,
-    pub(super) load: Arc<Load>,
-}
-
-impl Streams {
-    /// How long nobody may take what was sent.
-    fn timeout(&self, ours: bool) -> Duration {
-        time_to_read(self.write_timeout, &self.load, ours)
-    }
-
-    /// When to look again whether that is too long already.
-    fn look(&self, since: Instant) -> Instant {
-        let look = Instant::now() + PATIENCE_IN_NEED;
-        look.min(since + self.write_timeout)
-    }
-}
-
-impl<F> Executor<F> for Streams
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        tokio::spawn(Stream {
-            task: Box::pin(stream),
-            _open: self.load.open_stream(),
-            limits: self.clone(),
-            stalled: None,
-        });
-    }
-}
-
-struct Stream<F> {
-    task: Pin<Box<F>>,
-    _open: OpenStream,
-    limits: Streams,
-    stalled: Option<Stalled>,
-}
-
-struct Stalled {
-    since: Instant,
-    ours: bool,
-    alarm: Pin<Box<Sleep>>,
-    session_end: Option<SessionEnd>,
-}
-
-impl<F: Future<Output = ()>> Future for Stream<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        take();
-        if this.task.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        match take() {
-            Said::Nothing => {}
-            Said::Waiting => this.stalled = None,
-            // It was not asked for more: the window is closed.
-            said @ (Said::Ready(_) | Said::ReadyOurs) => {
-                let since = Instant::now();
-                this.stalled = Some(Stalled {
-                    since,
-                    ours: matches!(said, Said::ReadyOurs),
-                    alarm: Box::pin(sleep_until(this.limits.look(since))),
-                    session_end: said.session_end(),
-                });
-            }
-        }
-        // Dropping the stream resets it.
-        this.stalled
-            .as_mut()
-            .map_or(Poll::Pending, |stalled| stalled.poll(&this.limits, cx))
-    }
-}
-
-impl Stalled {
-    fn poll(&mut self, limits: &Streams, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(end) = &mut self.session_end
-            && end.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(());
-        }
-        loop {
-            ready!(self.alarm.as_mut().poll(cx));
-            if Instant::now() >= self.since + limits.timeout(self.ours) {
-                return Poll::Ready(());
-            }
-            self.alarm.as_mut().reset(limits.look(self.since));
         }
     }
 }

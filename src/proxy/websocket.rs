@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
 use super::body::AnswerBody;
-use super::connection::Connection;
+use super::client_conn::ClientConn;
 use crate::error::RequestError;
 use crate::metrics::Open;
 use crate::upstream::upgrade::{self, Handshake};
@@ -22,7 +22,7 @@ impl Proxy {
         app: &Arc<App>,
         mut allowed: Allowed,
         side: OnUpgrade,
-        connection: &Arc<Connection>,
+        connection: &Arc<ClientConn>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let origin = app.origin_of_websocket(&allowed.head, &allowed.permitted.authority);
         let origin = origin.ok_or(RequestError::WebSocketOrigin)?;
@@ -55,27 +55,27 @@ impl Proxy {
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, session.as_deref())
                     .await;
-                let live = &self.life.live;
+                let live = &self.shared.live;
                 return Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)));
             }
         };
         self.clean(app, &mut headers, true, session.as_deref())
             .await;
-        connection.activity.upgrade();
-        let watch = self.life.live.watch(app, Some(address), permitted);
+        connection.state.upgrade();
+        let watch = self.shared.live.watch(app, Some(address), permitted);
         let ends = upgrade::Ends {
             stream: watch.ended().clone(),
-            service: self.life.stop.clone(),
+            service: self.shared.shutdown.token().clone(),
             write: self.settings.timeouts.write,
         };
         let open = Open::count(&app.counts.websockets);
         let connection = Arc::clone(connection);
-        self.life.tunnels.spawn(async move {
+        self.shared.shutdown.tunnels().spawn(async move {
             let (_open, _counted) = (open, tunnel);
             let connection = connection; // counts as open, though hyper is done with it
             tokio::select! {
                 () = upgrade::tunnel(side, application, ends, || watch.touch()) => {}
-                () = connection.activity.evicted() => {}
+                () = connection.state.evicted() => {}
             }
         });
         let mut response = Response::new(AnswerBody::ours(Bytes::new()));

@@ -170,7 +170,7 @@ impl Monitoring {
     /// Whether new visitors should come here; if not, every reason on a line of its own.
     async fn readiness(&self) -> Response<Full<Bytes>> {
         let mut reasons = String::new();
-        if self.service.is_stopping() {
+        if self.service.shutdown().has_begun() {
             reasons.push_str("stopping\n");
         }
         if !self.sessions.can_be_read().await {

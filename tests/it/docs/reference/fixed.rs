@@ -139,8 +139,8 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "how long such an answer may wait while more than half of either limit is in use",
         "5 s",
-        "proxy/activity.rs",
-        "PATIENCE_IN_NEED: Duration = Duration::from_secs(5);",
+        "proxy/deadline.rs",
+        "SHORT_WRITE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     (
         "the last connections, for users and for networks with no more than are free",
@@ -193,8 +193,8 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a client that takes nothing, while memory is short",
         "5 s",
-        "proxy/activity.rs",
-        "PATIENCE_IN_NEED: Duration = Duration::from_secs(5);",
+        "proxy/deadline.rs",
+        "SHORT_WRITE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     (
         "bytes of request bodies that wait for applications (HTTP/2)",

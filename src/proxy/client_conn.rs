@@ -1,0 +1,97 @@
+//! A client's connection, as its requests see it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::HeaderValue;
+
+use super::connection_state::ConnectionState;
+use crate::forwarded;
+use crate::load::{Admitted, Consumer, Load, Usage};
+use crate::session::Memo;
+use crate::upstream::Own;
+
+/// What is known of a connection before its first request.
+pub(crate) struct ClientConn {
+    /// The other end of the socket, or whom it named by the PROXY protocol: a client, or a proxy
+    /// before us.
+    pub(crate) peer: IpAddr,
+    /// The same as applications read it.
+    pub(super) peer_header: HeaderValue,
+    /// The host that TLS was asked for.
+    pub(super) server_name: Option<String>,
+    pub(crate) state: Arc<ConnectionState>,
+    pub(super) cache: Memo,
+    /// Its own connection to an application, where that signs connections in (SEC-92).
+    pub(super) own: Arc<Own>,
+    /// Counts the connection as long as anything of it lives, a tunnel included.
+    admitted: Admitted,
+    /// What the network of `peer` holds.
+    network: Arc<Usage>,
+    /// What the user of the last request with a session holds.
+    user: Mutex<Option<Arc<Usage>>>,
+}
+
+impl ClientConn {
+    pub(crate) fn new(
+        peer: IpAddr,
+        server_name: Option<String>,
+        load: Arc<Load>,
+        admitted: Admitted,
+    ) -> Self {
+        Self {
+            peer,
+            peer_header: forwarded::header_of(peer),
+            server_name,
+            state: ConnectionState::new(load, Arc::clone(admitted.place())),
+            cache: Memo::default(),
+            own: Arc::default(),
+            network: Arc::clone(admitted.network()),
+            admitted,
+            user: Mutex::default(),
+        }
+    }
+
+    /// Counts bytes of request bodies that were read by HTTP/2.
+    pub(crate) fn receive(&self, bytes: usize) {
+        self.admitted.receive(bytes);
+    }
+
+    /// What the network of the other end holds; nobody's where that is a trusted proxy, which
+    /// stands for many.
+    pub(super) fn network_of_peer(&self) -> Option<&Arc<Usage>> {
+        self.admitted.place().is_owned().then_some(&self.network)
+    }
+
+    /// Whether its client has no more connections than others may have, too.
+    pub(super) fn is_within_share(&self) -> bool {
+        self.admitted.is_within_share()
+    }
+
+    /// For whom a request without a session counts: the network of its client, which a trusted
+    /// proxy may have named.
+    pub(super) fn usage_of_stranger(&self, client: IpAddr) -> Arc<Usage> {
+        if client == self.peer {
+            Arc::clone(&self.network)
+        } else {
+            self.state.load().usages().of_address(client)
+        }
+    }
+
+    /// For whom a request with a session counts, and from now on the connection, too. `None` when
+    /// the user has too many connections.
+    pub(super) fn usage_of_user(&self, user: &str) -> Option<Arc<Usage>> {
+        let mut last = self.user.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = &*last
+            && usage.is_of(user)
+        {
+            return Some(Arc::clone(usage));
+        }
+        let usage = self.state.load().usages().of(Consumer::User(user.into()));
+        if !self.admitted.belongs_to(&usage) {
+            return None;
+        }
+        *last = Some(Arc::clone(&usage));
+        Some(usage)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a client's connection is doing: for its requests, and for the one timer that it has.
+//!
+//! Reads and writes only note things; the timer is set anew when it fires, not at each of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::in_flight::InFlight;
+use crate::load::{Load, Place};
+
+/// A connection with more requests than this in flight is no person's who reads each page.
+const MANY_REQUESTS: usize = 8;
+
+/// Shared by a connection's socket, its requests and its timer.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    /// Of all connections.
+    load: Arc<Load>,
+    place: Arc<Place>,
+    /// Milliseconds after it was opened; 0 while it does not apply.
+    idle_since: AtomicU64,
+    head_since: AtomicU64,
+    write_blocked_since: AtomicU64,
+    /// After the requests in flight.
+    ends: AtomicBool,
+}
+
+impl ConnectionState {
+    pub(super) fn new(load: Arc<Load>, place: Arc<Place>) -> Arc<Self> {
+        Arc::new(Self {
+            load,
+            place,
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            write_blocked_since: AtomicU64::new(0),
+            ends: AtomicBool::new(false),
+        })
+    }
+
+    /// Counts a request from now on.
+    pub(crate) fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
+        if !has_body {
+            self.place.forget_refused();
+        }
+        self.place.begin_request();
+        InFlight::new(Arc::clone(self))
+    }
+
+    /// Notes that a request and its response are over.
+    pub(super) fn end_request(&self) {
+        let now = self.now();
+        self.idle_since.store(now, Ordering::Relaxed);
+        // hyper does not read while it answers: only now can the next head go on.
+        if self.head_since.load(Ordering::Relaxed) != 0 {
+            self.head_since.store(now, Ordering::Relaxed);
+        }
+        self.place.end_request();
+    }
+
+    /// Whether more requests are in flight on this connection than a person reads responses of.
+    pub(super) fn has_many_requests(&self) -> bool {
+        self.place.active() > MANY_REQUESTS
+    }
+
+    /// Whether there was a request at all.
+    pub(crate) fn has_served(&self) -> bool {
+        self.place.has_served()
+    }
+
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.place.is_evicted()
+    }
+
+    /// Resolves when the connection has to make room for others.
+    pub(crate) async fn evicted(&self) {
+        self.place.gone().await;
+    }
+
+    pub(super) fn upgrade(&self) {
+        self.place.upgrade();
+    }
+
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.place.is_upgraded()
+    }
+
+    /// Takes no further request on this connection, unless it is, or was, one of a signed-in user:
+    /// a browser, or a proxy before us, has more than this one request on it.
+    pub(super) fn end(&self) {
+        if !self.had_user() {
+            self.ends.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn had_user(&self) -> bool {
+        self.place.had_user()
+    }
+
+    /// Whether requests are in flight.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.place.active() > 0
+    }
+
+    pub(crate) fn ends(&self) -> bool {
+        self.ends.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a head has begun and not ended.
+    pub(crate) fn note_head(&self, inside: bool) {
+        self.note(&self.head_since, inside);
+    }
+
+    pub(crate) fn note_write(&self, blocked: bool) {
+        self.note(&self.write_blocked_since, blocked);
+    }
+
+    fn note(&self, since: &AtomicU64, applies: bool) {
+        let noted = since.load(Ordering::Relaxed);
+        if applies && noted == 0 {
+            since.store(self.now(), Ordering::Relaxed);
+        } else if !applies && noted != 0 {
+            since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.place.opened()
+    }
+
+    /// When the last request ended, or the connection was opened.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.opened() + Duration::from_millis(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// Since when the client owes the rest of a head.
+    pub(crate) fn head_since(&self) -> Option<Instant> {
+        self.noted(&self.head_since)
+    }
+
+    /// Since when the client takes nothing of what was sent.
+    pub(crate) fn write_blocked_since(&self) -> Option<Instant> {
+        self.noted(&self.write_blocked_since)
+    }
+
+    fn noted(&self, since: &AtomicU64) -> Option<Instant> {
+        let since = since.load(Ordering::Relaxed);
+        (since != 0).then(|| self.opened() + Duration::from_millis(since))
+    }
+
+    /// Never 0, which means that nothing was noted.
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened().elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+}

@@ -1,0 +1,69 @@
+//! What the proxies of all configurations share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::Proxy;
+use super::live::LiveStreams;
+use super::shutdown::Shutdown;
+use crate::metrics::{AnswerCounts, Metrics};
+use crate::session::{NoRandomness, Sessions};
+use crate::telemetry::RequestIds;
+use crate::upstream::tunnels;
+
+/// One for the process, whatever is configured.
+pub(super) struct Shared {
+    pub(super) request_ids: RequestIds,
+    pub(super) shutdown: Shutdown,
+    pub(super) live: Arc<LiveStreams>,
+    /// How many configurations there were before.
+    configurations: AtomicU64,
+    /// The proxy of the latest one, for requests that began with one before, and its number.
+    latest: Mutex<Weak<Proxy>>,
+    latest_number: AtomicU64,
+    pub(super) open_tunnels: tunnels::Registry,
+    pub(super) metrics: Arc<Metrics>,
+    /// For requests that are for no app.
+    pub(super) no_app: AnswerCounts,
+}
+
+impl Shared {
+    pub(super) fn new(
+        sessions: &Arc<Sessions>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            request_ids: RequestIds::new()?,
+            shutdown: Shutdown::default(),
+            live: Arc::new(LiveStreams::new(Arc::clone(sessions))),
+            configurations: AtomicU64::new(0),
+            latest: Mutex::default(),
+            latest_number: AtomicU64::new(0),
+            open_tunnels: tunnels::Registry::default(),
+            no_app: metrics.no_app(),
+            metrics,
+        })
+    }
+
+    /// The number of one more configuration.
+    pub(super) fn count_configuration(&self) -> u64 {
+        self.configurations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The proxy of the latest configuration, as long as there is a service.
+    pub(super) fn latest(&self) -> Option<Arc<Proxy>> {
+        let latest = self.latest.lock();
+        latest.unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// The number of the latest configuration.
+    pub(super) fn latest_number(&self) -> u64 {
+        self.latest_number.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_latest(&self, proxy: &Arc<Proxy>) {
+        let latest = self.latest.lock();
+        *latest.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(proxy);
+        self.latest_number.store(proxy.number, Ordering::Release);
+    }
+}
