@@ -7,10 +7,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `server` | what runs: builds the service from its settings, serves, reloads and stops; systemd, the watchdog, the metrics listener |
+//! | `server` | what runs: builds the service from its settings, accepts and serves connections, reloads and stops; systemd, the watchdog, the metrics listener |
 //! | `listener` | binds sockets, survives running out of descriptors |
-//! | `tls` | ends TLS: certificates by SNI, handshake with a timeout |
-//! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::service` outlives reloads |
+//! | `tls` | ends TLS: certificates by SNI, handshakes |
+//! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::Service` outlives reloads |
 //! | `request` | parses a request once: host, normal path, limits |
 //! | `forwarded` | who the client is, behind trusted proxies |
 //! | `network` | whom limits count as one, and how it is shared |

@@ -1,13 +1,21 @@
 //! What runs: builds the service from its settings, serves, reloads, and stops.
 
+mod accept;
 mod background;
 mod build;
+mod connection;
+mod deadline;
 mod error;
+mod linger;
 mod listen;
 mod metrics_listener;
+mod proxy_header;
+mod redirect;
 mod reload;
 mod restart_only;
 mod signals;
+mod socket;
+mod streams;
 pub(crate) mod systemd;
 mod watchdog;
 

@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 
 use super::apps::Apps;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
-use super::{AppSettings, Proxy, Settings, connection};
+use super::{AppSettings, Proxy, Settings};
 use crate::clock::Clock;
-use crate::listener;
-use crate::load::{Admission, Load};
+use crate::load::Load;
 use crate::login::{Login, throttle};
 use crate::metrics::{Metrics, Pool};
 use crate::pages::Pages;
 use crate::session::NoRandomness;
-use crate::tls::Handshakes;
 use crate::upstream;
 
 /// The running proxy. Each request takes the one of the latest configuration; what is in flight
@@ -92,25 +89,6 @@ impl Service {
         Arc::clone(&self.current.load().settings)
     }
 
-    /// Takes connections until the service stops.
-    pub(crate) async fn accept(
-        self: Arc<Self>,
-        listener: TcpListener,
-        handshakes: Handshakes,
-        admission: Arc<Admission>,
-    ) {
-        let stop = self.shared.shutdown.token().clone();
-        while let Some((stream, peer, admitted)) = stop
-            .run_until_cancelled(listener::accept(&listener, &admission))
-            .await
-        {
-            let (service, handshakes) = (Arc::clone(&self), handshakes.clone());
-            self.shared.shutdown.connections().spawn(connection::serve(
-                service, handshakes, stream, peer, admitted,
-            ));
-        }
-    }
-
     /// Looks after what no request does. Called about twice a second.
     pub(crate) async fn tick(&self) {
         self.proxy().tick().await;
@@ -143,7 +121,7 @@ impl Service {
     }
 
     /// Whether an app has this host, or serves every host.
-    pub(super) fn serves(&self, host: &str) -> bool {
+    pub(crate) fn serves(&self, host: &str) -> bool {
         self.current.load().apps.of_host(host).is_some()
     }
 

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
+use super::accept::Acceptor;
 use super::background::Background;
 use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
@@ -172,18 +171,10 @@ pub(super) fn start_on(
         sessions: Arc::clone(&sessions),
     };
     let admin = Admin::open(&restart_only.admin, administered).map_err(StartError::Admin)?;
-    let (mut accepting, mut tasks) = (JoinSet::new(), Vec::new());
-    for listener in listeners {
-        let admission = Arc::clone(&admission);
-        let accept = Arc::clone(&service).accept(listener, handshakes.clone(), admission);
-        tasks.push(accepting.spawn(accept));
-    }
+    let mut tasks = Vec::new();
+    let acceptor = Acceptor::new(&service, &admission, handshakes);
     let port = addresses.first().map_or(443, SocketAddr::port);
-    for listener in redirectors {
-        let admission = Arc::clone(&admission);
-        let redirect = Arc::clone(&service).redirect_to_https(listener, admission, port);
-        tasks.push(accepting.spawn(redirect));
-    }
+    let accepting = acceptor.begin((listeners, port), redirectors, &mut tasks);
     let background = Background {
         service: Arc::clone(&service),
         certificates: Arc::clone(&certificates),

@@ -7,25 +7,25 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "after an answer that came before the end of its request (HTTP/1.1), what the client still sends is thrown away for",
         "30 s",
-        "proxy/linger.rs",
+        "server/linger.rs",
         "LINGER: Duration = Duration::from_secs(30);",
     ),
     (
         "of that, with less than 16 KiB",
         "5 s",
-        "proxy/linger.rs",
+        "server/linger.rs",
         "SILENCE: Duration = Duration::from_secs(5);",
     ),
     (
         "of that, bytes of a body",
         "64 MiB",
-        "proxy/linger.rs",
+        "server/linger.rs",
         "MOST_OF_BODY: usize = 64 * 1024 * 1024;",
     ),
     (
         "of that, bytes of a head",
         "1 MiB",
-        "proxy/linger.rs",
+        "server/linger.rs",
         "MOST_OF_HEAD: usize = 1024 * 1024;",
     ),
     (
@@ -43,19 +43,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a connection to the plain listener, in all",
         "15 s",
-        "proxy/redirect.rs",
+        "server/redirect.rs",
         "LIFETIME: Duration = Duration::from_secs(15);",
     ),
     (
         "requests of one HTTP/2 connection at a time",
         "128",
-        "proxy/connection.rs",
+        "server/connection.rs",
         "MAX_STREAMS: u32 = 128;",
     ),
     (
         "after a stop, until a new connection has to ask",
         "2 s",
-        "proxy/connection.rs",
+        "server/connection.rs",
         "FIRST_REQUEST: Duration = Duration::from_secs(2);",
     ),
     (
@@ -139,7 +139,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "how long such an answer may wait while more than half of either limit is in use",
         "5 s",
-        "proxy/deadline.rs",
+        "server/deadline.rs",
         "SHORT_WRITE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     (
@@ -193,7 +193,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a client that takes nothing, while memory is short",
         "5 s",
-        "proxy/deadline.rs",
+        "server/deadline.rs",
         "SHORT_WRITE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     (

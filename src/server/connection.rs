@@ -1,11 +1,9 @@
-//! One client connection: handshake, HTTP/1.1 or HTTP/2, and the timer that ends it.
+//! One client connection: HTTP/1.1 or HTTP/2, and the timer that ends it.
 
 use std::future::poll_fn;
-use std::io;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -13,24 +11,14 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::server::TlsStream;
 
-use super::body::AnswerBody;
-use super::client_conn::ClientConn;
 use super::deadline::Deadline;
-use super::introduction;
-use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
-use super::service::Service;
-use super::stall::{self, Said, SessionEnd};
+use super::socket::Socket;
 use super::streams::Streams;
-use super::{Settings, Timeouts};
-use crate::load::Admitted;
-use crate::request::frames::DataFrames;
-use crate::request::wire::Framing;
-use crate::tls::Handshakes;
+use crate::proxy::stall::{self, Said, SessionEnd};
+use crate::proxy::{AnswerBody, ClientConn, Service, Settings};
 
 /// Bounds what one client that does not read holds (SEC-27).
 const WRITE_BUFFER: usize = 64 * 1024;
@@ -52,7 +40,7 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long a client may take to be told that its connection ends.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often the limits of a connection that waits for its client are looked at anew: they are
 /// shorter while there is too much to do.
@@ -61,68 +49,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
-/// Shakes hands and serves the connection to its end, in a task of its own.
-pub(super) async fn serve(
+pub(super) async fn serve_http1(
     service: Arc<Service>,
-    handshakes: Handshakes,
-    mut stream: TcpStream,
-    peer: IpAddr,
-    mut admitted: Admitted,
+    connection: Arc<ClientConn>,
+    mut socket: Socket,
 ) {
-    let introduced = introduction::client(&service, &mut stream, peer, &mut admitted);
-    let Some(peer) = introduced.await else { return };
-    let place = Arc::clone(admitted.place());
-    let stream = tokio::select! {
-        stream = shake_hands(&service, &handshakes, stream, peer) => stream,
-        () = place.gone() => None,
-    };
-    let Some(stream) = stream else { return };
-    let (_, tls) = stream.get_ref();
-    let http2 = tls.alpn_protocol() == Some(b"h2");
-    let server_name = tls.server_name().map(str::to_owned);
-    let load = Arc::clone(service.load());
-    let connection = Arc::new(ClientConn::new(peer, server_name, load, admitted));
-    // A task of its own, so that the handshake's memory does not stay with an idle connection.
-    let socket = Socket::new(stream, Arc::clone(&connection), !http2);
-    if http2 {
-        service.shutdown().connections().spawn(serve_http2(
-            Arc::clone(&service),
-            connection,
-            socket,
-        ));
-    } else {
-        service.shutdown().connections().spawn(serve_http1(
-            Arc::clone(&service),
-            connection,
-            socket,
-        ));
-    }
-}
-
-async fn shake_hands(
-    service: &Service,
-    handshakes: &Handshakes,
-    stream: TcpStream,
-    peer: IpAddr,
-) -> Option<TlsStream<TcpStream>> {
-    let handshake = tokio::time::timeout(
-        service.settings().timeouts.handshake,
-        handshakes.shake(stream),
-    );
-    match handshake.await {
-        Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
-            tracing::debug!(client = %peer, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(client = %peer, "TLS handshake took too long");
-            None
-        }
-    }
-}
-
-async fn serve_http1(service: Arc<Service>, connection: Arc<ClientConn>, mut socket: Socket) {
     loop {
         let settings = service.settings();
         let mut served = {
@@ -174,7 +105,11 @@ async fn serve_http1(service: Arc<Service>, connection: Arc<ClientConn>, mut soc
     }
 }
 
-async fn serve_http2(service: Arc<Service>, connection: Arc<ClientConn>, socket: Socket) {
+pub(super) async fn serve_http2(
+    service: Arc<Service>,
+    connection: Arc<ClientConn>,
+    socket: Socket,
+) {
     let settings = service.settings();
     let mut served = pin!({
         let mut builder = http2::Builder::new(Streams {
@@ -331,134 +266,4 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
     })
     .await
-}
-
-/// The client's socket: what is read is checked on the way, and what happens is noted.
-struct Socket {
-    stream: TlsStream<TcpStream>,
-    connection: Arc<ClientConn>,
-    protocol: Protocol,
-}
-
-/// What is read is looked at on its way.
-enum Protocol {
-    /// `None` in a tunnel.
-    Http1(Option<Box<Framing>>),
-    Http2(DataFrames),
-}
-
-impl Socket {
-    fn new(stream: TlsStream<TcpStream>, connection: Arc<ClientConn>, http1: bool) -> Self {
-        let protocol = if http1 {
-            Protocol::Http1(Some(Box::new(Framing::new())))
-        } else {
-            Protocol::Http2(DataFrames::new())
-        };
-        Self {
-            stream,
-            connection,
-            protocol,
-        }
-    }
-
-    /// Closes the connection after its last answer, which the client gets to read even if it was
-    /// not done asking (SEC-99).
-    async fn close(mut self, service: &Service) {
-        let most = match &self.protocol {
-            Protocol::Http1(Some(framing)) if framing.is_inside_body() => MOST_OF_BODY,
-            Protocol::Http1(Some(framing)) if !framing.is_between_requests() => MOST_OF_HEAD,
-            _ => return,
-        };
-        let shut_down = tokio::time::timeout(CLOSE_TIMEOUT, self.shutdown()).await;
-        if let Ok(Ok(())) = shut_down {
-            let (transport, _) = self.stream.into_inner();
-            let place = self.connection.state.place();
-            linger(transport, most, place, service.shutdown().token()).await;
-        }
-    }
-
-    /// Waits for the next request; whether one comes before the connection has been idle for too
-    /// long, has to make room for others, or the service stops (SEC-28).
-    async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
-        let until = Instant::from_std(self.connection.state.idle_since() + timeouts.keep_alive);
-        let (transport, _) = self.stream.get_ref();
-        tokio::select! {
-            readable = transport.readable() => readable.is_ok(),
-            () = tokio::time::sleep_until(until) => false,
-            () = self.connection.state.evicted() => false,
-            () = service.shutdown().token().cancelled() => false,
-        }
-    }
-
-    fn written<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.connection.state.note_write(written.is_pending());
-        written
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Protocol::Http1(Some(framing)) = &this.protocol
-            && framing.has_refused()
-        {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        let state = &this.connection.state;
-        match &mut this.protocol {
-            Protocol::Http1(framing) if state.is_upgraded() => *framing = None,
-            Protocol::Http1(Some(framing)) => {
-                let passed = framing.inspect(&mut buffer.filled_mut()[before..]);
-                buffer.set_filled(before + passed);
-                state.note_head(framing.is_inside_head());
-            }
-            Protocol::Http1(None) => {}
-            Protocol::Http2(frames) => {
-                let data = frames.count(&buffer.filled()[before..]);
-                if data > 0 {
-                    this.connection.receive(data);
-                }
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.written(flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

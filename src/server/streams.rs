@@ -14,8 +14,8 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::deadline::{SHORT_WRITE_TIMEOUT, write_timeout};
-use super::stall::{self, Said, SessionEnd};
 use crate::load::{Load, OpenStream};
+use crate::proxy::stall::{self, Said, SessionEnd};
 
 /// Runs the streams of HTTP/2 connections, each with the limit.
 #[derive(Clone, Debug)]

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 
-use super::Service;
 use crate::listener::proxy_protocol;
 use crate::load::Admitted;
+use crate::proxy::Service;
 
 /// The client of a connection whose other end is `peer`: from here on counted, throttled, logged
-/// and passed on. `None` when the connection is to be closed: a peer that has to introduce its
+/// and passed on. `None` when the connection is to be closed: a peer that has to name its
 /// clients and does not could be anybody.
 pub(super) async fn client(
     service: &Service,

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Timeouts;
-use super::connection_state::ConnectionState;
 use crate::load::Load;
+use crate::proxy::{ConnectionState, Timeouts};
 
 /// For a client that takes nothing, while what it was sent holds memory or requests that others
 /// need.

@@ -13,50 +13,49 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::{Service, introduction};
+use super::proxy_header;
 use crate::listener;
 use crate::load::Admission;
 use crate::pages;
+use crate::proxy::Service;
 use crate::request;
 
 /// A connection has this long in all; it is there for one answer.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-impl Service {
-    /// Takes plain connections until the service stops. `port` is the one of TLS.
-    pub(crate) async fn redirect_to_https(
-        self: Arc<Self>,
-        listener: TcpListener,
-        admission: Arc<Admission>,
-        port: u16,
-    ) {
-        let stop = self.shutdown().token().clone();
-        while let Some((mut stream, peer, mut admitted)) = stop
-            .run_until_cancelled(listener::accept(&listener, &admission))
-            .await
-        {
-            let service = Arc::clone(&self);
-            self.shutdown().connections().spawn(async move {
-                let introduced =
-                    introduction::client(&service, &mut stream, peer, &mut admitted).await;
-                if introduced.is_none() {
-                    return;
-                }
-                let answer = service_fn(move |request| {
-                    let answer = redirect(&service, &request, port);
-                    async move { Ok::<_, Infallible>(answer.map(Full::new)) }
-                });
-                let served = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .keep_alive(false)
-                    .max_buf_size(16 * 1024)
-                    .serve_connection(TokioIo::new(stream), answer);
-                tokio::select! {
-                    _ = tokio::time::timeout(LIFETIME, served) => {} // nobody waits for more
-                    () = admitted.place().gone() => {}
-                }
+/// Takes plain connections until the service stops. `port` is the one of TLS.
+pub(super) async fn redirect_to_https(
+    service: Arc<Service>,
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    port: u16,
+) {
+    let stop = service.shutdown().token();
+    while let Some((mut stream, peer, mut admitted)) = stop
+        .run_until_cancelled(listener::accept(&listener, &admission))
+        .await
+    {
+        let redirecting = Arc::clone(&service);
+        service.shutdown().connections().spawn(async move {
+            let service = redirecting;
+            let client = proxy_header::client(&service, &mut stream, peer, &mut admitted).await;
+            if client.is_none() {
+                return;
+            }
+            let respond = service_fn(move |request| {
+                let response = redirect(&service, &request, port);
+                async move { Ok::<_, Infallible>(response.map(Full::new)) }
             });
-        }
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .keep_alive(false)
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), respond);
+            tokio::select! {
+                _ = tokio::time::timeout(LIFETIME, served) => {} // nobody waits for more
+                () = admitted.place().gone() => {}
+            }
+        });
     }
 }
 

@@ -1,0 +1,150 @@
+//! A client's socket: what is read is checked on the way, and what happens is noted.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::CLOSE_TIMEOUT;
+use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
+use crate::proxy::{ClientConn, Service, Timeouts};
+use crate::request::frames::DataFrames;
+use crate::request::wire::Framing;
+
+pub(super) struct Socket {
+    stream: TlsStream<TcpStream>,
+    connection: Arc<ClientConn>,
+    protocol: Protocol,
+}
+
+/// What is read is looked at on its way.
+enum Protocol {
+    /// `None` in a tunnel.
+    Http1(Option<Box<Framing>>),
+    Http2(DataFrames),
+}
+
+impl Socket {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        connection: Arc<ClientConn>,
+        http1: bool,
+    ) -> Self {
+        let protocol = if http1 {
+            Protocol::Http1(Some(Box::new(Framing::new())))
+        } else {
+            Protocol::Http2(DataFrames::new())
+        };
+        Self {
+            stream,
+            connection,
+            protocol,
+        }
+    }
+
+    /// Closes the connection after its last answer, which the client gets to read even if it was
+    /// not done asking (SEC-99).
+    pub(super) async fn close(mut self, service: &Service) {
+        let most = match &self.protocol {
+            Protocol::Http1(Some(framing)) if framing.is_inside_body() => MOST_OF_BODY,
+            Protocol::Http1(Some(framing)) if !framing.is_between_requests() => MOST_OF_HEAD,
+            _ => return,
+        };
+        let shut_down = tokio::time::timeout(CLOSE_TIMEOUT, self.shutdown()).await;
+        if let Ok(Ok(())) = shut_down {
+            let (transport, _) = self.stream.into_inner();
+            let place = self.connection.state.place();
+            linger(transport, most, place, service.shutdown().token()).await;
+        }
+    }
+
+    /// Waits for the next request; whether one comes before the connection has been idle for too
+    /// long, has to make room for others, or the service stops (SEC-28).
+    pub(super) async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
+        let until = Instant::from_std(self.connection.state.idle_since() + timeouts.keep_alive);
+        let (transport, _) = self.stream.get_ref();
+        tokio::select! {
+            readable = transport.readable() => readable.is_ok(),
+            () = tokio::time::sleep_until(until) => false,
+            () = self.connection.state.evicted() => false,
+            () = service.shutdown().token().cancelled() => false,
+        }
+    }
+
+    fn written<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.connection.state.note_write(written.is_pending());
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Protocol::Http1(Some(framing)) = &this.protocol
+            && framing.has_refused()
+        {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let state = &this.connection.state;
+        match &mut this.protocol {
+            Protocol::Http1(framing) if state.is_upgraded() => *framing = None,
+            Protocol::Http1(Some(framing)) => {
+                let passed = framing.inspect(&mut buffer.filled_mut()[before..]);
+                buffer.set_filled(before + passed);
+                state.note_head(framing.is_inside_head());
+            }
+            Protocol::Http1(None) => {}
+            Protocol::Http2(frames) => {
+                let data = frames.count(&buffer.filled()[before..]);
+                if data > 0 {
+                    this.connection.receive(data);
+                }
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
