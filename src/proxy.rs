@@ -1,7 +1,6 @@
 //! The way of a request: parse, own page?, who, decide, prepare, forward, finish. Read
 //! [`Proxy::handle`] first.
 
-mod admission;
 mod app;
 mod apps;
 mod body;
@@ -124,8 +123,7 @@ impl Proxy {
         // Who sends it, and may they?
         let revision = self.revision();
         let (session, principal) = self.identify(&visit, exchange).await?;
-        let who = principal.as_ref();
-        let admitted = self.admit(connection, &exchange.in_flight, client.address, who);
+        let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let permit = match app.decide(&target, &authority, &head, principal)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 
 use super::connection_state::ConnectionState;
+use super::in_flight::InFlight;
+use crate::error::RequestError;
 use crate::forwarded;
-use crate::load::{Admitted, Consumer, Load, Usage};
+use crate::load::{Admitted, Cause, Consumer, Load, Usage};
+use crate::principal::Principal;
 use crate::session::Memo;
 use crate::upstream::Own;
 
@@ -63,14 +66,29 @@ impl ClientConn {
         self.admitted.place().is_owned().then_some(&self.network)
     }
 
-    /// Whether its client has no more connections than others may have, too.
-    pub(super) fn is_within_share(&self) -> bool {
-        self.admitted.is_within_share()
+    /// Lets a request go on, unless others come first (REL-13, SEC-87). `principal` is of a session
+    /// that was looked up and found; `client` is where the request comes from, behind trusted
+    /// proxies, too.
+    pub(super) fn admit(
+        &self,
+        request: &InFlight,
+        client: IpAddr,
+        principal: Option<&Principal>,
+    ) -> Result<(), RequestError> {
+        let begun = if let Some(principal) = principal {
+            let usage = self.usage_of_user(principal.identity().user());
+            let usage = usage.ok_or(Cause::Connections);
+            usage.and_then(|usage| request.admit(&usage, || true))
+        } else {
+            let usage = self.usage_of_stranger(client);
+            request.admit(&usage, || self.admitted.is_within_share())
+        };
+        begun.map_err(RequestError::Overloaded)
     }
 
     /// For whom a request without a session counts: the network of its client, which a trusted
     /// proxy may have named.
-    pub(super) fn usage_of_stranger(&self, client: IpAddr) -> Arc<Usage> {
+    fn usage_of_stranger(&self, client: IpAddr) -> Arc<Usage> {
         if client == self.peer {
             Arc::clone(&self.network)
         } else {
@@ -80,7 +98,7 @@ impl ClientConn {
 
     /// For whom a request with a session counts, and from now on the connection, too. `None` when
     /// the user has too many connections.
-    pub(super) fn usage_of_user(&self, user: &str) -> Option<Arc<Usage>> {
+    fn usage_of_user(&self, user: &str) -> Option<Arc<Usage>> {
         let mut last = self.user.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usage) = &*last
             && usage.is_of(user)

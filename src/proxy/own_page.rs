@@ -38,7 +38,7 @@ impl Proxy {
         let caller = self.callers.peek(visit.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
-        self.admit(connection, in_flight, visit.client, principal.as_ref())?;
+        connection.admit(in_flight, visit.client, principal.as_ref())?;
         let response = self.login.serve(page, visit, body).await?;
         Ok(response.map(AnswerBody::ours))
     }

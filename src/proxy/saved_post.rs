@@ -28,6 +28,20 @@ struct Replay {
 }
 
 impl Proxy {
+    /// Lets a request that has no session be told so, although there is too much to do: what is
+    /// saved has a room of its own, and nobody loses work because others come first.
+    pub(super) fn admit_to_login(
+        &self,
+        app: &App,
+        visit: &Visit<'_>,
+        admitted: Result<(), RequestError>,
+    ) -> Result<(), RequestError> {
+        if app.keep_forms && self.login.is_lost_form(visit.head, visit.authority) {
+            return Ok(());
+        }
+        admitted
+    }
+
     /// The answer to a request that needs a session and has none. A form that would be lost is
     /// kept for the login, if the app is one for that.
     pub(super) async fn ask(
