@@ -216,18 +216,38 @@ pub(crate) fn decode(key: SessionKey, bytes: &[u8]) -> Result<Record, Unreadable
 
 #[cfg(test)]
 mod tests {
+    use super::super::data::SET;
     use super::super::id::SessionId;
     use super::super::record::tests::record;
+    use super::super::store::tests::change;
     use super::*;
+    use crate::principal::Method;
 
-    /// Rows as commit 8c9850b wrote them, which knew no version.
-    const OLD: [&str; 3] = [
-        r#"{"u":"bob","m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894500992,"l":1795894500992,"x":2111254500992,"r":true,"a":"127.0.0.1","b":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0","d":"n=1, s=\"x\"","n":1}"#,
-        r#"{"u":"ada","g":["staff","wiki"],"m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894501044,"l":1795894501044,"x":1795937701044,"a":"127.0.0.1","b":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}"#,
-        r#"{"u":"eve","e":"eve@example.org","m":"new password","p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"2001:db8::1","b":""}"#,
+    // Rows, byte by byte, as each version of the program that wrote other ones than its
+    // predecessor left them in files: by the commit that began it. A file may hold any of them.
+
+    /// 8c9850b, which knew no version and bound no id to a host.
+    const UNBOUND_ROWS: [&[u8]; 3] = [
+        br#"{"u":"bob","m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894500992,"l":1795894500992,"x":2111254500992,"r":true,"a":"127.0.0.1","b":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0","d":"n=1, s=\"x\"","n":1}"#,
+        br#"{"u":"ada","g":["staff","wiki"],"m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894501044,"l":1795894501044,"x":1795937701044,"a":"127.0.0.1","b":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}"#,
+        br#"{"u":"eve","e":"eve@example.org","m":"new password","p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"2001:db8::1","b":""}"#,
     ];
 
-    /// What that commit reads; it ignores every other field.
+    /// a38e17d, which bound them and kept data by app: a new session, and one that the version
+    /// before had begun.
+    const BOUND_ROWS: [&[u8]; 2] = [
+        br#"{"u":"ada","v":2,"i":[{"h":"wiki.test"}],"g":["staff"],"e":"ada@example.org","m":"password","p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"r":true,"a":"192.0.2.1","b":"test","s":{"files":"b=2","wiki":"a=1"},"n":2}"#,
+        br#"{"u":"bob","v":2,"i":[{"h":"wiki.test"}],"o":true,"m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894500992,"l":1795894500992,"x":2111254500992,"a":"127.0.0.1","b":"","s":{"wiki":"n=1, s=\"x\""},"n":2}"#,
+    ];
+
+    /// 72ba7d5, which kept the time of a proof after the login, and f658242, which kept several
+    /// methods.
+    const PROOF_ROWS: [&[u8]; 2] = [
+        br#"{"u":"ada","v":2,"i":[{"h":"wiki.test"}],"m":"new password","t":2,"p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"192.0.2.1","b":""}"#,
+        br#"{"u":"ada","v":2,"i":[{"h":"wiki.test"}],"m":"password+totp","p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"192.0.2.1","b":""}"#,
+    ];
+
+    /// What 8c9850b reads; it ignores every other field.
     #[derive(Deserialize)]
     struct OldRow {
         u: String,
@@ -245,14 +265,23 @@ mod tests {
     }
 
     #[test]
-    fn rel_19_rows_of_the_version_before_are_read_and_stay_as_they_are() {
-        for old in OLD {
-            let record = decode(key(), old.as_bytes()).unwrap();
-            assert!(record.is_old && record.ids.is_empty(), "{old}");
-            assert_eq!(String::from_utf8(encode(&record)).unwrap(), old);
+    fn rel_19_rows_of_every_version_before_are_read_and_stay_as_they_are() {
+        let rows = [&UNBOUND_ROWS[..], &BOUND_ROWS, &PROOF_ROWS].concat();
+        for row in rows {
+            let record = decode(key(), row).unwrap();
+            let (again, row) = (encode(&record), row.to_vec());
+            assert_eq!(String::from_utf8(again), String::from_utf8(row));
+        }
+    }
+
+    #[test]
+    fn rel_19_a_row_without_a_version_is_of_an_old_session() {
+        for row in UNBOUND_ROWS {
+            let record = decode(key(), row).unwrap();
+            assert!(record.is_old && record.ids.is_empty(), "{record:?}");
         }
         let key = key();
-        let mut bob = decode(key, OLD[0].as_bytes()).unwrap();
+        let mut bob = decode(key, UNBOUND_ROWS[0]).unwrap();
         assert_eq!(bob.data.header("wiki"), None);
         assert!(bob.bind(&Host::parse("wiki.test").unwrap(), "wiki"));
         assert_eq!(bob.data.header("wiki").unwrap(), "n=1, s=\"x\"");
@@ -260,6 +289,52 @@ mod tests {
         let bound = decode(key, &encode(&bob)).unwrap();
         assert_eq!(bound, bob);
         assert!(bound.is_old, "the cookie of the old name opens it still");
+    }
+
+    #[test]
+    fn rel_19_every_field_of_a_row_with_hosts_is_read() {
+        let at = Timestamp::from_millis;
+        let (key, mut data) = (key(), AppData::default());
+        for (app, value) in [("wiki", "a=1"), ("files", "b=2")] {
+            data = data.apply(app, &change(&SET, value)).unwrap();
+        }
+        let ada = Record {
+            key,
+            ids: vec![HostId {
+                key,
+                host: Host::parse("wiki.test").unwrap(),
+            }],
+            is_old: false,
+            account: AccountRef::of_users_file("ada"),
+            groups: vec!["staff".to_owned()],
+            email: Some("ada@example.org".to_owned()),
+            context: Arc::new(AuthContext::new(Method::Password.into(), at(1))),
+            fingerprint: serde_json::from_str("[0,1,2,3,4,5,6,255]").unwrap(),
+            created: at(1),
+            last_accessed: at(2),
+            expires: at(3),
+            remembered: true,
+            client: IpAddr::from([192, 0, 2, 1]),
+            user_agent: "test".to_owned(),
+            data,
+            revision: 2,
+        };
+        assert_eq!(decode(key, BOUND_ROWS[0]).unwrap(), ada);
+        let bob = decode(key, BOUND_ROWS[1]).unwrap();
+        assert!(bob.is_old && bob.host_of(&key) == ada.host_of(&key));
+        assert_eq!(bob.data.header("wiki").unwrap(), "n=1, s=\"x\"");
+    }
+
+    #[test]
+    fn rel_19_the_proofs_of_a_login_are_read() {
+        let context = |row| decode(key(), row).unwrap().context;
+        let proof = |methods, at| AuthContext::new(methods, Timestamp::from_millis(at)).into();
+        let [renewed, two] = PROOF_ROWS.map(context);
+        assert_eq!(renewed, proof(Method::NewPassword.into(), 2));
+        assert_eq!(
+            two,
+            proof(Methods::from(Method::Password).and(Method::Totp), 1)
+        );
     }
 
     #[test]
