@@ -8,6 +8,7 @@ mod codec;
 pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
+mod end;
 mod end_reason;
 mod footprint;
 mod id;
@@ -22,7 +23,7 @@ mod store;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,11 +39,11 @@ use crate::metrics::SessionCounts;
 use crate::principal::{AccountRef, AuthContext};
 use crate::request::Host;
 
-pub(crate) use administration::EndError;
 use cached::Cached;
 pub(crate) use cached::Session;
 use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
+pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
 pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
 pub(crate) use live::Watch;
@@ -271,16 +272,6 @@ impl Sessions {
         (remember && !remember_for.is_zero()).then_some(remember_for)
     }
 
-    /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
-    /// whether there was one. It is over even if that cannot be written down, which is an error.
-    pub(crate) async fn end_because(
-        &self,
-        key: &SessionKey,
-        reason: EndReason,
-    ) -> Result<bool, StoreError> {
-        Ok(self.end_each_because(vec![*key], reason).await? > 0)
-    }
-
     /// Applies the change of one response of an app to what the session holds for it now.
     pub(crate) async fn change_data(
         &self,
@@ -320,11 +311,6 @@ impl Sessions {
         idle.min(session.expires()).since(now)
     }
 
-    /// How many times sessions were ended: another number than before says that one may have.
-    pub(crate) fn ends(&self) -> u64 {
-        self.ended.load(Ordering::Acquire)
-    }
-
     /// Watches a session for a stream that outlives its request's head.
     pub(crate) fn watch(&self, session: &Arc<Session>) -> Watch {
         self.live.watch(session)
@@ -340,51 +326,6 @@ impl Sessions {
             }
         }
         self.store.close().await
-    }
-
-    async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
-        self.end_each_because(keys, EndReason::Revoked).await
-    }
-
-    async fn end_each_because(
-        &self,
-        keys: Vec<SessionKey>,
-        reason: EndReason,
-    ) -> Result<usize, StoreError> {
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        for key in &keys {
-            self.cache.insert(*key, Cached::Ended);
-        }
-        // After the tombstones for `Memo`, and after the store gives the records out no more for
-        // `get`: what was found in between is not trusted.
-        self.ended.fetch_add(1, Ordering::Release);
-        let ending = keys.clone();
-        let removed = self.store.remove(keys);
-        self.ended.fetch_add(1, Ordering::Release);
-        for key in &ending {
-            self.live.end(key);
-        }
-        let removed = removed.await?;
-        reason.of(&self.counts).inc_by(removed as u64);
-        Ok(removed)
-    }
-
-    async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
-        let mut records = self.store.of_user(user.to_owned()).await?;
-        let max_per_user = self.settings.load().max_per_user;
-        if records.len() <= max_per_user {
-            return Ok(());
-        }
-        records.sort_by_key(|record| std::cmp::Reverse(record.created));
-        let oldest = records.split_off(max_per_user);
-        for record in &oldest {
-            tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
-        }
-        let oldest = oldest.iter().map(|record| record.key).collect();
-        self.end_each_because(oldest, EndReason::Limit).await?;
-        Ok(())
     }
 
     fn note_access(&self, session: &Session, now: Timestamp) {

@@ -1,8 +1,6 @@
-//! What is asked about sessions in general, and done to many at once: lists, revocation, garbage.
+//! Lists of sessions, the sweep of open streams, and garbage.
 
-use std::fmt;
 use std::ops::Bound;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -20,23 +18,6 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the sweep waits for the store.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why many sessions were not ended as they should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndError {
-    /// It could not be found out which: none has ended.
-    Unread(StoreError),
-    /// They are over for this process; that could not be written down, and is tried again.
-    Unwritten(StoreError),
-}
-
-impl fmt::Display for EndError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unread(error) | Self::Unwritten(error) => error.fmt(f),
-        }
-    }
-}
 
 impl Sessions {
     pub(crate) fn settings(&self) -> Arc<Settings> {
@@ -91,37 +72,6 @@ impl Sessions {
     /// Whether the store gives out what it has.
     pub(crate) async fn can_be_read(&self) -> bool {
         self.store.load(SessionKey::LAST).await.is_ok()
-    }
-
-    /// Ends one session, because somebody wants it so; see [`end_because`](Self::end_because).
-    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        self.end_because(key, EndReason::Revoked).await
-    }
-
-    /// Ends the sessions of a user, but for those to keep; gives which.
-    pub(crate) async fn end_of_user(
-        &self,
-        user: &str,
-        keep: impl Fn(&Record) -> bool,
-    ) -> Result<Vec<SessionKey>, EndError> {
-        let records = self.store.of_user(user.to_owned()).await;
-        let records = records.map_err(EndError::Unread)?;
-        let over = records.iter().filter(|record| !keep(record));
-        let keys: Vec<_> = over.map(|record| record.key).collect();
-        let ended = self.end_each(keys.clone()).await;
-        ended.map_err(EndError::Unwritten)?;
-        Ok(keys)
-    }
-
-    /// Ends every session there is; gives how many.
-    pub(crate) async fn end_all(&self) -> Result<usize, StoreError> {
-        let _nobody_signs_in = self.starting.write().await;
-        self.forget_all();
-        let removed = self.store.clear().await;
-        self.forget_all(); // what look-ups brought in from the store meanwhile
-        let removed = removed?;
-        self.counts.revoked.inc_by(removed as u64);
-        Ok(removed)
     }
 
     /// Ends every session with a stream that has expired or that `is_good` refuses. Called about
@@ -197,12 +147,6 @@ impl Sessions {
                 tracing::error!(%error, "cannot drop sessions that are over");
             }
         }
-    }
-
-    fn forget_all(&self) {
-        self.cache.invalidate_all();
-        self.ended.fetch_add(1, Ordering::Release);
-        self.live.end_all();
     }
 
     /// Those that have not expired, with their last access as the cache has it.

@@ -1,0 +1,123 @@
+//! Ends sessions: one, those of a user, or all.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::cached::Cached;
+use super::{EndReason, Record, SessionKey, Sessions, StoreError};
+
+/// Why many sessions were not ended as they should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndError {
+    /// It could not be found out which: none has ended.
+    Unread(StoreError),
+    /// They are over for this process; that could not be written down, and is tried again.
+    Unwritten(StoreError),
+}
+
+impl fmt::Display for EndError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(error) | Self::Unwritten(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Sessions {
+    /// Ends a session everywhere: no request and no stream of it goes on (SEC-46, SEC-75). Gives
+    /// whether there was one. It is over even if that cannot be written down, which is an error.
+    pub(crate) async fn end_because(
+        &self,
+        key: &SessionKey,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        Ok(self.end_each_because(vec![*key], reason).await? > 0)
+    }
+
+    /// Ends one session, because somebody wants it so; see [`end_because`](Self::end_because).
+    pub(crate) async fn end(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.end_because(key, EndReason::Revoked).await
+    }
+
+    /// Ends the sessions of a user, but for those to keep; gives which.
+    pub(crate) async fn end_of_user(
+        &self,
+        user: &str,
+        keep: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<SessionKey>, EndError> {
+        let records = self.store.of_user(user.to_owned()).await;
+        let records = records.map_err(EndError::Unread)?;
+        let over = records.iter().filter(|record| !keep(record));
+        let keys: Vec<_> = over.map(|record| record.key).collect();
+        let ended = self.end_each(keys.clone()).await;
+        ended.map_err(EndError::Unwritten)?;
+        Ok(keys)
+    }
+
+    /// Ends every session there is; gives how many.
+    pub(crate) async fn end_all(&self) -> Result<usize, StoreError> {
+        let _nobody_signs_in = self.starting.write().await;
+        self.forget_all();
+        let removed = self.store.clear().await;
+        self.forget_all(); // what look-ups brought in from the store meanwhile
+        let removed = removed?;
+        self.counts.revoked.inc_by(removed as u64);
+        Ok(removed)
+    }
+
+    /// How many times sessions were ended: another number than before says that one may have.
+    pub(crate) fn ends(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+        self.end_each_because(keys, EndReason::Revoked).await
+    }
+
+    pub(super) async fn end_each_because(
+        &self,
+        keys: Vec<SessionKey>,
+        reason: EndReason,
+    ) -> Result<usize, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        for key in &keys {
+            self.cache.insert(*key, Cached::Ended);
+        }
+        // After the tombstones for `Memo`, and after the store gives the records out no more for
+        // `get`: what was found in between is not trusted.
+        self.ended.fetch_add(1, Ordering::Release);
+        let ending = keys.clone();
+        let removed = self.store.remove(keys);
+        self.ended.fetch_add(1, Ordering::Release);
+        for key in &ending {
+            self.live.end(key);
+        }
+        let removed = removed.await?;
+        reason.of(&self.counts).inc_by(removed as u64);
+        Ok(removed)
+    }
+
+    pub(super) async fn end_oldest_of(&self, user: &str) -> Result<(), StoreError> {
+        let mut records = self.store.of_user(user.to_owned()).await?;
+        let max_per_user = self.settings.load().max_per_user;
+        if records.len() <= max_per_user {
+            return Ok(());
+        }
+        records.sort_by_key(|record| std::cmp::Reverse(record.created));
+        let oldest = records.split_off(max_per_user);
+        for record in &oldest {
+            tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");
+        }
+        let oldest = oldest.iter().map(|record| record.key).collect();
+        self.end_each_because(oldest, EndReason::Limit).await?;
+        Ok(())
+    }
+
+    fn forget_all(&self) {
+        self.cache.invalidate_all();
+        self.ended.fetch_add(1, Ordering::Release);
+        self.live.end_all();
+    }
+}
