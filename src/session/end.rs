@@ -82,17 +82,12 @@ impl Sessions {
         if keys.is_empty() {
             return Ok(0);
         }
-        for key in &keys {
-            self.cache.insert(*key, Cached::Ended);
-        }
-        // After the tombstones for `Memo`, and after the store gives the records out no more for
-        // `get`: what was found in between is not trusted.
-        self.ended.fetch_add(1, Ordering::Release);
         let ending = keys.clone();
+        // From here on the store gives their records out no more: what was found before that is
+        // not trusted once they are forgotten, and nothing is found afterwards.
         let removed = self.store.remove(keys);
-        self.ended.fetch_add(1, Ordering::Release);
         for key in &ending {
-            self.live.end(key);
+            self.forget(key);
         }
         let removed = removed.await?;
         reason.of(&self.counts).inc_by(removed as u64);
@@ -115,9 +110,71 @@ impl Sessions {
         Ok(())
     }
 
+    /// Drops what this process holds of a session that is over, whoever has ended it: its place in
+    /// the cache, what connections remember of it, and its streams.
+    fn forget(&self, key: &SessionKey) {
+        self.cache.insert(*key, Cached::Ended);
+        // After the tombstone: a connection whose `Memo` is void asks the cache.
+        self.ended.fetch_add(1, Ordering::Release);
+        self.live.end(key);
+    }
+
+    /// The same for every session.
     fn forget_all(&self) {
         self.cache.invalidate_all();
         self.ended.fetch_add(1, Ordering::Release);
         self.live.end_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::record::tests::record;
+    use super::super::{Backend, Memo, SessionId, Settings, Shown, open};
+    use super::*;
+    use crate::clock::Clock;
+
+    fn settings() -> Settings {
+        Settings {
+            backend: Backend::Memory,
+            idle_timeout: Duration::from_mins(30),
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: 20,
+            max_sessions: 20,
+        }
+    }
+
+    #[tokio::test]
+    async fn sec_46_a_session_that_is_forgotten_is_over_here_and_stays_in_the_store() {
+        let store = open(&Backend::Memory).unwrap();
+        let here = || Sessions::new(settings(), Arc::clone(&store), Clock::system());
+        let (sessions, clock) = (here(), Clock::system());
+        let id = SessionId::generate().unwrap();
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
+        ada.key = id.key();
+        ada.ids[0].key = id.key();
+        ada.last_accessed = clock.now();
+        ada.expires = clock.now().plus(Duration::from_hours(1));
+        store.insert(Arc::new(ada)).await.unwrap();
+        let (memo, app) = (Memo::default(), Arc::from("wiki"));
+        let shown = Shown {
+            id: &id,
+            by_old_name: false,
+            host: "gate.test",
+            app: &app,
+        };
+        let session = sessions.find(&shown, &memo).await.unwrap().unwrap();
+        let (stream, ends) = (sessions.watch(&session), sessions.ends());
+
+        sessions.forget(&id.key());
+        assert!(stream.ended().is_cancelled());
+        assert_ne!(sessions.ends(), ends, "requests under way ask again");
+        assert!(sessions.find(&shown, &memo).await.unwrap().is_none());
+        assert!(store.load(id.key()).await.unwrap().is_some());
+        assert!(here().is_good(&id.key()).await.unwrap(), "another process");
     }
 }
