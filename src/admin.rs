@@ -253,7 +253,7 @@ async fn handle<W: AsyncWrite + Unpin>(
             sessions::revoke_of_user(sessions, &user, peer).await
         }
         Request::SessionRevokeAll {} => sessions::revoke_all(sessions, peer).await,
-        Request::Status {} => status::status(context),
+        Request::Status {} => status::status(context).await,
         Request::Health {} => Line::Done(Done::Health(status::health(&context.doctor).await)),
     };
     answer.line(&last).await

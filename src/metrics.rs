@@ -215,7 +215,7 @@ mod tests {
             requests_shed: vec![("delay", 6)],
             memory: 1000,
             memory_ceiling: 2000,
-            sessions: 2,
+            sessions: Some(2),
             sessions_max: 20,
             throttle_entries: vec![("address", 1)],
             hashing_queue: 1,
@@ -319,6 +319,17 @@ mod tests {
         let gone = |name: &str| !lines.iter().any(|line| line.starts_with(name));
         assert!(gone("vestibule_upstream_connections{"));
         assert!(gone("vestibule_certificate_remaining_seconds{"));
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_asked_leaves_the_count_of_sessions_as_it_was() {
+        let metrics = Metrics::new();
+        lines(&metrics, &snapshot());
+        let now = Snapshot {
+            sessions: None,
+            ..snapshot()
+        };
+        assert_has(&lines(&metrics, &now), "vestibule_sessions 2");
     }
 
     #[test]

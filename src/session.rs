@@ -214,12 +214,8 @@ impl Sessions {
             Some(shown) => self.known(shown).await.map_err(StartError::Store)?,
             None => None,
         };
-        if self
-            .store
-            .count()
-            .saturating_sub(usize::from(replaced.is_some()))
-            >= settings.max_sessions
-        {
+        let open = self.store.count().await.map_err(StartError::Store)?;
+        if open.saturating_sub(usize::from(replaced.is_some())) >= settings.max_sessions {
             return Err(StartError::Full);
         }
         let now = self.clock.now();

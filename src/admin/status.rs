@@ -25,7 +25,7 @@ pub(crate) struct Server {
     pub(crate) started: Timestamp,
 }
 
-pub(super) fn status(context: &Context) -> Line {
+pub(super) async fn status(context: &Context) -> Line {
     let Context {
         accounts,
         doctor: _,
@@ -34,6 +34,10 @@ pub(super) fn status(context: &Context) -> Line {
         sessions,
     } = context;
     let settings = sessions.settings();
+    let open = match sessions.count().await {
+        Ok(open) => open,
+        Err(error) => return Line::Error(error.to_string()),
+    };
     let load = server.service.load();
     let (requests, (resident, ceiling)) = (load.requests(), load.memory());
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -57,7 +61,7 @@ pub(super) fn status(context: &Context) -> Line {
         shedding: load.sheds().map(|cause| cause.to_string()),
         largest: largest(load.usages()),
         sessions: Share {
-            open: sessions.count(),
+            open,
             max: settings.max_sessions,
         },
         store: match settings.backend {

@@ -45,7 +45,8 @@ pub(crate) struct Snapshot {
     /// Bytes that the process takes, and that it is to take at most.
     pub(crate) memory: u64,
     pub(crate) memory_ceiling: u64,
-    pub(crate) sessions: usize,
+    /// `None` when the store cannot say: the metric stays as it was.
+    pub(crate) sessions: Option<usize>,
     pub(crate) sessions_max: usize,
     /// Entries of each counter of failed logins.
     pub(crate) throttle_entries: Vec<(&'static str, u64)>,
@@ -169,7 +170,9 @@ impl Observed {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         set(&self.memory, bytes(now.memory));
         set(&self.memory_ceiling, bytes(now.memory_ceiling));
-        set(&self.sessions, now.sessions);
+        if let Some(sessions) = now.sessions {
+            set(&self.sessions, sessions);
+        }
         set(&self.sessions_max, now.sessions_max);
         for &(counter, entries) in &now.throttle_entries {
             let entries = usize::try_from(entries).unwrap_or(usize::MAX);

@@ -98,7 +98,7 @@ impl Monitoring {
             return refused;
         }
         match request.uri().path() {
-            "/metrics" => self.scrape(format(request.headers())),
+            "/metrics" => self.scrape(format(request.headers())).await,
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness().await,
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -124,8 +124,8 @@ impl Monitoring {
             || host.is_some_and(|host| host.as_str() == "localhost" || self.hosts.contains(&host))
     }
 
-    fn scrape(&self, format: Format) -> Response<Full<Bytes>> {
-        match self.metrics.encode(&self.snapshot(), format) {
+    async fn scrape(&self, format: Format) -> Response<Full<Bytes>> {
+        match self.metrics.encode(&self.snapshot().await, format) {
             Ok(metrics) => respond(StatusCode::OK, format.content_type(), metrics),
             Err(error) => {
                 tracing::error!(%error, "cannot write the metrics");
@@ -137,7 +137,7 @@ impl Monitoring {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    async fn snapshot(&self) -> Snapshot {
         let (hashing_queue, hashing_queue_max) = self.accounts.hashing_queue();
         let load = self.service.load();
         let (requests_under_way, requests_under_way_max) = load.requests();
@@ -153,7 +153,7 @@ impl Monitoring {
             requests_shed: shed.map(|(cause, count)| (cause.name(), count)).to_vec(),
             memory,
             memory_ceiling,
-            sessions: self.sessions.count(),
+            sessions: self.sessions.count().await.ok(),
             sessions_max: self.sessions.max(),
             throttle_entries: self.service.throttle_entries().to_vec(),
             hashing_queue,

@@ -23,10 +23,12 @@ pub(super) async fn while_running(
     manager: &Manager,
     vitals: &Vitals,
 ) -> Result<Infallible, StartError> {
-    let status = tell_status(manager, STATUS_EVERY, || {
-        let (connections, sessions) = (vitals.admission.open(), vitals.sessions.count());
-        let connections = counted(connections, "connection");
-        format!("{connections}, {}", counted(sessions, "session"))
+    let status = tell_status(manager, STATUS_EVERY, async || {
+        let connections = counted(vitals.admission.open(), "connection");
+        match vitals.sessions.count().await {
+            Ok(sessions) => format!("{connections}, {}", counted(sessions, "session")),
+            Err(error) => format!("{connections}; {error}"),
+        }
     });
     let Some(limit) = manager.watchdog() else {
         return Ok(status.await);
@@ -40,7 +42,7 @@ pub(super) async fn while_running(
 
 /// Tells how many connections are left, until the last one has ended.
 pub(super) async fn while_stopping(manager: &Manager, vitals: &Vitals) -> Infallible {
-    tell_status(manager, DRAIN_EVERY, || {
+    tell_status(manager, DRAIN_EVERY, async || {
         let left = counted(vitals.admission.open(), "connection");
         format!("stopping: {left} left")
     })
@@ -50,7 +52,7 @@ pub(super) async fn while_stopping(manager: &Manager, vitals: &Vitals) -> Infall
 async fn tell_status(
     manager: &Manager,
     every: Duration,
-    status: impl Fn() -> String,
+    status: impl AsyncFn() -> String,
 ) -> Infallible {
     if !manager.is_listening() {
         std::future::pending::<()>().await;
@@ -60,7 +62,7 @@ async fn tell_status(
     let mut told = String::new();
     loop {
         ticks.tick().await;
-        let now = status();
+        let now = status().await;
         if now != told {
             manager.status(&now);
             told = now;

@@ -11,6 +11,7 @@ mod tables;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
+use std::future::ready;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -222,8 +223,8 @@ impl SessionStore for Disk {
         })
     }
 
-    fn count(&self) -> usize {
-        self.shared.count.load(Ordering::Relaxed)
+    fn count(&self) -> Answer<'_, usize> {
+        Box::pin(ready(Ok(self.shared.count.load(Ordering::Relaxed))))
     }
 
     fn latest(&self) -> Timestamp {
