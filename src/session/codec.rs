@@ -219,7 +219,7 @@ mod tests {
     use super::super::data::SET;
     use super::super::id::SessionId;
     use super::super::record::tests::record;
-    use super::super::store::tests::change;
+    use super::super::store::conformance::change;
     use super::*;
     use crate::principal::Method;
 

@@ -154,3 +154,11 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::conformance::conformance_tests;
+    use super::*;
+
+    conformance_tests!(((), Arc::new(Memory::default())));
+}

@@ -11,7 +11,7 @@ use super::super::data::SET;
 use super::super::id::SessionKey;
 use super::super::record::Record;
 use super::super::record::tests::record;
-use super::super::store::tests::change;
+use super::super::store::conformance::{change, conformance_tests};
 use super::super::store::{OpenError, SessionStore};
 use super::Disk;
 use super::tables::{OF_USER, SESSIONS};
@@ -22,6 +22,11 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     let path = folder.path().join("sessions.redb");
     (folder, path)
 }
+
+conformance_tests!({
+    let (folder, path) = place();
+    (folder, Arc::new(Disk::open(&path).unwrap()))
+});
 
 async fn with(path: &Path, records: &[Arc<Record>]) {
     let disk = Disk::open(path).unwrap();
@@ -90,18 +95,6 @@ async fn a_page_is_full_though_what_comes_first_is_about_to_end() {
     disk.shared.ending().keys.extend(ending); // as long as the disk takes no writes
     let page = disk.range(Bound::Unbounded, SessionKey::LAST, 3).await;
     assert_eq!(page.unwrap(), records[5..8]);
-}
-
-#[tokio::test]
-async fn a_removal_counts_before_it_is_written() {
-    let (_folder, path) = place();
-    let ada = record("ada");
-    with(&path, &[Arc::clone(&ada)]).await;
-    let disk = Disk::open(&path).unwrap();
-    let removal = disk.remove(vec![ada.key]);
-    assert_eq!(disk.load(ada.key).await.unwrap(), None);
-    assert_eq!(disk.of_user("ada".into()).await.unwrap(), []);
-    assert_eq!(removal.await.unwrap(), 1);
 }
 
 #[tokio::test]
