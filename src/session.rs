@@ -160,7 +160,7 @@ impl Sessions {
             .eviction_listener(move |key: Arc<SessionKey>, cached, cause| {
                 if let (Cached::Live(session), RemovalCause::Size | RemovalCause::Expired) =
                     (cached, cause)
-                    && let Some(at) = session.unnoted()
+                    && let Some(at) = session.take_dirty()
                 {
                     evicted.touch(*key, at);
                 }
@@ -312,11 +312,11 @@ impl Sessions {
         self.live.watch(session)
     }
 
-    /// Writes down what only this process knows, and gives the store back.
+    /// Flushes what only this process knows, and gives the store back.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
         for (key, cached) in &self.cache {
             if let Cached::Live(session) = cached
-                && let Some(at) = session.unnoted()
+                && let Some(at) = session.take_dirty()
             {
                 self.store.touch(*key, at);
             }

@@ -14,9 +14,9 @@ use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Identity};
 use crate::request::Host;
 
-/// The store hears of an access once in this time; with what it takes to write it down, a crash
+/// Accesses go to the store once in this time; with what it takes to write them down, a crash
 /// loses at most the last 30 seconds.
-const NOTE_EVERY: Duration = Duration::from_secs(15);
+const FLUSH_EVERY: Duration = Duration::from_secs(15);
 
 /// A session in use.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(crate) struct Session {
     expires: Timestamp,
     remembered: bool,
     last_accessed: AtomicU64,
-    /// The last access that the store has heard of.
-    noted: AtomicU64,
+    /// The last access that went to the store.
+    flushed: AtomicU64,
     /// With the number of its revision; `None` before the first change.
     data: ArcSwapOption<(u64, AppData)>,
     /// Who the session is by the users file of that generation.
@@ -55,7 +55,7 @@ impl Session {
             expires: record.expires,
             remembered: record.remembered,
             last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
-            noted: AtomicU64::new(record.last_accessed.as_millis()),
+            flushed: AtomicU64::new(record.last_accessed.as_millis()),
             data: ArcSwapOption::new(data),
             identity: ArcSwapOption::empty(),
         }
@@ -125,23 +125,28 @@ impl Session {
         let _first = self.host.set(host);
     }
 
-    /// Notes that the session is in use; keeps it from its idle timeout. Gives whether it is time
-    /// that the store hears of it.
+    /// Notes that the session is in use; keeps it from its idle timeout. Gives whether the access
+    /// is to go to the store.
     pub(super) fn touch(&self, now: Timestamp) -> bool {
         self.last_accessed.store(now.as_millis(), Ordering::Relaxed);
-        let noted = self.noted.load(Ordering::Relaxed);
-        let due = now.since(Timestamp::from_millis(noted)) >= NOTE_EVERY;
+        let flushed = self.flushed.load(Ordering::Relaxed);
+        let due = now.since(Timestamp::from_millis(flushed)) >= FLUSH_EVERY;
         // Of the requests that come at this moment one tells the store.
         due && self
-            .noted
-            .compare_exchange(noted, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed)
+            .flushed
+            .compare_exchange(
+                flushed,
+                now.as_millis(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 
-    /// The last access, if the store has not heard of it.
-    pub(super) fn unnoted(&self) -> Option<Timestamp> {
+    /// The last access, if the store has not heard of it: it is to go there now.
+    pub(super) fn take_dirty(&self) -> Option<Timestamp> {
         let last = self.last_accessed();
-        (self.noted.swap(last.as_millis(), Ordering::Relaxed) < last.as_millis()).then_some(last)
+        (self.flushed.swap(last.as_millis(), Ordering::Relaxed) < last.as_millis()).then_some(last)
     }
 
     /// Takes over the data of a record, unless it is older than what is here.

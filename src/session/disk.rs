@@ -44,7 +44,7 @@ struct Shared {
     path: PathBuf,
     /// `None` while it cannot be opened, and after the end.
     database: RwLock<Option<Database>>,
-    ending: Mutex<Ending>,
+    pending_deletes: Mutex<PendingDeletes>,
     /// Accesses that are not in the file yet.
     touched: Mutex<HashMap<SessionKey, Timestamp>>,
     count: AtomicUsize,
@@ -55,22 +55,24 @@ struct Shared {
     said_unreadable: AtomicBool,
 }
 
-/// What has been removed, whether the file knows it yet or not: nobody reads it any more.
+/// Records that were deleted and may still be in the file: nobody reads them any more.
 #[derive(Clone, Default)]
-struct Ending {
+struct PendingDeletes {
     keys: HashSet<SessionKey>,
     all: bool,
 }
 
-impl Ending {
+impl PendingDeletes {
     fn has(&self, key: &SessionKey) -> bool {
         self.all || self.keys.contains(key)
     }
 }
 
 impl Shared {
-    fn ending(&self) -> MutexGuard<'_, Ending> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending_deletes(&self) -> MutexGuard<'_, PendingDeletes> {
+        self.pending_deletes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touched(&self) -> MutexGuard<'_, HashMap<SessionKey, Timestamp>> {
@@ -81,18 +83,18 @@ impl Shared {
     /// not written yet.
     fn read(
         &self,
-        look: impl FnOnce(&Snapshot, &Ending) -> Result<Vec<Record>, redb::Error>,
+        look: impl FnOnce(&Snapshot, &PendingDeletes) -> Result<Vec<Record>, redb::Error>,
     ) -> Result<Vec<Arc<Record>>, StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StoreError::Unavailable)?;
         // Before the snapshot: afterwards, what the snapshot still has may have been written off.
-        let ending = self.ending().clone();
+        let pending = self.pending_deletes().clone();
         let found = database
             .begin_read()
             .map_err(redb::Error::from)
             .and_then(|transaction| {
                 let snapshot = Snapshot::of(&transaction)?;
-                let records = look(&snapshot, &ending)?;
+                let records = look(&snapshot, &pending)?;
                 self.tell_of_unreadable(snapshot);
                 Ok(records)
             });
@@ -100,7 +102,7 @@ impl Shared {
             tracing::error!(%error, "cannot read the sessions file");
             StoreError::Unavailable
         })?;
-        records.retain(|record| !ending.has(&record.key));
+        records.retain(|record| !pending.has(&record.key));
         let touched = self.touched();
         for record in &mut records {
             if let Some(at) = touched.get(&record.key) {
@@ -129,7 +131,7 @@ impl Disk {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
-            ending: Mutex::default(),
+            pending_deletes: Mutex::default(),
             touched: Mutex::default(),
             count: AtomicUsize::new(contents.count),
             latest: AtomicU64::new(contents.latest.as_millis()),
@@ -158,7 +160,9 @@ impl Disk {
 
     fn read(
         &self,
-        look: impl FnOnce(&Snapshot, &Ending) -> Result<Vec<Record>, redb::Error> + Send + 'static,
+        look: impl FnOnce(&Snapshot, &PendingDeletes) -> Result<Vec<Record>, redb::Error>
+        + Send
+        + 'static,
     ) -> Answer<'static, Vec<Arc<Record>>> {
         let shared = Arc::clone(&self.shared);
         // A disk may take its time; the threads that serve requests do not wait for it.
@@ -178,19 +182,19 @@ impl SessionStore for Disk {
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
-        self.shared.ending().keys.extend(&keys);
+        self.shared.pending_deletes().keys.extend(&keys);
         self.write(|reply| Command::Remove(keys, reply))
     }
 
     fn clear(&self) -> Answer<'_, usize> {
-        self.shared.ending().all = true;
+        self.shared.pending_deletes().all = true;
         self.write(Command::Clear)
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {
         let mut touched = self.shared.touched();
-        let noted = touched.entry(key).or_insert(at);
-        *noted = at.max(*noted);
+        let last = touched.entry(key).or_insert(at);
+        *last = at.max(*last);
     }
 
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
@@ -216,9 +220,9 @@ impl SessionStore for Disk {
         last: SessionKey,
         count: usize,
     ) -> Answer<'_, Vec<Arc<Record>>> {
-        self.read(move |snapshot, ending| {
-            // Whoever pages takes an empty page for the end: what is ending takes no place in one.
-            let wanted = |key: &SessionKey| !ending.has(key);
+        self.read(move |snapshot, pending| {
+            // Whoever pages takes an empty page for the end: a pending delete takes no place in one.
+            let wanted = |key: &SessionKey| !pending.has(key);
             snapshot.range(first, last, count, wanted)
         })
     }

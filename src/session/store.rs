@@ -126,8 +126,7 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Removes every record, as [`remove`](Self::remove) does.
     fn clear(&self) -> Answer<'_, usize>;
 
-    /// Notes an access; never earlier than one that was noted before. May be lost in a crash for
-    /// some seconds.
+    /// Keeps an access, unless there was a later one. May be lost in a crash for some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);
 
     /// Binds the id of a record that [is old](Record::is_old) to a host, and what it kept for all
@@ -161,7 +160,7 @@ pub(crate) trait SessionStore: Send + Sync {
     /// The latest time that the store has heard of; zero when it has heard of none.
     fn latest(&self) -> Timestamp;
 
-    /// Writes down what is noted, and gives the store back.
+    /// Flushes what is dirty, and gives the store back.
     fn close(&self) -> Answer<'_, ()>;
 }
 

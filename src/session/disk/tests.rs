@@ -83,7 +83,7 @@ async fn sec_46_what_was_removed_is_gone_after_a_crash() {
 }
 
 #[tokio::test]
-async fn a_page_is_full_though_what_comes_first_is_about_to_end() {
+async fn a_page_is_full_though_deletes_before_it_are_pending() {
     let (_folder, path) = place();
     let disk = Disk::open(&path).unwrap();
     let mut records: Vec<_> = (0..9).map(|_| record("ada")).collect();
@@ -91,8 +91,8 @@ async fn a_page_is_full_though_what_comes_first_is_about_to_end() {
         disk.insert(Arc::clone(record)).await.unwrap();
     }
     records.sort_by_key(|record| record.key);
-    let ending = records[..5].iter().map(|record| record.key);
-    disk.shared.ending().keys.extend(ending); // as long as the disk takes no writes
+    let pending = records[..5].iter().map(|record| record.key);
+    disk.shared.pending_deletes().keys.extend(pending); // as long as the disk takes no writes
     let page = disk.range(Bound::Unbounded, SessionKey::LAST, 3).await;
     assert_eq!(page.unwrap(), records[5..8]);
 }

@@ -12,7 +12,7 @@ use redb::Durability;
 
 use super::command::{Command, Outcome};
 use super::tables::Tables;
-use super::{Ending, Shared, file};
+use super::{PendingDeletes, Shared, file};
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
@@ -35,9 +35,9 @@ const RESERVE: u64 = 16 * 1024 * 1024;
 pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: Receiver<Command>,
-    /// Removals that could not be written yet.
-    owed: Vec<SessionKey>,
-    owes_all: bool,
+    /// Pending deletes that could not be written; they are tried again.
+    retry: Vec<SessionKey>,
+    retry_all: bool,
     /// Since when something is committed that a crash would lose.
     undurable: Option<Instant>,
     /// When accesses were last written.
@@ -53,8 +53,8 @@ impl Writer {
         let writer = Self {
             shared,
             queue,
-            owed: Vec::new(),
-            owes_all: false,
+            retry: Vec::new(),
+            retry_all: false,
             undurable: None,
             accesses_written: Clock::stopwatch(),
             said_full: Seldom::new(Clock::system()),
@@ -89,7 +89,7 @@ impl Writer {
 
     fn finish(&mut self) {
         self.write_accesses();
-        if self.undurable.is_some() || self.owes() {
+        if self.undurable.is_some() || self.must_retry() {
             self.write(Vec::new());
         }
         *self
@@ -105,13 +105,13 @@ impl Writer {
             self.write_accesses();
         }
         let undurable = self.undurable.is_some_and(|t| t.elapsed() >= HEARTBEAT);
-        if undurable || self.owes() || self.is_closed() {
+        if undurable || self.must_retry() || self.is_closed() {
             self.write(Vec::new());
         }
     }
 
-    fn owes(&self) -> bool {
-        self.owes_all || !self.owed.is_empty()
+    fn must_retry(&self) -> bool {
+        self.retry_all || !self.retry.is_empty()
     }
 
     fn is_closed(&self) -> bool {
@@ -139,10 +139,11 @@ impl Writer {
     }
 
     /// Carries out a batch in one transaction and answers it. Without commands it makes durable
-    /// what is committed, and writes the removals that are owed.
+    /// what is committed, and tries pending deletes again.
     fn write(&mut self, batch: Vec<Command>) {
         let mut batch = self.refuse_what_has_no_room(batch);
-        let durable = batch.is_empty() || self.owes() || batch.iter().any(Command::is_durable);
+        let durable =
+            batch.is_empty() || self.must_retry() || batch.iter().any(Command::is_durable);
         match self.attempt(&batch, &[], durable) {
             Ok(outcomes) => self.answer(batch, outcomes, durable),
             Err(error) => {
@@ -168,8 +169,8 @@ impl Writer {
                 self.mend(&error);
                 for command in removals {
                     match &command {
-                        Command::Remove(keys, _) => self.owed.extend(keys),
-                        _ => self.owes_all = true,
+                        Command::Remove(keys, _) => self.retry.extend(keys),
+                        _ => self.retry_all = true,
                     }
                     command.fail(fault);
                 }
@@ -180,37 +181,37 @@ impl Writer {
     fn answer(&mut self, batch: Vec<Command>, outcomes: Vec<Outcome>, durable: bool) {
         if durable {
             self.undurable = None;
-            self.forget_owed();
+            self.forget_retried();
         } else {
             self.undurable.get_or_insert_with(Clock::stopwatch);
         }
         if self.said_unwritable.reset() {
             tracing::info!("the sessions file can be written again");
         }
-        let mut ended = self.shared.ending();
+        let mut pending = self.shared.pending_deletes();
         for command in &batch {
             match command {
                 Command::Remove(keys, _) => keys.iter().for_each(|key| {
-                    ended.keys.remove(key);
+                    pending.keys.remove(key);
                 }),
-                Command::Clear(_) => *ended = Ending::default(),
+                Command::Clear(_) => *pending = PendingDeletes::default(),
                 _ => {}
             }
         }
-        drop(ended);
+        drop(pending);
         for (command, outcome) in batch.into_iter().zip(outcomes) {
             command.succeed(outcome);
         }
     }
 
-    fn forget_owed(&mut self) {
-        if self.owes() {
-            let mut ending = self.shared.ending();
-            for key in self.owed.drain(..) {
-                ending.keys.remove(&key);
+    fn forget_retried(&mut self) {
+        if self.must_retry() {
+            let mut pending = self.shared.pending_deletes();
+            for key in self.retry.drain(..) {
+                pending.keys.remove(&key);
             }
-            if mem::take(&mut self.owes_all) {
-                ending.all = false;
+            if mem::take(&mut self.retry_all) {
+                pending.all = false;
             }
         }
     }
@@ -231,11 +232,11 @@ impl Writer {
                 transaction.set_durability(Durability::None)?;
             }
             let mut tables = Tables::of(&transaction)?;
-            if durable && self.owes_all {
+            if durable && self.retry_all {
                 tables = tables.clear(&transaction)?.0;
             }
             if durable {
-                tables.remove_each(&self.owed)?;
+                tables.remove_each(&self.retry)?;
             }
             for (key, at) in accesses {
                 tables.touch(key, *at)?;
