@@ -1,5 +1,6 @@
 //! Bodies on their way through: streamed, bounded, never spooled.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,7 +58,8 @@ impl Upload {
 /// Why a request body did not come to its end.
 #[derive(Debug)]
 pub(crate) enum BodyError {
-    Client(hyper::Error),
+    /// As the protocol of the client says it.
+    Client(Box<dyn Error + Send + Sync>),
     TooSlow,
 }
 
@@ -70,26 +72,27 @@ impl std::fmt::Display for BodyError {
     }
 }
 
-impl std::error::Error for BodyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Client(error) => Some(error),
+            Self::Client(error) => Some(&**error),
             Self::TooSlow => None,
         }
     }
 }
 
-/// The body of a request: frames as they come, without trailers (SEC-39).
-pub(crate) struct RequestBody(Kind);
+/// The body of a request: frames as they come, without trailers (SEC-39). `B` is the body as the
+/// protocol of the client gives it.
+pub(crate) struct RequestBody<B = Incoming>(Kind<B>);
 
-enum Kind {
+enum Kind<B> {
     Empty,
-    Streaming(Streaming),
+    Streaming(Streaming<B>),
     Whole { bytes: Bytes, upload: Arc<Upload> },
 }
 
-struct Streaming {
-    body: Incoming,
+struct Streaming<B> {
+    body: B,
     upload: Arc<Upload>,
     received: Counter,
     /// Counts what is read and not taken yet.
@@ -100,7 +103,7 @@ struct Streaming {
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl RequestBody {
+impl<B> RequestBody<B> {
     pub(crate) fn empty() -> Self {
         Self(Kind::Empty)
     }
@@ -114,10 +117,22 @@ impl RequestBody {
         Self(Kind::Whole { bytes, upload })
     }
 
+    /// `None` for a request without a body.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        match &self.0 {
+            Kind::Empty => None,
+            Kind::Streaming(Streaming { upload, .. }) | Kind::Whole { upload, .. } => {
+                Some(Arc::clone(upload))
+            }
+        }
+    }
+}
+
+impl<B: Body> RequestBody<B> {
     /// Streams `body`; `idle_timeout` is for one read. `received` counts its bytes, and what
     /// `begin` gives for a request that has a body learns what was taken.
     pub(crate) fn new(
-        body: Incoming,
+        body: B,
         idle_timeout: Duration,
         received: &Counter,
         begin: impl FnOnce() -> Uploading,
@@ -141,19 +156,12 @@ impl RequestBody {
             waiting: None,
         }))
     }
-
-    /// `None` for a request without a body.
-    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
-        match &self.0 {
-            Kind::Empty => None,
-            Kind::Streaming(Streaming { upload, .. }) | Kind::Whole { upload, .. } => {
-                Some(Arc::clone(upload))
-            }
-        }
-    }
 }
 
-impl Streaming {
+impl<B> Streaming<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
     /// How long the client may take for the next bytes.
     fn patience(&self) -> Duration {
         let earned = Duration::from_secs(self.upload.bytes() / MIN_BYTES_PER_SECOND);
@@ -180,7 +188,7 @@ impl Streaming {
                     self.upload.finished.store(true, Ordering::Release);
                     return Poll::Ready(None);
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error.into())))),
                 Some(Ok(frame)) => frame,
             };
             if let Some(data) = frame.data_ref() {
@@ -198,7 +206,10 @@ impl Streaming {
     }
 }
 
-impl Body for RequestBody {
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -302,5 +313,69 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures_util::stream::{self, Stream, StreamExt};
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+    use crate::load::Place;
+
+    const IDLE: Duration = Duration::from_millis(10);
+
+    type Frames = Result<Frame<Bytes>, io::Error>;
+
+    /// A body of no protocol that we speak.
+    fn body<S: Stream<Item = Frames>>(frames: S, received: &Counter) -> RequestBody<StreamBody<S>> {
+        let begin = || Place::uncounted().begin_upload(None);
+        RequestBody::new(StreamBody::new(frames), IDLE, received, begin)
+    }
+
+    fn data(bytes: &'static str) -> Frames {
+        Ok(Frame::data(bytes.into()))
+    }
+
+    #[tokio::test]
+    async fn sec_39_a_body_is_counted_and_passes_without_its_trailers() {
+        let received = Counter::default();
+        let frames = [data("ab"), data("c"), Ok(Frame::trailers(HeaderMap::new()))];
+        let body = body(stream::iter(frames), &received);
+        let upload = body.upload().unwrap();
+        let whole = body.collect().await.unwrap();
+        assert!(whole.trailers().is_none());
+        assert_eq!(whole.to_bytes(), "abc");
+        assert_eq!((received.get(), upload.bytes()), (3, 3));
+        assert!(upload.is_finished() && !upload.was_too_slow());
+    }
+
+    #[tokio::test]
+    async fn sec_26_a_client_that_sends_no_more_is_cut_off() {
+        let frames = stream::iter([data("ab")]).chain(stream::pending());
+        let mut body = body(frames, &Counter::default());
+        let upload = body.upload().unwrap();
+        assert!(body.frame().await.unwrap().is_ok());
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, BodyError::TooSlow), "{error}");
+        assert!(upload.was_too_slow() && !upload.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_says_why_and_is_not_finished() {
+        let frames = [data("ab"), Err(io::ErrorKind::ConnectionReset.into())];
+        let body = body(stream::iter(frames), &Counter::default());
+        let upload = body.upload().unwrap();
+        let error = body.collect().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "reading the request body: connection reset"
+        );
+        assert!(error.source().unwrap().is::<io::Error>());
+        assert!(!upload.is_finished());
     }
 }
