@@ -7,6 +7,7 @@ pub(crate) mod dial;
 pub(crate) mod hop_by_hop;
 mod own;
 mod pool;
+mod sender;
 mod share;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
@@ -539,7 +540,7 @@ fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
 
 /// Sends on one connection. The error has the request when nothing of it was written.
 async fn send(lease: &mut Lease, wait: Wait<'_, '_>, request: Request<RequestBody>) -> Answer {
-    let answer = lease.sender().requests.try_send_request(request);
+    let answer = lease.sender().send(request);
     let answer = wait.until(answer).await.map_err(|error| (error, None))?;
     answer.map_err(|mut error| {
         let unsent = error.take_message();

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,45 +15,11 @@ use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-use super::body::RequestBody;
+use super::sender::{Heard, Sender};
 use super::{Address, OpenError, UpstreamError};
 use crate::regular_file;
-
-/// What a request is sent into.
-pub(super) struct Sender {
-    pub(super) requests: http1::SendRequest<RequestBody>,
-    pub(super) heard: Heard,
-    /// `None` where the connection is to outlive its sender as a tunnel.
-    _driver: Option<Driver>,
-}
-
-/// Closes the connection together with its sender. hyper by itself goes on with a request body
-/// whose answer is there already, for as long as the client keeps it coming (SEC-05).
-struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Whether the application has sent a byte since this was last asked to listen; after one a
-/// request is not sent again (REL-03).
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicBool>);
-
-impl Heard {
-    pub(super) fn listen(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn anything(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// An application's answer may have more and longer fields than we take from a browser.
 const MAX_HEADERS: usize = 256;
@@ -128,13 +93,9 @@ impl Connector {
             None
         } else {
             let task = tokio::spawn(async move { drop(connection.await) });
-            Some(Driver(task.abort_handle()))
+            Some(task.abort_handle())
         };
-        Ok(Sender {
-            requests,
-            heard,
-            _driver: driver,
-        })
+        Ok(Sender::http1(requests, heard, driver))
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every
@@ -172,7 +133,7 @@ impl AsyncRead for Listening {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.heard.0.store(true, Ordering::Relaxed);
+            self.heard.note();
         }
         read
     }

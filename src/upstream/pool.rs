@@ -8,8 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::body::Upload;
-use super::connect::{Connector, Sender};
+use super::connect::Connector;
 use super::own::{Own, Tie};
+use super::sender::Sender;
 use super::share::{Share, Shares};
 use super::visitors::{self, Visitors};
 use super::{Address, Caller, Health, UpstreamError};
@@ -17,9 +18,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 use crate::network::Network;
 use crate::session::{Session, Watch};
-
-/// How long a connection that came back may take until it can serve again.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long an address that could not be reached is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(5);
@@ -142,7 +140,7 @@ impl Endpoint {
     ) -> Result<Lease, UpstreamError> {
         let slot = self.slot(caller).await?;
         while let Some(mut idle) = self.pop() {
-            if settles(&mut idle.sender).await {
+            if idle.sender.settles().await {
                 return Ok(self.hand_out(idle.sender, true, slot));
             }
         }
@@ -177,7 +175,7 @@ impl Endpoint {
     pub(super) fn reap(&self) {
         let now = self.clock.now();
         self.idle()
-            .retain(|idle| !idle.sender.requests.is_closed() && !self.is_stale(idle, now));
+            .retain(|idle| !idle.sender.is_closed() && !self.is_stale(idle, now));
     }
 
     /// The right to one connection, waiting for it as long as connecting may take.
@@ -226,7 +224,7 @@ impl Endpoint {
         let now = self.clock.now();
         let mut pool = self.idle();
         while let Some(idle) = pool.pop() {
-            if !idle.sender.requests.is_closed() && !self.is_stale(&idle, now) {
+            if !idle.sender.is_closed() && !self.is_stale(&idle, now) {
                 return Some(idle);
             }
         }
@@ -238,7 +236,7 @@ impl Endpoint {
     }
 
     fn hand_out(self: &Arc<Self>, sender: Sender, reused: bool, slot: Slot) -> Lease {
-        sender.heard.listen();
+        sender.listen();
         Lease {
             endpoint: Arc::clone(self),
             sender,
@@ -276,7 +274,7 @@ impl Lease {
 
     /// Whether there is a byte of an answer to this lease's request.
     pub(super) fn has_heard(&self) -> bool {
-        self.sender.heard.anything()
+        self.sender.has_heard()
     }
 
     /// Ties it to a client connection, and to the session that is watched.
@@ -300,10 +298,10 @@ impl Lease {
 
     /// Makes it ready for one more request, if it can serve that.
     pub(super) async fn resume(mut self) -> Option<Self> {
-        if self.sender.requests.is_closed() || !settles(&mut self.sender).await {
+        if self.sender.is_closed() || !self.sender.settles().await {
             return None;
         }
-        self.sender.heard.listen();
+        self.sender.listen();
         self.upload = None;
         self.reused = true;
         Some(self)
@@ -352,11 +350,4 @@ impl Lease {
             since,
         });
     }
-}
-
-/// It was given back when its answer had ended; the task that drives it may still have to notice.
-/// `false` says that it closed meanwhile.
-async fn settles(sender: &mut Sender) -> bool {
-    let requests = &mut sender.requests;
-    requests.is_ready() || matches!(timeout(SETTLE, requests.ready()).await, Ok(Ok(())))
 }

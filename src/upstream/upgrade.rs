@@ -66,14 +66,14 @@ impl Upstreams {
             };
             drop(permit); // used up: one permit, one request
             self.set_host(&mut request, host);
-            let answer = lease.sender().requests.send_request(request);
+            let answer = lease.sender().send(request);
             let wait = Wait {
                 patience: self.response_timeout,
                 upload: None,
                 guard: Some(guard),
             };
             let answer = wait.until(answer).await?;
-            let mut response = answer.map_err(UpstreamError::Send)?;
+            let mut response = answer.map_err(|error| UpstreamError::Send(error.into_error()))?;
             accept(&mut response)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 self.judge_challenges(response.headers_mut(), auth)?;
