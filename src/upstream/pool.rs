@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::body::Upload;
 use super::connect::Connector;
 use super::own::{Own, Tie};
+use super::quota::{QuotaPermit, UserQuotas};
 use super::sender::Sender;
-use super::share::{Share, Shares};
 use super::visitors::{self, Visitors};
 use super::{Address, Caller, Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
@@ -30,9 +30,9 @@ pub(super) struct Endpoint {
     max: usize,
     /// Half of the users' connections, for whoever comes first.
     first: Arc<Semaphore>,
-    /// The other half, for callers that have less than their share of it.
+    /// The other half, for users within their quota of it.
     second: Arc<Semaphore>,
-    shares: Shares,
+    quotas: UserQuotas,
     /// What visitors without a session have is theirs, and never lowers what a user gets.
     visiting: Arc<Semaphore>,
     visitors: Arc<Visitors>,
@@ -64,7 +64,7 @@ pub(super) struct Lease {
 /// The right to one of the connections.
 struct Slot {
     _permit: OwnedSemaphorePermit,
-    _share: Option<Share>,
+    _quota: Option<QuotaPermit>,
     _visitor: Option<visitors::Share>,
 }
 
@@ -94,7 +94,7 @@ impl Endpoint {
             max,
             first,
             second: Arc::new(Semaphore::new(for_users / 2)),
-            shares: Shares::of(for_users),
+            quotas: UserQuotas::of(for_users),
             visiting,
             visitors: Visitors::of(for_visitors),
             patience,
@@ -197,10 +197,10 @@ impl Endpoint {
     /// Waits for whatever comes first.
     async fn slot_of_user(&self, user: &str) -> Option<Slot> {
         let second = async {
-            let share = self.shares.take(user).await?;
+            let quota = self.quotas.take(user).await?;
             let permit = Arc::clone(&self.second).acquire_owned().await.ok()?;
             Some(Slot {
-                _share: Some(share),
+                _quota: Some(quota),
                 ..Slot::of(permit)
             })
         };
@@ -257,7 +257,7 @@ impl Slot {
     fn of(permit: OwnedSemaphorePermit) -> Self {
         Self {
             _permit: permit,
-            _share: None,
+            _quota: None,
             _visitor: None,
         }
     }

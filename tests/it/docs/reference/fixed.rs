@@ -188,7 +188,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "requests and untaken answers of one network of strangers, while it is",
         "8",
         "load/tuning.rs",
-        "FEW: usize = 8;",
+        "OWN: usize = 8;",
     ),
     (
         "a client that takes nothing, while memory is short",
@@ -493,13 +493,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of the users' rest, once half are in use, for each user",
         "8",
-        "upstream/share.rs",
-        "FEW: usize = 8;",
+        "upstream/quota.rs",
+        "OWN: usize = 8;",
     ),
     (
         "of the users' rest, once half are in use, for all who want more",
         "a quarter",
-        "upstream/share.rs",
+        "upstream/quota.rs",
         "Semaphore::new((connections / 4).max(1))",
     ),
     (

@@ -1,4 +1,5 @@
-//! What one user may take of the users' connections to an address, when they become scarce.
+//! The quota of each user: what one may take of the users' connections to an address, when they
+//! become scarce.
 //!
 //! An answer that nobody reads holds the connection that it comes over until the write timeout
 //! (SEC-27). Whoever asks for many and reads none would shut all others out of the application
@@ -10,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections that a user may have beside the common ones, where there are enough of them.
-const FEW: usize = 8;
+const OWN: usize = 8;
 
 /// The half of the connections that is not for whoever comes first.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct UserQuotas {
     /// For users that want more than that: half of the half.
     common: Arc<Semaphore>,
     own: usize,
@@ -22,27 +23,27 @@ pub(super) struct Shares {
     users: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// One connection's worth, until it is dropped.
-pub(super) type Share = OwnedSemaphorePermit;
+/// One connection of a quota, until it is dropped.
+pub(super) type QuotaPermit = OwnedSemaphorePermit;
 
-impl Shares {
+impl UserQuotas {
     /// Of so many connections of users in all.
     pub(super) fn of(connections: usize) -> Self {
         Self {
             common: Arc::new(Semaphore::new((connections / 4).max(1))),
-            own: (connections / 8).clamp(1, FEW),
+            own: (connections / 8).clamp(1, OWN),
             users: Mutex::default(),
         }
     }
 
     /// Waits for one of the user's own or a common one, whatever comes first.
-    pub(super) async fn take(&self, user: &str) -> Option<Share> {
+    pub(super) async fn take(&self, user: &str) -> Option<QuotaPermit> {
         let own = self.of_user(user);
         let common = Arc::clone(&self.common);
         tokio::select! {
             biased;
-            share = own.acquire_owned() => share.ok(),
-            share = common.acquire_owned() => share.ok(),
+            permit = own.acquire_owned() => permit.ok(),
+            permit = common.acquire_owned() => permit.ok(),
         }
     }
 
@@ -51,10 +52,10 @@ impl Shares {
         if let Some(known) = users.get(user).and_then(Weak::upgrade) {
             return known;
         }
-        users.retain(|_, shares| shares.strong_count() > 0);
-        let shares = Arc::new(Semaphore::new(self.own));
-        users.insert(user.to_owned(), Arc::downgrade(&shares));
-        shares
+        users.retain(|_, quota| quota.strong_count() > 0);
+        let quota = Arc::new(Semaphore::new(self.own));
+        users.insert(user.to_owned(), Arc::downgrade(&quota));
+        quota
     }
 }
 
@@ -67,51 +68,51 @@ mod tests {
     const ADA: &str = "ada";
     const BOB: &str = "bob";
 
-    fn taken(shares: &Shares, user: &str) -> Option<Share> {
-        shares.take(user).now_or_never().flatten()
+    fn taken(quotas: &UserQuotas, user: &str) -> Option<QuotaPermit> {
+        quotas.take(user).now_or_never().flatten()
     }
 
-    fn all(shares: &Shares, user: &str) -> Vec<Share> {
-        std::iter::from_fn(|| taken(shares, user)).collect()
+    fn all(quotas: &UserQuotas, user: &str) -> Vec<QuotaPermit> {
+        std::iter::from_fn(|| taken(quotas, user)).collect()
     }
 
     #[test]
     fn rel_13_one_user_leaves_some_for_the_others() {
-        let shares = Shares::of(64);
-        let of_ada = all(&shares, ADA);
-        assert_eq!(of_ada.len(), FEW + 16, "her own, and all that are common");
-        let of_bob = all(&shares, BOB);
-        assert_eq!(of_bob.len(), FEW);
+        let quotas = UserQuotas::of(64);
+        let of_ada = all(&quotas, ADA);
+        assert_eq!(of_ada.len(), OWN + 16, "her own, and all that are common");
+        let of_bob = all(&quotas, BOB);
+        assert_eq!(of_bob.len(), OWN);
         drop(of_ada);
-        assert_eq!(all(&shares, "cleo").len(), FEW + 16);
+        assert_eq!(all(&quotas, "cleo").len(), OWN + 16);
         drop(of_bob);
-        drop(taken(&shares, "dan"));
-        drop(taken(&shares, "eve"));
-        let remembered = shares.users.lock().unwrap().len();
+        drop(taken(&quotas, "dan"));
+        drop(taken(&quotas, "eve"));
+        let remembered = quotas.users.lock().unwrap().len();
         assert_eq!(remembered, 1, "who has none is forgotten");
     }
 
     #[tokio::test]
     async fn whoever_waits_has_what_comes_first() {
-        let shares = Shares::of(64);
-        let of_ada = all(&shares, ADA);
-        let mut of_bob = all(&shares, BOB);
-        let mut waits = Box::pin(shares.take(BOB));
+        let quotas = UserQuotas::of(64);
+        let of_ada = all(&quotas, ADA);
+        let mut of_bob = all(&quotas, BOB);
+        let mut waits = Box::pin(quotas.take(BOB));
         assert!(waits.as_mut().now_or_never().is_none());
         of_bob.pop();
         assert!(waits.await.is_some(), "his own");
-        let waits = shares.take(BOB);
+        let waits = quotas.take(BOB);
         drop(of_ada);
         assert!(waits.await.is_some(), "a common one");
     }
 
     #[test]
-    fn of_few_connections_everybody_has_a_share() {
+    fn of_few_connections_everybody_has_a_quota() {
         for connections in 1..8 {
-            let shares = Shares::of(connections);
-            let _held = [ADA, BOB].map(|user| taken(&shares, user).unwrap());
-            let _common = taken(&shares, ADA).unwrap();
-            assert!(taken(&shares, BOB).is_none());
+            let quotas = UserQuotas::of(connections);
+            let _held = [ADA, BOB].map(|user| taken(&quotas, user).unwrap());
+            let _common = taken(&quotas, ADA).unwrap();
+            assert!(taken(&quotas, BOB).is_none());
         }
     }
 }
