@@ -188,7 +188,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "requests and untaken answers of one network of strangers, while it is",
         "8",
         "load/tuning.rs",
-        "OWN: usize = 8;",
+        "FEW: usize = 8;",
     ),
     (
         "a client that takes nothing, while memory is short",
