@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
+use crate::random::NoRandomness;
 use crate::request::BadRequest;
-use crate::session::{NoRandomness, StoreError};
+use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
 

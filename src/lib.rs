@@ -68,6 +68,7 @@ mod network;
 mod pages;
 mod principal;
 mod proxy;
+mod random;
 mod regular_file;
 mod request;
 mod sample;

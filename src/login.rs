@@ -30,9 +30,10 @@ use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::pages::{self, Pages};
 use crate::principal::Principal;
+use crate::random::NoRandomness;
 use crate::request::{Authority, Target, own_path};
 use crate::session::cookie::Presented;
-use crate::session::{Memo, NoRandomness, Origin, Session, Sessions, Shown};
+use crate::session::{Memo, Origin, Session, Sessions, Shown};
 
 use csrf::Csrf;
 pub(crate) use endpoint::{Endpoint, is_page_load};

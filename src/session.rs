@@ -37,6 +37,7 @@ use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
 use crate::principal::{AccountRef, AuthContext};
+use crate::random::NoRandomness;
 use crate::request::Host;
 
 use cached::Cached;
@@ -45,7 +46,7 @@ use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
 pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
-pub(crate) use id::{KeyPrefix, NoRandomness, SessionId, SessionKey};
+pub(crate) use id::{KeyPrefix, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use lookup::Shown;
 pub(crate) use memo::Memo;

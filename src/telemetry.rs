@@ -38,7 +38,8 @@ use self::queue::Queue;
 pub(crate) use self::seldom::Seldom;
 use self::stdout::Stdout;
 use crate::clock::Clock;
-use crate::session::{NoRandomness, SessionKey};
+use crate::random::NoRandomness;
+use crate::session::SessionKey;
 
 /// `[log] format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,14 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, header};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::random::{NoRandomness, random};
 use crate::request::Authority;
 use crate::secret::Secret;
-use crate::session::{NoRandomness, SessionKey};
+use crate::session::SessionKey;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -132,14 +131,6 @@ pub(super) fn is_from_own_page(headers: &HeaderMap, authority: &Authority) -> bo
         && origins.all(|origin| {
             authority.is_origin(origin.as_bytes()) || (said && origin.as_bytes() == b"null")
         })
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
-    let mut bytes = [0; N];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|_| NoRandomness)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use super::csrf::random;
 use crate::clock::{Clock, Timestamp};
-use crate::session::{NoRandomness, Owners, SessionKey};
+use crate::random::{NoRandomness, random};
+use crate::session::{Owners, SessionKey};
 
 pub(crate) use address::split;
 pub(super) use address::{LENGTH, address};

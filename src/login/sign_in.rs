@@ -18,10 +18,11 @@ use crate::auth::{SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::network::Network;
 use crate::pages::{self, LoginProblem, LoginView, Page};
+use crate::random::NoRandomness;
 use crate::request::Authority;
 use crate::secret::Secret;
 use crate::session::cookie::{expire_login, set_session};
-use crate::session::{NoRandomness, SessionKey, StartError};
+use crate::session::{SessionKey, StartError};
 use crate::telemetry::printable;
 
 /// How often a form with a password may come while the hashing threads are busy.

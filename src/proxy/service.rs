@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::login::{Login, throttle};
 use crate::metrics::{Metrics, Pool};
 use crate::pages::Pages;
-use crate::session::NoRandomness;
+use crate::random::NoRandomness;
 use crate::upstream;
 
 /// The running proxy. Each request takes the one of the latest configuration; what is in flight

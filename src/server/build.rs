@@ -24,7 +24,8 @@ use crate::login::throttle::{self, KnownNetworks, Throttle};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::proxy::{self, Service};
-use crate::session::{self, NoRandomness, Sessions};
+use crate::random::NoRandomness;
+use crate::session::{self, Sessions};
 use crate::tls::{self, Certificates, Handshakes};
 
 /// All that a configuration makes and that a reload swaps: ready and whole before any of it is

@@ -11,13 +11,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::random::NoRandomness;
+
 /// The secret in the visitor's cookie: 256 random bits (SEC-44).
 #[derive(Clone)]
 pub(crate) struct SessionId(Zeroizing<[u8; 32]>);
-
-/// The operating system gave no random bytes; there is nothing to fall back to.
-#[derive(Debug)]
-pub(crate) struct NoRandomness;
 
 impl SessionId {
     /// Length of the text in the cookie.

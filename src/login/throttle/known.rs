@@ -14,12 +14,11 @@ use std::{fmt, fs, thread};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::super::csrf::random;
 use crate::clock::Timestamp;
 use crate::network::Network;
+use crate::random::{NoRandomness, random};
 use crate::regular_file::{self, Distrust, Owners};
 use crate::secret::Secret;
-use crate::session::NoRandomness;
 
 /// Networks of an account; the one that was not used for the longest is forgotten.
 const OF_ACCOUNT: usize = 8;
