@@ -19,6 +19,7 @@ pub(crate) mod password;
     )
 )]
 pub(crate) mod step;
+pub(crate) mod throttle;
 pub(crate) mod users_file;
 mod watch;
 

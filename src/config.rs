@@ -22,10 +22,10 @@ use toml::de::DeTable;
 pub use self::problem::ConfigError;
 use self::problem::{Fault, Problems};
 use self::section::Section;
+use crate::auth::throttle;
 use crate::doctor::permission::{self, Asker, Place};
 use crate::listener::proxy_protocol;
 use crate::load::memory::{Ceiling, Demands};
-use crate::login::throttle;
 use crate::session::Backend;
 use crate::{
     admin, doctor, forwarded, listener, pages, proxy, regular_file, request, session, telemetry,

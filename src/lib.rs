@@ -16,7 +16,7 @@
 //! | `network` | whom limits count as one, and how it is shared |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
-//! | `login` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
+//! | `portal` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
 //! | `auth` | verifies passwords, hands out `SignedIn`; `auth::callers` says who sends a request |
 //! | `principal` | who somebody is and how they proved it |
 //! | `identity` | strips forged identity headers and sets ours |
@@ -62,10 +62,10 @@ pub mod fuzzing;
 mod identity;
 mod listener;
 mod load;
-mod login;
 mod metrics;
 mod network;
 mod pages;
+mod portal;
 mod principal;
 mod proxy;
 mod random;

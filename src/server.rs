@@ -28,11 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::admin::{Admin, Outcome, Reloads};
+use crate::auth::throttle::KnownNetworks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor;
 use crate::load::Admission;
-use crate::login::throttle::KnownNetworks;
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::telemetry::{self, Logs};

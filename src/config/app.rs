@@ -11,7 +11,7 @@ use super::section::Section;
 use super::value;
 use crate::access::{Allow, Rule, Rules};
 use crate::identity::{Headers, Template, TemplateError};
-use crate::login::Endpoint;
+use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching};
 use crate::request::{self, Limits, PathCase, Readings, own_path};
 use crate::source_text::nearest;

@@ -6,8 +6,8 @@ use super::Proxy;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::login;
 use crate::pages::{self, ErrorView};
+use crate::portal;
 use crate::request::BadRequest;
 use crate::session::cookie;
 
@@ -59,7 +59,7 @@ impl Proxy {
             cookie::expire_session(headers);
         }
         if message.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, login::challenge());
+            headers.insert(header::WWW_AUTHENTICATE, portal::challenge());
         }
         if message.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);

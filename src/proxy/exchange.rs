@@ -16,7 +16,7 @@ use super::error_response::RETRY_AFTER;
 use super::in_flight::InFlight;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::login::is_page_load;
+use crate::portal::is_page_load;
 use crate::request::wire;
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};

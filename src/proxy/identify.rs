@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Proxy;
 use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::login::Visit;
+use crate::portal::Visit;
 use crate::principal::Principal;
 use crate::session::Session;
 use crate::session::cookie;

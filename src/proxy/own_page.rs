@@ -8,7 +8,7 @@ use super::body::AnswerBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
 use crate::error::RequestError;
-use crate::login::{Endpoint, Visit};
+use crate::portal::{Endpoint, Visit};
 use crate::request::{self, Target};
 
 impl Proxy {

@@ -10,11 +10,12 @@ use super::apps::Apps;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
 use super::{AppSettings, Proxy, Settings};
+use crate::auth::throttle;
 use crate::clock::Clock;
 use crate::load::Load;
-use crate::login::{Login, throttle};
 use crate::metrics::{Metrics, Pool};
 use crate::pages::Pages;
+use crate::portal::Login;
 use crate::random::NoRandomness;
 use crate::upstream;
 

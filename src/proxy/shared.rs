@@ -7,7 +7,8 @@ use super::Proxy;
 use super::live::LiveStreams;
 use super::shutdown::Shutdown;
 use crate::metrics::{AnswerCounts, Metrics};
-use crate::session::{NoRandomness, Sessions};
+use crate::random::NoRandomness;
+use crate::session::Sessions;
 use crate::telemetry::RequestIds;
 use crate::upstream::tunnels;
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::auth::throttle::KnownError;
 use crate::auth::users_file::UsersFileError;
-use crate::login::throttle::KnownError;
 use crate::pages::PagesError;
 use crate::telemetry::LogsError;
 use crate::tls::TlsError;

@@ -9,7 +9,7 @@ use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::{Config, value};
-use crate::login::Endpoint;
+use crate::portal::Endpoint;
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
 use crate::proxy::AppSettings;
 use crate::request::{self, Readings, own_path};

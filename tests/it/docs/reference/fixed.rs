@@ -67,43 +67,43 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a form of ours (login, logout, account), size",
         "16 KiB",
-        "login/form.rs",
+        "portal/form.rs",
         "MAX_BODY: usize = 16 * 1024;",
     ),
     (
         "a form of ours, time",
         "10 s",
-        "login/form.rs",
+        "portal/form.rs",
         "TIMEOUT: Duration = Duration::from_secs(10);",
     ),
     (
         "wrong passwords of one account from everywhere",
         "ten times as many",
-        "login/throttle.rs",
+        "auth/throttle.rs",
         "EVERYWHERE: u32 = 10;",
     ),
     (
         "tries of that account above it, by all networks that are new to it",
         "1 each 10 s",
-        "login/throttle/shared.rs",
+        "auth/throttle/shared.rs",
         "EVERY: Duration = Duration::from_secs(10);",
     ),
     (
         "of these, saved up for networks that had none yet (IPv4: /24, IPv6: /48)",
         "4",
-        "login/throttle/shared.rs",
+        "auth/throttle/shared.rs",
         "SAVED: u32 = 4;",
     ),
     (
         "networks of an account that are known after a login",
         "8",
-        "login/throttle/known.rs",
+        "auth/throttle/known.rs",
         "OF_ACCOUNT: usize = 8;",
     ),
     (
         "how long they are known after the last login",
         "90 days",
-        "login/throttle/known.rs",
+        "auth/throttle/known.rs",
         "KNOWN_FOR: Duration = Duration::from_hours(90 * 24);",
     ),
     (
@@ -115,7 +115,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "both of these from an IPv6 /56; from a /48",
         "a fifth more; twice as many",
-        "login/throttle.rs",
+        "auth/throttle.rs",
         "LEVELS: [u32; 3] = [10, 12, 20];",
     ),
     (
@@ -265,7 +265,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "what the throttle remembers: accounts, networks, pairs",
         "100000 each",
-        "login/throttle/counters.rs",
+        "auth/throttle/counters.rs",
         "MAX_ENTRIES: usize = 100_000;",
     ),
     (
@@ -319,19 +319,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "the address to go back to after the login",
         "2048 bytes",
-        "login/return_to.rs",
+        "portal/return_to.rs",
         "MAX: usize = 2048;",
     ),
     (
         "the browser's name, on the account page",
         "256 characters",
-        "login.rs",
+        "portal.rs",
         "MAX_USER_AGENT: usize = 256;",
     ),
     (
         "one form, its address",
         "2048 bytes",
-        "login/lost_form.rs",
+        "portal/saved_posts.rs",
         "MAX_TARGET: usize = 2048;",
     ),
     (
@@ -385,19 +385,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "one form, size",
         "1 MiB",
-        "login/kept_forms.rs",
+        "portal/saved_posts/store.rs",
         "MAX_BODY: usize = 1024 * 1024;",
     ),
     (
         "one form, time to arrive",
         "10 s",
-        "login/kept_forms/reading.rs",
+        "portal/saved_posts/store/reading.rs",
         "TIMEOUT: Duration = Duration::from_secs(10);",
     ),
     (
         "of all of them, for forms that show a session which has ended",
         "a half",
-        "login/kept_forms/room.rs",
+        "portal/saved_posts/store/room.rs",
         "let of_users = size / 2;",
     ),
     (
@@ -409,7 +409,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "how long one waits",
         "15 min",
-        "login/kept_forms.rs",
+        "portal/saved_posts/store.rs",
         "KEPT_FOR: Duration = Duration::from_mins(15);",
     ),
     (

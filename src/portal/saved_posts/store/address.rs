@@ -13,10 +13,10 @@ use crate::request::Target;
 const PARAMETER: &str = "vestibule-form=";
 
 /// A target with more could not be sent: it has to stay below the limit with the parameter, too.
-pub(in crate::login) const LENGTH: usize = 1 + PARAMETER.len() + FormId::TEXT;
+pub(in crate::portal) const LENGTH: usize = 1 + PARAMETER.len() + FormId::TEXT;
 
 /// Where the button of the page sends.
-pub(in crate::login) fn address(target: &str, id: FormId) -> String {
+pub(in crate::portal) fn address(target: &str, id: FormId) -> String {
     let joint = if target.contains('?') { '&' } else { '?' };
     format!("{target}{joint}{PARAMETER}{id}")
 }

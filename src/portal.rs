@@ -1,17 +1,15 @@
 //! Our own addresses under `/.vestibule/`: never forwarded, never shadowed (SEC-73).
 
 mod account;
-mod cookie;
 mod csrf;
-mod endpoint;
 pub(crate) mod form;
-pub(crate) mod kept_forms;
-mod logout;
-mod lost_form;
+mod login_cookie;
 mod navigation;
 pub(crate) mod return_to;
+mod route;
+pub(crate) mod saved_posts;
 mod sign_in;
-pub(crate) mod throttle;
+mod sign_out;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +23,7 @@ use serde_json::json;
 
 use crate::auth::Accounts;
 use crate::auth::callers::Callers;
+use crate::auth::throttle::{self, Throttle};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
@@ -36,11 +35,10 @@ use crate::session::cookie::Presented;
 use crate::session::{Memo, Origin, Session, Sessions, Shown};
 
 use csrf::Csrf;
-pub(crate) use endpoint::{Endpoint, is_page_load};
-use kept_forms::KeptForms;
 use return_to::ReturnTo;
+pub(crate) use route::{Endpoint, is_page_load};
+use saved_posts::store::KeptForms;
 use sign_in::Wish;
-use throttle::Throttle;
 
 /// The prefix of every address of ours.
 const ACCOUNT: &str = own_path!("account");

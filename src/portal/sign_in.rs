@@ -7,13 +7,13 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::cookie::LoginCookie;
 use super::csrf::{self, Binding, Forged, Sender};
 use super::form::Form;
-use super::kept_forms::Holder;
+use super::login_cookie::LoginCookie;
 use super::return_to::ReturnTo;
-use super::throttle::Wait;
+use super::saved_posts::store::Holder;
 use super::{Login, Visit};
+use crate::auth::throttle::Wait;
 use crate::auth::{SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::network::Network;

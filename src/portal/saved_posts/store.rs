@@ -28,16 +28,16 @@ use crate::random::{NoRandomness, random};
 use crate::session::{Owners, SessionKey};
 
 pub(crate) use address::split;
-pub(super) use address::{LENGTH, address};
-pub(super) use reading::read;
+pub(in crate::portal) use address::{LENGTH, address};
+pub(in crate::portal) use reading::read;
 pub(crate) use room::Reservation;
 use room::Room;
 
 /// How long a form waits.
-pub(super) const KEPT_FOR: Duration = Duration::from_mins(15);
+pub(in crate::portal) const KEPT_FOR: Duration = Duration::from_mins(15);
 
 /// The largest body that is kept.
-pub(super) const MAX_BODY: usize = 1024 * 1024;
+pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
 
 /// What a form takes besides its texts and its body, well rounded up.
 const OVERHEAD: usize = 1024;
@@ -55,7 +55,7 @@ impl FormId {
     }
 
     /// Reads what [`Display`](fmt::Display) writes; everything else is no id.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::portal) fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 16];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
         (text.len() == Self::TEXT && length == bytes.len()).then_some(Self(bytes))
@@ -70,27 +70,27 @@ impl fmt::Display for FormId {
 
 /// Whom a form waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Holder {
+pub(in crate::portal) enum Holder {
     /// A browser where nobody is signed in, by the hash of its login cookie.
     Browser([u8; 32]),
     Session(SessionKey),
 }
 
 impl Holder {
-    pub(super) fn browser(login_cookie: &[u8]) -> Self {
+    pub(in crate::portal) fn browser(login_cookie: &[u8]) -> Self {
         Self::Browser(Sha256::digest(login_cookie).into())
     }
 }
 
 /// Where a form was going, and what it is.
 #[derive(Clone, Debug)]
-pub(super) struct Destination<'a> {
-    pub(super) app: &'a Arc<str>,
+pub(in crate::portal) struct Destination<'a> {
+    pub(in crate::portal) app: &'a Arc<str>,
     /// Host and port as the browser has them.
-    pub(super) host: &'a str,
+    pub(in crate::portal) host: &'a str,
     /// Path and query as the app would have got them.
-    pub(super) target: &'a str,
-    pub(super) content_type: &'a HeaderValue,
+    pub(in crate::portal) target: &'a str,
+    pub(in crate::portal) content_type: &'a HeaderValue,
 }
 
 /// A form that waits.
@@ -101,31 +101,31 @@ pub(crate) struct KeptForm {
     /// As it came.
     pub(crate) body: Bytes,
     pub(crate) app: Arc<str>,
-    pub(super) target: String,
-    pub(super) kept: Timestamp,
+    pub(in crate::portal) target: String,
+    pub(in crate::portal) kept: Timestamp,
     host: String,
     /// Whose session had ended, or who claimed it; nobody else gets it.
-    pub(super) user: Option<Arc<str>>,
+    pub(in crate::portal) user: Option<Arc<str>>,
     _room: Reservation,
 }
 
 /// What the page shows of a form that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) id: FormId,
-    pub(super) target: String,
-    pub(super) multipart: bool,
-    pub(super) size: usize,
-    pub(super) kept: Timestamp,
+pub(in crate::portal) struct Waiting {
+    pub(in crate::portal) id: FormId,
+    pub(in crate::portal) target: String,
+    pub(in crate::portal) multipart: bool,
+    pub(in crate::portal) size: usize,
+    pub(in crate::portal) kept: Timestamp,
 }
 
 /// What a login found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Claimed {
+pub(in crate::portal) struct Claimed {
     /// Forms that wait for the new session now.
-    pub(super) waiting: usize,
+    pub(in crate::portal) waiting: usize,
     /// Forms that were somebody else's, and are gone.
-    pub(super) dropped: usize,
+    pub(in crate::portal) dropped: usize,
 }
 
 /// All forms that wait, by whom they wait for.
@@ -149,23 +149,23 @@ impl KeptForms {
     }
 
     /// Another bound, in bytes.
-    pub(super) fn set_room(&self, bytes: usize) {
+    pub(in crate::portal) fn set_room(&self, bytes: usize) {
         self.room.set_size(bytes);
         self.owners.set_enabled(bytes > 0);
     }
 
-    pub(super) fn are_on(&self) -> bool {
+    pub(in crate::portal) fn are_on(&self) -> bool {
         self.room.size() > 0
     }
 
     /// Whose sessions were: forms come later than sessions end.
-    pub(super) fn owners(&self) -> &Arc<Owners> {
+    pub(in crate::portal) fn owners(&self) -> &Arc<Owners> {
         &self.owners
     }
 
     /// Room for a form from `client`, to be taken before a byte of it is read. `user` is whose
     /// session had ended.
-    pub(super) fn reserve(
+    pub(in crate::portal) fn reserve(
         &self,
         client: IpAddr,
         user: Option<&str>,
@@ -177,7 +177,7 @@ impl KeptForms {
 
     /// Keeps a form for `holder`; the same one once more, after a reload, takes the place of the
     /// first. `user` is whose session had ended.
-    pub(super) fn keep(
+    pub(in crate::portal) fn keep(
         &self,
         holder: Holder,
         user: Option<Arc<str>>,
@@ -208,7 +208,7 @@ impl KeptForms {
 
     /// Hands what waits for `holders` on this host to the session `key` that `user` has begun.
     /// What was another user's goes for good.
-    pub(super) fn claim(
+    pub(in crate::portal) fn claim(
         &self,
         holders: impl IntoIterator<Item = Holder>,
         host: &str,
@@ -241,7 +241,7 @@ impl KeptForms {
     }
 
     /// What waits for `holder` on this host, the oldest first.
-    pub(super) fn waiting(&self, holder: Holder, host: &str) -> Vec<Waiting> {
+    pub(in crate::portal) fn waiting(&self, holder: Holder, host: &str) -> Vec<Waiting> {
         let now = self.clock.now();
         let forms = self.forms();
         let of_holder = forms.get(&holder).into_iter().flatten();
@@ -252,13 +252,13 @@ impl KeptForms {
     }
 
     /// For how long the newest form that waits for `holder` on this host will wait.
-    pub(super) fn time_left(&self, holder: Holder, host: &str) -> Option<Duration> {
+    pub(in crate::portal) fn time_left(&self, holder: Holder, host: &str) -> Option<Duration> {
         let newest = self.waiting(holder, host).pop()?;
         Some(newest.kept.plus(KEPT_FOR).since(self.clock.now()))
     }
 
     /// Takes a form out to send it. Of two at once, one gets it.
-    pub(super) fn take(
+    pub(in crate::portal) fn take(
         &self,
         session: SessionKey,
         host: &str,
@@ -271,23 +271,28 @@ impl KeptForms {
     }
 
     /// Takes a form out to forget it.
-    pub(super) fn discard(&self, session: SessionKey, host: &str, id: FormId) -> Option<KeptForm> {
+    pub(in crate::portal) fn discard(
+        &self,
+        session: SessionKey,
+        host: &str,
+        id: FormId,
+    ) -> Option<KeptForm> {
         self.take_if(session, |form| form.id == id && form.is_for(host))
     }
 
     /// Takes out all that waits for a session on this host, to forget it.
-    pub(super) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<KeptForm> {
+    pub(in crate::portal) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<KeptForm> {
         std::iter::from_fn(|| self.take_if(session, |form| form.is_for(host))).collect()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.
-    pub(super) fn put_back(&self, session: SessionKey, form: KeptForm) {
+    pub(in crate::portal) fn put_back(&self, session: SessionKey, form: KeptForm) {
         let holder = Holder::Session(session);
         self.forms().entry(holder).or_default().push(form);
     }
 
     /// Drops what has waited for too long.
-    pub(super) fn sweep(&self) {
+    pub(in crate::portal) fn sweep(&self) {
         let now = self.clock.now();
         self.forms().retain(|_, of_holder| {
             of_holder.retain(|form| form.is_fresh(now));
@@ -353,7 +358,7 @@ impl KeptForm {
 }
 
 /// Whether a form of HTML has this content type, whatever its parameters.
-pub(super) fn is_form(content_type: &HeaderValue) -> bool {
+pub(in crate::portal) fn is_form(content_type: &HeaderValue) -> bool {
     let urlencoded = "application/x-www-form-urlencoded";
     essence(content_type)
         .is_some_and(|kind| kind.eq_ignore_ascii_case(urlencoded) || is_multipart(kind))

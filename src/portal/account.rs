@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 
 use super::csrf::Binding;
 use super::form::Form;
-use super::throttle::Wait;
 use super::{ACCOUNT, LOGIN, Login, Visit, is_page_load, login_required};
 use crate::auth::password::NewPassword;
+use crate::auth::throttle::Wait;
 use crate::auth::{Accounts, PasswordChange, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::network::Network;

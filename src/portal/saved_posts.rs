@@ -1,6 +1,8 @@
 //! What becomes of a form that met an ended session: kept until the login, shown after it, then
 //! sent or forgotten.
 
+pub(crate) mod store;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,15 +10,16 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::cookie::LoginCookie;
 use super::csrf::{self, Binding};
 use super::form::Form;
-use super::kept_forms::{self, Destination, FormId, Holder, KeptForm};
+use super::login_cookie::LoginCookie;
 use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required, navigation};
 use crate::error::RequestError;
 use crate::pages::{self, KeptFormView, KeptFormsView};
 use crate::request::{Authority, Target};
 use crate::session::{SessionId, SessionKey};
+
+use store::{Destination, FormId, Holder, KeptForm};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -35,7 +38,7 @@ impl Login {
     pub(crate) fn is_lost_form(&self, head: &Parts, authority: &Authority) -> bool {
         let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
         let is_form = match (kinds.next(), kinds.next()) {
-            (Some(kind), None) => kept_forms::is_form(kind),
+            (Some(kind), None) => store::is_form(kind),
             _ => false,
         };
         self.kept_forms.are_on()
@@ -65,13 +68,11 @@ impl Login {
             content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
         };
         let length = to.target.len();
-        let fits = length <= MAX_TARGET && length + kept_forms::LENGTH <= max_target;
+        let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
         let room = self.kept_forms.reserve(visit.client, user.as_deref(), &to);
         let room = room.filter(|_| fits);
         let kept = match room {
-            Some(mut room) => kept_forms::read(body, &mut room)
-                .await
-                .map(|body| (body, room)),
+            Some(mut room) => store::read(body, &mut room).await.map(|body| (body, room)),
             None => None,
         };
         let Some((body, room)) = kept else {
@@ -153,7 +154,7 @@ impl Login {
         let texts: Vec<_> = waiting
             .iter()
             .map(|form| {
-                let address = kept_forms::address(&form.target, form.id);
+                let address = store::address(&form.target, form.id);
                 (form.id.to_string(), address)
             })
             .collect();

@@ -16,7 +16,7 @@ const FIRST: usize = 4096;
 
 /// The bytes of `body`; `None` when they are too many, too slow, more than there is room for, or
 /// not all of them come.
-pub(in crate::login) async fn read(
+pub(in crate::portal) async fn read(
     body: impl Body<Data = Bytes> + Unpin,
     room: &mut Reservation,
 ) -> Option<Bytes> {
