@@ -1,17 +1,21 @@
 //! Our own addresses under `/.vestibule/`: never forwarded, never shadowed (SEC-73).
+//!
+//! `route` lists them. Each page is a type of its own, with as much as it needs.
 
 mod account;
+mod context;
 mod csrf;
 pub(crate) mod form;
 mod login_cookie;
+mod logins;
 mod navigation;
 pub(crate) mod return_to;
 mod route;
 pub(crate) mod saved_posts;
+mod session_status;
 mod sign_in;
 mod sign_out;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,178 +32,149 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::pages::{self, Pages};
-use crate::principal::Principal;
 use crate::random::NoRandomness;
-use crate::request::{Authority, Target, own_path};
-use crate::session::cookie::Presented;
-use crate::session::{Memo, Origin, Session, Sessions, Shown};
+use crate::request::{Target, own_path};
+use crate::session::Sessions;
 
+use account::Account;
+use account::password::PasswordForm;
+pub(crate) use context::Visit;
 use csrf::Csrf;
+use logins::Logins;
 use return_to::ReturnTo;
 pub(crate) use route::{Endpoint, is_page_load};
+use saved_posts::SavedPosts;
 use saved_posts::store::KeptForms;
-use sign_in::Wish;
+use session_status::SessionStatus;
+use sign_in::{LoginForm, SignIn};
+use sign_out::SignOut;
 
-/// The prefix of every address of ours.
 const ACCOUNT: &str = own_path!("account");
 const FORM: &str = own_path!("form");
 const LOGIN: &str = own_path!("login");
 const LOGOUT: &str = own_path!("logout");
 
-/// A browser's name for itself is kept up to here.
-const MAX_USER_AGENT: usize = 256;
-
-/// A request to one of our addresses.
-pub(crate) struct Visit<'a> {
-    pub(crate) head: &'a Parts,
-    pub(crate) authority: &'a Authority,
-    /// The name of the app whose host it came to.
-    pub(crate) app: &'a Arc<str>,
-    pub(crate) client: IpAddr,
-    pub(crate) cookies: Presented,
-    /// Of the connection that the request came by.
-    pub(crate) memo: &'a Memo,
-}
-
-impl Visit<'_> {
-    /// The session id that the request shows, as good as it may be.
-    pub(crate) fn shown(&self) -> Option<Shown<'_>> {
-        let id = self.cookies.session.as_ref()?;
-        Some(Shown {
-            id,
-            by_old_name: self.cookies.by_old_name,
-            host: self.authority.host(),
-            app: self.app,
-        })
-    }
-
-    /// What a session that starts now keeps of where it came from.
-    fn origin(&self) -> Origin {
-        let user_agent = self.head.headers.get(header::USER_AGENT);
-        let user_agent = user_agent
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        Origin {
-            host: self.authority.to_host(),
-            client: self.client,
-            user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),
-        }
-    }
-}
-
-/// Joins accounts and sessions: who signs in, and who signs out.
-pub(crate) struct Login {
-    accounts: Arc<Accounts>,
-    pub(crate) callers: Arc<Callers>,
-    pub(crate) sessions: Arc<Sessions>,
+/// All of our pages, as one configuration has them.
+pub(crate) struct Portal {
+    shared: Shared,
+    account: Account,
     pages: Arc<Pages>,
-    csrf: Arc<Csrf>,
-    throttle: Arc<Throttle>,
-    kept_forms: Arc<KeptForms>,
+    saved_posts: SavedPosts,
+    session_status: SessionStatus,
+    sign_in: SignIn,
+    sign_out: SignOut,
+}
+
+/// What the pages of several configurations share: forms that are open in browsers stay good.
+#[derive(Clone)]
+struct Shared {
+    accounts: Arc<Accounts>,
+    callers: Arc<Callers>,
     clock: Clock,
     counts: LoginCounts,
+    csrf: Arc<Csrf>,
+    saved_posts: Arc<KeptForms>,
+    sessions: Arc<Sessions>,
+    throttle: Arc<Throttle>,
 }
 
-impl Login {
+impl Portal {
     pub(crate) fn new(
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
         throttle: Throttle,
-        kept_forms: KeptForms,
+        saved_posts: KeptForms,
         clock: Clock,
+        counts: LoginCounts,
     ) -> Result<Self, NoRandomness> {
-        let (known, open) = (Arc::clone(&accounts), Arc::clone(&sessions));
-        let owners = Arc::clone(kept_forms.owners());
-        Ok(Self {
-            callers: Arc::new(Callers::new(known, open, owners)),
+        let owners = Arc::clone(saved_posts.owners());
+        let callers = Callers::new(Arc::clone(&accounts), Arc::clone(&sessions), owners);
+        let shared = Shared {
             accounts,
-            sessions,
-            pages,
-            csrf: Arc::new(Csrf::new()?),
-            throttle: Arc::new(throttle),
-            kept_forms: Arc::new(kept_forms),
+            callers: Arc::new(callers),
             clock,
-            counts: LoginCounts::default(),
-        })
+            counts,
+            csrf: Arc::new(Csrf::new()?),
+            saved_posts: Arc::new(saved_posts),
+            sessions,
+            throttle: Arc::new(throttle),
+        };
+        Ok(Self::of(shared, pages))
     }
 
-    /// Counts for the metrics, too.
-    #[must_use]
-    pub(crate) fn counted(mut self, counts: LoginCounts) -> Self {
-        self.counts = counts;
-        self
-    }
-
-    pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
-        self.throttle.entries()
-    }
-
-    /// A login with other pages and limits. Forms that are open in browsers stay good; failures
-    /// are counted anew only where the limits are others.
+    /// A portal with other pages and limits. Failures are counted anew only where the limits are
+    /// others.
     pub(crate) fn with(&self, pages: Arc<Pages>, throttle: throttle::Settings) -> Self {
-        let throttle = if *self.throttle.settings() == throttle {
-            Arc::clone(&self.throttle)
-        } else {
-            Arc::new(self.throttle.with(throttle))
+        let mut shared = self.shared.clone();
+        if *shared.throttle.settings() != throttle {
+            shared.throttle = Arc::new(shared.throttle.with(throttle));
+        }
+        Self::of(shared, pages)
+    }
+
+    fn of(shared: Shared, pages: Arc<Pages>) -> Self {
+        let accounts = || Arc::clone(&shared.accounts);
+        let callers = || Arc::clone(&shared.callers);
+        let csrf = || Arc::clone(&shared.csrf);
+        let sessions = || Arc::clone(&shared.sessions);
+        let store = || Arc::clone(&shared.saved_posts);
+        let throttle = || Arc::clone(&shared.throttle);
+        let logins = Logins {
+            counts: shared.counts.clone(),
+            saved_posts: store(),
+            sessions: sessions(),
+        };
+        let login_form = LoginForm {
+            csrf: csrf(),
+            pages: Arc::clone(&pages),
+            saved_posts: store(),
         };
         Self {
-            accounts: Arc::clone(&self.accounts),
-            callers: Arc::clone(&self.callers),
-            sessions: Arc::clone(&self.sessions),
+            account: Account {
+                callers: callers(),
+                clock: shared.clock.clone(),
+                csrf: csrf(),
+                pages: Arc::clone(&pages),
+                password: PasswordForm {
+                    accounts: accounts(),
+                    logins: logins.clone(),
+                    sessions: sessions(),
+                    throttle: throttle(),
+                },
+                sessions: sessions(),
+            },
+            saved_posts: SavedPosts {
+                callers: callers(),
+                clock: shared.clock.clone(),
+                csrf: csrf(),
+                login_form: login_form.clone(),
+                pages: Arc::clone(&pages),
+                sessions: sessions(),
+                store: store(),
+            },
+            session_status: SessionStatus {
+                callers: callers(),
+                sessions: sessions(),
+            },
+            sign_in: SignIn {
+                accounts: accounts(),
+                counts: shared.counts.clone(),
+                csrf: csrf(),
+                form: login_form,
+                logins,
+                throttle: throttle(),
+            },
+            sign_out: SignOut {
+                callers: callers(),
+                csrf: csrf(),
+                pages: Arc::clone(&pages),
+                saved_posts: store(),
+                sessions: sessions(),
+            },
             pages,
-            csrf: Arc::clone(&self.csrf),
-            throttle,
-            kept_forms: Arc::clone(&self.kept_forms),
-            clock: self.clock.clone(),
-            counts: self.counts.clone(),
+            shared,
         }
-    }
-
-    /// Keeps so many bytes of forms at most.
-    pub(crate) fn set_room_for_forms(&self, bytes: usize) {
-        self.kept_forms.set_room(bytes);
-    }
-
-    /// Looks after what no request does. Called about twice a second.
-    pub(crate) async fn tick(&self) {
-        self.callers.tick().await;
-        self.kept_forms.sweep();
-    }
-
-    /// The session that a request shows, and whose it is.
-    async fn signed_in(
-        &self,
-        visit: &Visit<'_>,
-    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
-        let caller = self.callers.identify(visit.shown(), visit.memo).await;
-        Ok(caller.map_err(RequestError::Session)?.into_session())
-    }
-
-    /// The session and the principal, without a trace: looking does not prolong it.
-    async fn peek(
-        &self,
-        visit: &Visit<'_>,
-    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
-        let caller = self.callers.peek(visit.shown()).await;
-        Ok(caller.map_err(RequestError::Session)?.into_session())
-    }
-
-    /// The answer to a request that needs a session and has none (SEC-69): a page load goes to
-    /// the login and comes back, anything else is told so.
-    pub(crate) fn ask(head: &Parts, target: &Target) -> Response<Bytes> {
-        let safe = matches!(head.method, Method::GET | Method::HEAD);
-        if safe && is_page_load(&head.headers) {
-            let return_to = ReturnTo::parse(target.as_str());
-            let query = Serializer::new(String::new())
-                .append_pair("return_to", return_to.as_str())
-                .finish();
-            return match HeaderValue::try_from(format!("{LOGIN}?{query}")) {
-                Ok(location) => pages::redirect(StatusCode::SEE_OTHER, location),
-                Err(_) => pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN)),
-            };
-        }
-        login_required()
     }
 
     pub(crate) async fn serve(
@@ -209,45 +184,50 @@ impl Login {
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         navigation::check(endpoint, visit.head)?;
-        match (endpoint, &visit.head.method) {
-            (Endpoint::Account, &Method::GET | &Method::HEAD) => self.account(visit).await,
-            (Endpoint::Account, &Method::POST) => self.change_account(visit, body).await,
-            (Endpoint::Asset(name), &Method::GET | &Method::HEAD) => {
-                self.pages.asset(name).ok_or(RequestError::NotFound)
-            }
-            (Endpoint::Form, &Method::GET | &Method::HEAD) => self.show_forms(&visit).await,
-            (Endpoint::Form, &Method::POST) => self.discard_form(visit, body).await,
-            (Endpoint::Login, &Method::GET | &Method::HEAD) => {
-                let wish = Wish {
-                    return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
-                    remember: false,
-                };
-                Ok(self.form(&visit, &wish, None)?.into_response())
-            }
-            (Endpoint::Login, &Method::POST) => self.log_in(visit, body).await,
-            (Endpoint::Logout, &Method::GET | &Method::HEAD) => self.ask_to_log_out(&visit).await,
-            (Endpoint::Logout, &Method::POST) => self.log_out(visit, body).await,
-            (Endpoint::Session, &Method::GET | &Method::HEAD) => self.session(&visit).await,
-            (Endpoint::Unknown, _) => Err(RequestError::NotFound),
-            (Endpoint::Account | Endpoint::Form | Endpoint::Login | Endpoint::Logout, _) => {
-                Err(RequestError::MethodNotAllowed("GET, HEAD, POST"))
-            }
-            (Endpoint::Asset(_) | Endpoint::Session, _) => {
-                Err(RequestError::MethodNotAllowed("GET, HEAD"))
-            }
-        }
+        endpoint.serve(self, visit, body).await
     }
 
-    /// Who is signed in and for how long; asking does not prolong it.
-    async fn session(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, principal)) = self.peek(visit).await? else {
-            return Ok(login_required());
+    pub(crate) fn callers(&self) -> &Arc<Callers> {
+        &self.shared.callers
+    }
+
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.shared.sessions
+    }
+
+    pub(crate) fn saved_posts(&self) -> &SavedPosts {
+        &self.saved_posts
+    }
+
+    pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
+        self.shared.throttle.entries()
+    }
+}
+
+/// The answer to a request that needs a session and has none (SEC-69): a page load goes to the
+/// login and comes back, anything else is told so.
+pub(crate) fn ask_to_sign_in(head: &Parts, target: &Target) -> Response<Bytes> {
+    let safe = matches!(head.method, Method::GET | Method::HEAD);
+    if safe && is_page_load(&head.headers) {
+        let return_to = ReturnTo::parse(target.as_str());
+        let query = Serializer::new(String::new())
+            .append_pair("return_to", return_to.as_str())
+            .finish();
+        return match HeaderValue::try_from(format!("{LOGIN}?{query}")) {
+            Ok(location) => pages::redirect(StatusCode::SEE_OTHER, location),
+            Err(_) => pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN)),
         };
-        let left = self.sessions.time_left(&session).as_secs();
-        Ok(pages::json(
-            StatusCode::OK,
-            &json!({ "user": principal.identity().user(), "seconds_left": left }),
-        ))
+    }
+    login_required()
+}
+
+/// The answer to a button of a page of ours whose session has ended meanwhile. A POST is not led
+/// to the login (SEC-69).
+pub(crate) fn session_ended(head: &Parts) -> Result<Response<Bytes>, RequestError> {
+    if is_page_load(&head.headers) {
+        Err(RequestError::SessionEnded) // a page, for whoever pressed the button
+    } else {
+        Ok(login_required())
     }
 }
 

@@ -35,7 +35,7 @@ use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages::Pages;
 use crate::portal::saved_posts::store;
-use crate::portal::{Login, Visit};
+use crate::portal::{Portal, Visit};
 use crate::request::{self, Target};
 use crate::session::Sessions;
 use crate::session::cookie::Presented;
@@ -59,7 +59,7 @@ use shared::Shared;
 pub(crate) struct Proxy {
     apps: Apps,
     callers: Arc<Callers>,
-    login: Login,
+    portal: Portal,
     sessions: Arc<Sessions>,
     pages: Arc<Pages>,
     settings: Arc<Settings>,

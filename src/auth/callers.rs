@@ -67,7 +67,7 @@ impl Callers {
         Ok(Caller::Anonymous)
     }
 
-    /// The same without a trace: looking does not prolong a session.
+    /// Who sends a request that shows this, without a trace: looking does not prolong a session.
     pub(crate) async fn peek(&self, shown: Option<Shown<'_>>) -> Result<Caller, StoreError> {
         let Some(shown) = shown else {
             return Ok(Caller::Anonymous);

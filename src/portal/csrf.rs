@@ -8,10 +8,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::form::Form;
+use crate::error::RequestError;
 use crate::random::{NoRandomness, random};
 use crate::request::Authority;
 use crate::secret::Secret;
@@ -30,7 +33,7 @@ pub(crate) struct Csrf {
 
 /// What a browser says of the page that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sender {
+enum Sender {
     /// It is of this host.
     OwnHost,
     Unknown,
@@ -89,20 +92,36 @@ impl Csrf {
         }
     }
 
-    /// Whether a form has the token of this session or browser, at this host.
-    pub(crate) fn fits(
+    /// Whether a form was sent from a page of ours: whatever acts on a session has its token
+    /// (SEC-91). `false` is for a form of another page of this host, which may be a script's doing;
+    /// what comes from elsewhere is refused (SEC-54).
+    pub(super) fn is_sent_by_us(
         &self,
-        token: &str,
-        binding: Option<Binding<'_>>,
+        head: &Parts,
         authority: &Authority,
-    ) -> bool {
+        form: &mut Form,
+        session: Option<&SessionKey>,
+    ) -> Result<bool, RequestError> {
+        let token = form.take_optional("csrf")?;
+        let sender = sender(&head.headers, authority);
+        let sender = sender.map_err(|Forged| RequestError::Forged)?;
+        let binding = session.map(Binding::Session);
+        match (self.fits(&token, binding, authority), sender) {
+            (true, _) => Ok(true),
+            (false, Sender::OwnHost) => Ok(false),
+            (false, Sender::Unknown) => Err(RequestError::Forged),
+        }
+    }
+
+    /// Whether a form has the token of this session or browser, at this host.
+    fn fits(&self, token: &str, binding: Option<Binding<'_>>, authority: &Authority) -> bool {
         let expected = binding.map(|binding| self.token(binding, authority));
         expected.is_some_and(|expected| expected.as_bytes().ct_eq(token.as_bytes()).into())
     }
 }
 
 /// One header that says "elsewhere" is enough to refuse.
-pub(crate) fn sender(headers: &HeaderMap, authority: &Authority) -> Result<Sender, Forged> {
+fn sender(headers: &HeaderMap, authority: &Authority) -> Result<Sender, Forged> {
     let mut sender = Sender::Unknown;
     for site in headers.get_all(SEC_FETCH_SITE) {
         if !matches!(site.as_bytes(), b"same-origin" | b"none") {

@@ -8,23 +8,38 @@
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use super::Endpoint;
+use super::route::Endpoint;
 use crate::error::RequestError;
 use crate::request;
+
+/// What an address of ours may be loaded as.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loads {
+    /// By scripts, too.
+    Anything,
+    Documents,
+    /// Besides, a POST of a browser that does not say what it is: the password is what counts, and
+    /// `Sec-Fetch-Site` is judged with the form.
+    DocumentsAndLogins,
+}
 
 /// Refuses what is not for the scripts of a browser.
 pub(super) fn check(endpoint: Endpoint<'_>, head: &Parts) -> Result<(), RequestError> {
     if request::is_service_worker(&head.headers) {
         return Err(RequestError::ServiceWorker);
     }
-    match endpoint {
-        Endpoint::Asset(_) | Endpoint::Session | Endpoint::Unknown => Ok(()),
-        Endpoint::Login if head.method == Method::POST && is_silent_on_kind(&head.headers) => {
-            Ok(()) // the password is what counts, and `Sec-Fetch-Site` is judged with the form
+    let loads = match endpoint {
+        Endpoint::Known(route, _) => route.loads,
+        Endpoint::Unknown => Loads::Anything,
+    };
+    match loads {
+        Loads::Anything => Ok(()),
+        Loads::DocumentsAndLogins
+            if head.method == Method::POST && is_silent_on_kind(&head.headers) =>
+        {
+            Ok(())
         }
-        Endpoint::Account | Endpoint::Form | Endpoint::Login | Endpoint::Logout => {
-            check_load(&head.headers)
-        }
+        Loads::Documents | Loads::DocumentsAndLogins => check_load(&head.headers),
     }
 }
 

@@ -1,45 +1,151 @@
-//! Which of our addresses a request is for, and whether somebody looks at the answer.
+//! Our addresses: what each of them does, and for whom.
 
-use http::{HeaderMap, HeaderName, header};
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Response, header};
+use hyper::body::Incoming;
+
+use super::navigation::Loads;
+use super::{Portal, Visit};
+use crate::error::RequestError;
+use crate::request::own_path;
 
 /// Looked up in each request: as text it would be parsed each time.
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-use crate::request::own_path;
+/// A request to one of our addresses, as the handlers get it.
+pub(super) struct Call<'a> {
+    visit: Visit<'a>,
+    body: Incoming,
+    /// What follows the path of a route that stands for all below it.
+    rest: &'a str,
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, RequestError>> + Send + 'a>>;
+type Handler = for<'a> fn(&'a Portal, Call<'a>) -> Answer<'a>;
 
 /// One of our addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint<'a> {
-    Account,
-    Asset(&'a str),
-    Form,
-    Login,
-    Logout,
-    Session,
+pub(crate) struct Route {
+    /// Below `/.vestibule/`; with a slash at its end, everything below it.
+    path: &'static str,
+    pub(super) loads: Loads,
+    /// For HEAD, too.
+    get: Handler,
+    post: Option<Handler>,
+}
+
+static ROUTES: [Route; 6] = [
+    Route::page(
+        "account",
+        |portal, call| Box::pin(portal.account.show(call.visit)),
+        |portal, call| Box::pin(portal.account.change(call.visit, call.body)),
+    ),
+    Route::resource("assets/", |portal, call| {
+        Box::pin(async move { portal.pages.asset(call.rest).ok_or(RequestError::NotFound) })
+    }),
+    Route::page(
+        "form",
+        |portal, call| Box::pin(portal.saved_posts.show(call.visit)),
+        |portal, call| Box::pin(portal.saved_posts.discard(call.visit, call.body)),
+    ),
+    Route {
+        loads: Loads::DocumentsAndLogins,
+        ..Route::page(
+            "login",
+            |portal, call| Box::pin(async move { portal.sign_in.show(&call.visit) }),
+            |portal, call| Box::pin(portal.sign_in.sign_in(call.visit, call.body)),
+        )
+    },
+    Route::page(
+        "logout",
+        |portal, call| Box::pin(portal.sign_out.show(call.visit)),
+        |portal, call| Box::pin(portal.sign_out.sign_out(call.visit, call.body)),
+    ),
+    Route::resource("session", |portal, call| {
+        Box::pin(portal.session_status.show(call.visit))
+    }),
+];
+
+impl Route {
+    /// A page with a form.
+    const fn page(path: &'static str, get: Handler, post: Handler) -> Self {
+        Self {
+            path,
+            loads: Loads::Documents,
+            get,
+            post: Some(post),
+        }
+    }
+
+    /// Something that scripts may have, too.
+    const fn resource(path: &'static str, get: Handler) -> Self {
+        Self {
+            path,
+            loads: Loads::Anything,
+            get,
+            post: None,
+        }
+    }
+
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(self.path)?;
+        (rest.is_empty() || self.path.ends_with('/')).then_some(rest)
+    }
+
+    fn handler(&self, method: &Method) -> Result<Handler, RequestError> {
+        let handler = match *method {
+            Method::GET | Method::HEAD => Some(self.get),
+            Method::POST => self.post,
+            _ => None,
+        };
+        handler.ok_or(RequestError::MethodNotAllowed(self.allow()))
+    }
+
+    /// The methods that it has, as `Allow` lists them (RFC 9110 §10.2.1).
+    fn allow(&self) -> &'static str {
+        match self.post {
+            Some(_) => "GET, HEAD, POST",
+            None => "GET, HEAD",
+        }
+    }
+}
+
+/// The address of ours that a path names.
+#[derive(Clone, Copy)]
+pub(crate) enum Endpoint<'p> {
+    Known(&'static Route, &'p str),
     Unknown,
 }
 
-impl<'a> Endpoint<'a> {
+impl<'p> Endpoint<'p> {
     /// The endpoint of a path in normal form; `None` for the apps' paths.
-    pub(crate) fn of(path: &'a str) -> Option<Self> {
+    pub(crate) fn of(path: &'p str) -> Option<Self> {
         let rest = path.strip_prefix(own_path!())?;
-        let rest = match rest.as_bytes().first() {
+        let path = match rest.as_bytes().first() {
             None => "",
             Some(b'/') => &rest[1..],
             // `/.vestibule;x/` is ours, too, for whoever reads parameters.
             Some(b';') => return Some(Self::Unknown),
             Some(_) => return None,
         };
-        Some(match rest {
-            "account" => Self::Account,
-            "form" => Self::Form,
-            "login" => Self::Login,
-            "logout" => Self::Logout,
-            "session" => Self::Session,
-            _ => rest
-                .strip_prefix("assets/")
-                .map_or(Self::Unknown, Self::Asset),
-        })
+        let known = ROUTES
+            .iter()
+            .find_map(|route| Some(Self::Known(route, route.rest(path)?)));
+        Some(known.unwrap_or(Self::Unknown))
+    }
+
+    pub(super) async fn serve(
+        self,
+        portal: &Portal,
+        visit: Visit<'_>,
+        body: Incoming,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Self::Known(route, rest) = self else {
+            return Err(RequestError::NotFound);
+        };
+        let handler = route.handler(&visit.head.method)?;
+        handler(portal, Call { visit, body, rest }).await
     }
 }
 
@@ -76,22 +182,42 @@ mod tests {
     #[test]
     fn sec_73_our_addresses_are_known_by_their_normal_path() {
         for (path, expected) in [
-            ("/.vestibule/login", Some(Endpoint::Login)),
+            ("/.vestibule/login", Some(Some(("login", "")))),
             (
                 "/.vestibule/assets/style.css",
-                Some(Endpoint::Asset("style.css")),
+                Some(Some(("assets/", "style.css"))),
             ),
-            ("/.vestibule/form", Some(Endpoint::Form)),
-            ("/.vestibule", Some(Endpoint::Unknown)),
-            ("/.vestibule/", Some(Endpoint::Unknown)),
-            ("/.vestibule/login/", Some(Endpoint::Unknown)),
-            ("/.vestibule/x", Some(Endpoint::Unknown)),
-            ("/.vestibule;x/login", Some(Endpoint::Unknown)),
+            ("/.vestibule/form", Some(Some(("form", "")))),
+            ("/.vestibule", Some(None)),
+            ("/.vestibule/", Some(None)),
+            ("/.vestibule/login/", Some(None)),
+            ("/.vestibule/x", Some(None)),
+            ("/.vestibule;x/login", Some(None)),
             ("/.vestibulex", None),
             ("/a/.vestibule/login", None),
             ("/", None),
         ] {
-            assert_eq!(Endpoint::of(path), expected, "{path}");
+            let found = Endpoint::of(path).map(|endpoint| match endpoint {
+                Endpoint::Known(route, rest) => Some((route.path, rest)),
+                Endpoint::Unknown => None,
+            });
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_address_has_its_methods_and_says_so() {
+        for route in &ROUTES {
+            let allowed: Vec<_> = route.allow().split(", ").collect();
+            for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
+                let handler = route.handler(&method.parse().unwrap());
+                let path = route.path;
+                assert_eq!(
+                    handler.is_ok(),
+                    allowed.contains(&method),
+                    "{method} {path}"
+                );
+            }
         }
     }
 

@@ -10,16 +10,19 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use super::csrf::{self, Binding};
+use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
-use super::{FORM, Login, Visit, Wish, challenge, is_page_load, login_required, navigation};
+use super::sign_in::{LoginForm, Wish};
+use super::{FORM, Visit, ask_to_sign_in, challenge, is_page_load, navigation, session_ended};
+use crate::auth::callers::Callers;
+use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::pages::{self, KeptFormView, KeptFormsView};
+use crate::pages::{self, KeptFormView, KeptFormsView, Pages};
 use crate::request::{Authority, Target};
-use crate::session::{SessionId, SessionKey};
+use crate::session::{SessionId, SessionKey, Sessions};
 
-use store::{Destination, FormId, Holder, KeptForm};
+use store::{Destination, FormId, Holder, KeptForm, KeptForms};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -31,17 +34,28 @@ pub(crate) struct Kept {
     pub(crate) answer: Response<Bytes>,
 }
 
-impl Login {
+/// What waits, and the page that shows it.
+pub(crate) struct SavedPosts {
+    pub(super) callers: Arc<Callers>,
+    pub(super) clock: Clock,
+    pub(super) csrf: Arc<Csrf>,
+    pub(super) login_form: LoginForm,
+    pub(super) pages: Arc<Pages>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) store: Arc<KeptForms>,
+}
+
+impl SavedPosts {
     /// Whether a request that has no session is a form that somebody filled in on a page of this
     /// host. Only a browser that says so is believed, else any page could leave its forms here
     /// for others to send.
-    pub(crate) fn is_lost_form(&self, head: &Parts, authority: &Authority) -> bool {
+    pub(crate) fn accepts(&self, head: &Parts, authority: &Authority) -> bool {
         let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
         let is_form = match (kinds.next(), kinds.next()) {
             (Some(kind), None) => store::is_form(kind),
             _ => false,
         };
-        self.kept_forms.are_on()
+        self.store.are_on()
             && head.method == Method::POST
             && is_form
             && !head.headers.contains_key(header::CONTENT_ENCODING)
@@ -51,7 +65,7 @@ impl Login {
 
     /// Keeps a form for whoever signs in next with this browser, and asks them to: 401 with the
     /// login form. `max_target` is what a request may have.
-    pub(crate) async fn keep_form(
+    pub(crate) async fn keep(
         &self,
         visit: &Visit<'_>,
         app: &Arc<str>,
@@ -69,7 +83,7 @@ impl Login {
         };
         let length = to.target.len();
         let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
-        let room = self.kept_forms.reserve(visit.client, user.as_deref(), &to);
+        let room = self.store.reserve(visit.client, user.as_deref(), &to);
         let room = room.filter(|_| fits);
         let kept = match room {
             Some(mut room) => store::read(body, &mut room).await.map(|body| (body, room)),
@@ -85,14 +99,16 @@ impl Login {
         let cookie = LoginCookie::of(visit)?;
         let holder = Holder::browser(cookie.as_bytes());
         let bytes = body.len();
-        self.kept_forms
+        self.store
             .keep(holder, user.clone(), &to, body, room)
             .map_err(RequestError::NoRandomness)?;
         tracing::info!(
             target: "audit", client = %visit.client, user = user.as_deref(),
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
         );
-        let page = self.form_with(visit, &cookie, &Wish::home(), None);
+        let page = self
+            .login_form
+            .page_with(visit, &cookie, &Wish::home(), None);
         let page = page.status(StatusCode::UNAUTHORIZED);
         let page = page.header(header::WWW_AUTHENTICATE, challenge());
         Ok(Kept {
@@ -111,7 +127,7 @@ impl Login {
         let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.kept_forms.owners().of(&key, visit.authority.host()) else {
+        let Some(user) = self.store.owners().of(&key, visit.authority.host()) else {
             tracing::warn!(
                 target: "audit", client = %visit.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"
@@ -121,36 +137,15 @@ impl Login {
         Ok(Some((key, user)))
     }
 
-    /// After a login: hands the new session what waits for this browser, or for the session of
-    /// the same user that it had. Whether there is something.
-    pub(super) fn claim_forms(&self, visit: &Visit<'_>, user: &str, key: SessionKey) -> bool {
-        let browser = visit.cookies.login.as_ref();
-        let browser = browser.map(|cookie| Holder::browser(cookie.as_bytes()));
-        let before = visit.cookies.session.as_ref().map(SessionId::key);
-        let holders = browser.into_iter().chain(before.map(Holder::Session));
-        let host = visit.authority.as_str();
-        let claimed = self.kept_forms.claim(holders, host, user, key);
-        if claimed.dropped > 0 {
-            tracing::warn!(
-                target: "audit", client = %visit.client, user, session = %key.short(),
-                forms = claimed.dropped, "forms dropped: they were another user's"
-            );
-        }
-        claimed.waiting > 0
-    }
-
     /// What waits for this session, with buttons.
-    pub(super) async fn show_forms(
-        &self,
-        visit: &Visit<'_>,
-    ) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, _)) = self.signed_in(visit).await? else {
+    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, _)) = visit.session(&self.callers).await? else {
             let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
-            return Ok(Self::ask(visit.head, &target));
+            return Ok(ask_to_sign_in(visit.head, &target));
         };
         let key = session.key();
         let host = visit.authority.as_str();
-        let waiting = self.kept_forms.waiting(Holder::Session(key), host);
+        let waiting = self.store.waiting(Holder::Session(key), host);
         let texts: Vec<_> = waiting
             .iter()
             .map(|form| {
@@ -180,7 +175,7 @@ impl Login {
     }
 
     /// Forgets a form.
-    pub(super) async fn discard_form(
+    pub(super) async fn discard(
         &self,
         visit: Visit<'_>,
         body: Incoming,
@@ -188,46 +183,36 @@ impl Login {
         let mut form = Form::read(visit.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
+        let csrf = &self.csrf;
+        let ours = csrf.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
-        let Some((session, principal)) = self.signed_in(&visit).await? else {
-            return Self::ask_again(visit.head);
+        let Some((session, principal)) = visit.session(&self.callers).await? else {
+            return session_ended(visit.head);
         };
         if !ours {
-            return Ok(Self::to_forms());
+            return Ok(to_page());
         }
         let (key, host) = (session.key(), visit.authority.as_str());
-        if let Some(form) = self.kept_forms.discard(key, host, id) {
+        if let Some(form) = self.store.discard(key, host, id) {
             tracing::info!(
                 target: "audit", client = %visit.client, user = principal.identity().user(),
                 session = %key.short(), app = &*form.app, bytes = form.body.len(),
                 "form discarded"
             );
         }
-        let left = self.kept_forms.waiting(Holder::Session(key), host);
+        let left = self.store.waiting(Holder::Session(key), host);
         Ok(if left.is_empty() {
             pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static("/"))
         } else {
-            Self::to_forms()
+            to_page()
         })
-    }
-
-    /// Forgets what waits for a session that was logged out: nobody can send it any more.
-    pub(super) fn discard_all_forms(&self, visit: &Visit<'_>, key: SessionKey) {
-        let host = visit.authority.as_str();
-        for form in self.kept_forms.discard_all(key, host) {
-            tracing::info!(
-                target: "audit", client = %visit.client, user = form.user.as_deref(), session = %key.short(),
-                app = &*form.app, bytes = form.body.len(), "form discarded"
-            );
-        }
     }
 
     /// Takes out the form that a Send button names, to send it to `target`; `None` when this
     /// session has none of that name for there, or the button was not ours. Whoever gets it has to send it or to
-    /// [put it back](Self::put_form_back).
-    pub(crate) async fn take_form(
+    /// [put it back](Self::put_back).
+    pub(crate) async fn take(
         &self,
         (head, authority): (&Parts, &Authority),
         session: &SessionKey,
@@ -237,7 +222,8 @@ impl Login {
     ) -> Result<Option<KeptForm>, RequestError> {
         navigation::check_load(&head.headers)?;
         let mut form = Form::read_plain(body).await?;
-        if !self.is_sent_by_us(head, authority, &mut form, Some(session))? {
+        let csrf = &self.csrf;
+        if !csrf.is_sent_by_us(head, authority, &mut form, Some(session))? {
             return Ok(None);
         }
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
@@ -246,26 +232,57 @@ impl Login {
             return Ok(None);
         }
         let host = authority.as_str();
-        Ok(self.kept_forms.take(*session, host, target.as_str(), id))
+        Ok(self.store.take(*session, host, target.as_str(), id))
     }
 
     /// Nothing of the form was sent: it can be tried again.
-    pub(crate) fn put_form_back(&self, session: SessionKey, form: KeptForm) {
-        self.kept_forms.put_back(session, form);
+    pub(crate) fn put_back(&self, session: SessionKey, form: KeptForm) {
+        self.store.put_back(session, form);
     }
 
-    /// The answer to a button of the page when its session has ended meanwhile.
-    /// A POST is not led to the login (SEC-69); what waits is shown after it.
-    pub(crate) fn ask_again(head: &Parts) -> Result<Response<Bytes>, RequestError> {
-        if is_page_load(&head.headers) {
-            Err(RequestError::SessionEnded)
-        } else {
-            Ok(login_required())
+    /// Keeps so many bytes at most.
+    pub(crate) fn set_room(&self, bytes: usize) {
+        self.store.set_room(bytes);
+    }
+
+    /// Drops what has waited for too long.
+    pub(crate) fn sweep(&self) {
+        self.store.sweep();
+    }
+}
+
+impl KeptForms {
+    /// After a login: hands the new session what waits for this browser, or for the session of
+    /// the same user that it had. Whether there is something.
+    pub(super) fn claim_for(&self, visit: &Visit<'_>, user: &str, key: SessionKey) -> bool {
+        let browser = visit.cookies.login.as_ref();
+        let browser = browser.map(|cookie| Holder::browser(cookie.as_bytes()));
+        let before = visit.cookies.session.as_ref().map(SessionId::key);
+        let holders = browser.into_iter().chain(before.map(Holder::Session));
+        let host = visit.authority.as_str();
+        let claimed = self.claim(holders, host, user, key);
+        if claimed.dropped > 0 {
+            tracing::warn!(
+                target: "audit", client = %visit.client, user, session = %key.short(),
+                forms = claimed.dropped, "forms dropped: they were another user's"
+            );
+        }
+        claimed.waiting > 0
+    }
+
+    /// Forgets what waits for a session that was logged out: nobody can send it any more.
+    pub(super) fn discard_for(&self, visit: &Visit<'_>, key: SessionKey) {
+        let host = visit.authority.as_str();
+        for form in self.discard_all(key, host) {
+            tracing::info!(
+                target: "audit", client = %visit.client, user = form.user.as_deref(), session = %key.short(),
+                app = &*form.app, bytes = form.body.len(), "form discarded"
+            );
         }
     }
+}
 
-    /// To the page that shows what waits.
-    pub(crate) fn to_forms() -> Response<Bytes> {
-        pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(FORM))
-    }
+/// To the page that shows what waits.
+pub(crate) fn to_page() -> Response<Bytes> {
+    pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(FORM))
 }

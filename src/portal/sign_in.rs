@@ -1,28 +1,31 @@
 //! `/.vestibule/login`: the form, the verdict on it, and the session that begins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::csrf::{self, Binding, Forged, Sender};
-use super::form::Form;
+use super::Visit;
+use super::csrf::{Binding, Csrf};
+use super::form::{self, Form};
 use super::login_cookie::LoginCookie;
+use super::logins::Logins;
 use super::return_to::ReturnTo;
-use super::saved_posts::store::Holder;
-use super::{Login, Visit};
-use crate::auth::throttle::Wait;
-use crate::auth::{SignedIn, Verdict, VerifyError};
+use super::saved_posts::{
+    self,
+    store::{Holder, KeptForms},
+};
+use crate::auth::throttle::{Throttle, Wait};
+use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
+use crate::metrics::LoginCounts;
 use crate::network::Network;
-use crate::pages::{self, LoginProblem, LoginView, Page};
+use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
 use crate::random::NoRandomness;
-use crate::request::Authority;
 use crate::secret::Secret;
-use crate::session::cookie::{expire_login, set_session};
-use crate::session::{SessionKey, StartError};
+use crate::session::StartError;
 use crate::telemetry::printable;
 
 /// How often a form with a password may come while the hashing threads are busy.
@@ -44,18 +47,26 @@ impl Wish {
     }
 }
 
-impl Login {
-    /// The login form, bound to this browser by a cookie that is not a session (SEC-54).
-    pub(super) fn form(
+/// The form that asks for a name and a password.
+#[derive(Clone)]
+pub(super) struct LoginForm {
+    pub(super) csrf: Arc<Csrf>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) saved_posts: Arc<KeptForms>,
+}
+
+impl LoginForm {
+    /// Bound to this browser by a cookie that is not a session (SEC-54).
+    fn page(
         &self,
         visit: &Visit<'_>,
         wish: &Wish,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
-        Ok(self.form_with(visit, &LoginCookie::of(visit)?, wish, problem))
+        Ok(self.page_with(visit, &LoginCookie::of(visit)?, wish, problem))
     }
 
-    pub(super) fn form_with(
+    pub(super) fn page_with(
         &self,
         visit: &Visit<'_>,
         cookie: &LoginCookie,
@@ -72,34 +83,33 @@ impl Login {
             remember: wish.remember,
             problem,
             kept_for: self
-                .kept_forms
+                .saved_posts
                 .time_left(Holder::browser(cookie.as_bytes()), host),
         };
         cookie.set_on(self.pages.login(&view))
     }
+}
 
-    /// Whether a form was sent from a page of ours: whatever acts on a session has its token
-    /// (SEC-91). `false` is for a form of another page of this host, which may be a script's doing;
-    /// what comes from elsewhere is refused (SEC-54).
-    pub(super) fn is_sent_by_us(
-        &self,
-        head: &Parts,
-        authority: &Authority,
-        form: &mut Form,
-        session: Option<&SessionKey>,
-    ) -> Result<bool, RequestError> {
-        let token = form.take_optional("csrf")?;
-        let sender = csrf::sender(&head.headers, authority);
-        let sender = sender.map_err(|Forged| RequestError::Forged)?;
-        let binding = session.map(Binding::Session);
-        match (self.csrf.fits(&token, binding, authority), sender) {
-            (true, _) => Ok(true),
-            (false, Sender::OwnHost) => Ok(false),
-            (false, Sender::Unknown) => Err(RequestError::Forged),
-        }
+/// The page with that form, and the verdict on what it sends.
+pub(super) struct SignIn {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) counts: LoginCounts,
+    pub(super) csrf: Arc<Csrf>,
+    pub(super) form: LoginForm,
+    pub(super) logins: Logins,
+    pub(super) throttle: Arc<Throttle>,
+}
+
+impl SignIn {
+    pub(super) fn show(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
+        let wish = Wish {
+            return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
+            remember: false,
+        };
+        Ok(self.form.page(visit, &wish, None)?.into_response())
     }
 
-    pub(super) async fn log_in(
+    pub(super) async fn sign_in(
         &self,
         visit: Visit<'_>,
         body: Incoming,
@@ -124,7 +134,8 @@ impl Login {
             self.counts.forged.inc();
             tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
             return Ok(self
-                .form(&visit, &wish, Some(LoginProblem::Forged))?
+                .form
+                .page(&visit, &wish, Some(LoginProblem::Forged))?
                 .into_response());
         }
         let account = username.to_ascii_lowercase();
@@ -150,14 +161,15 @@ impl Login {
                 match attempt.failed() {
                     Some(wait) => self.throttled(&visit, &wish, wait),
                     None => Ok(self
-                        .form(&visit, &wish, Some(LoginProblem::Refused))?
+                        .form
+                        .page(&visit, &wish, Some(LoginProblem::Refused))?
                         .into_response()),
                 }
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
                 self.counts.busy.inc();
-                let page = self.form(&visit, &wish, Some(LoginProblem::Busy))?;
+                let page = self.form.page(&visit, &wish, Some(LoginProblem::Busy))?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
@@ -169,58 +181,43 @@ impl Login {
         wish: &Wish,
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
-        let page = self.form(visit, wish, Some(LoginProblem::Throttled { wait }))?;
+        let page = self
+            .form
+            .page(visit, wish, Some(LoginProblem::Throttled { wait }))?;
         Ok(page.retry_after(wait).into_response())
     }
 
-    /// A new id at every login; the session that the browser had before ends (SEC-45).
+    /// In place of the session that the browser had before.
     async fn start(
         &self,
         visit: &Visit<'_>,
         wish: &Wish,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
-        let user = signed_in.account().identity().user();
         let started = self
-            .sessions
-            .start(signed_in, visit.origin(), wish.remember, visit.shown());
-        let id = match started.await {
-            Ok(id) => id,
-            Err(StartError::NoRandomness) => {
-                self.counts.not_kept.inc();
-                return Err(RequestError::NoRandomness(NoRandomness));
-            }
+            .logins
+            .start(visit, signed_in, wish.remember, visit.shown());
+        let started = match started.await {
+            Ok(started) => started,
+            Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
             Err(error) => {
-                let (problem, counter) = match error {
-                    StartError::Full => (LoginProblem::SessionsFull, &self.counts.sessions_full),
-                    _ => (LoginProblem::NotKept, &self.counts.not_kept),
-                };
-                counter.inc();
+                let user = signed_in.account().identity().user();
                 tracing::error!(user, %error, "login refused: no session can be kept");
-                return Ok(self.form(visit, wish, Some(problem))?.into_response());
+                let problem = match error {
+                    StartError::Full => LoginProblem::SessionsFull,
+                    _ => LoginProblem::NotKept,
+                };
+                return Ok(self.form.page(visit, wish, Some(problem))?.into_response());
             }
         };
-        let host = visit.authority.to_host();
-        self.kept_forms.owners().note(id.key(), host, user);
-        self.counts.signed_in.inc();
-        tracing::info!(
-            target: "audit", client = %visit.client, user, session = %id.key().short(),
-            method = signed_in.methods().names(), "login"
-        );
-        let mut response = if self.claim_forms(visit, user, id.key()) {
-            Self::to_forms()
+        let mut response = if started.has_saved_posts {
+            saved_posts::to_page()
         } else {
             let location = HeaderValue::try_from(wish.return_to.as_str());
             let location = location.unwrap_or(HeaderValue::from_static("/"));
             pages::redirect(StatusCode::SEE_OTHER, location)
         };
-        let headers = response.headers_mut();
-        let kept_for = self.sessions.remember_for(wish.remember);
-        headers.append(header::SET_COOKIE, set_session(&id, kept_for));
-        headers.append(header::SET_COOKIE, expire_login());
-        for cookie in visit.cookies.expire_old() {
-            headers.append(header::SET_COOKIE, cookie);
-        }
+        started.set_cookies(visit, response.headers_mut());
         Ok(response)
     }
 }

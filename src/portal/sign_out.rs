@@ -1,28 +1,36 @@
 //! `/.vestibule/logout`: a button, and the end of the session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::csrf::Binding;
+use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::{LOGOUT, Login, Visit};
+use super::saved_posts::store::KeptForms;
+use super::{LOGOUT, Visit};
+use crate::auth::callers::Callers;
 use crate::error::RequestError;
-use crate::pages::{self, LogoutView};
-use crate::session::{EndReason, SessionId, Shown, cookie};
+use crate::pages::{self, LogoutView, Pages};
+use crate::session::{EndReason, SessionId, Sessions, Shown, cookie};
 
 /// W3C Clear Site Data; `http` has no constant for it.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-impl Login {
-    pub(super) async fn ask_to_log_out(
-        &self,
-        visit: &Visit<'_>,
-    ) -> Result<Response<Bytes>, RequestError> {
+pub(super) struct SignOut {
+    pub(super) callers: Arc<Callers>,
+    pub(super) csrf: Arc<Csrf>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) saved_posts: Arc<KeptForms>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+impl SignOut {
+    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
         let host = visit.authority.as_str();
-        let Some((session, principal)) = self.signed_in(visit).await? else {
+        let Some((session, principal)) = visit.session(&self.callers).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self
@@ -38,20 +46,21 @@ impl Login {
 
     /// Ends the session on the server before the browser is told (SEC-46, SEC-66). A form of an app
     /// has not the token: whoever sent it is asked, as any script of the app may have (SEC-91).
-    pub(super) async fn log_out(
+    pub(super) async fn sign_out(
         &self,
         visit: Visit<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(visit.head, body).await?;
         let key = visit.cookies.session.as_ref().map(SessionId::key);
-        let ours = self.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
-        if !ours && self.peek(&visit).await?.is_some() {
-            return self.ask_to_log_out(&visit).await;
+        let csrf = &self.csrf;
+        let ours = csrf.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
+        if !ours && visit.peek(&self.callers).await?.is_some() {
+            return self.show(visit).await;
         }
         if let Some(shown) = visit.shown() {
-            self.end_for_logout(visit.client, &shown).await?;
-            self.discard_all_forms(&visit, shown.id.key());
+            self.end(visit.client, &shown).await?;
+            self.saved_posts.discard_for(&visit, shown.id.key());
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         cookie::expire_session(response.headers_mut());
@@ -64,7 +73,7 @@ impl Login {
     }
 
     /// Only what is there: an invented id is not to cost the disk a write (SEC-52).
-    async fn end_for_logout(&self, client: IpAddr, shown: &Shown<'_>) -> Result<(), RequestError> {
+    async fn end(&self, client: IpAddr, shown: &Shown<'_>) -> Result<(), RequestError> {
         if matches!(self.sessions.peek(shown).await, Ok(None)) {
             return Ok(());
         }

@@ -39,7 +39,7 @@ impl Proxy {
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, visit.client, principal.as_ref())?;
-        let response = self.login.serve(page, visit, body).await?;
+        let response = self.portal.serve(page, visit, body).await?;
         Ok(response.map(AnswerBody::ours))
     }
 }

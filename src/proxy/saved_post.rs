@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
 use crate::portal::saved_posts::store::{FormId, KeptForm};
-use crate::portal::{Login, Visit};
+use crate::portal::{self, Visit, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
 use crate::upstream::{RequestBody, ResponseBody, UpstreamError};
@@ -36,7 +36,12 @@ impl Proxy {
         visit: &Visit<'_>,
         admitted: Result<(), RequestError>,
     ) -> Result<(), RequestError> {
-        if app.keep_forms && self.login.is_lost_form(visit.head, visit.authority) {
+        if app.keep_forms
+            && self
+                .portal
+                .saved_posts()
+                .accepts(visit.head, visit.authority)
+        {
             return Ok(());
         }
         admitted
@@ -54,15 +59,21 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<AnswerBody>, RequestError> {
         if saved_post.is_some() {
-            return Ok(Login::ask_again(visit.head)?.map(AnswerBody::ours));
+            return Ok(portal::session_ended(visit.head)?.map(AnswerBody::ours));
         }
-        if !app.keep_forms || !self.login.is_lost_form(visit.head, visit.authority) {
-            return Ok(Login::ask(visit.head, target).map(AnswerBody::ours));
+        if !app.keep_forms
+            || !self
+                .portal
+                .saved_posts()
+                .accepts(visit.head, visit.authority)
+        {
+            return Ok(portal::ask_to_sign_in(visit.head, target).map(AnswerBody::ours));
         }
         let limit = self.settings.limits.target;
         let kept = self
-            .login
-            .keep_form(&visit, &app.name, target, limit, body)
+            .portal
+            .saved_posts()
+            .keep(&visit, &app.name, target, limit, body)
             .await?;
         if let Some(line) = &mut exchange.line {
             line.received = kept.bytes as u64;
@@ -82,13 +93,16 @@ impl Proxy {
         connection: &Arc<ClientConn>,
     ) -> Result<Response<AnswerBody>, RequestError> {
         let Some(session) = allowed.permitted.session.clone() else {
-            return Ok(Login::ask_again(&allowed.head)?.map(AnswerBody::ours));
+            return Ok(portal::session_ended(&allowed.head)?.map(AnswerBody::ours));
         };
         let key = session.key();
         let page = (&allowed.head, &allowed.permitted.authority);
-        let taken = self.login.take_form(page, &key, &allowed.target, id, body);
+        let taken = self
+            .portal
+            .saved_posts()
+            .take(page, &key, &allowed.target, id, body);
         let Some(form) = taken.await? else {
-            return Ok(Login::to_forms().map(AnswerBody::ours));
+            return Ok(saved_posts::to_page().map(AnswerBody::ours));
         };
         app.counts.received.inc_by(form.body.len() as u64);
         strip_content(&mut allowed.head.headers); // before we say who it is for
@@ -157,7 +171,7 @@ impl Proxy {
                 target: "audit", %client, user, %session, app, bytes,
                 "form not sent: the app cannot be reached"
             );
-            self.login.put_form_back(key, form);
+            self.portal.saved_posts().put_back(key, form);
         } else {
             let answered = matches!(forwarded, Ok(Ok(_)));
             tracing::info!(target: "audit", %client, user, %session, app, bytes, answered, "form sent");

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::load::Load;
 use crate::metrics::{Metrics, Pool};
 use crate::pages::Pages;
-use crate::portal::Login;
+use crate::portal::Portal;
 use crate::random::NoRandomness;
 use crate::upstream;
 
@@ -39,15 +39,15 @@ impl Service {
     pub(crate) fn new(
         settings: Settings,
         apps: Vec<AppSettings>,
-        login: Login,
+        portal: Portal,
         pages: Arc<Pages>,
         clock: &Clock,
         metrics: Arc<Metrics>,
         load: Arc<Load>,
     ) -> Result<Self, OpenError> {
-        let shared = Shared::new(&login.sessions, metrics);
+        let shared = Shared::new(portal.sessions(), metrics);
         let shared = Arc::new(shared.map_err(|NoRandomness| OpenError::NoRandomness)?);
-        let proxy = Proxy::new(settings, apps, login, pages, clock, Arc::clone(&shared))?;
+        let proxy = Proxy::new(settings, apps, portal, pages, clock, Arc::clone(&shared))?;
         let proxy = Arc::new(proxy);
         shared.set_latest(&proxy);
         Ok(Self {
@@ -66,14 +66,15 @@ impl Service {
         pages: Arc<Pages>,
         clock: &Clock,
     ) -> Result<Proxy, OpenError> {
-        let login = self.proxy().login.with(Arc::clone(&pages), throttle);
+        let portal = self.proxy().portal.with(Arc::clone(&pages), throttle);
         let shared = Arc::clone(&self.shared);
-        Proxy::new(settings, apps, login, pages, clock, shared)
+        Proxy::new(settings, apps, portal, pages, clock, shared)
     }
 
     /// From the next request on there is this proxy; what it would not permit ends.
     pub(crate) fn replace(&self, proxy: Proxy) {
-        proxy.login.set_room_for_forms(proxy.settings.kept_forms);
+        let saved_posts = proxy.portal.saved_posts();
+        saved_posts.set_room(proxy.settings.kept_forms);
         let proxy = Arc::new(proxy);
         self.current.store(Arc::clone(&proxy));
         self.shared.set_latest(&proxy);
@@ -107,7 +108,7 @@ impl Service {
 
     /// About how many failed logins are remembered, by what they are counted for.
     pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
-        self.current.load().login.throttle_entries()
+        self.current.load().portal.throttle_entries()
     }
 
     /// Whom a listener counts by the total alone.
@@ -141,16 +142,16 @@ impl Proxy {
     fn new(
         settings: Settings,
         apps: Vec<AppSettings>,
-        login: Login,
+        portal: Portal,
         pages: Arc<Pages>,
         clock: &Clock,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         Ok(Self {
             apps: Apps::open(apps, clock, &shared)?,
-            callers: Arc::clone(&login.callers),
-            sessions: Arc::clone(&login.sessions),
-            login,
+            callers: Arc::clone(portal.callers()),
+            sessions: Arc::clone(portal.sessions()),
+            portal,
             pages,
             settings: Arc::new(settings),
             number: shared.count_configuration(),
@@ -163,7 +164,8 @@ impl Proxy {
     async fn tick(&self) {
         self.callers.refresh();
         self.judge_streams(); // before what may have to wait for a disk
-        self.login.tick().await;
+        self.callers.tick().await;
+        self.portal.saved_posts().sweep();
         for app in self.apps.iter() {
             app.upstreams.reap();
         }

@@ -19,9 +19,9 @@ use crate::config::Config;
 use crate::doctor::{self, permission::Asker};
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
-use crate::metrics::Metrics;
+use crate::metrics::{LoginCounts, Metrics};
 use crate::pages::Pages;
-use crate::portal::Login;
+use crate::portal::Portal;
 use crate::portal::saved_posts::store::KeptForms;
 use crate::proxy::{self, Service};
 use crate::random::NoRandomness;
@@ -135,10 +135,10 @@ pub(super) fn start_on(
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
     let forms = KeptForms::new(proxy.kept_forms, clock.clone());
     let parts = (&accounts, &sessions, &pages);
-    let login = login(parts, throttle, forms, session_clock)?.counted(metrics.logins());
+    let portal = portal(parts, throttle, forms, session_clock, metrics.logins())?;
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
-    let service = Service::new(proxy, apps, login, pages, &clock, metered, loaded);
+    let service = Service::new(proxy, apps, portal, pages, &clock, metered, loaded);
     let service = Arc::new(service?);
 
     let admission = admission(connections, &service, load.usages(), &clock);
@@ -242,18 +242,19 @@ fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clo
     Ok((sessions, clock))
 }
 
-fn login(
+fn portal(
     (accounts, sessions, pages): (&Arc<Accounts>, &Arc<Sessions>, &Arc<Pages>),
     throttle: Throttle,
     forms: KeptForms,
     clock: Clock,
-) -> Result<Login, StartError> {
+    counts: LoginCounts,
+) -> Result<Portal, StartError> {
     let (accounts, sessions, pages) = (
         Arc::clone(accounts),
         Arc::clone(sessions),
         Arc::clone(pages),
     );
-    Login::new(accounts, sessions, pages, throttle, forms, clock)
+    Portal::new(accounts, sessions, pages, throttle, forms, clock, counts)
         .map_err(|NoRandomness| StartError::NoRandomness)
 }
 

@@ -325,7 +325,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "the browser's name, on the account page",
         "256 characters",
-        "portal.rs",
+        "portal/context.rs",
         "MAX_USER_AGENT: usize = 256;",
     ),
     (

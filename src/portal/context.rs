@@ -1,0 +1,73 @@
+//! What our pages know of a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header;
+use http::request::Parts;
+
+use crate::auth::callers::Callers;
+use crate::error::RequestError;
+use crate::principal::Principal;
+use crate::request::Authority;
+use crate::session::cookie::Presented;
+use crate::session::{Memo, Origin, Session, Shown};
+
+/// A browser's name for itself is kept up to here.
+const MAX_USER_AGENT: usize = 256;
+
+/// A request to one of our addresses.
+pub(crate) struct Visit<'a> {
+    pub(crate) head: &'a Parts,
+    pub(crate) authority: &'a Authority,
+    /// The name of the app whose host it came to.
+    pub(crate) app: &'a Arc<str>,
+    pub(crate) client: IpAddr,
+    pub(crate) cookies: Presented,
+    /// Of the connection that the request came by.
+    pub(crate) memo: &'a Memo,
+}
+
+impl Visit<'_> {
+    /// The session id that the request shows, as good as it may be.
+    pub(crate) fn shown(&self) -> Option<Shown<'_>> {
+        let id = self.cookies.session.as_ref()?;
+        Some(Shown {
+            id,
+            by_old_name: self.cookies.by_old_name,
+            host: self.authority.host(),
+            app: self.app,
+        })
+    }
+
+    /// The session that the request shows, and whose it is.
+    pub(super) async fn session(
+        &self,
+        callers: &Callers,
+    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
+        let caller = callers.identify(self.shown(), self.memo).await;
+        Ok(caller.map_err(RequestError::Session)?.into_session())
+    }
+
+    /// The session and the principal, without a trace: looking does not prolong it.
+    pub(super) async fn peek(
+        &self,
+        callers: &Callers,
+    ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
+        let caller = callers.peek(self.shown()).await;
+        Ok(caller.map_err(RequestError::Session)?.into_session())
+    }
+
+    /// What a session that starts now keeps of where it came from.
+    pub(super) fn origin(&self) -> Origin {
+        let user_agent = self.head.headers.get(header::USER_AGENT);
+        let user_agent = user_agent
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        Origin {
+            host: self.authority.to_host(),
+            client: self.client,
+            user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Where a login succeeds, whichever page it came from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+
+use super::Visit;
+use super::saved_posts::store::KeptForms;
+use crate::auth::SignedIn;
+use crate::metrics::LoginCounts;
+use crate::session::cookie::{expire_login, set_session};
+use crate::session::{SessionId, Sessions, Shown, StartError};
+
+/// Starts sessions for logins that are done.
+#[derive(Clone)]
+pub(super) struct Logins {
+    pub(super) counts: LoginCounts,
+    pub(super) saved_posts: Arc<KeptForms>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+/// A session has started; its browser has yet to learn of it.
+pub(super) struct Started {
+    id: SessionId,
+    kept_for: Option<Duration>,
+    /// Something that was posted to an ended session waits for this one.
+    pub(super) has_saved_posts: bool,
+}
+
+impl Logins {
+    /// Starts a session under a new id, `in_place_of` the one that the browser had (SEC-45), counts
+    /// it, tells of it, and hands it what was saved for it.
+    pub(super) async fn start(
+        &self,
+        visit: &Visit<'_>,
+        signed_in: &SignedIn,
+        remember: bool,
+        in_place_of: Option<Shown<'_>>,
+    ) -> Result<Started, StartError> {
+        let started = self
+            .sessions
+            .start(signed_in, visit.origin(), remember, in_place_of);
+        let id = started.await.inspect_err(|error| {
+            let counter = match error {
+                StartError::Full => &self.counts.sessions_full,
+                StartError::NoRandomness | StartError::Store(_) => &self.counts.not_kept,
+            };
+            counter.inc();
+        })?;
+        let (key, user) = (id.key(), signed_in.account().identity().user());
+        let owners = self.saved_posts.owners();
+        owners.note(key, visit.authority.to_host(), user);
+        self.counts.signed_in.inc();
+        tracing::info!(
+            target: "audit", client = %visit.client, user, session = %key.short(),
+            method = signed_in.methods().names(), "login"
+        );
+        Ok(Started {
+            kept_for: self.sessions.remember_for(remember),
+            has_saved_posts: self.saved_posts.claim_for(visit, user, key),
+            id,
+        })
+    }
+}
+
+impl Started {
+    /// Gives the browser its session. What bound the login to it has served its purpose.
+    pub(super) fn set_cookies(&self, visit: &Visit<'_>, headers: &mut HeaderMap) {
+        headers.append(header::SET_COOKIE, set_session(&self.id, self.kept_for));
+        headers.append(header::SET_COOKIE, expire_login());
+        for cookie in visit.cookies.expire_old() {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
+}

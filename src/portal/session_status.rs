@@ -1,0 +1,32 @@
+//! `/.vestibule/session`: for scripts that ask who is signed in and for how long.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::{Visit, login_required};
+use crate::auth::callers::Callers;
+use crate::error::RequestError;
+use crate::pages;
+use crate::session::Sessions;
+
+pub(super) struct SessionStatus {
+    pub(super) callers: Arc<Callers>,
+    pub(super) sessions: Arc<Sessions>,
+}
+
+impl SessionStatus {
+    /// Asking does not prolong the session.
+    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, principal)) = visit.peek(&self.callers).await? else {
+            return Ok(login_required());
+        };
+        let left = self.sessions.time_left(&session).as_secs();
+        Ok(pages::json(
+            StatusCode::OK,
+            &json!({ "user": principal.identity().user(), "seconds_left": left }),
+        ))
+    }
+}
