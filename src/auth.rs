@@ -1,15 +1,14 @@
 //! Verifies passwords, and knows at any time who may still use a session.
 //!
 //! A wrong password is a verdict, not an error. Whatever is wrong with a login, it takes the same
-//! work and gets the same answer (SEC-56): an unknown user is verified against a decoy, a disabled
+//! work and gets the same answer (SEC-56): an unknown user is verified against a dummy hash, a disabled
 //! one against the own hash. Hashes of another cost than ours would still tell by their time who
-//! exists; while the users file holds such hashes, refusals are given on a fixed beat.
+//! exists; while the users file holds such hashes, refusals wait for a fixed interval.
 
-mod beat;
 pub(crate) mod callers;
-mod directory;
 mod hashing;
 pub(crate) mod htpasswd;
+mod local_users;
 pub(crate) mod password;
 #[cfg_attr(
     not(test),
@@ -20,6 +19,7 @@ pub(crate) mod password;
 )]
 pub(crate) mod step;
 pub(crate) mod throttle;
+mod timing;
 pub(crate) mod users_file;
 mod watch;
 
@@ -27,10 +27,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::beat::Work;
-use self::directory::Directory;
 use self::hashing::{Done, Pool};
+use self::local_users::LocalUsers;
 use self::password::{Hasher, NewPassword};
+use self::timing::Work;
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
 use crate::network::Network;
@@ -130,7 +130,7 @@ impl std::error::Error for VerifyError {}
 
 /// The users file in memory, kept up to date, and the threads that verify.
 pub(crate) struct Accounts {
-    directory: Arc<Directory>,
+    users: Arc<LocalUsers>,
     pool: Pool,
 }
 
@@ -138,7 +138,7 @@ impl Accounts {
     /// Reads the users file; at start whatever is wrong with it is an error (SEC-79, SEC-80).
     pub(crate) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
         Ok(Self {
-            directory: Arc::new(Directory::open(users_file, clock)?),
+            users: Arc::new(LocalUsers::open(users_file, clock)?),
             pool: Pool::start().map_err(UsersFileError::Hashing)?,
         })
     }
@@ -156,16 +156,16 @@ impl Accounts {
         if !(1..=password::MAX_LENGTH).contains(&password.expose().len()) {
             return Ok(Verdict::Refused);
         }
-        let (directory, name) = (Arc::clone(&self.directory), username.to_owned());
+        let (users, name) = (Arc::clone(&self.users), username.to_owned());
         let job = move |hasher: &mut Hasher| {
-            let (work, before) = (Work::begin(), directory.beat());
-            let verdict = directory.judge(hasher, &name, password.expose());
+            let (work, before) = (Work::begin(), users.timing());
+            let verdict = users.authenticate(hasher, &name, password.expose());
             // It may have read a file with the first old hash, or have upgraded the last one.
-            let beat = before.max(directory.beat());
+            let interval = before.max(users.timing());
             Done {
                 held_back: matches!(verdict, Verdict::Refused),
                 answer: verdict,
-                hold: beat.map(|beat| work.up_to(beat)),
+                hold: interval.map(|interval| work.up_to(interval)),
             }
         };
         self.pool.run(network, job).await
@@ -184,46 +184,45 @@ impl Accounts {
         proof: SignedIn,
         new: NewPassword,
     ) -> Result<PasswordChange, VerifyError> {
-        let directory = Arc::clone(&self.directory);
-        let job = move |hasher: &mut Hasher| {
-            Done::at_once(directory.change_password(hasher, &proof, &new))
-        };
+        let users = Arc::clone(&self.users);
+        let job =
+            move |hasher: &mut Hasher| Done::at_once(users.change_password(hasher, &proof, &new));
         self.pool.run(network, job).await
     }
 
     /// The account as it is now; `None` when it was removed or disabled.
     pub(crate) fn active(&self, account: &AccountRef) -> Option<Arc<Account>> {
         match account.source() {
-            SourceName::UsersFile => self.directory.standing(account.subject()),
+            SourceName::UsersFile => self.users.active(account.subject()),
         }
     }
 
     /// Bytes that verifying takes at most with the passwords of the users file (REL-06).
     pub(crate) fn hashing_memory(&self) -> u64 {
-        self.directory.hashing_memory()
+        self.users.hashing_memory()
     }
 
     /// How many users there are, disabled users included.
     pub(crate) fn count(&self) -> usize {
-        self.directory.count()
+        self.users.count()
     }
 
     /// Users who may no longer be signed in as they were: gone, disabled, or with another
     /// password than before. Each is given once.
-    pub(crate) fn take_fallen(&self) -> Vec<String> {
-        self.directory.take_fallen()
+    pub(crate) fn take_revoked(&self) -> Vec<String> {
+        self.users.take_revoked()
     }
 
     /// Another number than before says that some account may have changed.
     pub(crate) fn generation(&self) -> u64 {
-        self.directory.generation()
+        self.users.generation()
     }
 
     /// Reads the users file again if it changed, looking at most every 20 ms: called for each
     /// request. A file that is broken or open to others leaves everything as it was, and says so
     /// in the log.
     pub(crate) fn refresh(&self) {
-        self.directory.refresh();
+        self.users.refresh();
     }
 }
 
@@ -277,11 +276,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sec_56_beside_old_hashes_every_refusal_waits_for_the_beat() {
+    async fn sec_56_beside_old_hashes_every_refusal_waits_for_the_interval() {
         let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
         let (_folder, path) = file(&format!("[user.old]\npassword = \"{bcrypt}\""), 0o600);
         let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let beat = accounts.directory.beat().unwrap();
+        let interval = accounts.users.timing().unwrap();
         for name in ["old", "nobody"] {
             let started = Clock::stopwatch();
             let verdict = accounts
@@ -289,15 +288,15 @@ mod tests {
                 .await
                 .unwrap();
             assert!(matches!(verdict, Verdict::Refused));
-            assert!(started.elapsed() >= beat, "{name}");
+            assert!(started.elapsed() >= interval, "{name}");
         }
         let verdict = accounts.verify(own(), "old", secret(b"U*U")).await.unwrap();
         assert!(matches!(verdict, Verdict::SignedIn(_)));
-        assert_eq!(accounts.directory.beat(), None, "the last old hash is gone");
+        assert_eq!(accounts.users.timing(), None, "the last old hash is gone");
     }
 
     #[tokio::test]
-    async fn sec_56_beside_old_hashes_each_login_takes_its_thread_for_the_beat() {
+    async fn sec_56_beside_old_hashes_each_login_takes_its_thread_for_the_interval() {
         let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
         let own_hash = Hasher::default().hash(b"ada's").unwrap();
         let (_folder, path) = file(
@@ -308,7 +307,7 @@ mod tests {
             0o600,
         );
         let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let beat = accounts.directory.beat().unwrap();
+        let interval = accounts.users.timing().unwrap();
         let threads = hashing::threads();
         for (name, password) in [("old", "wrong"), ("nobody", "wrong"), ("ada", "ada's")] {
             let started = Clock::stopwatch();
@@ -318,7 +317,7 @@ mod tests {
             let behind = accounts.verify(own(), "ghost", secret(b"wrong"));
             let (_, behind) = tokio::join!(before, behind);
             assert!(matches!(behind, Ok(Verdict::Refused)));
-            assert!(started.elapsed() >= 2 * beat, "behind {name}");
+            assert!(started.elapsed() >= 2 * interval, "behind {name}");
         }
     }
 

@@ -119,7 +119,7 @@ impl Callers {
     /// Called about twice a second.
     pub(crate) async fn tick(&self) {
         self.accounts.refresh();
-        for user in self.accounts.take_fallen() {
+        for user in self.accounts.take_revoked() {
             let ended = self
                 .sessions
                 .end_of_user(&user, |record| self.may_stay(record));

@@ -13,8 +13,8 @@ use std::{io, thread};
 use tokio::sync::oneshot;
 
 use super::VerifyError;
-use super::beat::Hold;
 use super::password::Hasher;
+use super::timing::Hold;
 use crate::network::Network;
 use nudge::Nudge;
 use queue::Queue;
@@ -161,7 +161,7 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use super::super::beat::Work;
+    use super::super::timing::Work;
     use super::*;
     use crate::clock::Clock;
 

@@ -42,13 +42,13 @@ impl Watch {
 
     /// Runs `read` if the file is another than last time; once for each change, whatever comes
     /// of it.
-    pub(super) fn look(&self, read: impl FnOnce()) {
+    pub(super) fn refresh(&self, read: impl FnOnce()) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.compare(&mut seen, read);
     }
 
-    /// As [`look`](Self::look), for callers that must not wait: does nothing while somebody else reads.
-    pub(super) fn glance(&self, read: impl FnOnce()) {
+    /// As [`refresh`](Self::refresh), for callers that must not wait: does nothing while somebody else reads.
+    pub(super) fn try_refresh(&self, read: impl FnOnce()) {
         match self.seen.try_lock() {
             Ok(mut seen) => self.compare(&mut seen, read),
             Err(TryLockError::Poisoned(seen)) => self.compare(&mut seen.into_inner(), read),
@@ -103,7 +103,7 @@ mod tests {
         let watch = Watch::new(&path, clock.clone());
         let reads = Cell::new(0);
         let reads_after_look = || {
-            watch.look(|| reads.set(reads.get() + 1));
+            watch.refresh(|| reads.set(reads.get() + 1));
             reads.take()
         };
         assert_eq!(reads_after_look(), 0, "unchanged");

@@ -78,7 +78,7 @@ impl Sessions {
     /// twice a second, so that streams end soon after their session (SEC-75).
     pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
         let now = self.clock.now();
-        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
+        let (mut expired, mut revoked) = (Vec::new(), Vec::new());
         for session in self.live.sessions() {
             // This also keeps the cache from forgetting a session that only streams. What cannot
             // be read is not known to have ended.
@@ -86,14 +86,14 @@ impl Sessions {
             if self.is_expired(&session, now) {
                 expired.push(session);
             } else if is_gone || !is_good(&session) {
-                fallen.push(session);
+                revoked.push(session);
             }
         }
         self.cache.run_pending_tasks();
-        if expired.is_empty() && fallen.is_empty() {
+        if expired.is_empty() && revoked.is_empty() {
             return;
         }
-        for session in expired.iter().chain(&fallen) {
+        for session in expired.iter().chain(&revoked) {
             tracing::info!(
                 target: "audit", user = session.user(), session = %session.key().short(),
                 "session ended"
@@ -101,8 +101,8 @@ impl Sessions {
         }
         let keys = |sessions: Vec<Arc<Session>>| sessions.iter().map(|s| s.key()).collect();
         let expired = self.end_each_because(keys(expired), EndReason::Expired);
-        let fallen = self.end_each_because(keys(fallen), EndReason::Account);
-        let ends = async { tokio::try_join!(expired, fallen) };
+        let revoked = self.end_each_because(keys(revoked), EndReason::Account);
+        let ends = async { tokio::try_join!(expired, revoked) };
         // They are over by now; whether that is written down soon is not to hold up the others.
         match tokio::time::timeout(SWEEP_PATIENCE, ends).await {
             Ok(Ok(_)) => {}
@@ -128,7 +128,7 @@ impl Sessions {
         let more = records.len() == GARBAGE_BATCH;
         *garbage_at() = records.last().filter(|_| more).map(|record| record.key);
         let now = self.clock.now();
-        let (mut expired, mut fallen) = (Vec::new(), Vec::new());
+        let (mut expired, mut revoked) = (Vec::new(), Vec::new());
         for record in &records {
             let (user, session) = (record.user(), record.key.short());
             if now >= record.expires || self.idles(record, now, GRACE) {
@@ -139,10 +139,10 @@ impl Sessions {
                     target: "audit", user, %session,
                     "session ended: the user is gone, disabled or has another password"
                 );
-                fallen.push(record.key);
+                revoked.push(record.key);
             }
         }
-        for (keys, reason) in [(expired, EndReason::Expired), (fallen, EndReason::Account)] {
+        for (keys, reason) in [(expired, EndReason::Expired), (revoked, EndReason::Account)] {
             if let Err(error) = self.end_each_because(keys, reason).await {
                 tracing::error!(%error, "cannot drop sessions that are over");
             }

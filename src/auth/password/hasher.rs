@@ -128,7 +128,7 @@ impl std::error::Error for HashingError {
 impl StoredHash {
     /// A hash of the usual cost that no password is known for: verifying against it is how an
     /// unknown user takes as long as a known one (SEC-56).
-    pub(in crate::auth) fn decoy() -> Result<Self, HashingError> {
+    pub(in crate::auth) fn dummy() -> Result<Self, HashingError> {
         let mut output = [0; 32];
         SysRng
             .try_fill_bytes(&mut output)

@@ -297,7 +297,7 @@ mod tests {
     use crate::auth::users_file::read;
 
     fn hash() -> StoredHash {
-        StoredHash::decoy().unwrap()
+        StoredHash::dummy().unwrap()
     }
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {

@@ -70,7 +70,7 @@ mod tests {
     fn who_is_there_is_kept_or_gets_the_new_password_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.toml");
-        let (old, new) = (StoredHash::decoy().unwrap(), StoredHash::decoy().unwrap());
+        let (old, new) = (StoredHash::dummy().unwrap(), StoredHash::dummy().unwrap());
         let groups = ["staff".to_owned()];
         let user = |name| NewUser {
             name,

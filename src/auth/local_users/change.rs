@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Directory;
+use super::LocalUsers;
 use crate::auth::password::{Hasher, NewPassword, StoredHash};
 use crate::auth::users_file::edit::{self, EditError};
 use crate::auth::users_file::{self, User};
 use crate::auth::{Account, PasswordChange, SignedIn};
 use crate::principal::Method;
 
-impl Directory {
+impl LocalUsers {
     /// Puts a hash of `new` in the place of the one that `proof` was given for.
     pub(in crate::auth) fn change_password(
         &self,
@@ -33,8 +33,8 @@ impl Directory {
             Err(error) => return not_written(name, &error),
         };
         let replaced = edit::replace_password(&self.path, name, user.password(), &hash);
-        // Now and not at the next look: the session that starts bears the new fingerprint.
-        self.watch.look(|| self.read());
+        // Now and not at the next refresh: the session that starts bears the new fingerprint.
+        self.watch.refresh(|| self.read());
         match replaced {
             Ok(true) => PasswordChange::Done(signed_in(user, &hash)),
             Ok(false) | Err(EditError::NoSuchUser { .. }) => PasswordChange::Overtaken,
@@ -83,7 +83,7 @@ mod tests {
     struct Scene {
         _folder: tempfile::TempDir,
         path: PathBuf,
-        directory: Directory,
+        users: LocalUsers,
         hasher: Hasher,
     }
 
@@ -102,16 +102,16 @@ mod tests {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             Self {
-                directory: Directory::open(&path, Clock::system()).unwrap(),
+                users: LocalUsers::open(&path, Clock::system()).unwrap(),
                 _folder: folder,
                 path,
                 hasher,
             }
         }
 
-        fn judge(&mut self, password: &str) -> Option<SignedIn> {
+        fn authenticate(&mut self, password: &str) -> Option<SignedIn> {
             let password = password.as_bytes();
-            match self.directory.judge(&mut self.hasher, "ada", password) {
+            match self.users.authenticate(&mut self.hasher, "ada", password) {
                 Verdict::SignedIn(signed_in) => Some(signed_in),
                 Verdict::Refused => None,
             }
@@ -120,8 +120,7 @@ mod tests {
         fn change(&mut self, proof: &SignedIn) -> PasswordChange {
             let new = Secret::new(NEW.as_bytes().to_vec());
             let new = NewPassword::accept(new, "ada").unwrap();
-            self.directory
-                .change_password(&mut self.hasher, proof, &new)
+            self.users.change_password(&mut self.hasher, proof, &new)
         }
 
         fn text(&self) -> String {
@@ -133,7 +132,7 @@ mod tests {
     fn a_new_password_takes_the_place_of_the_old_and_of_nothing_else() {
         let mut scene = Scene::new();
         let before = scene.text();
-        let proof = scene.judge("ada's").unwrap();
+        let proof = scene.authenticate("ada's").unwrap();
         let old = users_file::read(&scene.path).unwrap();
         let PasswordChange::Done(signed_in) = scene.change(&proof) else {
             panic!("not changed");
@@ -143,12 +142,12 @@ mod tests {
         assert_eq!(scene.text(), before.replace(old, new));
         assert_eq!(signed_in.methods().names(), "new password");
         assert_eq!(
-            scene.directory.standing("ada").as_ref(),
+            scene.users.active("ada").as_ref(),
             Some(signed_in.account()),
             "at once"
         );
-        assert!(scene.judge("ada's").is_none());
-        assert!(scene.judge(NEW).is_some());
+        assert!(scene.authenticate("ada's").is_none());
+        assert!(scene.authenticate(NEW).is_some());
     }
 
     #[test]
@@ -165,7 +164,7 @@ mod tests {
         ];
         for (n, change) in changes.iter().enumerate() {
             let mut scene = Scene::new();
-            let proof = scene.judge("ada's").unwrap();
+            let proof = scene.authenticate("ada's").unwrap();
             change(&scene);
             let before = scene.text();
             let outcome = scene.change(&proof);
@@ -188,13 +187,13 @@ mod tests {
         ];
         for (n, spoil) in spoils.iter().enumerate() {
             let mut scene = Scene::new();
-            let proof = scene.judge("ada's").unwrap();
+            let proof = scene.authenticate("ada's").unwrap();
             spoil(&scene);
             let before = fs::read_to_string(&scene.path).ok();
             let outcome = scene.change(&proof);
             assert!(matches!(outcome, PasswordChange::NotWritten), "case {n}");
             assert_eq!(fs::read_to_string(&scene.path).ok(), before, "case {n}");
-            assert!(scene.judge("ada's").is_some(), "case {n}");
+            assert!(scene.authenticate("ada's").is_some(), "case {n}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The beat on which logins are refused while hashes differ in cost.
+//! The timing equaliser: refusals wait for an interval while hashes differ in cost.
 //!
 //! bcrypt takes 200 ms where argon2id takes 25: by its time a refusal would tell for whom the
 //! file holds an old hash, and so who exists. Until the last of them is upgraded, refusals are
@@ -18,8 +18,8 @@ use crate::clock::Clock;
 /// Room for a machine that is busier than when the costs were measured.
 const ROOM: u32 = 2;
 
-/// A beat that is longer than any of the hashes takes; `None` when all take equally long.
-pub(super) fn of<'a>(hashes: impl Iterator<Item = &'a StoredHash>) -> Option<Duration> {
+/// An interval that is longer than any of the hashes takes; `None` when all take equally long.
+pub(super) fn interval<'a>(hashes: impl Iterator<Item = &'a StoredHash>) -> Option<Duration> {
     let longest = hashes
         .filter(|hash| !hash.costs_as_usual())
         .map(estimate)
@@ -34,10 +34,10 @@ pub(super) struct Work {
     computed: Duration,
 }
 
-/// What is left of a beat when the work is done.
+/// What is left of an interval when the work is done.
 pub(super) struct Hold {
     work: Work,
-    beat: Duration,
+    interval: Duration,
 }
 
 impl Work {
@@ -48,17 +48,20 @@ impl Work {
         }
     }
 
-    pub(super) fn up_to(self, beat: Duration) -> Hold {
-        Hold { work: self, beat }
+    pub(super) fn up_to(self, interval: Duration) -> Hold {
+        Hold {
+            work: self,
+            interval,
+        }
     }
 }
 
 impl Hold {
     /// Computes as much as the longest of the hashes does, if this one did not. Others on the core
     /// stretch a login by what it computes: on a busy machine, only one that computes much would
-    /// go on beyond the first beat.
+    /// go on beyond the first interval.
     pub(super) fn compute(&self) {
-        while computed().saturating_sub(self.work.computed) < self.beat / ROOM {
+        while computed().saturating_sub(self.work.computed) < self.interval / ROOM {
             for _ in 0..1000 {
                 hint::spin_loop();
             }
@@ -67,14 +70,14 @@ impl Hold {
 
     /// What is to be waited for after that.
     pub(super) fn rest(&self) -> Duration {
-        until_next(self.work.began.elapsed(), self.beat)
+        until_next(self.work.began.elapsed(), self.interval)
     }
 }
 
 /// How long to hold back what took `elapsed`.
-fn until_next(elapsed: Duration, beat: Duration) -> Duration {
-    let over = elapsed.as_nanos() % beat.as_nanos().max(1);
-    beat.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
+fn until_next(elapsed: Duration, interval: Duration) -> Duration {
+    let over = elapsed.as_nanos() % interval.as_nanos().max(1);
+    interval.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
 }
 
 /// What the calling thread has computed so far, without what it waited for others.
@@ -140,26 +143,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sec_56_every_scheme_has_a_cost_and_the_beat_outlasts_it() {
+    fn sec_56_every_scheme_has_a_cost_and_the_interval_outlasts_it() {
         let costs = costs();
         let nothing = Duration::ZERO;
         assert!(costs.argon2 > nothing && costs.bcrypt > nothing && costs.usual > nothing);
         assert!(costs.sha256 > nothing && costs.sha512 > nothing);
         let bcrypt = |cost| StoredHash::parse(&format!("$2b${cost}${}", ".".repeat(53))).unwrap();
         let (cheap, dear) = (bcrypt("05"), bcrypt("13"));
-        let beat = of([&cheap, &dear].into_iter()).unwrap();
-        assert_eq!(beat, ROOM * (costs.bcrypt * 256).max(costs.usual));
+        let interval = super::interval([&cheap, &dear].into_iter()).unwrap();
+        assert_eq!(interval, ROOM * (costs.bcrypt * 256).max(costs.usual));
     }
 
     #[test]
-    fn sec_56_without_old_hashes_there_is_no_beat() {
-        let usual = StoredHash::decoy().unwrap();
-        assert_eq!(of([&usual].into_iter()), None);
-        assert_eq!(of(std::iter::empty()), None);
+    fn sec_56_without_old_hashes_there_is_no_interval() {
+        let usual = StoredHash::dummy().unwrap();
+        assert_eq!(interval([&usual].into_iter()), None);
+        assert_eq!(interval(std::iter::empty()), None);
     }
 
     #[test]
-    fn refusals_fall_on_multiples_of_the_beat() {
+    fn refusals_fall_on_multiples_of_the_interval() {
         let millis = Duration::from_millis;
         for (elapsed, expected) in [(0, 100), (1, 99), (99, 1), (100, 100), (250, 50)] {
             assert_eq!(until_next(millis(elapsed), millis(100)), millis(expected));
@@ -168,15 +171,15 @@ mod tests {
 
     #[test]
     fn sec_56_each_login_computes_as_much_as_the_longest() {
-        let beat = Duration::from_millis(40);
-        let hold = Work::begin().up_to(beat);
+        let interval = Duration::from_millis(40);
+        let hold = Work::begin().up_to(interval);
         let before = hold.work.computed;
         hold.compute();
         let first = computed().saturating_sub(before);
-        assert!(first >= beat / ROOM);
+        assert!(first >= interval / ROOM);
         hold.compute();
         assert!(
-            computed().saturating_sub(before) < first + beat / ROOM,
+            computed().saturating_sub(before) < first + interval / ROOM,
             "no more than that"
         );
     }

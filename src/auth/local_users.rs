@@ -1,4 +1,4 @@
-//! The users as the file has them now, and the judgement on one login.
+//! The users of the users file as it is now, and the verdict on one login.
 
 mod change;
 
@@ -14,19 +14,19 @@ use super::password::{Hasher, StoredHash};
 use super::users_file::edit::EditError;
 use super::users_file::{self, User, Users, UsersFileError};
 use super::watch::Watch;
-use super::{Account, SignedIn, Verdict, beat};
+use super::{Account, SignedIn, Verdict, timing};
 use crate::clock::Clock;
 use crate::principal::Method;
 
-/// How often requests look whether the users file changed.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often requests refresh the users.
+const REFRESH_EVERY: Duration = Duration::from_millis(20);
 
 /// The users at one time.
 struct Snapshot {
     users: Users,
     /// Those who are not disabled, by canonical name.
     accounts: HashMap<String, Arc<Account>>,
-    beat: Option<Duration>,
+    timing: Option<Duration>,
     /// Bytes of all hashing threads.
     hashing_memory: u64,
 }
@@ -44,7 +44,7 @@ impl Snapshot {
         Self {
             accounts,
             hashing_memory: super::hashing_memory(&users),
-            beat: beat::of(users.iter().map(User::password)),
+            timing: timing::interval(users.iter().map(User::password)),
             users,
         }
     }
@@ -52,7 +52,7 @@ impl Snapshot {
 
 impl Snapshot {
     /// Those who could be signed in before and now cannot, or not by the same password.
-    fn fallen_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> + 'a {
+    fn revoked_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> + 'a {
         let lost = before.accounts.iter().filter(|(name, account)| {
             let now = self.accounts.get(*name);
             now.is_none_or(|now| now.fingerprint() != account.fingerprint())
@@ -61,13 +61,13 @@ impl Snapshot {
     }
 }
 
-pub(super) struct Directory {
-    decoy: StoredHash,
+pub(super) struct LocalUsers {
+    dummy_hash: StoredHash,
     generation: AtomicU64,
     /// Who has lost an account, or its password, since somebody asked.
-    fallen: Mutex<Vec<String>>,
+    revoked: Mutex<Vec<String>>,
     /// Milliseconds after `started`.
-    next_look: AtomicU64,
+    next_refresh: AtomicU64,
     path: PathBuf,
     snapshot: ArcSwap<Snapshot>,
     started: Instant,
@@ -76,17 +76,17 @@ pub(super) struct Directory {
     watch: Watch,
 }
 
-impl Directory {
+impl LocalUsers {
     pub(super) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
         let watch = Watch::new(users_file, clock);
         let snapshot = Snapshot::of(users_file::read_trusted(users_file)?);
-        let decoy = StoredHash::decoy()
+        let dummy_hash = StoredHash::dummy()
             .map_err(|error| UsersFileError::Hashing(std::io::Error::other(error)))?;
         Ok(Self {
-            decoy,
+            dummy_hash,
             generation: AtomicU64::new(0),
-            fallen: Mutex::default(),
-            next_look: AtomicU64::new(0),
+            revoked: Mutex::default(),
+            next_refresh: AtomicU64::new(0),
             path: users_file.to_owned(),
             snapshot: ArcSwap::from_pointee(snapshot),
             started: Clock::stopwatch(),
@@ -95,7 +95,7 @@ impl Directory {
         })
     }
 
-    pub(super) fn standing(&self, user: &str) -> Option<Arc<Account>> {
+    pub(super) fn active(&self, user: &str) -> Option<Arc<Account>> {
         let name = users_file::canonical(user)?;
         self.snapshot.load().accounts.get(name.as_ref()).cloned()
     }
@@ -108,8 +108,8 @@ impl Directory {
         self.snapshot.load().users.len()
     }
 
-    pub(super) fn take_fallen(&self) -> Vec<String> {
-        std::mem::take(&mut *self.fallen.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take_revoked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -117,24 +117,24 @@ impl Directory {
     }
 
     /// The time that refusals are held back to, where hashes differ in cost.
-    pub(super) fn beat(&self) -> Option<Duration> {
-        self.snapshot.load().beat
+    pub(super) fn timing(&self) -> Option<Duration> {
+        self.snapshot.load().timing
     }
 
     pub(super) fn refresh(&self) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(self.started.elapsed());
-        let due = self.next_look.load(Ordering::Relaxed);
+        let due = self.next_refresh.load(Ordering::Relaxed);
         if now < due {
             return;
         }
-        let next = now + millis(LOOK_EVERY);
-        // Of the requests that come at this moment one looks.
+        let next = now + millis(REFRESH_EVERY);
+        // Of the requests that come at this moment one refreshes.
         let claim =
-            self.next_look
+            self.next_refresh
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
         if claim.is_ok() {
-            self.watch.glance(|| self.read());
+            self.watch.try_refresh(|| self.read());
         }
     }
 
@@ -145,9 +145,9 @@ impl Directory {
                     tracing::info!(target: "vestibule", users = users.len(), "users file read again");
                     let next = Arc::new(Snapshot::of(users));
                     let before = self.snapshot.swap(Arc::clone(&next));
-                    let mut fallen = self.fallen.lock().unwrap_or_else(PoisonError::into_inner);
-                    fallen.extend(next.fallen_since(&before));
-                    drop(fallen);
+                    let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+                    revoked.extend(next.revoked_since(&before));
+                    drop(revoked);
                     self.generation.fetch_add(1, Ordering::Release);
                 }
             }
@@ -162,11 +162,11 @@ impl Directory {
         }
     }
 
-    pub(super) fn judge(&self, hasher: &mut Hasher, name: &str, password: &[u8]) -> Verdict {
-        self.watch.look(|| self.read());
+    pub(super) fn authenticate(&self, hasher: &mut Hasher, name: &str, password: &[u8]) -> Verdict {
+        self.watch.refresh(|| self.read());
         let snapshot = self.snapshot.load_full();
         let user = snapshot.users.get(name);
-        let stored = user.map_or(&self.decoy, User::password);
+        let stored = user.map_or(&self.dummy_hash, User::password);
         let right = hasher.verify(stored, password);
         match user {
             Some(user) if right && !user.disabled() => self.sign_in(hasher, user, password),
@@ -234,8 +234,8 @@ impl Directory {
                 return None;
             }
         };
-        // Now and not at the next look: the session that starts bears the new fingerprint.
-        self.watch.look(|| self.read());
+        // Now and not at the next refresh: the session that starts bears the new fingerprint.
+        self.watch.refresh(|| self.read());
         Some(upgrade)
     }
 }
@@ -259,7 +259,7 @@ mod tests {
 
     struct Scene {
         folder: tempfile::TempDir,
-        directory: Directory,
+        users: LocalUsers,
         hasher: Hasher,
     }
 
@@ -277,19 +277,19 @@ mod tests {
                 hash.as_str()
             );
             write(&path, &text);
-            let directory = Directory::open(&path, Clock::system()).unwrap();
+            let users = LocalUsers::open(&path, Clock::system()).unwrap();
             hasher.work.clear();
             Self {
                 folder,
-                directory,
+                users,
                 hasher,
             }
         }
 
-        fn judge(&mut self, name: &str, password: &str) -> Option<Arc<Account>> {
+        fn authenticate(&mut self, name: &str, password: &str) -> Option<Arc<Account>> {
             match self
-                .directory
-                .judge(&mut self.hasher, name, password.as_bytes())
+                .users
+                .authenticate(&mut self.hasher, name, password.as_bytes())
             {
                 Verdict::SignedIn(signed_in) => Some(Arc::clone(signed_in.account())),
                 Verdict::Refused => None,
@@ -297,7 +297,7 @@ mod tests {
         }
 
         fn text(&self) -> String {
-            fs::read_to_string(&self.directory.path).unwrap()
+            fs::read_to_string(&self.users.path).unwrap()
         }
     }
 
@@ -317,11 +317,11 @@ mod tests {
             ("no name\0at all", "ada's"),
             ("", "ada's"),
         ] {
-            assert_eq!(scene.judge(name, password), None, "{name}");
+            assert_eq!(scene.authenticate(name, password), None, "{name}");
             let work = std::mem::take(&mut scene.hasher.work);
             assert_eq!(work, ["argon2id"], "{name} {password}");
         }
-        assert!(scene.judge("ada", "ada's").is_some());
+        assert!(scene.authenticate("ada", "ada's").is_some());
         assert_eq!(scene.hasher.work, ["argon2id"]);
     }
 
@@ -329,7 +329,7 @@ mod tests {
     fn sec_58_a_name_has_one_canonical_form_and_the_stored_one_is_passed_on() {
         let mut scene = Scene::new();
         for name in ["ada", "Ada", "ADA"] {
-            let account = scene.judge(name, "ada's").unwrap();
+            let account = scene.authenticate(name, "ada's").unwrap();
             assert_eq!(account.identity().user(), "Ada");
             assert_eq!(account.identity().groups(), ["admins"]);
         }
@@ -342,59 +342,62 @@ mod tests {
             "ada\n",
             "user.ada",
         ] {
-            assert_eq!(scene.judge(name, "ada's"), None, "{name:?}");
+            assert_eq!(scene.authenticate(name, "ada's"), None, "{name:?}");
         }
     }
 
     #[test]
-    fn sec_51_a_change_of_the_file_counts_from_the_next_look() {
+    fn sec_51_a_change_of_the_file_counts_from_the_next_refresh() {
         let mut scene = Scene::new();
-        let before = scene.directory.generation();
-        let account = scene.judge("ada", "ada's").unwrap();
-        assert_eq!(scene.directory.standing("ada"), Some(account.clone()));
-        assert_eq!(scene.directory.standing("bo"), None, "disabled");
+        let before = scene.users.generation();
+        let account = scene.authenticate("ada", "ada's").unwrap();
+        assert_eq!(scene.users.active("ada"), Some(account.clone()));
+        assert_eq!(scene.users.active("bo"), None, "disabled");
 
-        let path = scene.directory.path.clone();
+        let path = scene.users.path.clone();
         edit::set_disabled(&path, "bo", false).unwrap();
-        assert!(scene.judge("bo", "ada's").is_some(), "a login always looks");
-        assert_ne!(scene.directory.generation(), before);
+        assert!(
+            scene.authenticate("bo", "ada's").is_some(),
+            "a login always refreshes"
+        );
+        assert_ne!(scene.users.generation(), before);
 
         edit::set_password(&path, "ada", &Hasher::default().hash(b"new").unwrap()).unwrap();
-        scene.directory.next_look.store(0, Ordering::Relaxed);
-        scene.directory.refresh();
-        let now = scene.directory.standing("ada").unwrap();
+        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.refresh();
+        let now = scene.users.active("ada").unwrap();
         assert_ne!(now.fingerprint(), account.fingerprint());
         assert_eq!(now.identity(), account.identity());
-        assert_eq!(scene.judge("ada", "ada's"), None);
+        assert_eq!(scene.authenticate("ada", "ada's"), None);
 
         edit::remove(&path, "ada").unwrap();
-        scene.directory.next_look.store(0, Ordering::Relaxed);
-        scene.directory.refresh();
-        assert_eq!(scene.directory.standing("ada"), None);
+        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.refresh();
+        assert_eq!(scene.users.active("ada"), None);
     }
 
     #[test]
-    fn requests_look_at_most_every_20_ms() {
+    fn requests_refresh_at_most_every_20_ms() {
         let scene = Scene::new();
-        scene.directory.next_look.store(u64::MAX, Ordering::Relaxed);
-        write(&scene.directory.path, "# nobody\n");
-        scene.directory.refresh();
-        assert!(scene.directory.standing("ada").is_some());
-        assert_eq!(scene.directory.generation(), 0);
-        scene.directory.next_look.store(0, Ordering::Relaxed);
-        scene.directory.refresh();
-        assert!(scene.directory.standing("ada").is_none());
-        let next = scene.directory.next_look.load(Ordering::Relaxed);
-        assert!(next >= 20, "the next look is 20 ms away");
+        scene.users.next_refresh.store(u64::MAX, Ordering::Relaxed);
+        write(&scene.users.path, "# nobody\n");
+        scene.users.refresh();
+        assert!(scene.users.active("ada").is_some());
+        assert_eq!(scene.users.generation(), 0);
+        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.refresh();
+        assert!(scene.users.active("ada").is_none());
+        let next = scene.users.next_refresh.load(Ordering::Relaxed);
+        assert!(next >= 20, "the next refresh is 20 ms away");
     }
 
     #[test]
     fn a_broken_or_open_file_leaves_everybody_as_they_were() {
         let mut scene = Scene::new();
-        let (path, good) = (scene.directory.path.clone(), scene.text());
+        let (path, good) = (scene.users.path.clone(), scene.text());
         let still_there = |scene: &mut Scene, case: &str| {
-            assert!(scene.judge("ada", "ada's").is_some(), "{case}");
-            assert_eq!(scene.directory.generation(), 0, "{case}");
+            assert!(scene.authenticate("ada", "ada's").is_some(), "{case}");
+            assert_eq!(scene.users.generation(), 0, "{case}");
         };
         write(&path, "[user.ada\npassword");
         still_there(&mut scene, "broken");
@@ -408,21 +411,21 @@ mod tests {
         fs::remove_file(&path).unwrap();
         still_there(&mut scene, "removed");
         write(&path, &good.replace("disabled = true", "disabled = false"));
-        assert!(scene.judge("bo", "ada's").is_some(), "mended");
+        assert!(scene.authenticate("bo", "ada's").is_some(), "mended");
     }
 
     #[test]
     fn a_bcrypt_hash_is_replaced_at_login_and_the_new_session_stays() {
         let mut scene = Scene::new();
         let before = scene.text();
-        assert_eq!(scene.judge("old", "wrong"), None);
+        assert_eq!(scene.authenticate("old", "wrong"), None);
         assert_eq!(scene.text(), before, "only the right password replaces it");
         scene.hasher.work.clear();
 
-        let account = scene.judge("old", "U*U").unwrap();
+        let account = scene.authenticate("old", "U*U").unwrap();
         assert_eq!(scene.hasher.work, ["bcrypt", "hash"]);
         let new = scene
-            .directory
+            .users
             .snapshot
             .load()
             .users
@@ -436,10 +439,10 @@ mod tests {
             before.replace(BCRYPT, new.as_str()),
             "nothing else changed"
         );
-        assert_eq!(scene.directory.standing("old"), Some(account));
-        assert_eq!(scene.directory.generation(), 1);
-        assert!(scene.judge("old", "U*U").is_some());
-        let mode = fs::metadata(&scene.directory.path)
+        assert_eq!(scene.users.active("old"), Some(account));
+        assert_eq!(scene.users.generation(), 1);
+        assert!(scene.authenticate("old", "U*U").is_some());
+        let mode = fs::metadata(&scene.users.path)
             .unwrap()
             .permissions()
             .mode();
@@ -451,16 +454,16 @@ mod tests {
         let mut scene = Scene::new();
         // Permissions would not stop a test that runs as root; a folder that is missing does.
         let path = scene.folder.path().join("not there").join("users.toml");
-        scene.directory.path = path;
+        scene.users.path = path;
         let user = scene
-            .directory
+            .users
             .snapshot
             .load()
             .users
             .get("old")
             .unwrap()
             .clone();
-        let verdict = scene.directory.sign_in(&mut scene.hasher, &user, b"U*U");
+        let verdict = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("refused");
         };
@@ -468,33 +471,33 @@ mod tests {
             signed_in.account().fingerprint(),
             user.password().fingerprint()
         );
-        assert!(scene.directory.upgrades_fail.load(Ordering::Relaxed));
+        assert!(scene.users.upgrades_fail.load(Ordering::Relaxed));
     }
 
     #[test]
     fn a_password_changed_while_the_old_one_was_verified_wins() {
         let mut scene = Scene::new();
         let user = scene
-            .directory
+            .users
             .snapshot
             .load()
             .users
             .get("old")
             .unwrap()
             .clone();
-        let path = scene.directory.path.clone();
+        let path = scene.users.path.clone();
         let mut changed_to = |password: &[u8]| {
             edit::set_password(&path, "old", &Hasher::default().hash(password).unwrap()).unwrap();
-            scene.directory.sign_in(&mut scene.hasher, &user, b"U*U")
+            scene.users.sign_in(&mut scene.hasher, &user, b"U*U")
         };
         assert!(matches!(changed_to(b"another"), Verdict::Refused));
         let Verdict::SignedIn(signed_in) = changed_to(b"U*U") else {
             panic!("the same password, hashed by a login that was quicker");
         };
-        let standing = scene.directory.standing("old").unwrap();
-        assert_eq!(signed_in.account().fingerprint(), standing.fingerprint());
+        let now = scene.users.active("old").unwrap();
+        assert_eq!(signed_in.account().fingerprint(), now.fingerprint());
         edit::remove(&path, "old").unwrap();
-        let verdict = scene.directory.sign_in(&mut scene.hasher, &user, b"U*U");
+        let verdict = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
         assert!(matches!(verdict, Verdict::Refused), "removed meanwhile");
     }
 }
