@@ -19,7 +19,7 @@ use crate::portal::form::Form;
 use crate::portal::return_to::ReturnTo;
 use crate::request::wire::Framing;
 use crate::request::{PathCase, Readings, normal_path};
-use crate::session::cookie::{self, Presented};
+use crate::session::cookie::{self, RequestCookies};
 use crate::session::data::{self, AppData, DataChange};
 
 /// The framing of HTTP/1.1: it does not matter how a connection is cut into reads, and what is
@@ -119,14 +119,14 @@ fn stays_inside(path: &str) {
 pub fn cookie(data: &[u8]) {
     let mut headers = fields(&header::COOKIE, data);
     let before = pairs(&headers);
-    let _ = Presented::take(&mut headers);
+    let _ = RequestCookies::take(&mut headers);
     assert!(headers.get_all(header::COOKIE).iter().count() <= 1);
     let after = pairs(&headers);
     let others = before.into_iter().filter(|pair| !is_our_name(pair));
     assert_eq!(after, others.collect::<Vec<_>>());
 
     let rest = headers.clone();
-    let again = Presented::take(&mut headers);
+    let again = RequestCookies::take(&mut headers);
     assert!(again.session.is_none() && again.login.is_none());
     assert_eq!(headers, rest);
 

@@ -88,8 +88,8 @@ impl Portal {
         clock: Clock,
         counts: LoginCounts,
     ) -> Result<Self, NoRandomness> {
-        let owners = Arc::clone(saved_posts.owners());
-        let callers = Callers::new(Arc::clone(&accounts), Arc::clone(&sessions), owners);
+        let former_users = Arc::clone(saved_posts.former_users());
+        let callers = Callers::new(Arc::clone(&accounts), Arc::clone(&sessions), former_users);
         let shared = Shared {
             accounts,
             callers: Arc::new(callers),

@@ -38,7 +38,7 @@ use crate::portal::saved_posts::store;
 use crate::portal::{Portal, Visit};
 use crate::request::{self, Target};
 use crate::session::Sessions;
-use crate::session::cookie::Presented;
+use crate::session::cookie::RequestCookies;
 use crate::upstream::{hop_by_hop, upgrade};
 
 use app::Allowed;
@@ -104,7 +104,7 @@ impl Proxy {
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);
         let own_page = self.own_page(&target, &head.headers)?;
-        let cookies = Presented::take(&mut head.headers);
+        let cookies = RequestCookies::take(&mut head.headers);
         exchange.note_client(&app.name, client.address);
 
         // A page of our own?
@@ -114,7 +114,7 @@ impl Proxy {
             app: &app.name,
             client: client.address,
             cookies,
-            memo: &connection.cache,
+            cache: &connection.cache,
         };
         if let Some(page) = own_page {
             let served = self.serve(connection, &exchange.in_flight, page, visit, body);

@@ -5,18 +5,18 @@ mod administration;
 mod benchmark;
 mod cached;
 mod codec;
+mod connection_cache;
 pub(crate) mod cookie;
 pub(crate) mod data;
 mod disk;
 mod end;
 mod end_reason;
 mod footprint;
+mod former_users;
 mod id;
 mod live;
 mod lookup;
-mod memo;
 mod memory;
-mod owners;
 mod record;
 mod store;
 
@@ -42,15 +42,15 @@ use crate::request::Host;
 
 use cached::Cached;
 pub(crate) use cached::Session;
+pub(crate) use connection_cache::ConnectionCache;
 use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
 pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
+pub(crate) use former_users::FormerUsers;
 pub(crate) use id::{KeyPrefix, SessionId, SessionKey};
 pub(crate) use live::Watch;
 pub(crate) use lookup::Shown;
-pub(crate) use memo::Memo;
-pub(crate) use owners::Owners;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};

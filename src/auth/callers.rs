@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Accounts;
 use crate::principal::Principal;
 use crate::session::{
-    EndReason, Memo, Owners, Record, Session, SessionKey, Sessions, Shown, StoreError,
+    ConnectionCache, EndReason, FormerUsers, Record, Session, SessionKey, Sessions, Shown,
+    StoreError,
 };
 
 /// Who sends a request.
@@ -28,19 +29,19 @@ impl Caller {
 pub(crate) struct Callers {
     accounts: Arc<Accounts>,
     sessions: Arc<Sessions>,
-    owners: Arc<Owners>,
+    former_users: Arc<FormerUsers>,
 }
 
 impl Callers {
     pub(crate) fn new(
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
-        owners: Arc<Owners>,
+        former_users: Arc<FormerUsers>,
     ) -> Self {
         Self {
             accounts,
             sessions,
-            owners,
+            former_users,
         }
     }
 
@@ -49,12 +50,12 @@ impl Callers {
     pub(crate) async fn identify(
         &self,
         shown: Option<Shown<'_>>,
-        memo: &Memo,
+        cache: &ConnectionCache,
     ) -> Result<Caller, StoreError> {
         let Some(shown) = shown else {
             return Ok(Caller::Anonymous);
         };
-        let Some(session) = self.sessions.find(&shown, memo).await? else {
+        let Some(session) = self.sessions.find(&shown, cache).await? else {
             return Ok(Caller::Anonymous);
         };
         self.accounts.refresh();
@@ -96,7 +97,7 @@ impl Callers {
             session.remember_identity(generation, Arc::clone(&identity));
             if let Some(host) = session.host() {
                 let (key, host) = (session.key(), host.clone());
-                self.owners.note(key, host, identity.user());
+                self.former_users.note(key, host, identity.user());
             }
             identity
         };

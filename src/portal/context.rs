@@ -10,8 +10,8 @@ use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::principal::Principal;
 use crate::request::Authority;
-use crate::session::cookie::Presented;
-use crate::session::{Memo, Origin, Session, Shown};
+use crate::session::cookie::RequestCookies;
+use crate::session::{ConnectionCache, Origin, Session, Shown};
 
 /// A browser's name for itself is kept up to here.
 const MAX_USER_AGENT: usize = 256;
@@ -23,9 +23,9 @@ pub(crate) struct Visit<'a> {
     /// The name of the app whose host it came to.
     pub(crate) app: &'a Arc<str>,
     pub(crate) client: IpAddr,
-    pub(crate) cookies: Presented,
+    pub(crate) cookies: RequestCookies,
     /// Of the connection that the request came by.
-    pub(crate) memo: &'a Memo,
+    pub(crate) cache: &'a ConnectionCache,
 }
 
 impl Visit<'_> {
@@ -45,7 +45,7 @@ impl Visit<'_> {
         &self,
         callers: &Callers,
     ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
-        let caller = callers.identify(self.shown(), self.memo).await;
+        let caller = callers.identify(self.shown(), self.cache).await;
         Ok(caller.map_err(RequestError::Session)?.into_session())
     }
 

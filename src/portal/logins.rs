@@ -49,8 +49,8 @@ impl Logins {
             counter.inc();
         })?;
         let (key, user) = (id.key(), signed_in.account().identity().user());
-        let owners = self.saved_posts.owners();
-        owners.note(key, visit.authority.to_host(), user);
+        let former_users = self.saved_posts.former_users();
+        former_users.note(key, visit.authority.to_host(), user);
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %visit.client, user, session = %key.short(),

@@ -127,7 +127,7 @@ impl SavedPosts {
         let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.store.owners().of(&key, visit.authority.host()) else {
+        let Some(user) = self.store.former_users().of(&key, visit.authority.host()) else {
             tracing::warn!(
                 target: "audit", client = %visit.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"

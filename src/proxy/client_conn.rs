@@ -11,7 +11,7 @@ use crate::error::RequestError;
 use crate::forwarded;
 use crate::load::{Admitted, Cause, Consumer, Load, Usage};
 use crate::principal::Principal;
-use crate::session::Memo;
+use crate::session::ConnectionCache;
 use crate::upstream::Own;
 
 /// What is known of a connection before its first request.
@@ -24,7 +24,7 @@ pub(crate) struct ClientConn {
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
     pub(crate) state: Arc<ConnectionState>,
-    pub(super) cache: Memo,
+    pub(super) cache: ConnectionCache,
     /// Its own connection to an application, where that signs connections in (SEC-92).
     pub(super) own: Arc<Own>,
     /// Counts the connection as long as anything of it lives, a tunnel included.
@@ -47,7 +47,7 @@ impl ClientConn {
             peer_header: forwarded::header_of(peer),
             server_name,
             state: ConnectionState::new(load, Arc::clone(admitted.place())),
-            cache: Memo::default(),
+            cache: ConnectionCache::default(),
             own: Arc::default(),
             network: Arc::clone(admitted.network()),
             admitted,

@@ -20,7 +20,7 @@ impl Proxy {
         visit: &Visit<'_>,
         exchange: &mut Exchange,
     ) -> Result<(Option<Arc<Session>>, Option<Principal>), RequestError> {
-        let caller = self.callers.identify(visit.shown(), visit.memo).await;
+        let caller = self.callers.identify(visit.shown(), visit.cache).await;
         let Some((session, principal)) = caller.map_err(RequestError::Session)?.into_session()
         else {
             return Ok((None, None));

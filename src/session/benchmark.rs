@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::data::AppData;
 use super::record::{HostId, Record};
-use super::{Backend, Memo, SessionId, SessionStore, Sessions, Settings, Shown, open};
+use super::{Backend, ConnectionCache, SessionId, SessionStore, Sessions, Settings, Shown, open};
 use crate::clock::{Clock, Timestamp};
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Method};
 use crate::request::Host;
@@ -103,7 +103,7 @@ async fn measure(backend: &Backend, count: usize) {
 async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, clock: &Clock) {
     let count = ids.len() as f64;
     let sessions = sessions(Arc::clone(&store), clock);
-    let (memo, app) = (Memo::default(), Arc::from("wiki"));
+    let (cache, app) = (ConnectionCache::default(), Arc::from("wiki"));
     let shown = |id| Shown {
         id,
         by_old_name: false,
@@ -112,7 +112,7 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     };
     let started = Clock::stopwatch();
     for id in ids {
-        assert!(sessions.find(&shown(id), &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(id), &cache).await.unwrap().is_some());
     }
     let load = started.elapsed().as_secs_f64() / count * 1e6;
     sessions.sweep(|_| true).await;
@@ -123,13 +123,13 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     let cached = &ids[ids.len() - 40_000..];
     let started = Clock::stopwatch();
     for id in cached {
-        assert!(sessions.find(&shown(id), &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(id), &cache).await.unwrap().is_some());
     }
     let hit = started.elapsed().as_secs_f64() / cached.len() as f64 * 1e9;
     let one = &ids[ids.len() / 2];
     let started = Clock::stopwatch();
     for _ in 0..1_000_000 {
-        assert!(sessions.find(&shown(one), &memo).await.unwrap().is_some());
+        assert!(sessions.find(&shown(one), &cache).await.unwrap().is_some());
     }
     let again = started.elapsed().as_secs_f64() * 1e9 / 1e6;
     println!("  a hit takes {hit:.0} ns, {again:.0} ns for the next request of a connection");
@@ -150,7 +150,7 @@ async fn report(store: Arc<dyn SessionStore>, ids: &[SessionId], before: f64, cl
     let ended = sessions.end_all().await.unwrap();
     println!("  all {ended} revoked in {:?}", started.elapsed());
     let last = ids.last().unwrap();
-    assert!(sessions.find(&shown(last), &memo).await.unwrap().is_none());
+    assert!(sessions.find(&shown(last), &cache).await.unwrap().is_none());
 }
 
 async fn one_after_the_other(path: &Path) {

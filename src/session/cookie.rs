@@ -26,7 +26,7 @@ const OURS: [&str; 4] = [SESSION, LOGIN, OLD_SESSION, OLD_LOGIN];
 
 /// What a request showed of our cookies.
 #[derive(Debug, Default)]
-pub(crate) struct Presented {
+pub(crate) struct RequestCookies {
     /// `None` when there was none, one that is no id, or more than one: which of two is ours is
     /// not ours to guess (SEC-49). Beside the name of now, the old one does not count: a script may
     /// have set it.
@@ -39,7 +39,7 @@ pub(crate) struct Presented {
     pub(crate) login: Option<HeaderValue>,
 }
 
-impl Presented {
+impl RequestCookies {
     /// Reads our cookies and cuts every copy of them out of `headers` (SEC-47). Other cookies keep
     /// every byte; the crumbs of HTTP/2 become one field (RFC 9113 §8.2.3).
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
@@ -62,7 +62,7 @@ impl Presented {
         let [sessions, logins, old_sessions, old_logins] = &ours;
         let by_old_name = sessions.count == 0 && old_sessions.count > 0;
         let sessions = if by_old_name { old_sessions } else { sessions };
-        let presented = Self {
+        let cookies = Self {
             session: sessions.only().and_then(SessionId::parse),
             by_old_name,
             has_old: old_sessions.count + old_logins.count > 0,
@@ -76,7 +76,7 @@ impl Presented {
                 _ => headers.remove(header::COOKIE),
             };
         }
-        presented
+        cookies
     }
 
     /// What has the browser forget what it showed under old names.
@@ -195,7 +195,7 @@ mod tests {
         for cookie in cookies {
             headers.append(header::COOKIE, HeaderValue::from_str(cookie).unwrap());
         }
-        let session = Presented::take(&mut headers).session.is_some();
+        let session = RequestCookies::take(&mut headers).session.is_some();
         assert!(headers.get_all(header::COOKIE).iter().count() <= 1);
         let rest = headers
             .get(header::COOKIE)
@@ -281,17 +281,17 @@ mod tests {
                 for sent in [format!("{now}; {old}"), format!("{old}; {now}")] {
                     let mut headers = HeaderMap::new();
                     headers.insert(header::COOKIE, sent.parse().unwrap());
-                    let presented = Presented::take(&mut headers);
-                    assert_eq!(presented.session.as_ref(), expected, "{sent}");
-                    assert!(!presented.by_old_name && presented.has_old, "{sent}");
+                    let cookies = RequestCookies::take(&mut headers);
+                    assert_eq!(cookies.session.as_ref(), expected, "{sent}");
+                    assert!(!cookies.by_old_name && cookies.has_old, "{sent}");
                 }
             }
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, old(&other).parse().unwrap());
-        let presented = Presented::take(&mut headers);
-        assert_eq!(presented.session, Some(other));
-        assert!(presented.by_old_name);
+        let cookies = RequestCookies::take(&mut headers);
+        assert_eq!(cookies.session, Some(other));
+        assert!(cookies.by_old_name);
     }
 
     #[test]

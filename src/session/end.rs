@@ -114,7 +114,7 @@ impl Sessions {
     /// the cache, what connections remember of it, and its streams.
     fn forget(&self, key: &SessionKey) {
         self.cache.insert(*key, Cached::Ended);
-        // After the tombstone: a connection whose `Memo` is void asks the cache.
+        // After the tombstone: a connection whose `ConnectionCache` is void asks the cache.
         self.ended.fetch_add(1, Ordering::Release);
         self.live.end(key);
     }
@@ -133,7 +133,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::record::tests::record;
-    use super::super::{Backend, Memo, SessionId, Settings, Shown, open};
+    use super::super::{Backend, ConnectionCache, SessionId, Settings, Shown, open};
     use super::*;
     use crate::clock::Clock;
 
@@ -160,7 +160,7 @@ mod tests {
         ada.last_accessed = clock.now();
         ada.expires = clock.now().plus(Duration::from_hours(1));
         store.insert(Arc::new(ada)).await.unwrap();
-        let (memo, app) = (Memo::default(), Arc::from("wiki"));
+        let (memo, app) = (ConnectionCache::default(), Arc::from("wiki"));
         let shown = Shown {
             id: &id,
             by_old_name: false,

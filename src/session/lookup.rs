@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
-use super::{EndReason, Memo, Session, SessionId, SessionKey, Sessions, StoreError};
+use super::{ConnectionCache, EndReason, Session, SessionId, SessionKey, Sessions, StoreError};
 use crate::request::Host;
 
 /// A look-up that again and again meets the end of some session gives up.
@@ -27,22 +27,22 @@ pub(crate) struct Shown<'a> {
 
 impl Sessions {
     /// The session that an id opens where it is shown, if it is good at this moment; counts as an
-    /// access. `memo` spares the requests of one connection the hash and the look-up.
+    /// access. `cache` spares the requests of one connection the hash and the look-up.
     pub(crate) async fn find(
         &self,
         shown: &Shown<'_>,
-        memo: &Memo,
+        cache: &ConnectionCache,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let id = shown.id;
         let now = self.clock.now();
         let ended = self.ended.load(Ordering::Acquire);
-        let session = if let Some(session) = memo.recall(id, ended, now) {
+        let session = if let Some(session) = cache.recall(id, ended, now) {
             session
         } else {
             let Some(session) = self.get(&id.key()).await? else {
                 return Ok(None);
             };
-            memo.note(id, &session, ended, now);
+            cache.note(id, &session, ended, now);
             session
         };
         if !self.opens(shown, &session).await? {

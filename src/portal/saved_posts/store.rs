@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::random::{NoRandomness, random};
-use crate::session::{Owners, SessionKey};
+use crate::session::{FormerUsers, SessionKey};
 
 pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
@@ -134,7 +134,7 @@ pub(crate) struct KeptForms {
     room: Room,
     forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
     /// The form of a session that they do not know is not kept.
-    owners: Arc<Owners>,
+    former_users: Arc<FormerUsers>,
 }
 
 impl KeptForms {
@@ -144,14 +144,14 @@ impl KeptForms {
             clock,
             room: Room::new(bytes),
             forms: Mutex::default(),
-            owners: Arc::new(Owners::new(bytes > 0)),
+            former_users: Arc::new(FormerUsers::new(bytes > 0)),
         }
     }
 
     /// Another bound, in bytes.
     pub(in crate::portal) fn set_room(&self, bytes: usize) {
         self.room.set_size(bytes);
-        self.owners.set_enabled(bytes > 0);
+        self.former_users.set_enabled(bytes > 0);
     }
 
     pub(in crate::portal) fn are_on(&self) -> bool {
@@ -159,8 +159,8 @@ impl KeptForms {
     }
 
     /// Whose sessions were: forms come later than sessions end.
-    pub(in crate::portal) fn owners(&self) -> &Arc<Owners> {
-        &self.owners
+    pub(in crate::portal) fn former_users(&self) -> &Arc<FormerUsers> {
+        &self.former_users
     }
 
     /// Room for a form from `client`, to be taken before a byte of it is read. `user` is whose

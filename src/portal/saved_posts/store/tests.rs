@@ -211,8 +211,8 @@ fn a_store_of_no_bytes_keeps_nothing() {
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, None, &desk.to("/")).is_none());
     let (key, host) = (session(), Host::parse("wiki.test").unwrap());
-    forms.owners().note(key, host, "ada");
-    assert_eq!(forms.owners().of(&key, "wiki.test"), None);
+    forms.former_users().note(key, host, "ada");
+    assert_eq!(forms.former_users().of(&key, "wiki.test"), None);
 }
 
 #[test]

@@ -16,12 +16,12 @@ use crate::request::Host;
 const MAX: u64 = 100_000;
 
 /// The users of sessions, each on the host of its session.
-pub(crate) struct Owners {
+pub(crate) struct FormerUsers {
     enabled: AtomicBool,
     of: Cache<SessionKey, (Host, Arc<str>)>,
 }
 
-impl Owners {
+impl FormerUsers {
     pub(crate) fn new(enabled: bool) -> Self {
         let of = Cache::builder().max_capacity(MAX);
         Self {
@@ -55,27 +55,27 @@ mod tests {
     use super::super::SessionId;
     use super::*;
 
-    fn note(owners: &Owners) -> SessionKey {
+    fn note(former_users: &FormerUsers) -> SessionKey {
         let key = SessionId::generate().unwrap().key();
-        owners.note(key, Host::parse("wiki.test").unwrap(), "ada");
+        former_users.note(key, Host::parse("wiki.test").unwrap(), "ada");
         key
     }
 
     #[test]
     fn sec_88_on_another_host_nobody_remembers_whose_session_it_was() {
-        let owners = Owners::new(true);
-        let key = note(&owners);
-        assert_eq!(owners.of(&key, "Wiki.Test.").as_deref(), Some("ada"));
-        assert_eq!(owners.of(&key, "other.test"), None);
+        let former_users = FormerUsers::new(true);
+        let key = note(&former_users);
+        assert_eq!(former_users.of(&key, "Wiki.Test.").as_deref(), Some("ada"));
+        assert_eq!(former_users.of(&key, "other.test"), None);
     }
 
     #[test]
     fn nothing_is_remembered_unless_asked_for() {
-        let owners = Owners::new(false);
-        let before = note(&owners);
-        owners.set_enabled(true);
-        let after = note(&owners);
-        assert_eq!(owners.of(&before, "wiki.test"), None);
-        assert!(owners.of(&after, "wiki.test").is_some());
+        let former_users = FormerUsers::new(false);
+        let before = note(&former_users);
+        former_users.set_enabled(true);
+        let after = note(&former_users);
+        assert_eq!(former_users.of(&before, "wiki.test"), None);
+        assert!(former_users.of(&after, "wiki.test").is_some());
     }
 }

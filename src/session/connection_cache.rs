@@ -12,7 +12,7 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Holds as long as no session whatever has ended since it was noted: so a session that has ended
 /// is never found here, and nobody has to look for connections that remember it (SEC-46).
 #[derive(Debug, Default)]
-pub(crate) struct Memo(Mutex<Option<Remembered>>);
+pub(crate) struct ConnectionCache(Mutex<Option<Remembered>>);
 
 #[derive(Debug)]
 struct Remembered {
@@ -23,15 +23,15 @@ struct Remembered {
     noted: Timestamp,
 }
 
-impl Memo {
+impl ConnectionCache {
     pub(super) fn recall(
         &self,
         id: &SessionId,
         ended: u64,
         now: Timestamp,
     ) -> Option<Arc<Session>> {
-        let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = memo.as_ref()?;
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = cache.as_ref()?;
         let holds = remembered.ended == ended
             && now.since(remembered.noted) < KEPT_FOR
             && remembered.id == *id;
@@ -40,9 +40,9 @@ impl Memo {
 
     /// `ended` is from before the look-up: an end in between makes the note worthless at once.
     pub(super) fn note(&self, id: &SessionId, session: &Arc<Session>, ended: u64, now: Timestamp) {
-        let mut memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, session) = (id.clone(), Arc::clone(session));
-        *memo = Some(Remembered {
+        *cache = Some(Remembered {
             id,
             session,
             ended,
@@ -66,17 +66,20 @@ mod tests {
             SessionId::generate().unwrap(),
             SessionId::generate().unwrap(),
         );
-        let (memo, now) = (Memo::default(), Timestamp::from_millis(1_000_000));
-        assert!(memo.recall(&ada, 7, now).is_none());
-        memo.note(&ada, &session(), 7, now);
-        assert!(memo.recall(&ada, 7, now).is_some());
+        let (cache, now) = (
+            ConnectionCache::default(),
+            Timestamp::from_millis(1_000_000),
+        );
+        assert!(cache.recall(&ada, 7, now).is_none());
+        cache.note(&ada, &session(), 7, now);
+        assert!(cache.recall(&ada, 7, now).is_some());
         assert!(
-            memo.recall(&ada, 8, now).is_none(),
+            cache.recall(&ada, 8, now).is_none(),
             "some session has ended"
         );
-        assert!(memo.recall(&eve, 7, now).is_none(), "another id");
+        assert!(cache.recall(&eve, 7, now).is_none(), "another id");
         assert!(
-            memo.recall(&ada, 7, now.plus(KEPT_FOR)).is_none(),
+            cache.recall(&ada, 7, now.plus(KEPT_FOR)).is_none(),
             "too long ago"
         );
     }
