@@ -38,7 +38,7 @@ use crate::session::Sessions;
 
 use account::Account;
 use account::password::PasswordForm;
-pub(crate) use context::Visit;
+pub(crate) use context::RequestContext;
 use csrf::Csrf;
 use logins::Logins;
 use return_to::ReturnTo;
@@ -180,11 +180,11 @@ impl Portal {
     pub(crate) async fn serve(
         &self,
         endpoint: Endpoint<'_>,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        navigation::check(endpoint, visit.head)?;
-        endpoint.serve(self, visit, body).await
+        navigation::check(endpoint, context.head)?;
+        endpoint.serve(self, context, body).await
     }
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {

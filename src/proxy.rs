@@ -35,7 +35,7 @@ use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages::Pages;
 use crate::portal::saved_posts::store;
-use crate::portal::{Portal, Visit};
+use crate::portal::{Portal, RequestContext};
 use crate::request::{self, Target};
 use crate::session::Sessions;
 use crate::session::cookie::RequestCookies;
@@ -108,7 +108,7 @@ impl Proxy {
         exchange.note_client(&app.name, client.address);
 
         // A page of our own?
-        let visit = Visit {
+        let context = RequestContext {
             head: &head,
             authority: &authority,
             app: &app.name,
@@ -117,20 +117,20 @@ impl Proxy {
             cache: &connection.cache,
         };
         if let Some(page) = own_page {
-            let served = self.serve(connection, &exchange.in_flight, page, visit, body);
+            let served = self.serve(connection, &exchange.in_flight, page, context, body);
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
         }
 
         // Who sends it, and may they?
         let revision = self.revision();
-        let (session, principal) = self.identify(&visit, exchange).await?;
+        let (session, principal) = self.identify(&context, exchange).await?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let permit = match app.decide(&target, &authority, &head, principal)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {
-                self.admit_to_login(app, &visit, admitted)?;
-                let asked = self.ask(visit, app, &target, saved_post, body, exchange);
+                self.admit_to_login(app, &context, admitted)?;
+                let asked = self.ask(context, app, &target, saved_post, body, exchange);
                 return Box::pin(asked).await;
             }
         };

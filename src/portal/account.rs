@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::{ACCOUNT, Visit, ask_to_sign_in, login_required, session_ended};
+use super::{ACCOUNT, RequestContext, ask_to_sign_in, login_required, session_ended};
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -27,7 +27,7 @@ const NEWS: Duration = Duration::from_mins(1);
 
 /// Who asks for the page, or sends one of its forms.
 struct Visitor<'a> {
-    visit: Visit<'a>,
+    context: RequestContext<'a>,
     session: Arc<Session>,
     principal: Principal,
 }
@@ -43,13 +43,16 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, principal)) = visit.session(&self.callers).await? else {
-            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
-            return Ok(ask_to_sign_in(visit.head, &target));
+    pub(super) async fn show(
+        &self,
+        context: RequestContext<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, principal)) = context.session(&self.callers).await? else {
+            let target = Target::parse(context.head, false).map_err(RequestError::BadRequest)?;
+            return Ok(ask_to_sign_in(context.head, &target));
         };
         let visitor = Visitor {
-            visit,
+            context,
             session,
             principal,
         };
@@ -59,20 +62,20 @@ impl Account {
     /// A form of the page; whoever sends it is signed in, and it comes from the page (SEC-54).
     pub(super) async fn change(
         &self,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
-        let Some((session, principal)) = visit.session(&self.callers).await? else {
-            return session_ended(visit.head);
+        let mut form = Form::read(context.head, body).await?;
+        let Some((session, principal)) = context.session(&self.callers).await? else {
+            return session_ended(context.head);
         };
         let key = session.key();
         let csrf = &self.csrf;
-        if !csrf.is_sent_by_us(visit.head, visit.authority, &mut form, Some(&key))? {
+        if !csrf.is_sent_by_us(context.head, context.authority, &mut form, Some(&key))? {
             return Err(RequestError::Forged);
         }
         let visitor = Visitor {
-            visit,
+            context,
             session,
             principal,
         };
@@ -93,12 +96,12 @@ impl Account {
         problem: Option<AccountProblem>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Visitor {
-            visit,
+            context,
             session,
             principal,
         } = visitor;
         let identity = principal.identity();
-        let context = principal.context();
+        let login = principal.context();
         let key = session.key();
         let mut records = self.sessions_of(visitor).await?;
         records.sort_by_key(|record| {
@@ -118,16 +121,16 @@ impl Account {
             expires: record.expires,
         });
         let view = AccountView {
-            host: visit.authority.as_str(),
-            csrf: &self.csrf.token(Binding::Session(&key), visit.authority),
+            host: context.authority.as_str(),
+            csrf: &self.csrf.token(Binding::Session(&key), context.authority),
             user: identity.user(),
             email: identity.email(),
             groups: identity.groups(),
-            method: &context.methods().names(),
+            method: &login.methods().names(),
             now,
             sessions: &sessions.collect::<Vec<_>>(),
-            password_is_new: context.methods().include(&Method::NewPassword)
-                && now.since(context.at()) < NEWS,
+            password_is_new: login.methods().include(&Method::NewPassword)
+                && now.since(login.at()) < NEWS,
             problem,
         };
         Ok(self.pages.account(&view).into_response())
@@ -189,7 +192,7 @@ impl Visitor<'_> {
 
     fn tell_of_end(&self, key: &SessionKey) {
         tracing::info!(
-            target: "audit", client = %self.visit.client, user = self.user(),
+            target: "audit", client = %self.context.client, user = self.user(),
             session = %key.short(), by = %self.session.key().short(),
             "session ended by its user"
         );

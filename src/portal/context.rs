@@ -17,7 +17,7 @@ use crate::session::{ConnectionCache, Origin, Session, Shown};
 const MAX_USER_AGENT: usize = 256;
 
 /// A request to one of our addresses.
-pub(crate) struct Visit<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) head: &'a Parts,
     pub(crate) authority: &'a Authority,
     /// The name of the app whose host it came to.
@@ -28,7 +28,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) cache: &'a ConnectionCache,
 }
 
-impl Visit<'_> {
+impl RequestContext<'_> {
     /// The session id that the request shows, as good as it may be.
     pub(crate) fn shown(&self) -> Option<Shown<'_>> {
         let id = self.cookies.session.as_ref()?;

@@ -1,6 +1,6 @@
 //! The cookie that binds what comes before a login to one browser.
 
-use super::Visit;
+use super::RequestContext;
 use super::csrf::Csrf;
 use crate::error::RequestError;
 use crate::pages::Page;
@@ -16,8 +16,8 @@ pub(super) struct LoginCookie {
 
 impl LoginCookie {
     /// The one that the browser has, else a new one.
-    pub(super) fn of(visit: &Visit<'_>) -> Result<Self, RequestError> {
-        let shown = visit.cookies.login.as_ref();
+    pub(super) fn of(context: &RequestContext<'_>) -> Result<Self, RequestError> {
+        let shown = context.cookies.login.as_ref();
         Ok(match shown.and_then(|value| value.to_str().ok()) {
             Some(value) => Self {
                 value: value.to_owned(),

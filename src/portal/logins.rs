@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-use super::Visit;
+use super::RequestContext;
 use super::saved_posts::store::KeptForms;
 use crate::auth::SignedIn;
 use crate::metrics::LoginCounts;
@@ -33,14 +33,14 @@ impl Logins {
     /// it, tells of it, and hands it what was saved for it.
     pub(super) async fn start(
         &self,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         signed_in: &SignedIn,
         remember: bool,
         in_place_of: Option<Shown<'_>>,
     ) -> Result<Started, StartError> {
         let started = self
             .sessions
-            .start(signed_in, visit.origin(), remember, in_place_of);
+            .start(signed_in, context.origin(), remember, in_place_of);
         let id = started.await.inspect_err(|error| {
             let counter = match error {
                 StartError::Full => &self.counts.sessions_full,
@@ -50,15 +50,15 @@ impl Logins {
         })?;
         let (key, user) = (id.key(), signed_in.account().identity().user());
         let former_users = self.saved_posts.former_users();
-        former_users.note(key, visit.authority.to_host(), user);
+        former_users.note(key, context.authority.to_host(), user);
         self.counts.signed_in.inc();
         tracing::info!(
-            target: "audit", client = %visit.client, user, session = %key.short(),
+            target: "audit", client = %context.client, user, session = %key.short(),
             method = signed_in.methods().names(), "login"
         );
         Ok(Started {
             kept_for: self.sessions.remember_for(remember),
-            has_saved_posts: self.saved_posts.claim_for(visit, user, key),
+            has_saved_posts: self.saved_posts.claim_for(context, user, key),
             id,
         })
     }
@@ -66,10 +66,10 @@ impl Logins {
 
 impl Started {
     /// Gives the browser its session. What bound the login to it has served its purpose.
-    pub(super) fn set_cookies(&self, visit: &Visit<'_>, headers: &mut HeaderMap) {
+    pub(super) fn set_cookies(&self, context: &RequestContext<'_>, headers: &mut HeaderMap) {
         headers.append(header::SET_COOKIE, set_session(&self.id, self.kept_for));
         headers.append(header::SET_COOKIE, expire_login());
-        for cookie in visit.cookies.expire_old() {
+        for cookie in context.cookies.expire_old() {
             headers.append(header::SET_COOKIE, cookie);
         }
     }

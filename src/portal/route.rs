@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Method, Response, header};
 use hyper::body::Incoming;
 
 use super::navigation::Loads;
-use super::{Portal, Visit};
+use super::{Portal, RequestContext};
 use crate::error::RequestError;
 use crate::request::own_path;
 
@@ -16,7 +16,7 @@ static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// A request to one of our addresses, as the handlers get it.
 pub(super) struct Call<'a> {
-    visit: Visit<'a>,
+    context: RequestContext<'a>,
     body: Incoming,
     /// What follows the path of a route that stands for all below it.
     rest: &'a str,
@@ -38,32 +38,32 @@ pub(crate) struct Route {
 static ROUTES: [Route; 6] = [
     Route::page(
         "account",
-        |portal, call| Box::pin(portal.account.show(call.visit)),
-        |portal, call| Box::pin(portal.account.change(call.visit, call.body)),
+        |portal, call| Box::pin(portal.account.show(call.context)),
+        |portal, call| Box::pin(portal.account.change(call.context, call.body)),
     ),
     Route::resource("assets/", |portal, call| {
         Box::pin(async move { portal.pages.asset(call.rest).ok_or(RequestError::NotFound) })
     }),
     Route::page(
         "form",
-        |portal, call| Box::pin(portal.saved_posts.show(call.visit)),
-        |portal, call| Box::pin(portal.saved_posts.discard(call.visit, call.body)),
+        |portal, call| Box::pin(portal.saved_posts.show(call.context)),
+        |portal, call| Box::pin(portal.saved_posts.discard(call.context, call.body)),
     ),
     Route {
         loads: Loads::DocumentsAndLogins,
         ..Route::page(
             "login",
-            |portal, call| Box::pin(async move { portal.sign_in.show(&call.visit) }),
-            |portal, call| Box::pin(portal.sign_in.sign_in(call.visit, call.body)),
+            |portal, call| Box::pin(async move { portal.sign_in.show(&call.context) }),
+            |portal, call| Box::pin(portal.sign_in.sign_in(call.context, call.body)),
         )
     },
     Route::page(
         "logout",
-        |portal, call| Box::pin(portal.sign_out.show(call.visit)),
-        |portal, call| Box::pin(portal.sign_out.sign_out(call.visit, call.body)),
+        |portal, call| Box::pin(portal.sign_out.show(call.context)),
+        |portal, call| Box::pin(portal.sign_out.sign_out(call.context, call.body)),
     ),
     Route::resource("session", |portal, call| {
-        Box::pin(portal.session_status.show(call.visit))
+        Box::pin(portal.session_status.show(call.context))
     }),
 ];
 
@@ -138,14 +138,22 @@ impl<'p> Endpoint<'p> {
     pub(super) async fn serve(
         self,
         portal: &Portal,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let Self::Known(route, rest) = self else {
             return Err(RequestError::NotFound);
         };
-        let handler = route.handler(&visit.head.method)?;
-        handler(portal, Call { visit, body, rest }).await
+        let handler = route.handler(&context.head.method)?;
+        handler(
+            portal,
+            Call {
+                context,
+                body,
+                rest,
+            },
+        )
+        .await
     }
 }
 

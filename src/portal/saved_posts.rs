@@ -13,8 +13,10 @@ use hyper::body::Incoming;
 use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
-use super::sign_in::{LoginForm, Wish};
-use super::{FORM, Visit, ask_to_sign_in, challenge, is_page_load, navigation, session_ended};
+use super::sign_in::{LoginForm, PostLoginOptions};
+use super::{
+    FORM, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
+};
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -67,23 +69,23 @@ impl SavedPosts {
     /// login form. `max_target` is what a request may have.
     pub(crate) async fn keep(
         &self,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         app: &Arc<str>,
         target: &Target,
         max_target: usize,
         body: Incoming,
     ) -> Result<Kept, RequestError> {
-        let (ended, user) = self.former_session(visit, app)?.unzip();
-        let content_type = visit.head.headers.get(header::CONTENT_TYPE);
+        let (ended, user) = self.former_session(context, app)?.unzip();
+        let content_type = context.head.headers.get(header::CONTENT_TYPE);
         let to = Destination {
             app,
-            host: visit.authority.as_str(),
+            host: context.authority.as_str(),
             target: target.as_str(),
             content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
         };
         let length = to.target.len();
         let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
-        let room = self.store.reserve(visit.client, user.as_deref(), &to);
+        let room = self.store.reserve(context.client, user.as_deref(), &to);
         let room = room.filter(|_| fits);
         let kept = match room {
             Some(mut room) => store::read(body, &mut room).await.map(|body| (body, room)),
@@ -91,24 +93,24 @@ impl SavedPosts {
         };
         let Some((body, room)) = kept else {
             tracing::warn!(
-                target: "audit", client = %visit.client, app = &**app,
+                target: "audit", client = %context.client, app = &**app,
                 "form not kept: too large, too slow, or there is no room"
             );
             return Err(RequestError::FormNotKept);
         };
-        let cookie = LoginCookie::of(visit)?;
+        let cookie = LoginCookie::of(context)?;
         let holder = Holder::browser(cookie.as_bytes());
         let bytes = body.len();
         self.store
             .keep(holder, user.clone(), &to, body, room)
             .map_err(RequestError::NoRandomness)?;
         tracing::info!(
-            target: "audit", client = %visit.client, user = user.as_deref(),
+            target: "audit", client = %context.client, user = user.as_deref(),
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
         );
         let page = self
             .login_form
-            .page_with(visit, &cookie, &Wish::home(), None);
+            .page_with(context, &cookie, &PostLoginOptions::home(), None);
         let page = page.status(StatusCode::UNAUTHORIZED);
         let page = page.header(header::WWW_AUTHENTICATE, challenge());
         Ok(Kept {
@@ -121,15 +123,15 @@ impl SavedPosts {
     /// nobody remembers may have been anybody's: its form would wait for whoever signs in next.
     fn former_session(
         &self,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         app: &str,
     ) -> Result<Option<(SessionKey, Arc<str>)>, RequestError> {
-        let Some(key) = visit.cookies.session.as_ref().map(SessionId::key) else {
+        let Some(key) = context.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.store.former_users().of(&key, visit.authority.host()) else {
+        let Some(user) = self.store.former_users().of(&key, context.authority.host()) else {
             tracing::warn!(
-                target: "audit", client = %visit.client, session = %key.short(), app,
+                target: "audit", client = %context.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"
             );
             return Err(RequestError::FormNotKept);
@@ -138,13 +140,16 @@ impl SavedPosts {
     }
 
     /// What waits for this session, with buttons.
-    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, _)) = visit.session(&self.callers).await? else {
-            let target = Target::parse(visit.head, false).map_err(RequestError::BadRequest)?;
-            return Ok(ask_to_sign_in(visit.head, &target));
+    pub(super) async fn show(
+        &self,
+        context: RequestContext<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, _)) = context.session(&self.callers).await? else {
+            let target = Target::parse(context.head, false).map_err(RequestError::BadRequest)?;
+            return Ok(ask_to_sign_in(context.head, &target));
         };
         let key = session.key();
-        let host = visit.authority.as_str();
+        let host = context.authority.as_str();
         let waiting = self.store.waiting(Holder::Session(key), host);
         let texts: Vec<_> = waiting
             .iter()
@@ -167,7 +172,7 @@ impl SavedPosts {
             .collect();
         let view = KeptFormsView {
             host,
-            csrf: &self.csrf.token(Binding::Session(&key), visit.authority),
+            csrf: &self.csrf.token(Binding::Session(&key), context.authority),
             now: self.clock.now(),
             forms: &forms,
         };
@@ -177,26 +182,26 @@ impl SavedPosts {
     /// Forgets a form.
     pub(super) async fn discard(
         &self,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
+        let mut form = Form::read(context.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
-        let key = visit.cookies.session.as_ref().map(SessionId::key);
+        let key = context.cookies.session.as_ref().map(SessionId::key);
         let csrf = &self.csrf;
-        let ours = csrf.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
+        let ours = csrf.is_sent_by_us(context.head, context.authority, &mut form, key.as_ref())?;
         let id = FormId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
-        let Some((session, principal)) = visit.session(&self.callers).await? else {
-            return session_ended(visit.head);
+        let Some((session, principal)) = context.session(&self.callers).await? else {
+            return session_ended(context.head);
         };
         if !ours {
             return Ok(to_page());
         }
-        let (key, host) = (session.key(), visit.authority.as_str());
+        let (key, host) = (session.key(), context.authority.as_str());
         if let Some(form) = self.store.discard(key, host, id) {
             tracing::info!(
-                target: "audit", client = %visit.client, user = principal.identity().user(),
+                target: "audit", client = %context.client, user = principal.identity().user(),
                 session = %key.short(), app = &*form.app, bytes = form.body.len(),
                 "form discarded"
             );
@@ -254,16 +259,21 @@ impl SavedPosts {
 impl KeptForms {
     /// After a login: hands the new session what waits for this browser, or for the session of
     /// the same user that it had. Whether there is something.
-    pub(super) fn claim_for(&self, visit: &Visit<'_>, user: &str, key: SessionKey) -> bool {
-        let browser = visit.cookies.login.as_ref();
+    pub(super) fn claim_for(
+        &self,
+        context: &RequestContext<'_>,
+        user: &str,
+        key: SessionKey,
+    ) -> bool {
+        let browser = context.cookies.login.as_ref();
         let browser = browser.map(|cookie| Holder::browser(cookie.as_bytes()));
-        let before = visit.cookies.session.as_ref().map(SessionId::key);
+        let before = context.cookies.session.as_ref().map(SessionId::key);
         let holders = browser.into_iter().chain(before.map(Holder::Session));
-        let host = visit.authority.as_str();
+        let host = context.authority.as_str();
         let claimed = self.claim(holders, host, user, key);
         if claimed.dropped > 0 {
             tracing::warn!(
-                target: "audit", client = %visit.client, user, session = %key.short(),
+                target: "audit", client = %context.client, user, session = %key.short(),
                 forms = claimed.dropped, "forms dropped: they were another user's"
             );
         }
@@ -271,11 +281,11 @@ impl KeptForms {
     }
 
     /// Forgets what waits for a session that was logged out: nobody can send it any more.
-    pub(super) fn discard_for(&self, visit: &Visit<'_>, key: SessionKey) {
-        let host = visit.authority.as_str();
+    pub(super) fn discard_for(&self, context: &RequestContext<'_>, key: SessionKey) {
+        let host = context.authority.as_str();
         for form in self.discard_all(key, host) {
             tracing::info!(
-                target: "audit", client = %visit.client, user = form.user.as_deref(), session = %key.short(),
+                target: "audit", client = %context.client, user = form.user.as_deref(), session = %key.short(),
                 app = &*form.app, bytes = form.body.len(), "form discarded"
             );
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{Visit, login_required};
+use super::{RequestContext, login_required};
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages;
@@ -19,8 +19,11 @@ pub(super) struct SessionStatus {
 
 impl SessionStatus {
     /// Asking does not prolong the session.
-    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let Some((session, principal)) = visit.peek(&self.callers).await? else {
+    pub(super) async fn show(
+        &self,
+        context: RequestContext<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let Some((session, principal)) = context.peek(&self.callers).await? else {
             return Ok(login_required());
         };
         let left = self.sessions.time_left(&session).as_secs();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::Visit;
+use super::RequestContext;
 use super::csrf::{Binding, Csrf};
 use super::form::{self, Form};
 use super::login_cookie::LoginCookie;
@@ -32,13 +32,13 @@ use crate::telemetry::printable;
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 /// What is to follow a login.
-pub(super) struct Wish {
+pub(super) struct PostLoginOptions {
     pub(super) return_to: ReturnTo,
     /// Stay signed in when the browser is closed.
     pub(super) remember: bool,
 }
 
-impl Wish {
+impl PostLoginOptions {
     pub(super) fn home() -> Self {
         Self {
             return_to: ReturnTo::home(),
@@ -59,28 +59,28 @@ impl LoginForm {
     /// Bound to this browser by a cookie that is not a session (SEC-54).
     fn page(
         &self,
-        visit: &Visit<'_>,
-        wish: &Wish,
+        context: &RequestContext<'_>,
+        options: &PostLoginOptions,
         problem: Option<LoginProblem>,
     ) -> Result<Page, RequestError> {
-        Ok(self.page_with(visit, &LoginCookie::of(visit)?, wish, problem))
+        Ok(self.page_with(context, &LoginCookie::of(context)?, options, problem))
     }
 
     pub(super) fn page_with(
         &self,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         cookie: &LoginCookie,
-        wish: &Wish,
+        options: &PostLoginOptions,
         problem: Option<LoginProblem>,
     ) -> Page {
-        let host = visit.authority.as_str();
+        let host = context.authority.as_str();
         let view = LoginView {
             host,
             csrf: &self
                 .csrf
-                .token(Binding::LoginCookie(cookie.as_bytes()), visit.authority),
-            return_to: wish.return_to.as_str(),
-            remember: wish.remember,
+                .token(Binding::LoginCookie(cookie.as_bytes()), context.authority),
+            return_to: options.return_to.as_str(),
+            remember: options.remember,
             problem,
             kept_for: self
                 .saved_posts
@@ -101,75 +101,80 @@ pub(super) struct SignIn {
 }
 
 impl SignIn {
-    pub(super) fn show(&self, visit: &Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let wish = Wish {
-            return_to: ReturnTo::parse(&form::query_value(visit.head, "return_to")),
+    pub(super) fn show(
+        &self,
+        context: &RequestContext<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let options = PostLoginOptions {
+            return_to: ReturnTo::parse(&form::query_value(context.head, "return_to")),
             remember: false,
         };
-        Ok(self.form.page(visit, &wish, None)?.into_response())
+        Ok(self.form.page(context, &options, None)?.into_response())
     }
 
     pub(super) async fn sign_in(
         &self,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
+        let mut form = Form::read(context.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
-        let wish = Wish {
+        let options = PostLoginOptions {
             return_to: ReturnTo::parse(&form.take_optional("return_to")?),
             remember: form.take_optional("remember")? == "on",
         };
         let token = form.take_optional("csrf")?;
-        let binding = visit
+        let binding = context
             .cookies
             .login
             .as_ref()
             .map(|value| Binding::LoginCookie(value.as_bytes()));
         if self
             .csrf
-            .check(&visit.head.headers, visit.authority, &token, binding)
+            .check(&context.head.headers, context.authority, &token, binding)
             .is_err()
         {
             self.counts.forged.inc();
-            tracing::warn!(target: "audit", client = %visit.client, "login refused: not sent from our page");
+            tracing::warn!(target: "audit", client = %context.client, "login refused: not sent from our page");
             return Ok(self
                 .form
-                .page(&visit, &wish, Some(LoginProblem::Forged))?
+                .page(&context, &options, Some(LoginProblem::Forged))?
                 .into_response());
         }
         let account = username.to_ascii_lowercase();
         let user = printable(&username);
-        let attempt = match self.throttle.begin(&account, visit.client) {
+        let attempt = match self.throttle.begin(&account, context.client) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 self.counts.throttled.inc();
-                tracing::warn!(target: "audit", client = %visit.client, %user, "login throttled");
-                return self.throttled(&visit, &wish, wait);
+                tracing::warn!(target: "audit", client = %context.client, %user, "login throttled");
+                return self.throttled(&context, &options, wait);
             }
         };
-        let network = Network::of(visit.client);
+        let network = Network::of(context.client);
         let password = Secret::new(password);
         match self.accounts.verify(network, &username, password).await {
             Ok(Verdict::SignedIn(signed_in)) => {
                 attempt.succeeded();
-                self.start(&visit, &wish, &signed_in).await
+                self.start(&context, &options, &signed_in).await
             }
             Ok(Verdict::Refused) => {
                 self.counts.refused.inc();
-                tracing::warn!(target: "audit", client = %visit.client, %user, "login failed");
+                tracing::warn!(target: "audit", client = %context.client, %user, "login failed");
                 match attempt.failed() {
-                    Some(wait) => self.throttled(&visit, &wish, wait),
+                    Some(wait) => self.throttled(&context, &options, wait),
                     None => Ok(self
                         .form
-                        .page(&visit, &wish, Some(LoginProblem::Refused))?
+                        .page(&context, &options, Some(LoginProblem::Refused))?
                         .into_response()),
                 }
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
                 self.counts.busy.inc();
-                let page = self.form.page(&visit, &wish, Some(LoginProblem::Busy))?;
+                let page = self
+                    .form
+                    .page(&context, &options, Some(LoginProblem::Busy))?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
@@ -177,26 +182,26 @@ impl SignIn {
 
     fn throttled(
         &self,
-        visit: &Visit<'_>,
-        wish: &Wish,
+        context: &RequestContext<'_>,
+        options: &PostLoginOptions,
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
         let page = self
             .form
-            .page(visit, wish, Some(LoginProblem::Throttled { wait }))?;
+            .page(context, options, Some(LoginProblem::Throttled { wait }))?;
         Ok(page.retry_after(wait).into_response())
     }
 
     /// In place of the session that the browser had before.
     async fn start(
         &self,
-        visit: &Visit<'_>,
-        wish: &Wish,
+        context: &RequestContext<'_>,
+        options: &PostLoginOptions,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
         let started = self
             .logins
-            .start(visit, signed_in, wish.remember, visit.shown());
+            .start(context, signed_in, options.remember, context.shown());
         let started = match started.await {
             Ok(started) => started,
             Err(StartError::NoRandomness) => return Err(RequestError::NoRandomness(NoRandomness)),
@@ -207,17 +212,20 @@ impl SignIn {
                     StartError::Full => LoginProblem::SessionsFull,
                     _ => LoginProblem::NotKept,
                 };
-                return Ok(self.form.page(visit, wish, Some(problem))?.into_response());
+                return Ok(self
+                    .form
+                    .page(context, options, Some(problem))?
+                    .into_response());
             }
         };
         let mut response = if started.has_saved_posts {
             saved_posts::to_page()
         } else {
-            let location = HeaderValue::try_from(wish.return_to.as_str());
+            let location = HeaderValue::try_from(options.return_to.as_str());
             let location = location.unwrap_or(HeaderValue::from_static("/"));
             pages::redirect(StatusCode::SEE_OTHER, location)
         };
-        started.set_cookies(visit, response.headers_mut());
+        started.set_cookies(context, response.headers_mut());
         Ok(response)
     }
 }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
 use super::saved_posts::store::KeptForms;
-use super::{LOGOUT, Visit};
+use super::{LOGOUT, RequestContext};
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView, Pages};
@@ -28,14 +28,17 @@ pub(super) struct SignOut {
 }
 
 impl SignOut {
-    pub(super) async fn show(&self, visit: Visit<'_>) -> Result<Response<Bytes>, RequestError> {
-        let host = visit.authority.as_str();
-        let Some((session, principal)) = visit.session(&self.callers).await? else {
+    pub(super) async fn show(
+        &self,
+        context: RequestContext<'_>,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let host = context.authority.as_str();
+        let Some((session, principal)) = context.session(&self.callers).await? else {
             return Ok(self.pages.signed_out(host).into_response());
         };
         let csrf = &self
             .csrf
-            .token(Binding::Session(&session.key()), visit.authority);
+            .token(Binding::Session(&session.key()), context.authority);
         let view = LogoutView {
             host,
             user: principal.identity().user(),
@@ -48,19 +51,19 @@ impl SignOut {
     /// has not the token: whoever sent it is asked, as any script of the app may have (SEC-91).
     pub(super) async fn sign_out(
         &self,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        let mut form = Form::read(visit.head, body).await?;
-        let key = visit.cookies.session.as_ref().map(SessionId::key);
+        let mut form = Form::read(context.head, body).await?;
+        let key = context.cookies.session.as_ref().map(SessionId::key);
         let csrf = &self.csrf;
-        let ours = csrf.is_sent_by_us(visit.head, visit.authority, &mut form, key.as_ref())?;
-        if !ours && visit.peek(&self.callers).await?.is_some() {
-            return self.show(visit).await;
+        let ours = csrf.is_sent_by_us(context.head, context.authority, &mut form, key.as_ref())?;
+        if !ours && context.peek(&self.callers).await?.is_some() {
+            return self.show(context).await;
         }
-        if let Some(shown) = visit.shown() {
-            self.end(visit.client, &shown).await?;
-            self.saved_posts.discard_for(&visit, shown.id.key());
+        if let Some(shown) = context.shown() {
+            self.end(context.client, &shown).await?;
+            self.saved_posts.discard_for(&context, shown.id.key());
         }
         let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
         cookie::expire_session(response.headers_mut());

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Proxy;
 use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::portal::Visit;
+use crate::portal::RequestContext;
 use crate::principal::Principal;
 use crate::session::Session;
 use crate::session::cookie;
@@ -17,28 +17,33 @@ impl Proxy {
     /// idle.
     pub(super) async fn identify(
         &self,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         exchange: &mut Exchange,
     ) -> Result<(Option<Arc<Session>>, Option<Principal>), RequestError> {
-        let caller = self.callers.identify(visit.shown(), visit.cache).await;
+        let caller = self.callers.identify(context.shown(), context.cache).await;
         let Some((session, principal)) = caller.map_err(RequestError::Session)?.into_session()
         else {
             return Ok((None, None));
         };
-        self.renew(visit, &session, &mut exchange.renewed);
+        self.renew(context, &session, &mut exchange.renewed);
         exchange.note_user(&session, principal.identity().user());
         Ok((Some(session), Some(principal)))
     }
 
     /// Gives the browser the id of an old session under the name that no script can set. The same
     /// id: requests of the old name may be on their way, and all of them are good.
-    fn renew(&self, visit: &Visit<'_>, session: &Session, cookies: &mut Vec<HeaderValue>) {
-        if visit.cookies.by_old_name
-            && let Some(id) = &visit.cookies.session
+    fn renew(
+        &self,
+        context: &RequestContext<'_>,
+        session: &Session,
+        cookies: &mut Vec<HeaderValue>,
+    ) {
+        if context.cookies.by_old_name
+            && let Some(id) = &context.cookies.session
         {
             let kept_for = self.sessions.kept_for(session);
             cookies.push(cookie::set_session(id, kept_for));
-            cookies.extend(visit.cookies.expire_old());
+            cookies.extend(context.cookies.expire_old());
         }
     }
 }

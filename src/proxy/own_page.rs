@@ -8,7 +8,7 @@ use super::body::AnswerBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
 use crate::error::RequestError;
-use crate::portal::{Endpoint, Visit};
+use crate::portal::{Endpoint, RequestContext};
 use crate::request::{self, Target};
 
 impl Proxy {
@@ -32,14 +32,14 @@ impl Proxy {
         connection: &ClientConn,
         in_flight: &InFlight,
         page: Endpoint<'_>,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         body: Incoming,
     ) -> Result<Response<AnswerBody>, RequestError> {
-        let caller = self.callers.peek(visit.shown()).await;
+        let caller = self.callers.peek(context.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
-        connection.admit(in_flight, visit.client, principal.as_ref())?;
-        let response = self.portal.serve(page, visit, body).await?;
+        connection.admit(in_flight, context.client, principal.as_ref())?;
+        let response = self.portal.serve(page, context, body).await?;
         Ok(response.map(AnswerBody::ours))
     }
 }

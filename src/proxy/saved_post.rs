@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
 use crate::portal::saved_posts::store::{FormId, KeptForm};
-use crate::portal::{self, Visit, saved_posts};
+use crate::portal::{self, RequestContext, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
 use crate::upstream::{RequestBody, ResponseBody, UpstreamError};
@@ -33,14 +33,14 @@ impl Proxy {
     pub(super) fn admit_to_login(
         &self,
         app: &App,
-        visit: &Visit<'_>,
+        context: &RequestContext<'_>,
         admitted: Result<(), RequestError>,
     ) -> Result<(), RequestError> {
         if app.keep_forms
             && self
                 .portal
                 .saved_posts()
-                .accepts(visit.head, visit.authority)
+                .accepts(context.head, context.authority)
         {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Proxy {
     /// kept for the login, if the app is one for that.
     pub(super) async fn ask(
         &self,
-        visit: Visit<'_>,
+        context: RequestContext<'_>,
         app: &App,
         target: &Target,
         saved_post: Option<FormId>,
@@ -59,21 +59,21 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<AnswerBody>, RequestError> {
         if saved_post.is_some() {
-            return Ok(portal::session_ended(visit.head)?.map(AnswerBody::ours));
+            return Ok(portal::session_ended(context.head)?.map(AnswerBody::ours));
         }
         if !app.keep_forms
             || !self
                 .portal
                 .saved_posts()
-                .accepts(visit.head, visit.authority)
+                .accepts(context.head, context.authority)
         {
-            return Ok(portal::ask_to_sign_in(visit.head, target).map(AnswerBody::ours));
+            return Ok(portal::ask_to_sign_in(context.head, target).map(AnswerBody::ours));
         }
         let limit = self.settings.limits.target;
         let kept = self
             .portal
             .saved_posts()
-            .keep(&visit, &app.name, target, limit, body)
+            .keep(&context, &app.name, target, limit, body)
             .await?;
         if let Some(line) = &mut exchange.line {
             line.received = kept.bytes as u64;

@@ -56,7 +56,7 @@ impl PasswordForm {
         visitor: &Visitor<'_>,
         old: Secret<Vec<u8>>,
     ) -> Result<SignedIn, AccountProblem> {
-        let (user, client) = (visitor.principal.identity().user(), visitor.visit.client);
+        let (user, client) = (visitor.principal.identity().user(), visitor.context.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
         let attempt = self.throttle.begin(&user.to_ascii_lowercase(), client);
         let attempt = attempt.map_err(|wait| {
@@ -88,7 +88,7 @@ impl PasswordForm {
         let replacement = Replacement {
             accounts: Arc::clone(&self.accounts),
             sessions: Arc::clone(&self.sessions),
-            client: visitor.visit.client,
+            client: visitor.context.client,
             by: visitor.session.key(),
         };
         // A task of its own: a browser that gives up now does not leave half of it undone.
@@ -104,13 +104,13 @@ impl PasswordForm {
     /// A session of the new password, for the browser that set it. Where none can be started the
     /// browser signs in: the password is changed all the same.
     async fn start_anew(&self, visitor: &Visitor<'_>, signed_in: &SignedIn) -> Response<Bytes> {
-        let visit = &visitor.visit;
+        let context = &visitor.context;
         let remember = visitor.session.remembered();
-        match self.logins.start(visit, signed_in, remember, None).await {
+        match self.logins.start(context, signed_in, remember, None).await {
             Ok(started) => {
                 // What was saved waits on; the answer is about the password.
                 let mut response = back_to_account();
-                started.set_cookies(visit, response.headers_mut());
+                started.set_cookies(context, response.headers_mut());
                 response
             }
             Err(error) => {
