@@ -36,21 +36,21 @@ enum Command {
     Serve(serve::Args),
     /// Put a sample app, or your own, behind a login, without a configuration file
     Quickstart(quickstart::Args),
-    /// Say what is wrong with a configuration, or who may open an address and by which rule
+    /// Check a configuration, or show who may open an address and by which rule
     Check(check::Args),
     /// Add, list and change the users of the users file
     User(user::Args),
     /// List and end the sessions of the running server
     Session(session::Args),
-    /// Have the running server read its configuration again
+    /// Make the running server read its configuration again
     Reload(reload::Args),
-    /// Say how the running server is
+    /// Show the state of the running server, and what is wrong
     Status(status::Args),
     /// Print the hash of a password, for a users file written by hand
     HashPassword(hash_password::Args),
-    /// Print the completions of a shell
+    /// Print shell completions
     Completions(completions::Args),
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write one for each command
     Manpage(manpage::Args),
 }
 

@@ -87,7 +87,7 @@ fn read_line(reader: &mut impl BufRead) -> Result<Line, Failure> {
         .map_err(|error| broken(&error))?;
     if !line.ends_with(b"\n") {
         return Err(Failure::Failed(
-            "the server broke its answer off; ask again".to_owned(),
+            "the server did not complete its response; try again".to_owned(),
         ));
     }
     serde_json::from_slice(&line).map_err(|_| foreign())
@@ -96,7 +96,7 @@ fn read_line(reader: &mut impl BufRead) -> Result<Line, Failure> {
 /// Another version of the server, or another program.
 pub(super) fn foreign() -> Failure {
     Failure::Failed(
-        "the answer is none of this version; is the running server another one?".to_owned(),
+        "the response is unknown to this version; is the running server another one?".to_owned(),
     )
 }
 
@@ -116,7 +116,7 @@ fn no_connection(path: &Path, error: &io::Error) -> Failure {
             Failure::NoServer(format!("no server is running: nothing answers at {path}"))
         }
         io::ErrorKind::PermissionDenied => Failure::Failed(format!(
-            "you may not ask the server at {path}: be root, or the user that it runs as"
+            "you may not ask the server at {path}: run this as root, or as the user of the server"
         )),
         io::ErrorKind::WouldBlock => busy(),
         _ => Failure::Failed(format!("cannot reach the server at {path}: {error}")),

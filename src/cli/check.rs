@@ -15,16 +15,16 @@ use report::Report;
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// Say who may open this address, and by which rule
+    /// Show who may open this address, and by which rule
     #[arg(long)]
     url: Option<String>,
-    /// For whom; without it, for a visitor who is not signed in
+    /// The user who asks; without it, a visitor who is not signed in
     #[arg(long, value_name = "NAME", requires = "url")]
     user: Option<String>,
-    /// By which method
+    /// The method of the request
     #[arg(long, default_value = "GET", requires = "url")]
     method: Method,
-    /// Answer as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -9,7 +9,7 @@ use super::{Cli, Failure, print};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write a page for each command into this folder, which has to be there
+    /// Write a page for each command into this folder, which has to exist
     #[arg(long, value_name = "FOLDER")]
     all_to: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ pub(super) fn new_password(from_stdin: bool) -> Result<Secret<Vec<u8>>, Failure>
     let password = ask("New password: ")?;
     if password != ask("The same again: ")? {
         return Err(Failure::Failed(
-            "these were two different passwords; nothing was changed".to_owned(),
+            "the two passwords differ; nothing was changed".to_owned(),
         ));
     }
     within_limits(password)

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     if !need_restart.is_empty() {
         eprintln!(
-            "vestibule: these keys need a restart, the others hold: {}",
+            "vestibule: these keys need a restart, all others are in effect: {}",
             need_restart.join(", ")
         );
     }

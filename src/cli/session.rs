@@ -20,9 +20,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the sessions: times in UTC, and the end of the lifetime, unless idle time ends it before
+    /// List the sessions; times are in UTC, and idle sessions may end before ENDS
     List(List),
-    /// End a session, those of a user, or all; with every stream that they have open
+    /// End one session, those of a user, or all, and close their open streams
     Revoke(Revoke),
 }
 
@@ -31,7 +31,7 @@ struct List {
     /// Only those of this user
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Print JSON: an array, one session a line
+    /// Print JSON: an array with one session on each line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -49,12 +49,12 @@ struct Revoke {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// The beginning of a session's key, as `session list` shows it; 8 hexadecimal digits or more
+    /// The key of a session, as `session list` shows it, or at least its first 8 digits
     key: Option<String>,
     /// All sessions of this user
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// All sessions of everybody
+    /// All sessions of all users
     #[arg(long)]
     all: bool,
 }

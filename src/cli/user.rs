@@ -23,30 +23,30 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Add a user; makes the users file when there is none
+    /// Add a user; makes the users file if there is none
     Add(Add),
     /// List the users
     List(List),
-    /// Take over the users of an htpasswd file; makes the users file when there is none
+    /// Import the users of an htpasswd file; makes the users file if there is none
     Import(import::Import),
-    /// Set a new password; ends the sessions of the user
+    /// Set a new password, and end the sessions of the user
     Passwd(Passwd),
-    /// Let a user sign in no more; ends the sessions of the user
+    /// Disable a user, and end the sessions of the user
     Disable(Named),
-    /// Let a disabled user sign in again
+    /// Enable a disabled user
     Enable(Named),
-    /// Remove a user; ends the sessions of the user
+    /// Remove a user, and end the sessions of the user
     Remove(Named),
 }
 
 #[derive(Debug, clap::Args)]
 struct Add {
-    /// 1 to 64 letters and digits of ASCII, and any of `._@+-`
+    /// 1 to 64 ASCII letters, digits and any of `._@+-`
     name: String,
-    /// A group the user is in; may be given more than once
+    /// A group of the user; can be given more than once
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// The address that apps get
+    /// The e-mail address that apps receive
     #[arg(long)]
     email: Option<String>,
     #[command(flatten)]
@@ -297,7 +297,7 @@ impl From<EditError> for Failure {
 /// A running server keeps to the users it had as long as anything in the file is invalid.
 fn warn_of_problems(file: &Path) {
     if let Err(error) = users_file::read(file) {
-        eprintln!("vestibule: warning: the server does not take this file yet:\n{error}");
+        eprintln!("vestibule: warning: the server does not accept this file yet:\n{error}");
     }
 }
 

@@ -173,7 +173,7 @@ async fn users_of_a_real_htpasswd_file_sign_in_after_the_import() {
         (
             Some(0),
             "added bo\nadded cy\n\
-             kept ADA, who is there already; --replace takes the new password\n",
+             kept ADA, who exists already; --replace takes the password in the file\n",
             ""
         )
     );
@@ -230,7 +230,7 @@ fn an_import_takes_everybody_or_nobody_unless_it_is_told_otherwise() {
         assert!(said.contains(&expected), "{expected} in\n{said}");
     }
     assert!(
-        said.contains("nobody was imported; mend the lines above (5)"),
+        said.contains("nobody was imported; fix the lines above (5)"),
         "{said}"
     );
     for secret in [
@@ -255,7 +255,7 @@ fn an_import_takes_everybody_or_nobody_unless_it_is_told_otherwise() {
     files.write("empty", "# nobody\n", 0o600);
     for (file, group, code, message) in [
         ("missing", "staff", 1, "cannot read"),
-        ("empty", "staff", 1, "has nobody to import"),
+        ("empty", "staff", 1, "has no users to import"),
         (".", "staff", 1, "cannot read"),
         ("htpasswd", "a,b", 2, "is no group"),
     ] {

@@ -16,13 +16,13 @@ const MAX_SIZE: u64 = 64 * 1024 * 1024;
 pub(super) struct Import {
     /// A password file of Apache or nginx, as `htpasswd` writes it
     file: PathBuf,
-    /// A group that new users are in; may be given more than once
+    /// A group for new users; can be given more than once
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Give users who are there already the password of the file; keeps their groups
+    /// Give existing users the password in the file, and keep their groups
     #[arg(long)]
     replace: bool,
-    /// Leave out lines that cannot be taken over, instead of importing nobody
+    /// Skip lines that cannot be imported, instead of importing nobody
     #[arg(long)]
     skip_invalid: bool,
     #[command(flatten)]
@@ -43,12 +43,12 @@ pub(super) fn import(
     }
     if !refused.is_empty() && !args.skip_invalid {
         return Err(Failure::Failed(format!(
-            "nobody was imported; mend the lines above ({}), or leave them out with --skip-invalid",
+            "nobody was imported; fix the lines above ({}), or skip them with --skip-invalid",
             refused.len()
         )));
     }
     if entries.is_empty() {
-        return Err(Failure::Failed(format!("{file} has nobody to import")));
+        return Err(Failure::Failed(format!("{file} has no users to import")));
     }
     let users: Vec<_> = entries
         .iter()
@@ -69,7 +69,7 @@ pub(super) fn import(
     for name in &imported.kept {
         say(
             out,
-            format_args!("kept {name}, who is there already; --replace takes the new password"),
+            format_args!("kept {name}, who exists already; --replace takes the password in the file"),
         )?;
     }
     warn_of_problems(users_file);
