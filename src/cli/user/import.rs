@@ -69,7 +69,9 @@ pub(super) fn import(
     for name in &imported.kept {
         say(
             out,
-            format_args!("kept {name}, who exists already; --replace takes the password in the file"),
+            format_args!(
+                "kept {name}, who exists already; --replace takes the password in the file"
+            ),
         )?;
     }
     warn_of_problems(users_file);
