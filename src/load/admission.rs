@@ -79,7 +79,7 @@ impl Admission {
         limits: ConnectionLimits,
         is_proxy: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         usages: Arc<Usages>,
-        clock: Clock,
+        clock: &Clock,
     ) -> Arc<Self> {
         let admission = Self {
             max: AtomicUsize::new(0),
@@ -88,7 +88,7 @@ impl Admission {
             usages,
             uploads: Arc::default(),
             open: Mutex::default(),
-            said: Said::new(&clock),
+            said: Said::new(clock),
         };
         admission.set(limits);
         Arc::new(admission)

@@ -223,7 +223,7 @@ fn admission(
 ) -> Arc<Admission> {
     let service = Arc::clone(service);
     let trusts = move |address| service.trusts(address);
-    Admission::new(limits, trusts, Arc::clone(usages), clock.clone())
+    Admission::new(limits, trusts, Arc::clone(usages), clock)
 }
 
 /// The sessions, and the clock that they go by.

@@ -8,7 +8,7 @@ fn admission(max: usize, max_per_address: usize) -> Arc<Admission> {
     };
     let proxy: IpAddr = "10.0.0.1".parse().unwrap();
     let is_proxy = move |address| address == proxy;
-    Admission::new(limits, is_proxy, Arc::default(), Clock::system())
+    Admission::new(limits, is_proxy, Arc::default(), &Clock::system())
 }
 
 fn admit(admission: &Arc<Admission>, address: &str) -> Option<Admitted> {
