@@ -24,12 +24,11 @@ use self::problem::{Fault, Problems};
 use self::section::Section;
 use crate::auth::throttle;
 use crate::doctor::permission::{self, Asker, Place};
-use crate::listener::proxy_protocol;
+use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
 use crate::{
-    admin, doctor, forwarded, listener, pages, proxy, regular_file, request, session, telemetry,
-    tls,
+    admin, doctor, listener, pages, proxy, regular_file, request, session, telemetry, tls,
 };
 
 /// The settings of every module, read from one TOML file.
@@ -52,12 +51,12 @@ pub struct Config {
     pub(crate) metrics_hosts: Vec<request::Host>,
     /// Of the file that all this was read from.
     pub(crate) path: PathBuf,
-    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
+    pub(crate) proxy_protocol_from: ProxyHeaderSenders,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
     pub(crate) timeouts: proxy::Timeouts,
     pub(crate) tls: tls::Settings,
-    pub(crate) trusted_proxies: forwarded::TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) users_file: PathBuf,
 }
 

@@ -14,6 +14,10 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 
+/// Networks that begin every connection with a PROXY header; empty by default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProxyHeaderSenders(Vec<IpNet>);
+
 /// Who sent a request, and by which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
@@ -21,6 +25,16 @@ pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// What trusted proxies said before the peer itself; `None` when the peer is the client.
     via: Option<String>,
+}
+
+impl ProxyHeaderSenders {
+    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
 }
 
 impl TrustedProxies {

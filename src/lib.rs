@@ -35,6 +35,7 @@
 //!
 //! # Invariants
 //!
+//! - Only `server` touches the sockets of clients; `proxy` sees requests and bodies, and knows no `server`.
 //! - A request is parsed once; the decision and the upstream request come from that same value.
 //! - `Sessions::start` takes an `auth::SignedIn`, which only a login makes: no session without one.
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.

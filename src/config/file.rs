@@ -9,8 +9,7 @@ use super::problem::Fault;
 use super::section::Section;
 use super::{Config, Lines, app, value};
 use crate::auth::throttle;
-use crate::forwarded::TrustedProxies;
-use crate::listener::proxy_protocol;
+use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::ConnectionLimits;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
@@ -53,7 +52,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         lines,
         log: log(&mut log_section, folder),
         path: path.to_owned(),
-        proxy_protocol_from: proxy_protocol::Senders::new(
+        proxy_protocol_from: ProxyHeaderSenders::new(
             server
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),

@@ -7,11 +7,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How long the whole header may take; it is the first thing that is sent.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Both versions are longer than this, so that it can be read without looking.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -22,26 +21,12 @@ const LONGEST_LINE: usize = 107;
 /// Of version 2, after its 16 fixed bytes: what every receiver has to take.
 const LONGEST_PAYLOAD: usize = 520;
 
-/// Networks that send a header on every connection; empty by default.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Senders(Vec<IpNet>);
-
 /// Why a connection that has to begin with a header does not.
 #[derive(Debug)]
 pub(crate) enum HeaderError {
     Io(io::Error),
     Malformed(&'static str),
     TimedOut,
-}
-
-impl Senders {
-    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
-    }
-
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
 }
 
 impl std::fmt::Display for HeaderError {
@@ -67,7 +52,7 @@ impl From<io::Error> for HeaderError {
 pub(crate) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<IpAddr>, HeaderError> {
-    read_within(PATIENCE, stream).await
+    read_within(TIMEOUT, stream).await
 }
 
 async fn read_within(

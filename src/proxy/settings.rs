@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::forwarded::TrustedProxies;
-use crate::listener::proxy_protocol;
+use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::request::Limits;
 
 /// `[server]`, as far as requests and connections are concerned.
@@ -11,8 +10,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) trusted_proxies: TrustedProxies,
-    /// Who begins each connection with a PROXY header.
-    pub(crate) proxy_protocol_from: proxy_protocol::Senders,
+    /// Load balancers that begin each connection with a PROXY header.
+    pub(crate) proxy_protocol_from: ProxyHeaderSenders,
     pub(crate) access_log: bool,
     /// Bytes of forms that met an ended session.
     pub(crate) kept_forms: usize,

@@ -32,7 +32,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "a PROXY header, time to arrive",
         "5 s",
         "listener/proxy_protocol.rs",
-        "PATIENCE: Duration = Duration::from_secs(5);",
+        "TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     (
         "a PROXY header, size",
