@@ -44,7 +44,7 @@ use crate::upstream::{hop_by_hop, upgrade};
 use app::Allowed;
 pub(crate) use app::AppSettings;
 use apps::Apps;
-pub(crate) use body::AnswerBody;
+pub(crate) use body::ResponseBody;
 pub(crate) use client_conn::ClientConn;
 pub(crate) use connection_state::ConnectionState;
 use exchange::Exchange;
@@ -76,7 +76,7 @@ impl Proxy {
         connection: &Arc<ClientConn>,
         in_flight: InFlight,
         request: Request<Incoming>,
-    ) -> Result<Response<AnswerBody>, h2::Error> {
+    ) -> Result<Response<ResponseBody>, h2::Error> {
         let mut exchange = Exchange::begin(self, connection.peer, in_flight, &request);
         let response = self.respond(connection, &mut exchange, request);
         // A panic ends this request and no other (REL-11); what it held is unwound.
@@ -91,7 +91,7 @@ impl Proxy {
         connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
         mut request: Request<Incoming>,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         // Parse: what can be read in two ways goes no further.
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();

@@ -1,4 +1,4 @@
-//! One application behind the gate: what its rules say, and the head that it gets.
+//! One application behind the proxy: what its rules say, and the head that it gets.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) struct AppSettings {
     pub(crate) allow_response: Vec<FarReaching>,
 }
 
-/// One application behind the gate.
+/// One application behind the proxy.
 pub(super) struct App {
     pub(super) name: Arc<str>,
     pub(super) rules: access::Rules,

@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client.
+//! The body of a response on its way to the client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use super::in_flight::InFlight;
 use super::live::{LiveStreams, Permitted, Watch};
 use super::stall::{self, Said};
 use crate::telemetry::AccessLine;
-use crate::upstream::ResponseBody;
+use crate::upstream;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
-/// An answer of ours or of an application. Its request is over when it is dropped: then the
+/// A response of ours or of an application. Its request is over when it is dropped: then the
 /// access line is written.
-pub(crate) struct AnswerBody {
+pub(crate) struct ResponseBody {
     kind: Kind,
     line: Option<Box<AccessLine>>,
     in_flight: Option<InFlight>,
-    /// Whose answer it is, to count its bytes.
+    /// Whose response it is, to count its bytes.
     app: Option<Arc<App>>,
 }
 
 #[expect(
     clippy::large_enum_variant,
-    reason = "most answers are forwarded, and a box would be an allocation for each"
+    reason = "most responses are forwarded, and a box would be an allocation for each"
 )]
 enum Kind {
     Forwarded(Forwarded),
@@ -34,11 +34,11 @@ enum Kind {
 }
 
 struct Forwarded {
-    body: ResponseBody,
+    body: upstream::ResponseBody,
     live: Arc<LiveStreams>,
     permitted: Permitted,
     has_begun: bool,
-    /// There as soon as the body makes the client wait or goes on: short answers never need it.
+    /// There as soon as the body makes the client wait or goes on: short responses never need it.
     watch: Option<Box<Watched>>,
 }
 
@@ -48,16 +48,16 @@ struct Watched {
     watch: Watch,
 }
 
-/// Why an answer is broken off.
+/// Why a response is broken off.
 #[derive(Debug)]
-pub(crate) enum AnswerError {
+pub(crate) enum BodyError {
     /// The rules say no by now.
     NotPermitted,
     SessionEnded,
     Upstream(hyper::Error),
 }
 
-impl std::fmt::Display for AnswerError {
+impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotPermitted => f.write_str("it is not permitted any more"),
@@ -67,7 +67,7 @@ impl std::fmt::Display for AnswerError {
     }
 }
 
-impl std::error::Error for AnswerError {
+impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::NotPermitted | Self::SessionEnded => None,
@@ -76,7 +76,7 @@ impl std::error::Error for AnswerError {
     }
 }
 
-impl AnswerBody {
+impl ResponseBody {
     pub(crate) fn ours(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Ours(bytes),
@@ -86,9 +86,9 @@ impl AnswerBody {
         }
     }
 
-    /// An application's answer; it ends with its session, and when it is not permitted any more.
+    /// An application's response; it ends with its session, and when it is not permitted any more.
     pub(super) fn forwarded(
-        body: ResponseBody,
+        body: upstream::ResponseBody,
         live: &Arc<LiveStreams>,
         permitted: Permitted,
     ) -> Self {
@@ -106,12 +106,12 @@ impl AnswerBody {
         }
     }
 
-    /// Whether it is an answer of our own, with content.
+    /// Whether it is a response of our own, with content.
     pub(super) fn is_ours(&self) -> bool {
         matches!(&self.kind, Kind::Ours(content) if !content.is_empty())
     }
 
-    /// Takes the content of an answer of ours away, and gives its length. HTTP/1.1 would leave
+    /// Takes the content of a response of ours away, and gives its length. HTTP/1.1 would leave
     /// it out after HEAD by itself; HTTP/2 would send it, which is an error (RFC 9113 §8.1.1).
     pub(super) fn leave_out(&mut self) -> Option<usize> {
         match &mut self.kind {
@@ -120,7 +120,7 @@ impl AnswerBody {
         }
     }
 
-    /// What ends together with this answer.
+    /// What ends together with this response.
     pub(super) fn carry(
         &mut self,
         line: Option<Box<AccessLine>>,
@@ -138,7 +138,7 @@ impl Forwarded {
         &mut self,
         cx: &mut Context<'_>,
         app: Option<&Arc<App>>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         let goes_on = match &frame {
             Poll::Pending => true,
@@ -148,10 +148,10 @@ impl Forwarded {
         if goes_on && let Some(error) = self.has_ended(cx, app) {
             return Poll::Ready(Some(Err(error)));
         }
-        frame.map(|frame| frame.map(|frame| frame.map_err(AnswerError::Upstream)))
+        frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::Upstream)))
     }
 
-    fn has_ended(&mut self, cx: &mut Context<'_>, app: Option<&Arc<App>>) -> Option<AnswerError> {
+    fn has_ended(&mut self, cx: &mut Context<'_>, app: Option<&Arc<App>>) -> Option<BodyError> {
         let watched = match &mut self.watch {
             Some(watched) => watched,
             unwatched => {
@@ -164,9 +164,9 @@ impl Forwarded {
         let ended = watched.ended.as_mut().poll(cx).is_ready();
         ended.then(|| {
             if watched.watch.session_has_ended() {
-                AnswerError::SessionEnded
+                BodyError::SessionEnded
             } else {
-                AnswerError::NotPermitted
+                BodyError::NotPermitted
             }
         })
     }
@@ -177,14 +177,14 @@ impl Forwarded {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = AnswerError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Ours(bytes) if bytes.is_empty() => Poll::Ready(None),
@@ -230,7 +230,7 @@ impl Body for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(mut line) = self.line.take() {
             line.complete |= self.is_end_stream();

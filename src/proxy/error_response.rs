@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::pages::{self, ErrorView};
@@ -19,7 +19,7 @@ impl Proxy {
         &self,
         error: &RequestError,
         exchange: &Exchange,
-    ) -> Response<AnswerBody> {
+    ) -> Response<ResponseBody> {
         let id = exchange.id;
         let message = error.message();
         let many = matches!(
@@ -67,6 +67,6 @@ impl Proxy {
         if exchange.is_http1() && error.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(AnswerBody::ours)
+        response.map(ResponseBody::ours)
     }
 }

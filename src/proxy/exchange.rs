@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::App;
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
 use super::in_flight::InFlight;
@@ -79,8 +79,8 @@ impl Proxy {
         &self,
         connection: &ClientConn,
         mut exchange: Exchange,
-        response: Result<Response<AnswerBody>, RequestError>,
-    ) -> Result<Response<AnswerBody>, h2::Error> {
+        response: Result<Response<ResponseBody>, RequestError>,
+    ) -> Result<Response<ResponseBody>, h2::Error> {
         let (mut http1_required, mut overloaded) = (false, false);
         let mut response = response.unwrap_or_else(|error| {
             http1_required = matches!(error, RequestError::Upstream(UpstreamError::Http1Required));
@@ -164,7 +164,7 @@ impl Exchange {
 }
 
 /// Nobody reads so many pages at a time; they would only take memory.
-fn leave_out(response: &mut Response<AnswerBody>) {
+fn leave_out(response: &mut Response<ResponseBody>) {
     response.body_mut().leave_out();
     response
         .headers_mut()

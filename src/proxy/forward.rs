@@ -1,4 +1,4 @@
-//! A permitted request on its way, and its answer.
+//! A permitted request on its way, and its response.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::{App, Prepared};
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::exchange::Exchange;
 use super::in_flight::InFlight;
@@ -44,7 +44,7 @@ impl Proxy {
         prepared: Prepared,
         connection: &ClientConn,
         exchange: &mut Exchange,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let Prepared {
             permit,
             permitted,
@@ -82,7 +82,7 @@ impl Proxy {
         self.clean(app, response.headers_mut(), public, session)
             .await;
         let streams = &self.shared.live;
-        Ok(response.map(|body| AnswerBody::forwarded(body, streams, permitted)))
+        Ok(response.map(|body| ResponseBody::forwarded(body, streams, permitted)))
     }
 
     /// What NTLM and Negotiate can sign in here: with a session, and on a connection that is
@@ -113,7 +113,7 @@ impl Proxy {
         self.sessions.ends() != ends || self.latest_revision() != permitted.revision
     }
 
-    /// Whether an answer that the application took its time for may still be seen: the session may
+    /// Whether a response that the application took its time for may still be seen: the session may
     /// have ended meanwhile (SEC-75), its user have left a group, or the rules have changed
     /// (SEC-89).
     pub(super) async fn permit_still(
@@ -135,7 +135,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Resolves when a request that waits for its answer is not permitted any more (SEC-89), or its
+    /// Resolves when a request that waits for its response is not permitted any more (SEC-89), or its
     /// session has ended (SEC-75).
     pub(super) fn until_withdrawn<'a>(
         &'a self,
@@ -148,7 +148,7 @@ impl Proxy {
         })
     }
 
-    /// Waits for an answer as long as the session is good (SEC-75) and the request would be
+    /// Waits for a response as long as the session is good (SEC-75) and the request would be
     /// permitted (SEC-89). A client that sends is using its session: an upload may take longer than
     /// the idle timeout.
     pub(super) async fn while_permitted<T>(
@@ -156,11 +156,11 @@ impl Proxy {
         app: &Arc<App>,
         permitted: &Permitted,
         upload: Option<&Upload>,
-        answer: impl Future<Output = T>,
+        response: impl Future<Output = T>,
     ) -> Result<T, RequestError> {
-        let mut answer = pin!(answer);
-        if let Ok(answer) = tokio::time::timeout(SHORT_UPLOAD, answer.as_mut()).await {
-            return Ok(answer);
+        let mut response = pin!(response);
+        if let Ok(response) = tokio::time::timeout(SHORT_UPLOAD, response.as_mut()).await {
+            return Ok(response);
         }
         let watch = self.shared.live.watch(app, None, permitted.clone());
         let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
@@ -173,7 +173,7 @@ impl Proxy {
         });
         loop {
             tokio::select! {
-                answer = &mut answer => return Ok(answer),
+                response = &mut response => return Ok(response),
                 () = &mut makes_room => return Err(RequestError::Upstream(UpstreamError::Busy)),
                 () = watch.ended().cancelled() => {
                     return Err(if watch.session_has_ended() {

@@ -49,7 +49,7 @@ impl Permitted {
     }
 }
 
-/// All streams that are under way.
+/// All streams in flight.
 pub(super) struct LiveStreams {
     sessions: Arc<Sessions>,
     streams: Mutex<HashMap<u64, Arc<Stream>>>,

@@ -4,7 +4,7 @@ use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 
 use super::Proxy;
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
 use crate::error::RequestError;
@@ -34,12 +34,12 @@ impl Proxy {
         page: Endpoint<'_>,
         context: RequestContext<'_>,
         body: Incoming,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let caller = self.callers.peek(context.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, context.client, principal.as_ref())?;
         let response = self.portal.serve(page, context, body).await?;
-        Ok(response.map(AnswerBody::ours))
+        Ok(response.map(ResponseBody::ours))
     }
 }

@@ -1,4 +1,4 @@
-//! Answers to one person are not for caches that others share (SEC-67).
+//! Responses to one person are not for caches that others share (SEC-67).
 
 use http::{HeaderMap, HeaderValue, header};
 

@@ -1,4 +1,4 @@
-//! What of an application's answer the browser gets.
+//! What of an application's response the browser gets.
 
 pub(crate) mod far_reaching;
 
@@ -14,7 +14,7 @@ use crate::session::{ChangeError, Session};
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 impl Proxy {
-    /// Takes out of an application's answer what is not for the browser, and puts in what is.
+    /// Takes out of an application's response what is not for the browser, and puts in what is.
     pub(super) async fn clean(
         &self,
         app: &App,

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::exchange::Exchange;
 use crate::error::RequestError;
@@ -16,7 +16,7 @@ use crate::portal::saved_posts::store::{FormId, KeptForm};
 use crate::portal::{self, RequestContext, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
-use crate::upstream::{RequestBody, ResponseBody, UpstreamError};
+use crate::upstream::{self, RequestBody, UpstreamError};
 
 /// A saved POST on its way to the application.
 struct Replay {
@@ -47,7 +47,7 @@ impl Proxy {
         admitted
     }
 
-    /// The answer to a request that needs a session and has none. A form that would be lost is
+    /// The response to a request that needs a session and has none. A form that would be lost is
     /// kept for the login, if the app is one for that.
     pub(super) async fn ask(
         &self,
@@ -57,9 +57,9 @@ impl Proxy {
         saved_post: Option<FormId>,
         body: Incoming,
         exchange: &mut Exchange,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         if saved_post.is_some() {
-            return Ok(portal::session_ended(context.head)?.map(AnswerBody::ours));
+            return Ok(portal::session_ended(context.head)?.map(ResponseBody::ours));
         }
         if !app.keep_forms
             || !self
@@ -67,7 +67,7 @@ impl Proxy {
                 .saved_posts()
                 .accepts(context.head, context.authority)
         {
-            return Ok(portal::ask_to_sign_in(context.head, target).map(AnswerBody::ours));
+            return Ok(portal::ask_to_sign_in(context.head, target).map(ResponseBody::ours));
         }
         let limit = self.settings.limits.target;
         let kept = self
@@ -78,7 +78,7 @@ impl Proxy {
         if let Some(line) = &mut exchange.line {
             line.received = kept.bytes as u64;
         }
-        Ok(kept.answer.map(AnswerBody::ours))
+        Ok(kept.answer.map(ResponseBody::ours))
     }
 
     /// The request itself is ours and goes nowhere: what is sent is the form that it names, to
@@ -91,9 +91,9 @@ impl Proxy {
         id: FormId,
         body: Incoming,
         connection: &Arc<ClientConn>,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let Some(session) = allowed.permitted.session.clone() else {
-            return Ok(portal::session_ended(&allowed.head)?.map(AnswerBody::ours));
+            return Ok(portal::session_ended(&allowed.head)?.map(ResponseBody::ours));
         };
         let key = session.key();
         let page = (&allowed.head, &allowed.permitted.authority);
@@ -102,7 +102,7 @@ impl Proxy {
             .saved_posts()
             .take(page, &key, &allowed.target, id, body);
         let Some(form) = taken.await? else {
-            return Ok(saved_posts::to_page().map(AnswerBody::ours));
+            return Ok(saved_posts::to_page().map(ResponseBody::ours));
         };
         app.counts.received.inc_by(form.body.len() as u64);
         strip_content(&mut allowed.head.headers); // before we say who it is for
@@ -132,13 +132,13 @@ impl Proxy {
         self.clean(app, response.headers_mut(), public, Some(&*session))
             .await;
         let live = &self.shared.live;
-        Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)))
+        Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)))
     }
 
     async fn deliver(
         self: Arc<Self>,
         replay: Replay,
-    ) -> Result<Response<ResponseBody>, RequestError> {
+    ) -> Result<Response<upstream::ResponseBody>, RequestError> {
         let Replay {
             app,
             prepared,

@@ -1,4 +1,4 @@
-//! WebSockets: the handshake goes through the gate like any request, the bytes after it do not.
+//! WebSockets: the handshake goes through the proxy like any request, the bytes after it do not.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
-use super::body::AnswerBody;
+use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use crate::error::RequestError;
 use crate::metrics::Open;
@@ -23,7 +23,7 @@ impl Proxy {
         mut allowed: Allowed,
         side: OnUpgrade,
         connection: &Arc<ClientConn>,
-    ) -> Result<Response<AnswerBody>, RequestError> {
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let origin = app.origin_of_websocket(&allowed.head, &allowed.permitted.authority);
         let origin = origin.ok_or(RequestError::WebSocketOrigin)?;
         allowed.permitted.origin = Some(origin.clone());
@@ -56,7 +56,7 @@ impl Proxy {
                 self.clean(app, response.headers_mut(), public, session.as_deref())
                     .await;
                 let live = &self.shared.live;
-                return Ok(response.map(|body| AnswerBody::forwarded(body, live, permitted)));
+                return Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)));
             }
         };
         self.clean(app, &mut headers, true, session.as_deref())
@@ -78,7 +78,7 @@ impl Proxy {
                 () = connection.state.evicted() => {}
             }
         });
-        let mut response = Response::new(AnswerBody::ours(Bytes::new()));
+        let mut response = Response::new(ResponseBody::ours(Bytes::new()));
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = headers;
         Ok(response)

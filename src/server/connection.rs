@@ -18,7 +18,7 @@ use super::deadline::Deadline;
 use super::socket::Socket;
 use super::streams::Streams;
 use crate::proxy::stall::{self, Said, SessionEnd};
-use crate::proxy::{AnswerBody, ClientConn, Service, Settings};
+use crate::proxy::{ClientConn, ResponseBody, Service, Settings};
 
 /// Bounds what one client that does not read holds (SEC-27).
 const WRITE_BUFFER: usize = 64 * 1024;
@@ -143,7 +143,7 @@ pub(super) async fn serve_http2(
     }
 }
 
-type Responding = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, h2::Error>> + Send>>;
+type Responding = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, h2::Error>> + Send>>;
 
 /// Answers the requests of a connection. Boxed: hyper keeps room for a response that is in flight
 /// as long as the connection lives, and would move it around.

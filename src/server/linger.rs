@@ -1,7 +1,7 @@
 //! Connections that were answered before the end of their request (SEC-99).
 //!
 //! A socket that is closed with bytes unread sends a reset, and a reset takes away what the client
-//! has not read yet: the answer (RFC 9112 §9.6). So the other end may go on sending for a while,
+//! has not read yet: the response (RFC 9112 §9.6). So the other end may go on sending for a while,
 //! and what it sends is thrown away, not even decrypted. nginx calls it `lingering_close`.
 
 use std::io;

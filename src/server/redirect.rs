@@ -20,7 +20,7 @@ use crate::pages;
 use crate::proxy::Service;
 use crate::request;
 
-/// A connection has this long in all; it is there for one answer.
+/// A connection has this long in all; it is there for one response.
 const LIFETIME: Duration = Duration::from_secs(15);
 
 /// Takes plain connections until the service stops. `port` is the one of TLS.
@@ -72,7 +72,7 @@ fn redirect(service: &Service, request: &Request<Incoming>, port: u16) -> Respon
     })
 }
 
-/// On a host of ours only: an answer of ours leads nowhere else (SEC-62).
+/// On a host of ours only: a response of ours leads nowhere else (SEC-62).
 fn https_address(service: &Service, request: &Request<Incoming>, port: u16) -> Option<HeaderValue> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, None) = (hosts.next()?, hosts.next()) else {
