@@ -337,14 +337,18 @@ mod tests {
         RequestBody::new(StreamBody::new(frames), IDLE, received, begin)
     }
 
-    fn data(bytes: &'static str) -> Frames {
-        Ok(Frame::data(bytes.into()))
+    fn data(bytes: &'static str) -> Frame<Bytes> {
+        Frame::data(bytes.into())
     }
 
     #[tokio::test]
     async fn sec_39_a_body_is_counted_and_passes_without_its_trailers() {
         let received = Counter::default();
-        let frames = [data("ab"), data("c"), Ok(Frame::trailers(HeaderMap::new()))];
+        let frames = [
+            Ok(data("ab")),
+            Ok(data("c")),
+            Ok(Frame::trailers(HeaderMap::new())),
+        ];
         let body = body(stream::iter(frames), &received);
         let upload = body.upload().unwrap();
         let whole = body.collect().await.unwrap();
@@ -356,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn sec_26_a_client_that_sends_no_more_is_cut_off() {
-        let frames = stream::iter([data("ab")]).chain(stream::pending());
+        let frames = stream::iter([Ok(data("ab"))]).chain(stream::pending());
         let mut body = body(frames, &Counter::default());
         let upload = body.upload().unwrap();
         assert!(body.frame().await.unwrap().is_ok());
@@ -367,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_breaks_off_says_why_and_is_not_finished() {
-        let frames = [data("ab"), Err(io::ErrorKind::ConnectionReset.into())];
+        let frames = [Ok(data("ab")), Err(io::ErrorKind::ConnectionReset.into())];
         let body = body(stream::iter(frames), &Counter::default());
         let upload = body.upload().unwrap();
         let error = body.collect().await.unwrap_err();
