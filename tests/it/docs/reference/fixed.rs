@@ -109,7 +109,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "wrong passwords from one address, for accounts that know its network",
         "ten times as many",
-        "login/throttle.rs",
+        "auth/throttle.rs",
         "KNOWN: u32 = 10;",
     ),
     (
