@@ -16,7 +16,7 @@
 //! | `network` | whom limits count as one, and how it is shared |
 //! | `access` | apps and rules; decides, and hands out the `Permit` |
 //! | `session` | starts, finds, rotates and ends sessions |
-//! | `portal` | our own addresses under `/.vestibule/`; keeps forms that meet an ended session |
+//! | `portal` | our own addresses under `/.vestibule/`, a page each; saved POSTs, which met an ended session |
 //! | `auth` | verifies passwords, hands out `SignedIn`; `auth::callers` says who sends a request |
 //! | `principal` | who somebody is and how they proved it |
 //! | `identity` | strips forged identity headers and sets ours |
@@ -31,7 +31,7 @@
 //! | [`config`], [`cli`] | the TOML file and the commands |
 //! | `source_text` | places in files that people write, and words that they misspell |
 //! | `sample` | the app behind `quickstart` |
-//! | `secret`, [`clock`] | values that no log shows; the only place that asks for the time |
+//! | `secret`, `random`, [`clock`] | values that no log shows; random bytes; the only place that asks for the time |
 //!
 //! # Invariants
 //!

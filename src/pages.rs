@@ -37,7 +37,7 @@ pub(crate) struct LoginView<'a> {
     pub(crate) remember: bool,
     pub(crate) problem: Option<LoginProblem>,
     /// For how long a form of this visitor still waits to be sent after the login.
-    pub(crate) kept_for: Option<Duration>,
+    pub(crate) saved_for: Option<Duration>,
 }
 
 /// Why a login did not succeed, in as much detail as a stranger may know.
@@ -58,15 +58,15 @@ pub(crate) enum LoginProblem {
 }
 
 /// Forms that met an ended session, each with a button to send it and one to forget it.
-pub(crate) struct KeptFormsView<'a> {
+pub(crate) struct SavedPostsView<'a> {
     pub(crate) host: &'a str,
     pub(crate) csrf: &'a str,
     pub(crate) now: Timestamp,
     /// The oldest first.
-    pub(crate) forms: &'a [KeptFormView<'a>],
+    pub(crate) forms: &'a [SavedPostView<'a>],
 }
 
-pub(crate) struct KeptFormView<'a> {
+pub(crate) struct SavedPostView<'a> {
     pub(crate) id: &'a str,
     /// Where the button sends: a path on this host.
     pub(crate) action: &'a str,
@@ -75,7 +75,7 @@ pub(crate) struct KeptFormView<'a> {
     pub(crate) multipart: bool,
     /// Bytes of the body.
     pub(crate) size: usize,
-    pub(crate) kept: Timestamp,
+    pub(crate) saved: Timestamp,
 }
 
 /// The button that signs out.
@@ -168,7 +168,7 @@ impl Pages {
                 return_to => view.return_to,
                 remember => view.remember,
                 problem,
-                kept_for => view.kept_for.map(words::wait),
+                kept_for => view.saved_for.map(words::wait),
             },
         );
         match view.problem.and_then(LoginProblem::wait) {
@@ -177,15 +177,15 @@ impl Pages {
         }
     }
 
-    pub(crate) fn kept_forms(&self, view: &KeptFormsView<'_>) -> Page {
-        let form = |form: &KeptFormView<'_>| {
+    pub(crate) fn saved_posts(&self, view: &SavedPostsView<'_>) -> Page {
+        let form = |form: &SavedPostView<'_>| {
             context! {
                 id => form.id,
                 action => form.action,
                 path => words::shortened(form.path),
                 kind => if form.multipart { "may hold files" } else { "text" },
                 size => words::size(form.size),
-                kept => words::relative(form.kept, view.now),
+                kept => words::relative(form.saved, view.now),
             }
         };
         let forms: Vec<Value> = view.forms.iter().map(form).collect();

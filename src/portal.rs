@@ -44,7 +44,7 @@ use logins::Logins;
 use return_to::ReturnTo;
 pub(crate) use route::{Endpoint, is_page_load};
 use saved_posts::SavedPosts;
-use saved_posts::store::KeptForms;
+use saved_posts::store::SavedPostStore;
 use session_status::SessionStatus;
 use sign_in::{LoginForm, SignIn};
 use sign_out::SignOut;
@@ -73,7 +73,7 @@ struct Shared {
     clock: Clock,
     counts: LoginCounts,
     csrf: Arc<Csrf>,
-    saved_posts: Arc<KeptForms>,
+    saved_posts: Arc<SavedPostStore>,
     sessions: Arc<Sessions>,
     throttle: Arc<Throttle>,
 }
@@ -84,7 +84,7 @@ impl Portal {
         sessions: Arc<Sessions>,
         pages: Arc<Pages>,
         throttle: Throttle,
-        saved_posts: KeptForms,
+        saved_posts: SavedPostStore,
         clock: Clock,
         counts: LoginCounts,
     ) -> Result<Self, NoRandomness> {

@@ -28,19 +28,19 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         return_to: "/report?q=1",
         remember: false,
         problem,
-        kept_for: None,
+        saved_for: None,
     }
 }
 
 /// As many as one address can keep.
-fn kept_forms(text: &str, now: Timestamp) -> [KeptFormView<'_>; 8] {
-    std::array::from_fn(|n| KeptFormView {
+fn saved_posts(text: &str, now: Timestamp) -> [SavedPostView<'_>; 8] {
+    std::array::from_fn(|n| SavedPostView {
         id: text,
         action: text,
         path: text,
         multipart: n % 2 == 0,
         size: 1_048_576,
-        kept: now,
+        saved: now,
     })
 }
 
@@ -111,11 +111,11 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         pages.signed_out(text),
     ];
     for count in [0, 1, 8] {
-        all.push(pages.kept_forms(&KeptFormsView {
+        all.push(pages.saved_posts(&SavedPostsView {
             host: text,
             csrf: text,
             now,
-            forms: &kept_forms(text, now)[..count],
+            forms: &saved_posts(text, now)[..count],
         }));
     }
     all.extend(account_problems().map(|problem| pages.account(&account(problem))));
@@ -142,7 +142,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             return_to: text,
             remember: true,
             problem,
-            kept_for: Some(Duration::from_mins(15)),
+            saved_for: Some(Duration::from_mins(15)),
         }));
     }
     all
@@ -373,21 +373,21 @@ fn sec_59_a_throttled_login_says_when_to_try_again() {
 fn a_form_that_waits_goes_to_its_own_address_or_away() {
     let pages = pages("the wiki", None);
     let now = Timestamp::from_millis(1_795_458_936_000);
-    let waiting = KeptFormView {
+    let waiting = SavedPostView {
         id: "id-1",
         action: "/a?x=1&vestibule-form=id-1",
         path: "/a",
         multipart: true,
         size: 2_500,
-        kept: now,
+        saved: now,
     };
-    let view = KeptFormsView {
+    let view = SavedPostsView {
         host: "wiki.example.org",
         csrf: "token-123_AB",
         now: now.plus(Duration::from_mins(3)),
         forms: &[waiting],
     };
-    let shown = html(pages.kept_forms(&view));
+    let shown = html(pages.saved_posts(&view));
     for part in [
         "<h1>You were about to send this to the wiki</h1>",
         "<dd>&#x2f;a</dd>",
@@ -400,16 +400,16 @@ fn a_form_that_waits_goes_to_its_own_address_or_away() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert_eq!(shown.matches(r#"value="token-123_AB""#).count(), 2);
-    let nothing = html(pages.kept_forms(&KeptFormsView { forms: &[], ..view }));
+    let nothing = html(pages.saved_posts(&SavedPostsView { forms: &[], ..view }));
     assert!(nothing.contains("Nothing waits"), "{nothing}");
     assert!(!nothing.contains("<form"), "{nothing}");
 }
 
 #[test]
 fn a_login_page_says_for_how_long_a_form_is_kept() {
-    let kept_for = Some(Duration::from_millis(899_500));
+    let saved_for = Some(Duration::from_millis(899_500));
     let view = LoginView {
-        kept_for,
+        saved_for,
         ..login(None)
     };
     let page = html(pages("the wiki", None).login(&view));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use super::RequestContext;
-use super::saved_posts::store::KeptForms;
+use super::saved_posts::store::SavedPostStore;
 use crate::auth::SignedIn;
 use crate::metrics::LoginCounts;
 use crate::session::cookie::{expire_login, set_session};
@@ -16,7 +16,7 @@ use crate::session::{SessionId, Sessions, Shown, StartError};
 #[derive(Clone)]
 pub(super) struct Logins {
     pub(super) counts: LoginCounts,
-    pub(super) saved_posts: Arc<KeptForms>,
+    pub(super) saved_posts: Arc<SavedPostStore>,
     pub(super) sessions: Arc<Sessions>,
 }
 
@@ -58,7 +58,7 @@ impl Logins {
         );
         Ok(Started {
             kept_for: self.sessions.remember_for(remember),
-            has_saved_posts: self.saved_posts.claim_for(context, user, key),
+            has_saved_posts: self.saved_posts.adopt_for(context, user, key),
             id,
         })
     }

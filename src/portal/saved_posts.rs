@@ -1,5 +1,5 @@
-//! What becomes of a form that met an ended session: kept until the login, shown after it, then
-//! sent or forgotten.
+//! Saved POSTs: what becomes of a form that met an ended session. It is kept until the login, shown
+//! after it, then sent or forgotten.
 
 pub(crate) mod store;
 
@@ -20,20 +20,20 @@ use super::{
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::pages::{self, KeptFormView, KeptFormsView, Pages};
+use crate::pages::{self, Pages, SavedPostView, SavedPostsView};
 use crate::request::{Authority, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
 
-use store::{Destination, FormId, Holder, KeptForm, KeptForms};
+use store::{Destination, Owner, PostId, SavedPost, SavedPostStore};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
 
 /// A form was kept.
-pub(crate) struct Kept {
+pub(crate) struct Saved {
     /// Of its body.
     pub(crate) bytes: usize,
-    pub(crate) answer: Response<Bytes>,
+    pub(crate) response: Response<Bytes>,
 }
 
 /// What waits, and the page that shows it.
@@ -44,7 +44,7 @@ pub(crate) struct SavedPosts {
     pub(super) login_form: LoginForm,
     pub(super) pages: Arc<Pages>,
     pub(super) sessions: Arc<Sessions>,
-    pub(super) store: Arc<KeptForms>,
+    pub(super) store: Arc<SavedPostStore>,
 }
 
 impl SavedPosts {
@@ -67,14 +67,14 @@ impl SavedPosts {
 
     /// Keeps a form for whoever signs in next with this browser, and asks them to: 401 with the
     /// login form. `max_target` is what a request may have.
-    pub(crate) async fn keep(
+    pub(crate) async fn save(
         &self,
         context: &RequestContext<'_>,
         app: &Arc<str>,
         target: &Target,
         max_target: usize,
         body: Incoming,
-    ) -> Result<Kept, RequestError> {
+    ) -> Result<Saved, RequestError> {
         let (ended, user) = self.former_session(context, app)?.unzip();
         let content_type = context.head.headers.get(header::CONTENT_TYPE);
         let to = Destination {
@@ -85,13 +85,13 @@ impl SavedPosts {
         };
         let length = to.target.len();
         let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
-        let room = self.store.reserve(context.client, user.as_deref(), &to);
-        let room = room.filter(|_| fits);
-        let kept = match room {
-            Some(mut room) => store::read(body, &mut room).await.map(|body| (body, room)),
+        let slot = self.store.reserve(context.client, user.as_deref(), &to);
+        let slot = slot.filter(|_| fits);
+        let saved = match slot {
+            Some(mut slot) => store::read(body, &mut slot).await.map(|body| (body, slot)),
             None => None,
         };
-        let Some((body, room)) = kept else {
+        let Some((body, slot)) = saved else {
             tracing::warn!(
                 target: "audit", client = %context.client, app = &**app,
                 "form not kept: too large, too slow, or there is no room"
@@ -99,10 +99,10 @@ impl SavedPosts {
             return Err(RequestError::FormNotKept);
         };
         let cookie = LoginCookie::of(context)?;
-        let holder = Holder::browser(cookie.as_bytes());
+        let owner = Owner::browser(cookie.as_bytes());
         let bytes = body.len();
         self.store
-            .keep(holder, user.clone(), &to, body, room)
+            .save(owner, user.clone(), &to, body, slot)
             .map_err(RequestError::NoRandomness)?;
         tracing::info!(
             target: "audit", client = %context.client, user = user.as_deref(),
@@ -113,9 +113,9 @@ impl SavedPosts {
             .page_with(context, &cookie, &PostLoginOptions::home(), None);
         let page = page.status(StatusCode::UNAUTHORIZED);
         let page = page.header(header::WWW_AUTHENTICATE, challenge());
-        Ok(Kept {
+        Ok(Saved {
             bytes,
-            answer: page.into_response(),
+            response: page.into_response(),
         })
     }
 
@@ -150,7 +150,7 @@ impl SavedPosts {
         };
         let key = session.key();
         let host = context.authority.as_str();
-        let waiting = self.store.waiting(Holder::Session(key), host);
+        let waiting = self.store.waiting(Owner::Session(key), host);
         let texts: Vec<_> = waiting
             .iter()
             .map(|form| {
@@ -161,22 +161,22 @@ impl SavedPosts {
         let forms: Vec<_> = waiting
             .iter()
             .zip(&texts)
-            .map(|(form, (id, action))| KeptFormView {
+            .map(|(form, (id, action))| SavedPostView {
                 id,
                 action,
                 path: form.target.split('?').next().unwrap_or_default(),
                 multipart: form.multipart,
                 size: form.size,
-                kept: form.kept,
+                saved: form.saved,
             })
             .collect();
-        let view = KeptFormsView {
+        let view = SavedPostsView {
             host,
             csrf: &self.csrf.token(Binding::Session(&key), context.authority),
             now: self.clock.now(),
             forms: &forms,
         };
-        Ok(self.pages.kept_forms(&view).into_response())
+        Ok(self.pages.saved_posts(&view).into_response())
     }
 
     /// Forgets a form.
@@ -190,7 +190,7 @@ impl SavedPosts {
         let key = context.cookies.session.as_ref().map(SessionId::key);
         let csrf = &self.csrf;
         let ours = csrf.is_sent_by_us(context.head, context.authority, &mut form, key.as_ref())?;
-        let id = FormId::parse(&id).filter(|_| action == "discard");
+        let id = PostId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
         let Some((session, principal)) = context.session(&self.callers).await? else {
             return session_ended(context.head);
@@ -206,7 +206,7 @@ impl SavedPosts {
                 "form discarded"
             );
         }
-        let left = self.store.waiting(Holder::Session(key), host);
+        let left = self.store.waiting(Owner::Session(key), host);
         Ok(if left.is_empty() {
             pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static("/"))
         } else {
@@ -222,9 +222,9 @@ impl SavedPosts {
         (head, authority): (&Parts, &Authority),
         session: &SessionKey,
         target: &Target,
-        id: FormId,
+        id: PostId,
         body: Incoming,
-    ) -> Result<Option<KeptForm>, RequestError> {
+    ) -> Result<Option<SavedPost>, RequestError> {
         navigation::check_load(&head.headers)?;
         let mut form = Form::read_plain(body).await?;
         let csrf = &self.csrf;
@@ -241,13 +241,13 @@ impl SavedPosts {
     }
 
     /// Nothing of the form was sent: it can be tried again.
-    pub(crate) fn put_back(&self, session: SessionKey, form: KeptForm) {
+    pub(crate) fn put_back(&self, session: SessionKey, form: SavedPost) {
         self.store.put_back(session, form);
     }
 
     /// Keeps so many bytes at most.
-    pub(crate) fn set_room(&self, bytes: usize) {
-        self.store.set_room(bytes);
+    pub(crate) fn set_quota(&self, bytes: usize) {
+        self.store.set_quota(bytes);
     }
 
     /// Drops what has waited for too long.
@@ -256,28 +256,28 @@ impl SavedPosts {
     }
 }
 
-impl KeptForms {
+impl SavedPostStore {
     /// After a login: hands the new session what waits for this browser, or for the session of
     /// the same user that it had. Whether there is something.
-    pub(super) fn claim_for(
+    pub(super) fn adopt_for(
         &self,
         context: &RequestContext<'_>,
         user: &str,
         key: SessionKey,
     ) -> bool {
         let browser = context.cookies.login.as_ref();
-        let browser = browser.map(|cookie| Holder::browser(cookie.as_bytes()));
+        let browser = browser.map(|cookie| Owner::browser(cookie.as_bytes()));
         let before = context.cookies.session.as_ref().map(SessionId::key);
-        let holders = browser.into_iter().chain(before.map(Holder::Session));
+        let owners = browser.into_iter().chain(before.map(Owner::Session));
         let host = context.authority.as_str();
-        let claimed = self.claim(holders, host, user, key);
-        if claimed.dropped > 0 {
+        let adopted = self.adopt(owners, host, user, key);
+        if adopted.dropped > 0 {
             tracing::warn!(
                 target: "audit", client = %context.client, user, session = %key.short(),
-                forms = claimed.dropped, "forms dropped: they were another user's"
+                forms = adopted.dropped, "forms dropped: they were another user's"
             );
         }
-        claimed.waiting > 0
+        adopted.waiting > 0
     }
 
     /// Forgets what waits for a session that was logged out: nobody can send it any more.

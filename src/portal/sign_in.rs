@@ -15,7 +15,7 @@ use super::logins::Logins;
 use super::return_to::ReturnTo;
 use super::saved_posts::{
     self,
-    store::{Holder, KeptForms},
+    store::{Owner, SavedPostStore},
 };
 use crate::auth::throttle::{Throttle, Wait};
 use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
@@ -52,7 +52,7 @@ impl PostLoginOptions {
 pub(super) struct LoginForm {
     pub(super) csrf: Arc<Csrf>,
     pub(super) pages: Arc<Pages>,
-    pub(super) saved_posts: Arc<KeptForms>,
+    pub(super) saved_posts: Arc<SavedPostStore>,
 }
 
 impl LoginForm {
@@ -82,9 +82,9 @@ impl LoginForm {
             return_to: options.return_to.as_str(),
             remember: options.remember,
             problem,
-            kept_for: self
+            saved_for: self
                 .saved_posts
-                .time_left(Holder::browser(cookie.as_bytes()), host),
+                .time_left(Owner::browser(cookie.as_bytes()), host),
         };
         cookie.set_on(self.pages.login(&view))
     }

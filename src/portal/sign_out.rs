@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::saved_posts::store::KeptForms;
+use super::saved_posts::store::SavedPostStore;
 use super::{LOGOUT, RequestContext};
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
@@ -23,7 +23,7 @@ pub(super) struct SignOut {
     pub(super) callers: Arc<Callers>,
     pub(super) csrf: Arc<Csrf>,
     pub(super) pages: Arc<Pages>,
-    pub(super) saved_posts: Arc<KeptForms>,
+    pub(super) saved_posts: Arc<SavedPostStore>,
     pub(super) sessions: Arc<Sessions>,
 }
 

@@ -1,4 +1,5 @@
-//! Forms that met an ended session: kept for the login, and sent after it by the usual way.
+//! Saved POSTs: forms that met an ended session, kept for the login, and sent after it by the usual
+//! way.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::client_conn::ClientConn;
 use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
-use crate::portal::saved_posts::store::{FormId, KeptForm};
+use crate::portal::saved_posts::store::{PostId, SavedPost};
 use crate::portal::{self, RequestContext, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
@@ -24,7 +25,7 @@ struct Replay {
     prepared: Prepared,
     session: Arc<Session>,
     connection: Arc<ClientConn>,
-    form: KeptForm,
+    form: SavedPost,
 }
 
 impl Proxy {
@@ -54,7 +55,7 @@ impl Proxy {
         context: RequestContext<'_>,
         app: &App,
         target: &Target,
-        saved_post: Option<FormId>,
+        saved_post: Option<PostId>,
         body: Incoming,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, RequestError> {
@@ -70,15 +71,15 @@ impl Proxy {
             return Ok(portal::ask_to_sign_in(context.head, target).map(ResponseBody::ours));
         }
         let limit = self.settings.limits.target;
-        let kept = self
+        let saved = self
             .portal
             .saved_posts()
-            .keep(&context, &app.name, target, limit, body)
+            .save(&context, &app.name, target, limit, body)
             .await?;
         if let Some(line) = &mut exchange.line {
-            line.received = kept.bytes as u64;
+            line.received = saved.bytes as u64;
         }
-        Ok(kept.answer.map(ResponseBody::ours))
+        Ok(saved.response.map(ResponseBody::ours))
     }
 
     /// The request itself is ours and goes nowhere: what is sent is the form that it names, to
@@ -88,7 +89,7 @@ impl Proxy {
         self: &Arc<Self>,
         app: &Arc<App>,
         mut allowed: Allowed,
-        id: FormId,
+        id: PostId,
         body: Incoming,
         connection: &Arc<ClientConn>,
     ) -> Result<Response<ResponseBody>, RequestError> {
@@ -123,9 +124,9 @@ impl Proxy {
         let ends = self.sessions.ends();
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.
-        let delivered = Arc::clone(self).deliver(replay);
-        let delivered = self.shared.shutdown.connections().spawn(delivered).await;
-        let mut response = delivered.map_err(|_| RequestError::Panicked)??;
+        let sent = Arc::clone(self).send_replay(replay);
+        let sent = self.shared.shutdown.connections().spawn(sent).await;
+        let mut response = sent.map_err(|_| RequestError::Panicked)??;
         if self.has_changed(ends, &permitted) {
             self.permit_still(app, &permitted).await?;
         }
@@ -135,7 +136,7 @@ impl Proxy {
         Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)))
     }
 
-    async fn deliver(
+    async fn send_replay(
         self: Arc<Self>,
         replay: Replay,
     ) -> Result<Response<upstream::ResponseBody>, RequestError> {

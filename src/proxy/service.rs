@@ -74,7 +74,7 @@ impl Service {
     /// From the next request on there is this proxy; what it would not permit ends.
     pub(crate) fn replace(&self, proxy: Proxy) {
         let saved_posts = proxy.portal.saved_posts();
-        saved_posts.set_room(proxy.settings.kept_forms);
+        saved_posts.set_quota(proxy.settings.kept_forms);
         let proxy = Arc::new(proxy);
         self.current.store(Arc::clone(&proxy));
         self.shared.set_latest(&proxy);

@@ -22,7 +22,7 @@ use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::{LoginCounts, Metrics};
 use crate::pages::Pages;
 use crate::portal::Portal;
-use crate::portal::saved_posts::store::KeptForms;
+use crate::portal::saved_posts::store::SavedPostStore;
 use crate::proxy::{self, Service};
 use crate::random::NoRandomness;
 use crate::session::{self, Sessions};
@@ -133,9 +133,9 @@ pub(super) fn start_on(
     let load = Load::new(connections.max, ceiling, clock.clone());
     let load = Arc::new(load);
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
-    let forms = KeptForms::new(proxy.kept_forms, clock.clone());
+    let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
     let parts = (&accounts, &sessions, &pages);
-    let portal = portal(parts, throttle, forms, session_clock, metrics.logins())?;
+    let portal = portal(parts, throttle, posts, session_clock, metrics.logins())?;
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
     let service = Service::new(proxy, apps, portal, pages, &clock, metered, loaded);
@@ -245,7 +245,7 @@ fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clo
 fn portal(
     (accounts, sessions, pages): (&Arc<Accounts>, &Arc<Sessions>, &Arc<Pages>),
     throttle: Throttle,
-    forms: KeptForms,
+    posts: SavedPostStore,
     clock: Clock,
     counts: LoginCounts,
 ) -> Result<Portal, StartError> {
@@ -254,7 +254,7 @@ fn portal(
         Arc::clone(sessions),
         Arc::clone(pages),
     );
-    Portal::new(accounts, sessions, pages, throttle, forms, clock, counts)
+    Portal::new(accounts, sessions, pages, throttle, posts, clock, counts)
         .map_err(|NoRandomness| StartError::NoRandomness)
 }
 

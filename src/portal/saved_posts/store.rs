@@ -1,13 +1,13 @@
-//! Forms that came when their session had ended: kept in memory until whoever sent them has
-//! signed in and says whether to send them after all.
+//! Saved POSTs: forms that came when their session had ended, kept in memory until whoever sent
+//! them has signed in and says whether to send them after all.
 //!
 //! A form waits for one browser, which shows the login cookie that it was kept by, and after the
 //! login for the session that has begun there. Nobody else finds it. Who takes it out is the only
 //! one who has it, so it is never sent twice.
 
 mod address;
+mod quota;
 mod reading;
-mod room;
 #[cfg(test)]
 mod tests;
 
@@ -29,12 +29,12 @@ use crate::session::{FormerUsers, SessionKey};
 
 pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
+use quota::Quota;
+pub(crate) use quota::Slot;
 pub(in crate::portal) use reading::read;
-pub(crate) use room::Reservation;
-use room::Room;
 
 /// How long a form waits.
-pub(in crate::portal) const KEPT_FOR: Duration = Duration::from_mins(15);
+pub(in crate::portal) const SAVED_FOR: Duration = Duration::from_mins(15);
 
 /// The largest body that is kept.
 pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
@@ -42,11 +42,11 @@ pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
 /// What a form takes besides its texts and its body, well rounded up.
 const OVERHEAD: usize = 1024;
 
-/// Names a kept form: 128 random bits. No secret: without the session it opens nothing.
+/// Names a saved POST: 128 random bits. No secret: without the session it opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FormId([u8; 16]);
+pub(crate) struct PostId([u8; 16]);
 
-impl FormId {
+impl PostId {
     /// Length of its text.
     const TEXT: usize = 22;
 
@@ -62,7 +62,7 @@ impl FormId {
     }
 }
 
-impl fmt::Display for FormId {
+impl fmt::Display for PostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
@@ -70,13 +70,13 @@ impl fmt::Display for FormId {
 
 /// Whom a form waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::portal) enum Holder {
+pub(in crate::portal) enum Owner {
     /// A browser where nobody is signed in, by the hash of its login cookie.
     Browser([u8; 32]),
     Session(SessionKey),
 }
 
-impl Holder {
+impl Owner {
     pub(in crate::portal) fn browser(login_cookie: &[u8]) -> Self {
         Self::Browser(Sha256::digest(login_cookie).into())
     }
@@ -94,34 +94,34 @@ pub(in crate::portal) struct Destination<'a> {
 }
 
 /// A form that waits.
-pub(crate) struct KeptForm {
-    pub(crate) id: FormId,
+pub(crate) struct SavedPost {
+    pub(crate) id: PostId,
     /// As it came.
     pub(crate) content_type: HeaderValue,
     /// As it came.
     pub(crate) body: Bytes,
     pub(crate) app: Arc<str>,
     pub(in crate::portal) target: String,
-    pub(in crate::portal) kept: Timestamp,
+    pub(in crate::portal) saved: Timestamp,
     host: String,
-    /// Whose session had ended, or who claimed it; nobody else gets it.
+    /// Whose session had ended, or who adopted it; nobody else gets it.
     pub(in crate::portal) user: Option<Arc<str>>,
-    _room: Reservation,
+    _slot: Slot,
 }
 
 /// What the page shows of a form that waits.
 #[derive(Debug)]
 pub(in crate::portal) struct Waiting {
-    pub(in crate::portal) id: FormId,
+    pub(in crate::portal) id: PostId,
     pub(in crate::portal) target: String,
     pub(in crate::portal) multipart: bool,
     pub(in crate::portal) size: usize,
-    pub(in crate::portal) kept: Timestamp,
+    pub(in crate::portal) saved: Timestamp,
 }
 
 /// What a login found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::portal) struct Claimed {
+pub(in crate::portal) struct Adopted {
     /// Forms that wait for the new session now.
     pub(in crate::portal) waiting: usize,
     /// Forms that were somebody else's, and are gone.
@@ -129,33 +129,33 @@ pub(in crate::portal) struct Claimed {
 }
 
 /// All forms that wait, by whom they wait for.
-pub(crate) struct KeptForms {
+pub(crate) struct SavedPostStore {
     clock: Clock,
-    room: Room,
-    forms: Mutex<HashMap<Holder, Vec<KeptForm>>>,
+    quota: Quota,
+    forms: Mutex<HashMap<Owner, Vec<SavedPost>>>,
     /// The form of a session that they do not know is not kept.
     former_users: Arc<FormerUsers>,
 }
 
-impl KeptForms {
+impl SavedPostStore {
     /// Keeps `bytes` at most; with 0, nothing at all.
     pub(crate) fn new(bytes: usize, clock: Clock) -> Self {
         Self {
             clock,
-            room: Room::new(bytes),
+            quota: Quota::new(bytes),
             forms: Mutex::default(),
             former_users: Arc::new(FormerUsers::new(bytes > 0)),
         }
     }
 
     /// Another bound, in bytes.
-    pub(in crate::portal) fn set_room(&self, bytes: usize) {
-        self.room.set_size(bytes);
+    pub(in crate::portal) fn set_quota(&self, bytes: usize) {
+        self.quota.set_size(bytes);
         self.former_users.set_enabled(bytes > 0);
     }
 
     pub(in crate::portal) fn are_on(&self) -> bool {
-        self.room.size() > 0
+        self.quota.size() > 0
     }
 
     /// Whose sessions were: forms come later than sessions end.
@@ -170,91 +170,91 @@ impl KeptForms {
         client: IpAddr,
         user: Option<&str>,
         to: &Destination<'_>,
-    ) -> Option<Reservation> {
+    ) -> Option<Slot> {
         let texts = to.host.len() + to.target.len() + to.content_type.len();
-        self.room.reserve(client, OVERHEAD + texts, user.is_some())
+        self.quota.reserve(client, OVERHEAD + texts, user.is_some())
     }
 
-    /// Keeps a form for `holder`; the same one once more, after a reload, takes the place of the
+    /// Keeps a form for `owner`; the same one once more, after a reload, takes the place of the
     /// first. `user` is whose session had ended.
-    pub(in crate::portal) fn keep(
+    pub(in crate::portal) fn save(
         &self,
-        holder: Holder,
+        owner: Owner,
         user: Option<Arc<str>>,
         to: &Destination<'_>,
         body: Bytes,
-        room: Reservation,
-    ) -> Result<FormId, NoRandomness> {
-        let id = FormId::generate()?;
+        slot: Slot,
+    ) -> Result<PostId, NoRandomness> {
+        let id = PostId::generate()?;
         // Copied: the head of a request is one buffer, and would stay as a whole.
         let content_type = HeaderValue::from_bytes(to.content_type.as_bytes());
-        let form = KeptForm {
+        let form = SavedPost {
             id,
             content_type: content_type.unwrap_or_else(|_| to.content_type.clone()),
             body,
             app: Arc::clone(to.app),
             target: to.target.to_owned(),
-            kept: self.clock.now(),
+            saved: self.clock.now(),
             host: to.host.to_ascii_lowercase(),
             user,
-            _room: room,
+            _slot: slot,
         };
         let mut forms = self.forms();
-        let of_holder = forms.entry(holder).or_default();
-        of_holder.retain(|other| !other.is_the_same(&form));
-        of_holder.push(form);
+        let of_owner = forms.entry(owner).or_default();
+        of_owner.retain(|other| !other.is_the_same(&form));
+        of_owner.push(form);
         Ok(id)
     }
 
-    /// Hands what waits for `holders` on this host to the session `key` that `user` has begun.
+    /// Hands what waits for `owners` on this host to the session `key` that `user` has begun.
     /// What was another user's goes for good.
-    pub(in crate::portal) fn claim(
+    pub(in crate::portal) fn adopt(
         &self,
-        holders: impl IntoIterator<Item = Holder>,
+        owners: impl IntoIterator<Item = Owner>,
         host: &str,
         user: &str,
         key: SessionKey,
-    ) -> Claimed {
+    ) -> Adopted {
         let now = self.clock.now();
-        let mut claimed = Claimed::default();
+        let mut adopted = Adopted::default();
         let mut forms = self.forms();
-        for holder in holders {
-            let Some(all) = forms.remove(&holder) else {
+        for owner in owners {
+            let Some(all) = forms.remove(&owner) else {
                 continue;
             };
             let (here, elsewhere): (Vec<_>, Vec<_>) =
                 all.into_iter().partition(|form| form.is_for(host));
             if !elsewhere.is_empty() {
-                forms.insert(holder, elsewhere);
+                forms.insert(owner, elsewhere);
             }
             for mut form in here.into_iter().filter(|form| form.is_fresh(now)) {
                 if form.user.is_none() || form.is_of(Some(user)) {
                     form.user = Some(user.into());
-                    forms.entry(Holder::Session(key)).or_default().push(form);
-                    claimed.waiting += 1;
+                    forms.entry(Owner::Session(key)).or_default().push(form);
+                    adopted.waiting += 1;
                 } else {
-                    claimed.dropped += 1;
+                    adopted.dropped += 1;
                 }
             }
         }
-        claimed
+        adopted
     }
 
-    /// What waits for `holder` on this host, the oldest first.
-    pub(in crate::portal) fn waiting(&self, holder: Holder, host: &str) -> Vec<Waiting> {
+    /// What waits for `owner` on this host, the oldest first.
+    pub(in crate::portal) fn waiting(&self, owner: Owner, host: &str) -> Vec<Waiting> {
         let now = self.clock.now();
         let forms = self.forms();
-        let of_holder = forms.get(&holder).into_iter().flatten();
-        let here = of_holder.filter(|form| form.is_fresh(now) && form.is_for(host));
-        let mut waiting: Vec<_> = here.map(KeptForm::describe).collect();
-        waiting.sort_by_key(|form| form.kept);
+        let of_owner = forms.get(&owner).into_iter().flatten();
+        let here = of_owner.filter(|form| form.is_fresh(now) && form.is_for(host));
+        let mut waiting: Vec<_> = here.map(SavedPost::describe).collect();
+        waiting.sort_by_key(|form| form.saved);
         waiting
     }
 
-    /// For how long the newest form that waits for `holder` on this host will wait.
-    pub(in crate::portal) fn time_left(&self, holder: Holder, host: &str) -> Option<Duration> {
-        let newest = self.waiting(holder, host).pop()?;
-        Some(newest.kept.plus(KEPT_FOR).since(self.clock.now()))
+    /// For how long the newest form that waits for `owner` on this host will wait.
+    pub(in crate::portal) fn time_left(&self, owner: Owner, host: &str) -> Option<Duration> {
+        let newest = self.waiting(owner, host).pop()?;
+        Some(newest.saved.plus(SAVED_FOR).since(self.clock.now()))
     }
 
     /// Takes a form out to send it. Of two at once, one gets it.
@@ -263,8 +263,8 @@ impl KeptForms {
         session: SessionKey,
         host: &str,
         target: &str,
-        id: FormId,
-    ) -> Option<KeptForm> {
+        id: PostId,
+    ) -> Option<SavedPost> {
         self.take_if(session, |form| {
             form.id == id && form.is_for(host) && form.target == target
         })
@@ -275,55 +275,59 @@ impl KeptForms {
         &self,
         session: SessionKey,
         host: &str,
-        id: FormId,
-    ) -> Option<KeptForm> {
+        id: PostId,
+    ) -> Option<SavedPost> {
         self.take_if(session, |form| form.id == id && form.is_for(host))
     }
 
     /// Takes out all that waits for a session on this host, to forget it.
-    pub(in crate::portal) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<KeptForm> {
+    pub(in crate::portal) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<SavedPost> {
         std::iter::from_fn(|| self.take_if(session, |form| form.is_for(host))).collect()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.
-    pub(in crate::portal) fn put_back(&self, session: SessionKey, form: KeptForm) {
-        let holder = Holder::Session(session);
-        self.forms().entry(holder).or_default().push(form);
+    pub(in crate::portal) fn put_back(&self, session: SessionKey, form: SavedPost) {
+        let owner = Owner::Session(session);
+        self.forms().entry(owner).or_default().push(form);
     }
 
     /// Drops what has waited for too long.
     pub(in crate::portal) fn sweep(&self) {
         let now = self.clock.now();
-        self.forms().retain(|_, of_holder| {
-            of_holder.retain(|form| form.is_fresh(now));
-            !of_holder.is_empty()
+        self.forms().retain(|_, of_owner| {
+            of_owner.retain(|form| form.is_fresh(now));
+            !of_owner.is_empty()
         });
     }
 
-    fn take_if(&self, session: SessionKey, is_it: impl Fn(&KeptForm) -> bool) -> Option<KeptForm> {
+    fn take_if(
+        &self,
+        session: SessionKey,
+        is_it: impl Fn(&SavedPost) -> bool,
+    ) -> Option<SavedPost> {
         let now = self.clock.now();
         let mut forms = self.forms();
-        let holder = Holder::Session(session);
-        let of_holder = forms.get_mut(&holder)?;
-        let at = of_holder
+        let owner = Owner::Session(session);
+        let of_owner = forms.get_mut(&owner)?;
+        let at = of_owner
             .iter()
             .position(|form| form.is_fresh(now) && is_it(form))?;
-        let form = of_holder.remove(at);
-        if of_holder.is_empty() {
-            forms.remove(&holder);
+        let form = of_owner.remove(at);
+        if of_owner.is_empty() {
+            forms.remove(&owner);
         }
         Some(form)
     }
 
     /// No code that holds the lock can leave the forms half changed (REL-11).
-    fn forms(&self) -> MutexGuard<'_, HashMap<Holder, Vec<KeptForm>>> {
+    fn forms(&self) -> MutexGuard<'_, HashMap<Owner, Vec<SavedPost>>> {
         self.forms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl KeptForm {
+impl SavedPost {
     fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(self.kept) < KEPT_FOR
+        now.since(self.saved) < SAVED_FOR
     }
 
     fn is_for(&self, host: &str) -> bool {
@@ -352,7 +356,7 @@ impl KeptForm {
             target: self.target.clone(),
             multipart: essence(&self.content_type).is_some_and(is_multipart),
             size: self.body.len(),
-            kept: self.kept,
+            saved: self.saved,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The address that a kept form is sent by: its own, and one more query parameter that names it.
+//! The address that a saved POST is sent by: its own, and one more query parameter that names it.
 //! So the address in the browser, relative links of the answer, and the rules stay the form's own.
 //!
 //! The page that an app answers with may have a form without an action: that comes back to this
@@ -7,23 +7,23 @@
 use http::request::Parts;
 use http::{Method, header};
 
-use super::{FormId, essence};
+use super::{PostId, essence};
 use crate::request::Target;
 
 const PARAMETER: &str = "vestibule-form=";
 
 /// A target with more could not be sent: it has to stay below the limit with the parameter, too.
-pub(in crate::portal) const LENGTH: usize = 1 + PARAMETER.len() + FormId::TEXT;
+pub(in crate::portal) const LENGTH: usize = 1 + PARAMETER.len() + PostId::TEXT;
 
 /// Where the button of the page sends.
-pub(in crate::portal) fn address(target: &str, id: FormId) -> String {
+pub(in crate::portal) fn address(target: &str, id: PostId) -> String {
     let joint = if target.contains('?') { '&' } else { '?' };
     format!("{target}{joint}{PARAMETER}{id}")
 }
 
 /// The target of a request without that parameter, which no app is to see; and the form that it
 /// names, if this is our button.
-pub(crate) fn split(head: &Parts, target: Target) -> (Target, Option<FormId>) {
+pub(crate) fn split(head: &Parts, target: Target) -> (Target, Option<PostId>) {
     if head.method != Method::POST {
         return (target, None);
     }
@@ -38,11 +38,11 @@ fn is_button(head: &Parts) -> bool {
     kind.is_some_and(|kind| kind.eq_ignore_ascii_case("text/plain"))
 }
 
-fn named(target: &Target) -> Option<(Target, FormId)> {
+fn named(target: &Target) -> Option<(Target, PostId)> {
     let query = target.query()?;
-    let at = query.len().checked_sub(PARAMETER.len() + FormId::TEXT)?;
+    let at = query.len().checked_sub(PARAMETER.len() + PostId::TEXT)?;
     let (before, parameter) = query.split_at_checked(at)?;
-    let id = FormId::parse(parameter.strip_prefix(PARAMETER)?)?;
+    let id = PostId::parse(parameter.strip_prefix(PARAMETER)?)?;
     let rest = match before {
         "" => None,
         before => Some(before.strip_suffix('&')?),
@@ -54,7 +54,7 @@ fn named(target: &Target) -> Option<(Target, FormId)> {
 mod tests {
     use super::*;
 
-    fn split(method: &Method, text: &str, kind: &str) -> (String, Option<FormId>) {
+    fn split(method: &Method, text: &str, kind: &str) -> (String, Option<PostId>) {
         let request = http::Request::builder().method(method).uri(text);
         let request = request.header(header::CONTENT_TYPE, kind).body(()).unwrap();
         let (head, ()) = request.into_parts();
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_parameter_comes_off_and_leaves_the_target_as_it_was() {
-        let id = FormId([7; 16]);
+        let id = PostId([7; 16]);
         for text in [
             "/",
             "/a",
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_a_post_with_exactly_an_id_at_its_end_names_a_form() {
-        let id = FormId([7; 16]).to_string();
+        let id = PostId([7; 16]).to_string();
         for text in [
             "/a".to_owned(),
             format!("/a&vestibule-form={id}"),
@@ -107,7 +107,7 @@ mod tests {
             let parts = split(&Method::POST, &text, "text/plain");
             assert_eq!(parts, (text, None));
         }
-        let text = address("/a", FormId([7; 16]));
+        let text = address("/a", PostId([7; 16]));
         let parts = split(&Method::GET, &text, "text/plain");
         assert_eq!(parts, (text, None));
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::{MAX_BODY, Reservation};
+use super::{MAX_BODY, Slot};
 
 /// The whole body, not each read (SEC-26).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const FIRST: usize = 4096;
 /// not all of them come.
 pub(in crate::portal) async fn read(
     body: impl Body<Data = Bytes> + Unpin,
-    room: &mut Reservation,
+    slot: &mut Slot,
 ) -> Option<Bytes> {
     let said = body.size_hint();
     if said.lower() > MAX_BODY as u64 {
@@ -27,7 +27,7 @@ pub(in crate::portal) async fn read(
     let mut buffer = Buffer {
         bytes: Vec::new(),
         announced: said.exact().and_then(|length| usize::try_from(length).ok()),
-        room,
+        slot,
     };
     let read = tokio::time::timeout(TIMEOUT, buffer.fill(body)).await;
     read.ok()??;
@@ -38,7 +38,7 @@ pub(in crate::portal) async fn read(
 struct Buffer<'a> {
     bytes: Vec<u8>,
     announced: Option<usize>,
-    room: &'a mut Reservation,
+    slot: &'a mut Slot,
 }
 
 impl Buffer<'_> {
@@ -69,7 +69,7 @@ impl Buffer<'_> {
     /// Has memory for `capacity` bytes. The smaller piece does not count while it is copied: a
     /// thread copies one at a time.
     fn move_to(&mut self, capacity: usize) -> Option<()> {
-        if !self.room.grow(capacity - self.bytes.capacity()) {
+        if !self.slot.grow(capacity - self.bytes.capacity()) {
             return None;
         }
         let mut larger = Vec::with_capacity(capacity);

@@ -8,7 +8,7 @@ const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const HOST: &str = "wiki.test:8443";
 
 struct Desk {
-    forms: KeptForms,
+    forms: SavedPostStore,
     clock: Clock,
     app: Arc<str>,
     kind: HeaderValue,
@@ -18,7 +18,7 @@ impl Desk {
     fn new() -> Self {
         let clock = Clock::system();
         Self {
-            forms: KeptForms::new(64 << 20, clock.clone()),
+            forms: SavedPostStore::new(64 << 20, clock.clone()),
             clock,
             app: "wiki".into(),
             kind: URLENCODED,
@@ -35,21 +35,21 @@ impl Desk {
     }
 
     /// Keeps `body` for a browser without asking whose session had ended.
-    fn keep(&self, holder: Holder, user: Option<&str>, body: &'static str) -> FormId {
+    fn save(&self, owner: Owner, user: Option<&str>, body: &'static str) -> PostId {
         let to = self.to("/save");
-        let room = self.forms.reserve(CLIENT, user, &to).unwrap();
+        let slot = self.forms.reserve(CLIENT, user, &to).unwrap();
         let body = Bytes::from_static(body.as_bytes());
         let user = user.map(Into::into);
-        self.forms.keep(holder, user, &to, body, room).ok().unwrap()
+        self.forms.save(owner, user, &to, body, slot).ok().unwrap()
     }
 
-    fn take(&self, key: SessionKey, id: FormId) -> Option<KeptForm> {
+    fn take(&self, key: SessionKey, id: PostId) -> Option<SavedPost> {
         self.forms.take(key, HOST, "/save", id)
     }
 }
 
-fn browser() -> Holder {
-    Holder::browser(b"cookie")
+fn browser() -> Owner {
+    Owner::browser(b"cookie")
 }
 
 fn session() -> SessionKey {
@@ -58,10 +58,10 @@ fn session() -> SessionKey {
 
 #[test]
 fn an_id_is_read_back_and_nothing_else_is_one() {
-    let id = FormId::generate().ok().unwrap();
+    let id = PostId::generate().ok().unwrap();
     let text = id.to_string();
-    assert_eq!(text.len(), FormId::TEXT);
-    assert_eq!(FormId::parse(&text), Some(id));
+    assert_eq!(text.len(), PostId::TEXT);
+    assert_eq!(PostId::parse(&text), Some(id));
     for forged in [
         "",
         "a",
@@ -69,18 +69,18 @@ fn an_id_is_read_back_and_nothing_else_is_one() {
         &format!("{text}="),
         &format!("{text}A"),
     ] {
-        assert_eq!(FormId::parse(forged), None, "{forged}");
+        assert_eq!(PostId::parse(forged), None, "{forged}");
     }
 }
 
 #[test]
 fn a_form_is_taken_once_by_the_session_that_claimed_it() {
     let desk = Desk::new();
-    let id = desk.keep(browser(), Some("ada"), "a=1");
+    let id = desk.save(browser(), Some("ada"), "a=1");
     let ada = session();
     assert!(desk.take(ada, id).is_none(), "nobody has signed in");
-    let claimed = desk.forms.claim([browser()], HOST, "ada", ada);
-    assert_eq!((claimed.waiting, claimed.dropped), (1, 0));
+    let adopted = desk.forms.adopt([browser()], HOST, "ada", ada);
+    assert_eq!((adopted.waiting, adopted.dropped), (1, 0));
     assert!(desk.take(session(), id).is_none(), "another session");
     let form = desk.take(ada, id).unwrap();
     assert_eq!((&*form.body, &form.content_type), (&b"a=1"[..], &desk.kind));
@@ -93,20 +93,20 @@ fn a_form_is_taken_once_by_the_session_that_claimed_it() {
 #[test]
 fn a_form_goes_to_its_own_host_and_target_only() {
     let desk = Desk::new();
-    let id = desk.keep(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1");
     let key = session();
-    let elsewhere = desk.forms.claim([browser()], "git.test:8443", "ada", key);
-    assert_eq!(elsewhere, Claimed::default());
-    let ported = desk.forms.claim([browser()], "wiki.test", "ada", key);
-    assert_eq!(ported, Claimed::default());
-    desk.forms.claim([browser()], "WIKI.test:8443", "ada", key);
+    let elsewhere = desk.forms.adopt([browser()], "git.test:8443", "ada", key);
+    assert_eq!(elsewhere, Adopted::default());
+    let ported = desk.forms.adopt([browser()], "wiki.test", "ada", key);
+    assert_eq!(ported, Adopted::default());
+    desk.forms.adopt([browser()], "WIKI.test:8443", "ada", key);
     assert!(desk.forms.take(key, "git.test:8443", "/save", id).is_none());
     assert!(desk.forms.take(key, HOST, "/save?x", id).is_none());
     assert!(desk.forms.take(key, HOST, "/delete", id).is_none());
     assert!(desk.forms.discard(key, "git.test:8443", id).is_none());
     assert!(
         desk.forms
-            .waiting(Holder::Session(key), "git.test")
+            .waiting(Owner::Session(key), "git.test")
             .is_empty()
     );
     assert!(desk.take(key, id).is_some());
@@ -115,29 +115,29 @@ fn a_form_goes_to_its_own_host_and_target_only() {
 #[test]
 fn another_user_gets_nothing_and_the_form_is_gone() {
     let desk = Desk::new();
-    let of_ada = desk.keep(browser(), Some("ada"), "a=1");
-    let of_nobody = desk.keep(browser(), None, "b=1");
+    let of_ada = desk.save(browser(), Some("ada"), "a=1");
+    let of_nobody = desk.save(browser(), None, "b=1");
     let bob = session();
-    let claimed = desk.forms.claim([browser()], HOST, "bob", bob);
-    assert_eq!((claimed.waiting, claimed.dropped), (1, 1));
+    let adopted = desk.forms.adopt([browser()], HOST, "bob", bob);
+    assert_eq!((adopted.waiting, adopted.dropped), (1, 1));
     assert!(desk.take(bob, of_ada).is_none());
-    let later = desk.forms.claim([browser()], HOST, "ada", session());
-    assert_eq!(later, Claimed::default());
-    // What bob has claimed is bob's, whoever signs in next.
+    let later = desk.forms.adopt([browser()], HOST, "ada", session());
+    assert_eq!(later, Adopted::default());
+    // What bob has adopted is bob's, whoever signs in next.
     let next = session();
-    let claimed = desk.forms.claim([Holder::Session(bob)], HOST, "ada", next);
-    assert_eq!((claimed.waiting, claimed.dropped), (0, 1));
+    let adopted = desk.forms.adopt([Owner::Session(bob)], HOST, "ada", next);
+    assert_eq!((adopted.waiting, adopted.dropped), (0, 1));
     assert!(desk.take(bob, of_nobody).is_none());
 }
 
 #[test]
 fn names_of_users_have_no_case() {
     let desk = Desk::new();
-    let id = desk.keep(browser(), Some("ada"), "a=1");
-    let again = desk.keep(browser(), Some("Ada"), "a=1");
+    let id = desk.save(browser(), Some("ada"), "a=1");
+    let again = desk.save(browser(), Some("Ada"), "a=1");
     let key = session();
-    let claimed = desk.forms.claim([browser()], HOST, "ADA", key);
-    assert_eq!((claimed.waiting, claimed.dropped), (1, 0));
+    let adopted = desk.forms.adopt([browser()], HOST, "ADA", key);
+    assert_eq!((adopted.waiting, adopted.dropped), (1, 0));
     assert!(desk.take(key, id).is_none(), "the same form twice");
     assert!(desk.take(key, again).is_some());
 }
@@ -145,11 +145,11 @@ fn names_of_users_have_no_case() {
 #[test]
 fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
     let desk = Desk::new();
-    let id = desk.keep(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1");
     let (first, second) = (session(), session());
-    desk.forms.claim([browser()], HOST, "ada", first);
-    let holders = [Holder::browser(b"other"), Holder::Session(first)];
-    assert_eq!(desk.forms.claim(holders, HOST, "ada", second).waiting, 1);
+    desk.forms.adopt([browser()], HOST, "ada", first);
+    let owners = [Owner::browser(b"other"), Owner::Session(first)];
+    assert_eq!(desk.forms.adopt(owners, HOST, "ada", second).waiting, 1);
     assert!(desk.take(first, id).is_none());
     assert!(desk.take(second, id).is_some());
 }
@@ -157,21 +157,21 @@ fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
 #[test]
 fn after_fifteen_minutes_it_is_gone_swept_or_not() {
     let desk = Desk::new();
-    let id = desk.keep(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1");
     let key = session();
-    desk.clock.advance(KEPT_FOR / 2);
-    assert!(desk.forms.time_left(browser(), HOST).unwrap() <= KEPT_FOR / 2);
-    desk.forms.claim([browser()], HOST, "ada", key);
-    let late = desk.keep(browser(), None, "b=1");
-    desk.clock.advance(KEPT_FOR / 2);
+    desk.clock.advance(SAVED_FOR / 2);
+    assert!(desk.forms.time_left(browser(), HOST).unwrap() <= SAVED_FOR / 2);
+    desk.forms.adopt([browser()], HOST, "ada", key);
+    let late = desk.save(browser(), None, "b=1");
+    desk.clock.advance(SAVED_FOR / 2);
     assert!(desk.take(key, id).is_none());
-    assert!(desk.forms.waiting(Holder::Session(key), HOST).is_empty());
+    assert!(desk.forms.waiting(Owner::Session(key), HOST).is_empty());
     assert_eq!(desk.forms.forms().len(), 2, "it still takes room");
     desk.forms.sweep();
     assert_eq!(desk.forms.forms().len(), 1);
-    desk.clock.advance(KEPT_FOR / 2);
-    let claimed = desk.forms.claim([browser()], HOST, "ada", key);
-    assert_eq!(claimed, Claimed::default());
+    desk.clock.advance(SAVED_FOR / 2);
+    let adopted = desk.forms.adopt([browser()], HOST, "ada", key);
+    assert_eq!(adopted, Adopted::default());
     assert!(desk.take(key, late).is_none());
     assert!(desk.forms.time_left(browser(), HOST).is_none());
 }
@@ -179,11 +179,11 @@ fn after_fifteen_minutes_it_is_gone_swept_or_not() {
 #[test]
 fn a_reload_does_not_keep_the_same_form_twice() {
     let desk = Desk::new();
-    let first = desk.keep(browser(), Some("ada"), "a=1");
-    let second = desk.keep(browser(), Some("ada"), "a=1");
-    desk.keep(browser(), Some("ada"), "a=2");
+    let first = desk.save(browser(), Some("ada"), "a=1");
+    let second = desk.save(browser(), Some("ada"), "a=1");
+    desk.save(browser(), Some("ada"), "a=2");
     let key = session();
-    assert_eq!(desk.forms.claim([browser()], HOST, "ada", key).waiting, 2);
+    assert_eq!(desk.forms.adopt([browser()], HOST, "ada", key).waiting, 2);
     assert!(desk.take(key, first).is_none());
     assert!(desk.take(key, second).is_some());
 }
@@ -192,12 +192,12 @@ fn a_reload_does_not_keep_the_same_form_twice() {
 fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
     let mut desk = Desk::new();
     // Of a half, one network has no second form, and a user has none of the other half.
-    desk.forms = KeptForms::new(8 * OVERHEAD, desk.clock.clone());
-    let id = desk.keep(browser(), Some("ada"), "1");
+    desk.forms = SavedPostStore::new(8 * OVERHEAD, desk.clock.clone());
+    let id = desk.save(browser(), Some("ada"), "1");
     let reserve = || desk.forms.reserve(CLIENT, Some("ada"), &desk.to("/save"));
     assert!(reserve().is_none(), "a second");
     let key = session();
-    desk.forms.claim([browser()], HOST, "ada", key);
+    desk.forms.adopt([browser()], HOST, "ada", key);
     let sending = desk.take(key, id).unwrap();
     assert!(reserve().is_none(), "one is on its way");
     drop(sending);
@@ -206,7 +206,7 @@ fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
 
 #[test]
 fn a_store_of_no_bytes_keeps_nothing() {
-    let forms = KeptForms::new(0, Clock::system());
+    let forms = SavedPostStore::new(0, Clock::system());
     let desk = Desk::new();
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, None, &desk.to("/")).is_none());
@@ -248,10 +248,10 @@ async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
     let unsized_body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
     assert_eq!(read(unsized_body, &mut reserve()).await, None);
 
-    let small = KeptForms::new(2 * (OVERHEAD + 200), Clock::system());
-    let mut room = small.reserve(CLIENT, None, &desk.to("/save")).unwrap();
+    let small = SavedPostStore::new(2 * (OVERHEAD + 200), Clock::system());
+    let mut slot = small.reserve(CLIENT, None, &desk.to("/save")).unwrap();
     let too_much = Full::new(Bytes::from_static(&[7; 200]));
-    assert_eq!(read(too_much, &mut room).await, None, "there is no room");
+    assert_eq!(read(too_much, &mut slot).await, None, "there is no room");
 }
 
 /// A body of unknown length, which comes in pieces of `size`.
@@ -269,16 +269,16 @@ async fn no_more_memory_is_held_than_is_counted() {
     let desk = Desk::new();
     for length in [0, 1, 4097, 100_000, MAX_BODY - 1, MAX_BODY] {
         let whole: Bytes = (0..=255).cycle().take(length).collect();
-        let mut room = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
-        let before = room.bytes();
-        let body = read(Full::new(whole.clone()), &mut room).await.unwrap();
-        assert_eq!((body.len(), room.bytes()), (length, before + length));
+        let mut slot = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
+        let before = slot.bytes();
+        let body = read(Full::new(whole.clone()), &mut slot).await.unwrap();
+        assert_eq!((body.len(), slot.bytes()), (length, before + length));
         assert_eq!(held(body), length, "its length was known");
 
-        let mut room = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
-        let body = read(pieces(&whole, 1000), &mut room).await.unwrap();
+        let mut slot = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
+        let body = read(pieces(&whole, 1000), &mut slot).await.unwrap();
         assert_eq!(body, whole);
-        assert_eq!(held(body), room.bytes() - before, "{length} in pieces");
+        assert_eq!(held(body), slot.bytes() - before, "{length} in pieces");
     }
 }
 
@@ -290,11 +290,11 @@ fn held(bytes: Bytes) -> usize {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_kept() {
     let desk = Desk::new();
-    let mut room = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
+    let mut slot = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
     let broken = [
         Ok(http_body::Frame::data(Bytes::from_static(b"a=1"))),
         Err(std::io::Error::other("gone")),
     ];
     let broken = StreamBody::new(futures_util::stream::iter(broken));
-    assert_eq!(read(broken, &mut room).await, None);
+    assert_eq!(read(broken, &mut slot).await, None);
 }

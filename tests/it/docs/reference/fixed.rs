@@ -397,7 +397,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of all of them, for forms of ended sessions",
         "a half",
-        "portal/saved_posts/store/room.rs",
+        "portal/saved_posts/store/quota.rs",
         "let of_users = size / 2;",
     ),
     (
@@ -410,7 +410,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "time that a form is kept",
         "15 min",
         "portal/saved_posts/store.rs",
-        "KEPT_FOR: Duration = Duration::from_mins(15);",
+        "SAVED_FOR: Duration = Duration::from_mins(15);",
     ),
     (
         "the head of its response, size",

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::network::{Network, Share, Shares};
 
-/// The room for all forms, in bytes.
-pub(super) struct Room {
+/// The bytes that all saved POSTs may take.
+pub(super) struct Quota {
     size: AtomicUsize,
     of_users: Arc<Shares>,
     of_strangers: Arc<Shares>,
 }
 
-/// The room that one form takes, as long as this lives.
-pub(crate) struct Reservation(Share);
+/// What one of them takes, as long as this lives.
+pub(crate) struct Slot(Share);
 
-impl Room {
+impl Quota {
     pub(super) fn new(size: usize) -> Self {
         let (users, strangers) = halves(size);
         Self {
@@ -41,19 +41,14 @@ impl Room {
     }
 
     /// Room for one more form, of so many bytes yet. Nothing of others has to go for it.
-    pub(super) fn reserve(
-        &self,
-        client: IpAddr,
-        bytes: usize,
-        is_users: bool,
-    ) -> Option<Reservation> {
+    pub(super) fn reserve(&self, client: IpAddr, bytes: usize, is_users: bool) -> Option<Slot> {
         let half = if is_users {
             &self.of_users
         } else {
             &self.of_strangers
         };
         let share = half.take(Network::of(client), bytes as u64)?;
-        Some(Reservation(share))
+        Some(Slot(share))
     }
 }
 
@@ -62,7 +57,7 @@ fn halves(size: usize) -> (u64, u64) {
     (of_users as u64, (size - of_users) as u64)
 }
 
-impl Reservation {
+impl Slot {
     /// Takes room for so many bytes more; `false` when there is none.
     #[must_use]
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
@@ -86,8 +81,8 @@ mod tests {
 
     #[test]
     fn sec_87_strangers_take_no_room_from_users() {
-        let room = Room::new(801);
-        let take = |n: u8, is_users| room.reserve(address(n), 10, is_users);
+        let quota = Quota::new(801);
+        let take = |n: u8, is_users| quota.reserve(address(n), 10, is_users);
         let mut held = Vec::new();
         for n in 0..100 {
             held.extend(take(n, false));
@@ -99,18 +94,18 @@ mod tests {
         assert_eq!(of_users.bytes(), 200);
         assert!(take(2, true).is_some());
         drop((held, of_users));
-        assert_eq!((room.of_users.total(), room.of_strangers.total()), (0, 0));
+        assert_eq!((quota.of_users.total(), quota.of_strangers.total()), (0, 0));
     }
 
     #[test]
     fn another_size_is_for_those_who_come() {
-        let room = Room::new(80);
-        let held = room.reserve(address(1), 40, false).unwrap();
-        assert!(room.reserve(address(2), 1, false).is_none());
-        room.set_size(160);
-        assert!(room.reserve(address(2), 1, false).is_some());
-        room.set_size(0);
-        assert_eq!((room.size(), held.bytes()), (0, 40));
-        assert!(room.reserve(address(2), 1, true).is_none());
+        let quota = Quota::new(80);
+        let held = quota.reserve(address(1), 40, false).unwrap();
+        assert!(quota.reserve(address(2), 1, false).is_none());
+        quota.set_size(160);
+        assert!(quota.reserve(address(2), 1, false).is_some());
+        quota.set_size(0);
+        assert_eq!((quota.size(), held.bytes()), (0, 40));
+        assert!(quota.reserve(address(2), 1, true).is_none());
     }
 }
