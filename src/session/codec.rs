@@ -240,8 +240,8 @@ mod tests {
         br#"{"u":"bob","v":2,"i":[{"h":"wiki.test"}],"o":true,"m":"password","p":[27,146,92,48,137,30,175,112],"c":1795894500992,"l":1795894500992,"x":2111254500992,"a":"127.0.0.1","b":"","s":{"wiki":"n=1, s=\"x\""},"n":2}"#,
     ];
 
-    /// 72ba7d5, which kept the time of a proof after the login, and f658242, which kept several
-    /// methods.
+    /// Of the version that kept the time of a proof after the login, and of the one that kept
+    /// several methods.
     const PROOF_ROWS: [&[u8]; 2] = [
         br#"{"u":"ada","v":2,"i":[{"h":"wiki.test"}],"m":"new password","t":2,"p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"192.0.2.1","b":""}"#,
         br#"{"u":"ada","v":2,"i":[{"h":"wiki.test"}],"m":"password+totp","p":[0,1,2,3,4,5,6,255],"c":1,"l":2,"x":3,"a":"192.0.2.1","b":""}"#,
