@@ -155,7 +155,11 @@ fn respond(
     move |request| {
         let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
         let in_flight = connection.state.begin(!request.body().is_end_stream());
-        Box::pin(async move { proxy.handle(&connection, in_flight, request).await })
+        // Written where it stays: `Box::pin` would build it on the stack and copy it.
+        let response = Box::write(Box::new_uninit(), async move {
+            proxy.handle(&connection, in_flight, request).await
+        });
+        Box::into_pin(response)
     }
 }
 

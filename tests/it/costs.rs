@@ -33,19 +33,16 @@ use crate::harness::*;
 /// streams judged again: 112,832 and 128,926 instructions, 43.9 and 45.1 allocations, as many system
 /// calls.
 ///
-/// They were 91,400 and 108,300 before connections were served in `server`: the future of a response
-/// is copied into its box (`server/connection.rs`), some 7,500 instructions that can go again.
-///
 /// Instructions are of the compiler and of the CPU that valgrind plays: one with AVX2, where the
 /// machine has it. Another compiler may move them: count `main` with it before blaming a change.
 const HTTP1: Cost = Cost {
-    instructions: 99_000.0,
+    instructions: 91_400.0,
     allocations: 36.2,
     system_calls: 6,
 };
 const HTTP2: Cost = Cost {
-    instructions: 117_000.0,
-    allocations: 37.3,
+    instructions: 108_300.0,
+    allocations: 37.0,
     system_calls: 6,
 };
 const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
