@@ -3,7 +3,6 @@
 //! Hashing is meant to be slow. On the threads that carry requests a login flood would stop
 //! everybody; on as many threads as there are cores it would still take the cores from them.
 
-mod nudge;
 mod queue;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -16,14 +15,13 @@ use super::VerifyError;
 use super::password::Hasher;
 use super::timing::Hold;
 use crate::network::Network;
-use nudge::Nudge;
 use queue::Queue;
 
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
 
 /// The threads give way to everything of usual priority; of a core that others want all the time
-/// they get a seventieth.
+/// they get a seventieth. They are not bound to a core: one that is idle takes them over.
 const NICE: i32 = 19;
 
 type Job = Box<dyn FnOnce(&mut Hasher) -> Rest + Send>;
@@ -133,12 +131,8 @@ fn work(jobs: &Queue<Job>) {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!(target: "vestibule", %error, "hashing threads keep their priority");
     }
-    let nudge = Nudge::start()
-        .inspect_err(|error| tracing::debug!(target: "vestibule", %error, "hashing gives way late"))
-        .ok();
     let mut hasher = Hasher::default();
     while let Some(job) = jobs.next() {
-        let hashing = nudge.as_ref().map(Nudge::hashing);
         // One login that panics fails alone (REL-11).
         let done = panic::catch_unwind(AssertUnwindSafe(|| job(&mut hasher)));
         let Ok(rest) = done else {
@@ -147,7 +141,6 @@ fn work(jobs: &Queue<Job>) {
         };
         if let Some(hold) = rest.hold {
             hold.compute();
-            drop(hashing);
             thread::sleep(hold.rest());
         }
         if let Some(answer) = rest.answer {
