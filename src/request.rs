@@ -1,21 +1,22 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
+mod bad_request;
 pub(crate) mod frames;
 mod own_path;
 mod path;
 mod readings;
+mod target;
 mod webdav;
 pub(crate) mod wire;
 
-use std::borrow::Cow;
-
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 
+pub(crate) use bad_request::BadRequest;
 pub(crate) use own_path::own_path;
 pub(crate) use path::normal_path;
 pub(crate) use readings::{PathCase, Readings, fold_case};
+pub(crate) use target::Target;
 pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
@@ -99,29 +100,6 @@ impl Host {
         let sent = sent.strip_suffix('.').unwrap_or(sent);
         self.0 == sent || self.0.eq_ignore_ascii_case(sent)
     }
-}
-
-/// What is wrong with a request before anybody asks who sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadRequest {
-    /// More than [`Limits::cookie`] bytes of cookies.
-    CookieTooLarge,
-    /// An `Expect` other than `100-continue`.
-    Expectation,
-    /// A field whose value two parsers might read in two ways.
-    Field,
-    /// No Host, several, or one that is no host.
-    Host,
-    /// The target names another host than `Host` does.
-    HostMismatch,
-    /// A method that is not let in.
-    Method,
-    /// A path or query that two parsers might read in two ways.
-    Target,
-    /// More than [`Limits::target`] bytes of target.
-    TargetTooLong,
-    /// More than [`Limits::fields`] header fields.
-    TooManyFields,
 }
 
 /// Host and port a request is for, as parsed from the one `Host` field or `:authority`.
@@ -290,72 +268,6 @@ fn check_expectation(head: &Parts) -> Result<(), BadRequest> {
         Ok(())
     } else {
         Err(BadRequest::Expectation)
-    }
-}
-
-/// The target to judge and to send: path in normal form, query as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target(PathAndQuery);
-
-impl Target {
-    /// Normalises the path of `head` (SEC-29 to SEC-31); the query is passed on byte for byte.
-    pub(crate) fn parse(head: &Parts, encoded_slash: bool) -> Result<Self, BadRequest> {
-        let sent = head.uri.path_and_query().ok_or(BadRequest::Target)?;
-        if !sent
-            .query()
-            .unwrap_or_default()
-            .bytes()
-            .all(|b| b.is_ascii_graphic())
-        {
-            return Err(BadRequest::Target);
-        }
-        if sent.path() == "*" {
-            let options = head.method == Method::OPTIONS && sent.query().is_none();
-            return if options {
-                Ok(Self(sent.clone()))
-            } else {
-                Err(BadRequest::Target)
-            };
-        }
-        match normal_path(sent.path(), encoded_slash).map_err(|_| BadRequest::Target)? {
-            Cow::Borrowed(_) => Ok(Self(sent.clone())),
-            Cow::Owned(mut path) => {
-                if let Some(query) = sent.query() {
-                    path.push('?');
-                    path.push_str(query);
-                }
-                PathAndQuery::from_maybe_shared(path)
-                    .map(Self)
-                    .map_err(|_| BadRequest::Target)
-            }
-        }
-    }
-
-    /// The path in normal form: what the rules judge.
-    pub(crate) fn path(&self) -> &str {
-        self.0.path()
-    }
-
-    pub(crate) fn query(&self) -> Option<&str> {
-        self.0.query()
-    }
-
-    /// The same path with a part of its query, or without; `None` if that is no target.
-    pub(crate) fn with_query(&self, query: Option<&str>) -> Option<Self> {
-        let text = match query {
-            Some(query) => format!("{}?{query}", self.path()),
-            None => self.path().to_owned(),
-        };
-        PathAndQuery::from_maybe_shared(text).ok().map(Self)
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// Origin form, for the upstream's request line (SEC-10, SEC-14).
-    pub(crate) fn into_uri(self) -> Uri {
-        Uri::from(self.0)
     }
 }
 

@@ -1,0 +1,75 @@
+//! The target of a request: what is matched is what is sent.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
+
+use super::{BadRequest, normal_path};
+
+/// The target to judge and to send: path in normal form, query as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target(PathAndQuery);
+
+impl Target {
+    /// Normalises the path of `head` (SEC-29 to SEC-31); the query is passed on byte for byte.
+    pub(crate) fn parse(head: &Parts, encoded_slash: bool) -> Result<Self, BadRequest> {
+        let sent = head.uri.path_and_query().ok_or(BadRequest::Target)?;
+        if !sent
+            .query()
+            .unwrap_or_default()
+            .bytes()
+            .all(|b| b.is_ascii_graphic())
+        {
+            return Err(BadRequest::Target);
+        }
+        if sent.path() == "*" {
+            let options = head.method == Method::OPTIONS && sent.query().is_none();
+            return if options {
+                Ok(Self(sent.clone()))
+            } else {
+                Err(BadRequest::Target)
+            };
+        }
+        match normal_path(sent.path(), encoded_slash).map_err(|_| BadRequest::Target)? {
+            Cow::Borrowed(_) => Ok(Self(sent.clone())),
+            Cow::Owned(mut path) => {
+                if let Some(query) = sent.query() {
+                    path.push('?');
+                    path.push_str(query);
+                }
+                PathAndQuery::from_maybe_shared(path)
+                    .map(Self)
+                    .map_err(|_| BadRequest::Target)
+            }
+        }
+    }
+
+    /// The path in normal form: what the rules judge.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.0.query()
+    }
+
+    /// The same path with a part of its query, or without; `None` if that is no target.
+    pub(crate) fn with_query(&self, query: Option<&str>) -> Option<Self> {
+        let text = match query {
+            Some(query) => format!("{}?{query}", self.path()),
+            None => self.path().to_owned(),
+        };
+        PathAndQuery::from_maybe_shared(text).ok().map(Self)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Origin form, for the upstream's request line (SEC-10, SEC-14).
+    pub(crate) fn into_uri(self) -> Uri {
+        Uri::from(self.0)
+    }
+}
