@@ -12,7 +12,7 @@ pub(crate) mod requirement;
 use http::Method;
 
 use crate::principal::{Identity, Principal};
-use crate::request::{PathCase, Readings, fold_case};
+use crate::request::{PathCase, Readings, compared, fold_case};
 
 /// Who may open the part of an app that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Rule {
     pub(crate) fn new(path: &str, methods: Vec<Method>, allow: Allow) -> Self {
         let path = path.trim_end_matches('/').to_owned();
         Self {
-            key: path.clone(),
+            key: compared(&path).into_owned(),
             path,
             methods,
             allow,
@@ -127,7 +127,7 @@ impl Rules {
     pub(crate) fn new(mut rules: Vec<Rule>, case: PathCase) -> Result<Self, Ambiguous> {
         if case == PathCase::Insensitive {
             for rule in &mut rules {
-                rule.key = fold_case(&rule.path).into_owned();
+                rule.key = fold_case(&rule.key).into_owned();
             }
         }
         for (second, rule) in rules.iter().enumerate() {
@@ -281,7 +281,12 @@ mod tests {
 
     fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Principal>) -> String {
         let rules = Rules::new(rules.to_vec(), PathCase::Sensitive).unwrap();
-        match decide(&rules, &Readings::of(path, rules.case()), method, who) {
+        match decide(
+            &rules,
+            &Readings::of(path, rules.case()).unwrap(),
+            method,
+            who,
+        ) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Forbid => "forbid".to_owned(),
             Decision::Login => "login".to_owned(),
@@ -434,7 +439,7 @@ mod tests {
         let rules = || vec![Rule::new("/Admin", vec![], Allow::Nobody)];
         let forbids = |case, path| {
             let rules = Rules::new(rules(), case).unwrap();
-            let readings = Readings::of(path, case);
+            let readings = Readings::of(path, case).unwrap();
             let decision = decide(&rules, &readings, &Method::GET, Some(someone(&[])));
             matches!(decision, Decision::Forbid)
         };

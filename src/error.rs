@@ -5,7 +5,7 @@ use std::fmt;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
-use crate::request::BadRequest;
+use crate::request::{BadRequest, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -123,13 +123,27 @@ impl RequestError {
         match bad {
             BadRequest::CookieTooLarge => &messages::COOKIES_TOO_LARGE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
-            BadRequest::Field
-            | BadRequest::Host
-            | BadRequest::HostMismatch
-            | BadRequest::Target => &messages::BAD_REQUEST,
+            BadRequest::Field => &messages::BAD_FIELD,
+            BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
+            BadRequest::Path(error) => Self::bad_path(error),
+            BadRequest::Query => &messages::BYTES_IN_QUERY,
+            BadRequest::Target => &messages::BAD_REQUEST,
             BadRequest::Method => &messages::METHOD_NOT_ALLOWED,
             BadRequest::TargetTooLong => &messages::ADDRESS_TOO_LONG,
             BadRequest::TooManyFields => &messages::TOO_MANY_FIELDS,
+        }
+    }
+
+    fn bad_path(error: PathError) -> &'static Message {
+        match error {
+            PathError::Backslash => &messages::BACKSLASH_IN_PATH,
+            PathError::Bytes => &messages::BYTES_IN_PATH,
+            PathError::Control => &messages::CONTROL_CHARACTER_IN_PATH,
+            PathError::DotSegment => &messages::DOT_SEGMENT,
+            PathError::Escape => &messages::BROKEN_ESCAPE,
+            PathError::NotAbsolute | PathError::Readings => &messages::BAD_REQUEST,
+            PathError::Percent => &messages::NESTED_ESCAPE,
+            PathError::Slash => &messages::ENCODED_SLASH,
         }
     }
 
@@ -160,7 +174,7 @@ impl From<BadRequest> for RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadRequest(bad) => write!(f, "bad request: {bad:?}"),
+            Self::BadRequest(bad) => write!(f, "bad request: {}", bad.text()),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Overloaded(cause) => write!(f, "overloaded: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),

@@ -99,7 +99,7 @@ impl Proxy {
         let server_name = connection.server_name.as_deref();
         let app = self.apps.find(&authority, server_name)?;
         exchange.app = Some(Arc::clone(app));
-        let target = Target::parse(&head, app.encoded_slash)?;
+        let target = Target::parse(&head, app.allow_in_path)?;
         let (target, saved_post) = store::split(&head, target);
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);

@@ -1,5 +1,6 @@
 //! Parses a request once: host, normal path, limits. What is matched is what is sent.
 
+mod allow;
 mod bad_request;
 pub(crate) mod frames;
 mod own_path;
@@ -12,11 +13,12 @@ pub(crate) mod wire;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 
+pub(crate) use allow::{AllowInPath, PathForm};
 pub(crate) use bad_request::BadRequest;
 pub(crate) use own_path::own_path;
-pub(crate) use path::normal_path;
-pub(crate) use readings::{PathCase, Readings, fold_case};
-pub(crate) use target::Target;
+pub(crate) use path::{PathError, normal_path};
+pub(crate) use readings::{PathCase, Readings, compared, fold_case};
+pub(crate) use target::{Target, escape_raw};
 pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
@@ -348,7 +350,7 @@ mod tests {
             let mut head = head("/", &[]);
             head.method = method;
             head.uri = "*".parse().unwrap();
-            Target::parse(&head, false).is_ok()
+            Target::parse(&head, AllowInPath::default()).is_ok()
         };
         assert!(star(Method::OPTIONS));
         assert!(!star(Method::GET));
@@ -389,8 +391,32 @@ mod tests {
 
     #[test]
     fn the_query_is_passed_on_byte_for_byte() {
-        let target = Target::parse(&head("/%61//b?x=%2F..%00&y=//", &[]), false).unwrap();
+        let head = head("/%61//b?x=%2F..%00&y=//", &[]);
+        let target = Target::parse(&head, AllowInPath::default()).unwrap();
         assert_eq!(target.into_uri(), "/a/b?x=%2F..%00&y=//");
+    }
+
+    #[test]
+    fn sec_29_raw_bytes_are_sent_on_escaped_where_the_app_allows_any() {
+        let any = AllowInPath::default().with(PathForm::AnyBytes);
+        for (version, sent, expected) in [
+            (
+                Version::HTTP_11,
+                "/gr\u{f6}?q=\u{c3}\u{b6}",
+                "/gr%F6?q=%C3%B6",
+            ),
+            (Version::HTTP_2, "/gr\u{f6}?q=\u{c3}", "/gr%C3%B6?q=%C3%83"),
+            (Version::HTTP_2, "/\u{65e5}", "/%E6%97%A5"),
+        ] {
+            let mut head = head(sent, &[]);
+            head.version = version;
+            let target = Target::parse(&head, any).unwrap();
+            assert_eq!(target.as_str(), expected);
+            assert!(Target::parse(&head, AllowInPath::default()).is_err());
+        }
+        let head = head("/?q=\u{f6}", &[]);
+        let refused = Target::parse(&head, AllowInPath::default());
+        assert_eq!(refused, Err(BadRequest::Query));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) use self::seldom::Seldom;
 use self::stdout::Stdout;
 use crate::clock::Clock;
 use crate::random::NoRandomness;
+use crate::request::escape_raw;
 use crate::session::SessionKey;
 
 /// `[log] format`.
@@ -274,6 +275,8 @@ pub(crate) struct AccessLine {
     pub(crate) head_ms: Option<f64>,
     /// Whether the answer came to its end.
     pub(crate) complete: bool,
+    /// Why the request was refused before anybody asked who sent it.
+    pub(crate) error: Option<&'static str>,
 }
 
 /// A value from the network is logged up to here (SEC-71).
@@ -286,7 +289,10 @@ impl AccessLine {
             started: Clock::stopwatch(),
             client,
             method: of.method().clone(),
-            path: of.uri().path().to_owned(),
+            path: match of.uri().path() {
+                plain if plain.is_ascii() => plain.to_owned(),
+                raw => escape_raw(raw, of.version()),
+            },
             version: of.version(),
             app: None,
             user: None,
@@ -296,6 +302,7 @@ impl AccessLine {
             sent: 0,
             head_ms: None,
             complete: false,
+            error: None,
         }
     }
 
@@ -321,6 +328,7 @@ impl AccessLine {
             head_ms = self.head_ms.map(round),
             total_ms = round(self.elapsed_ms()),
             complete = self.complete,
+            error = self.error,
         );
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::HeaderName;
+use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::problem::Fault;
@@ -13,7 +14,7 @@ use crate::access::{Allow, Rule, Rules};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching};
-use crate::request::{self, Limits, PathCase, Readings, own_path};
+use crate::request::{self, AllowInPath, Limits, PathCase, PathForm, Readings, own_path};
 use crate::source_text::nearest;
 use crate::upstream::{self, Address};
 
@@ -69,10 +70,18 @@ const PATH_CASE: [(&str, PathCase); 2] = [
     ("insensitive", PathCase::Insensitive),
 ];
 
+const ALLOW_IN_PATH: [(&str, PathForm); 5] = [
+    ("encoded-slash", PathForm::EncodedSlash),
+    ("encoded-percent", PathForm::EncodedPercent),
+    ("encoded-backslash", PathForm::EncodedBackslash),
+    ("any-bytes", PathForm::AnyBytes),
+    ("double-slash", PathForm::DoubleSlash),
+];
+
 /// How an app reads paths.
 #[derive(Clone, Copy)]
 struct Paths {
-    encoded_slash: bool,
+    allow: AllowInPath,
     case: PathCase,
 }
 
@@ -112,11 +121,9 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
 fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
     let host = section.get("host", value::host);
     let default_name = || host.as_ref().map_or("app", |host| host.as_str()).to_owned();
-    let encoded_slash = section.get("encoded_slash", value::boolean);
-    let encoded_slash = encoded_slash.unwrap_or(false);
     let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
     let paths = Paths {
-        encoded_slash,
+        allow: allow_in_path(section),
         case: case.unwrap_or_default(),
     };
     AppSettings {
@@ -129,7 +136,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         rules: rules(section.tables("rule"), limits, paths),
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
-        encoded_slash,
+        allow_in_path: paths.allow,
         websocket_origins: section
             .list("websocket_origins", value::origin)
             .unwrap_or_default(),
@@ -139,6 +146,21 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
             })
             .unwrap_or_default(),
         host,
+    }
+}
+
+/// The list, and its first member's older name.
+fn allow_in_path(section: &mut Section<'_>) -> AllowInPath {
+    let forms = section.list("allow_in_path", |value| value::word(value, &ALLOW_IN_PATH));
+    let allow: AllowInPath = forms.unwrap_or_default().into_iter().collect();
+    match section.get("encoded_slash", value::boolean) {
+        Some(true) => allow.with(PathForm::EncodedSlash),
+        Some(false) if allow.has(PathForm::EncodedSlash) => {
+            let fault = Fault::new("`allow_in_path` has \"encoded-slash\"");
+            section.refuse("encoded_slash", fault.help("leave the key out"));
+            allow
+        }
+        _ => allow,
     }
 }
 
@@ -292,10 +314,15 @@ fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
     if !path.starts_with('/') {
         return Err(Fault::new("a path begins with /").help(format!("write \"/{path}\"")));
     }
-    let normal = request::normal_path(path, paths.encoded_slash)
-        .map_err(|error| Fault::new(format!("no request can have this path: {error}")))?;
+    let no_path = |error| Fault::new(format!("no request can have this path: {error}"));
+    let normal = request::normal_path(path, paths.allow).map_err(no_path)?;
     let own = own_path!();
-    let readings = Readings::of(&normal, paths.case);
+    let readings = Readings::of(&normal, paths.case).map_err(no_path)?;
+    let is_utf8 = percent_decode_str(&normal).decode_utf8().is_ok();
+    if paths.case == PathCase::Insensitive && !is_utf8 {
+        let fault = Fault::new("only UTF-8 can be compared without regard to case");
+        return Err(fault.help("write a shorter path, or path_case = \"sensitive\""));
+    }
     let others = readings.others().iter().map(String::as_str);
     if others
         .chain([readings.path()])

@@ -65,6 +65,25 @@ pub(crate) const APP_UNREACHABLE: Message = Message::new(
     "The app cannot be reached",
     WAIT,
 );
+pub(crate) const BACKSLASH_IN_PATH: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has a backslash in it",
+    "If the app needs it, the people who run this site can allow it with \"encoded-backslash\" in \
+     `allow_in_path`.",
+);
+pub(crate) const BAD_FIELD: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "A header field of the request cannot be understood",
+    SEND_AGAIN,
+);
+pub(crate) const BAD_HOST: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The request does not say clearly which site it is for",
+    CHECK_ADDRESS,
+);
 pub(crate) const BAD_REQUEST: Message = Message::new(
     "bad_request",
     StatusCode::BAD_REQUEST,
@@ -77,11 +96,50 @@ pub(crate) const BAD_RESPONSE_FROM_APP: Message = Message::new(
     "The app gave no usable response",
     WAIT,
 );
+pub(crate) const BROKEN_ESCAPE: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has a percent sign in it that begins no escape",
+    CHECK_ADDRESS,
+);
+pub(crate) const BYTES_IN_PATH: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has bytes in it that are not UTF-8, or control characters",
+    "If the app needs it, the people who run this site can allow it with \"any-bytes\" in \
+     `allow_in_path`.",
+);
+pub(crate) const BYTES_IN_QUERY: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The query of the address has unescaped characters in it",
+    "If the app needs it, the people who run this site can allow it with \"any-bytes\" in \
+     `allow_in_path`.",
+);
+pub(crate) const CONTROL_CHARACTER_IN_PATH: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has a null byte, a line break or a space in it",
+    CHECK_ADDRESS,
+);
 pub(crate) const COOKIES_TOO_LARGE: Message = Message::new(
     "cookies_too_large",
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "Your browser sends too many cookies",
     DELETE_COOKIES,
+);
+pub(crate) const DOT_SEGMENT: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has a segment of dots in it",
+    CHECK_ADDRESS,
+);
+pub(crate) const ENCODED_SLASH: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has an encoded slash in it",
+    "If the app needs it, the people who run this site can allow it with \"encoded-slash\" in \
+     `allow_in_path`.",
 );
 pub(crate) const EXPECTATION_FAILED: Message = Message::new(
     "expectation_failed",
@@ -148,6 +206,13 @@ pub(crate) const MISDIRECTED: Message = Message::new(
     StatusCode::MISDIRECTED_REQUEST,
     "There is no app at this address",
     "Check the address for typing errors.",
+);
+pub(crate) const NESTED_ESCAPE: Message = Message::new(
+    "bad_request",
+    StatusCode::BAD_REQUEST,
+    "The address has an escape within an escape in it",
+    "If the app needs it, the people who run this site can allow it with \"encoded-percent\" in \
+     `allow_in_path`.",
 );
 pub(crate) const NOT_A_FORM: Message = Message::new(
     "not_a_form",

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::pages::{self, AccountProblem, AccountView, Pages, SessionView};
 use crate::principal::{Method, Principal};
-use crate::request::Target;
+use crate::request::{AllowInPath, Target};
 use crate::session::{EndError, Record, Session, SessionKey, Sessions};
 
 use password::PasswordForm;
@@ -48,7 +48,8 @@ impl Account {
         context: RequestContext<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Some((session, principal)) = context.session(&self.callers).await? else {
-            let target = Target::parse(context.head, false).map_err(RequestError::BadRequest)?;
+            let target = Target::parse(context.head, AllowInPath::default())
+                .map_err(RequestError::BadRequest)?;
             return Ok(ask_to_sign_in(context.head, &target));
         };
         let visitor = Visitor {

@@ -1,9 +1,10 @@
 //! Where a login leads: a path on this host and nothing else (SEC-62).
 
 use http::uri::PathAndQuery;
+use percent_encoding::percent_decode;
 
 use super::Endpoint;
-use crate::request::normal_path;
+use crate::request::{AllowInPath, normal_path};
 
 /// More is not kept over a login (SEC-63).
 const MAX: usize = 2048;
@@ -33,9 +34,8 @@ impl ReturnTo {
             return None;
         }
         let target = PathAndQuery::try_from(text).ok()?;
-        let path = normal_path(target.path(), true).ok()?;
-        // Whatever decodes it once more on its way would see another host.
-        if path.starts_with("/%2F") {
+        let path = normal_path(target.path(), AllowInPath::everything()).ok()?;
+        if !is_harmless(path.as_bytes()) {
             return None;
         }
         if Endpoint::of(&path).is_some() && path != super::ACCOUNT {
@@ -53,6 +53,16 @@ impl ReturnTo {
     }
 }
 
+/// Whether a path stays on this host, and on one line, however often something on its way decodes
+/// it.
+fn is_harmless(path: &[u8]) -> bool {
+    if matches!(path.get(1), Some(b'/' | b'\\')) || path.iter().any(u8::is_ascii_control) {
+        return false;
+    }
+    let decoded: Vec<u8> = percent_decode(path).collect();
+    decoded.len() == path.len() || is_harmless(&decoded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +77,13 @@ mod tests {
                 "/a/b?next=https://evil.example",
             ),
             ("/api/%2F/x", "/api/%2F/x"),
+            ("/job/feature%252Fx/", "/job/feature%252Fx/"),
+            ("/caf%E9//men%FC%5C", "/caf%E9//men%FC%5C"),
+            ("/%252fevil.example", "/"),
+            ("/%255cevil.example", "/"),
+            ("/a%2500", "/"),
+            ("/a%25250d%25250aSet-Cookie:x", "/"),
+            ("/a%09", "/"),
             ("/.vestibule/account", "/.vestibule/account"),
             ("", "/"),
             ("report", "/"),

@@ -21,7 +21,7 @@ use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::pages::{self, Pages, SavedPostView, SavedPostsView};
-use crate::request::{Authority, Target};
+use crate::request::{AllowInPath, Authority, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
 
 use store::{Destination, Owner, PostId, SavedPost, SavedPostStore};
@@ -145,7 +145,8 @@ impl SavedPosts {
         context: RequestContext<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Some((session, _)) = context.session(&self.callers).await? else {
-            let target = Target::parse(context.head, false).map_err(RequestError::BadRequest)?;
+            let target = Target::parse(context.head, AllowInPath::default())
+                .map_err(RequestError::BadRequest)?;
             return Ok(ask_to_sign_in(context.head, &target));
         };
         let key = session.key();

@@ -16,7 +16,7 @@ use crate::identity;
 use crate::metrics::{AppCounts, Metrics};
 use crate::portal::Endpoint;
 use crate::principal::Principal;
-use crate::request::{self, Authority, Host, PathCase, Readings, Target};
+use crate::request::{self, AllowInPath, Authority, BadRequest, Host, PathCase, Readings, Target};
 use crate::session::data;
 use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, RequestBody, Upstreams, hop_by_hop};
@@ -36,8 +36,8 @@ pub(crate) struct AppSettings {
     pub(crate) keep_forms: bool,
     /// Whether the three session data headers are spoken.
     pub(crate) session_data: bool,
-    /// Lets `%2F` in a segment pass for this app (SEC-29).
-    pub(crate) encoded_slash: bool,
+    /// What passes in a path for this app (SEC-29).
+    pub(crate) allow_in_path: AllowInPath,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
     pub(crate) websocket_origins: Vec<String>,
     /// Headers that reach beyond the app and pass all the same (SEC-90).
@@ -55,7 +55,7 @@ pub(super) struct App {
     pub(super) counts: AppCounts,
     pub(super) keep_forms: bool,
     pub(super) session_data: bool,
-    pub(super) encoded_slash: bool,
+    pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: Vec<String>,
     pub(super) far_reaching: FarReachingHeaders,
 }
@@ -107,7 +107,7 @@ impl App {
             name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
-            encoded_slash: settings.encoded_slash,
+            allow_in_path: settings.allow_in_path,
             websocket_origins: settings.websocket_origins,
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),
         })
@@ -121,7 +121,7 @@ impl App {
         head: &Parts,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
-        let further = request::further_paths(head, authority, self.encoded_slash);
+        let further = request::further_paths(head, authority, self.allow_in_path);
         let further = further.map_err(RequestError::BadRequest)?;
         let mut named = Vec::new();
         for path in &further {
@@ -150,7 +150,7 @@ impl App {
         method: &Method,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
-        let readings = Readings::of(path, self.rules.case());
+        let readings = Readings::of(path, self.rules.case()).map_err(BadRequest::Path)?;
         let mut all = readings.others().iter().map(String::as_str);
         if self.rules.case() == PathCase::Insensitive && Endpoint::of(readings.path()).is_some()
             || all.any(|reading| Endpoint::of(reading).is_some())

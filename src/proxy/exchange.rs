@@ -89,6 +89,7 @@ impl Proxy {
                 connection.state.end();
             }
             exchange.count_error(&error);
+            exchange.note_bad_request(&error);
             self.error_response(&error, &exchange)
         });
         if response.body().is_ours()
@@ -151,6 +152,13 @@ impl Exchange {
         if let Some(line) = &mut self.line {
             line.user = Some(user.to_owned());
             line.session = Some(session.key());
+        }
+    }
+
+    /// For the access line, where there is one: the page says less to visitors.
+    fn note_bad_request(&mut self, error: &RequestError) {
+        if let (RequestError::BadRequest(bad), Some(line)) = (error, &mut self.line) {
+            line.error = Some(bad.text());
         }
     }
 

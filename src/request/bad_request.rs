@@ -1,9 +1,11 @@
 //! What is wrong with a request that can be parsed.
 
+use super::PathError;
+
 /// What is wrong with a request before anybody asks who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadRequest {
-    /// More than [`Limits::cookie`] bytes of cookies.
+    /// More than [`Limits::cookie`](super::Limits::cookie) bytes of cookies.
     CookieTooLarge,
     /// An `Expect` other than `100-continue`.
     Expectation,
@@ -15,10 +17,36 @@ pub(crate) enum BadRequest {
     HostMismatch,
     /// A method that is not let in.
     Method,
-    /// A path or query that two parsers might read in two ways.
+    /// A path that two parsers might read in two ways.
+    Path(PathError),
+    /// A query with characters that are not visible ASCII.
+    Query,
+    /// A target that is no path, and no `*` for OPTIONS.
     Target,
-    /// More than [`Limits::target`] bytes of target.
+    /// More than [`Limits::target`](super::Limits::target) bytes of target.
     TargetTooLong,
-    /// More than [`Limits::fields`] header fields.
+    /// More than [`Limits::fields`](super::Limits::fields) header fields.
     TooManyFields,
+}
+
+impl BadRequest {
+    /// The cause, for the log.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::CookieTooLarge => "the cookies are larger than `cookie` in [server.limits]",
+            Self::Expectation => "`Expect` is not 100-continue",
+            Self::Field => "a header field has a value that servers read differently",
+            Self::Host => "the request names no host, several, or one that is no host",
+            Self::HostMismatch => "an address in the request names another host than `Host`",
+            Self::Method => "the method is not let in",
+            Self::Path(error) => error.text(),
+            Self::Query => {
+                "the query has characters beyond visible ASCII: only for apps with \"any-bytes\" \
+                 in `allow_in_path`"
+            }
+            Self::Target => "the target of the request is no path",
+            Self::TargetTooLong => "the target is longer than `target` in [server.limits]",
+            Self::TooManyFields => "there are more fields than `fields` in [server.limits]",
+        }
+    }
 }

@@ -1,13 +1,16 @@
 //! Every path that an application could take a request for (SEC-93).
 //!
 //! We judge one normal form and send it on as it is; the application reads it in its own way. One
-//! decodes `%2F` and serves `/admin/x` for `/admin%2Fx`, one cuts `;parameters` off, one of Windows
-//! drops dots and spaces at the end of a name and knows no case. So each reading is judged, and a
-//! request is permitted only if each of them is.
+//! decodes `%2F` and serves `/admin/x` for `/admin%2Fx`, one decodes twice, one cuts `;parameters`
+//! off, one takes what follows `//` for a host, one of Windows drops dots and spaces at the end of
+//! a name and knows no case. So each reading is judged, and a request is permitted only if each of
+//! them is.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+
+use super::path::{PathError, push_escape, shortened, unescape};
 
 /// `[[app]] path_case`: whether `/Admin` and `/admin` are two paths for the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub(crate) enum PathCase {
     Insensitive,
 }
 
-/// The readings of one path in normal form. Most paths have one.
+/// The readings of one path in normal form, as rules [compare](compared) them. Most paths have one.
 #[derive(Debug)]
 pub(crate) struct Readings<'a> {
     path: Cow<'a, str>,
@@ -25,21 +28,20 @@ pub(crate) struct Readings<'a> {
 }
 
 impl<'a> Readings<'a> {
-    /// Of a path that `normal_path` gave.
-    pub(crate) fn of(path: &'a str, case: PathCase) -> Self {
-        let others = if is_odd(path) {
-            others(path)
+    /// Of a path that `normal_path` gave. An error when there are too many, or one of them leaves
+    /// the folder that it names.
+    pub(crate) fn of(path: &'a str, case: PathCase) -> Result<Self, PathError> {
+        let path = compared(path);
+        let others = if is_odd(&path) {
+            others(&path)?
         } else {
             Vec::new()
         };
-        let mut readings = Self {
-            path: Cow::Borrowed(path),
-            others,
-        };
+        let mut readings = Self { path, others };
         if case == PathCase::Insensitive {
             readings.fold();
         }
-        readings
+        Ok(readings)
     }
 
     /// The path as it stands, but for its case where that does not count.
@@ -61,6 +63,31 @@ impl<'a> Readings<'a> {
                 *other = folded;
             }
         }
+    }
+}
+
+/// A path or the path of a rule, as applications compare it: `%40` is `@`. Escapes stay that
+/// separate something without them, or are no visible ASCII character.
+pub(crate) fn compared(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, from) = rest.split_at(at);
+        plain.push_str(before);
+        match unescape(from.as_bytes()) {
+            Some(byte) => push(&mut plain, byte),
+            None => plain.push('%'), // there is none in a normal form
+        }
+        rest = from.get(3..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    if plain == path {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(plain)
     }
 }
 
@@ -93,56 +120,106 @@ pub(crate) fn fold_case(path: &str) -> Cow<'_, str> {
 /// Whether there is anything to read in two ways.
 fn is_odd(path: &str) -> bool {
     let bytes = path.as_bytes();
-    memchr::memchr3_iter(b';', b'%', b'.', bytes).any(|at| match bytes[at] {
-        b';' => true,
-        b'%' => matches!(bytes.get(at + 1..at + 3), Some(b"2F" | b"3B" | b"20")),
-        _ => matches!(bytes.get(at + 1), None | Some(b'/')),
-    })
-}
-
-fn others(path: &str) -> Vec<String> {
-    let decode = |path: &str| path.replace("%2F", "/").replace("%3B", ";");
-    let decoded = decode(path);
-    let (literal, all) = (strip(path, &[";"]), strip(path, &[";", "%3B"]));
-    // Parameters are cut off before escapes are decoded, or after.
-    let bare = strip(&decoded, &[";"]);
-    let then_decoded = [decode(&literal), decode(&all)];
-    let mut others = Vec::new();
-    let mut add = |reading: String| {
-        if reading != path && !others.contains(&reading) {
-            others.push(reading);
-        }
-    };
-    let bases = [path.to_owned(), decoded, literal, all, bare];
-    for base in bases.into_iter().chain(then_decoded) {
-        let trimmed = trim_segments(&base);
-        for reading in [base, trimmed] {
-            add(merge_slashes(&reading));
-            add(reading);
+    let mut is_foreign = false;
+    for at in memchr::memchr3_iter(b';', b'%', b'.', bytes) {
+        let is_odd = match bytes[at] {
+            b';' => true,
+            b'.' => matches!(bytes.get(at + 1), None | Some(b'/')),
+            _ => match unescape(&bytes[at..]) {
+                Some(b'%') => again(&bytes[at..]).is_some(),
+                Some(0x80..) => {
+                    is_foreign = true;
+                    false
+                }
+                Some(byte) => matches!(byte, b' ' | b'/' | b';' | b'\\') || byte.is_ascii_control(),
+                None => false,
+            },
+        };
+        if is_odd {
+            return true;
         }
     }
-    others
+    bytes.windows(2).any(|pair| pair == b"//")
+        || is_foreign && percent_decode_str(path).decode_utf8().is_err()
 }
 
-/// Each segment up to the first of these marks.
-fn strip(path: &str, marks: &[&str]) -> String {
-    each_segment(path, |segment| {
-        let ends = marks.iter().filter_map(|mark| segment.find(mark));
-        &segment[..ends.min().unwrap_or(segment.len())]
-    })
-}
+/// More readings than a path has that somebody means.
+const MOST: usize = 96;
 
-/// Each segment without the dots and spaces at its end.
-fn trim_segments(path: &str) -> String {
-    each_segment(path, |mut segment| {
-        while let Some(shorter) = segment
-            .strip_suffix('.')
-            .or_else(|| segment.strip_suffix("%20"))
-        {
-            segment = shorter;
+/// What an application does to a path before it looks at it; `None` where it changes nothing.
+type Change = fn(&str) -> Option<String>;
+
+/// Each of them, in whatever order, and as often as it changes something.
+const CHANGES: [Change; 13] = [
+    |path| replace(path, "%2F", "/"),
+    |path| replace(path, "%3B", ";"),
+    |path| replace(path, "%5C", "/"),
+    decode_again,
+    |path| {
+        path.contains(';')
+            .then(|| each_segment(path, without_parameters))
+    },
+    |path| changed(path, each_segment(path, without_end)),
+    |path| path.contains("//").then(|| merge_slashes(path)),
+    without_authority,
+    // A string of C ends with a null byte; parsers of addresses drop line breaks and tabs.
+    |path| path.find("%00").map(|end| path[..end].to_owned()),
+    without_controls,
+    |path| bytes_changed(path, shortened),
+    // Bytes that are not UTF-8 are ignored, or are Latin-1.
+    |path| bytes_changed(path, |bytes| is_foreign(bytes).then(|| only_utf8(bytes))),
+    |path| bytes_changed(path, |bytes| is_foreign(bytes).then(|| from_latin1(bytes))),
+];
+
+fn others(path: &str) -> Result<Vec<String>, PathError> {
+    let mut others: Vec<String> = Vec::new();
+    let mut next = 0;
+    loop {
+        let base = match next {
+            0 => path,
+            _ => match others.get(next - 1) {
+                Some(base) => base.as_str(),
+                None => return Ok(others),
+            },
+        };
+        let changed: Vec<_> = CHANGES.iter().filter_map(|change| change(base)).collect();
+        for reading in changed {
+            if reading.split('/').any(|name| matches!(name, "." | "..")) {
+                return Err(PathError::DotSegment);
+            }
+            if reading == path || others.contains(&reading) {
+                continue;
+            }
+            if others.len() == MOST {
+                return Err(PathError::Readings);
+            }
+            others.push(reading);
         }
-        segment
-    })
+        next += 1;
+    }
+}
+
+fn changed(path: &str, reading: String) -> Option<String> {
+    (reading != path).then_some(reading)
+}
+
+fn replace(path: &str, from: &str, to: &str) -> Option<String> {
+    path.contains(from).then(|| path.replace(from, to))
+}
+
+fn without_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
+}
+
+/// A segment without the dots and spaces at its end.
+fn without_end(mut segment: &str) -> &str {
+    while let Some(shorter) = segment
+        .strip_suffix('.')
+        .or_else(|| segment.strip_suffix("%20"))
+    {
+        segment = shorter;
+    }
+    segment
 }
 
 fn each_segment<'p>(path: &'p str, change: impl Fn(&'p str) -> &'p str) -> String {
@@ -162,6 +239,96 @@ fn merge_slashes(path: &str) -> String {
         }
     }
     merged
+}
+
+/// `//host/path` is a reference to another host (RFC 3986 §4.2).
+fn without_authority(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("//")?;
+    let at = rest.find('/');
+    Some(at.map_or("/", |at| &rest[at..]).to_owned())
+}
+
+/// `%25` and two digits are an escape for whoever decodes what is decoded.
+fn decode_again(path: &str) -> Option<String> {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find("%25") {
+        let (before, from) = rest.split_at(at);
+        decoded.push_str(before);
+        if let Some(byte) = again(from.as_bytes()) {
+            push(&mut decoded, byte);
+            rest = &from[5..];
+        } else {
+            decoded.push_str("%25");
+            rest = &from[3..];
+        }
+    }
+    decoded.push_str(rest);
+    changed(path, decoded)
+}
+
+/// The byte that `%25XX` becomes when it is decoded twice.
+fn again(escape: &[u8]) -> Option<u8> {
+    let digits = escape.get(3..5)?;
+    unescape(&[b'%', digits[0], digits[1]])
+}
+
+fn without_controls(path: &str) -> Option<String> {
+    let is_control = |byte: &u8| byte.is_ascii_control();
+    let drop = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .filter(|byte| !is_control(byte))
+            .copied()
+            .collect()
+    };
+    bytes_changed(path, |bytes| {
+        bytes.iter().any(is_control).then(|| drop(bytes))
+    })
+}
+
+fn is_foreign(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err()
+}
+
+fn only_utf8(bytes: &[u8]) -> Vec<u8> {
+    let chunks = bytes.utf8_chunks();
+    chunks.flat_map(|chunk| chunk.valid().bytes()).collect()
+}
+
+fn from_latin1(bytes: &[u8]) -> Vec<u8> {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    text.into_bytes()
+}
+
+/// The path after a change of its bytes. What separates something stays where it is.
+fn bytes_changed(path: &str, change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<String> {
+    if !path.contains('%') {
+        return None;
+    }
+    let mut reading = String::with_capacity(path.len());
+    for part in path.split_inclusive(['/', ';']) {
+        let (name, end) = match part.strip_suffix(['/', ';']) {
+            Some(name) => part.split_at(name.len()),
+            None => (part, ""),
+        };
+        let bytes: Vec<u8> = percent_decode_str(name).collect();
+        match change(&bytes) {
+            Some(bytes) => bytes.into_iter().for_each(|byte| push(&mut reading, byte)),
+            None => reading.push_str(name),
+        }
+        reading.push_str(end);
+    }
+    changed(path, reading)
+}
+
+/// Appends a byte as [`compared`] has it.
+fn push(text: &mut String, byte: u8) {
+    if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'/' | b'\\' | b';' | b'?' | b'#') {
+        text.push(char::from(byte));
+    } else {
+        push_escape(text, byte);
+    }
 }
 
 #[cfg(test)]
@@ -191,8 +358,27 @@ mod tests {
             ("/.vestibule%3Bx", &["/.vestibule;x", "/.vestibule"]),
             ("/.vestibule./login", &["/.vestibule/login"]),
             ("/.vestibule%20/login", &["/.vestibule/login"]),
+            ("/%2561dmin", &["/admin"]),
+            ("/admin%252Fx", &["/admin%2Fx", "/admin/x"]),
+            ("/admin%25252Fx", &["/admin/x"]),
+            ("/admin%253Bx/y", &["/admin/y"]),
+            ("/admin%2500.png", &["/admin%00.png", "/admin"]),
+            ("/ad%250Amin", &["/admin"]),
+            ("/admin%2520", &["/admin"]),
+            ("/admin%5Cx", &["/admin/x"]),
+            ("/admin%255Cx", &["/admin/x"]),
+            ("//admin/x", &["/admin/x", "/x"]),
+            ("//x/admin", &["/x/admin", "/admin"]),
+            ("/%2Fx/admin", &["/admin"]),
+            ("//x//admin", &["/admin"]),
+            ("/x//admin", &["/x/admin"]),
+            ("/%C0%AFadmin", &["/%2Fadmin", "/admin"]),
+            ("/ad%FFmin", &["/admin"]),
+            ("/ad%09min", &["/admin"]),
+            ("/caf%E9", &["/caf%C3%A9", "/caf"]),
+            ("/%95%5C/x", &["/%95//x"]),
         ] {
-            let readings = Readings::of(path, PathCase::Sensitive);
+            let readings = Readings::of(path, PathCase::Sensitive).unwrap();
             assert_eq!(readings.path(), path);
             for reading in expected {
                 let others = readings.others();
@@ -201,7 +387,7 @@ mod tests {
                     "{reading} of {path}: {others:?}"
                 );
             }
-            assert!(readings.others().len() < 28, "{readings:?}");
+            assert!(readings.others().len() < 40, "{readings:?}");
         }
     }
 
@@ -213,16 +399,38 @@ mod tests {
             "/.vestibule/login",
             "/static/app.min.js",
             "/.well-known/x.y/z",
-            "/caf%C3%A9/%5B1%5D/100%25",
+            "/caf%C3%A9/[1]/100%25/100%25zz",
             "*",
         ] {
-            let readings = Readings::of(path, PathCase::Sensitive);
+            let readings = Readings::of(path, PathCase::Sensitive).unwrap();
             assert!(matches!(readings.path, Cow::Borrowed(same) if same == path));
             assert!(readings.others().is_empty(), "{readings:?}");
             assert_eq!(readings.others.capacity(), 0);
         }
-        let readings = Readings::of("/admin/x.js", PathCase::Insensitive);
+        let readings = Readings::of("/admin/x.js", PathCase::Insensitive).unwrap();
         assert!(matches!(readings.path, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn sec_31_escapes_that_separate_nothing_are_what_they_stand_for() {
+        for (path, expected) in [
+            ("/%40scope/c%2B%2B", "/@scope/c++"),
+            ("/%5B1%5D", "/[1]"),
+            ("/a%2Fb%3Bc%5Cd%25e%3Ff%23", "/a%2Fb%3Bc%5Cd%25e%3Ff%23"),
+            ("/%20%C3%A9%FF%09", "/%20%C3%A9%FF%09"),
+            ("/100%2540", "/100%2540"),
+        ] {
+            assert_eq!(compared(path), expected);
+        }
+    }
+
+    #[test]
+    fn sec_93_a_path_with_more_readings_than_anybody_means_is_refused() {
+        let many = "/a.%20;x%2Fb.%3By%5Cc%252F%253Bz.%255C//%25250Ad%E9%C0%AF";
+        let refused = Readings::of(many, PathCase::Sensitive);
+        assert_eq!(refused.err(), Some(PathError::Readings));
+        let readings = Readings::of("/a%5C..%5Cb", PathCase::Sensitive);
+        assert_eq!(readings.err(), Some(PathError::DotSegment));
     }
 
     #[test]
@@ -241,7 +449,7 @@ mod tests {
         ] {
             assert_eq!(fold_case(one) == fold_case(other), same, "{one} {other}");
         }
-        let readings = Readings::of("/.VESTIBULE%2FLogin", PathCase::Insensitive);
+        let readings = Readings::of("/.VESTIBULE%2FLogin", PathCase::Insensitive).unwrap();
         assert_eq!(readings.path(), "/.vestibule%2flogin");
         assert!(readings.others().contains(&"/.vestibule/login".to_owned()));
     }

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri};
+use http::{Method, Uri, Version};
 
-use super::{BadRequest, normal_path};
+use super::path::push_escape;
+use super::{AllowInPath, BadRequest, PathForm, normal_path};
 
 /// The target to judge and to send: path in normal form, query as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,15 +15,24 @@ pub(crate) struct Target(PathAndQuery);
 
 impl Target {
     /// Normalises the path of `head` (SEC-29 to SEC-31); the query is passed on byte for byte.
-    pub(crate) fn parse(head: &Parts, encoded_slash: bool) -> Result<Self, BadRequest> {
+    pub(crate) fn parse(head: &Parts, allow: AllowInPath) -> Result<Self, BadRequest> {
         let sent = head.uri.path_and_query().ok_or(BadRequest::Target)?;
+        if allow.has(PathForm::AnyBytes) && !sent.as_str().is_ascii() {
+            let escaped = escape_raw(sent.as_str(), head.version);
+            let escaped = PathAndQuery::from_maybe_shared(escaped);
+            return Self::of(&escaped.map_err(|_| BadRequest::Target)?, head, allow);
+        }
+        Self::of(sent, head, allow)
+    }
+
+    fn of(sent: &PathAndQuery, head: &Parts, allow: AllowInPath) -> Result<Self, BadRequest> {
         if !sent
             .query()
             .unwrap_or_default()
             .bytes()
             .all(|b| b.is_ascii_graphic())
         {
-            return Err(BadRequest::Target);
+            return Err(BadRequest::Query);
         }
         if sent.path() == "*" {
             let options = head.method == Method::OPTIONS && sent.query().is_none();
@@ -32,7 +42,7 @@ impl Target {
                 Err(BadRequest::Target)
             };
         }
-        match normal_path(sent.path(), encoded_slash).map_err(|_| BadRequest::Target)? {
+        match normal_path(sent.path(), allow).map_err(BadRequest::Path)? {
             Cow::Borrowed(_) => Ok(Self(sent.clone())),
             Cow::Owned(mut path) => {
                 if let Some(query) = sent.query() {
@@ -72,4 +82,22 @@ impl Target {
     pub(crate) fn into_uri(self) -> Uri {
         Uri::from(self.0)
     }
+}
+
+/// Percent-encodes the bytes of a target that are not ASCII, as browsers do (WHATWG URL). Those of
+/// HTTP/1.1 need not be UTF-8: each of them is a character here, see [`super::wire`].
+pub(crate) fn escape_raw(target: &str, version: Version) -> String {
+    let mut escaped = String::with_capacity(target.len() * 2);
+    for c in target.chars() {
+        match u8::try_from(c) {
+            Ok(byte) if byte.is_ascii() => escaped.push(c),
+            Ok(byte) if version < Version::HTTP_2 => push_escape(&mut escaped, byte),
+            _ => {
+                let mut bytes = [0; 4];
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                bytes.for_each(|byte| push_escape(&mut escaped, byte));
+            }
+        }
+    }
+    escaped
 }

@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Authority, BadRequest, normal_path};
+use super::{AllowInPath, Authority, BadRequest, normal_path};
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 const IF: HeaderName = HeaderName::from_static("if");
@@ -13,7 +13,7 @@ const IF: HeaderName = HeaderName::from_static("if");
 pub(crate) fn further_paths(
     head: &Parts,
     authority: &Authority,
-    encoded_slash: bool,
+    allow: AllowInPath,
 ) -> Result<Vec<String>, BadRequest> {
     if matches!(head.method, Method::GET | Method::HEAD) {
         return Ok(Vec::new());
@@ -27,7 +27,7 @@ pub(crate) fn further_paths(
     resource_tags(&head.headers, &mut references)?;
     let paths = references
         .into_iter()
-        .map(|reference| path_of(reference, authority, encoded_slash));
+        .map(|reference| path_of(reference, authority, allow));
     paths.collect()
 }
 
@@ -68,7 +68,7 @@ fn resource_tags<'h>(
 fn path_of(
     reference: &str,
     authority: &Authority,
-    encoded_slash: bool,
+    allow: AllowInPath,
 ) -> Result<String, BadRequest> {
     let reference = reference.trim();
     let path = if reference.starts_with('/') && !reference.starts_with("//") {
@@ -91,13 +91,14 @@ fn path_of(
         return Err(BadRequest::Target);
     }
     let path = path.split('?').next().unwrap_or_default();
-    let normal = normal_path(path, encoded_slash).map_err(|_| BadRequest::Target)?;
+    let normal = normal_path(path, allow).map_err(BadRequest::Path)?;
     Ok(normal.into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{PathError, PathForm};
 
     fn named(method: &str, fields: &[(&str, &str)]) -> Result<Vec<String>, BadRequest> {
         let mut request = http::Request::builder().method(method).uri("/x");
@@ -106,7 +107,8 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         let authority = HeaderValue::from_static("dav.test:8443");
-        further_paths(&head, &Authority::parse(&authority).unwrap(), true)
+        let allow = AllowInPath::default().with(PathForm::EncodedSlash);
+        further_paths(&head, &Authority::parse(&authority).unwrap(), allow)
     }
 
     #[test]
@@ -135,7 +137,11 @@ mod tests {
             ("destination", "//dav.test/x", Err(BadRequest::Target)),
             ("destination", "x", Err(BadRequest::Target)),
             ("destination", "", Err(BadRequest::Target)),
-            ("destination", "/public/../admin", Err(BadRequest::Target)),
+            (
+                "destination",
+                "/public/../admin",
+                Err(BadRequest::Path(PathError::DotSegment)),
+            ),
             ("destination", "/a#b", Err(BadRequest::Target)),
             ("if", "(<urn:uuid:1> [\"<x)\"])", Ok(&[])),
             (

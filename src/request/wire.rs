@@ -29,6 +29,8 @@ pub(crate) struct Framing {
     body: Declared,
     /// Whether the head asks for a WebSocket.
     websocket: bool,
+    /// Where request lines have bytes beyond ASCII, in what was looked at last.
+    raw: Vec<usize>,
 }
 
 const LINE: usize = 64;
@@ -88,6 +90,7 @@ impl Framing {
             after_cr: false,
             body: Declared::None,
             websocket: false,
+            raw: Vec::new(),
         }
     }
 
@@ -126,11 +129,11 @@ impl Framing {
                     self.skip(left, bytes.len() - at, State::ChunkData, State::ChunkEnd)
                 }
                 _ => {
-                    let rest = &bytes[at..];
                     let split = self.after_cr;
-                    match self.read_line(rest) {
+                    match self.read_line(bytes, at) {
                         Ok(taken) => taken,
                         Err(offset) => {
+                            let rest = &bytes[at..];
                             let after_cr = match offset {
                                 0 => split,
                                 _ => rest[offset - 1] == b'\r',
@@ -156,17 +159,41 @@ impl Framing {
         taken
     }
 
-    /// Takes the rest of a line, or what there is of it. Gives how many bytes that is; the error is
-    /// the offset to refuse at.
-    fn read_line(&mut self, rest: &[u8]) -> Result<usize, usize> {
-        let (content, taken, ends) = self.find_end(rest)?;
+    /// The bytes that were looked at last, if hyper would not take them as they are: it refuses a
+    /// target that is not UTF-8. Each byte of a target beyond ASCII becomes the character with its
+    /// number here; what it was, `Target` knows.
+    pub(crate) fn widened(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.raw.is_empty() {
+            return None;
+        }
+        let mut wide = Vec::with_capacity(bytes.len() + self.raw.len());
+        let mut done = 0;
+        for at in std::mem::take(&mut self.raw) {
+            let Some(&byte) = bytes.get(at) else { break };
+            wide.extend_from_slice(&bytes[done..at]);
+            wide.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes());
+            done = at + 1;
+        }
+        wide.extend_from_slice(&bytes[done..]);
+        Some(wide)
+    }
+
+    /// Takes the rest of a line from `at` on, or what there is of it. Gives how many bytes that is;
+    /// the error is the offset to refuse at.
+    fn read_line(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
+        let (content, taken, ends) = self.find_end(&bytes[at..])?;
         if self.state == State::Idle && !content.is_empty() {
             self.state = State::RequestLine;
         }
-        if self.state == State::RequestLine
-            && let Some(fragment) = memchr::memchr(b'#', content)
-        {
-            return Err(fragment); // SEC-10: no fragment in a target
+        if self.state == State::RequestLine {
+            if let Some(fragment) = memchr::memchr(b'#', content) {
+                return Err(fragment); // SEC-10: no fragment in a target
+            }
+            if !content.is_ascii() {
+                let places = content.iter().enumerate();
+                let raw = places.filter(|(_, byte)| !byte.is_ascii());
+                self.raw.extend(raw.map(|(place, _)| at + place));
+            }
         }
         if self.state == State::ChunkEnd && !content.is_empty() {
             return Err(0);
@@ -494,6 +521,20 @@ mod tests {
             Framing::new().inspect(&mut seen);
             assert_eq!(&seen[head.len()..], spoiled.as_bytes(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn bytes_of_a_target_become_characters_and_no_others_do() {
+        let mut framing = Framing::new();
+        let sent = b"GET /gr\xf6 HTTP/1.1\r\nA: \xf6\r\n\r\nGET /\xc3\xb6 HTTP/1.1\r\n";
+        let mut bytes = sent.to_vec();
+        assert_eq!(framing.inspect(&mut bytes), sent.len());
+        let expected = "GET /gr\u{f6} HTTP/1.1\r\nA: \u{f6}\r\n\r\nGET /\u{c3}\u{b6} HTTP/1.1\r\n";
+        let mut expected = expected.as_bytes().to_vec();
+        let field = expected.windows(3).position(|part| part == b"A: ").unwrap();
+        expected.splice(field + 3..field + 5, [0xf6]);
+        assert_eq!(framing.widened(&bytes), Some(expected));
+        assert_eq!(framing.widened(&bytes), None);
     }
 
     #[test]

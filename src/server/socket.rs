@@ -20,6 +20,8 @@ pub(super) struct Socket {
     stream: TlsStream<TcpStream>,
     connection: Arc<ClientConn>,
     protocol: Protocol,
+    /// What was read and did not fit, see [`Framing::widened`].
+    surplus: Vec<u8>,
 }
 
 /// What is read is looked at on its way.
@@ -44,6 +46,7 @@ impl Socket {
             stream,
             connection,
             protocol,
+            surplus: Vec::new(),
         }
     }
 
@@ -89,6 +92,12 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.surplus.is_empty() {
+            let fits = this.surplus.len().min(buffer.remaining());
+            buffer.put_slice(&this.surplus[..fits]);
+            this.surplus.drain(..fits);
+            return Poll::Ready(Ok(()));
+        }
         if let Protocol::Http1(Some(framing)) = &this.protocol
             && framing.has_refused()
         {
@@ -102,6 +111,12 @@ impl AsyncRead for Socket {
             Protocol::Http1(Some(framing)) => {
                 let passed = framing.inspect(&mut buffer.filled_mut()[before..]);
                 buffer.set_filled(before + passed);
+                if let Some(wide) = framing.widened(&buffer.filled()[before..]) {
+                    buffer.set_filled(before);
+                    let (fits, surplus) = wide.split_at(wide.len().min(buffer.remaining()));
+                    buffer.put_slice(fits);
+                    this.surplus = surplus.to_vec();
+                }
                 state.note_head(framing.is_inside_head());
             }
             Protocol::Http1(None) => {}

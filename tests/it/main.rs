@@ -60,6 +60,10 @@ mod packages;
 mod pages;
 /// Guessing passwords does not pay, and says nothing.
 mod passwords;
+/// Old apps get the paths that they need, and nobody else more by it.
+mod path_forms;
+/// No server behind the gate reads a path as one that is closed.
+mod path_readers;
 /// The path that is judged is the path that is sent.
 mod paths;
 /// A load balancer says who the client is, and nobody else can.

@@ -95,7 +95,7 @@ pub(super) fn ask(
         answer.rule = format!("{method} is not among the methods of [server.limits]");
         return Ok(answer);
     }
-    let path = match request::normal_path(&target, app.encoded_slash) {
+    let path = match request::normal_path(&target, app.allow_in_path) {
         Ok(path) => path,
         Err(error) => {
             answer.rule = format!("no path: {error}");
@@ -108,7 +108,13 @@ pub(super) fn ask(
         answer.verdict = "allowed";
         return Ok(answer);
     }
-    let readings = Readings::of(&path, app.rules.case());
+    let readings = match Readings::of(&path, app.rules.case()) {
+        Ok(readings) => readings,
+        Err(error) => {
+            answer.rule = format!("no path: {error}");
+            return Ok(answer);
+        }
+    };
     let others = readings.others().iter().map(String::as_str);
     if others
         .chain([readings.path()])

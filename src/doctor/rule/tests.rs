@@ -91,7 +91,7 @@ fn a_path_with_parameters_is_never_judged_alone() {
         let rules = vec![open, Rule::new("/", vec![], Allow::Nobody)];
         let rules = Rules::new(rules, PathCase::Sensitive).unwrap();
         let target = format!("{path}/below");
-        let readings = Readings::of(&target, PathCase::Sensitive);
+        let readings = Readings::of(&target, PathCase::Sensitive).unwrap();
         let decision = access::decide(&rules, &readings, &Method::GET, None);
         assert!(matches!(decision, Decision::Forbid), "{path}");
     }

@@ -53,12 +53,13 @@ fn named(target: &Target) -> Option<(Target, PostId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::AllowInPath;
 
     fn split(method: &Method, text: &str, kind: &str) -> (String, Option<PostId>) {
         let request = http::Request::builder().method(method).uri(text);
         let request = request.header(header::CONTENT_TYPE, kind).body(()).unwrap();
         let (head, ()) = request.into_parts();
-        let target = Target::parse(&head, false).unwrap();
+        let target = Target::parse(&head, AllowInPath::default()).unwrap();
         let (bare, named) = super::split(&head, target);
         (bare.as_str().to_owned(), named)
     }
