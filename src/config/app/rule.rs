@@ -1,0 +1,144 @@
+//! `[[app.rule]]`: who may open which part of an app.
+
+use percent_encoding::percent_decode_str;
+use toml::de::DeValue;
+
+use super::Paths;
+use crate::access::{Allow, Rule, Rules};
+use crate::config::problem::Fault;
+use crate::config::section::Section;
+use crate::config::value;
+use crate::portal::Endpoint;
+use crate::request::{self, Limits, PathCase, Readings, own_path};
+
+pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths) -> Rules {
+    let mut read: Vec<_> = sections
+        .into_iter()
+        .map(|mut section| (rule(&mut section, limits, paths), section))
+        .collect();
+    read.retain(|(rule, _)| rule.is_some());
+    loop {
+        let rules = read.iter().filter_map(|(rule, _)| rule.clone()).collect();
+        match Rules::new(rules, paths.case) {
+            Ok(rules) => return rules,
+            Err(twins) => {
+                let line = read[twins.first].1.line();
+                let (_, section) = read.remove(twins.second);
+                let fault = Fault::new(format!("the rule of line {line} says this already"));
+                section.refuse_all(fault.help("of one path, each method may have one rule"));
+            }
+        }
+    }
+}
+
+/// `None` when there is no telling what the rule is about.
+fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths) -> Option<Rule> {
+    let path = section.require("path", |value| rule_path(value::text(value)?, paths));
+    let methods = section.filled_list("methods", "leave the key out for every method", |value| {
+        let method = value::method(value)?;
+        if !limits.methods.contains(&method) {
+            return Err(Fault::new(format!("{method} is not let in at all"))
+                .help("add it to `methods` in [server.limits], or leave it out"));
+        }
+        Ok(method)
+    });
+    let allow = allow(section);
+    let (methods, allow) = (methods.unwrap_or_default(), allow.unwrap_or(Allow::Nobody));
+    let service_worker = section.get("service_worker", value::boolean);
+    let rule = Rule::new(&path?, methods, allow).at(section.line());
+    Some(rule.with_service_workers(service_worker.unwrap_or(false)))
+}
+
+fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
+    if let Some(at) = path.find(['?', '#']) {
+        return Err(Fault::new("a rule judges the path alone, without query")
+            .help(format!("write \"{}\"", &path[..at])));
+    }
+    if let Some(at) = path.find('*') {
+        let below = path[..at].rfind('/').map_or("/", |slash| &path[..=slash]);
+        let fault = Fault::new("there are no wildcards: a path covers everything below it");
+        return Err(fault.help(format!("write \"{below}\"")));
+    }
+    if !path.starts_with('/') {
+        return Err(Fault::new("a path begins with /").help(format!("write \"/{path}\"")));
+    }
+    let no_path = |error| Fault::new(format!("no request can have this path: {error}"));
+    let normal = request::normal_path(path, paths.allow).map_err(no_path)?;
+    let own = own_path!();
+    let readings = Readings::of(&normal, paths.case).map_err(no_path)?;
+    let is_utf8 = percent_decode_str(&normal).decode_utf8().is_ok();
+    if paths.case == PathCase::Insensitive && !is_utf8 {
+        let fault = Fault::new("only UTF-8 can be compared without regard to case");
+        return Err(fault.help("write a shorter path, or path_case = \"sensitive\""));
+    }
+    let others = readings.others().iter().map(String::as_str);
+    if others
+        .chain([readings.path()])
+        .any(|reading| Endpoint::of(reading).is_some())
+    {
+        return Err(
+            Fault::new(format!("no rule speaks for {own}: it is Vestibule's own"))
+                .help("leave the rule out"),
+        );
+    }
+    if normal != path {
+        return Err(
+            Fault::new("this is not the form in which paths are compared")
+                .help(format!("write \"{normal}\"")),
+        );
+    }
+    Ok(path.to_owned())
+}
+
+fn allow(section: &mut Section<'_>) -> Option<Allow> {
+    if !section
+        .raw("allow")
+        .is_some_and(|value| value.get_ref().is_table())
+    {
+        return section.require("allow", allow_word);
+    }
+    let mut who = section.table("allow");
+    let mend = "write allow = \"nobody\" if that is what you mean";
+    let groups = who.filled_list("groups", mend, group);
+    let users = who.filled_list("users", mend, value::string);
+    match (groups, users) {
+        (Some(groups), None) => Some(Allow::Groups(groups)),
+        (None, Some(users)) => Some(Allow::Users(users)),
+        (Some(_), Some(_)) => {
+            let fault = Fault::new("groups and users in one rule");
+            who.refuse_all(fault.help("put the users into a group of their own"));
+            None
+        }
+        (None, None) => {
+            if who.is_empty() {
+                let fault = Fault::new("nobody is named");
+                who.refuse_all(fault.help("write { groups = [\"admins\"] } or allow = \"nobody\""));
+            }
+            None
+        }
+    }
+}
+
+fn allow_word(value: &DeValue<'_>) -> Result<Allow, Fault> {
+    if value.is_array() {
+        return Err(Fault::new("a list does not say of what")
+            .help("write { groups = [\"admins\"] } or { users = [\"ada\"] }"));
+    }
+    let words = [
+        ("everyone", Allow::Everyone),
+        ("signed-in", Allow::SignedIn),
+        ("nobody", Allow::Nobody),
+    ];
+    value::word(value, &words)
+}
+
+/// The header joins groups with commas: a comma inside of one would make two (SEC-40).
+fn group(value: &DeValue<'_>) -> Result<String, Fault> {
+    let group = value::string(value)?;
+    if group.contains(',') {
+        return Err(
+            Fault::new("a group has no comma in its name").help("name each group by itself")
+        );
+    }
+    Ok(group)
+}
