@@ -113,6 +113,13 @@ impl Session {
         data.as_deref()?.1.header(app).cloned()
     }
 
+    /// Takes over what its record has by now.
+    pub(super) fn refresh(&self, record: &Record) {
+        self.bind(record);
+        self.last_accessed
+            .fetch_max(record.last_accessed.as_millis(), Ordering::Relaxed);
+    }
+
     /// Takes over the host that a record is bound to by now, and what it gave to the app there.
     pub(super) fn bind(&self, record: &Record) {
         self.update_data(record);

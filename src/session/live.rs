@@ -60,6 +60,12 @@ impl Live {
         }
     }
 
+    /// The session of a key, if a stream of it is open.
+    pub(super) fn session(&self, key: &SessionKey) -> Option<Arc<Session>> {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&live.get(key)?.session))
+    }
+
     pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         live.values()

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
-use super::{ConnectionCache, EndReason, Session, SessionId, SessionKey, Sessions, StoreError};
+use super::{
+    ConnectionCache, EndReason, Record, Session, SessionId, SessionKey, Sessions, StoreError,
+};
 use crate::request::Host;
 
 /// A look-up that again and again meets the end of some session gives up.
@@ -88,7 +90,7 @@ impl Sessions {
                     None => return Ok(None),
                     // Whoever ended the session meanwhile has put its tombstone first.
                     Some(record) => {
-                        let loaded = Cached::Live(Arc::new(Session::new(&record)));
+                        let loaded = Cached::Live(self.loaded(&record));
                         let cached = self.cache.entry_by_ref(key).or_insert(loaded).into_value();
                         // A tombstone may have been pushed out of the cache since, and whoever
                         // ends all sessions puts none.
@@ -106,6 +108,16 @@ impl Sessions {
             });
         }
         Err(StoreError::Unavailable)
+    }
+
+    /// One session for all that use it: streams that the cache has outrun note their accesses in
+    /// the one that they have.
+    fn loaded(&self, record: &Record) -> Arc<Session> {
+        let Some(session) = self.live.session(&record.key) else {
+            return Arc::new(Session::new(record));
+        };
+        session.refresh(record);
+        session
     }
 
     /// Whether an id opens its session there. Elsewhere it is as unknown as an invented one
