@@ -11,6 +11,7 @@ pub(crate) mod data;
 mod disk;
 mod end;
 mod end_reason;
+mod follow;
 mod footprint;
 mod former_users;
 mod id;
@@ -23,7 +24,7 @@ mod store;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use arc_swap::ArcSwap;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, mpsc};
 
 use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
@@ -54,6 +55,7 @@ pub(crate) use lookup::Shown;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};
+use store::End;
 pub(crate) use store::{OpenError, SessionStore, StoreError, open};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
@@ -137,6 +139,8 @@ pub(crate) struct Sessions {
     settings: ArcSwap<Settings>,
     clock: Clock,
     store: Arc<dyn SessionStore>,
+    /// What others end in the store, since before anything was cached.
+    ends: tokio::sync::Mutex<mpsc::Receiver<End>>,
     cache: Cache<SessionKey, Cached>,
     live: Arc<live::Live>,
     /// Goes up whenever sessions end.
@@ -170,6 +174,7 @@ impl Sessions {
         Self {
             settings: ArcSwap::from_pointee(settings),
             clock,
+            ends: store.ends().into(),
             store,
             cache,
             live: Arc::default(),
@@ -243,10 +248,18 @@ impl Sessions {
             data: data::AppData::default(),
             revision: 0,
         });
+        let ended = self.ended.load(Ordering::Acquire);
         self.store
             .insert(Arc::clone(&record))
             .await
             .map_err(StartError::Store)?;
+        let session = Cached::Live(Arc::new(Session::new(&record)));
+        // Not over the tombstone of whoever ended it meanwhile.
+        self.cache.entry(record.key).or_insert(session);
+        // Whoever has ended all sessions elsewhere leaves no tombstone: the store knows.
+        if self.ended.load(Ordering::Acquire) != ended {
+            self.cache.invalidate(&record.key);
+        }
         // Over in any case; what cannot be written down now is tried again.
         if let Some(replaced) = replaced
             && let Err(error) = self.end_because(&replaced.key(), EndReason::Replaced).await
@@ -256,9 +269,6 @@ impl Sessions {
         if let Err(error) = self.end_oldest_of(record.user()).await {
             tracing::error!(%error, user = record.user(), "the oldest sessions were not ended");
         }
-        let session = Cached::Live(Arc::new(Session::new(&record)));
-        // Not over the tombstone of whoever ended it meanwhile.
-        self.cache.entry(record.key).or_insert(session);
         self.counts.started.inc();
         Ok(id)
     }
@@ -315,6 +325,12 @@ impl Sessions {
 
     /// Flushes what only this process knows, and gives the store back.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        self.flush();
+        self.store.close().await
+    }
+
+    /// Tells the store of the accesses that only this process knows.
+    fn flush(&self) {
         for (key, cached) in &self.cache {
             if let Cached::Live(session) = cached
                 && let Some(at) = session.take_dirty()
@@ -322,7 +338,6 @@ impl Sessions {
                 self.store.touch(*key, at);
             }
         }
-        self.store.close().await
     }
 
     fn note_access(&self, session: &Session, now: Timestamp) {

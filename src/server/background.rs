@@ -9,6 +9,7 @@ use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::load::{Admission, Load};
 use crate::proxy::Service;
+use crate::session::Sessions;
 use crate::tls::Certificates;
 
 /// How often streams of ended sessions are looked for, and files that have changed.
@@ -21,6 +22,7 @@ pub(super) struct Background {
     pub(super) accounts: Arc<Accounts>,
     pub(super) admission: Arc<Admission>,
     pub(super) load: Arc<Load>,
+    pub(super) sessions: Arc<Sessions>,
 }
 
 impl Background {
@@ -29,6 +31,8 @@ impl Background {
         let mut background = JoinSet::new();
         let (load, admission) = (Arc::clone(&self.load), Arc::clone(&self.admission));
         tasks.push(background.spawn(load.watch(admission)));
+        let sessions = Arc::clone(&self.sessions);
+        tasks.push(background.spawn(async move { sessions.follow_store().await }));
         tasks.push(background.spawn(self.tick()));
         background
     }

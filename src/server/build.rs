@@ -182,6 +182,7 @@ pub(super) fn start_on(
         accounts,
         admission: Arc::clone(&admission),
         load,
+        sessions: Arc::clone(&sessions),
     };
     let housekeeping = background.begin(&mut tasks);
     Ok(Running {

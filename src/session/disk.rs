@@ -19,7 +19,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
 use self::command::{Command, Reply};
 pub(super) use self::file::CACHE;
@@ -29,7 +29,7 @@ pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::Record;
-use super::store::{Answer, OpenError, SessionStore, StoreError};
+use super::store::{Answer, End, OpenError, SessionStore, StoreError, ends};
 use crate::clock::Timestamp;
 use crate::request::Host;
 
@@ -225,6 +225,11 @@ impl SessionStore for Disk {
             let wanted = |key: &SessionKey| !pending.has(key);
             snapshot.range(first, last, count, wanted)
         })
+    }
+
+    /// The file belongs to this process, which opens it once.
+    fn ends(&self) -> tokio_mpsc::Receiver<End> {
+        ends::none()
     }
 
     fn count(&self) -> Answer<'_, usize> {

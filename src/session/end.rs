@@ -112,7 +112,7 @@ impl Sessions {
 
     /// Drops what this process holds of a session that is over, whoever has ended it: its place in
     /// the cache, what connections remember of it, and its streams.
-    fn forget(&self, key: &SessionKey) {
+    pub(super) fn forget(&self, key: &SessionKey) {
         self.cache.insert(*key, Cached::Ended);
         // After the tombstone: a connection whose `ConnectionCache` is void asks the cache.
         self.ended.fetch_add(1, Ordering::Release);
@@ -120,7 +120,7 @@ impl Sessions {
     }
 
     /// The same for every session.
-    fn forget_all(&self) {
+    pub(super) fn forget_all(&self) {
         self.cache.invalidate_all();
         self.ended.fetch_add(1, Ordering::Release);
         self.live.end_all();

@@ -5,15 +5,32 @@ use std::future::ready;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
+
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::Record;
-use super::store::{Answer, SessionStore};
+use super::store::ends::EndSender;
+use super::store::{Answer, End, SessionStore};
 use crate::clock::Timestamp;
 use crate::request::Host;
 
+/// A handle of a store; a clone is another one of the same store.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<Tables>);
+pub(super) struct Memory {
+    shared: Arc<Mutex<Shared>>,
+    /// Tells the handles apart.
+    number: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    tables: Tables,
+    /// With the number of its handle.
+    followers: Vec<(u64, EndSender)>,
+    /// The greatest number of a handle.
+    last_handle: u64,
+}
 
 #[derive(Default)]
 struct Tables {
@@ -24,8 +41,27 @@ struct Tables {
 impl Memory {
     /// No code that holds the lock can leave the tables half changed, so a panic elsewhere is no
     /// reason to refuse (REL-11).
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Self {
+        let mut shared = self.lock();
+        shared.last_handle += 1;
+        Self {
+            shared: Arc::clone(&self.shared),
+            number: shared.last_handle,
+        }
+    }
+}
+
+impl Shared {
+    /// Tells every other handle.
+    fn tell(&self, from: u64, end: End) {
+        let others = self.followers.iter().filter(|(handle, _)| *handle != from);
+        others.for_each(|(_, follower)| follower.send(end));
     }
 }
 
@@ -46,7 +82,7 @@ impl Tables {
 
 impl SessionStore for Memory {
     fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
-        let mut tables = self.tables();
+        let tables = &mut self.lock().tables;
         tables
             .of_user
             .entry(record.user().to_ascii_lowercase())
@@ -57,29 +93,37 @@ impl SessionStore for Memory {
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
-        Box::pin(ready(Ok(self.tables().records.get(&key).cloned())))
+        Box::pin(ready(Ok(self.lock().tables.records.get(&key).cloned())))
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
-        let mut tables = self.tables();
-        let removed = keys.iter().filter(|key| tables.remove(key)).count();
+        let mut shared = self.lock();
+        let mut removed = 0;
+        for key in &keys {
+            if shared.tables.remove(key) {
+                shared.tell(self.number, End::One(*key));
+                removed += 1;
+            }
+        }
         Box::pin(ready(Ok(removed)))
     }
 
     fn clear(&self) -> Answer<'_, usize> {
-        let tables = std::mem::take(&mut *self.tables());
+        let mut shared = self.lock();
+        let tables = std::mem::take(&mut shared.tables);
+        shared.tell(self.number, End::All);
         Box::pin(ready(Ok(tables.records.len())))
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {
-        if let Some(record) = self.tables().records.get_mut(&key) {
+        if let Some(record) = self.lock().tables.records.get_mut(&key) {
             let record = Arc::make_mut(record);
             record.last_accessed = record.last_accessed.max(at);
         }
     }
 
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
-        let mut tables = self.tables();
+        let tables = &mut self.lock().tables;
         let bound = tables.records.get_mut(&key).map(|record| {
             Arc::make_mut(record).bind(&host, &app);
             Arc::clone(record)
@@ -93,7 +137,7 @@ impl SessionStore for Memory {
         app: Arc<str>,
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
-        let mut tables = self.tables();
+        let tables = &mut self.lock().tables;
         let changed = tables.records.get_mut(&key).map(|record| {
             let data = record.data.apply(&app, &change)?;
             let kept = Arc::make_mut(record);
@@ -105,7 +149,7 @@ impl SessionStore for Memory {
     }
 
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
-        let tables = self.tables();
+        let tables = &self.lock().tables;
         let keys = tables
             .of_user
             .get(&user.to_ascii_lowercase())
@@ -131,7 +175,7 @@ impl SessionStore for Memory {
         let records = if empty {
             Vec::new() // a range that ends before it begins panics
         } else {
-            let tables = self.tables();
+            let tables = &self.lock().tables;
             let range = tables.records.range((first, Bound::Included(last)));
             range
                 .take(count)
@@ -141,8 +185,16 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(records)))
     }
 
+    fn ends(&self) -> mpsc::Receiver<End> {
+        let (sender, receiver) = EndSender::new();
+        let followers = &mut self.lock().followers;
+        followers.retain(|(_, follower)| !follower.is_closed());
+        followers.push((self.number, sender));
+        receiver
+    }
+
     fn count(&self) -> Answer<'_, usize> {
-        Box::pin(ready(Ok(self.tables().records.len())))
+        Box::pin(ready(Ok(self.lock().tables.records.len())))
     }
 
     /// What is gone with the process knows of no time before it.
@@ -158,7 +210,12 @@ impl SessionStore for Memory {
 #[cfg(test)]
 mod tests {
     use super::super::store::conformance::conformance_tests;
+    use super::super::store::conformance::shared::shared_store_tests;
     use super::*;
 
     conformance_tests!(((), Arc::new(Memory::default())));
+    shared_store_tests!({
+        let memory = Memory::default();
+        ((), Arc::new(memory.clone()), Arc::new(memory))
+    });
 }

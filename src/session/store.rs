@@ -1,10 +1,14 @@
 //! What a place to keep sessions has to do.
 
+pub(super) mod ends;
+
 use std::fmt;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use tokio::sync::mpsc;
 
 use super::Backend;
 use super::data::{DataChange, DataError};
@@ -15,6 +19,7 @@ use super::record::Record;
 use crate::clock::Timestamp;
 use crate::regular_file::Distrust;
 use crate::request::Host;
+pub(crate) use ends::End;
 
 /// A store could not be read or written; the details are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +158,10 @@ pub(crate) trait SessionStore: Send + Sync {
         last: SessionKey,
         count: usize,
     ) -> Answer<'_, Vec<Arc<Record>>>;
+
+    /// What others end from now on; what is ended here is not told. Ends when the store has no
+    /// more to say, at once where nobody else can end its sessions.
+    fn ends(&self) -> mpsc::Receiver<End>;
 
     /// How many records there are.
     fn count(&self) -> Answer<'_, usize>;

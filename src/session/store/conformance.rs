@@ -1,5 +1,7 @@
 //! What every store has to keep to, as tests: whoever writes one has them run on it.
 
+pub(in crate::session) mod shared;
+
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ macro_rules! conformance_tests {
             a_store_can_be_emptied_and_used_again,
             sec_46_what_is_being_removed_is_given_out_no_more,
             names_of_users_have_no_case,
+            what_is_ended_here_is_not_told,
         }
     };
     ($open:expr => $($test:ident,)+) => {
@@ -251,4 +254,14 @@ pub(in crate::session) async fn names_of_users_have_no_case(store: Arc<dyn Sessi
         users.sort_unstable();
         assert_eq!(users, ["Ada", "ada"]);
     }
+}
+
+pub(in crate::session) async fn what_is_ended_here_is_not_told(store: Arc<dyn SessionStore>) {
+    let mut ends = store.ends();
+    let ada = record("ada");
+    store.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(store.remove(vec![ada.key]).await.unwrap(), 1);
+    store.insert(ada).await.unwrap();
+    assert_eq!(store.clear().await.unwrap(), 1);
+    assert!(ends.try_recv().is_err());
 }
