@@ -3,69 +3,21 @@
 //! The server replaces old hashes while an operator runs `vestibule user`: both edit under one
 //! lock, and what a reader sees is always a whole file, the old one or the new one.
 
+mod document;
+mod error;
 mod import;
 
 use std::path::Path;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{DocumentMut, Item};
 
+use self::document::{find, insert, remove_table, set, user_mut};
+pub(crate) use self::error::EditError;
 pub(crate) use self::import::import;
 use super::problem::Cause;
-use super::{Problem, UsersFileError, canonical, locked, text_of};
+use super::{Problem, UsersFileError, locked, text_of};
 use crate::auth::password::StoredHash;
-use crate::source_text::nearest;
-
-/// Why a user was not changed.
-#[derive(Debug)]
-pub(crate) enum EditError {
-    File(UsersFileError),
-    /// `add` of somebody who is there, by the name in the file.
-    NameTaken(String),
-    NoSuchUser {
-        name: String,
-        nearest: Option<String>,
-    },
-}
-
-impl From<UsersFileError> for EditError {
-    fn from(error: UsersFileError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::NameTaken(name) => write!(
-                f,
-                "there is a user {name:?} already; do `vestibule user passwd {name}` for another \
-                 password, or `vestibule user remove {name}` first"
-            ),
-            Self::NoSuchUser {
-                name,
-                nearest: Some(nearest),
-            } => write!(f, "there is no user {name:?}; did you mean {nearest:?}?"),
-            Self::NoSuchUser {
-                name,
-                nearest: None,
-            } => write!(
-                f,
-                "there is no user {name:?}; `vestibule user list` shows them all"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for EditError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(error) => Some(error),
-            Self::NameTaken(_) | Self::NoSuchUser { .. } => None,
-        }
-    }
-}
 
 /// Somebody to add.
 pub(crate) struct NewUser<'a> {
@@ -86,25 +38,6 @@ pub(crate) fn add(path: &Path, user: &NewUser<'_>) -> Result<(), EditError> {
         Ok(true)
     })
     .map(|_| ())
-}
-
-fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
-    let mut table = Table::new();
-    table.insert("password", value(user.password.as_str()));
-    if !user.groups.is_empty() {
-        table.insert("groups", value(user.groups.iter().collect::<Array>()));
-    }
-    if let Some(email) = user.email {
-        table.insert("email", value(email));
-    }
-    let users = document.entry("user").or_insert_with(|| {
-        let mut users = Table::new();
-        users.set_implicit(true);
-        Item::Table(users)
-    });
-    if let Some(users) = users.as_table_like_mut() {
-        users.insert(user.name, Item::Table(table));
-    }
 }
 
 /// Whether `add` would find the name free: asked before a password is.
@@ -209,81 +142,6 @@ fn edit(
             .map_err(|source| UsersFileError::Write { path, source })?;
     }
     Ok(changed)
-}
-
-/// The name in the file of whoever `name` names.
-fn find(document: &DocumentMut, name: &str) -> Option<String> {
-    let wanted = canonical(name)?;
-    let users = document.get("user")?.as_table_like()?;
-    users
-        .iter()
-        .map(|(stored, _)| stored)
-        .find(|stored| stored.eq_ignore_ascii_case(&wanted))
-        .map(str::to_owned)
-}
-
-fn user_mut<'d>(
-    document: &'d mut DocumentMut,
-    name: &str,
-) -> Result<&'d mut dyn TableLike, EditError> {
-    let stored = find(document, name);
-    let names: Vec<_> = document
-        .get("user")
-        .and_then(Item::as_table_like)
-        .into_iter()
-        .flat_map(TableLike::iter)
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    stored
-        .and_then(|stored| document.get_mut("user")?.get_mut(stored))
-        .and_then(Item::as_table_like_mut)
-        .ok_or_else(|| EditError::NoSuchUser {
-            name: name.to_owned(),
-            nearest: nearest(name, names.iter().map(String::as_str)).map(str::to_owned),
-        })
-}
-
-/// Sets a value and keeps the comment behind it.
-fn set(user: &mut dyn TableLike, key: &str, new: impl Into<toml_edit::Value>) {
-    let mut new = new.into();
-    match user.get_mut(key).and_then(Item::as_value_mut) {
-        Some(old) => {
-            *new.decor_mut() = old.decor().clone();
-            *old = new;
-        }
-        None => {
-            user.insert(key, Item::Value(new));
-        }
-    }
-}
-
-/// Removes a user and the comment right above. What stands further above, behind an empty line,
-/// speaks of the file or of others and moves to the next user.
-fn remove_table(document: &mut DocumentMut, stored: &str) {
-    let Some(users) = document.get_mut("user").and_then(Item::as_table_like_mut) else {
-        return;
-    };
-    let names: Vec<_> = users.iter().map(|(name, _)| name.to_owned()).collect();
-    let removed = users.remove(stored);
-    let kept = removed
-        .as_ref()
-        .and_then(Item::as_table)
-        .and_then(|table| table.decor().prefix()?.as_str())
-        .and_then(|comment| Some(comment[..=comment.rfind("\n\n")?].to_owned()))
-        .filter(|comment| !comment.trim().is_empty());
-    let Some(kept) = kept else { return };
-    let next = names.iter().skip_while(|name| *name != stored).nth(1);
-    let next = next
-        .and_then(|next| users.get_mut(next))
-        .and_then(Item::as_table_mut);
-    if let Some(next) = next {
-        let own = next.decor().prefix().and_then(|own| own.as_str());
-        let joined = format!("{kept}{}", own.unwrap_or("\n"));
-        next.decor_mut().set_prefix(joined);
-    } else {
-        let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
-        document.set_trailing(format!("{kept}{trailing}"));
-    }
 }
 
 #[cfg(test)]
