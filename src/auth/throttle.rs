@@ -15,6 +15,7 @@
 //! than moments elsewhere; and no live session ends. A try counts before its password is looked
 //! at: a thousand at once are a thousand.
 
+mod attempt;
 mod counters;
 mod known;
 mod shared;
@@ -25,12 +26,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use self::counters::{Claim, Counters, Full};
-use self::known::Pair;
+use self::attempt::Counted;
+use self::counters::{Counters, Full};
 use self::shared::SharedTries;
 use crate::clock::{Clock, Timestamp};
 use crate::network::Network;
 
+pub(crate) use self::attempt::Attempt;
 pub(crate) use self::known::{KnownError, KnownNetworks};
 
 /// `[login.throttle]`.
@@ -63,28 +65,6 @@ pub(crate) struct Throttle {
     account: Counters<Account>,
     shared: SharedTries,
     known: Arc<KnownNetworks>,
-}
-
-/// A try that is under way. It stays counted unless it [succeeds](Attempt::succeeded) or turns
-/// out to be [no try](Attempt::withdraw).
-#[must_use]
-pub(crate) struct Attempt<'a> {
-    throttle: &'a Throttle,
-    account: Account,
-    network: Network,
-    pair: Pair,
-    counted: Counted,
-}
-
-/// Where a try is counted.
-#[derive(Default)]
-struct Counted {
-    account_at_network: Vec<Claim<(Account, Network)>>,
-    network: Vec<Claim<Network>>,
-    known_network: Option<Claim<Network>>,
-    account: Option<Claim<Account>>,
-    /// It is one of those that networks share.
-    shared: bool,
 }
 
 /// An account by the hash of its canonical name: a name of 16 KiB takes no more room than another.
@@ -244,53 +224,6 @@ impl Throttle {
     }
 }
 
-impl Attempt<'_> {
-    /// Forgets the failures of this account at this network, which is known from now on. Those of
-    /// the network stay: users with an account of their own could reset them for others.
-    pub(crate) fn succeeded(self) {
-        let (throttle, now) = (self.throttle, self.throttle.clock.now());
-        throttle.take_back(&self.counted, self.account, self.network, now);
-        let own = (self.account, self.network);
-        throttle.account_at_network.forget(&own);
-        throttle.known.note(self.pair, now);
-    }
-
-    /// The password was not looked at: nothing was learned, and nothing stays counted.
-    pub(crate) fn withdraw(self) {
-        let now = self.throttle.clock.now();
-        self.throttle
-            .take_back(&self.counted, self.account, self.network, now);
-    }
-
-    /// The password was wrong; how long to wait when that was the last try for now.
-    pub(crate) fn failed(self) -> Option<Wait> {
-        let (throttle, now) = (self.throttle, self.throttle.clock.now());
-        let settings = &throttle.settings;
-        let levels = self.network.levels().zip(LEVELS);
-        // A known network has been counted at one level only.
-        let levels = levels.take(self.counted.account_at_network.len());
-        let full = levels.filter_map(|(level, tenths)| {
-            let of_account = scaled(settings.account_failures, tenths);
-            let at = (self.account, level);
-            let of_account = throttle.account_at_network.is_full(&at, of_account, now);
-            let of_network = scaled(settings.address_failures, tenths);
-            let of_network = throttle.network.is_full(&level, of_network, now);
-            let of_network = of_network.filter(|_| !self.counted.network.is_empty());
-            [of_account, of_network]
-                .into_iter()
-                .flatten()
-                .map(|full| full.left)
-                .max()
-        });
-        let known = self.counted.known_network.as_ref().and_then(|_| {
-            let limit = throttle.known_limit();
-            let full = throttle.known_network.is_full(&self.network, limit, now);
-            full.map(|full| full.left)
-        });
-        full.chain(known).max().map(Wait)
-    }
-}
-
 fn scaled(limit: u32, tenths: u32) -> u32 {
     limit.saturating_mul(tenths).div_ceil(10)
 }
@@ -301,7 +234,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_mins(15);
 
-    fn throttle() -> (Throttle, Clock) {
+    pub(super) fn throttle() -> (Throttle, Clock) {
         let clock = Clock::system();
         let settings = Settings {
             account_failures: 10,
@@ -312,7 +245,7 @@ mod tests {
         (Throttle::new(settings, known, clock.clone()), clock)
     }
 
-    fn address(n: u8) -> IpAddr {
+    pub(super) fn address(n: u8) -> IpAddr {
         [192, 0, 2, n].into()
     }
 
@@ -454,32 +387,5 @@ mod tests {
             throttle.begin("ada", from).map(Attempt::failed).is_ok()
         });
         assert_eq!(tries.count(), 12, "at one account from a /56");
-    }
-
-    #[test]
-    fn a_login_forgets_the_failures_before_it() {
-        let (throttle, _) = throttle();
-        for _ in 0..9 {
-            let _ = throttle.begin("ada", address(1)).ok().unwrap().failed();
-        }
-        throttle.begin("ada", address(1)).ok().unwrap().succeeded();
-        assert!(
-            throttle
-                .begin("ada", address(1))
-                .ok()
-                .unwrap()
-                .failed()
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn a_try_whose_password_was_not_looked_at_does_not_count() {
-        let (throttle, _) = throttle();
-        for _ in 0..100 {
-            throttle.begin("ada", address(1)).ok().unwrap().withdraw();
-        }
-        assert!(throttle.entries().iter().all(|&(_, entries)| entries == 0));
-        assert!(throttle.begin("ada", address(1)).is_ok());
     }
 }
