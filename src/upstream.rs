@@ -607,7 +607,7 @@ impl Wait<'_, '_> {
     }
 }
 
-/// What hyper forgives in an answer and we do not (SEC-15).
+/// What hyper forgives in an answer and we do not (SEC-15); the rest is an answer of our version.
 fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
     let headers = response.headers_mut();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
@@ -633,6 +633,9 @@ fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
             ));
         }
     }
+    // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
+    // connection of its clients, and hide from them that a body was cut.
+    *response.version_mut() = Version::HTTP_11;
     Ok(())
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct ConnectionState {
     write_blocked_since: AtomicU64,
     /// After the requests in flight.
     ends: AtomicBool,
+    /// The end of the connection is the end of the response.
+    ends_response: AtomicBool,
 }
 
 impl ConnectionState {
@@ -35,6 +37,7 @@ impl ConnectionState {
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             ends: AtomicBool::new(false),
+            ends_response: AtomicBool::new(false),
         })
     }
 
@@ -112,6 +115,16 @@ impl ConnectionState {
 
     pub(crate) fn ends(&self) -> bool {
         self.ends.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its client knows no other end of a response: HTTP/1.0.
+    pub(super) fn note_unframed(&self) {
+        self.ends_response.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a response that is cut looks whole unless the connection is reset.
+    pub(crate) fn is_unframed(&self) -> bool {
+        self.ends_response.load(Ordering::Relaxed)
     }
 
     /// Notes whether a head has begun and not ended.

@@ -106,6 +106,9 @@ impl Proxy {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
+        if exchange.version < Version::HTTP_11 {
+            connection.state.note_unframed();
+        }
         if exchange.is_head
             && let Some(length) = response.body_mut().leave_out()
         {

@@ -83,6 +83,18 @@ pub(super) async fn serve_http1(
             shut_down,
         )
         .await;
+        // Before what it holds is dropped, its request with it.
+        let is_cut = match driven {
+            Driven::Broken => true,
+            Driven::Ended => connection.state.is_answering(),
+            Driven::Done | Driven::Idle => false,
+        };
+        if is_cut && connection.state.is_unframed() {
+            if let Some(parts) = served.into_parts() {
+                parts.io.into_inner().reset();
+            }
+            return;
+        }
         if driven == Driven::Ended {
             return;
         }
@@ -90,7 +102,7 @@ pub(super) async fn serve_http1(
             return; // a tunnel has it now
         };
         socket = parts.io.into_inner();
-        if driven == Driven::Done {
+        if matches!(driven, Driven::Done | Driven::Broken) {
             return socket.close(&service).await;
         }
         // hyper's buffers would stay with every idle connection, three times what TLS needs:
@@ -170,6 +182,8 @@ enum Driven {
     Ended,
     /// All that was to be said has been.
     Done,
+    /// A response has failed halfway.
+    Broken,
     /// There is no request, and there has been none for the idle timeout.
     Idle,
 }
@@ -223,10 +237,15 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         }
         stall::take();
         if let Poll::Ready(ended) = served.as_mut().poll(cx) {
-            if let Err(error) = ended {
-                tracing::debug!(client = %connection.peer, %error, "a connection has ended");
-            }
-            return Poll::Ready(Driven::Done);
+            let Err(error) = ended else {
+                return Poll::Ready(Driven::Done);
+            };
+            tracing::debug!(client = %connection.peer, %error, "a connection has ended");
+            return Poll::Ready(if error.is_user() {
+                Driven::Broken
+            } else {
+                Driven::Done
+            });
         }
         match stall::take() {
             Said::Nothing => {}

@@ -4,7 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -64,6 +66,13 @@ impl Socket {
             let place = self.connection.state.place();
             linger(transport, most, place, service.shutdown().token()).await;
         }
+    }
+
+    /// Resets the connection: an orderly end would make a response look whole that was cut, because
+    /// many clients do not ask for the `close_notify` of TLS (RFC 8446 §6.1).
+    pub(super) fn reset(self) {
+        let (transport, _) = self.stream.get_ref();
+        let _ = SockRef::from(transport).set_linger(Some(Duration::ZERO));
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too

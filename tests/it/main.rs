@@ -10,6 +10,8 @@ mod harness;
 mod account;
 /// Who runs the server sees who is signed in, and ends it at once.
 mod administration;
+/// What an app answers reaches its clients whole, however old the app is.
+mod answers;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
 /// What people see in a real browser, from the first minute on.

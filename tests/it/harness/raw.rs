@@ -1,5 +1,7 @@
 //! An HTTP/1.1 client that sends exactly what it is told, and reads answers strictly.
 
+use std::io::ErrorKind;
+
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::reply::Reply;
@@ -74,6 +76,20 @@ impl Raw {
         let what = format!("the end of the connection after {sent:?}");
         let bytes = within(&what, self.read_rest()).await;
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// How the connection ends: `Ok` as it should, with `close_notify`.
+    pub(crate) async fn end(&mut self) -> Result<(), ErrorKind> {
+        let end = async {
+            loop {
+                match self.reader.read_buf(&mut self.buffer).await {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.kind()),
+                }
+            }
+        };
+        within("the end of the connection", end).await
     }
 
     async fn read_rest(&mut self) -> Vec<u8> {
