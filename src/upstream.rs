@@ -1,21 +1,22 @@
 //! The client to the applications: pooled, balanced, streaming.
 
+mod address;
 mod authentication;
 mod body;
 mod connect;
 pub(crate) mod dial;
+mod error;
 pub(crate) mod hop_by_hop;
 mod own;
 mod pool;
 mod quota;
+mod response_body;
+mod send;
 mod sender;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
 mod visitors;
 
-use std::error::Error;
-use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -24,31 +25,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
-use prometheus_client::metrics::counter::Counter;
-use rustls::pki_types::{InvalidDnsNameError, pem};
 
 use crate::access::Permit;
 use crate::clock::Clock;
-use crate::metrics::{Pool, UpstreamErrorCounts};
+use crate::metrics::Pool;
 use crate::network::Network;
 use crate::session::{Session, Sessions};
 use crate::telemetry::Seldom;
 
-pub(crate) use body::{RequestBody, ResponseBody, Upload};
+pub(crate) use address::Address;
+pub(crate) use body::{RequestBody, Upload};
+pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use own::Own;
 use pool::{Endpoint, Lease};
-
-/// One address of an application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// `http://host:port`
-    Http { host: String, port: u16 },
-    /// `https://host:port`
-    Https { host: String, port: u16 },
-    /// `unix:/path`
-    Unix(PathBuf),
-}
+pub(crate) use response_body::ResponseBody;
+use send::{Wait, accept, copy, send};
 
 /// Whom a request is for, where there is only so much for all of them (SEC-87).
 #[derive(Clone, Copy, Debug)]
@@ -107,42 +98,6 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
 }
 
-/// Why an app's upstream cannot be used at all; found at the start.
-#[derive(Debug)]
-pub(crate) enum OpenError {
-    /// The file with the authorities cannot be read.
-    Authorities(PathBuf, pem::Error),
-    /// One of them is no certificate that TLS can use.
-    Authority(PathBuf, rustls::Error),
-    /// There is no authority to trust.
-    NoAuthorities,
-    /// The host of an https address is no name that a certificate can have.
-    ServerName(InvalidDnsNameError),
-    Tls(rustls::Error),
-}
-
-/// Why an application's answer did not come.
-#[derive(Debug)]
-pub(crate) enum UpstreamError {
-    /// An answer that two parsers might read in two ways (SEC-15).
-    BadResponse(&'static str),
-    /// All connections to the address are in use.
-    Busy,
-    /// The client did not send the body that it had announced.
-    ClientBody,
-    /// The client sent its body slower than is bearable (SEC-26).
-    ClientTooSlow,
-    Connect(io::Error),
-    ConnectTimeout,
-    /// The application signs connections in, and the client's is of HTTP/2 (SEC-92).
-    Http1Required,
-    /// No answer, or none that is HTTP.
-    Send(hyper::Error),
-    ResponseTimeout,
-    /// The request was not permitted any more before there was an answer (SEC-89).
-    Withdrawn,
-}
-
 /// One app's application: one address or several.
 pub(crate) struct Upstreams {
     endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
@@ -153,12 +108,6 @@ pub(crate) struct Upstreams {
     name: Arc<str>,
     dropped_auth: Seldom,
 }
-
-/// After this the wait for an answer is guarded; see [`Guard`].
-const SOON: Duration = Duration::from_millis(250);
-
-/// An answer; or what went wrong, and the request when nothing of it was written.
-type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
 
 /// What is known of one address from the requests that went there.
 #[derive(Clone, Debug)]
@@ -405,126 +354,6 @@ impl Upstreams {
     }
 }
 
-impl UpstreamError {
-    /// Where it is counted.
-    pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> Option<&'c Counter> {
-        Some(match self {
-            Self::Http1Required | Self::Withdrawn => return None, // nothing went wrong
-            Self::BadResponse(_) => &counts.bad_response,
-            Self::Busy => &counts.busy,
-            Self::ClientBody => &counts.client_body,
-            Self::ClientTooSlow => &counts.client_too_slow,
-            Self::Connect(_) => &counts.connect,
-            Self::ConnectTimeout => &counts.connect_timeout,
-            Self::ResponseTimeout => &counts.response_timeout,
-            Self::Send(_) => &counts.no_response,
-        })
-    }
-}
-
-impl Address {
-    /// `Host` for an app that is to see its own name.
-    fn host_header(&self) -> HeaderValue {
-        let (host, port, default) = match self {
-            Self::Http { host, port } => (host, *port, 80),
-            Self::Https { host, port } => (host, *port, 443),
-            Self::Unix(_) => return HeaderValue::from_static("localhost"),
-        };
-        let text = if port == default {
-            host.clone()
-        } else {
-            format!("{host}:{port}")
-        };
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
-    }
-}
-
-/// As the configuration writes it.
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = match self {
-            Self::Http { host, port } => ("http", host, port),
-            Self::Https { host, port } => ("https", host, port),
-            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
-        };
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
-    }
-}
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadResponse(what) => write!(f, "the application's answer is ambiguous: {what}"),
-            Self::Busy => {
-                f.write_str("none of the connections to the application was free in time")
-            }
-            Self::ClientBody => f.write_str("the client broke its request body off"),
-            Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
-            Self::Connect(error) => write!(f, "cannot connect to the application: {error}"),
-            Self::ConnectTimeout => f.write_str("connecting to the application took too long"),
-            Self::Http1Required => {
-                f.write_str("the application signs connections in, which takes HTTP/1.1")
-            }
-            Self::ResponseTimeout => f.write_str("the application did not answer in time"),
-            Self::Send(error) => match error.source() {
-                Some(source) => write!(f, "no answer from the application: {error}: {source}"),
-                None => write!(f, "no answer from the application: {error}"),
-            },
-            Self::Withdrawn => f.write_str("the request is not permitted any more"),
-        }
-    }
-}
-
-impl Error for UpstreamError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Connect(error) => Some(error),
-            Self::Send(error) => Some(error),
-            Self::BadResponse(_)
-            | Self::Busy
-            | Self::ClientBody
-            | Self::ClientTooSlow
-            | Self::ConnectTimeout
-            | Self::Http1Required
-            | Self::ResponseTimeout
-            | Self::Withdrawn => None,
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Authorities(path, error) => {
-                write!(f, "cannot read the certificates in {}: {error}", path.display())
-            }
-            Self::Authority(path, error) => {
-                write!(f, "a certificate in {} cannot be used: {error}", path.display())
-            }
-            Self::NoAuthorities => f.write_str(
-                "there is no certificate authority to trust; install ca-certificates or set upstream_ca",
-            ),
-            Self::ServerName(error) => write!(f, "the upstream's host cannot have a certificate: {error}"),
-            Self::Tls(error) => write!(f, "cannot set up TLS to the upstream: {error}"),
-        }
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Authorities(_, error) => Some(error),
-            Self::Authority(_, error) | Self::Tls(error) => Some(error),
-            Self::ServerName(error) => Some(error),
-            Self::NoAuthorities => None,
-        }
-    }
-}
-
 /// Ties the connection to whom it is signed in for.
 fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
     if let ConnectionAuth::Own {
@@ -536,114 +365,4 @@ fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
     {
         lease.tie(own, sessions.watch(session));
     }
-}
-
-/// Sends on one connection. The error has the request when nothing of it was written.
-async fn send(lease: &mut Lease, wait: Wait<'_, '_>, request: Request<RequestBody>) -> Answer {
-    let answer = lease.sender().send(request);
-    let answer = wait.until(answer).await.map_err(|error| (error, None))?;
-    answer.map_err(|mut error| {
-        let unsent = error.take_message();
-        let error = match wait.upload {
-            Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
-            _ if error.error().is_user() => UpstreamError::ClientBody,
-            _ => UpstreamError::Send(error.into_error()),
-        };
-        (error, unsent)
-    })
-}
-
-/// How long the head of an answer is waited for.
-#[derive(Clone, Copy)]
-struct Wait<'u, 'g> {
-    /// From the last byte of the upload.
-    patience: Duration,
-    upload: Option<&'u Upload>,
-    guard: Option<Guard<'g>>,
-}
-
-impl Wait<'_, '_> {
-    async fn until<F: Future>(self, answer: F) -> Result<F::Output, UpstreamError> {
-        let mut answer = std::pin::pin!(answer);
-        // Most answers come soon, and need neither a guard nor a second timer.
-        let soon = match self.guard {
-            Some(_) => self.patience.min(SOON),
-            None => self.patience,
-        };
-        let begun = self.upload.map(Upload::bytes);
-        if let Ok(answer) = tokio::time::timeout(soon, answer.as_mut()).await {
-            return Ok(answer);
-        }
-        Box::pin(self.longer(answer, begun, self.patience.saturating_sub(soon))).await
-    }
-
-    /// Goes on waiting while something happens. `sent` was the upload's length before, and `left` is
-    /// what is left of the patience since.
-    async fn longer<F: Future>(
-        self,
-        mut answer: Pin<&mut F>,
-        mut sent: Option<u64>,
-        mut left: Duration,
-    ) -> Result<F::Output, UpstreamError> {
-        let mut withdrawn = self.guard.map(|guard| guard());
-        loop {
-            let withdrawn = async {
-                match &mut withdrawn {
-                    Some(withdrawn) => withdrawn.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                answer = answer.as_mut() => return Ok(answer),
-                () = withdrawn => return Err(UpstreamError::Withdrawn),
-                () = tokio::time::sleep(left) => {}
-            }
-            let now = self.upload.map(Upload::bytes);
-            if now == sent {
-                return Err(UpstreamError::ResponseTimeout);
-            }
-            (sent, left) = (now, self.patience);
-        }
-    }
-}
-
-/// What hyper forgives in an answer and we do not (SEC-15); the rest is an answer of our version.
-fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
-    let headers = response.headers_mut();
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 {
-        return Err(UpstreamError::BadResponse("more than one Content-Length"));
-    }
-    let digits = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
-    if !headers.get(header::CONTENT_LENGTH).is_none_or(digits) {
-        return Err(UpstreamError::BadResponse(
-            "a Content-Length that is no number",
-        ));
-    }
-    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(encoding) = encodings.next() {
-        if lengths > 0 {
-            return Err(UpstreamError::BadResponse(
-                "Content-Length and Transfer-Encoding",
-            ));
-        }
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(UpstreamError::BadResponse(
-                "a Transfer-Encoding other than chunked",
-            ));
-        }
-    }
-    // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
-    // connection of its clients, and hide from them that a body was cut.
-    *response.version_mut() = Version::HTTP_11;
-    Ok(())
-}
-
-/// A request without a body, to send once more.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -14,8 +14,6 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Address;
-use super::pool::Lease;
 use crate::clock::Clock;
 use crate::load::Uploading;
 
@@ -243,76 +241,6 @@ where
             Kind::Streaming(streaming) => streaming.body.size_hint(),
             Kind::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
         }
-    }
-}
-
-/// The body of an application's answer. Its connection goes back to the pool when it has come to
-/// its end, and is closed when it has not (SEC-05).
-pub(crate) struct ResponseBody {
-    body: Incoming,
-    lease: Option<Lease>,
-}
-
-impl ResponseBody {
-    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
-        let mut body = Self {
-            body,
-            lease: Some(lease),
-        };
-        body.return_lease_at_end();
-        body
-    }
-
-    /// Where it comes from, as long as there is more to come.
-    pub(crate) fn address(&self) -> Option<&Address> {
-        self.lease.as_ref().map(Lease::address)
-    }
-
-    fn return_lease_at_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        loop {
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-            match frame {
-                Some(Ok(frame)) if frame.is_data() => {
-                    self.return_lease_at_end();
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Ok(_)) => {} // trailers end here (SEC-39)
-                Some(Err(error)) => {
-                    self.lease = None;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    if let Some(lease) = self.lease.take() {
-                        lease.give_back();
-                    }
-                    return Poll::Ready(None);
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
