@@ -82,6 +82,8 @@ impl Config {
     /// What the service may take of memory when verifying passwords takes `hashing` bytes.
     pub(crate) fn memory_ceiling(&self, hashing: u64) -> Ceiling {
         let session_data = self.apps.iter().any(|app| app.session_data);
+        let buffers = self.apps.iter().map(|app| app.upstream.buffer_requests);
+        let largest_body = buffers.max();
         Ceiling::of(Demands {
             max_connections: self.listener.limits.max,
             head: self.limits.head,
@@ -89,6 +91,7 @@ impl Config {
             forms: self.kept_forms,
             logs: self.log.memory(),
             hashing,
+            largest_body: largest_body.unwrap_or(0),
         })
     }
 

@@ -7,6 +7,7 @@
 //! network that holds little is served all the same.
 
 mod admission;
+mod bodies;
 mod delay;
 pub(crate) mod memory;
 mod place;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::telemetry::Seldom;
 
 pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
+pub(crate) use bodies::HeldBody;
 use delay::StandingDelay;
 use memory::Ceiling;
 pub(crate) use place::{Place, Uploading};
@@ -96,6 +98,8 @@ struct Class {
     in_flight: AtomicUsize,
     /// Our own answers that clients have not read yet.
     unread: AtomicUsize,
+    /// Bytes of request bodies that are read whole.
+    bodies: AtomicUsize,
 }
 
 impl Class {

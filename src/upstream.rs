@@ -39,7 +39,7 @@ pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use own::Own;
 use pool::{Endpoint, Lease};
 pub(crate) use response_body::ResponseBody;
-use send::{Wait, accept, copy, send};
+use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
 
 /// Whom a request is for, where there is only so much for all of them (SEC-87).
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) addresses: Vec<Address>,
     /// Send the browser's `Host`; else the address's own.
     pub(crate) preserve_host: bool,
+    /// Request bodies without a length are read up to here, so that they get one; 0 for none.
+    pub(crate) buffer_requests: usize,
     /// PEM file of the authorities for https upstreams; the system's when there is none.
     pub(crate) ca: Option<PathBuf>,
     /// Connections to one address at a time; more requests wait. A quarter is for visitors without
@@ -102,11 +104,13 @@ pub(crate) struct Settings {
 pub(crate) struct Upstreams {
     endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
     preserve_host: bool,
+    buffer_requests: usize,
     response_timeout: Duration,
     next: AtomicUsize,
     /// The app's name, for the log.
     name: Arc<str>,
     dropped_auth: Seldom,
+    refused_chunks: Seldom,
 }
 
 /// What is known of one address from the requests that went there.
@@ -148,10 +152,12 @@ impl Upstreams {
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
             preserve_host: settings.preserve_host,
+            buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
             name: Arc::clone(name),
             dropped_auth: Seldom::new(clock.clone()),
+            refused_chunks: Seldom::new(clock.clone()),
         })
     }
 
@@ -159,6 +165,11 @@ impl Upstreams {
         self.endpoints
             .iter()
             .map(|(endpoint, _)| endpoint.address())
+    }
+
+    /// Up to which length a request body without one is read before it is sent; 0 for none.
+    pub(crate) fn buffer_requests(&self) -> usize {
+        self.buffer_requests
     }
 
     /// Each address, in the order of the configuration.
@@ -181,12 +192,11 @@ impl Upstreams {
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
-        if upload.is_some() && !request.headers().contains_key(header::CONTENT_LENGTH) {
-            // hyper drops the body of a GET whose length nobody says.
-            let chunked = HeaderValue::from_static("chunked");
-            request
-                .headers_mut()
-                .insert(header::TRANSFER_ENCODING, chunked);
+        let mut is_chunked = false;
+        match &upload {
+            None => say_that_it_is_empty(&mut request),
+            Some(_) if request.headers().contains_key(header::CONTENT_LENGTH) => {}
+            Some(_) => is_chunked = Box::pin(frame(&mut request)).await?,
         }
         let signs_in = self.judge_credentials(request.headers_mut(), auth)?;
         let caller = Caller::of(&permit, client);
@@ -224,6 +234,17 @@ impl Upstreams {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
         accept(&mut response)?;
+        match response.status() {
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => {
+                if drop_length(&mut response) {
+                    lease.set_last();
+                }
+            }
+            StatusCode::LENGTH_REQUIRED | StatusCode::NOT_IMPLEMENTED if is_chunked => {
+                self.report_refused_chunks(response.status());
+            }
+            _ => {}
+        }
         let asks = matches!(
             response.status(),
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
@@ -280,6 +301,19 @@ impl Upstreams {
                 app = &*self.name,
                 "NTLM or Negotiate was taken out: it signs a connection in, and this one is \
                  nobody's, or that of a trusted proxy"
+            );
+        }
+    }
+
+    /// Says in the log, now and then, what lets an application take a body without a length.
+    fn report_refused_chunks(&self, status: StatusCode) {
+        if self.refused_chunks.is_due() {
+            tracing::warn!(
+                app = &*self.name,
+                status = status.as_u16(),
+                buffer_requests = self.buffer_requests,
+                "the application refused a request body that came without a length: set \
+                 buffer_requests to more than its size"
             );
         }
     }

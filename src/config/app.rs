@@ -189,6 +189,7 @@ fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
     upstream::Settings {
         addresses,
+        buffer_requests: section.get("buffer_requests", value::any_size).unwrap_or(0),
         ca: ca.map(|path| folder.join(path)),
         connect_timeout: seconds("connect_timeout", 5),
         response_timeout: seconds("response_timeout", 60),

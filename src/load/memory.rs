@@ -20,6 +20,11 @@ const FOR_UPLOADS: u64 = 4;
 /// over HTTP/2, each with a full window.
 const MIN_FOR_UPLOADS: usize = 8 * 1024 * 1024;
 
+/// Request bodies that are read whole before their application gets them, where an app has that:
+/// some of the largest, and not only one of a network of strangers, who have a quarter of it.
+const LARGEST_BODIES: u64 = 8;
+const MIN_FOR_BODIES: u64 = 16 * MIB;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -31,6 +36,7 @@ pub(crate) struct Ceiling {
     forms: u64,
     logs: u64,
     hashing: u64,
+    bodies: u64,
 }
 
 /// What the parts themselves say; the counts are those of the configuration.
@@ -47,6 +53,8 @@ pub(crate) struct Demands {
     pub(crate) logs: usize,
     /// Bytes of the threads that verify passwords.
     pub(crate) hashing: u64,
+    /// Bytes of the largest request body that is read whole; 0 where none is.
+    pub(crate) largest_body: usize,
 }
 
 impl Ceiling {
@@ -59,12 +67,23 @@ impl Ceiling {
             forms: bytes(demands.forms),
             logs: bytes(demands.logs),
             hashing: demands.hashing,
+            bodies: match demands.largest_body {
+                0 => 0,
+                largest => bytes(largest)
+                    .saturating_mul(LARGEST_BODIES)
+                    .max(MIN_FOR_BODIES),
+            },
         }
     }
 
     /// The same with other passwords.
     pub(crate) fn with_hashing(self, hashing: u64) -> Self {
         Self { hashing, ..self }
+    }
+
+    /// Bytes of request bodies that are read whole.
+    pub(super) fn bodies(self) -> usize {
+        usize::try_from(self.bodies).unwrap_or(usize::MAX)
     }
 
     /// All of it, in bytes.
@@ -75,6 +94,7 @@ impl Ceiling {
             self.forms,
             self.logs,
             self.hashing,
+            self.bodies,
         ];
         parts.into_iter().fold(PROGRAM, u64::saturating_add)
     }
@@ -87,15 +107,18 @@ impl fmt::Display for Ceiling {
         write!(
             f,
             "at most {} MiB: connections {}, sessions {}, hashing of passwords {}, kept forms {}, \
-             logs {}, the program itself {}",
+             logs {}, ",
             mib(self.total()),
             mib(self.connections),
             mib(self.sessions),
             mib(self.hashing),
             mib(self.forms),
             mib(self.logs),
-            mib(PROGRAM)
-        )
+        )?;
+        if self.bodies > 0 {
+            write!(f, "buffered requests {}, ", mib(self.bodies))?;
+        }
+        write!(f, "the program itself {}", mib(PROGRAM))
     }
 }
 
@@ -169,6 +192,7 @@ mod tests {
         forms: 64 * 1024 * 1024,
         logs: 1024,
         hashing: 19 * MIB,
+        largest_body: 0,
     };
 
     #[test]
@@ -189,6 +213,15 @@ mod tests {
         };
         let more = Ceiling::of(heads).total() - parts;
         assert_eq!(more, 1000 * (256 + 32 - 64) * KIB, "a head may be so long");
+        let buffering = |largest_body| {
+            let buffers = Demands {
+                largest_body,
+                ..DEMANDS
+            };
+            Ceiling::of(buffers).total() - parts
+        };
+        assert_eq!(buffering(1), 16 * MIB);
+        assert_eq!(buffering(10_000_000), 80_000_000);
         let absurd = Demands {
             max_connections: usize::MAX,
             ..DEMANDS

@@ -18,6 +18,7 @@ fn load(max_under_way: usize) -> Load {
         forms: 0,
         logs: 0,
         hashing: 0,
+        largest_body: 1,
     });
     Load::new(max_under_way, ceiling, Clock::system())
 }
@@ -144,4 +145,30 @@ fn a_limit_of_one_request_lets_one_through() {
     assert_eq!(fill(&load, &eve), (1, Cause::Requests));
     load.end(&ada);
     assert_eq!(load.begin(&ada, || true), Ok(()));
+}
+
+#[test]
+fn rel_06_bodies_that_are_read_whole_are_shared_and_given_back() {
+    const PIECE: usize = 16 * 1024;
+    let load = Arc::new(load(100));
+    let user = |name: &str| load.usages().of(Consumer::User(name.into()));
+    let (ada, bob) = (user("ada"), user("bob"));
+    let fill = |usage: &Arc<Usage>| {
+        let mut body = HeldBody::new(Arc::clone(&load), Arc::clone(usage));
+        while body.grow(PIECE) {}
+        body
+    };
+    let held = |usage: &Usage| usage.held(Resource::Bodies);
+    let of_users = 12 * 1024 * 1024;
+    let first = fill(&ada);
+    assert!(held(&ada).abs_diff(of_users / 5 * 4) <= 2 * PIECE);
+    let second = fill(&bob);
+    assert!(held(&bob) > of_users / 8, "there is always a share");
+    let stranger = load.usages().of_address([192, 0, 2, 1].into());
+    let third = fill(&stranger);
+    let half = 2 * 1024 * 1024;
+    assert!(held(&stranger).abs_diff(half) <= 2 * PIECE);
+    drop((first, second, third));
+    assert_eq!([&ada, &bob, &stranger].map(|usage| held(usage)), [0; 3]);
+    assert!(HeldBody::new(Arc::clone(&load), bob).grow(of_users / 2));
 }

@@ -52,14 +52,17 @@ pub(crate) enum Resource {
     Unread,
     /// Bytes of request bodies that wait for an application to take them.
     Buffered,
+    /// Bytes of request bodies that are read whole before their application gets them.
+    Bodies,
 }
 
 impl Resource {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Connections,
         Self::Requests,
         Self::Unread,
         Self::Buffered,
+        Self::Bodies,
     ];
 }
 

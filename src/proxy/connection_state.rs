@@ -71,7 +71,7 @@ impl ConnectionState {
         self.place.has_served()
     }
 
-    pub(crate) fn load(&self) -> &Load {
+    pub(crate) fn load(&self) -> &Arc<Load> {
         &self.load
     }
 

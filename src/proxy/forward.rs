@@ -34,7 +34,11 @@ impl Proxy {
     ) -> RequestBody {
         let idle_timeout = self.settings.timeouts.body_idle;
         let begin = || in_flight.begin_upload();
-        RequestBody::new(body, idle_timeout, &app.counts.received, begin)
+        let body = RequestBody::new(body, idle_timeout, &app.counts.received, begin);
+        match app.upstreams.buffer_requests() {
+            0 => body,
+            most => body.read_whole_up_to(most, || in_flight.hold_body()),
+        }
     }
 
     /// Sends a request whose head is prepared, and gives the response as it streams.

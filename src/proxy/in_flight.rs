@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::connection_state::ConnectionState;
-use crate::load::{Cause, Uploading, Usage};
+use crate::load::{Cause, HeldBody, Uploading, Usage};
 
 /// Counts a request until its response is gone.
 #[derive(Debug)]
@@ -40,6 +40,13 @@ impl InFlight {
     /// A request body goes to an application from now on.
     pub(super) fn begin_upload(&self) -> Uploading {
         self.connection.place().begin_upload(self.counted.get())
+    }
+
+    /// Its body is to be read whole before an application gets it.
+    pub(super) fn hold_body(&self) -> Option<HeldBody> {
+        let usage = self.counted.get()?;
+        let load = Arc::clone(self.connection.load());
+        Some(HeldBody::new(load, Arc::clone(usage)))
     }
 
     /// The request is done but for its client, who has a response of ours to take: from now on it

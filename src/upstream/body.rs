@@ -1,6 +1,9 @@
 //! Bodies on their way through: streamed, bounded, never spooled.
 
+mod kept;
+
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +17,10 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::UpstreamError;
 use crate::clock::Clock;
-use crate::load::Uploading;
+use crate::load::{HeldBody, Uploading};
+use kept::Kept;
 
 /// A client that sends less than this on average, after the grace, is cut off (SEC-26).
 const MIN_BYTES_PER_SECOND: u64 = 240;
@@ -91,6 +96,8 @@ enum Kind<B> {
 
 struct Streaming<B> {
     body: B,
+    /// Where some of it is read before any is sent.
+    kept: Option<Box<Kept>>,
     upload: Arc<Upload>,
     received: Counter,
     /// Counts what is read and not taken yet.
@@ -146,6 +153,7 @@ impl<B: Body> RequestBody<B> {
         let waited = Duration::ZERO;
         Self(Kind::Streaming(Streaming {
             body,
+            kept: None,
             upload,
             received: received.clone(),
             uploading,
@@ -153,6 +161,52 @@ impl<B: Body> RequestBody<B> {
             waited,
             waiting: None,
         }))
+    }
+
+    /// The same, where a body without a length is read to its end before any of it is sent, as long
+    /// as it has no more than `most` bytes. `memory` counts them.
+    pub(crate) fn read_whole_up_to(
+        mut self,
+        most: usize,
+        memory: impl FnOnce() -> Option<HeldBody>,
+    ) -> Self {
+        if let Kind::Streaming(streaming) = &mut self.0
+            && streaming.body.size_hint().exact().is_none()
+        {
+            let memory = memory();
+            streaming.kept = memory.map(|memory| Box::new(Kept::new(most, memory)));
+        }
+        self
+    }
+}
+
+impl<B> RequestBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
+{
+    /// Reads what is to be read before any of it is sent.
+    pub(super) async fn read_ahead(&mut self) -> Result<(), UpstreamError> {
+        let Kind::Streaming(streaming) = &mut self.0 else {
+            return Ok(());
+        };
+        let Some(mut kept) = streaming.kept.take() else {
+            return Ok(());
+        };
+        while kept.wants_more() {
+            match poll_fn(|cx| streaming.poll(cx)).await {
+                None => kept.end(),
+                Some(Ok(frame)) if !frame.data_ref().is_none_or(|data| kept.push(data)) => {
+                    return Err(UpstreamError::Busy);
+                }
+                Some(Ok(_)) => {}
+                Some(Err(BodyError::Client(_))) => return Err(UpstreamError::ClientBody),
+                Some(Err(BodyError::TooSlow)) => return Err(UpstreamError::ClientTooSlow),
+            }
+        }
+        let sent = kept.is_whole() && kept.left() == 0;
+        streaming.upload.finished.store(sent, Ordering::Release);
+        streaming.kept = Some(kept);
+        Ok(())
     }
 }
 
@@ -168,6 +222,18 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(kept) = &mut self.kept {
+            let piece = kept.take();
+            if kept.is_whole() {
+                let finished = kept.left() == 0;
+                self.upload.finished.store(finished, Ordering::Release);
+                return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))));
+            }
+            if let Some(piece) = piece {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            self.kept = None;
+        }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
                 let patience = self.patience();
@@ -230,7 +296,10 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Streaming(streaming) => streaming.body.is_end_stream(),
+            Kind::Streaming(streaming) => match &streaming.kept {
+                Some(kept) => kept.is_whole() && kept.left() == 0,
+                None => streaming.body.is_end_stream(),
+            },
             Kind::Whole { bytes, .. } => bytes.is_empty(),
         }
     }
@@ -238,7 +307,11 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
-            Kind::Streaming(streaming) => streaming.body.size_hint(),
+            Kind::Streaming(streaming) => match &streaming.kept {
+                Some(kept) if kept.is_whole() => SizeHint::with_exact(kept.left() as u64),
+                Some(_) => SizeHint::new(),
+                None => streaming.body.size_hint(),
+            },
             Kind::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
         }
     }

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
 
 use super::body::{RequestBody, Upload};
 use super::pool::Lease;
@@ -15,6 +15,34 @@ const SOON: Duration = Duration::from_millis(250);
 
 /// An answer; or what went wrong, and the request when nothing of it was written.
 pub(super) type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
+
+/// Says of a request without a body that it has none, where its method means something by one
+/// (RFC 9110 §8.6): many an application answers 411 otherwise.
+pub(super) fn say_that_it_is_empty(request: &mut Request<RequestBody>) {
+    if matches!(
+        *request.method(),
+        Method::POST | Method::PUT | Method::PATCH
+    ) {
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
+/// Frames a body whose client has not said its length; whether the application gets it in chunks.
+pub(super) async fn frame(request: &mut Request<RequestBody>) -> Result<bool, UpstreamError> {
+    request.body_mut().read_ahead().await?;
+    let length = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    match length {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
+        // hyper drops the body of a GET whose length nobody says.
+        None => headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        ),
+    };
+    Ok(length.is_none())
+}
 
 /// Sends on one connection. The error has the request when nothing of it was written.
 pub(super) async fn send(
@@ -119,6 +147,18 @@ pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamEr
     // connection of its clients, and hide from them that a body was cut.
     *response.version_mut() = Version::HTTP_11;
     Ok(())
+}
+
+/// Removes the length from an answer that has no content by its status: one with a 204 is forbidden
+/// (RFC 9110 §8.6), and with either there are clients of HTTP/2 that wait for so many bytes.
+/// Whether content may follow all the same, which would be taken for the next answer.
+pub(super) fn drop_length(response: &mut Response<Incoming>) -> bool {
+    let is_204 = response.status() == StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let length = headers.remove(header::CONTENT_LENGTH);
+    is_204
+        && (length.is_some_and(|length| length != "0")
+            || headers.contains_key(header::TRANSFER_ENCODING))
 }
 
 /// A request without a body, to send once more.

@@ -129,3 +129,179 @@ async fn a_client_of_http_1_0_sees_that_its_session_has_cut_the_answer() {
     browser.logout().await;
     assert_eq!(raw.end().await, Err(ErrorKind::ConnectionReset));
 }
+
+#[tokio::test]
+async fn a_post_without_a_body_says_so_to_the_app() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).public().start().await;
+    for (method, length) in [
+        ("POST", Some("0")),
+        ("PUT", Some("0")),
+        ("PATCH", Some("0")),
+        ("DELETE", None),
+        ("GET", None),
+        ("OPTIONS", None),
+    ] {
+        let mut raw = gate.raw().await;
+        raw.send(format!("{method} / HTTP/1.1\r\nHost: gate.test\r\n\r\n"))
+            .await;
+        raw.response().await.assert_status(200);
+        assert_eq!(app.last().value("content-length"), length, "{method}");
+        assert_eq!(app.last().value("transfer-encoding"), None, "{method}");
+
+        let mut http2 = gate.raw_http2().await;
+        http2.headers(1, &RawHttp2::fields(method, "/"), true).await;
+        assert_eq!(http2.outcome(1).await.status, Some(200), "{method}");
+        assert_eq!(app.last().value("content-length"), length, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_no_content_has_no_length() {
+    for status in ["204 No Content", "304 Not Modified"] {
+        let app = Upstream::raw(format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\n")).await;
+        let gate = Vestibule::before(&app).public().start().await;
+        for browser in [gate.browser(), gate.browser().over_http2()] {
+            let reply = browser.get("/").await;
+            assert_eq!(reply.value("content-length"), None, "{status}");
+        }
+    }
+    let app = Upstream::raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let mut raw = gate.raw().await;
+    raw.send("HEAD / HTTP/1.1\r\nHost: gate.test\r\n\r\n").await;
+    let reply = raw.response_to_head().await;
+    assert_eq!(
+        reply.value("content-length"),
+        Some("5"),
+        "of what GET gives"
+    );
+}
+
+#[tokio::test]
+async fn content_after_a_204_is_not_the_next_answer() {
+    for framing in [
+        "Content-Length: 40\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let app = Upstream::raw(format!("HTTP/1.1 204 No Content\r\n{framing}")).await;
+        let gate = Vestibule::before(&app).public().start().await;
+        for nth in 1..=5 {
+            gate.browser().get("/").await.assert_status(204);
+            assert_eq!(app.connections(), nth, "each has one of its own");
+        }
+    }
+}
+
+/// A body in chunks of these sizes, with its last chunk.
+fn chunks(sizes: &[usize]) -> String {
+    let chunk = |size: &usize| format!("{size:x}\r\n{}\r\n", "x".repeat(*size));
+    sizes.iter().map(chunk).collect::<String>() + "0\r\n\r\n"
+}
+
+const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: gate.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn a_body_without_a_length_gets_one_as_far_as_the_app_wants_it() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .app("buffer_requests = \"64KiB\"");
+    let gate = gate.start().await;
+    let mut raw = gate.raw().await;
+    for (sizes, length) in [
+        (vec![], Some(0)),
+        (vec![1; 700], Some(700)),
+        (vec![65_536], Some(65_536)),
+        (vec![16_384, 16_385, 5], Some(32_774)),
+        (vec![65_536, 1], None),
+        (vec![40_000; 20], None),
+    ] {
+        raw.send(format!("{CHUNKED}{}", chunks(&sizes))).await;
+        raw.response().await.assert_status(200);
+        let seen = app.last();
+        let told = length.map(|length: usize| length.to_string());
+        assert_eq!(seen.value("content-length"), told.as_deref(), "{sizes:?}");
+        let chunked = told.is_none().then_some("chunked");
+        assert_eq!(seen.value("transfer-encoding"), chunked, "{sizes:?}");
+        assert_eq!(seen.body.len(), sizes.iter().sum::<usize>());
+        assert!(seen.complete);
+    }
+    assert_eq!(
+        app.connections(),
+        1,
+        "all over one, which was whole each time"
+    );
+    let mut http2 = gate.raw_http2().await;
+    http2
+        .headers(1, &RawHttp2::fields("POST", "/"), false)
+        .await;
+    http2.data(1, b"without", false).await;
+    http2.data(1, b" a length", true).await;
+    assert_eq!(http2.outcome(1).await.status, Some(200));
+    assert_eq!(app.last().value("content-length"), Some("16"));
+    assert_eq!(app.last().body, b"without a length");
+}
+
+#[tokio::test]
+async fn a_body_that_is_read_whole_takes_no_connection_to_the_app_meanwhile() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .app("buffer_requests = \"64KiB\"");
+    let gate = gate.start().await;
+    let mut raw = gate.raw().await;
+    raw.send(format!("{CHUNKED}5\r\nhello\r\n")).await;
+    gate.browser().get("/").await.assert_status(200);
+    assert_eq!(app.requests(), 1, "the second, not the first");
+    raw.send("3\r\n").await;
+    drop(raw);
+    gate.browser().get("/").await.assert_status(200);
+    assert_eq!(app.requests(), 2, "a body that breaks off reaches no app");
+}
+
+#[tokio::test]
+async fn rel_06_bodies_that_are_read_whole_have_a_bounded_space() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .app("buffer_requests = \"4MiB\"");
+    let gate = gate.start().await;
+    let mut first = gate.raw().await;
+    let most = format!("{CHUNKED}300000\r\n{}\r\n", "x".repeat(0x30_0000));
+    first.send(&most).await;
+    let mut second = gate.raw().await;
+    second.send(&most).await;
+    second.response().await.assert_status(503);
+    first.send("0\r\n\r\n").await;
+    first.response().await.assert_status(200);
+    assert_eq!(app.last().body.len(), 0x30_0000);
+    let mut third = gate.raw().await;
+    third.send(format!("{most}0\r\n\r\n")).await;
+    third.response().await.assert_status(200);
+}
+
+#[tokio::test]
+async fn the_log_names_the_key_for_an_app_that_takes_no_chunks() {
+    for status in ["411 Length Required", "501 Not Implemented"] {
+        let app = Upstream::raw(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await;
+        let service = Vestibule::before(&app)
+            .public()
+            .config("[log]\nformat = \"json\"")
+            .spawn()
+            .await;
+        let mut raw = service.raw().await;
+        raw.send("PUT / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 1\r\n\r\nx")
+            .await;
+        raw.response().await;
+        let told = || {
+            let log = service.program.log();
+            let mut lines = log.iter().map(|line| line["message"].to_string());
+            lines.any(|line| line.contains("buffer_requests"))
+        };
+        assert!(!told(), "it had a length");
+        raw.send(format!("{CHUNKED}{}", chunks(&[1]))).await;
+        raw.response().await;
+        eventually("the line", told).await;
+    }
+}
