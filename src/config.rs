@@ -52,6 +52,8 @@ pub struct Config {
     /// Of the file that all this was read from.
     pub(crate) path: PathBuf,
     pub(crate) proxy_protocol_from: ProxyHeaderSenders,
+    /// As browsers see it, where that is another one than `listen` has.
+    pub(crate) public_port: Option<u16>,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
     pub(crate) timeouts: proxy::Timeouts,

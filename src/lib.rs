@@ -46,7 +46,7 @@
 //!
 //! # What is not done
 //!
-//! Nothing is cached, rewritten or compressed; bodies are never spooled to disk; HTTP/3 and
+//! Nothing is cached or compressed; bodies are not rewritten and are never spooled to disk; HTTP/3 and
 //! extended CONNECT are off.
 
 mod access;

@@ -143,6 +143,11 @@ impl Authority {
         &self.as_str()[..self.host_length]
     }
 
+    /// As the client sent it; `None` for that of the scheme.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Host without port, in the form that can be compared byte by byte.
     pub(crate) fn to_host(&self) -> Host {
         let host = self.host();

@@ -16,6 +16,7 @@ mod sender;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
 mod visitors;
+mod webdav;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use crate::access::Permit;
 use crate::clock::Clock;
@@ -84,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) addresses: Vec<Address>,
     /// Send the browser's `Host`; else the address's own.
     pub(crate) preserve_host: bool,
+    /// Whether addresses are rewritten between inside and outside, in both directions.
+    pub(crate) rewrite_redirects: bool,
     /// Request bodies without a length are read up to here, so that they get one; 0 for none.
     pub(crate) buffer_requests: usize,
     /// PEM file of the authorities for https upstreams; the system's when there is none.
@@ -104,6 +107,7 @@ pub(crate) struct Settings {
 pub(crate) struct Upstreams {
     endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
     preserve_host: bool,
+    rewrites: bool,
     buffer_requests: usize,
     response_timeout: Duration,
     next: AtomicUsize,
@@ -152,6 +156,7 @@ impl Upstreams {
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
             preserve_host: settings.preserve_host,
+            rewrites: settings.rewrite_redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
@@ -334,7 +339,7 @@ impl Upstreams {
         let lease = own.take(session, |lease| of(lease).is_some())?;
         let (_, host) = &self.endpoints[of(&lease)?];
         let lease = lease.resume().await?;
-        self.set_host(request, host);
+        self.set_host(request, lease.address(), host);
         Some(lease)
     }
 
@@ -361,7 +366,7 @@ impl Upstreams {
         for (endpoint, host) in self.candidates() {
             match endpoint.lease(caller).await {
                 Ok(lease) => {
-                    self.set_host(request, host);
+                    self.set_host(request, endpoint.address(), host);
                     return Ok(lease);
                 }
                 Err(error) => failed = Some(error),
@@ -381,9 +386,12 @@ impl Upstreams {
         up.chain(turn().filter(move |(endpoint, _)| count > 1 && !endpoint.is_up()))
     }
 
-    fn set_host(&self, request: &mut Request<RequestBody>, host: &HeaderValue) {
+    fn set_host(&self, request: &mut Request<RequestBody>, to: &Address, host: &HeaderValue) {
         if !self.preserve_host {
             request.headers_mut().insert(header::HOST, host.clone());
+        }
+        if self.rewrites && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            webdav::rewrite(request.headers_mut(), to);
         }
     }
 }

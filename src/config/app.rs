@@ -137,6 +137,9 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         allow_in_path: paths.allow,
+        secure_cookies: section
+            .get("secure_cookies", value::boolean)
+            .unwrap_or(true),
         websocket_origins: section
             .list("websocket_origins", value::origin)
             .unwrap_or_default(),
@@ -200,6 +203,9 @@ fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
         max_tunnels_per_user: section
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
+        rewrite_redirects: section
+            .get("rewrite_redirects", value::boolean)
+            .unwrap_or(true),
         preserve_host: section.get("preserve_host", value::boolean).unwrap_or(true),
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),
         ),
+        public_port: server.get("public_port", value::port),
         session: session(&mut session_section, folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),

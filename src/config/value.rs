@@ -85,6 +85,11 @@ pub(super) fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Fault> {
     })
 }
 
+/// Of TCP.
+pub(super) fn port(value: &DeValue<'_>) -> Result<u16, Fault> {
+    count(value).map_err(|fault| fault.help("write a number from 1 to 65535, without quotes"))
+}
+
 /// `90s`, `15m`, `12h`, `30d`, `500ms`; zero too.
 pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, Fault> {
     let millis = quantity(value, "a duration", ("30s", "s"), &DURATIONS)?;

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::live::Permitted;
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
+use super::response::rewrite::Rewriter;
 use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -38,6 +39,8 @@ pub(crate) struct AppSettings {
     pub(crate) session_data: bool,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
+    /// Whether cookies of the app get `Secure`, and lose a `Domain` of the inside.
+    pub(crate) secure_cookies: bool,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
     pub(crate) websocket_origins: Vec<String>,
     /// Headers that reach beyond the app and pass all the same (SEC-90).
@@ -58,6 +61,7 @@ pub(super) struct App {
     pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: Vec<String>,
     pub(super) far_reaching: FarReachingHeaders,
+    pub(super) rewriter: Rewriter,
 }
 
 /// A request that the rules let through, as its client sent it.
@@ -103,6 +107,7 @@ impl App {
                 .identity
                 .strip_overrides(settings.rules.name_methods()),
             rules: settings.rules,
+            rewriter: Rewriter::new(&settings.upstream, settings.secure_cookies),
             upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
             name,
             keep_forms: settings.keep_forms,

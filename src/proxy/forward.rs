@@ -82,8 +82,7 @@ impl Proxy {
             line.received = upload.bytes();
         }
         let mut response = forwarded.map_err(RequestError::Upstream)?;
-        let session = permitted.session.as_deref();
-        self.clean(app, response.headers_mut(), public, session)
+        self.clean(app, response.headers_mut(), public, &permitted)
             .await;
         let streams = &self.shared.live;
         Ok(response.map(|body| ResponseBody::forwarded(body, streams, permitted)))

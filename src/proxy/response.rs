@@ -1,14 +1,16 @@
 //! What of an application's response the browser gets.
 
 pub(crate) mod far_reaching;
+pub(super) mod rewrite;
 
 use http::{HeaderMap, HeaderValue, header};
 
 use super::app::App;
+use super::live::Permitted;
 use super::{Proxy, private};
+use crate::session::ChangeError;
 use crate::session::cookie;
 use crate::session::data::DataChange;
-use crate::session::{ChangeError, Session};
 
 /// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -20,7 +22,7 @@ impl Proxy {
         app: &App,
         headers: &mut HeaderMap,
         public: bool,
-        session: Option<&Session>,
+        permitted: &Permitted,
     ) {
         let dropped = cookie::drop_ours(headers);
         if dropped > 0 {
@@ -31,6 +33,7 @@ impl Proxy {
             );
         }
         let change = DataChange::take(headers);
+        let session = permitted.session.as_deref();
         if let (true, Some(change), Some(session)) = (app.session_data, change, session) {
             let kept = match change {
                 Ok(change) => self.sessions.change_data(session, &app.name, change).await,
@@ -45,6 +48,7 @@ impl Proxy {
             }
         }
         app.far_reaching.drop_from(headers, &app.name);
+        app.rewriter.rewrite(headers, &permitted.authority);
         // Ours in place of the application's: its `max-age=0` would end that of every page of ours
         // on this host (SEC-90).
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);

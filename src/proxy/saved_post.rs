@@ -130,7 +130,7 @@ impl Proxy {
         if self.has_changed(ends, &permitted) {
             self.permit_still(app, &permitted).await?;
         }
-        self.clean(app, response.headers_mut(), public, Some(&*session))
+        self.clean(app, response.headers_mut(), public, &permitted)
             .await;
         let live = &self.shared.live;
         Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)))

@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: TrustedProxies,
     /// Load balancers that begin each connection with a PROXY header.
     pub(crate) proxy_protocol_from: ProxyHeaderSenders,
+    /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
+    pub(crate) public_port: Option<u16>,
     pub(crate) access_log: bool,
     /// Bytes of forms that met an ended session.
     pub(crate) kept_forms: usize,

@@ -53,14 +53,13 @@ impl Proxy {
         let (mut headers, application, address) = match upgraded.map_err(RequestError::Upstream)? {
             Handshake::Switched(headers, application, address) => (headers, application, address),
             Handshake::Refused(mut response) => {
-                self.clean(app, response.headers_mut(), public, session.as_deref())
+                self.clean(app, response.headers_mut(), public, &permitted)
                     .await;
                 let live = &self.shared.live;
                 return Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)));
             }
         };
-        self.clean(app, &mut headers, true, session.as_deref())
-            .await;
+        self.clean(app, &mut headers, true, &permitted).await;
         connection.state.upgrade();
         let watch = self.shared.live.watch(app, Some(address), permitted);
         let ends = upgrade::Ends {

@@ -23,7 +23,8 @@ use crate::request;
 /// A connection has this long in all; it is there for one response.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Takes plain connections until the service stops. `port` is the one of TLS.
+/// Takes plain connections until the service stops. `port` is the one of TLS, which counts unless
+/// the configuration names another.
 pub(super) async fn redirect_to_https(
     service: Arc<Service>,
     listener: TcpListener,
@@ -43,6 +44,7 @@ pub(super) async fn redirect_to_https(
                 return;
             }
             let respond = service_fn(move |request| {
+                let port = service.settings().public_port.unwrap_or(port);
                 let response = redirect(&service, &request, port);
                 async move { Ok::<_, Infallible>(response.map(Full::new)) }
             });

@@ -65,7 +65,7 @@ impl Upstreams {
                 }
             };
             drop(permit); // used up: one permit, one request
-            self.set_host(&mut request, host);
+            self.set_host(&mut request, endpoint.address(), host);
             let answer = lease.sender().send(request);
             let wait = Wait {
                 patience: self.response_timeout,

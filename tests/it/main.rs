@@ -90,6 +90,8 @@ mod session_hosts;
 mod session_limits;
 /// What an app cannot do to our pages, which share its origin.
 mod shared_origin;
+/// Where an app is inside shows nowhere outside, and the other way round.
+mod rewriting;
 /// Slow and greedy clients harm nobody but themselves.
 mod slow;
 /// No byte of one client's message is ever read as another message.

@@ -1,0 +1,273 @@
+//! Addresses of the inside in a response, put as the browser knows them (SEC-94).
+//!
+//! An application behind TLS that ends here redirects to `http://`, to the address that it listens
+//! on, or to its own port. Each of these becomes our origin, like `proxy_redirect` of nginx and
+//! `ProxyPassReverse` of Apache have it; whatever else a field names stays as it came. Bodies are
+//! never touched.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::request::Authority;
+use crate::upstream::{self, Address};
+
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What one application may call itself.
+pub(in crate::proxy) struct Rewriter {
+    redirects: bool,
+    cookies: bool,
+    inside: Vec<Inside>,
+}
+
+/// A host of the application, in lower case and without brackets, and where it listens there.
+struct Inside {
+    host: String,
+    port: u16,
+    /// The port goes without saying in an address of the application's own scheme.
+    is_default: bool,
+}
+
+impl Rewriter {
+    pub(in crate::proxy) fn new(settings: &upstream::Settings, secure_cookies: bool) -> Self {
+        Self {
+            redirects: settings.rewrite_redirects,
+            cookies: secure_cookies,
+            inside: settings.addresses.iter().flat_map(Inside::of).collect(),
+        }
+    }
+
+    /// Rewrites a response to a request for `ours`. Most have nothing to rewrite, and are only
+    /// looked through.
+    pub(in crate::proxy) fn rewrite(&self, headers: &mut HeaderMap, ours: &Authority) {
+        for (name, value) in headers.iter_mut() {
+            let Some(field) = Field::of(name) else {
+                continue;
+            };
+            let bytes = value.as_bytes();
+            let rewritten = match field {
+                Field::Cookie if self.cookies => self.cookie(bytes, ours),
+                Field::Address if self.redirects => self.address(bytes, ours),
+                Field::Link if self.redirects => self.link(bytes, ours),
+                Field::Refresh if self.redirects => self.refresh(bytes, ours),
+                _ => None,
+            };
+            if let Some(rewritten) = rewritten
+                && let Ok(rewritten) = HeaderValue::from_bytes(&rewritten)
+            {
+                *value = rewritten;
+            }
+        }
+    }
+
+    /// `Location` and `Content-Location` (RFC 9110 §10.2.2, §8.7).
+    fn address(&self, reference: &[u8], ours: &Authority) -> Option<Vec<u8>> {
+        let origin = self.origin_inside(reference, ours)?;
+        Some(with_origin(&reference[..0], ours, &reference[origin..]))
+    }
+
+    /// `Link` (RFC 8288 §3): each address within angle brackets.
+    fn link(&self, links: &[u8], ours: &Authority) -> Option<Vec<u8>> {
+        let mut rewritten = Vec::new();
+        let (mut kept, mut at, mut quoted) = (0, 0, false);
+        while at < links.len() {
+            match links[at] {
+                b'\\' if quoted => at += 1,
+                b'"' => quoted = !quoted,
+                b'<' if !quoted => {
+                    let begin = at + 1;
+                    let length = links[begin..].iter().position(|&byte| byte == b'>')?;
+                    let reference = &links[begin..begin + length];
+                    if let Some(origin) = self.origin_inside(reference, ours) {
+                        rewritten = with_origin(
+                            &[&rewritten, &links[kept..begin]].concat(),
+                            ours,
+                            &reference[origin..],
+                        );
+                        kept = begin + length;
+                    }
+                    at = begin + length;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        (kept > 0).then(|| [&rewritten, &links[kept..]].concat())
+    }
+
+    /// `Refresh`, as browsers read it (HTML §4.2.5.3): `0; url=http://…`, also without `url=`, and
+    /// within quotes.
+    fn refresh(&self, refresh: &[u8], ours: &Authority) -> Option<Vec<u8>> {
+        let blank = |bytes: &[u8]| bytes.len() - bytes.trim_ascii_start().len();
+        let mut at = blank(refresh);
+        let time = refresh[at..].iter();
+        at += time
+            .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
+            .count();
+        at += blank(&refresh[at..]);
+        if matches!(refresh.get(at), Some(b';' | b',')) {
+            at += 1;
+        }
+        at += blank(&refresh[at..]);
+        if refresh[at..]
+            .get(..3)
+            .is_some_and(|url| url.eq_ignore_ascii_case(b"url"))
+        {
+            let equals = at + 3 + blank(&refresh[at + 3..]);
+            if refresh.get(equals) == Some(&b'=') {
+                at = equals + 1 + blank(&refresh[equals + 1..]);
+            }
+        }
+        let mut end = refresh.len();
+        if let Some(quote @ (b'"' | b'\'')) = refresh.get(at) {
+            at += 1;
+            let closing = refresh[at..].iter().position(|byte| byte == quote);
+            end = closing.map_or(end, |length| at + length);
+        }
+        let origin = self.origin_inside(&refresh[at..end], ours)?;
+        Some(with_origin(&refresh[..at], ours, &refresh[at + origin..]))
+    }
+
+    /// `Set-Cookie`: browsers come by TLS, and refuse a cookie whose `Domain` is another host's
+    /// (RFC 6265 §5.3).
+    fn cookie(&self, cookie: &[u8], ours: &Authority) -> Option<Vec<u8>> {
+        let mut parts = cookie.split(|&byte| byte == b';');
+        let pair = parts.next().unwrap_or_default();
+        let attributes: Vec<_> = parts.collect();
+        let named = |part: &[u8], name: &[u8]| split(part).0.eq_ignore_ascii_case(name);
+        let is_secure = attributes.iter().any(|part| named(part, b"secure"));
+        // Of several, browsers take the last.
+        let domain = attributes.iter().rev().find(|part| named(part, b"domain"));
+        let drops_domain = domain.is_some_and(|part| self.is_inside_domain(split(part).1, ours));
+        if is_secure && !drops_domain {
+            return None;
+        }
+        let mut rewritten = pair.to_vec();
+        for part in attributes {
+            if !(drops_domain && named(part, b"domain")) {
+                rewritten.push(b';');
+                rewritten.extend(part);
+            }
+        }
+        if !is_secure {
+            rewritten.extend(b"; Secure");
+        }
+        Some(rewritten)
+    }
+
+    /// Whether a host of the application is in this domain, and ours is not.
+    fn is_inside_domain(&self, domain: &[u8], ours: &Authority) -> bool {
+        let domain = domain.strip_prefix(b".").unwrap_or(domain);
+        let is_in = |host: &str| {
+            let host = host.trim_matches(['[', ']']);
+            let rest = host.len().checked_sub(domain.len());
+            rest.is_some_and(|rest| {
+                let (before, tail) = host.as_bytes().split_at(rest);
+                tail.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with(b"."))
+            })
+        };
+        !domain.is_empty()
+            && !is_in(ours.host())
+            && self.inside.iter().any(|inside| is_in(&inside.host))
+    }
+
+    /// How long the origin is with which an address begins, if that is one of the inside.
+    fn origin_inside(&self, reference: &[u8], ours: &Authority) -> Option<usize> {
+        let begins = |scheme: &[u8]| {
+            let begin = reference.get(..scheme.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+        };
+        // Without a scheme, it is that of the page.
+        let (scheme, default_port) = match () {
+            () if begins(b"http://") => (7, 80),
+            () if begins(b"https://") => (8, 443),
+            () if begins(b"//") => (2, 443),
+            () => return None,
+        };
+        let rest = &reference[scheme..];
+        let end = rest.iter().position(|byte| b"/?#".contains(byte));
+        let end = end.unwrap_or(rest.len());
+        let authority = HeaderValue::from_bytes(&rest[..end]).ok()?;
+        let named = Authority::parse(&authority).ok()?;
+        let port = named.port().unwrap_or(default_port);
+        let is_inside = if named.to_host() == ours.to_host() {
+            let our_port = ours.port().unwrap_or(443);
+            let is_ours = default_port == 443 && port == our_port;
+            let is_of_app = |inside: &Inside| inside.port == port;
+            !is_ours && (port == our_port || port == 80 || self.inside.iter().any(is_of_app))
+        } else {
+            let host = named.to_host();
+            let host = host.as_str().trim_matches(['[', ']']);
+            self.inside.iter().any(|inside| {
+                let port_fits = inside.port == port || named.port().is_none() && inside.is_default;
+                inside.host == host && port_fits
+            })
+        };
+        is_inside.then_some(scheme + end)
+    }
+}
+
+impl Inside {
+    fn of(address: &Address) -> Vec<Self> {
+        let (host, port, default) = match address {
+            Address::Http { host, port } => (host.to_ascii_lowercase(), *port, 80),
+            Address::Https { host, port } => (host.to_ascii_lowercase(), *port, 443),
+            // What it is called there is `Host`.
+            Address::Unix(_) => ("localhost".to_owned(), 80, 80),
+        };
+        let hosts = match LOOPBACK.contains(&&*host) {
+            true if port != default => LOOPBACK.map(str::to_owned).into(),
+            _ => vec![host],
+        };
+        let inside = |host| Self {
+            host,
+            port,
+            is_default: port == default,
+        };
+        hosts.into_iter().map(inside).collect()
+    }
+}
+
+/// A field that may name the inside.
+#[derive(Clone, Copy)]
+enum Field {
+    Address,
+    Cookie,
+    Link,
+    Refresh,
+}
+
+impl Field {
+    fn of(name: &HeaderName) -> Option<Self> {
+        // Of the headers that applications send, most do not get past this line.
+        if !matches!(
+            name.as_str().as_bytes(),
+            [b'l' | b'r' | b's', ..] | [b'c', b'o', ..]
+        ) {
+            return None;
+        }
+        let known = [
+            (header::LOCATION, Self::Address),
+            (header::CONTENT_LOCATION, Self::Address),
+            (header::SET_COOKIE, Self::Cookie),
+            (header::LINK, Self::Link),
+            (header::REFRESH, Self::Refresh),
+        ];
+        let mut known = known.into_iter();
+        known.find_map(|(field, kind)| (*name == field).then_some(kind))
+    }
+}
+
+fn with_origin(before: &[u8], ours: &Authority, after: &[u8]) -> Vec<u8> {
+    [before, b"https://", ours.as_str().as_bytes(), after].concat()
+}
+
+/// Name and value of a cookie's attribute.
+fn split(part: &[u8]) -> (&[u8], &[u8]) {
+    let equals = part.iter().position(|&byte| byte == b'=');
+    let (name, value) = part.split_at(equals.unwrap_or(part.len()));
+    let value = value.strip_prefix(b"=").unwrap_or_default();
+    (name.trim_ascii(), value.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;
