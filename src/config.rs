@@ -11,6 +11,7 @@ mod problem;
 mod section;
 #[cfg(test)]
 mod tests;
+mod upstream;
 pub(crate) mod value;
 
 use std::net::SocketAddr;

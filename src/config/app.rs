@@ -3,7 +3,6 @@
 mod rule;
 
 use std::path::Path;
-use std::time::Duration;
 
 use http::HeaderName;
 use toml::de::DeValue;
@@ -11,12 +10,11 @@ use toml::de::DeValue;
 use self::rule::rules;
 use super::problem::Fault;
 use super::section::Section;
-use super::value;
+use super::{upstream, value};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::proxy::{AppSettings, FarReaching};
 use crate::request::{AllowInPath, Limits, PathCase, PathForm};
 use crate::source_text::nearest;
-use crate::upstream::{self, Address};
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
     (HeaderName::from_static("x-forwarded-user"), "{user}"),
@@ -131,7 +129,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         name: section
             .get("name", value::string)
             .unwrap_or_else(default_name),
-        upstream: upstream(section, folder),
+        upstream: upstream::read(section, folder),
         identity: identity(section.table("identity")),
         rules: rules(section.tables("rule"), limits, paths),
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
@@ -164,49 +162,6 @@ fn allow_in_path(section: &mut Section<'_>) -> AllowInPath {
             allow
         }
         _ => allow,
-    }
-}
-
-fn upstream(section: &mut Section<'_>, folder: &Path) -> upstream::Settings {
-    let several = section
-        .raw("upstream")
-        .is_some_and(|value| value.get_ref().is_array());
-    let addresses = if several {
-        section.filled_list("upstream", "name at least one address", value::upstream)
-    } else {
-        section
-            .require("upstream", value::upstream)
-            .map(|one| vec![one])
-    };
-    let addresses = addresses.unwrap_or_default();
-    let ca = section.get("upstream_ca", value::path);
-    let https = |address: &Address| matches!(address, Address::Https { .. });
-    if ca.is_some() && !addresses.is_empty() && !addresses.iter().any(https) {
-        let fault = Fault::new("no upstream of this app is https");
-        section.refuse(
-            "upstream_ca",
-            fault.help("leave the key out, or write https://"),
-        );
-    }
-    let mut seconds =
-        |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
-    upstream::Settings {
-        addresses,
-        buffer_requests: section.get("buffer_requests", value::any_size).unwrap_or(0),
-        ca: ca.map(|path| folder.join(path)),
-        connect_timeout: seconds("connect_timeout", 5),
-        response_timeout: seconds("response_timeout", 60),
-        idle_timeout: seconds("upstream_idle_timeout", 60),
-        max_connections: section
-            .get("upstream_max_connections", value::count)
-            .unwrap_or(256),
-        max_tunnels_per_user: section
-            .get("max_tunnels_per_user", value::count)
-            .unwrap_or(64),
-        rewrite_redirects: section
-            .get("rewrite_redirects", value::boolean)
-            .unwrap_or(true),
-        preserve_host: section.get("preserve_host", value::boolean).unwrap_or(true),
     }
 }
 
