@@ -13,6 +13,7 @@ mod quota;
 mod response_body;
 mod send;
 mod sender;
+mod trust;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
 mod visitors;
@@ -31,6 +32,7 @@ use crate::access::Permit;
 use crate::clock::Clock;
 use crate::metrics::Pool;
 use crate::network::Network;
+use crate::request::Authority;
 use crate::session::{Session, Sessions};
 use crate::telemetry::Seldom;
 
@@ -41,6 +43,7 @@ pub(crate) use own::Own;
 use pool::{Endpoint, Lease};
 pub(crate) use response_body::ResponseBody;
 use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
+pub(crate) use trust::Fingerprint;
 
 /// Whom a request is for, where there is only so much for all of them (SEC-87).
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,14 @@ pub(crate) struct Settings {
     pub(crate) rewrite_redirects: bool,
     /// Request bodies without a length are read up to here, so that they get one; 0 for none.
     pub(crate) buffer_requests: usize,
-    /// PEM file of the authorities for https upstreams; the system's when there is none.
+    /// `Host` in place of either.
+    pub(crate) host: Option<Authority>,
+    /// What TLS asks for, and the certificate has to name, in place of the address's host.
+    pub(crate) server_name: Option<String>,
+    /// The certificates of https upstreams; any that is trusted when there is none.
+    pub(crate) pins: Vec<Fingerprint>,
+    /// PEM file of the authorities for https upstreams, and of such that are trusted as they are;
+    /// the system's authorities when there is none.
     pub(crate) ca: Option<PathBuf>,
     /// Connections to one address at a time; more requests wait. A quarter is for visitors without
     /// a session; of the second half of the rest no user takes all.
@@ -114,6 +124,7 @@ pub(crate) struct Upstreams {
     /// The app's name, for the log.
     name: Arc<str>,
     dropped_auth: Seldom,
+    misdirected: Seldom,
     refused_chunks: Seldom,
 }
 
@@ -132,14 +143,10 @@ impl Upstreams {
         name: &Arc<str>,
         clock: &Clock,
     ) -> Result<Self, OpenError> {
-        let secure = |address: &Address| matches!(address, Address::Https { .. });
-        let secure = settings.addresses.iter().any(secure);
-        let tls = secure
-            .then(|| connect::client_config(settings.ca.as_deref()))
-            .transpose()?;
+        let secure = settings.addresses.iter().any(Address::is_https);
+        let tls = secure.then(|| trust::client_config(settings)).transpose()?;
         let endpoint = |address: &Address| {
-            let timeout = settings.connect_timeout;
-            let connector = connect::Connector::new(address.clone(), tls.as_ref(), timeout)?;
+            let connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
             let endpoint = Endpoint::new(
                 connector,
                 clock.clone(),
@@ -147,7 +154,9 @@ impl Upstreams {
                 settings.max_connections,
                 settings.connect_timeout,
             );
-            Ok((Arc::new(endpoint), address.host_header()))
+            let host = settings.host.as_ref();
+            let host = host.map_or_else(|| address.host_header(), Authority::to_header);
+            Ok((Arc::new(endpoint), host))
         };
         Ok(Self {
             endpoints: settings
@@ -155,13 +164,14 @@ impl Upstreams {
                 .iter()
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
-            preserve_host: settings.preserve_host,
+            preserve_host: settings.preserve_host && settings.host.is_none(),
             rewrites: settings.rewrite_redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
             name: Arc::clone(name),
             dropped_auth: Seldom::new(clock.clone()),
+            misdirected: Seldom::new(clock.clone()),
             refused_chunks: Seldom::new(clock.clone()),
         })
     }
@@ -248,6 +258,9 @@ impl Upstreams {
             StatusCode::LENGTH_REQUIRED | StatusCode::NOT_IMPLEMENTED if is_chunked => {
                 self.report_refused_chunks(response.status());
             }
+            StatusCode::MISDIRECTED_REQUEST if lease.address().is_https() => {
+                self.report_misdirected();
+            }
             _ => {}
         }
         let asks = matches!(
@@ -319,6 +332,17 @@ impl Upstreams {
                 buffer_requests = self.buffer_requests,
                 "the application refused a request body that came without a length: set \
                  buffer_requests to more than its size"
+            );
+        }
+    }
+
+    /// The same for an application that compares `Host` with the name in TLS.
+    fn report_misdirected(&self) {
+        if self.misdirected.is_due() {
+            tracing::warn!(
+                app = &*self.name,
+                "the application answered 421: set upstream_server_name to the name that it has \
+                 in Host, or upstream_host to the one in TLS"
             );
         }
     }

@@ -21,13 +21,35 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
     };
     let addresses = addresses.unwrap_or_default();
     let ca = section.get("upstream_ca", value::path);
-    let https = |address: &Address| matches!(address, Address::Https { .. });
-    if ca.is_some() && !addresses.is_empty() && !addresses.iter().any(https) {
+    let pins = if section
+        .raw("upstream_pin")
+        .is_some_and(|value| value.get_ref().is_array())
+    {
+        section.filled_list("upstream_pin", "leave the key out", value::fingerprint)
+    } else {
+        let pin = section.get("upstream_pin", value::fingerprint);
+        pin.map(|pin| vec![pin])
+    };
+    let server_name = section.get("upstream_server_name", value::server_name);
+    let keys = [
+        ("upstream_ca", ca.is_some()),
+        ("upstream_pin", pins.is_some()),
+        ("upstream_server_name", server_name.is_some()),
+    ];
+    let has_https = addresses.is_empty() || addresses.iter().any(Address::is_https);
+    for (key, _) in keys.iter().filter(|(_, is_set)| *is_set && !has_https) {
         let fault = Fault::new("no upstream of this app is https");
-        section.refuse(
-            "upstream_ca",
-            fault.help("leave the key out, or write https://"),
-        );
+        section.refuse(key, fault.help("leave the key out, or write https://"));
+    }
+    if ca.is_some() && pins.is_some() {
+        let fault = Fault::new("`upstream_ca` trusts certificates besides this one");
+        section.refuse("upstream_pin", fault.help("leave one of the two keys out"));
+    }
+    let host = section.get("upstream_host", value::host_with_port);
+    let preserve_host = section.get("preserve_host", value::boolean);
+    if host.is_some() && preserve_host == Some(true) {
+        let fault = Fault::new("`preserve_host` says that the browser's Host is sent");
+        section.refuse("upstream_host", fault.help("leave one of the two keys out"));
     }
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
@@ -35,6 +57,9 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         addresses,
         buffer_requests: section.get("buffer_requests", value::any_size).unwrap_or(0),
         ca: ca.map(|path| folder.join(path)),
+        host,
+        pins: pins.unwrap_or_default(),
+        server_name,
         connect_timeout: seconds("connect_timeout", 5),
         response_timeout: seconds("response_timeout", 60),
         idle_timeout: seconds("upstream_idle_timeout", 60),
@@ -47,6 +72,6 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         rewrite_redirects: section
             .get("rewrite_redirects", value::boolean)
             .unwrap_or(true),
-        preserve_host: section.get("preserve_host", value::boolean).unwrap_or(true),
+        preserve_host: preserve_host.unwrap_or(true),
     }
 }

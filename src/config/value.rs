@@ -4,16 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 use toml::de::DeValue;
 use tracing_subscriber::filter::Targets;
 
 use super::problem::Fault;
 use super::section::kind;
-use crate::request::Host;
+use crate::request::{Authority, Host};
 use crate::source_text::nearest;
-use crate::upstream::Address;
+use crate::upstream::{Address, Fingerprint};
 
 /// Milliseconds.
 const DURATIONS: [(&str, u64); 5] = [
@@ -215,6 +216,42 @@ pub(super) fn host(value: &DeValue<'_>) -> Result<Host, Fault> {
             }
             None => fault.help("write it as in \"wiki.example.org\""),
         }
+    })
+}
+
+/// A host name that may have a port, as `Host` carries it.
+pub(super) fn host_with_port(value: &DeValue<'_>) -> Result<Authority, Fault> {
+    let written = text(value)?;
+    let header = HeaderValue::from_str(written).ok();
+    let parsed = header.and_then(|header| Authority::parse(&header).ok());
+    parsed.ok_or_else(|| {
+        Fault::new(format!("`{written}` is not a host with an optional port"))
+            .help("write it as in \"wiki.internal\" or \"wiki.internal:8080\"")
+    })
+}
+
+/// A name that a certificate can have.
+pub(super) fn server_name(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = host(value)?;
+    let bare = name.as_str().trim_matches(['[', ']']);
+    match ServerName::try_from(bare) {
+        Ok(_) => Ok(bare.to_owned()),
+        Err(_) => Err(Fault::new(format!("no certificate can name `{bare}`"))
+            .help("write the name that the certificate of the app has")),
+    }
+}
+
+/// Of a certificate.
+pub(super) fn fingerprint(value: &DeValue<'_>) -> Result<Fingerprint, Fault> {
+    let written = text(value)?;
+    Fingerprint::parse(written).ok_or_else(|| {
+        Fault::new(format!(
+            "`{written}` is not the fingerprint of a certificate"
+        ))
+        .help(
+            "write \"sha256:\" and 64 hexadecimal digits, as `openssl x509 -noout -fingerprint \
+             -sha256` prints them; `vestibule check` says which one the app has",
+        )
     })
 }
 

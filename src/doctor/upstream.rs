@@ -3,15 +3,14 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use rustls::CertificateError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Finding;
 use crate::proxy::AppSettings;
+use crate::upstream::OpenError;
 use crate::upstream::dial::{DialError, Dialer, dialers};
-use crate::upstream::{Address, OpenError};
 
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
@@ -68,7 +67,9 @@ fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
             "put the certificates of the authorities there as PEM, or leave `upstream_ca` out"
         }
         OpenError::NoAuthorities => "install the package ca-certificates, or set `upstream_ca`",
-        OpenError::ServerName(_) => "write `upstream` with a name that a certificate can have",
+        OpenError::ServerName(_) => {
+            "write `upstream` with a name that a certificate can have, or set `upstream_server_name`"
+        }
         OpenError::Tls(_) => "see `upstream` of this app",
     };
     Finding::error(format!("app {}", app.name), error.to_string(), help).at(app.line)
@@ -78,7 +79,7 @@ fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
 fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding {
     let address = dialer.address();
     let (message, help) = match error {
-        DialError::Certificate(cause) => certificate(address, cause),
+        DialError::Certificate { problem, help } => (problem.clone(), help.clone()),
         DialError::Denied => (
             format!("you may not connect to {address}"),
             "give the user of the service the right to write to the socket, and to enter its \
@@ -113,34 +114,4 @@ fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding
         ),
     };
     Finding::warning(format!("app {}", app.name), message, help).at(app.line)
-}
-
-fn certificate(address: &Address, cause: &CertificateError) -> (String, String) {
-    use CertificateError::{
-        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
-        NotValidYet, NotValidYetContext, UnknownIssuer,
-    };
-    match cause {
-        // The latter is of another authority with the same name.
-        UnknownIssuer | BadSignature => (
-            format!("nobody who is trusted here has signed the certificate of {address}"),
-            "name the file with its authority in `upstream_ca`".to_owned(),
-        ),
-        NotValidForName | NotValidForNameContext { .. } => (
-            format!("the certificate of {address} is for another name"),
-            "write `upstream` with a name that the certificate has".to_owned(),
-        ),
-        Expired | ExpiredContext { .. } => (
-            format!("the certificate of {address} has ended"),
-            "renew it there".to_owned(),
-        ),
-        NotValidYet | NotValidYetContext { .. } => (
-            format!("the certificate of {address} is not valid yet"),
-            "wait, or set the clocks right".to_owned(),
-        ),
-        other => (
-            format!("the certificate of {address} cannot be used: {other}"),
-            "have it made anew".to_owned(),
-        ),
-    }
 }

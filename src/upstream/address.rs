@@ -17,6 +17,10 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    pub(crate) fn is_https(&self) -> bool {
+        matches!(self, Self::Https { .. })
+    }
+
     /// `Host` for an app that is to see its own name.
     pub(super) fn host_header(&self) -> HeaderValue {
         let (host, port, default) = match self {
@@ -24,11 +28,14 @@ impl Address {
             Self::Https { host, port } => (host, *port, 443),
             Self::Unix(_) => return HeaderValue::from_static("localhost"),
         };
-        let text = if port == default {
-            host.clone()
+        let mut text = if host.contains(':') {
+            format!("[{host}]")
         } else {
-            format!("{host}:{port}")
+            host.clone()
         };
+        if port != default {
+            text = format!("{text}:{port}");
+        }
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
     }
 }
@@ -45,6 +52,27 @@ impl fmt::Display for Address {
             write!(f, "{scheme}://[{host}]:{port}")
         } else {
             write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_address_is_what_a_client_would_send() {
+        let http = |host: &str, port| Address::Http {
+            host: host.into(),
+            port,
+        };
+        for (address, host) in [
+            (http("wiki.internal", 80), "wiki.internal"),
+            (http("wiki.internal", 443), "wiki.internal:443"),
+            (http("::1", 3000), "[::1]:3000"),
+            (Address::Unix("/run/x.sock".into()), "localhost"),
+        ] {
+            assert_eq!(address.host_header(), host);
         }
     }
 }

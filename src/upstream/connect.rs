@@ -1,7 +1,6 @@
 //! Opens connections to an application: TCP, TLS or a Unix socket.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,17 +8,15 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::sender::{Heard, Sender};
-use super::{Address, OpenError, UpstreamError};
-use crate::regular_file;
+use super::{Address, OpenError, Settings, UpstreamError};
 
 /// An application's answer may have more and longer fields than we take from a browser.
 const MAX_HEADERS: usize = 256;
@@ -42,17 +39,16 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connector {
+    /// `tls` is for https.
     pub(super) fn new(
         address: Address,
         tls: Option<&Arc<ClientConfig>>,
-        timeout: Duration,
+        settings: &Settings,
     ) -> Result<Self, OpenError> {
         let tls = match (&address, tls) {
             (Address::Https { host, .. }, Some(config)) => {
-                let name = host
-                    .trim_start_matches('[')
-                    .trim_end_matches(']')
-                    .to_owned();
+                let name = settings.server_name.as_deref().unwrap_or(host);
+                let name = name.trim_matches(['[', ']']).to_owned();
                 let name = ServerName::try_from(name).map_err(OpenError::ServerName)?;
                 Some((TlsConnector::from(Arc::clone(config)), name))
             }
@@ -61,7 +57,7 @@ impl Connector {
         Ok(Self {
             address,
             tls,
-            timeout,
+            timeout: settings.connect_timeout,
         })
     }
 
@@ -167,34 +163,4 @@ impl AsyncWrite for Listening {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-/// Trust for https upstreams: the authorities of `ca`, else the system's.
-pub(super) fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, OpenError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let unreadable = |error| OpenError::Authorities(path.to_owned(), error);
-        let file = regular_file::open(path).and_then(|file| regular_file::read(&file));
-        let pem = file.map_err(|error| unreadable(pem::Error::Io(error)))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(unreadable)?;
-            roots
-                .add(certificate)
-                .map_err(|error| OpenError::Authority(path.to_owned(), error))?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if roots.is_empty() {
-        return Err(OpenError::NoAuthorities);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = config
-        .map_err(OpenError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

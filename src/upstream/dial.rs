@@ -3,11 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use rustls::CertificateError;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Connector, client_config};
+use super::connect::Connector;
+use super::trust::{Untrusted, client_config};
 use super::{Address, OpenError, Settings};
 
 /// One address of an app, to be tried once.
@@ -20,7 +20,10 @@ pub(crate) struct Dialer {
 #[derive(Debug)]
 pub(crate) enum DialError {
     /// TLS was spoken, but the certificate is not one to be trusted.
-    Certificate(CertificateError),
+    Certificate {
+        problem: String,
+        help: String,
+    },
     /// Whoever runs this may not connect to the Unix socket.
     Denied,
     Io(io::Error),
@@ -38,14 +41,11 @@ pub(crate) enum DialError {
 
 /// The addresses of an app.
 pub(crate) fn dialers(settings: &Settings) -> Result<Vec<Dialer>, OpenError> {
-    let secure = |address: &Address| matches!(address, Address::Https { .. });
-    let secure = settings.addresses.iter().any(secure);
-    let tls = secure
-        .then(|| client_config(settings.ca.as_deref()))
-        .transpose()?;
+    let secure = settings.addresses.iter().any(Address::is_https);
+    let tls = secure.then(|| client_config(settings)).transpose()?;
     let patience = settings.connect_timeout;
     let dialer = |address: &Address| {
-        let connector = Connector::new(address.clone(), tls.as_ref(), patience)?;
+        let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;
         Ok(Dialer {
             connector,
             patience,
@@ -86,10 +86,13 @@ impl Dialer {
         let tls = error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(untrusted) = Untrusted::of(&error) {
+            return DialError::Certificate {
+                problem: untrusted.problem(format_args!("the certificate of {}", self.address())),
+                help: untrusted.help(),
+            };
+        }
         match (tls, error.kind()) {
-            (Some(rustls::Error::InvalidCertificate(cause)), _) => {
-                DialError::Certificate(cause.clone())
-            }
             (Some(tls), _) => DialError::NoTls(tls.clone()),
             (None, io::ErrorKind::ConnectionRefused) => DialError::Refused,
             (None, io::ErrorKind::NotFound) if unix => DialError::NoSocket,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::{InvalidDnsNameError, pem};
 
+use super::trust::Untrusted;
 use crate::metrics::UpstreamErrorCounts;
 
 /// Why an app's upstream cannot be used at all; found at the start.
@@ -71,7 +72,10 @@ impl fmt::Display for UpstreamError {
             }
             Self::ClientBody => f.write_str("the client broke its request body off"),
             Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
-            Self::Connect(error) => write!(f, "cannot connect to the application: {error}"),
+            Self::Connect(error) => match Untrusted::of(error) {
+                Some(untrusted) => write!(f, "cannot connect to the application: {untrusted}"),
+                None => write!(f, "cannot connect to the application: {error}"),
+            },
             Self::ConnectTimeout => f.write_str("connecting to the application took too long"),
             Self::Http1Required => {
                 f.write_str("the application signs connections in, which takes HTTP/1.1")

@@ -12,6 +12,8 @@ mod account;
 mod administration;
 /// What an app answers reaches its clients whole, however old the app is.
 mod answers;
+/// An app with a certificate of its own is as safe as its operator wants it.
+mod appliances;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
 /// What people see in a real browser, from the first minute on.
@@ -82,6 +84,8 @@ mod reloads;
 mod resends;
 /// Who is signed in stays so, and who signed out stays out, however the service ends.
 mod restarts;
+/// Where an app is inside shows nowhere outside, and the other way round.
+mod rewriting;
 /// An app without state of its own can keep a little in the session.
 mod session_data;
 /// An id opens the host that it was set on, and no other.
@@ -90,8 +94,6 @@ mod session_hosts;
 mod session_limits;
 /// What an app cannot do to our pages, which share its origin.
 mod shared_origin;
-/// Where an app is inside shows nowhere outside, and the other way round.
-mod rewriting;
 /// Slow and greedy clients harm nobody but themselves.
 mod slow;
 /// No byte of one client's message is ever read as another message.

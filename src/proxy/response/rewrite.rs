@@ -32,7 +32,9 @@ impl Rewriter {
         Self {
             redirects: settings.rewrite_redirects,
             cookies: secure_cookies,
-            inside: settings.addresses.iter().flat_map(Inside::of).collect(),
+            inside: (settings.addresses.iter().flat_map(Inside::of))
+                .chain(settings.host.as_ref().map(Inside::of_host))
+                .collect(),
         }
     }
 
@@ -224,6 +226,16 @@ impl Inside {
             is_default: port == default,
         };
         hosts.into_iter().map(inside).collect()
+    }
+
+    /// `Host` as the application gets it.
+    fn of_host(host: &Authority) -> Self {
+        let port = host.port();
+        Self {
+            host: host.to_host().as_str().trim_matches(['[', ']']).to_owned(),
+            port: port.unwrap_or(80),
+            is_default: port.is_none(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tls::Certificate;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -9,6 +10,13 @@ use tokio::time::Instant;
 
 use super::{Checked, before};
 use crate::harness::*;
+
+/// As `upstream_pin` has it.
+fn fingerprint(certificate: &[u8]) -> String {
+    let hash = Sha256::digest(certificate);
+    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256:{}", digits.collect::<String>())
+}
 
 /// One app, with these keys.
 fn app(url: &str, keys: &str) -> Files {
@@ -73,6 +81,11 @@ async fn tls_to_an_application_is_tried_to_its_end() {
     };
     Checked::of(&app(&url, "upstream_ca = \"cert.pem\"")).is_ok(&[]);
 
+    let pin = fingerprint(&tls::certificate().cert);
+    let this_one = format!(
+        "to trust this very certificate, put it into the file of `upstream_ca`, or compare its \
+         fingerprint and write upstream_pin = \"{pin}\""
+    );
     let files = app(&url, "upstream_ca = \"ca.pem\"");
     files.write(
         "ca.pem",
@@ -81,16 +94,34 @@ async fn tls_to_an_application_is_tried_to_its_end() {
     );
     Checked::of(&files).is_ok(&[&warning(
         &format!("nobody who is trusted here has signed the certificate of {url}"),
-        "name the file with its authority in `upstream_ca`",
+        &format!("name the file with its authority in `upstream_ca`; {this_one}"),
+    )]);
+    // What it says helps.
+    Checked::of(&app(&url, &format!("upstream_pin = \"{pin}\""))).is_ok(&[]);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let files = app(&url, &format!("upstream_pin = \"{other}\""));
+    Checked::of(&files).is_ok(&[&warning(
+        &format!("the certificate of {url} is not the one of `upstream_pin`"),
+        &format!(
+            "if the app has a new one, compare its fingerprint and write upstream_pin = \"{pin}\""
+        ),
     )]);
 
-    // Its certificate names 127.0.0.1, and not every address that leads there.
-    let elsewhere = url.replace("localhost", "[::ffff:127.0.0.1]");
-    let files = app(&elsewhere, "upstream_ca = \"cert.pem\"");
-    Checked::of(&files).is_ok(&[&warning(
-        &format!("the certificate of {elsewhere} is for another name"),
-        "write `upstream` with a name that the certificate has",
-    )]);
+    let signed = Certificate::signed(&["wiki.internal", "10.0.0.9"]);
+    let up = Upstream::tls_with(&signed.cert, &signed.key).await;
+    let elsewhere = up.url();
+    let keys = "upstream_ca = \"ca.pem\"";
+    let files = app(&elsewhere, keys);
+    files.write("ca.pem", &signed.authority, 0o644);
+    Checked::of(&files).is_ok(&[
+        &format!("the certificate of {elsewhere} is for another name: wiki.internal, 10.0.0.9\n      help: write upstream_server_name = \"wiki.internal\"; to trust this very certificate"),
+    ]);
+    let files = app(
+        &elsewhere,
+        &format!("{keys}\nupstream_server_name = \"wiki.internal\""),
+    );
+    files.write("ca.pem", &signed.authority, 0o644);
+    Checked::of(&files).is_ok(&[]);
 
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", plain.local_addr().unwrap());

@@ -13,9 +13,8 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
-use tokio_rustls::rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
-};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
@@ -31,7 +30,6 @@ pub(crate) struct Certificate {
     pub(crate) cert_pem: String,
     pub(crate) key_pem: String,
     pub(crate) cert: CertificateDer<'static>,
-    key: Vec<u8>,
 }
 
 /// One of an authority, with that one's certificate, in PEM.
@@ -63,13 +61,24 @@ impl Certificate {
     fn ending(not_after: SystemTime) -> Self {
         let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
         params.not_after = not_after.into();
+        Self::self_signed(&params)
+    }
+
+    /// One that is that of an authority, too, as openssl makes them by default.
+    pub(crate) fn of_authority(names: &[&str]) -> Self {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::self_signed(&params)
+    }
+
+    fn self_signed(params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
         Self {
             cert_pem: cert.pem(),
             key_pem: key.serialize_pem(),
             cert: cert.der().clone(),
-            key: key.serialize_der(),
         }
     }
 
@@ -98,7 +107,6 @@ impl Certificate {
             cert_pem: cert.pem(),
             key_pem: signing_key.serialize_pem(),
             cert: cert.der().clone(),
-            key: signing_key.serialize_der(),
         }
     }
 }
@@ -108,13 +116,14 @@ fn now() -> SystemTime {
 }
 
 /// The server side for an upstream.
-pub(super) fn acceptor() -> TlsAcceptor {
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(CERTIFICATE.key.clone()));
+pub(super) fn acceptor(cert: &str, key: &str) -> TlsAcceptor {
+    let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![CERTIFICATE.cert.clone()], key)
+        .with_single_cert(vec![cert], key)
         .unwrap();
     TlsAcceptor::from(Arc::new(config))
 }

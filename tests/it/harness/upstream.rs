@@ -52,6 +52,8 @@ pub(super) struct Record {
     pub(super) requests: Mutex<Vec<Received>>,
     /// The raw bytes of each connection.
     pub(super) connections: Mutex<Vec<Vec<u8>>>,
+    /// What each handshake of TLS has asked for.
+    pub(super) server_names: Mutex<Vec<Option<String>>>,
     /// How many of them the client has closed.
     pub(super) closed: Mutex<usize>,
 }
@@ -142,10 +144,24 @@ impl Upstream {
 
     /// Echoes over TLS, with the certificate of the tests.
     pub(crate) async fn tls() -> Self {
+        let certificate = tls::certificate();
+        Self::tls_with(&certificate.cert_pem, &certificate.key_pem).await
+    }
+
+    /// The same with any certificate, in PEM.
+    pub(crate) async fn tls_with(cert: &str, key: &str) -> Self {
+        Self::tls_scripted(cert, key, |exchange| Box::pin(echo(exchange))).await
+    }
+
+    /// Answers over TLS as the script does.
+    pub(crate) async fn tls_scripted<S>(cert: &str, key: &str, script: S) -> Self
+    where
+        S: for<'a> Fn(&'a mut Exchange) -> Answering<'a> + Send + Sync + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let place = Place::Tls(listener.local_addr().unwrap());
-        let script: Arc<Script> = Arc::new(|exchange| Box::pin(echo(exchange)));
-        Self::over(Socket::Tls(listener, tls::acceptor()), place, script)
+        let socket = Socket::Tls(listener, tls::acceptor(cert, key));
+        Self::over(socket, place, Arc::new(script))
     }
 
     fn over(socket: Socket, place: Place, script: Arc<Script>) -> Self {
@@ -206,6 +222,12 @@ impl Upstream {
     pub(crate) fn last(&self) -> Received {
         let last = self.record.requests.lock().unwrap().last().cloned();
         last.expect("no request has come")
+    }
+
+    /// The name that the last handshake of TLS has asked for.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        let names = self.record.server_names.lock().unwrap();
+        names.last().expect("no handshake has come").clone()
     }
 
     /// How many connections were ever opened.
@@ -286,7 +308,11 @@ async fn serve(socket: Socket, script: Arc<Script>, record: Arc<Record>) {
             Socket::Tls(listener, acceptor) => {
                 let (stream, _) = listener.accept().await.unwrap();
                 match acceptor.accept(stream).await {
-                    Ok(stream) => Box::new(stream),
+                    Ok(stream) => {
+                        let name = stream.get_ref().1.server_name().map(str::to_owned);
+                        record.server_names.lock().unwrap().push(name);
+                        Box::new(stream)
+                    }
                     Err(_) => continue, // a client that does not trust the certificate
                 }
             }

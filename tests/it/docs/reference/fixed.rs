@@ -47,6 +47,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "LIFETIME: Duration = Duration::from_secs(15);",
     ),
     (
+        "request bodies that are read before the app gets them (`buffer_requests` of an app): eight times the largest value, and at least this",
+        "16 MiB",
+        "load/memory.rs",
+        "LARGEST_BODIES: u64 = 8;\nconst MIN_FOR_BODIES: u64 = 16 * MIB;",
+    ),
+    (
         "concurrent requests on one HTTP/2 connection",
         "128",
         "server/connection.rs",
