@@ -81,6 +81,15 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// What of the inside is put as the outside knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rewriting {
+    /// Addresses, in both directions.
+    pub(crate) redirects: bool,
+    /// `Secure` and `Domain` of cookies.
+    pub(crate) cookies: bool,
+}
+
 /// How the requests of one app are sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -88,8 +97,7 @@ pub(crate) struct Settings {
     pub(crate) addresses: Vec<Address>,
     /// Send the browser's `Host`; else the address's own.
     pub(crate) preserve_host: bool,
-    /// Whether addresses are rewritten between inside and outside, in both directions.
-    pub(crate) rewrite_redirects: bool,
+    pub(crate) rewriting: Rewriting,
     /// Request bodies without a length are read up to here, so that they get one; 0 for none.
     pub(crate) buffer_requests: usize,
     /// `Host` in place of either.
@@ -165,7 +173,7 @@ impl Upstreams {
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
             preserve_host: settings.preserve_host && settings.host.is_none(),
-            rewrites: settings.rewrite_redirects,
+            rewrites: settings.rewriting.redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
@@ -249,12 +257,10 @@ impl Upstreams {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
         accept(&mut response)?;
+        if drop_length(&mut response) {
+            lease.set_last();
+        }
         match response.status() {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => {
-                if drop_length(&mut response) {
-                    lease.set_last();
-                }
-            }
             StatusCode::LENGTH_REQUIRED | StatusCode::NOT_IMPLEMENTED if is_chunked => {
                 self.report_refused_chunks(response.status());
             }

@@ -135,9 +135,6 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         allow_in_path: paths.allow,
-        secure_cookies: section
-            .get("secure_cookies", value::boolean)
-            .unwrap_or(true),
         websocket_origins: section
             .list("websocket_origins", value::origin)
             .unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::problem::Fault;
 use super::section::Section;
 use super::value;
-use crate::upstream::{Address, Settings};
+use crate::upstream::{Address, Rewriting, Settings};
 
 pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
     let several = section
@@ -51,11 +51,20 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         let fault = Fault::new("`preserve_host` says that the browser's Host is sent");
         section.refuse("upstream_host", fault.help("leave one of the two keys out"));
     }
+    let buffer_requests = section.get("buffer_requests", value::any_size);
+    let rewriting = Rewriting {
+        redirects: section
+            .get("rewrite_redirects", value::boolean)
+            .unwrap_or(true),
+        cookies: section
+            .get("secure_cookies", value::boolean)
+            .unwrap_or(true),
+    };
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
     Settings {
         addresses,
-        buffer_requests: section.get("buffer_requests", value::any_size).unwrap_or(0),
+        buffer_requests: buffer_requests.unwrap_or(0),
         ca: ca.map(|path| folder.join(path)),
         host,
         pins: pins.unwrap_or_default(),
@@ -69,9 +78,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         max_tunnels_per_user: section
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
-        rewrite_redirects: section
-            .get("rewrite_redirects", value::boolean)
-            .unwrap_or(true),
+        rewriting,
         preserve_host: preserve_host.unwrap_or(true),
     }
 }

@@ -39,8 +39,6 @@ pub(crate) struct AppSettings {
     pub(crate) session_data: bool,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
-    /// Whether cookies of the app get `Secure`, and lose a `Domain` of the inside.
-    pub(crate) secure_cookies: bool,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
     pub(crate) websocket_origins: Vec<String>,
     /// Headers that reach beyond the app and pass all the same (SEC-90).
@@ -107,7 +105,7 @@ impl App {
                 .identity
                 .strip_overrides(settings.rules.name_methods()),
             rules: settings.rules,
-            rewriter: Rewriter::new(&settings.upstream, settings.secure_cookies),
+            rewriter: Rewriter::new(&settings.upstream),
             upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
             name,
             keep_forms: settings.keep_forms,

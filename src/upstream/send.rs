@@ -153,7 +153,11 @@ pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamEr
 /// (RFC 9110 §8.6), and with either there are clients of HTTP/2 that wait for so many bytes.
 /// Whether content may follow all the same, which would be taken for the next answer.
 pub(super) fn drop_length(response: &mut Response<Incoming>) -> bool {
-    let is_204 = response.status() == StatusCode::NO_CONTENT;
+    let is_204 = match response.status() {
+        StatusCode::NO_CONTENT => true,
+        StatusCode::NOT_MODIFIED => false,
+        _ => return false,
+    };
     let headers = response.headers_mut();
     let length = headers.remove(header::CONTENT_LENGTH);
     is_204

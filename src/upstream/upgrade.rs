@@ -11,9 +11,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::body::{RequestBody, ResponseBody};
 use super::{
-    Address, Caller, ConnectionAuth, Guard, UpstreamError, Upstreams, Wait, accept, hop_by_hop,
+    Address, Caller, ConnectionAuth, Guard, RequestBody, ResponseBody, UpstreamError, Upstreams,
+    Wait, accept, hop_by_hop,
 };
 use crate::access::Permit;
 

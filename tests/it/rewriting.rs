@@ -13,14 +13,11 @@ async fn parrot() -> Upstream {
         Box::pin(async {
             exchange.body().await;
             let host = exchange.header("host").unwrap();
-            let fields: String = (exchange.header("x-say").unwrap_or_default())
-                .split('|')
-                .filter(|field| !field.is_empty())
-                .map(|field| format!("{}\r\n", field.replace("HOST", &host)))
-                .collect();
+            let fields = exchange.header("x-say").unwrap_or_default();
+            let fields = fields.replace("HOST", &host).replace('|', "\r\n");
             exchange
                 .send(format!(
-                    "HTTP/1.1 302 Found\r\nContent-Length: 17\r\n{fields}\r\nhttp://gate.test/"
+                    "HTTP/1.1 302 Found\r\nContent-Length: 17\r\n{fields}\r\n\r\nhttp://gate.test/"
                 ))
                 .await;
         })

@@ -8,14 +8,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::request::Authority;
-use crate::upstream::{self, Address};
+use crate::upstream::{self, Address, Rewriting};
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What one application may call itself.
 pub(in crate::proxy) struct Rewriter {
-    redirects: bool,
-    cookies: bool,
+    what: Rewriting,
     inside: Vec<Inside>,
 }
 
@@ -23,15 +22,12 @@ pub(in crate::proxy) struct Rewriter {
 struct Inside {
     host: String,
     port: u16,
-    /// The port goes without saying in an address of the application's own scheme.
-    is_default: bool,
 }
 
 impl Rewriter {
-    pub(in crate::proxy) fn new(settings: &upstream::Settings, secure_cookies: bool) -> Self {
+    pub(in crate::proxy) fn new(settings: &upstream::Settings) -> Self {
         Self {
-            redirects: settings.rewrite_redirects,
-            cookies: secure_cookies,
+            what: settings.rewriting,
             inside: (settings.addresses.iter().flat_map(Inside::of))
                 .chain(settings.host.as_ref().map(Inside::of_host))
                 .collect(),
@@ -47,10 +43,10 @@ impl Rewriter {
             };
             let bytes = value.as_bytes();
             let rewritten = match field {
-                Field::Cookie if self.cookies => self.cookie(bytes, ours),
-                Field::Address if self.redirects => self.address(bytes, ours),
-                Field::Link if self.redirects => self.link(bytes, ours),
-                Field::Refresh if self.redirects => self.refresh(bytes, ours),
+                Field::Cookie if self.what.cookies => self.cookie(bytes, ours),
+                Field::Address if self.what.redirects => self.address(bytes, ours),
+                Field::Link if self.what.redirects => self.link(bytes, ours),
+                Field::Refresh if self.what.redirects => self.refresh(bytes, ours),
                 _ => None,
             };
             if let Some(rewritten) = rewritten
@@ -199,10 +195,11 @@ impl Rewriter {
         } else {
             let host = named.to_host();
             let host = host.as_str().trim_matches(['[', ']']);
-            self.inside.iter().any(|inside| {
-                let port_fits = inside.port == port || named.port().is_none() && inside.is_default;
-                inside.host == host && port_fits
-            })
+            // Of applications that redirect by the name alone, the port is lost.
+            let goes_without_port = named.port().is_none() || default_port == 80 && port == 80;
+            self.inside
+                .iter()
+                .any(|inside| inside.host == host && (inside.port == port || goes_without_port))
         };
         is_inside.then_some(scheme + end)
     }
@@ -210,31 +207,24 @@ impl Rewriter {
 
 impl Inside {
     fn of(address: &Address) -> Vec<Self> {
-        let (host, port, default) = match address {
-            Address::Http { host, port } => (host.to_ascii_lowercase(), *port, 80),
-            Address::Https { host, port } => (host.to_ascii_lowercase(), *port, 443),
-            // What it is called there is `Host`.
-            Address::Unix(_) => ("localhost".to_owned(), 80, 80),
+        let (host, port) = match address {
+            Address::Http { host, port } | Address::Https { host, port } => (&**host, *port),
+            Address::Unix(_) => ("localhost", 80), // as `Host` has it there
         };
-        let hosts = match LOOPBACK.contains(&&*host) {
-            true if port != default => LOOPBACK.map(str::to_owned).into(),
-            _ => vec![host],
+        let hosts = if LOOPBACK.contains(&host) {
+            LOOPBACK.map(str::to_owned).into()
+        } else {
+            vec![host.to_ascii_lowercase()]
         };
-        let inside = |host| Self {
-            host,
-            port,
-            is_default: port == default,
-        };
+        let inside = |host| Self { host, port };
         hosts.into_iter().map(inside).collect()
     }
 
     /// `Host` as the application gets it.
     fn of_host(host: &Authority) -> Self {
-        let port = host.port();
         Self {
+            port: host.port().unwrap_or(80),
             host: host.to_host().as_str().trim_matches(['[', ']']).to_owned(),
-            port: port.unwrap_or(80),
-            is_default: port.is_none(),
         }
     }
 }

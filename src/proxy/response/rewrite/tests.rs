@@ -8,10 +8,12 @@ fn authority(text: &str) -> Authority {
     Authority::parse(&HeaderValue::from_str(text).unwrap()).unwrap()
 }
 
-fn rewriter(addresses: Vec<Address>) -> Rewriter {
+fn rewriter(addresses: &[Address]) -> Rewriter {
     Rewriter {
-        redirects: true,
-        cookies: true,
+        what: Rewriting {
+            redirects: true,
+            cookies: true,
+        },
         inside: addresses.iter().flat_map(Inside::of).collect(),
     }
 }
@@ -23,7 +25,7 @@ fn http(host: &str, port: u16) -> Address {
 
 /// What becomes of a field of an application at two addresses.
 fn rewritten_at(ours: &str, name: &'static str, value: &str) -> String {
-    let rewriter = rewriter(vec![http("wiki.internal", 80), http("127.0.0.1", 3000)]);
+    let rewriter = rewriter(&[http("wiki.internal", 80), http("127.0.0.1", 3000)]);
     let name = HeaderName::from_static(name);
     let mut headers = HeaderMap::new();
     headers.insert(&name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -51,6 +53,8 @@ fn sec_94_an_address_of_the_inside_becomes_ours() {
         ("https://127.0.0.1:3000?x", "?x"),
         ("http://localhost:3000#x", "#x"),
         ("http://[::1]:3000/x", "/x"),
+        ("http://127.0.0.1/x", "/x"),
+        ("https://localhost/x", "/x"),
         ("http://wiki.internal/x", "/x"),
         ("http://Wiki.Internal:80/", "/"),
         ("https://wiki.internal/x", "/x"),
@@ -96,7 +100,6 @@ fn sec_94_whatever_else_a_redirect_names_stays_as_it_came() {
         "http:\\\\gate.test/",
         "ftp://gate.test/",
         "http://127.0.0.1:3001/x",
-        "http://127.0.0.1/x",
         "http://127.1:3000/",
         "http://wiki.internal:3000/",
         "http://x.wiki.internal/",
@@ -181,8 +184,7 @@ fn sec_94_cookies_of_the_app_are_for_our_host_and_for_tls() {
 fn what_is_switched_off_stays_as_it_came() {
     for (redirects, cookies) in [(false, true), (true, false)] {
         let rewriter = Rewriter {
-            redirects,
-            cookies,
+            what: Rewriting { redirects, cookies },
             inside: Inside::of(&Address::Unix(PathBuf::from("/run/app.sock"))),
         };
         let mut headers = HeaderMap::new();
