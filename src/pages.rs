@@ -171,6 +171,7 @@ impl Pages {
                 kept_for => view.saved_for.map(words::wait),
             },
         );
+        let page = page.follow_forms();
         match view.problem.and_then(LoginProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,

@@ -83,8 +83,9 @@ impl Page {
         self
     }
 
-    /// Lets what answers a form of the page lead to another host, as an app may: browsers hold
-    /// redirects against the page that the form was on (CSP3 §6.4.1).
+    /// For a page whose form leads on to an app (SEC-64): lets the app redirect to plain HTTP, to
+    /// another port or to another host. Chromium holds the whole chain of redirects against the
+    /// page that the form was on (CSP3 §6.4.1), and would stop there without a word.
     pub(crate) fn follow_forms(mut self) -> Self {
         self.policy = Some(HeaderValue::from_static(policy!("*")));
         self

@@ -205,7 +205,7 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
         csp.contains("; form-action 'self';")
     });
-    assert_eq!(any.len(), 3, "the page that sends to an app");
+    assert_eq!(any.len(), 3 + 7, "saved POSTs, and the login");
     assert!(own.len() > any.len());
     for exit in any {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();

@@ -1,6 +1,7 @@
 //! A real Chromium on our pages, and on the first minute of `vestibule quickstart`.
 
 mod account;
+mod login;
 
 use std::path::Path;
 

@@ -59,6 +59,11 @@ async fn sec_64_our_answers_are_locked_down() {
         assert!(csp.contains("frame-ancestors 'none'"), "{name}: {csp}");
         assert!(!csp.contains("unsafe"), "{name}: {csp}");
         assert!(csp.contains("base-uri 'none'"), "{name}: {csp}");
+        // The login leads on to an app, which may redirect to anywhere.
+        let leads_on = matches!(name, "login page" | "wrong password");
+        let action = if leads_on { "*" } else { "'self'" };
+        let directive = format!("; form-action {action};");
+        assert!(csp.contains(&directive), "{name}: {csp}");
         for (header, value) in [
             ("x-frame-options", "DENY"),
             ("x-content-type-options", "nosniff"),

@@ -1,0 +1,43 @@
+//! The login in a real browser leads to where the visitor was going, wherever that is.
+
+use super::sign_in;
+use crate::harness::webdriver::Chromium;
+use crate::harness::{PASSWORD, Upstream, Vestibule};
+
+#[tokio::test]
+async fn sec_64_a_login_follows_the_app_to_another_scheme_port_or_host() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let (plain, other_port) = (Upstream::echo().await, Upstream::tls().await);
+    let port_of = |app: &Upstream| app.authority().rsplit_once(':').unwrap().1.to_owned();
+    let places = [
+        format!("http://elsewhere.test:{}/sub/", port_of(&plain)),
+        format!("https://gate.test:{}/sub/", port_of(&other_port)),
+    ];
+    for place in places {
+        let location = place.clone();
+        let app = Upstream::scripted(move |exchange| {
+            let location = location.clone();
+            Box::pin(async move {
+                let field = [("Location", location.as_str())];
+                exchange.reply("301 Moved Permanently", &field, "").await;
+            })
+        })
+        .await;
+        let gate = Vestibule::before(&app)
+            .user("ada", PASSWORD)
+            .start()
+            .await;
+        let wanted = format!("https://gate.test:{}/sub", gate.address().port());
+        browser.goto(&wanted).await;
+        sign_in(&browser, "ada", "wrong password").await;
+        browser
+            .wait_until("document.querySelector('[role=alert]')")
+            .await;
+        sign_in(&browser, "ada", PASSWORD).await;
+        browser
+            .wait_until(&format!("location.href === '{place}'"))
+            .await;
+    }
+}
