@@ -26,7 +26,7 @@ pub(crate) enum RequestError {
     /// A form of ours with a field missing, twice or unreadable (SEC-55).
     Form,
     /// A form that was not sent from a page of ours (SEC-54).
-    Forged,
+    Forged(Forgery),
     /// A form that met an ended session and could not be kept.
     FormNotKept,
     /// The session is over, but a restart might bring it back: the store could not be written.
@@ -40,6 +40,8 @@ pub(crate) enum RequestError {
     Overloaded(Cause),
     /// A script, a frame or the like that wants a page of ours (SEC-91).
     NotANavigation,
+    /// A form of some page of this host, without the token of ours (SEC-91).
+    NotFromOurPage,
     /// An address of ours that is none.
     NotFound,
     /// A bug; the request ends and nothing else (REL-11).
@@ -60,6 +62,22 @@ pub(crate) enum RequestError {
     WebSocketOrigin,
 }
 
+/// Why a form does not count as sent from a page of ours (SEC-54).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forgery {
+    /// The browser says that another site sent it.
+    OtherSite,
+    /// The browser says that it is from a page of ours, and names another host than `Host`: a proxy
+    /// in front has changed one of them.
+    HostChanged,
+    /// The browser hides where it comes from, `Origin: null`, and does not say that it is from here.
+    OriginHidden,
+    /// The browser does not say where it comes from, and sent no cookie that its token could fit.
+    NoCookie,
+    /// The browser does not say where it comes from, and the token does not fit the cookie.
+    Outdated,
+}
+
 impl RequestError {
     /// What a visitor is told.
     pub(crate) fn message(&self) -> &'static Message {
@@ -70,13 +88,18 @@ impl RequestError {
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
             Self::Form => &messages::FORM_INCOMPLETE,
-            Self::Forged => &messages::FORM_NOT_FROM_OUR_PAGE,
+            Self::Forged(Forgery::OtherSite) => &messages::FORM_FROM_ANOTHER_SITE,
+            Self::Forged(Forgery::HostChanged) => &messages::FORM_HOST_CHANGED,
+            Self::Forged(Forgery::OriginHidden) => &messages::FORM_ORIGIN_HIDDEN,
+            Self::Forged(Forgery::NoCookie) => &messages::FORM_WITHOUT_COOKIE,
+            Self::Forged(Forgery::Outdated) => &messages::FORM_OUTDATED,
             Self::FormNotKept => &messages::FORM_NOT_KEPT,
             Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
             Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
             Self::Misdirected => &messages::MISDIRECTED,
             Self::NoRandomness(_) | Self::Panicked => &messages::INTERNAL_ERROR,
             Self::NotANavigation => &messages::PAGE_LOAD_REQUIRED,
+            Self::NotFromOurPage => &messages::FORM_NOT_FROM_OUR_PAGE,
             Self::NotFound => &messages::NOT_FOUND,
             Self::Overloaded(_) => &messages::OVERLOADED,
             Self::ServiceWorker => &messages::SERVICE_WORKER_NOT_ALLOWED,
@@ -165,6 +188,19 @@ impl RequestError {
     }
 }
 
+/// For the log.
+impl fmt::Display for Forgery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherSite => "other-site",
+            Self::HostChanged => "host-changed",
+            Self::OriginHidden => "origin-hidden",
+            Self::NoCookie => "no-cookie",
+            Self::Outdated => "outdated",
+        })
+    }
+}
+
 impl From<BadRequest> for RequestError {
     fn from(bad: BadRequest) -> Self {
         Self::BadRequest(bad)
@@ -197,7 +233,7 @@ impl std::error::Error for RequestError {
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::Forbidden
-            | Self::Forged
+            | Self::Forged(_)
             | Self::Form
             | Self::FormNotKept
             | Self::MethodNotAllowed(_)
@@ -205,6 +241,7 @@ impl std::error::Error for RequestError {
             | Self::NoRandomness(_)
             | Self::NotANavigation
             | Self::NotFound
+            | Self::NotFromOurPage
             | Self::NotPermitted
             | Self::Overloaded(_)
             | Self::Panicked

@@ -18,6 +18,7 @@ pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
 use crate::clock::Timestamp;
+use crate::error::Forgery;
 use crate::request::own_path;
 
 /// Every page of ours with the operator's branding, compiled once and shared.
@@ -49,8 +50,8 @@ pub(crate) enum LoginProblem {
     Throttled { wait: Duration },
     /// The queue of the password hashing is full (SEC-60).
     Busy,
-    /// The token or the origin of the form is not ours (SEC-54).
-    Forged,
+    /// The form was not sent from our page (SEC-54).
+    Forged(Forgery),
     /// The session could not be written down (REL-09).
     NotKept,
     /// No more sessions fit (SEC-52).
@@ -266,7 +267,23 @@ impl LoginProblem {
                 words::wait(wait.max(Duration::from_secs(1)))
             ),
             Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
-            Self::Forged => "This form was open for too long. Sign in again.".into(),
+            Self::Forged(Forgery::OtherSite) => {
+                "This form was sent from another site. Sign in here.".into()
+            }
+            Self::Forged(Forgery::HostChanged) => {
+                "The host name or port in your browser is not the one that arrived here. The \
+                 people who run this site can mend it: the proxy in front has to pass on the Host \
+                 header, with its port."
+                    .into()
+            }
+            Self::Forged(Forgery::NoCookie) => {
+                "Your browser sent no cookie with this form. Allow cookies for this site, then \
+                 sign in again."
+                    .into()
+            }
+            Self::Forged(Forgery::OriginHidden | Forgery::Outdated) => {
+                "This form was open for too long. Sign in again.".into()
+            }
             Self::NotKept => {
                 "Your sign-in could not be saved, so it was not made. Tell the people \
                               who run this site that sessions cannot be written."
@@ -283,7 +300,7 @@ impl LoginProblem {
             Self::Refused => StatusCode::UNAUTHORIZED,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::NotKept | Self::SessionsFull => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Forged => StatusCode::FORBIDDEN,
+            Self::Forged(_) => StatusCode::FORBIDDEN,
         }
     }
 
@@ -292,7 +309,7 @@ impl LoginProblem {
             Self::Throttled { wait } => Some(wait),
             Self::Busy => Some(Duration::from_secs(5)),
             Self::NotKept | Self::SessionsFull => Some(Duration::from_mins(5)),
-            Self::Refused | Self::Forged => None,
+            Self::Refused | Self::Forged(_) => None,
         }
     }
 }

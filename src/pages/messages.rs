@@ -37,6 +37,7 @@ impl Message {
 
 const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
 const DELETE_COOKIES: &str = "Delete the cookies of this site and try again.";
+const OPEN_AGAIN: &str = "Open the page again, and send the form from there.";
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";
 const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
@@ -153,6 +154,19 @@ pub(crate) const FORBIDDEN: Message = Message::new(
     "You may not open this page",
     "Your account has no access to it. Sign in as somebody else, or ask for access.",
 );
+pub(crate) const FORM_FROM_ANOTHER_SITE: Message = Message::new(
+    "form_from_another_site",
+    StatusCode::FORBIDDEN,
+    "This form was sent from another site",
+    OPEN_AGAIN,
+);
+pub(crate) const FORM_HOST_CHANGED: Message = Message::new(
+    "form_host_changed",
+    StatusCode::FORBIDDEN,
+    "This form was sent to a different host name",
+    "The host name or port in your browser is not the one that arrived here. The people who run \
+     this site can mend it: the proxy in front has to pass on the Host header, with its port.",
+);
 pub(crate) const FORM_INCOMPLETE: Message = Message::new(
     "form_incomplete",
     StatusCode::BAD_REQUEST,
@@ -163,13 +177,26 @@ pub(crate) const FORM_NOT_FROM_OUR_PAGE: Message = Message::new(
     "form_not_from_our_page",
     StatusCode::FORBIDDEN,
     "This form was not sent from our page",
-    "Open the page again, and send the form from there.",
+    "Perhaps the page was open for too long. Open it again, and send the form from there.",
 );
 pub(crate) const FORM_NOT_KEPT: Message = Message::new(
     "form_not_kept",
     StatusCode::UNAUTHORIZED,
     "What you sent was not delivered",
     "Your session has ended. Go back and copy what you typed before you sign in.",
+);
+pub(crate) const FORM_ORIGIN_HIDDEN: Message = Message::new(
+    "form_origin_hidden",
+    StatusCode::FORBIDDEN,
+    "Your browser does not say where this form came from",
+    "Use a current browser. The people who run this site can help, too: a proxy in front may not \
+     add the header `Referrer-Policy: no-referrer`.",
+);
+pub(crate) const FORM_OUTDATED: Message = Message::new(
+    "form_outdated",
+    StatusCode::FORBIDDEN,
+    "This form was open for too long",
+    OPEN_AGAIN,
 );
 pub(crate) const FORM_TOO_LARGE: Message = Message::new(
     "form_too_large",
@@ -182,6 +209,12 @@ pub(crate) const FORM_TOO_SLOW: Message = Message::new(
     StatusCode::REQUEST_TIMEOUT,
     "The form took too long to arrive",
     SEND_AGAIN,
+);
+pub(crate) const FORM_WITHOUT_COOKIE: Message = Message::new(
+    "form_without_cookie",
+    StatusCode::FORBIDDEN,
+    "Your browser sent no cookie with this form",
+    "Allow cookies for this site, then open the page again.",
 );
 pub(crate) const HTTP_1_1_REQUIRED: Message = Message::new(
     "http_1_1_required",

@@ -23,7 +23,7 @@ macro_rules! policy {
 /// SEC-64, SEC-67, SEC-77. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70).
 ///
 /// `Referrer-Policy` is not `no-referrer`, because that turns the `Origin` of our own form posts
-/// into `null` (Fetch, "append a request `Origin` header"), which the login has to refuse.
+/// into `null` (Fetch, "append a request `Origin` header"), which says nothing of where they are from.
 const SAFETY: [(HeaderName, &str); 9] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, policy!("'self'")),

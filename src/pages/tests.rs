@@ -132,7 +132,10 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             wait: Duration::from_secs(700),
         }),
         Some(LoginProblem::Busy),
-        Some(LoginProblem::Forged),
+        Some(LoginProblem::Forged(Forgery::OtherSite)),
+        Some(LoginProblem::Forged(Forgery::HostChanged)),
+        Some(LoginProblem::Forged(Forgery::NoCookie)),
+        Some(LoginProblem::Forged(Forgery::Outdated)),
         Some(LoginProblem::NotKept),
         Some(LoginProblem::SessionsFull),
     ] {
@@ -205,7 +208,7 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
         csp.contains("; form-action 'self';")
     });
-    assert_eq!(any.len(), 3 + 7, "saved POSTs, and the login");
+    assert_eq!(any.len(), 3 + 10, "saved POSTs, and the login");
     assert!(own.len() > any.len());
     for exit in any {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();

@@ -73,7 +73,7 @@ impl Account {
         let key = session.key();
         let csrf = &self.csrf;
         if !csrf.is_sent_by_us(context.head, context.authority, &mut form, Some(&key))? {
-            return Err(RequestError::Forged);
+            return Err(RequestError::NotFromOurPage);
         }
         let visitor = Visitor {
             context,

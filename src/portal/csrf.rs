@@ -1,7 +1,10 @@
 //! Whether a form was sent from a page of ours (SEC-54).
 //!
 //! Browsers say where a request comes from: `Sec-Fetch-Site`, else `Origin`; and the hidden token of
-//! a form fits the cookie that came with it. For a login one of the two is enough. Whatever acts on
+//! a form fits the cookie that came with it. For a login one of the two is enough. `Origin: null`
+//! says nothing: under `Referrer-Policy: no-referrer`, which a proxy in front may add, browsers send
+//! it with every form (Fetch, "append a request `Origin` header"). But a form that acts on a session
+//! is refused where nothing else is said: frames in a sandbox send it, too. Whatever acts on
 //! a session needs the token as well: a script of the app, which has our origin, can submit a form
 //! as a person would, but it cannot read our pages (SEC-91).
 
@@ -14,17 +17,13 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::form::Form;
-use crate::error::RequestError;
+use crate::error::{Forgery, RequestError};
 use crate::random::{NoRandomness, random};
 use crate::request::Authority;
 use crate::secret::Secret;
 use crate::session::SessionKey;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// The request was not sent from a page of ours.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Forged;
 
 /// Makes and checks tokens; the key lives as long as the process.
 pub(crate) struct Csrf {
@@ -37,6 +36,8 @@ enum Sender {
     /// It is of this host.
     OwnHost,
     Unknown,
+    /// The browser hides it, and says nothing else.
+    Hidden,
 }
 
 /// What a token is bound to, besides the host.
@@ -84,11 +85,11 @@ impl Csrf {
         authority: &Authority,
         token: &str,
         binding: Option<Binding<'_>>,
-    ) -> Result<(), Forged> {
+    ) -> Result<(), Forgery> {
         match sender(headers, authority)? {
             Sender::OwnHost => Ok(()),
-            Sender::Unknown if self.fits(token, binding, authority) => Ok(()),
-            Sender::Unknown => Err(Forged),
+            _ if self.fits(token, binding, authority) => Ok(()),
+            Sender::Unknown | Sender::Hidden => Err(unproven(binding)),
         }
     }
 
@@ -103,13 +104,13 @@ impl Csrf {
         session: Option<&SessionKey>,
     ) -> Result<bool, RequestError> {
         let token = form.take_optional("csrf")?;
-        let sender = sender(&head.headers, authority);
-        let sender = sender.map_err(|Forged| RequestError::Forged)?;
+        let sender = sender(&head.headers, authority).map_err(RequestError::Forged)?;
         let binding = session.map(Binding::Session);
         match (self.fits(&token, binding, authority), sender) {
+            (_, Sender::Hidden) => Err(RequestError::Forged(Forgery::OriginHidden)),
             (true, _) => Ok(true),
             (false, Sender::OwnHost) => Ok(false),
-            (false, Sender::Unknown) => Err(RequestError::Forged),
+            (false, Sender::Unknown) => Err(RequestError::Forged(unproven(binding))),
         }
     }
 
@@ -121,21 +122,40 @@ impl Csrf {
 }
 
 /// One header that says "elsewhere" is enough to refuse.
-fn sender(headers: &HeaderMap, authority: &Authority) -> Result<Sender, Forged> {
-    let mut sender = Sender::Unknown;
+fn sender(headers: &HeaderMap, authority: &Authority) -> Result<Sender, Forgery> {
+    let (mut is_same_origin, mut is_own, mut is_null) = (false, false, false);
     for site in headers.get_all(SEC_FETCH_SITE) {
-        if !matches!(site.as_bytes(), b"same-origin" | b"none") {
-            return Err(Forged);
+        match site.as_bytes() {
+            b"same-origin" => is_same_origin = true,
+            b"none" => {}
+            _ => return Err(Forgery::OtherSite),
         }
-        sender = Sender::OwnHost;
+        is_own = true;
     }
     for origin in headers.get_all(header::ORIGIN) {
-        if !authority.is_origin(origin.as_bytes()) {
-            return Err(Forged);
+        match origin.as_bytes() {
+            b"null" => is_null = true,
+            origin if authority.is_origin(origin) => is_own = true,
+            // The browser says both: it is our page, under a name that did not arrive here.
+            _ if is_same_origin => return Err(Forgery::HostChanged),
+            _ => return Err(Forgery::OtherSite),
         }
-        sender = Sender::OwnHost;
     }
-    Ok(sender)
+    Ok(if is_null && !is_same_origin {
+        Sender::Hidden
+    } else if is_own {
+        Sender::OwnHost
+    } else {
+        Sender::Unknown
+    })
+}
+
+/// Nothing says who sent a form, and its token does not fit either.
+fn unproven(binding: Option<Binding<'_>>) -> Forgery {
+    match binding {
+        Some(_) => Forgery::Outdated,
+        None => Forgery::NoCookie,
+    }
 }
 
 /// Whether a browser says that a page of this host sent the request; silence does not count, and
@@ -157,6 +177,47 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn sec_54_where_a_form_comes_from_is_judged_by_all_that_is_said() {
+        let authority = Authority::parse(&HeaderValue::from_static("gate.test:8443")).unwrap();
+        let own = ("origin", "https://gate.test:8443");
+        let other = ("origin", "https://evil.test");
+        let null = ("origin", "null");
+        let site = |site| ("sec-fetch-site", site);
+        for (fields, expected) in [
+            (&[][..], Ok(Sender::Unknown)),
+            (&[own], Ok(Sender::OwnHost)),
+            (&[null], Ok(Sender::Hidden)),
+            (&[other], Err(Forgery::OtherSite)),
+            (&[("origin", "https://gate.test")], Err(Forgery::OtherSite)),
+            (&[own, other], Err(Forgery::OtherSite)),
+            (&[own, null], Ok(Sender::Hidden)),
+            (&[null, own], Ok(Sender::Hidden)),
+            (&[site("same-origin")], Ok(Sender::OwnHost)),
+            (&[site("same-origin"), own], Ok(Sender::OwnHost)),
+            (&[site("same-origin"), null], Ok(Sender::OwnHost)),
+            (&[null, site("same-origin")], Ok(Sender::OwnHost)),
+            (&[site("same-origin"), other], Err(Forgery::HostChanged)),
+            (&[site("none")], Ok(Sender::OwnHost)),
+            (&[site("none"), null], Ok(Sender::Hidden)),
+            (&[site("none"), other], Err(Forgery::OtherSite)),
+            (&[site("same-site"), own], Err(Forgery::OtherSite)),
+            (&[site("same-site"), null], Err(Forgery::OtherSite)),
+            (&[site("cross-site"), null], Err(Forgery::OtherSite)),
+            (
+                &[site("same-origin"), site("cross-site")],
+                Err(Forgery::OtherSite),
+            ),
+            (&[site("Same-Origin"), null], Err(Forgery::OtherSite)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(sender(&headers, &authority), expected, "{fields:?}");
+        }
+    }
 
     #[test]
     fn only_what_a_browser_says_was_sent_by_a_page_of_this_host_is_from_there() {

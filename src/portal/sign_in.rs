@@ -129,17 +129,15 @@ impl SignIn {
             .login
             .as_ref()
             .map(|value| Binding::LoginCookie(value.as_bytes()));
-        if self
-            .csrf
-            .check(&context.head.headers, context.authority, &token, binding)
-            .is_err()
-        {
+        let (headers, authority) = (&context.head.headers, context.authority);
+        if let Err(cause) = self.csrf.check(headers, authority, &token, binding) {
             self.counts.forged.inc();
-            tracing::warn!(target: "audit", client = %context.client, "login refused: not sent from our page");
-            return Ok(self
-                .form
-                .page(&context, &options, Some(LoginProblem::Forged))?
-                .into_response());
+            tracing::warn!(
+                target: "audit", client = %context.client, %cause,
+                "login refused: not sent from our page"
+            );
+            let problem = Some(LoginProblem::Forged(cause));
+            return Ok(self.form.page(&context, &options, problem)?.into_response());
         }
         let account = username.to_ascii_lowercase();
         let user = printable(&username);

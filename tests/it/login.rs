@@ -89,6 +89,89 @@ async fn sec_54_without_those_headers_the_hidden_token_has_to_fit_the_cookie() {
 }
 
 #[tokio::test]
+async fn sec_54_origin_null_says_nothing_as_a_proxy_may_make_browsers_send_it() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let null = ("origin", "null");
+    let form = ("content-type", FORM);
+    let navigate = ("sec-fetch-mode", "navigate");
+    let same_origin = [null, ("sec-fetch-site", "same-origin"), navigate, form];
+    for browser in [gate.browser(), gate.browser().over_http2()] {
+        let request = browser.request(Method::POST, LOGIN, &same_origin, credentials());
+        request.await.assert_status(303);
+        let csrf = browser.get("/.vestibule/logout").await.hidden("csrf");
+        let body = format!("csrf={csrf}");
+        let request = browser.request(
+            Method::POST,
+            "/.vestibule/logout",
+            &same_origin,
+            body.into(),
+        );
+        request.await.assert_redirects_to("/.vestibule/logout");
+    }
+    // A browser that knows no Sec-Fetch has the token.
+    let browser = gate.browser();
+    let csrf = browser.get(LOGIN).await.hidden("csrf");
+    let mut body = format!("csrf={csrf}&").into_bytes();
+    body.extend(credentials());
+    let headers = [null, form];
+    let request = browser.request(Method::POST, LOGIN, &headers, body.into());
+    request.await.assert_status(303);
+}
+
+#[tokio::test]
+async fn sec_54_a_refused_form_names_its_cause() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app).await;
+    let form = ("content-type", FORM);
+    let (same_origin, own) = (
+        ("sec-fetch-site", "same-origin"),
+        ("origin", "https://gate.test"),
+    );
+    let navigate = ("sec-fetch-mode", "navigate");
+    let inside = ("origin", "https://inside.test");
+    let with_cookie = gate.browser();
+    with_cookie.get(LOGIN).await.assert_status(200);
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    for (browser, headers, cause) in [
+        (gate.browser(), &[inside][..], "another site"),
+        (
+            gate.browser(),
+            &[navigate, ("sec-fetch-site", "cross-site")],
+            "another site",
+        ),
+        (
+            gate.browser(),
+            &[navigate, ("sec-fetch-site", "same-site"), own],
+            "another site",
+        ),
+        (
+            gate.browser(),
+            &[navigate, same_origin, inside],
+            "Host header",
+        ),
+        (gate.browser(), &[("origin", "null")], "no cookie"),
+        (gate.browser(), &[], "no cookie"),
+        (with_cookie.clone(), &[("origin", "null")], "too long"),
+        (with_cookie, &[], "too long"),
+    ] {
+        let headers = [headers, &[form, ("accept", "text/html")]].concat();
+        let causes = ["another site", "Host header", "no cookie", "too long"];
+        for (browser, target) in [(&browser, LOGIN), (&ada, "/.vestibule/logout")] {
+            let request = browser.request(Method::POST, target, &headers, credentials());
+            let reply = request.await;
+            reply.assert_status(403);
+            // A browser with a session shows its cookie.
+            let is_here = |known: &str| reply.text().contains(known);
+            let named: Vec<_> = causes.into_iter().filter(|known| is_here(known)).collect();
+            let shows_cookie = target != LOGIN && cause == "no cookie";
+            let expected = if shows_cookie { "too long" } else { cause };
+            assert_eq!(named, [expected], "{target} {headers:?}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn sec_54_a_link_signs_nobody_in() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
