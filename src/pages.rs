@@ -33,12 +33,29 @@ pub(crate) struct LoginView<'a> {
     /// The host that the visitor opened, so that they see where the password goes.
     pub(crate) host: &'a str,
     pub(crate) csrf: &'a str,
+    /// Where the form goes if the page is shown at another address than its own. Without, browsers
+    /// send it to the address of the page, and take its fragment along (HTML, "form submission").
+    pub(crate) action: Option<&'a str>,
     pub(crate) return_to: &'a str,
+    /// The name of a target that is too long for `return_to`.
+    pub(crate) kept: Option<&'a str>,
     /// They ticked the box before.
     pub(crate) remember: bool,
-    pub(crate) problem: Option<LoginProblem>,
+    pub(crate) notice: Option<LoginNotice<'a>>,
     /// For how long a form of this visitor still waits to be sent after the login.
     pub(crate) saved_for: Option<Duration>,
+}
+
+/// What is said above the form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LoginNotice<'a> {
+    Problem(LoginProblem),
+    /// This browser is signed in as `user`, who may not open the page that they want, or wants to
+    /// be somebody else.
+    SignedInAs {
+        user: &'a str,
+        is_forbidden: bool,
+    },
 }
 
 /// Why a login did not succeed, in as much detail as a stranger may know.
@@ -159,21 +176,31 @@ impl Pages {
     }
 
     pub(crate) fn login(&self, view: &LoginView<'_>) -> Page {
-        let problem = view.problem.map(LoginProblem::sentence);
+        let (problem, user, is_forbidden) = match view.notice {
+            Some(LoginNotice::Problem(problem)) => (Some(problem), None, false),
+            Some(LoginNotice::SignedInAs { user, is_forbidden }) => {
+                (None, Some(user), is_forbidden)
+            }
+            None => (None, None, false),
+        };
         let page = self.page(
-            view.problem.map_or(StatusCode::OK, LoginProblem::status),
+            problem.map_or(StatusCode::OK, LoginProblem::status),
             "login.html",
             context! {
                 host => view.host,
                 csrf => view.csrf,
+                action => view.action,
                 return_to => view.return_to,
+                kept => view.kept,
                 remember => view.remember,
-                problem,
+                problem => problem.map(LoginProblem::sentence),
+                user,
+                is_forbidden,
                 kept_for => view.saved_for.map(words::wait),
             },
         );
         let page = page.follow_forms();
-        match view.problem.and_then(LoginProblem::wait) {
+        match problem.and_then(LoginProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,
         }

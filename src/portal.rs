@@ -3,11 +3,13 @@
 //! `route` lists them. Each page is a type of its own, with as much as it needs.
 
 mod account;
+mod ask;
 mod context;
 mod csrf;
 pub(crate) mod form;
 mod login_cookie;
 mod logins;
+mod long_targets;
 mod navigation;
 pub(crate) mod return_to;
 mod route;
@@ -19,11 +21,8 @@ mod sign_out;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use form_urlencoded::Serializer;
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::Response;
 use hyper::body::Incoming;
-use serde_json::json;
 
 use crate::auth::Accounts;
 use crate::auth::callers::Callers;
@@ -31,17 +30,19 @@ use crate::auth::throttle::{self, Throttle};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
-use crate::pages::{self, Pages};
+use crate::pages::Pages;
 use crate::random::NoRandomness;
-use crate::request::{Target, own_path};
+use crate::request::own_path;
 use crate::session::Sessions;
 
 use account::Account;
 use account::password::PasswordForm;
-pub(crate) use context::RequestContext;
+pub(crate) use ask::{challenge, session_ended};
+use ask::{ask_to_sign_in, login_required};
+pub(crate) use context::{Destinations, RequestContext};
 use csrf::Csrf;
 use logins::Logins;
-use return_to::ReturnTo;
+use long_targets::LongTargets;
 pub(crate) use route::{Endpoint, is_page_load};
 use saved_posts::SavedPosts;
 use saved_posts::store::SavedPostStore;
@@ -73,6 +74,7 @@ struct Shared {
     clock: Clock,
     counts: LoginCounts,
     csrf: Arc<Csrf>,
+    long_targets: Arc<LongTargets>,
     saved_posts: Arc<SavedPostStore>,
     sessions: Arc<Sessions>,
     throttle: Arc<Throttle>,
@@ -93,9 +95,10 @@ impl Portal {
         let shared = Shared {
             accounts,
             callers: Arc::new(callers),
-            clock,
             counts,
             csrf: Arc::new(Csrf::new()?),
+            long_targets: Arc::new(LongTargets::new(clock.clone())),
+            clock,
             saved_posts: Arc::new(saved_posts),
             sessions,
             throttle: Arc::new(throttle),
@@ -120,13 +123,16 @@ impl Portal {
         let sessions = || Arc::clone(&shared.sessions);
         let store = || Arc::clone(&shared.saved_posts);
         let throttle = || Arc::clone(&shared.throttle);
+        let long_targets = || Arc::clone(&shared.long_targets);
         let logins = Logins {
             counts: shared.counts.clone(),
+            long_targets: long_targets(),
             saved_posts: store(),
             sessions: sessions(),
         };
         let login_form = LoginForm {
             csrf: csrf(),
+            long_targets: long_targets(),
             pages: Arc::clone(&pages),
             saved_posts: store(),
         };
@@ -159,6 +165,7 @@ impl Portal {
             },
             sign_in: SignIn {
                 accounts: accounts(),
+                callers: callers(),
                 counts: shared.counts.clone(),
                 csrf: csrf(),
                 form: login_form,
@@ -181,10 +188,11 @@ impl Portal {
         &self,
         endpoint: Endpoint<'_>,
         context: RequestContext<'_>,
+        destinations: Destinations<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         navigation::check(endpoint, context.head)?;
-        endpoint.serve(self, context, body).await
+        endpoint.serve(self, context, destinations, body).await
     }
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {
@@ -199,48 +207,13 @@ impl Portal {
         &self.saved_posts
     }
 
+    /// Drops what has waited for a login for too long.
+    pub(crate) fn sweep(&self) {
+        self.saved_posts.sweep();
+        self.shared.long_targets.sweep();
+    }
+
     pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {
         self.shared.throttle.entries()
     }
-}
-
-/// The answer to a request that needs a session and has none (SEC-69): a page load goes to the
-/// login and comes back, anything else is told so.
-pub(crate) fn ask_to_sign_in(head: &Parts, target: &Target) -> Response<Bytes> {
-    let safe = matches!(head.method, Method::GET | Method::HEAD);
-    if safe && is_page_load(&head.headers) {
-        let return_to = ReturnTo::parse(target.as_str());
-        let query = Serializer::new(String::new())
-            .append_pair("return_to", return_to.as_str())
-            .finish();
-        return match HeaderValue::try_from(format!("{LOGIN}?{query}")) {
-            Ok(location) => pages::redirect(StatusCode::SEE_OTHER, location),
-            Err(_) => pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGIN)),
-        };
-    }
-    login_required()
-}
-
-/// The answer to a button of a page of ours whose session has ended meanwhile. A POST is not led
-/// to the login (SEC-69).
-pub(crate) fn session_ended(head: &Parts) -> Result<Response<Bytes>, RequestError> {
-    if is_page_load(&head.headers) {
-        Err(RequestError::SessionEnded) // a page, for whoever pressed the button
-    } else {
-        Ok(login_required())
-    }
-}
-
-fn login_required() -> Response<Bytes> {
-    let body = json!({ "error": "login_required", "login_url": LOGIN });
-    let mut response = pages::json(StatusCode::UNAUTHORIZED, &body);
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge());
-    response
-}
-
-/// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
-pub(crate) fn challenge() -> HeaderValue {
-    HeaderValue::from_static("Cookie cookie-name=\"__Host-Http-vestibule\"")
 }

@@ -117,7 +117,7 @@ impl Proxy {
             cache: &connection.cache,
         };
         if let Some(page) = own_page {
-            let served = self.serve(connection, &exchange.in_flight, page, context, body);
+            let served = self.serve(app, connection, &exchange.in_flight, page, context, body);
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
         }
 

@@ -25,9 +25,11 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
     LoginView {
         host: "wiki.example.org",
         csrf: "token-123_AB",
+        action: None,
         return_to: "/report?q=1",
+        kept: None,
         remember: false,
-        problem,
+        notice: problem.map(LoginNotice::Problem),
         saved_for: None,
     }
 }
@@ -142,10 +144,22 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         all.push(pages.login(&LoginView {
             host: text,
             csrf: text,
+            action: Some(text),
             return_to: text,
+            kept: Some(text),
             remember: true,
-            problem,
+            notice: problem.map(LoginNotice::Problem),
             saved_for: Some(Duration::from_mins(15)),
+        }));
+    }
+    for is_forbidden in [false, true] {
+        all.push(pages.login(&LoginView {
+            host: text,
+            notice: Some(LoginNotice::SignedInAs {
+                user: text,
+                is_forbidden,
+            }),
+            ..login(None)
         }));
     }
     all
@@ -208,7 +222,7 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
         csp.contains("; form-action 'self';")
     });
-    assert_eq!(any.len(), 3 + 10, "saved POSTs, and the login");
+    assert_eq!(any.len(), 3 + 12, "saved POSTs, and the login");
     assert!(own.len() > any.len());
     for exit in any {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
@@ -346,7 +360,7 @@ fn the_login_form_is_what_password_managers_and_scripts_expect() {
         r#"<input type="hidden" name="return_to" value="&#x2f;report?q=1">"#,
         r#"autocomplete="username""#,
         r#"autocomplete="current-password""#,
-        r#"action="/.vestibule/login""#,
+        r#"<form id="login" method="post">"#,
     ] {
         assert!(fresh.contains(part), "{part} in {fresh}");
     }
@@ -358,6 +372,33 @@ fn the_login_form_is_what_password_managers_and_scripts_expect() {
     );
     for html in [fresh, failed] {
         assert_eq!(html.matches("autofocus").count(), 1, "{html}");
+    }
+}
+
+#[test]
+fn a_login_page_at_another_address_says_where_its_form_goes() {
+    let view = LoginView {
+        action: Some("/.vestibule/login"),
+        ..login(None)
+    };
+    let html = html(pages("the wiki", None).login(&view));
+    assert!(html.contains(r#"action="&#x2f;.vestibule&#x2f;login""#), "{html}");
+}
+
+#[test]
+fn a_login_page_names_the_user_who_is_signed_in() {
+    for (is_forbidden, part) in [
+        (false, "That session ends when you sign in here."),
+        (true, "who may not open that page."),
+    ] {
+        let user = "ada";
+        let view = LoginView {
+            notice: Some(LoginNotice::SignedInAs { user, is_forbidden }),
+            ..login(None)
+        };
+        let html = html(pages("the wiki", None).login(&view));
+        assert!(html.contains("signed in as <strong>ada</strong>"), "{html}");
+        assert!(html.contains(part), "{html}");
     }
 }
 

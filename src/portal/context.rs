@@ -28,6 +28,15 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) cache: &'a ConnectionCache,
 }
 
+/// Where a login may lead, as the configuration has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Destinations<'a> {
+    /// Bytes of the longest target.
+    pub(crate) longest: usize,
+    /// Whether a user may load the page of this path, in normal form.
+    pub(crate) may_open: &'a (dyn Fn(&str, Principal) -> bool + Sync),
+}
+
 impl RequestContext<'_> {
     /// The session id that the request shows, as good as it may be.
     pub(crate) fn shown(&self) -> Option<Shown<'_>> {

@@ -1,5 +1,7 @@
 //! The cookie that binds what comes before a login to one browser.
 
+use http::{HeaderMap, header};
+
 use super::RequestContext;
 use super::csrf::Csrf;
 use crate::error::RequestError;
@@ -32,6 +34,13 @@ impl LoginCookie {
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.value.as_bytes()
+    }
+
+    /// Gives it to a browser that has not shown it.
+    pub(super) fn set(&self, headers: &mut HeaderMap) {
+        if self.is_new {
+            headers.append(header::SET_COOKIE, set_login(&self.value));
+        }
     }
 
     pub(super) fn set_on(&self, page: Page) -> Page {

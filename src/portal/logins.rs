@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use super::RequestContext;
+use super::long_targets::LongTargets;
 use super::saved_posts::store::SavedPostStore;
 use crate::auth::SignedIn;
 use crate::metrics::LoginCounts;
@@ -16,6 +17,7 @@ use crate::session::{SessionId, Sessions, Shown, StartError};
 #[derive(Clone)]
 pub(super) struct Logins {
     pub(super) counts: LoginCounts,
+    pub(super) long_targets: Arc<LongTargets>,
     pub(super) saved_posts: Arc<SavedPostStore>,
     pub(super) sessions: Arc<Sessions>,
 }
@@ -51,6 +53,7 @@ impl Logins {
         let (key, user) = (id.key(), signed_in.account().identity().user());
         let former_users = self.saved_posts.former_users();
         former_users.note(key, context.authority.to_host(), user);
+        self.long_targets.adopt(context, key);
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %context.client, user, session = %key.short(),

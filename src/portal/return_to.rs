@@ -1,13 +1,17 @@
 //! Where a login leads: a path on this host and nothing else (SEC-62).
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Response, StatusCode};
 use percent_encoding::percent_decode;
 
 use super::Endpoint;
+use crate::pages;
 use crate::request::{AllowInPath, normal_path};
 
-/// More is not kept over a login (SEC-63).
-const MAX: usize = 2048;
+/// The address of the login page takes no more: encoded once more, it could become longer than a
+/// target may be. What is longer is kept on the server until the login (SEC-63).
+pub(super) const MAX_IN_LINK: usize = 2048;
 
 /// A path with query on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +23,16 @@ impl ReturnTo {
         Self("/".to_owned())
     }
 
-    /// Takes what a form or a link says. What a browser could read as another host, or would be
-    /// an address of ours, becomes the start page: `//evil`, `/\evil`, `/%09/evil`, a scheme.
-    pub(crate) fn parse(text: &str) -> Self {
-        Self::check(text).unwrap_or_else(Self::home)
+    /// Takes what a form or a link says, up to `longest` bytes. What a browser could read as another
+    /// host, or would be an address of ours, becomes the start page: `//evil`, `/\evil`,
+    /// `/%09/evil`, a scheme.
+    pub(crate) fn parse(text: &str, longest: usize) -> Self {
+        Self::check(text, longest).unwrap_or_else(Self::home)
     }
 
-    fn check(text: &str) -> Option<Self> {
+    fn check(text: &str, longest: usize) -> Option<Self> {
         let bytes = text.as_bytes();
-        if text.len() > MAX || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#') {
+        if text.len() > longest || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#') {
             return None;
         }
         if bytes.first() != Some(&b'/') || matches!(bytes.get(1), Some(b'/' | b'\\')) {
@@ -50,6 +55,22 @@ impl ReturnTo {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// 303, as the answer that leads there.
+    pub(super) fn redirect(&self) -> Response<Bytes> {
+        let location = HeaderValue::try_from(&self.0);
+        let location = location.unwrap_or(HeaderValue::from_static("/"));
+        pages::redirect(StatusCode::SEE_OTHER, location)
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+
+    /// Whether it is too long for the address of the login page.
+    pub(super) fn is_long(&self) -> bool {
+        self.0.len() > MAX_IN_LINK
     }
 }
 
@@ -109,28 +130,31 @@ mod tests {
             ("/%2evestibule/login", "/"),
             ("/a#b", "/"),
         ] {
-            assert_eq!(ReturnTo::parse(text).as_str(), expected, "{text:?}");
+            assert_eq!(ReturnTo::parse(text, 2048).as_str(), expected, "{text:?}");
         }
     }
 
     #[test]
     fn sec_62_no_normal_form_begins_with_two_slashes() {
-        let parsed = ReturnTo::parse("/a/..//evil.example");
+        let parsed = ReturnTo::parse("/a/..//evil.example", 2048);
         assert!(!parsed.as_str().starts_with("//"));
-        assert_eq!(ReturnTo::parse("/.//evil.example").as_str(), "/");
+        assert_eq!(ReturnTo::parse("/.//evil.example", 2048).as_str(), "/");
     }
 
     #[test]
-    fn sec_63_it_is_bounded() {
-        assert_eq!(
-            ReturnTo::parse(&format!("/{}", "a".repeat(2047)))
-                .as_str()
-                .len(),
-            2048
-        );
-        assert_eq!(
-            ReturnTo::parse(&format!("/{}", "a".repeat(2048))).as_str(),
-            "/"
-        );
+    fn sec_63_it_is_as_long_as_a_target_may_be() {
+        let parse = |length| ReturnTo::parse(&format!("/{}", "a".repeat(length - 1)), 8192);
+        for (length, is_long) in [(1, false), (2048, false), (2049, true), (8192, true)] {
+            assert_eq!(parse(length).as_str().len(), length);
+            assert_eq!(parse(length).is_long(), is_long, "{length}");
+        }
+        assert_eq!(parse(8193), ReturnTo::home());
+    }
+
+    #[test]
+    fn the_path_is_what_rules_judge() {
+        for (text, path) in [("/", "/"), ("/a/b?c=/d?e", "/a/b"), ("/a?", "/a")] {
+            assert_eq!(ReturnTo::parse(text, 100).path(), path, "{text}");
+        }
     }
 }

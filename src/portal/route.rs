@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Method, Response, header};
 use hyper::body::Incoming;
 
 use super::navigation::Loads;
-use super::{Portal, RequestContext};
+use super::{Destinations, Portal, RequestContext};
 use crate::error::RequestError;
 use crate::request::own_path;
 
@@ -17,6 +17,7 @@ static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// A request to one of our addresses, as the handlers get it.
 pub(super) struct Call<'a> {
     context: RequestContext<'a>,
+    destinations: Destinations<'a>,
     body: Incoming,
     /// What follows the path of a route that stands for all below it.
     rest: &'a str,
@@ -53,8 +54,11 @@ static ROUTES: [Route; 6] = [
         loads: Loads::DocumentsAndLogins,
         ..Route::page(
             "login",
-            |portal, call| Box::pin(async move { portal.sign_in.show(&call.context) }),
-            |portal, call| Box::pin(portal.sign_in.sign_in(call.context, call.body)),
+            |portal, call| Box::pin(portal.sign_in.show(call.context, call.destinations)),
+            |portal, call| {
+                let sign_in = &portal.sign_in;
+                Box::pin(sign_in.sign_in(call.context, call.destinations, call.body))
+            },
         )
     },
     Route::page(
@@ -139,6 +143,7 @@ impl<'p> Endpoint<'p> {
         self,
         portal: &Portal,
         context: RequestContext<'_>,
+        destinations: Destinations<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let Self::Known(route, rest) = self else {
@@ -149,6 +154,7 @@ impl<'p> Endpoint<'p> {
             portal,
             Call {
                 context,
+                destinations,
                 body,
                 rest,
             },

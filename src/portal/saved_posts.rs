@@ -110,7 +110,7 @@ impl SavedPosts {
         );
         let page = self
             .login_form
-            .page_with(context, &cookie, &PostLoginOptions::home(), None);
+            .page_with(context, &cookie, &PostLoginOptions::home(), None)?;
         let page = page.status(StatusCode::UNAUTHORIZED);
         let page = page.header(header::WWW_AUTHENTICATE, challenge());
         Ok(Saved {
@@ -252,7 +252,7 @@ impl SavedPosts {
     }
 
     /// Drops what has waited for too long.
-    pub(crate) fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         self.store.sweep();
     }
 }

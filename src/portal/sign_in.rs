@@ -4,25 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::Response;
 use hyper::body::Incoming;
 
-use super::RequestContext;
+use super::ask::{KEPT, RETURN_TO};
 use super::csrf::{Binding, Csrf};
 use super::form::{self, Form};
 use super::login_cookie::LoginCookie;
 use super::logins::Logins;
+use super::long_targets::LongTargets;
 use super::return_to::ReturnTo;
 use super::saved_posts::{
     self,
     store::{Owner, SavedPostStore},
 };
+use super::{ACCOUNT, Destinations, LOGIN, RequestContext};
+use crate::auth::callers::Callers;
 use crate::auth::throttle::{Throttle, Wait};
 use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
-use crate::pages::{self, LoginProblem, LoginView, Page, Pages};
+use crate::pages::{LoginNotice, LoginProblem, LoginView, Page, Pages};
 use crate::random::NoRandomness;
 use crate::secret::Secret;
 use crate::session::StartError;
@@ -51,6 +54,7 @@ impl PostLoginOptions {
 #[derive(Clone)]
 pub(super) struct LoginForm {
     pub(super) csrf: Arc<Csrf>,
+    pub(super) long_targets: Arc<LongTargets>,
     pub(super) pages: Arc<Pages>,
     pub(super) saved_posts: Arc<SavedPostStore>,
 }
@@ -61,9 +65,9 @@ impl LoginForm {
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
-        problem: Option<LoginProblem>,
+        notice: Option<LoginNotice<'_>>,
     ) -> Result<Page, RequestError> {
-        Ok(self.page_with(context, &LoginCookie::of(context)?, options, problem))
+        self.page_with(context, &LoginCookie::of(context)?, options, notice)
     }
 
     pub(super) fn page_with(
@@ -71,28 +75,48 @@ impl LoginForm {
         context: &RequestContext<'_>,
         cookie: &LoginCookie,
         options: &PostLoginOptions,
-        problem: Option<LoginProblem>,
-    ) -> Page {
-        let host = context.authority.as_str();
+        notice: Option<LoginNotice<'_>>,
+    ) -> Result<Page, RequestError> {
+        let (host, cookie_value) = (context.authority.as_str(), cookie.as_bytes());
+        let binding = Binding::LoginCookie(cookie_value);
+        let return_to = &options.return_to;
+        let kept = if return_to.is_long() {
+            let name = self.long_targets.keep(cookie_value, context.client, return_to);
+            name.map_err(RequestError::NoRandomness)?
+        } else {
+            None
+        };
         let view = LoginView {
             host,
-            csrf: &self
-                .csrf
-                .token(Binding::LoginCookie(cookie.as_bytes()), context.authority),
-            return_to: options.return_to.as_str(),
+            csrf: &self.csrf.token(binding, context.authority),
+            action: (context.head.uri.path() != LOGIN).then_some(LOGIN),
+            return_to: if return_to.is_long() { "/" } else { return_to.as_str() },
+            kept: kept.as_deref(),
             remember: options.remember,
-            problem,
+            notice,
             saved_for: self
                 .saved_posts
-                .time_left(Owner::browser(cookie.as_bytes()), host),
+                .time_left(Owner::browser(cookie_value), host),
         };
-        cookie.set_on(self.pages.login(&view))
+        Ok(cookie.set_on(self.pages.login(&view)))
+    }
+
+    /// Where a login leads that names its target so; what is kept by a name counts first.
+    fn return_to(
+        &self,
+        context: &RequestContext<'_>,
+        (kept, return_to): (&str, &str),
+        longest: usize,
+    ) -> ReturnTo {
+        let kept = self.long_targets.find(context, kept);
+        kept.unwrap_or_else(|| ReturnTo::parse(return_to, longest))
     }
 }
 
 /// The page with that form, and the verdict on what it sends.
 pub(super) struct SignIn {
     pub(super) accounts: Arc<Accounts>,
+    pub(super) callers: Arc<Callers>,
     pub(super) counts: LoginCounts,
     pub(super) csrf: Arc<Csrf>,
     pub(super) form: LoginForm,
@@ -101,26 +125,48 @@ pub(super) struct SignIn {
 }
 
 impl SignIn {
-    pub(super) fn show(
+    /// The form, for whoever is not signed in: the others go on to where they want to be. Unless
+    /// that is closed to them, or they want to be somebody else.
+    pub(super) async fn show(
         &self,
-        context: &RequestContext<'_>,
+        context: RequestContext<'_>,
+        destinations: Destinations<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
+        let query = |name| form::query_value(context.head, name);
+        let named = (&*query(KEPT), &*query(RETURN_TO));
         let options = PostLoginOptions {
-            return_to: ReturnTo::parse(&form::query_value(context.head, "return_to")),
+            return_to: self.form.return_to(&context, named, destinations.longest),
             remember: false,
         };
-        Ok(self.form.page(context, &options, None)?.into_response())
+        let Some((_, principal)) = context.peek(&self.callers).await? else {
+            return Ok(self.form.page(&context, &options, None)?.into_response());
+        };
+        let target = options.return_to.path();
+        let is_forbidden =
+            target != ACCOUNT && !(destinations.may_open)(target, principal.clone());
+        if !is_forbidden && query("switch") != "1" {
+            return Ok(options.return_to.redirect());
+        }
+        let notice = LoginNotice::SignedInAs {
+            user: principal.identity().user(),
+            is_forbidden,
+        };
+        let page = self.form.page(&context, &options, Some(notice))?;
+        Ok(page.into_response())
     }
 
     pub(super) async fn sign_in(
         &self,
         context: RequestContext<'_>,
+        destinations: Destinations<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
+        let (kept, return_to) = (form.take_optional(KEPT)?, form.take_optional(RETURN_TO)?);
+        let named = (kept.as_str(), return_to.as_str());
         let options = PostLoginOptions {
-            return_to: ReturnTo::parse(&form.take_optional("return_to")?),
+            return_to: self.form.return_to(&context, named, destinations.longest),
             remember: form.take_optional("remember")? == "on",
         };
         let token = form.take_optional("csrf")?;
@@ -136,8 +182,8 @@ impl SignIn {
                 target: "audit", client = %context.client, %cause,
                 "login refused: not sent from our page"
             );
-            let problem = Some(LoginProblem::Forged(cause));
-            return Ok(self.form.page(&context, &options, problem)?.into_response());
+            let problem = LoginProblem::Forged(cause);
+            return Ok(self.problem(&context, &options, problem)?.into_response());
         }
         let account = username.to_ascii_lowercase();
         let user = printable(&username);
@@ -162,20 +208,27 @@ impl SignIn {
                 match attempt.failed() {
                     Some(wait) => self.throttled(&context, &options, wait),
                     None => Ok(self
-                        .form
-                        .page(&context, &options, Some(LoginProblem::Refused))?
+                        .problem(&context, &options, LoginProblem::Refused)?
                         .into_response()),
                 }
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
                 self.counts.busy.inc();
-                let page = self
-                    .form
-                    .page(&context, &options, Some(LoginProblem::Busy))?;
+                let page = self.problem(&context, &options, LoginProblem::Busy)?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
+    }
+
+    fn problem(
+        &self,
+        context: &RequestContext<'_>,
+        options: &PostLoginOptions,
+        problem: LoginProblem,
+    ) -> Result<Page, RequestError> {
+        let notice = Some(LoginNotice::Problem(problem));
+        self.form.page(context, options, notice)
     }
 
     fn throttled(
@@ -184,9 +237,7 @@ impl SignIn {
         options: &PostLoginOptions,
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
-        let page = self
-            .form
-            .page(context, options, Some(LoginProblem::Throttled { wait }))?;
+        let page = self.problem(context, options, LoginProblem::Throttled { wait })?;
         Ok(page.retry_after(wait).into_response())
     }
 
@@ -210,18 +261,13 @@ impl SignIn {
                     StartError::Full => LoginProblem::SessionsFull,
                     _ => LoginProblem::NotKept,
                 };
-                return Ok(self
-                    .form
-                    .page(context, options, Some(problem))?
-                    .into_response());
+                return Ok(self.problem(context, options, problem)?.into_response());
             }
         };
         let mut response = if started.has_saved_posts {
             saved_posts::to_page()
         } else {
-            let location = HeaderValue::try_from(options.return_to.as_str());
-            let location = location.unwrap_or(HeaderValue::from_static("/"));
-            pages::redirect(StatusCode::SEE_OTHER, location)
+            options.return_to.redirect()
         };
         started.set_cookies(context, response.headers_mut());
         Ok(response)

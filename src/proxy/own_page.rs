@@ -1,14 +1,17 @@
 //! Requests for our own pages: never forwarded (SEC-73).
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 
 use super::Proxy;
+use super::app::App;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
+use crate::access::Decision;
 use crate::error::RequestError;
-use crate::portal::{Endpoint, RequestContext};
+use crate::portal::{Destinations, Endpoint, RequestContext};
+use crate::principal::Principal;
 use crate::request::{self, Target};
 
 impl Proxy {
@@ -29,6 +32,7 @@ impl Proxy {
     /// user: anybody can make one up.
     pub(super) async fn serve(
         &self,
+        app: &App,
         connection: &ClientConn,
         in_flight: &InFlight,
         page: Endpoint<'_>,
@@ -39,7 +43,15 @@ impl Proxy {
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, context.client, principal.as_ref())?;
-        let response = self.portal.serve(page, context, body).await?;
+        let may_open = |path: &str, principal: Principal| {
+            let decision = app.judge(path, &Method::GET, Some(principal));
+            !matches!(decision, Ok(Decision::Forbid))
+        };
+        let destinations = Destinations {
+            longest: self.settings.limits.target,
+            may_open: &may_open,
+        };
+        let response = self.portal.serve(page, context, destinations, body).await?;
         Ok(response.map(ResponseBody::ours))
     }
 }

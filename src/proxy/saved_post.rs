@@ -59,6 +59,7 @@ impl Proxy {
         body: Incoming,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, RequestError> {
+        let limit = self.settings.limits.target;
         if saved_post.is_some() {
             return Ok(portal::session_ended(context.head)?.map(ResponseBody::ours));
         }
@@ -68,9 +69,9 @@ impl Proxy {
                 .saved_posts()
                 .accepts(context.head, context.authority)
         {
-            return Ok(portal::ask_to_sign_in(context.head, target).map(ResponseBody::ours));
+            let asked = self.portal.ask_to_sign_in(&context, target, limit);
+            return Ok(asked?.map(ResponseBody::ours));
         }
-        let limit = self.settings.limits.target;
         let saved = self
             .portal
             .saved_posts()

@@ -165,7 +165,7 @@ impl Proxy {
         self.callers.refresh();
         self.judge_streams(); // before what may have to wait for a disk
         self.callers.tick().await;
-        self.portal.saved_posts().sweep();
+        self.portal.sweep();
         for app in self.apps.iter() {
             app.upstreams.reap();
         }

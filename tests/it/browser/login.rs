@@ -1,6 +1,6 @@
 //! The login in a real browser leads to where the visitor was going, wherever that is.
 
-use super::sign_in;
+use super::{sign_in, sign_out};
 use crate::harness::webdriver::Chromium;
 use crate::harness::{PASSWORD, Upstream, Vestibule};
 
@@ -39,5 +39,45 @@ async fn sec_64_a_login_follows_the_app_to_another_scheme_port_or_host() {
         browser
             .wait_until(&format!("location.href === '{place}'"))
             .await;
+    }
+}
+
+#[tokio::test]
+async fn sec_63_the_fragment_survives_the_login() {
+    for browser in [
+        Chromium::start().await,
+        Chromium::start_without_script().await,
+    ] {
+        let Some(browser) = browser else {
+            return;
+        };
+        let app = Upstream::echo().await;
+        let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+        let origin = format!("https://gate.test:{}", gate.address().port());
+        let long = format!("/?{}#/deep/link", "a".repeat(4000));
+        for target in ["/app/?a=1#/deep/link", "/#v1:0:18:4:::::::", &long] {
+            let wanted = format!("{origin}{target}");
+            browser.goto(&wanted).await;
+            sign_in(&browser, "ada", "wrong password").await;
+            browser
+                .wait_until("document.querySelector('[role=alert]')")
+                .await;
+            sign_in(&browser, "ada", PASSWORD).await;
+            browser
+                .wait_until(&format!("location.href === '{wanted}'"))
+                .await;
+            // The login page, left open in another tab, leads to the same place.
+            let query: String =
+                form_urlencoded::byte_serialize(target.split('#').next().unwrap().as_bytes())
+                    .collect();
+            let fragment = target.split_once('#').unwrap().1;
+            let login = format!("{origin}/.vestibule/login?return_to={query}#{fragment}");
+            browser.goto("about:blank").await;
+            browser.goto(&login).await;
+            browser
+                .wait_until(&format!("location.href === '{wanted}'"))
+                .await;
+            sign_out(&browser, &origin).await;
+        }
     }
 }

@@ -135,7 +135,9 @@ impl Browser {
 
     /// The same, with the address that the login form was opened at.
     pub(crate) async fn login_at(&self, target: &str, user: &str, password: &str) -> Reply {
-        let form = self.get(target).await;
+        // Whoever is signed in gets the form only on demand.
+        let joint = if target.contains('?') { '&' } else { '?' };
+        let form = self.get(&format!("{target}{joint}switch=1")).await;
         form.assert_status(200);
         let (csrf, return_to) = (form.hidden("csrf"), form.hidden("return_to"));
         let fields = [

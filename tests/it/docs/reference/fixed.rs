@@ -323,10 +323,34 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MAX_LANES: u32 = 4;",
     ),
     (
-        "the address to return to after the login",
+        "an address to return to, in the link to the login",
         "2048 bytes",
         "portal/return_to.rs",
-        "MAX: usize = 2048;",
+        "MAX_IN_LINK: usize = 2048;",
+    ),
+    (
+        "of addresses kept for the login, size of all",
+        "4 MiB",
+        "portal/long_targets.rs",
+        "ROOM: u64 = 4 * 1024 * 1024;",
+    ),
+    (
+        "of these, for one network",
+        "as much as is left to all others",
+        "portal/long_targets.rs",
+        "self.room.take(Network::of(client), bytes as u64)",
+    ),
+    (
+        "of these, for one browser",
+        "8",
+        "portal/long_targets.rs",
+        "OF_ONE_BROWSER: usize = 8;",
+    ),
+    (
+        "time that an address is kept for the login",
+        "1 h",
+        "portal/long_targets.rs",
+        "KEPT_FOR: Duration = Duration::from_hours(1);",
     ),
     (
         "the browser's name, on the account page",
