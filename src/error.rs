@@ -5,7 +5,7 @@ use std::fmt;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
-use crate::request::{BadRequest, PathError};
+use crate::request::{BadRequest, ClientKind, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -18,6 +18,9 @@ pub(crate) enum RequestError {
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
+    /// A form of another site, by which browsers send no session, for a part of the app that needs
+    /// one (SEC-69).
+    CrossSitePost,
     /// A session that the user ended is over, but a restart might bring it back: the store could
     /// not be written.
     EndNotKept(StoreError),
@@ -29,6 +32,8 @@ pub(crate) enum RequestError {
     Forged(Forgery),
     /// A form that met an ended session and could not be kept.
     FormNotKept,
+    /// There is no session, and this needs one (SEC-69).
+    LoginRequired(ClientKind),
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
     /// A method that an address of ours does not have; those that it has.
@@ -85,6 +90,7 @@ impl RequestError {
             Self::BadRequest(bad) => Self::bad_request(*bad),
             Self::BodyTooLarge => &messages::FORM_TOO_LARGE,
             Self::BodyTooSlow => &messages::FORM_TOO_SLOW,
+            Self::CrossSitePost => &messages::CROSS_SITE_FORM,
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
             Self::Form => &messages::FORM_INCOMPLETE,
@@ -94,6 +100,7 @@ impl RequestError {
             Self::Forged(Forgery::NoCookie) => &messages::FORM_WITHOUT_COOKIE,
             Self::Forged(Forgery::Outdated) => &messages::FORM_OUTDATED,
             Self::FormNotKept => &messages::FORM_NOT_KEPT,
+            Self::LoginRequired(_) => &messages::LOGIN_REQUIRED,
             Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
             Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
             Self::Misdirected => &messages::MISDIRECTED,
@@ -114,7 +121,10 @@ impl RequestError {
 
     /// Whether only programs meet this error: they get JSON, whatever they would rather have.
     pub(crate) fn is_for_programs(&self) -> bool {
-        matches!(self, Self::NotANavigation | Self::ServiceWorker)
+        matches!(
+            self,
+            Self::LoginRequired(_) | Self::NotANavigation | Self::ServiceWorker
+        )
     }
 
     /// Whether a connection of HTTP/1.1 has to end: after a request that could be read in two ways,
@@ -125,6 +135,7 @@ impl RequestError {
             Self::BadRequest(_)
                 | Self::BodyTooLarge
                 | Self::BodyTooSlow
+                | Self::CrossSitePost
                 | Self::FormNotKept
                 | Self::Misdirected
                 | Self::NotPermitted
@@ -232,10 +243,12 @@ impl std::error::Error for RequestError {
             Self::BadRequest(_)
             | Self::BodyTooLarge
             | Self::BodyTooSlow
+            | Self::CrossSitePost
             | Self::Forbidden
             | Self::Forged(_)
             | Self::Form
             | Self::FormNotKept
+            | Self::LoginRequired(_)
             | Self::MethodNotAllowed(_)
             | Self::Misdirected
             | Self::NoRandomness(_)

@@ -2,6 +2,7 @@
 
 mod account;
 mod branding;
+mod framed;
 pub(crate) mod messages;
 mod response;
 mod user_agent;
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
+pub(crate) use self::framed::{Framed, FramedView};
 pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
 use crate::clock::Timestamp;
 use crate::error::Forgery;
@@ -121,10 +123,11 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("account.html", include_str!("pages/account.html")),
     ("base.html", include_str!("pages/base.html")),
     ("error.html", include_str!("pages/error.html")),
+    ("framed.html", include_str!("pages/framed.html")),
     ("kept_form.html", include_str!("pages/kept_form.html")),
     ("login.html", include_str!("pages/login.html")),
     ("logout.html", include_str!("pages/logout.html")),

@@ -21,7 +21,7 @@ mod sign_out;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use hyper::body::Incoming;
 
 use crate::auth::Accounts;
@@ -37,8 +37,8 @@ use crate::session::Sessions;
 
 use account::Account;
 use account::password::PasswordForm;
-pub(crate) use ask::{challenge, session_ended};
 use ask::{ask_to_sign_in, login_required};
+pub(crate) use ask::{challenge, session_ended};
 pub(crate) use context::{Destinations, RequestContext};
 use csrf::Csrf;
 use logins::Logins;
@@ -52,7 +52,7 @@ use sign_out::SignOut;
 
 const ACCOUNT: &str = own_path!("account");
 const FORM: &str = own_path!("form");
-const LOGIN: &str = own_path!("login");
+pub(crate) const LOGIN: &str = own_path!("login");
 const LOGOUT: &str = own_path!("logout");
 
 /// All of our pages, as one configuration has them.
@@ -191,7 +191,15 @@ impl Portal {
         destinations: Destinations<'_>,
         body: Incoming,
     ) -> Result<Response<Bytes>, RequestError> {
-        navigation::check(endpoint, context.head)?;
+        let (method, headers) = (&context.head.method, &context.head.headers);
+        match navigation::check(endpoint, context.head) {
+            Err(RequestError::NotANavigation)
+                if method == Method::GET && navigation::is_framed(headers) =>
+            {
+                return Ok(self.own_page_in_frame(&context));
+            }
+            checked => checked?,
+        }
         endpoint.serve(self, context, destinations, body).await
     }
 

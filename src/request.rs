@@ -2,6 +2,7 @@
 
 mod allow;
 mod bad_request;
+mod client_kind;
 pub(crate) mod frames;
 mod own_path;
 mod path;
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Version, header};
 
 pub(crate) use allow::{AllowInPath, PathForm};
 pub(crate) use bad_request::BadRequest;
+pub(crate) use client_kind::ClientKind;
 pub(crate) use own_path::own_path;
 pub(crate) use path::{PathError, normal_path};
 pub(crate) use readings::{PathCase, Readings, compared, fold_case};

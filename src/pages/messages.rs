@@ -42,6 +42,9 @@ const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";
 const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
 
+/// For programs that show people a line of text.
+pub(crate) const SIGN_IN_WITH_A_BROWSER: &str = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
+
 pub(crate) const ADDRESS_TOO_LONG: Message = Message::new(
     "address_too_long",
     StatusCode::URI_TOO_LONG,
@@ -128,6 +131,13 @@ pub(crate) const COOKIES_TOO_LARGE: Message = Message::new(
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     "Your browser sends too many cookies",
     DELETE_COOKIES,
+);
+pub(crate) const CROSS_SITE_FORM: Message = Message::new(
+    "cross_site_form",
+    StatusCode::UNAUTHORIZED,
+    "A form of another site was not delivered",
+    "Browsers send no session along with a form of another site. Go to the start page, and do from \
+     there what you wanted to do.",
 );
 pub(crate) const DOT_SEGMENT: Message = Message::new(
     "bad_request",
@@ -227,6 +237,12 @@ pub(crate) const INTERNAL_ERROR: Message = Message::new(
     StatusCode::INTERNAL_SERVER_ERROR,
     "Something went wrong here",
     "Try again. If it happens again, tell the people who run this site.",
+);
+pub(crate) const LOGIN_REQUIRED: Message = Message::new(
+    "login_required",
+    StatusCode::UNAUTHORIZED,
+    "Your session has ended",
+    "Sign in again in another tab, then go on here.",
 );
 pub(crate) const METHOD_NOT_ALLOWED: Message = Message::new(
     "method_not_allowed",

@@ -20,6 +20,9 @@ macro_rules! policy {
     };
 }
 
+const FRAMED: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; \
+                      base-uri 'none'; frame-ancestors *";
+
 /// SEC-64, SEC-67, SEC-77. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70).
 ///
 /// `Referrer-Policy` is not `no-referrer`, because that turns the `Origin` of our own form posts
@@ -51,7 +54,17 @@ pub(crate) struct Page {
     status: StatusCode,
     html: String,
     headers: HeaderMap,
-    policy: Option<HeaderValue>,
+    policy: Policy,
+}
+
+/// Where a page departs from the policy of all others.
+#[derive(Clone, Copy)]
+enum Policy {
+    Usual,
+    /// What answers its forms may lead anywhere.
+    FollowsForms,
+    /// It may be shown in a frame of any page.
+    Framed,
 }
 
 impl Page {
@@ -60,7 +73,7 @@ impl Page {
             status,
             html,
             headers: HeaderMap::new(),
-            policy: None,
+            policy: Policy::Usual,
         }
     }
 
@@ -87,7 +100,13 @@ impl Page {
     /// another port or to another host. Chromium holds the whole chain of redirects against the
     /// page that the form was on (CSP3 §6.4.1), and would stop there without a word.
     pub(crate) fn follow_forms(mut self) -> Self {
-        self.policy = Some(HeaderValue::from_static(policy!("*")));
+        self.policy = Policy::FollowsForms;
+        self
+    }
+
+    /// Lets any page show this one in a frame: it has no form and no script (SEC-64).
+    pub(super) fn let_frame(mut self) -> Self {
+        self.policy = Policy::Framed;
         self
     }
 
@@ -100,7 +119,16 @@ impl Page {
         let (mut parts, body) = page.into_parts();
         let mut headers = self.headers;
         headers.extend(parts.headers);
-        if let Some(policy) = self.policy {
+        let policy = match self.policy {
+            Policy::Usual => None,
+            Policy::FollowsForms => Some(policy!("*")),
+            Policy::Framed => {
+                headers.remove(header::X_FRAME_OPTIONS);
+                Some(FRAMED)
+            }
+        };
+        if let Some(policy) = policy {
+            let policy = HeaderValue::from_static(policy);
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         parts.headers = headers;

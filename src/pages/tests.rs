@@ -79,6 +79,14 @@ pub(super) fn account_problems() -> [Option<AccountProblem>; 13] {
     ]
 }
 
+const FRAMED: [Framed; 5] = [
+    Framed::SignIn,
+    Framed::Saved(Duration::from_mins(15)),
+    Framed::NotDelivered,
+    Framed::CrossSite,
+    Framed::OwnPage,
+];
+
 /// Every page there is, with `text` wherever a page takes text.
 fn all(title: &str, text: &str) -> Vec<Page> {
     let pages = pages(title, Some(text));
@@ -152,6 +160,13 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             saved_for: Some(Duration::from_mins(15)),
         }));
     }
+    for why in FRAMED {
+        all.push(pages.framed(&FramedView {
+            host: text,
+            link: "/.vestibule/login?return_to=%2Fx",
+            why,
+        }));
+    }
     for is_forbidden in [false, true] {
         all.push(pages.login(&LoginView {
             host: text,
@@ -202,10 +217,10 @@ fn sec_65_no_page_has_an_inline_script_or_style() {
 #[test]
 fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
     let pages = pages("the wiki", None);
-    let mut exits: Vec<_> = all("the wiki", "text")
-        .into_iter()
-        .map(Page::into_response)
-        .collect();
+    let all = all("the wiki", "text").into_iter().map(Page::into_response);
+    let (framed, mut exits): (Vec<_>, Vec<_>) =
+        all.partition(|exit| !exit.headers().contains_key("x-frame-options"));
+    assert_eq!(framed.len(), FRAMED.len());
     exits.push(json(StatusCode::UNAUTHORIZED, &["login_required"]));
     exits.push(plain(StatusCode::NOT_FOUND, "There is nothing here."));
     exits.push(redirect(
@@ -258,6 +273,32 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         for name in headers.keys() {
             assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
         }
+    }
+}
+
+#[test]
+fn sec_64_what_may_be_framed_has_no_form_and_no_script_and_opens_a_tab() {
+    let pages = pages("the wiki", None);
+    for why in FRAMED {
+        let link = "/.vestibule/login?return_to=%2Fx";
+        let host = "wiki.example.org";
+        let page = pages.framed(&FramedView { host, link, why });
+        let response = page.into_response();
+        let headers = response.headers();
+        assert_eq!(
+            headers["content-security-policy"],
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; \
+             base-uri 'none'; frame-ancestors *"
+        );
+        assert_eq!(headers["cache-control"], "no-store");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["referrer-policy"], "same-origin");
+        let html = std::str::from_utf8(response.body()).unwrap();
+        for absent in ["<form", "<script", "<input", "<iframe"] {
+            assert!(!html.contains(absent), "{absent} in {html}");
+        }
+        let link = format!("href=\"{link}\" target=\"_blank\" rel=\"noopener\"");
+        assert_eq!(html.matches(&link).count(), 1, "{html}");
     }
 }
 
@@ -382,7 +423,10 @@ fn a_login_page_at_another_address_says_where_its_form_goes() {
         ..login(None)
     };
     let html = html(pages("the wiki", None).login(&view));
-    assert!(html.contains(r#"action="&#x2f;.vestibule&#x2f;login""#), "{html}");
+    assert!(
+        html.contains(r#"action="&#x2f;.vestibule&#x2f;login""#),
+        "{html}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::{ACCOUNT, RequestContext, ask_to_sign_in, login_required, session_ended};
+use super::{ACCOUNT, RequestContext, ask_to_sign_in, session_ended};
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -50,7 +50,7 @@ impl Account {
         let Some((session, principal)) = context.session(&self.callers).await? else {
             let target = Target::parse(context.head, AllowInPath::default())
                 .map_err(RequestError::BadRequest)?;
-            return Ok(ask_to_sign_in(context.head, &target));
+            return ask_to_sign_in(&context, &target);
         };
         let visitor = Visitor {
             context,
@@ -68,7 +68,7 @@ impl Account {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let Some((session, principal)) = context.session(&self.callers).await? else {
-            return session_ended(context.head);
+            return Err(session_ended(context.head));
         };
         let key = session.key();
         let csrf = &self.csrf;
@@ -110,7 +110,7 @@ impl Account {
             (record.key != key, latest_first)
         });
         if records.first().is_none_or(|record| record.key != key) {
-            return Ok(login_required()); // ended just now
+            return Err(session_ended(context.head)); // just now
         }
         let now = self.clock.now();
         let sessions = records.iter().map(|record| SessionView {

@@ -4,14 +4,13 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use serde_json::json;
 
 use super::login_cookie::LoginCookie;
 use super::return_to::{MAX_IN_LINK, ReturnTo};
-use super::{LOGIN, Portal, RequestContext, is_page_load};
+use super::{LOGIN, Portal, RequestContext, csrf, is_page_load, navigation};
 use crate::error::RequestError;
-use crate::pages;
-use crate::request::Target;
+use crate::pages::{self, Framed, FramedView, Page, Pages};
+use crate::request::{Authority, ClientKind, Target};
 
 /// Parameters of the login page, and fields of its form: where the login leads, or the name of what
 /// is kept until the login.
@@ -27,65 +26,132 @@ impl Portal {
         target: &Target,
         longest: usize,
     ) -> Result<Response<Bytes>, RequestError> {
-        let return_to = ReturnTo::parse(target.as_str(), longest);
-        if !return_to.is_long() || !leads_to_login(context.head) {
-            return Ok(ask_to_sign_in(context.head, target));
+        let head = context.head;
+        let is_framed = navigation::is_framed(&head.headers);
+        if is_framed && navigation::is_in_another_site(&head.headers) {
+            return Ok(self.framed(context, "", Framed::CrossSite).into_response());
         }
-        let cookie = LoginCookie::of(context)?;
-        let targets = &self.shared.long_targets;
-        let name = targets.keep(cookie.as_bytes(), context.client, &return_to);
-        let name = name.map_err(RequestError::NoRandomness)?;
-        let mut response = to_login(name.as_deref().map(|name| (KEPT, name)));
-        cookie.set(response.headers_mut());
+        if !leads_to_login(head) {
+            if is_framed {
+                let page = self.framed(context, LOGIN, Framed::NotDelivered);
+                return Ok(page.into_response());
+            }
+            return ask_to_sign_in(context, target);
+        }
+        let return_to = ReturnTo::parse(target.as_str(), longest);
+        let (cookie, name);
+        let parameter = if return_to.is_long() {
+            cookie = Some(LoginCookie::of(context)?);
+            let value = cookie.as_ref().map_or(&b""[..], LoginCookie::as_bytes);
+            let kept = self
+                .shared
+                .long_targets
+                .keep(value, context.client, &return_to);
+            name = kept.map_err(RequestError::NoRandomness)?;
+            name.as_deref().map(|name| (KEPT, name))
+        } else {
+            cookie = None;
+            Some((RETURN_TO, return_to.as_str()))
+        };
+        let login = login_address(parameter);
+        let mut response = if is_framed {
+            self.framed(context, &login, Framed::SignIn).into_response()
+        } else {
+            to_login(&login)
+        };
+        if let Some(cookie) = cookie {
+            cookie.set(response.headers_mut());
+        }
         Ok(response)
     }
+
+    /// A page of ours is not shown in a frame; what leads to it in a tab is.
+    pub(super) fn own_page_in_frame(&self, context: &RequestContext<'_>) -> Response<Bytes> {
+        self.framed(context, "", Framed::OwnPage).into_response()
+    }
+
+    fn framed(&self, context: &RequestContext<'_>, link: &str, why: Framed) -> Page {
+        let host = context.authority.as_str();
+        framed(&self.pages, host, link, why)
+    }
+}
+
+/// The page that may be shown in a frame.
+pub(super) fn framed(pages: &Pages, host: &str, link: &str, why: Framed) -> Page {
+    let page = pages.framed(&FramedView { host, link, why });
+    page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
 }
 
 /// The same for a page of ours.
-pub(super) fn ask_to_sign_in(head: &Parts, target: &Target) -> Response<Bytes> {
-    if !leads_to_login(head) {
-        return login_required();
+pub(super) fn ask_to_sign_in(
+    context: &RequestContext<'_>,
+    target: &Target,
+) -> Result<Response<Bytes>, RequestError> {
+    let head = context.head;
+    if leads_to_login(head) {
+        let return_to = ReturnTo::parse(target.as_str(), MAX_IN_LINK);
+        Ok(to_login(&login_address(Some((
+            RETURN_TO,
+            return_to.as_str(),
+        )))))
+    } else if head.method == Method::POST && is_page_load(&head.headers) {
+        Err(not_delivered(head, context.authority))
+    } else {
+        Err(login_required(head))
     }
-    let return_to = ReturnTo::parse(target.as_str(), MAX_IN_LINK);
-    to_login(Some((RETURN_TO, return_to.as_str())))
 }
 
-/// A page load goes to the login and comes back, anything else is told so.
+/// A page load goes to the login and comes back. A form that is not kept was not delivered, and a
+/// page says so. Anything else is told so in JSON.
 fn leads_to_login(head: &Parts) -> bool {
     matches!(head.method, Method::GET | Method::HEAD) && is_page_load(&head.headers)
 }
 
-/// To the login page, with this parameter.
-fn to_login(parameter: Option<(&str, &str)>) -> Response<Bytes> {
-    let location = parameter.map(|(name, value)| {
-        let mut query = Serializer::new(String::new());
-        format!("{LOGIN}?{}", query.append_pair(name, value).finish())
-    });
-    let location = location.and_then(|location| HeaderValue::try_from(location).ok());
+/// The address of the login page with this parameter: visible ASCII, and nothing that HTML escapes.
+fn login_address(parameter: Option<(&str, &str)>) -> String {
+    let Some((name, value)) = parameter else {
+        return LOGIN.to_owned();
+    };
+    let mut query = Serializer::new(String::new());
+    format!("{LOGIN}?{}", query.append_pair(name, value).finish())
+}
+
+fn to_login(address: &str) -> Response<Bytes> {
+    let location = HeaderValue::try_from(address);
     let location = location.unwrap_or(HeaderValue::from_static(LOGIN));
     pages::redirect(StatusCode::SEE_OTHER, location)
 }
 
-/// The answer to a button of a page of ours whose session has ended meanwhile. A POST is not led
-/// to the login (SEC-69).
-pub(crate) fn session_ended(head: &Parts) -> Result<Response<Bytes>, RequestError> {
+/// The answer to a page of ours, or a button of it, whose session has ended meanwhile. A POST is
+/// not led to the login (SEC-69).
+pub(crate) fn session_ended(head: &Parts) -> RequestError {
     if is_page_load(&head.headers) {
-        Err(RequestError::SessionEnded) // a page, for whoever pressed the button
+        RequestError::SessionEnded // a page, for whoever pressed the button
     } else {
-        Ok(login_required())
+        login_required(head)
     }
 }
 
-fn login_required() -> Response<Bytes> {
-    let body = json!({ "error": "login_required", "login_url": LOGIN });
-    let mut response = pages::json(StatusCode::UNAUTHORIZED, &body);
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge());
-    response
+pub(super) fn login_required(head: &Parts) -> RequestError {
+    RequestError::LoginRequired(ClientKind::of(&head.headers))
 }
 
-/// RFC 9110 §11.6.1 asks for one with each 401; browsers ignore this one and show no dialog.
-pub(crate) fn challenge() -> HeaderValue {
-    HeaderValue::from_static("Cookie cookie-name=\"__Host-Http-vestibule\"")
+/// What a form gets that has no session and is not kept: a page that says so, for whoever sent it.
+fn not_delivered(head: &Parts, authority: &Authority) -> RequestError {
+    if csrf::is_from_another_site(&head.headers, authority) {
+        RequestError::CrossSitePost
+    } else {
+        RequestError::FormNotKept
+    }
+}
+
+/// RFC 9110 §11.6.1 asks for one with each 401.
+///
+/// Browsers ignore a scheme that they do not know, and show no dialog. Programs do not: Python's
+/// `urllib`, and Mercurial with it, end with an error of their own unless the scheme is Basic.
+pub(crate) fn challenge(kind: ClientKind) -> HeaderValue {
+    HeaderValue::from_static(match kind {
+        ClientKind::Browser => "Cookie cookie-name=\"__Host-Http-vestibule\"",
+        ClientKind::Git | ClientKind::Program => "Basic realm=\"Sign in with a web browser\"",
+    })
 }

@@ -172,6 +172,16 @@ pub(super) fn is_from_own_page(headers: &HeaderMap, authority: &Authority) -> bo
         })
 }
 
+/// Whether a browser says that a page of another site sent the request: then it has kept the session
+/// back (RFC 6265bis §5.2, `SameSite=Lax`).
+pub(super) fn is_from_another_site(headers: &HeaderMap, authority: &Authority) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return site.as_bytes() == b"cross-site";
+    }
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    origins.any(|origin| !authority.is_origin(origin.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

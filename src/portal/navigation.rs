@@ -6,9 +6,9 @@
 //! all others by `Cross-Origin-Opener-Policy`.
 
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
-use super::route::Endpoint;
+use super::route::{Endpoint, is_page_load};
 use crate::error::RequestError;
 use crate::request;
 
@@ -62,15 +62,49 @@ pub(super) fn check_load(headers: &HeaderMap) -> Result<(), RequestError> {
     Ok(())
 }
 
+/// Whether a browser loads a page into a frame of another page.
+pub(super) fn is_framed(headers: &HeaderMap) -> bool {
+    let mut loads = headers.get_all("sec-fetch-dest").iter();
+    let is_frame = |load: &HeaderValue| matches!(load.as_bytes(), b"frame" | b"iframe");
+    loads.next().is_some_and(is_frame) && loads.next().is_none() && is_page_load(headers)
+}
+
+/// Whether the page around the frame is of another site.
+pub(super) fn is_in_another_site(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| site.as_bytes() == b"cross-site")
+}
+
 fn is_silent_on_kind(headers: &HeaderMap) -> bool {
     !headers.contains_key("sec-fetch-mode") && !headers.contains_key("sec-fetch-dest")
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
+
+    #[test]
+    fn frames_are_told_by_what_a_browser_says() {
+        let navigate = ("sec-fetch-mode", "navigate");
+        let load = |load| ("sec-fetch-dest", load);
+        for (fields, expected) in [
+            (&[navigate, load("iframe")][..], true),
+            (&[navigate, load("frame")], true),
+            (&[navigate, load("document")], false),
+            (&[navigate, load("embed")], false),
+            (&[navigate], false),
+            (&[load("iframe")], false),
+            (&[("sec-fetch-mode", "cors"), load("iframe")], false),
+            (&[navigate, load("iframe"), load("document")], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_framed(&headers), expected, "{fields:?}");
+        }
+    }
 
     #[test]
     fn sec_91_only_the_load_of_a_document_is_let_in_where_a_browser_says_so() {

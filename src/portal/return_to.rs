@@ -32,7 +32,8 @@ impl ReturnTo {
 
     fn check(text: &str, longest: usize) -> Option<Self> {
         let bytes = text.as_bytes();
-        if text.len() > longest || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#') {
+        if text.len() > longest || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#')
+        {
             return None;
         }
         if bytes.first() != Some(&b'/') || matches!(bytes.get(1), Some(b'/' | b'\\')) {

@@ -10,18 +10,19 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
+use super::ask::framed;
 use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
 use super::sign_in::{LoginForm, PostLoginOptions};
 use super::{
-    FORM, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
+    FORM, LOGIN, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
 };
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::pages::{self, Pages, SavedPostView, SavedPostsView};
-use crate::request::{AllowInPath, Authority, Target};
+use crate::pages::{self, Framed, Pages, SavedPostView, SavedPostsView};
+use crate::request::{AllowInPath, Authority, ClientKind, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
 
 use store::{Destination, Owner, PostId, SavedPost, SavedPostStore};
@@ -108,11 +109,17 @@ impl SavedPosts {
             target: "audit", client = %context.client, user = user.as_deref(),
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
         );
-        let page = self
-            .login_form
-            .page_with(context, &cookie, &PostLoginOptions::home(), None)?;
-        let page = page.status(StatusCode::UNAUTHORIZED);
-        let page = page.header(header::WWW_AUTHENTICATE, challenge());
+        let page = if navigation::is_framed(&context.head.headers) {
+            let (host, why) = (context.authority.as_str(), Framed::Saved(store::SAVED_FOR));
+            cookie.set_on(framed(&self.pages, host, LOGIN, why))
+        } else {
+            let options = PostLoginOptions::home();
+            let page = self
+                .login_form
+                .page_with(context, &cookie, &options, None)?;
+            let page = page.status(StatusCode::UNAUTHORIZED);
+            page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
+        };
         Ok(Saved {
             bytes,
             response: page.into_response(),
@@ -147,7 +154,7 @@ impl SavedPosts {
         let Some((session, _)) = context.session(&self.callers).await? else {
             let target = Target::parse(context.head, AllowInPath::default())
                 .map_err(RequestError::BadRequest)?;
-            return Ok(ask_to_sign_in(context.head, &target));
+            return ask_to_sign_in(&context, &target);
         };
         let key = session.key();
         let host = context.authority.as_str();
@@ -194,7 +201,7 @@ impl SavedPosts {
         let id = PostId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
         let Some((session, principal)) = context.session(&self.callers).await? else {
-            return session_ended(context.head);
+            return Err(session_ended(context.head));
         };
         if !ours {
             return Ok(to_page());

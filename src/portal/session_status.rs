@@ -24,7 +24,7 @@ impl SessionStatus {
         context: RequestContext<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Some((session, principal)) = context.peek(&self.callers).await? else {
-            return Ok(login_required());
+            return Err(login_required(context.head));
         };
         let left = self.sessions.time_left(&session).as_secs();
         Ok(pages::json(

@@ -81,7 +81,9 @@ impl LoginForm {
         let binding = Binding::LoginCookie(cookie_value);
         let return_to = &options.return_to;
         let kept = if return_to.is_long() {
-            let name = self.long_targets.keep(cookie_value, context.client, return_to);
+            let name = self
+                .long_targets
+                .keep(cookie_value, context.client, return_to);
             name.map_err(RequestError::NoRandomness)?
         } else {
             None
@@ -90,7 +92,11 @@ impl LoginForm {
             host,
             csrf: &self.csrf.token(binding, context.authority),
             action: (context.head.uri.path() != LOGIN).then_some(LOGIN),
-            return_to: if return_to.is_long() { "/" } else { return_to.as_str() },
+            return_to: if return_to.is_long() {
+                "/"
+            } else {
+                return_to.as_str()
+            },
             kept: kept.as_deref(),
             remember: options.remember,
             notice,
@@ -142,8 +148,7 @@ impl SignIn {
             return Ok(self.form.page(&context, &options, None)?.into_response());
         };
         let target = options.return_to.path();
-        let is_forbidden =
-            target != ACCOUNT && !(destinations.may_open)(target, principal.clone());
+        let is_forbidden = target != ACCOUNT && !(destinations.may_open)(target, principal.clone());
         if !is_forbidden && query("switch") != "1" {
             return Ok(options.return_to.redirect());
         }

@@ -6,9 +6,10 @@ use super::Proxy;
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::error::RequestError;
+use crate::pages::messages::SIGN_IN_WITH_A_BROWSER;
 use crate::pages::{self, ErrorView};
 use crate::portal;
-use crate::request::BadRequest;
+use crate::request::{BadRequest, ClientKind};
 use crate::session::cookie;
 
 /// When a client may ask again, in seconds.
@@ -40,12 +41,17 @@ impl Proxy {
                 request_id,
             };
             self.pages.error(&view).into_response()
+        } else if let RequestError::LoginRequired(ClientKind::Git) = error {
+            pages::plain(message.status, SIGN_IN_WITH_A_BROWSER)
         } else {
-            let body = serde_json::json!({
+            let mut body = serde_json::json!({
                 "error": message.code,
                 "message": format!("{}. {}", message.title, message.advice),
                 "request_id": request_id,
             });
+            if let RequestError::LoginRequired(_) = error {
+                body["login_url"] = portal::LOGIN.into();
+            }
             pages::json(message.status, &body)
         };
         let headers = response.headers_mut();
@@ -59,7 +65,11 @@ impl Proxy {
             cookie::expire_session(headers);
         }
         if message.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, portal::challenge());
+            let kind = match error {
+                RequestError::LoginRequired(kind) => *kind,
+                _ => ClientKind::Browser,
+            };
+            headers.insert(header::WWW_AUTHENTICATE, portal::challenge(kind));
         }
         if message.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);

@@ -61,7 +61,7 @@ impl Exchange {
             app: None,
             renewed: Vec::new(),
             version: request.version(),
-            is_page_load: is_page_load(request.headers()),
+            is_page_load: is_page_load(request.headers()) && is_of_people(request.method()),
             is_head: request.method() == Method::HEAD,
             is_left_unread,
             started: line
@@ -172,6 +172,11 @@ impl Exchange {
             counter.inc();
         }
     }
+}
+
+/// Whether links and forms send requests of this method: nobody navigates by another.
+fn is_of_people(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::POST)
 }
 
 /// Nobody reads so many pages at a time; they would only take memory.

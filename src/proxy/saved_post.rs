@@ -61,7 +61,7 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let limit = self.settings.limits.target;
         if saved_post.is_some() {
-            return Ok(portal::session_ended(context.head)?.map(ResponseBody::ours));
+            return Err(portal::session_ended(context.head));
         }
         if !app.keep_forms
             || !self
@@ -95,7 +95,7 @@ impl Proxy {
         connection: &Arc<ClientConn>,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let Some(session) = allowed.permitted.session.clone() else {
-            return Ok(portal::session_ended(&allowed.head)?.map(ResponseBody::ours));
+            return Err(portal::session_ended(&allowed.head));
         };
         let key = session.key();
         let page = (&allowed.head, &allowed.permitted.authority);

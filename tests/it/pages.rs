@@ -1,5 +1,7 @@
 //! Every answer of ours, SEC-64, SEC-65, SEC-67 to SEC-70, SEC-73.
 
+mod without_session;
+
 use bytes::Bytes;
 use hyper::Method;
 
@@ -179,46 +181,6 @@ async fn sec_68_other_origins_may_read_nothing_of_ours() {
         .request(Method::OPTIONS, "/private", &[], Bytes::new())
         .await;
     options.assert_status(401);
-    assert_eq!(app.requests(), 0);
-}
-
-#[tokio::test]
-async fn sec_69_only_a_page_load_is_sent_to_the_login() {
-    let app = Upstream::echo().await;
-    let gate = gate(&app).await;
-    let html = ("accept", "text/html,*/*;q=0.8");
-    let navigate = ("sec-fetch-mode", "navigate");
-    for (method, headers, status) in [
-        (Method::GET, &[navigate, html][..], 303),
-        (Method::HEAD, &[navigate], 303),
-        (Method::GET, &[html], 303),
-        (Method::GET, &[], 401),
-        (Method::GET, &[("accept", "application/json")], 401),
-        (Method::GET, &[("accept", "*/*")], 401),
-        (Method::GET, &[("sec-fetch-mode", "cors"), html], 401),
-        (
-            Method::GET,
-            &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
-            401,
-        ),
-        (Method::POST, &[navigate, html], 401),
-        (Method::PUT, &[html], 401),
-        (Method::DELETE, &[navigate], 401),
-        (Method::OPTIONS, &[navigate], 401),
-    ] {
-        let reply = gate
-            .browser()
-            .request(method.clone(), "/x?y=1", headers, Bytes::new())
-            .await;
-        assert_eq!(reply.status, status, "{method} {headers:?}: {reply}");
-        if status == 303 {
-            reply.assert_header("location", "/.vestibule/login?return_to=%2Fx%3Fy%3D1");
-        } else {
-            let body = reply.json();
-            assert_eq!(body["error"], "login_required");
-            assert_eq!(body["login_url"], "/.vestibule/login");
-        }
-    }
     assert_eq!(app.requests(), 0);
 }
 

@@ -25,10 +25,7 @@ async fn sec_64_a_login_follows_the_app_to_another_scheme_port_or_host() {
             })
         })
         .await;
-        let gate = Vestibule::before(&app)
-            .user("ada", PASSWORD)
-            .start()
-            .await;
+        let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
         let wanted = format!("https://gate.test:{}/sub", gate.address().port());
         browser.goto(&wanted).await;
         sign_in(&browser, "ada", "wrong password").await;

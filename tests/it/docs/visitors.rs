@@ -26,12 +26,17 @@ async fn each_kind_of_request_gets_what_the_page_says() {
         .request(Method::POST, "/save", &headers, Bytes::from("text=long"))
         .await;
     form.assert_contains("is kept for 15 minutes: sign in");
+    let foreign = [&headers[..3], &[("sec-fetch-site", "cross-site")]].concat();
+    let foreign = stranger.request(Method::POST, "/save", &foreign, Bytes::from("text=long"));
+    let foreign = foreign.await;
+    foreign.assert_contains("was not delivered");
     let script = stranger.fetch("/x").await;
     let headers = [("origin", "https://gate.test")];
     let socket = open_websocket(gate.tcp().await, "/ws", &headers).await;
     let got = [
         load.status,
         form.status,
+        foreign.status,
         script.status,
         socket.err().unwrap(),
     ];
@@ -42,8 +47,12 @@ async fn each_kind_of_request_gets_what_the_page_says() {
         .map(|row| row[1][..3].parse().unwrap())
         .collect();
     assert_eq!(said, got);
-    let body: Value = serde_json::from_str(quoted(rows[2][1]).pop_first().unwrap()).unwrap();
-    assert_eq!(script.json(), body);
+    let said: Value = serde_json::from_str(quoted(rows[3][1]).pop_first().unwrap()).unwrap();
+    let mut bodies = [script.json(), said];
+    for body in &mut bodies {
+        assert!(body["request_id"].take().is_string(), "{body}");
+    }
+    assert_eq!(bodies[0], bodies[1]);
     assert_eq!(app.requests(), 0);
 
     let ada = stranger.login("ada", PASSWORD).await;

@@ -26,7 +26,10 @@ async fn sign_in(browser: &Browser, page: &Reply, password: &str) -> Reply {
         ("username", "ada"),
         ("password", password),
     ];
-    let kept = page.text().contains("name=\"kept\"").then(|| page.hidden("kept"));
+    let kept = page
+        .text()
+        .contains("name=\"kept\"")
+        .then(|| page.hidden("kept"));
     fields.extend(kept.as_deref().map(|kept| ("kept", kept)));
     browser.post_form(LOGIN, &fields).await
 }
@@ -95,7 +98,10 @@ async fn sec_63_a_long_target_is_for_the_browser_that_was_going_there() {
     let reply = sign_in(&other, &form, PASSWORD).await;
     reply.assert_redirects_to("/");
 
-    let (form, same) = (browser.get(&in_one_tab).await, browser.get(&in_another).await);
+    let (form, same) = (
+        browser.get(&in_one_tab).await,
+        browser.get(&in_another).await,
+    );
     let reply = sign_in(&browser, &form, PASSWORD).await;
     reply.assert_redirects_to(&first);
     // The other tab: its login cookie is gone, and it is signed in.
