@@ -303,6 +303,11 @@ impl Sessions {
         self.note_access(session, self.clock.now());
     }
 
+    /// The time that sessions go by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// For how long the browser is to keep the cookie of the session; `None`: until it is closed.
     pub(crate) fn kept_for(&self, session: &Session) -> Option<Duration> {
         let left = session.expires().since(self.clock.now());

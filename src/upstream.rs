@@ -37,7 +37,7 @@ use crate::session::{Session, Sessions};
 use crate::telemetry::Seldom;
 
 pub(crate) use address::Address;
-pub(crate) use body::{RequestBody, Upload};
+pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use own::Own;
 use pool::{Endpoint, Lease};

@@ -134,6 +134,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         rules: rules(section.tables("rule"), limits, paths),
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
+        push_is_use: section.get("push_is_use", value::boolean).unwrap_or(false),
         allow_in_path: paths.allow,
         websocket_origins: section
             .list("websocket_origins", value::origin)

@@ -37,6 +37,8 @@ pub(crate) struct AppSettings {
     pub(crate) keep_forms: bool,
     /// Whether the three session data headers are spoken.
     pub(crate) session_data: bool,
+    /// Whether what an endless stream brings is use of its session (REL-20).
+    pub(crate) push_is_use: bool,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
@@ -56,6 +58,7 @@ pub(super) struct App {
     pub(super) counts: AppCounts,
     pub(super) keep_forms: bool,
     pub(super) session_data: bool,
+    pub(super) push_is_use: bool,
     pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: Vec<String>,
     pub(super) far_reaching: FarReachingHeaders,
@@ -110,6 +113,7 @@ impl App {
             name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
+            push_is_use: settings.push_is_use,
             allow_in_path: settings.allow_in_path,
             websocket_origins: settings.websocket_origins,
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),

@@ -9,7 +9,7 @@ use super::in_flight::InFlight;
 use super::live::{LiveStreams, Permitted, Watch};
 use super::stall::{self, Said};
 use crate::telemetry::AccessLine;
-use crate::upstream;
+use crate::upstream::{self, MIN_BYTES_PER_SECOND};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
@@ -148,6 +148,10 @@ impl Forwarded {
         if goes_on && let Some(error) = self.has_ended(cx, app) {
             return Poll::Ready(Some(Err(error)));
         }
+        if let (Poll::Ready(Some(Ok(frame))), Some(watched)) = (&frame, &mut self.watch) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            watched.watch.receive(bytes);
+        }
         frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::Upstream)))
     }
 
@@ -155,8 +159,13 @@ impl Forwarded {
         let watched = match &mut self.watch {
             Some(watched) => watched,
             unwatched => {
-                let address = self.body.address().cloned();
-                let watch = self.live.watch(app?, address, self.permitted.clone());
+                let (app, address) = (app?, self.body.address().cloned());
+                let mut watch = self.live.watch(app, address, self.permitted.clone());
+                if app.push_is_use {
+                    watch.count_received(0);
+                } else if self.body.size_hint().exact().is_some() {
+                    watch.count_received(MIN_BYTES_PER_SECOND);
+                }
                 let ended = Box::pin(watch.ended().clone().cancelled_owned());
                 unwatched.insert(Box::new(Watched { ended, watch }))
             }

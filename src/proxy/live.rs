@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
@@ -13,9 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::Proxy;
 use super::app::App;
 use crate::access::Decision;
+use crate::clock::Timestamp;
 use crate::request::{Authority, Target};
 use crate::session::{self, Session, Sessions};
 use crate::upstream::Address;
+
+/// How often it is asked whether a response moves; a burst is not taken for moving.
+const LOOK_AT_RECEIVED: Duration = Duration::from_secs(10);
 
 /// A request that was permitted, as far as it is judged again.
 #[derive(Clone)]
@@ -72,6 +77,15 @@ pub(super) struct Watch {
     number: u64,
     session: Option<session::Watch>,
     ended: CancellationToken,
+    received: Option<Received>,
+}
+
+/// What a client has received lately, where that is use of its session (REL-20).
+struct Received {
+    /// Bytes a second: less is no use.
+    least: u64,
+    bytes: u64,
+    since: Timestamp,
 }
 
 impl LiveStreams {
@@ -111,6 +125,7 @@ impl LiveStreams {
             number,
             session,
             ended,
+            received: None,
         }
     }
 
@@ -157,6 +172,35 @@ impl Watch {
     pub(super) fn session_has_ended(&self) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.ended().is_cancelled())
+    }
+
+    /// From now on, what the client receives is use of its session, if it is no less than so many
+    /// bytes a second.
+    pub(super) fn count_received(&mut self, least: u64) {
+        let since = self.live.sessions.now();
+        self.received = Some(Received {
+            least,
+            bytes: 0,
+            since,
+        });
+    }
+
+    /// Notes that the client has received so much.
+    pub(super) fn receive(&mut self, bytes: usize) {
+        let Some(received) = &mut self.received else {
+            return;
+        };
+        received.bytes += bytes as u64;
+        let now = self.live.sessions.now();
+        let passed = now.since(received.since);
+        if passed < LOOK_AT_RECEIVED {
+            return;
+        }
+        let is_use = received.bytes >= received.least.saturating_mul(passed.as_secs());
+        (received.bytes, received.since) = (0, now);
+        if is_use {
+            self.touch();
+        }
     }
 
     /// Notes that the client sends: its session is in use.

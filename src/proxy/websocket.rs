@@ -67,13 +67,17 @@ impl Proxy {
             service: self.shared.shutdown.token().clone(),
             write: self.settings.timeouts.write,
         };
+        let push_is_use = app.push_is_use;
         let open = Open::count(&app.counts.websockets);
         let connection = Arc::clone(connection);
         self.shared.shutdown.tunnels().spawn(async move {
             let (_open, _counted) = (open, tunnel);
             let connection = connection; // counts as open, though hyper is done with it
             tokio::select! {
-                () = upgrade::tunnel(side, application, ends, || watch.touch()) => {}
+                () = async {
+                    let (sent, pushed) = (|| watch.touch(), || if push_is_use { watch.touch() });
+                    upgrade::tunnel(side, application, ends, sent, pushed).await;
+                } => {}
                 () = connection.state.evicted() => {}
             }
         });

@@ -22,8 +22,9 @@ use crate::clock::Clock;
 use crate::load::{HeldBody, Uploading};
 use kept::Kept;
 
-/// A client that sends less than this on average, after the grace, is cut off (SEC-26).
-const MIN_BYTES_PER_SECOND: u64 = 240;
+/// A client that sends less than this on average, after the grace, is cut off (SEC-26). A response
+/// that brings less is no use of a session (REL-20).
+pub(crate) const MIN_BYTES_PER_SECOND: u64 = 240;
 const RATE_GRACE: Duration = Duration::from_secs(10);
 
 /// What a request body has come to; shared with whoever waits for the answer.

@@ -106,12 +106,14 @@ pub(crate) struct Ends {
 }
 
 /// Copies until both sides are done, or until one of `ends`: then the client gets a close frame,
-/// if it can have one. `on_client_data` is told of everything the client sends.
+/// if it can have one. `on_client_data` is told of everything the client sends, `on_app_data` of
+/// what it receives.
 pub(crate) async fn tunnel(
     client: OnUpgrade,
     application: OnUpgrade,
     ends: Ends,
     on_client_data: impl Fn(),
+    on_app_data: impl Fn(),
 ) {
     let Ok((client, application)) = tokio::try_join!(client, application) else {
         return; // one side has gone before the tunnel was there
@@ -125,6 +127,7 @@ pub(crate) async fn tunnel(
         });
         let down = copy(&mut from_app, &mut to_client, ends.write, |bytes| {
             frames.pass(bytes);
+            on_app_data();
         });
         tokio::select! {
             _ = async { tokio::try_join!(up, down) } => None,

@@ -114,6 +114,7 @@ mod tests {
                 "<https://gate.test/a> (<urn:x://y> [\"<z)\"]) </b> (Not <https://t>)",
                 "<http://app.test/a> (<urn:x://y> [\"<z)\"]) </b> (Not <https://t>)",
             ),
+            (&http, "if", "< /a://b/c> (<urn:1>)", "</a://b/c> (<urn:1>)"),
             (
                 &http,
                 "if",

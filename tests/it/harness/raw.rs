@@ -66,6 +66,14 @@ impl Raw {
         std::mem::take(&mut self.buffer)
     }
 
+    /// The same; nothing when the gate has closed.
+    pub(crate) async fn try_bytes(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            let _ = within("more bytes", self.reader.read_buf(&mut self.buffer)).await;
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// All that comes until the gate closes.
     pub(crate) async fn rest(&mut self) -> String {
         self.rest_after("").await
