@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response};
-use hyper::body::Incoming;
 
 use crate::auth::Accounts;
 use crate::auth::callers::Callers;
@@ -34,6 +33,7 @@ use crate::pages::Pages;
 use crate::random::NoRandomness;
 use crate::request::own_path;
 use crate::session::Sessions;
+use crate::upstream::ClientBody;
 
 use account::Account;
 use account::password::PasswordForm;
@@ -189,7 +189,7 @@ impl Portal {
         endpoint: Endpoint<'_>,
         context: RequestContext<'_>,
         destinations: Destinations<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let (method, headers) = (&context.head.method, &context.head.headers);
         match navigation::check(endpoint, context.head) {

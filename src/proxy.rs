@@ -95,6 +95,7 @@ impl Proxy {
         // Parse: what can be read in two ways goes no further.
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
+        let body = connection.body(&head, body, self.shared.shutdown.token());
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
         let app = self.apps.find(&authority, server_name)?;

@@ -3,6 +3,7 @@
 mod address;
 mod authentication;
 mod body;
+mod client_body;
 mod connect;
 pub(crate) mod dial;
 mod error;
@@ -38,6 +39,7 @@ use crate::telemetry::Seldom;
 
 pub(crate) use address::Address;
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
+pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use own::Own;
 use pool::{Endpoint, Lease};

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
@@ -19,6 +18,7 @@ use crate::pages::{self, AccountProblem, AccountView, Pages, SessionView};
 use crate::principal::{Method, Principal};
 use crate::request::{AllowInPath, Target};
 use crate::session::{EndError, Record, Session, SessionKey, Sessions};
+use crate::upstream::ClientBody;
 
 use password::PasswordForm;
 
@@ -64,7 +64,7 @@ impl Account {
     pub(super) async fn change(
         &self,
         context: RequestContext<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let Some((session, principal)) = context.session(&self.callers).await? else {

@@ -8,11 +8,11 @@ use http::header;
 use http::request::Parts;
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use percent_encoding::percent_decode;
 use zeroize::Zeroize;
 
 use crate::error::RequestError;
+use crate::upstream::ClientBody;
 
 /// SEC-61.
 const MAX_BODY: usize = 16 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct Form(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Form {
     /// Takes `application/x-www-form-urlencoded` and nothing else (SEC-55).
-    pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Self, RequestError> {
+    pub(super) async fn read(head: &Parts, body: ClientBody) -> Result<Self, RequestError> {
         let kind = head
             .headers
             .get(header::CONTENT_TYPE)
@@ -52,7 +52,7 @@ impl Form {
 
     /// Reads a form of `text/plain`: a field a line, as it is (HTML, "text/plain encoding
     /// algorithm"). The caller has seen that it is one.
-    pub(super) async fn read_plain(body: Incoming) -> Result<Self, RequestError> {
+    pub(super) async fn read_plain(body: ClientBody) -> Result<Self, RequestError> {
         let lines = read_body(body).await?;
         let lines = lines
             .split(|&byte| byte == b'\n')
@@ -95,7 +95,7 @@ impl Form {
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, RequestError> {
+async fn read_body(body: ClientBody) -> Result<Bytes, RequestError> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(RequestError::BodyTooLarge);
     }

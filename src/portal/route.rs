@@ -4,12 +4,12 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, header};
-use hyper::body::Incoming;
 
 use super::navigation::Loads;
 use super::{Destinations, Portal, RequestContext};
 use crate::error::RequestError;
 use crate::request::own_path;
+use crate::upstream::ClientBody;
 
 /// Looked up in each request: as text it would be parsed each time.
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -18,7 +18,7 @@ static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(super) struct Call<'a> {
     context: RequestContext<'a>,
     destinations: Destinations<'a>,
-    body: Incoming,
+    body: ClientBody,
     /// What follows the path of a route that stands for all below it.
     rest: &'a str,
 }
@@ -144,7 +144,7 @@ impl<'p> Endpoint<'p> {
         portal: &Portal,
         context: RequestContext<'_>,
         destinations: Destinations<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let Self::Known(route, rest) = self else {
             return Err(RequestError::NotFound);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::ask::framed;
 use super::csrf::{self, Binding, Csrf};
@@ -24,6 +23,7 @@ use crate::error::RequestError;
 use crate::pages::{self, Framed, Pages, SavedPostView, SavedPostsView};
 use crate::request::{AllowInPath, Authority, ClientKind, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
+use crate::upstream::ClientBody;
 
 use store::{Destination, Owner, PostId, SavedPost, SavedPostStore};
 
@@ -74,7 +74,7 @@ impl SavedPosts {
         app: &Arc<str>,
         target: &Target,
         max_target: usize,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Saved, RequestError> {
         let (ended, user) = self.former_session(context, app)?.unzip();
         let content_type = context.head.headers.get(header::CONTENT_TYPE);
@@ -191,7 +191,7 @@ impl SavedPosts {
     pub(super) async fn discard(
         &self,
         context: RequestContext<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
@@ -231,7 +231,7 @@ impl SavedPosts {
         session: &SessionKey,
         target: &Target,
         id: PostId,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Option<SavedPost>, RequestError> {
         navigation::check_load(&head.headers)?;
         let mut form = Form::read_plain(body).await?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use hyper::body::Incoming;
 
 use super::ask::{KEPT, RETURN_TO};
 use super::csrf::{Binding, Csrf};
@@ -30,6 +29,7 @@ use crate::random::NoRandomness;
 use crate::secret::Secret;
 use crate::session::StartError;
 use crate::telemetry::printable;
+use crate::upstream::ClientBody;
 
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
@@ -164,7 +164,7 @@ impl SignIn {
         &self,
         context: RequestContext<'_>,
         destinations: Destinations<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);

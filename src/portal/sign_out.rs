@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
@@ -15,6 +14,7 @@ use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView, Pages};
 use crate::session::{EndReason, SessionId, Sessions, Shown, cookie};
+use crate::upstream::ClientBody;
 
 /// W3C Clear Site Data; `http` has no constant for it.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -52,7 +52,7 @@ impl SignOut {
     pub(super) async fn sign_out(
         &self,
         context: RequestContext<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let key = context.cookies.session.as_ref().map(SessionId::key);

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::HeaderValue;
+use http::request::Parts;
+use http::{HeaderValue, Version};
+use hyper::body::{Body, Incoming};
+use tokio_util::sync::CancellationToken;
 
 use super::connection_state::ConnectionState;
 use super::in_flight::InFlight;
@@ -12,7 +15,7 @@ use crate::forwarded;
 use crate::load::{Admitted, Cause, Consumer, Load, Usage};
 use crate::principal::Principal;
 use crate::session::ConnectionCache;
-use crate::upstream::Own;
+use crate::upstream::{ClientBody, Own};
 
 /// What is known of a connection before its first request.
 pub(crate) struct ClientConn {
@@ -58,6 +61,22 @@ impl ClientConn {
     /// Counts bytes of request bodies that were read by HTTP/2.
     pub(crate) fn receive(&self, bytes: usize) {
         self.admitted.receive(bytes);
+    }
+
+    /// What a client sends in a request. Over HTTP/2, what nobody has read of it is read after the
+    /// response (SEC-99).
+    pub(super) fn body(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        stop: &CancellationToken,
+    ) -> ClientBody {
+        if head.version < Version::HTTP_2 || body.is_end_stream() {
+            return ClientBody::new(body);
+        }
+        let load = Arc::clone(self.state.load());
+        let place = Arc::clone(self.state.place());
+        ClientBody::drained(body, load, place, stop.clone())
     }
 
     /// What the network of the other end holds; nobody's where that is a trusted proxy, which

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, Version};
-use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::{App, Prepared};
@@ -16,7 +15,7 @@ use super::in_flight::InFlight;
 use super::live::Permitted;
 use crate::error::RequestError;
 use crate::session::Session;
-use crate::upstream::{ConnectionAuth, Guard, RequestBody, Upload, UpstreamError};
+use crate::upstream::{ClientBody, ConnectionAuth, Guard, RequestBody, Upload, UpstreamError};
 
 /// An upload that has ended before is not judged again.
 const SHORT_UPLOAD: Duration = Duration::from_millis(250);
@@ -29,7 +28,7 @@ impl Proxy {
     pub(super) fn request_body(
         &self,
         app: &App,
-        body: Incoming,
+        body: ClientBody,
         in_flight: &InFlight,
     ) -> RequestBody {
         let idle_timeout = self.settings.timeouts.body_idle;

@@ -1,7 +1,6 @@
 //! Requests for our own pages: never forwarded (SEC-73).
 
 use http::{HeaderMap, Method, Response};
-use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::App;
@@ -13,6 +12,7 @@ use crate::error::RequestError;
 use crate::portal::{Destinations, Endpoint, RequestContext};
 use crate::principal::Principal;
 use crate::request::{self, Target};
+use crate::upstream::ClientBody;
 
 impl Proxy {
     /// Which of our addresses a request is for. An application gets no more cookies than it may.
@@ -37,7 +37,7 @@ impl Proxy {
         in_flight: &InFlight,
         page: Endpoint<'_>,
         context: RequestContext<'_>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let caller = self.callers.peek(context.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();

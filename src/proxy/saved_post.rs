@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Response, header};
-use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
@@ -17,7 +16,7 @@ use crate::portal::saved_posts::store::{PostId, SavedPost};
 use crate::portal::{self, RequestContext, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
-use crate::upstream::{self, RequestBody, UpstreamError};
+use crate::upstream::{self, ClientBody, RequestBody, UpstreamError};
 
 /// A saved POST on its way to the application.
 struct Replay {
@@ -56,7 +55,7 @@ impl Proxy {
         app: &App,
         target: &Target,
         saved_post: Option<PostId>,
-        body: Incoming,
+        body: ClientBody,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let limit = self.settings.limits.target;
@@ -91,7 +90,7 @@ impl Proxy {
         app: &Arc<App>,
         mut allowed: Allowed,
         id: PostId,
-        body: Incoming,
+        body: ClientBody,
         connection: &Arc<ClientConn>,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let Some(session) = allowed.permitted.session.clone() else {

@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::UpstreamError;
+use super::{ClientBody, UpstreamError};
 use crate::clock::Clock;
 use crate::load::{HeldBody, Uploading};
 use kept::Kept;
@@ -87,7 +86,7 @@ impl Error for BodyError {
 
 /// The body of a request: frames as they come, without trailers (SEC-39). `B` is the body as the
 /// protocol of the client gives it.
-pub(crate) struct RequestBody<B = Incoming>(Kind<B>);
+pub(crate) struct RequestBody<B = ClientBody>(Kind<B>);
 
 enum Kind<B> {
     Empty,

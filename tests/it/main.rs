@@ -32,6 +32,8 @@ mod docs;
 mod doctor;
 /// Stopping loses nothing, and hard times pass.
 mod drain;
+/// An answer before the end of an upload is not lost.
+mod early_answers;
 /// fail2ban sees each login that failed, and nobody can make it see another.
 mod fail2ban;
 /// Hashes of other programs open, whole, and end with the first login.

@@ -280,6 +280,18 @@ impl RawHttp2 {
         .await
     }
 
+    /// Reads until the window of a stream has grown; by how much.
+    pub(crate) async fn larger_window(&mut self, stream: u32) -> usize {
+        loop {
+            let got = self.next().await.expect("more frames");
+            if got.kind == frame::WINDOW_UPDATE && got.stream == stream {
+                let more = got.payload[..4].try_into().unwrap();
+                return u32::from_be_bytes(more) as usize;
+            }
+            self.note(got).await;
+        }
+    }
+
     /// Reads until some stream has been reset.
     pub(crate) async fn any_reset(&mut self) {
         within("a reset", async {
@@ -345,6 +357,11 @@ impl RawHttp2 {
         let Some(got) = self.next().await else {
             return false;
         };
+        self.note(got).await;
+        true
+    }
+
+    async fn note(&mut self, got: Frame) {
         let stream = self.streams.entry(got.stream).or_default();
         match got.kind {
             frame::SETTINGS if got.flags & frame::ACK == 0 => {
@@ -365,7 +382,6 @@ impl RawHttp2 {
             }
             _ => {}
         }
-        true
     }
 }
 

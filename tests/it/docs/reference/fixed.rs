@@ -29,6 +29,24 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MOST_OF_HEAD: usize = 1024 * 1024;",
     ),
     (
+        "after a response that was sent before the end of its request (HTTP/2), time in which the rest of the body is discarded",
+        "30 s",
+        "upstream/client_body.rs",
+        "DRAIN: Duration = Duration::from_secs(30);",
+    ),
+    (
+        "of that, time without input",
+        "5 s",
+        "upstream/client_body.rs",
+        "SILENCE: Duration = Duration::from_secs(5);",
+    ),
+    (
+        "of that, input",
+        "64 MiB",
+        "upstream/client_body.rs",
+        "MOST: usize = 64 * 1024 * 1024;",
+    ),
+    (
         "a PROXY header, time to arrive",
         "5 s",
         "listener/proxy_protocol.rs",
