@@ -19,8 +19,8 @@ use crate::request::{Authority, Target};
 use crate::session::{self, Session, Sessions};
 use crate::upstream::Address;
 
-/// How often it is asked whether a response moves; a burst is not taken for moving.
-const LOOK_AT_RECEIVED: Duration = Duration::from_secs(10);
+/// How often it is asked whether a response moves: more often than any idle timeout passes.
+const LOOK_AT_RECEIVED: Duration = Duration::from_millis(250);
 
 /// A request that was permitted, as far as it is judged again.
 #[derive(Clone)]
@@ -196,7 +196,8 @@ impl Watch {
         if passed < LOOK_AT_RECEIVED {
             return;
         }
-        let is_use = received.bytes >= received.least.saturating_mul(passed.as_secs());
+        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let is_use = received.bytes >= received.least.saturating_mul(millis) / 1000;
         (received.bytes, received.since) = (0, now);
         if is_use {
             self.touch();
