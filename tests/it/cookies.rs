@@ -191,7 +191,7 @@ async fn sec_48_an_upstream_cannot_set_our_cookie() {
         let reply = browser.get("/").await;
         assert_eq!(
             reply.values("set-cookie"),
-            ["a=1; Path=/", "b=__Host-Http-vestibule"]
+            ["a=1; Path=/; Secure", "b=__Host-Http-vestibule; Secure"]
         );
     }
 }

@@ -292,7 +292,7 @@ async fn sec_43_a_session_of_the_version_before_gets_the_name_that_no_script_can
     let cookies = gate.browser().cookie(OLD_ADA).get("/cookie").await;
     let cookies = cookies.values("set-cookie");
     assert!(
-        cookies.contains(&"own=1") && cookies.len() == 4,
+        cookies.contains(&"own=1; Secure") && cookies.len() == 4,
         "{cookies:?}"
     );
     gate.browser_for(OTHER)
