@@ -135,11 +135,20 @@ async fn sec_75_streams_over_http2_end_with_their_session() {
 
 #[tokio::test]
 async fn rel_17_a_silent_event_stream_outlives_every_timeout() {
-    let app = Upstream::scripted(|exchange| {
-        Box::pin(async {
-            exchange.send(CHUNKED).await;
-            sleep(Duration::from_millis(1500)).await; // this silence is what is tested
-            exchange.send("5\r\nevent\r\n0\r\n\r\n").await;
+    let open = Arc::new(Semaphore::new(0));
+    let events = Arc::clone(&open);
+    let app = Upstream::scripted(move |exchange| {
+        let open = Arc::clone(&events);
+        Box::pin(async move {
+            match exchange.target() {
+                "/events" => {
+                    exchange.send(CHUNKED).await;
+                    drop(open.acquire().await); // this silence is what is tested
+                    exchange.send("5\r\nevent\r\n0\r\n\r\n").await;
+                }
+                "/never" => exchange.wait_until_closed().await,
+                _ => echo(exchange).await,
+            }
         })
     })
     .await;
@@ -156,13 +165,43 @@ async fn rel_17_a_silent_event_stream_outlives_every_timeout() {
     http1
         .send("GET /events HTTP/1.1\r\nHost: gate.test\r\n\r\n")
         .await;
+    let head = http1.head().await;
+    head.assert_status(200);
     http2.headers(1, &RawHttp2::get("/events"), true).await;
     assert_eq!(http2.status(1).await, Some(200));
-    let answer = http1.response().await;
-    assert_eq!((answer.status, answer.text()), (200, "event".into()));
+    // Both are silent now. What begins later meets its timeout, and again.
+    for _ in 0..2 {
+        meet_each_timeout(&gate).await;
+    }
+    open.add_permits(2);
+    let event = (http1.chunk().await, http1.chunk().await);
+    assert_eq!(event, (Some(b"event".to_vec()), None));
     let stream = http2.outcome(1).await;
     assert_eq!((stream.ended, stream.reset), (true, None));
     assert_eq!(stream.body, b"event");
+}
+
+/// Waits until each timeout has struck a connection that is begun now: inside a head, inside a
+/// body, between two requests, before the application's answer.
+async fn meet_each_timeout(gate: &Gate) {
+    let request = |method: &str, rest: &str| format!("{method} HTTP/1.1\r\nHost: ga{rest}");
+    let [mut in_head, mut in_body, mut idle, mut unanswered] = [
+        gate.raw().await,
+        gate.raw().await,
+        gate.raw().await,
+        gate.raw().await,
+    ];
+    in_head.send(request("GET /", "")).await;
+    let body = "te.test\r\nContent-Length: 9\r\n\r\nhalf";
+    in_body.send(request("POST /", body)).await;
+    idle.send(request("GET /", "te.test\r\n\r\n")).await;
+    idle.response().await.assert_status(200);
+    unanswered
+        .send(request("GET /never", "te.test\r\n\r\n"))
+        .await;
+    unanswered.response().await.assert_status(504);
+    let (_, _, nothing) = tokio::join!(in_head.rest(), in_body.rest(), idle.rest());
+    assert_eq!(nothing, "");
 }
 
 #[tokio::test]
@@ -305,10 +344,15 @@ async fn a_client_that_sends_is_using_its_session() {
     ))
     .await;
     for part in ["first", "again"] {
-        raw.send(part).await;
-        // The upload is looked at once a second, by the system's clock.
-        sleep(Duration::from_millis(1500)).await;
         gate.advance(Duration::from_mins(20));
+        raw.send(part).await;
+        // The upload is looked at once a second, by the system's clock. Asking is no access.
+        eventually_some("the access", async || {
+            let status = ada.get("/.vestibule/session").await;
+            let left = status.json()["seconds_left"].as_u64().unwrap();
+            (left > 15 * 60).then_some(())
+        })
+        .await;
     }
     raw.send("third").await;
     raw.response().await.assert_status(200);
