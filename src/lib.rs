@@ -52,6 +52,8 @@
 mod access;
 mod admin;
 mod auth;
+#[doc(hidden)]
+pub mod benchmark;
 pub mod cli;
 pub mod clock;
 pub mod config;

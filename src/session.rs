@@ -1,8 +1,6 @@
 //! Sessions: started by a login, found by a cookie, ended by logout, expiry or an operator.
 
 mod administration;
-#[cfg(test)]
-mod benchmark;
 mod cached;
 mod codec;
 mod connection_cache;

@@ -48,7 +48,7 @@ mod tests {
     fn rel_06_sessions_have_a_bound_that_the_store_decides() {
         let mib = |backend, max, data| settings(backend, max).memory(data) >> 20;
         let disk = || Backend::Disk("sessions.redb".into());
-        // 100,000 took 39 MB, and 1,000,000 took 123 MB (`benchmark`).
+        // 100,000 took 39 MB, and 1,000,000 took 123 MB (`benches/sessions.rs`).
         assert_eq!(mib(disk(), 100_000, false), 46);
         assert_eq!(mib(disk(), 1_000_000, false), 131);
         assert_eq!(

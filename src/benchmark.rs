@@ -1,0 +1,133 @@
+//! What the benchmarks in `benches/` call: the sessions, as the server has them.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::clock::{Clock, Timestamp};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Method};
+use crate::request::Host;
+use crate::session::data::AppData;
+use crate::session::{
+    self, Backend, ConnectionCache, HostId, Record, SessionId, SessionStore, Settings, Shown,
+};
+
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const HOST: &str = "wiki.example.org";
+
+/// The store on disk.
+pub struct Store(Arc<dyn SessionStore>);
+
+/// The sessions of a store, and one connection that shows them.
+pub struct Sessions {
+    all: session::Sessions,
+    cache: ConnectionCache,
+    app: Arc<str>,
+}
+
+/// The id of a session.
+pub struct Id(SessionId);
+
+impl Store {
+    /// Opens the file, or makes it.
+    pub fn open(path: &Path) -> Self {
+        let store = session::open(&Backend::Disk(path.to_owned()));
+        Self(store.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Starts a session for each number, all at once, and waits until they are durable. Three
+    /// numbers in a row are those of one user.
+    pub async fn sign_in(&self, numbers: Range<usize>) -> Vec<Id> {
+        let now = Clock::system().now();
+        let (ids, records): (Vec<_>, Vec<_>) = numbers.map(|number| record(number, now)).unzip();
+        let inserted = records.into_iter().map(|record| self.0.insert(record));
+        for inserted in join_all(inserted).await {
+            inserted.expect("there is room");
+        }
+        ids
+    }
+
+    /// Ends these sessions, all at once, and waits until that is durable.
+    pub async fn sign_out(&self, ids: &[Id]) {
+        let removed = ids.iter().map(|id| self.0.remove(vec![id.0.key()]));
+        for removed in join_all(removed).await {
+            assert_eq!(removed, Ok(1));
+        }
+    }
+
+    /// Writes what waits.
+    pub async fn close(&self) {
+        self.0.close().await.expect("the disk takes it");
+    }
+
+    /// The sessions in it, none of them cached.
+    pub fn sessions(&self) -> Sessions {
+        let settings = Settings {
+            backend: Backend::Memory,
+            idle_timeout: Duration::from_hours(1),
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: 20,
+            max_sessions: 2_000_000,
+        };
+        Sessions {
+            all: session::Sessions::new(settings, Arc::clone(&self.0), Clock::system()),
+            cache: ConnectionCache::default(),
+            app: "wiki".into(),
+        }
+    }
+}
+
+impl Sessions {
+    /// Whether a request with this id has a session.
+    pub async fn find(&self, id: &Id) -> bool {
+        let shown = Shown {
+            id: &id.0,
+            by_old_name: false,
+            host: HOST,
+            app: &self.app,
+        };
+        let found = self.all.find(&shown, &self.cache).await;
+        found.expect("it can be read").is_some()
+    }
+
+    /// What the server does twice a second.
+    pub async fn sweep(&self) {
+        self.all.sweep(|_| true).await;
+    }
+
+    /// Ends every session; gives how many.
+    pub async fn end_all(&self) -> usize {
+        self.all.end_all().await.expect("the disk takes it")
+    }
+}
+
+fn record(number: usize, now: Timestamp) -> (Id, Arc<Record>) {
+    let id = SessionId::generate().expect("random bytes");
+    let record = Record {
+        key: id.key(),
+        ids: vec![HostId {
+            key: id.key(),
+            host: Host::parse(HOST).expect("a host"),
+        }],
+        is_old: false,
+        account: AccountRef::of_users_file(&format!("user{:06}", number / 3)),
+        groups: vec!["staff".to_owned(), "wiki".to_owned()],
+        email: Some(format!("user{:06}@example.org", number / 3)),
+        context: Arc::new(AuthContext::new(Method::Password.into(), now)),
+        fingerprint: CredentialFingerprint::of("hash"),
+        created: now,
+        last_accessed: now,
+        expires: now.plus(Duration::from_hours(12)),
+        remembered: false,
+        client: IpAddr::from([192, 0, 2, 1]),
+        user_agent: AGENT.to_owned(),
+        data: AppData::default(),
+        revision: 0,
+    };
+    (Id(id), Arc::new(record))
+}
