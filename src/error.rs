@@ -161,7 +161,7 @@ impl RequestError {
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
             BadRequest::Path(error) => Self::bad_path(error),
             BadRequest::Query => &messages::BYTES_IN_QUERY,
-            BadRequest::Target => &messages::BAD_REQUEST,
+            BadRequest::SeveralApps | BadRequest::Target => &messages::BAD_REQUEST,
             BadRequest::Method => &messages::METHOD_NOT_ALLOWED,
             BadRequest::TargetTooLong => &messages::ADDRESS_TOO_LONG,
             BadRequest::TooManyFields => &messages::TOO_MANY_FIELDS,

@@ -13,6 +13,7 @@ mod identify;
 mod in_flight;
 mod live;
 mod own_page;
+mod part;
 mod private;
 mod response;
 mod saved_post;
@@ -27,13 +28,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use crate::access::Decision;
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
-use crate::pages::Pages;
+use crate::pages::{self, Pages};
 use crate::portal::saved_posts::store;
 use crate::portal::{Portal, RequestContext};
 use crate::request::{self, Target};
@@ -50,6 +51,7 @@ pub(crate) use connection_state::ConnectionState;
 use exchange::Exchange;
 use in_flight::InFlight;
 use live::Permitted;
+pub(crate) use part::Part;
 pub(crate) use response::far_reaching::FarReaching;
 pub(crate) use service::{OpenError, Service};
 pub(crate) use settings::{Settings, Timeouts};
@@ -98,7 +100,7 @@ impl Proxy {
         let body = connection.body(&head, body, self.shared.shutdown.token());
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
-        let app = self.apps.find(&authority, server_name)?;
+        let app = self.apps.find(&authority, server_name)?.app(&head)?;
         exchange.app = Some(Arc::clone(app));
         let target = Target::parse(&head, app.allow_in_path)?;
         let (target, saved_post) = store::split(&head, target);
@@ -118,8 +120,13 @@ impl Proxy {
             cache: &connection.cache,
         };
         if let Some(page) = own_page {
-            let served = self.serve(app, connection, &exchange.in_flight, page, context, body);
+            let served = self.serve(connection, &exchange.in_flight, page, context, body);
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
+        }
+
+        if let Some(folder) = app.folder(&target, &head) {
+            let redirect = pages::redirect(StatusCode::PERMANENT_REDIRECT, folder);
+            return Ok(redirect.map(ResponseBody::ours));
         }
 
         // Who sends it, and may they?

@@ -12,8 +12,9 @@ use super::problem::Fault;
 use super::section::Section;
 use super::{upstream, value};
 use crate::identity::{Headers, Template, TemplateError};
-use crate::proxy::{AppSettings, FarReaching};
-use crate::request::{AllowInPath, Limits, PathCase, PathForm};
+use crate::portal::Endpoint;
+use crate::proxy::{AppSettings, FarReaching, Part};
+use crate::request::{AllowInPath, Limits, PathCase, PathForm, own_path};
 use crate::source_text::nearest;
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
@@ -78,7 +79,8 @@ const ALLOW_IN_PATH: [(&str, PathForm); 5] = [
 
 /// How an app reads paths.
 #[derive(Clone, Copy)]
-struct Paths {
+struct Paths<'a> {
+    part: &'a Part,
     allow: AllowInPath,
     case: PathCase,
 }
@@ -103,11 +105,24 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
             let fault = Fault::new("the key `host` is missing");
             section.refuse_all(fault.help("only a single app can serve every host"));
         }
-        let same_host = |other: &&AppSettings| app.host.is_some() && other.host == app.host;
-        if let Some(other) = apps.iter().find(same_host) {
-            let fault = Fault::new(format!("the app `{}` has this host already", other.name));
-            section.refuse("host", fault.help("each app needs a host of its own"));
-        } else if section.raw("name").is_some() && apps.iter().any(|other| other.name == app.name) {
+        let is_same = |other: &&AppSettings| {
+            app.host.is_some() && other.host == app.host && other.part.prefix() == app.part.prefix()
+        };
+        if let Some(other) = apps.iter().find(is_same) {
+            if app.part.is_whole_host() {
+                let fault = Fault::new(format!("the app `{}` has this host already", other.name));
+                let help = "each app needs a host of its own, or a `path` of its own on it";
+                section.refuse("host", fault.help(help));
+            } else {
+                let fault = Fault::new(format!("the app `{}` has this path already", other.name));
+                section.refuse(
+                    "path",
+                    fault.help("each app of a host needs a path of its own"),
+                );
+            }
+        } else if (app.host.is_some() || section.raw("name").is_some())
+            && apps.iter().any(|other| other.name == app.name)
+        {
             let fault = Fault::new(format!("another app is called `{}` already", app.name));
             section.refuse("name", fault.help("each app needs a name of its own"));
         }
@@ -118,9 +133,14 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
 
 fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
     let host = section.get("host", value::host);
-    let default_name = || host.as_ref().map_or("app", |host| host.as_str()).to_owned();
+    let part = part(section);
+    let default_name = || {
+        let host = host.as_ref().map_or("app", |host| host.as_str());
+        format!("{host}{}", part.prefix())
+    };
     let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
     let paths = Paths {
+        part: &part,
         allow: allow_in_path(section),
         case: case.unwrap_or_default(),
     };
@@ -145,7 +165,46 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
             })
             .unwrap_or_default(),
         host,
+        part,
     }
+}
+
+fn part(section: &mut Section<'_>) -> Part {
+    let path = section.get("path", |value| {
+        let path = value::text(value)?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        if !path.starts_with('/') {
+            let help = format!("write \"/{path}\"");
+            return Err(Fault::new("a path begins with /").help(help));
+        }
+        if !path.bytes().all(is_plain) {
+            return Err(Fault::new("the path of an app has only one spelling")
+                .help("write it with letters, digits and -._~ between slashes"));
+        }
+        let names = path.trim_end_matches('/').split('/').skip(1);
+        if names
+            .clone()
+            .any(|name| name.is_empty() || name.ends_with('.'))
+        {
+            return Err(Fault::new("no request can have this path")
+                .help("write it without empty segments, and without dots at their ends"));
+        }
+        if Endpoint::of(path).is_some() {
+            let own = own_path!();
+            return Err(Fault::new(format!("{own} is Vestibule's own")).help("write another path"));
+        }
+        Ok(path.to_owned())
+    });
+    let strip = section.get("strip_path", value::boolean).unwrap_or(false);
+    let part = Part::new(path.as_deref().unwrap_or("/"), strip);
+    if strip && part.is_whole_host() && section.raw("path").is_none_or(|_| path.is_some()) {
+        let fault = Fault::new("there is no `path` to strip");
+        section.refuse(
+            "strip_path",
+            fault.help("write path = \"/wiki/\", or leave this out"),
+        );
+    }
+    part
 }
 
 /// The list, and its first member's older name.

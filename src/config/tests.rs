@@ -157,9 +157,12 @@ fn durations_and_sizes_mean_what_their_units_say() {
 #[test]
 fn an_app_is_read_as_it_stands() {
     let config = every_key();
-    let [wiki, git] = config.apps.as_slice() else {
+    let [wiki, files, git] = config.apps.as_slice() else {
         panic!("{:?}", config.apps)
     };
+    assert_eq!(files.name, "wiki.example.org/files");
+    assert_eq!(files.part.path(), "/files/");
+    assert_eq!(files.part.stripped(), Some("/files"));
     assert_eq!(wiki.name, "wiki");
     assert_eq!(wiki.host.as_ref().unwrap().as_str(), "wiki.example.org");
     assert_eq!(

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::live::Permitted;
+use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use super::response::rewrite::Rewriter;
 use crate::access::{self, Decision, Permit};
@@ -30,6 +31,8 @@ pub(crate) struct AppSettings {
     pub(crate) name: String,
     /// `None` serves every host; only for a single app.
     pub(crate) host: Option<Host>,
+    /// The part of the host that is the app's, and whether the app gets paths without it.
+    pub(crate) part: Part,
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
     pub(crate) rules: access::Rules,
@@ -50,6 +53,7 @@ pub(crate) struct AppSettings {
 /// One application behind the proxy.
 pub(super) struct App {
     pub(super) name: Arc<str>,
+    pub(super) part: Part,
     pub(super) rules: access::Rules,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
@@ -107,6 +111,7 @@ impl App {
             identity: settings
                 .identity
                 .strip_overrides(settings.rules.name_methods()),
+            part: settings.part,
             rules: settings.rules,
             rewriter: Rewriter::new(&settings.upstream),
             upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
@@ -135,8 +140,15 @@ impl App {
             if Endpoint::of(path).is_some() {
                 return Err(RequestError::NotFound);
             }
+            if !self.part.covers(path) {
+                return Err(BadRequest::SeveralApps.into()); // the rules of another app hold there
+            }
+            // Whoever does not know of the folder may look for the address below it.
+            let below = self.part.stripped().map(|prefix| format!("{prefix}{path}"));
             for method in [&head.method, &Method::PUT] {
-                named.push(self.judge(path, method, principal.clone())?);
+                for path in below.iter().chain([path]) {
+                    named.push(self.judge(path, method, principal.clone())?);
+                }
             }
         }
         let target = self.judge(target.path(), &head.method, principal)?;
@@ -157,7 +169,8 @@ impl App {
         method: &Method,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
-        let readings = Readings::of(path, self.rules.case()).map_err(BadRequest::Path)?;
+        let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
+        let readings = readings.map_err(BadRequest::Path)?;
         let mut all = readings.others().iter().map(String::as_str);
         if self.rules.case() == PathCase::Insensitive && Endpoint::of(readings.path()).is_some()
             || all.any(|reading| Endpoint::of(reading).is_some())
@@ -183,7 +196,9 @@ impl App {
             target,
             client,
         } = allowed;
-        head.uri = target.into_uri();
+        let stripped = self.part.stripped();
+        let stripped = stripped.and_then(|prefix| target.without_prefix(prefix));
+        head.uri = stripped.unwrap_or(target).into_uri();
         let headers = &mut head.headers;
         let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);
@@ -192,6 +207,9 @@ impl App {
         self.identity.strip(headers);
         client.describe(headers, peer, host.clone());
         headers.insert(header::HOST, host);
+        if let Some(prefix) = self.part.stripped_header() {
+            headers.insert(FORWARDED_PREFIX, prefix.clone());
+        }
         if let (Some(identity), Some(session)) = (permit.identity(), &permitted.session) {
             self.identity.inject(headers, identity, &session.key());
             if self.session_data
@@ -206,6 +224,21 @@ impl App {
             request: Request::from_parts(head, body),
             client: client.address,
         }
+    }
+
+    /// Where a request for the folder of the app without the slash at its end leads: links of the
+    /// app start from the folder. A WebSocket follows no redirect.
+    pub(super) fn folder(&self, target: &Target, head: &Parts) -> Option<HeaderValue> {
+        if self.part.is_whole_host() || self.part.prefix() != target.path() {
+            return None;
+        }
+        if head.headers.contains_key(header::UPGRADE) {
+            return None;
+        }
+        let query = target
+            .query()
+            .map_or_else(String::new, |query| format!("?{query}"));
+        HeaderValue::try_from(self.part.path() + &query).ok()
     }
 
     /// Whether a stream of `before` that comes from `address` could come from this app as well: of

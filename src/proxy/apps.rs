@@ -1,7 +1,9 @@
-//! All applications behind the proxy, by the host that each of them serves.
+//! All applications behind the proxy, by the host and the part of it that each of them serves.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use http::request::Parts;
 
 use super::app::{App, AppSettings};
 use super::service::OpenError;
@@ -9,13 +11,22 @@ use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
-use crate::request::Authority;
+use crate::portal::Endpoint;
+use crate::request::{AllowInPath, Authority, BadRequest, PathCase, Readings, Target};
 use crate::upstream::Health;
 
 pub(super) struct Apps {
-    by_host: HashMap<String, Arc<App>>,
-    /// The only app, when it serves every host.
-    only: Option<Arc<App>>,
+    by_host: HashMap<String, Site>,
+    /// Of the only app, when it serves every host.
+    only: Option<Site>,
+}
+
+/// The apps of one host.
+pub(super) enum Site {
+    /// One has all of it.
+    Whole(Arc<App>),
+    /// Each has a part, the longest path first, and perhaps one has the rest.
+    Parts(Vec<Arc<App>>),
 }
 
 impl Apps {
@@ -24,27 +35,36 @@ impl Apps {
         clock: &Clock,
         shared: &Shared,
     ) -> Result<Self, OpenError> {
-        let (mut by_host, mut only) = (HashMap::new(), None);
+        let (mut by_host, mut only) = (HashMap::<String, Vec<_>>::new(), Vec::new());
         for app in settings {
             let host = app.host.clone();
             let name = app.name.clone();
             let app = App::open(app, clock, &shared.metrics, &shared.open_tunnels);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
-                Some(host) => drop(by_host.insert(host.as_str().to_owned(), app)),
-                None => only = Some(app),
+                Some(host) => by_host
+                    .entry(host.as_str().to_owned())
+                    .or_default()
+                    .push(app),
+                None => only.push(app),
             }
         }
-        Ok(Self { by_host, only })
+        let sites = by_host
+            .into_iter()
+            .map(|(host, apps)| (host, Site::of(apps)));
+        Ok(Self {
+            by_host: sites.collect(),
+            only: (!only.is_empty()).then(|| Site::of(only)),
+        })
     }
 
-    /// The app that a request is for. An unknown host is not served by whichever app comes first,
-    /// and neither is one that TLS was not asked for (SEC-09, SEC-78).
+    /// The apps of the host that a request is for. An unknown host is not served by whichever app
+    /// comes first, and neither is one that TLS was not asked for (SEC-09, SEC-78).
     pub(super) fn find(
         &self,
         authority: &Authority,
         server_name: Option<&str>,
-    ) -> Result<&Arc<App>, RequestError> {
+    ) -> Result<&Site, RequestError> {
         let host = authority
             .host()
             .strip_suffix('.')
@@ -57,16 +77,17 @@ impl Apps {
         self.of_host(host).ok_or(RequestError::Misdirected)
     }
 
-    /// The app of a host, without port and without the dot at its end.
-    pub(super) fn of_host(&self, host: &str) -> Option<&Arc<App>> {
+    /// The apps of a host, without port and without the dot at its end.
+    pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
         self.only.as_ref().or_else(|| {
-            let app = self.by_host.get(host);
-            app.or_else(|| self.by_host.get(&host.to_ascii_lowercase()))
+            let site = self.by_host.get(host);
+            site.or_else(|| self.by_host.get(&host.to_ascii_lowercase()))
         })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &App> {
-        self.by_host.values().chain(&self.only).map(Arc::as_ref)
+        let sites = self.by_host.values().chain(&self.only);
+        sites.flat_map(Site::apps).map(Arc::as_ref)
     }
 
     /// What is known of the addresses of each app, by name.
@@ -84,5 +105,57 @@ impl Apps {
         let mut apps: Vec<_> = apps.collect();
         apps.sort_by(|(a, _), (b, _)| a.cmp(b));
         apps
+    }
+}
+
+impl Site {
+    fn of(mut apps: Vec<Arc<App>>) -> Self {
+        apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
+        match apps.as_slice() {
+            [app] if app.part.is_whole_host() => Self::Whole(Arc::clone(app)),
+            _ => Self::Parts(apps),
+        }
+    }
+
+    fn apps(&self) -> &[Arc<App>] {
+        match self {
+            Self::Whole(app) => std::slice::from_ref(app),
+            Self::Parts(apps) => apps,
+        }
+    }
+
+    /// The app that a request is for. Our own pages belong to the host, and so to any of them.
+    pub(super) fn app(&self, head: &Parts) -> Result<&Arc<App>, RequestError> {
+        match self {
+            Self::Whole(app) => Ok(app),
+            Self::Parts(apps) => Self::one_of(apps, head),
+        }
+    }
+
+    /// The app of a path that was judged before.
+    pub(super) fn app_of(&self, path: &str) -> Option<&Arc<App>> {
+        self.apps().iter().find(|app| app.part.covers(path))
+    }
+
+    /// In whichever way a path is read, it has to be for one app (SEC-93).
+    fn one_of<'a>(apps: &'a [Arc<App>], head: &Parts) -> Result<&'a Arc<App>, RequestError> {
+        let allow = apps.iter().map(|app| app.allow_in_path);
+        let target = Target::parse(head, allow.fold(AllowInPath::default(), AllowInPath::or))?;
+        let readings = Readings::of(target.path(), PathCase::Sensitive);
+        let readings = readings.map_err(BadRequest::Path)?;
+        let find = |path: &str| apps.iter().find(|app| app.part.covers(path));
+        if Endpoint::of(readings.path()).is_some() {
+            return apps.last().ok_or(RequestError::NotFound);
+        }
+        let app = find(readings.path());
+        let same = |other: Option<&Arc<App>>| match (app, other) {
+            (Some(app), Some(other)) => Arc::ptr_eq(app, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if !readings.others().iter().all(|other| same(find(other))) {
+            return Err(BadRequest::SeveralApps.into());
+        }
+        app.ok_or(RequestError::NotFound)
     }
 }

@@ -253,7 +253,8 @@ impl Proxy {
             session,
             ..
         } = permitted;
-        let Some(app) = self.apps.of_host(authority.to_host().as_str()) else {
+        let site = self.apps.of_host(authority.to_host().as_str());
+        let Some(app) = site.and_then(|site| site.app_of(target.path())) else {
             return false;
         };
         let principal = match session {

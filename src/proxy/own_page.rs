@@ -3,7 +3,6 @@
 use http::{HeaderMap, Method, Response};
 
 use super::Proxy;
-use super::app::App;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
@@ -32,7 +31,6 @@ impl Proxy {
     /// user: anybody can make one up.
     pub(super) async fn serve(
         &self,
-        app: &App,
         connection: &ClientConn,
         in_flight: &InFlight,
         page: Endpoint<'_>,
@@ -43,9 +41,11 @@ impl Proxy {
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, context.client, principal.as_ref())?;
+        let site = self.apps.of_host(context.authority.to_host().as_str());
         let may_open = |path: &str, principal: Principal| {
-            let decision = app.judge(path, &Method::GET, Some(principal));
-            !matches!(decision, Ok(Decision::Forbid))
+            let app = site.and_then(|site| site.app_of(path));
+            let decision = app.map(|app| app.judge(path, &Method::GET, Some(principal)));
+            !matches!(decision, Some(Ok(Decision::Forbid)))
         };
         let destinations = Destinations {
             longest: self.settings.limits.target,

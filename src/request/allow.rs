@@ -39,6 +39,12 @@ impl AllowInPath {
         self.0 & form as u8 != 0
     }
 
+    /// What either of them has.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// For what may be meant for any app.
     pub(crate) fn everything() -> Self {
         PathForm::ALL.into_iter().collect()

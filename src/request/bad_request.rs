@@ -21,6 +21,8 @@ pub(crate) enum BadRequest {
     Path(PathError),
     /// A query with characters that are not visible ASCII.
     Query,
+    /// A path that could be meant for one app of the host, or for another.
+    SeveralApps,
     /// A target that is no path, and no `*` for OPTIONS.
     Target,
     /// More than [`Limits::target`](super::Limits::target) bytes of target.
@@ -44,6 +46,7 @@ impl BadRequest {
                 "the query has characters beyond visible ASCII: only for apps with \"any-bytes\" \
                  in `allow_in_path`"
             }
+            Self::SeveralApps => "several apps of this host could be meant by the path",
             Self::Target => "the target of the request is no path",
             Self::TargetTooLong => "the target is longer than `target` in [server.limits]",
             Self::TooManyFields => "there are more fields than `fields` in [server.limits]",

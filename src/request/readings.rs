@@ -44,6 +44,32 @@ impl<'a> Readings<'a> {
         Ok(readings)
     }
 
+    /// The same of a path that an app gets without `prefix`: what is left may have more readings.
+    pub(crate) fn of_app(
+        path: &'a str,
+        prefix: Option<&str>,
+        case: PathCase,
+    ) -> Result<Self, PathError> {
+        let mut readings = Self::of(path, case)?;
+        let Some(prefix) = prefix else {
+            return Ok(readings);
+        };
+        let rest = path.strip_prefix(prefix);
+        if let Some(rest) = rest.filter(|rest| rest.starts_with('/')) {
+            let prefix = match case {
+                PathCase::Sensitive => Cow::Borrowed(prefix),
+                PathCase::Insensitive => fold_case(prefix),
+            };
+            let of_rest = Self::of(rest, case)?;
+            let of_rest = of_rest
+                .others
+                .iter()
+                .map(|other| format!("{prefix}{other}"));
+            readings.others.extend(of_rest);
+        }
+        Ok(readings)
+    }
+
     /// The path as it stands, but for its case where that does not count.
     pub(crate) fn path(&self) -> &str {
         &self.path
@@ -421,6 +447,22 @@ mod tests {
             ("/100%2540", "/100%2540"),
         ] {
             assert_eq!(compared(path), expected);
+        }
+    }
+
+    #[test]
+    fn sec_93_what_is_left_of_a_path_has_readings_of_its_own() {
+        let readings = Readings::of_app("/wiki//x/admin", Some("/wiki"), PathCase::Sensitive);
+        let readings = readings.unwrap();
+        for reading in ["/wiki/x/admin", "/wiki/admin"] {
+            assert!(
+                readings.others().iter().any(|other| other == reading),
+                "{readings:?}"
+            );
+        }
+        for path in ["/wiki", "/wiki/x"] {
+            let readings = Readings::of_app(path, Some("/wiki"), PathCase::Sensitive);
+            assert!(readings.unwrap().others().is_empty());
         }
     }
 

@@ -74,6 +74,17 @@ impl Target {
         PathAndQuery::from_maybe_shared(text).ok().map(Self)
     }
 
+    /// The target below the folder `prefix`, as an app gets it that is not told of the folder.
+    pub(crate) fn without_prefix(&self, prefix: &str) -> Option<Self> {
+        let rest = self.as_str().strip_prefix(prefix)?;
+        let text = if rest.starts_with('/') {
+            rest.to_owned()
+        } else {
+            format!("/{rest}")
+        };
+        PathAndQuery::from_maybe_shared(text).ok().map(Self)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }

@@ -94,6 +94,8 @@ mod session_data;
 mod session_hosts;
 /// A session more takes no place of others.
 mod session_limits;
+/// Apps below paths of one host get what is theirs.
+mod shared_hosts;
 /// What an app cannot do to our pages, which share its origin.
 mod shared_origin;
 /// Slow and greedy clients harm nobody but themselves.

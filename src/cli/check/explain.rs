@@ -12,7 +12,7 @@ use crate::config::{Config, value};
 use crate::portal::Endpoint;
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
 use crate::proxy::AppSettings;
-use crate::request::{self, Readings, own_path};
+use crate::request::{self, AllowInPath, PathCase, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
 const OWN: &str = "Vestibule's own address, never sent to an app";
@@ -22,6 +22,8 @@ const OWN: &str = "Vestibule's own address, never sent to an app";
 pub(super) struct Answer {
     app: Option<String>,
     path: String,
+    /// The path that the app gets.
+    upstream: Option<String>,
     method: String,
     rule: String,
     user: Option<String>,
@@ -49,8 +51,12 @@ impl Answer {
             verdict,
             ..
         } = self;
+        let upstream = match &self.upstream {
+            Some(upstream) => format!("upstream {method} {upstream}\n"),
+            None => String::new(),
+        };
         format!(
-            "request  {method} {path}\napp      {app}\nrule     {rule}\nuser     {who}\nverdict  {verdict}\n",
+            "request  {method} {path}\napp      {app}\n{upstream}rule     {rule}\nuser     {who}\nverdict  {verdict}\n",
         )
     }
 }
@@ -76,6 +82,7 @@ pub(super) fn ask(
     let mut answer = Answer {
         app: None,
         path: target.clone(),
+        upstream: None,
         method: method.to_string(),
         rule: String::new(),
         user: user.map(str::to_owned),
@@ -85,10 +92,12 @@ pub(super) fn ask(
             .map_or_else(Vec::new, |who| who.identity().groups().to_vec()),
         verdict: "refused",
     };
-    let serves = |app: &&AppSettings| app.host.as_ref().is_none_or(|known| *known == host);
-    let Some(app) = config.apps.iter().find(serves) else {
-        answer.rule = format!("no app has the host {}", host.as_str());
-        return Ok(answer);
+    let app = match app_of(config, &host, &target) {
+        Ok(app) => app,
+        Err(why) => {
+            answer.rule = why;
+            return Ok(answer);
+        }
     };
     answer.app = Some(app.name.clone());
     if !config.limits.methods.contains(method) {
@@ -108,7 +117,17 @@ pub(super) fn ask(
         answer.verdict = "allowed";
         return Ok(answer);
     }
-    let readings = match Readings::of(&path, app.rules.case()) {
+    if !app.part.is_whole_host() && app.part.prefix() == path {
+        answer.rule = format!("308 to {}", app.part.path());
+        answer.verdict = "allowed";
+        return Ok(answer);
+    }
+    let sent = app
+        .part
+        .stripped()
+        .and_then(|prefix| path.strip_prefix(prefix));
+    answer.upstream = Some(sent.unwrap_or(&path).to_owned());
+    let readings = match Readings::of_app(&path, app.part.stripped(), app.rules.case()) {
         Ok(readings) => readings,
         Err(error) => {
             answer.rule = format!("no path: {error}");
@@ -131,6 +150,39 @@ pub(super) fn ask(
         Decision::Login => "login required",
     };
     Ok(answer)
+}
+
+/// The app that gets an address, or why none does.
+fn app_of<'c>(
+    config: &'c Config,
+    host: &request::Host,
+    target: &str,
+) -> Result<&'c AppSettings, String> {
+    let serves = |app: &&AppSettings| app.host.as_ref().is_none_or(|known| known == host);
+    let mut apps: Vec<_> = config.apps.iter().filter(serves).collect();
+    apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
+    let Some(last) = apps.last() else {
+        return Err(format!("no app has the host {}", host.as_str()));
+    };
+    if apps.len() == 1 && last.part.is_whole_host() {
+        return Ok(last);
+    }
+    let allow = apps.iter().map(|app| app.allow_in_path);
+    let allow = allow.fold(AllowInPath::default(), AllowInPath::or);
+    let no_path = |error| format!("no path: {error}");
+    let path = request::normal_path(target, allow).map_err(no_path)?;
+    if Endpoint::of(&path).is_some() {
+        return Ok(last);
+    }
+    let readings = Readings::of(&path, PathCase::Sensitive).map_err(no_path)?;
+    let find = |path: &str| apps.iter().position(|app| app.part.covers(path));
+    let found = find(readings.path());
+    if readings.others().iter().any(|other| find(other) != found) {
+        return Err("no path: several apps of this host could be meant".to_owned());
+    }
+    found
+        .map(|at| apps[at])
+        .ok_or_else(|| "no app of this host has this path".to_owned())
 }
 
 /// Host and path of an address as a browser shows it.

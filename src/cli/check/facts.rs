@@ -61,7 +61,12 @@ pub(super) fn text(report: &Report<'_>) -> String {
 fn app_text(app: &AppSettings) -> String {
     let upstreams = upstreams(app).join(", ");
     let host = host(app).unwrap_or("any host");
-    let mut text = format!("\napp {}: {host} -> {upstreams}\n", app.name);
+    let path = if app.part.is_whole_host() {
+        String::new()
+    } else {
+        app.part.path()
+    };
+    let mut text = format!("\napp {}: {host}{path} -> {upstreams}\n", app.name);
     for rule in app.rules.iter() {
         let _ = writeln!(text, "  {}", told(rule));
     }
@@ -86,6 +91,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
         json!({
             "name": app.name,
             "host": host(app),
+            "path": app.part.path(),
             "upstreams": upstreams(app),
             "rules": app.rules.iter().map(told).collect::<Vec<_>>(),
         })

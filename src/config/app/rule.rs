@@ -9,9 +9,10 @@ use crate::config::problem::Fault;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
+use crate::proxy::Part;
 use crate::request::{self, Limits, PathCase, Readings, own_path};
 
-pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths) -> Rules {
+pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths<'_>) -> Rules {
     let mut read: Vec<_> = sections
         .into_iter()
         .map(|mut section| (rule(&mut section, limits, paths), section))
@@ -32,7 +33,7 @@ pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths) -
 }
 
 /// `None` when there is no telling what the rule is about.
-fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths) -> Option<Rule> {
+fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths<'_>) -> Option<Rule> {
     let path = section.require("path", |value| rule_path(value::text(value)?, paths));
     let methods = section.filled_list("methods", "leave the key out for every method", |value| {
         let method = value::method(value)?;
@@ -49,7 +50,7 @@ fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths) -> Option<Rule
     Some(rule.with_service_workers(service_worker.unwrap_or(false)))
 }
 
-fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
+fn rule_path(path: &str, paths: Paths<'_>) -> Result<String, Fault> {
     if let Some(at) = path.find(['?', '#']) {
         return Err(Fault::new("a rule judges the path alone, without query")
             .help(format!("write \"{}\"", &path[..at])));
@@ -86,6 +87,11 @@ fn rule_path(path: &str, paths: Paths) -> Result<String, Fault> {
             Fault::new("this is not the form in which paths are compared")
                 .help(format!("write \"{normal}\"")),
         );
+    }
+    let (part, bare) = (paths.part, path.trim_end_matches('/'));
+    if !part.covers(path) && !Part::new(path, false).covers(part.prefix()) {
+        let fault = Fault::new(format!("the app has no more than {}", part.path()));
+        return Err(fault.help(format!("write \"{}{bare}\"", part.prefix())));
     }
     Ok(path.to_owned())
 }

@@ -62,9 +62,11 @@ async fn every_header_of_the_table_arrives(page: &Page, ada: &Browser, app: &Ups
         assert_eq!(told.value(name), Some(value), "{name} in {}", told.head);
     }
     assert_eq!(told.value("x_forwarded_user"), None);
+    assert_eq!(told.value("x-forwarded-prefix"), None, "without strip_path");
     let rows = page.rows("header");
     let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
-    assert_eq!(listed, expected.iter().map(|(name, _)| *name).collect());
+    let names = expected.iter().map(|(name, _)| *name);
+    assert_eq!(listed, names.chain(["X-Forwarded-Prefix"]).collect());
 }
 
 async fn what_reaches_beyond_the_app_is_dropped(page: &Page) {
