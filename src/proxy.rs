@@ -37,7 +37,7 @@ use crate::error::RequestError;
 use crate::pages::{self, Pages};
 use crate::portal::saved_posts::store;
 use crate::portal::{Portal, RequestContext};
-use crate::request::{self, Target};
+use crate::request::{self, BadRequest, Target};
 use crate::session::Sessions;
 use crate::session::cookie::RequestCookies;
 use crate::upstream::{hop_by_hop, upgrade};
@@ -124,6 +124,9 @@ impl Proxy {
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
         }
 
+        if !app.methods.contains(&head.method) {
+            return Err(BadRequest::Method.into());
+        }
         if let Some(folder) = app.folder(&target, &head) {
             let redirect = pages::redirect(StatusCode::PERMANENT_REDIRECT, folder);
             return Ok(redirect.map(ResponseBody::ours));

@@ -77,6 +77,9 @@ const ALLOW_IN_PATH: [(&str, PathForm); 5] = [
     ("double-slash", PathForm::DoubleSlash),
 ];
 
+/// The fix for an empty list of methods.
+pub(super) const METHODS: &str = "write [\"GET\", \"HEAD\"] or more";
+
 /// How an app reads paths.
 #[derive(Clone, Copy)]
 struct Paths<'a> {
@@ -134,6 +137,8 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
 fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
     let host = section.get("host", value::host);
     let part = part(section);
+    let methods = section.filled_list("methods", METHODS, value::method);
+    let methods = methods.unwrap_or_else(|| limits.methods.clone());
     let default_name = || {
         let host = host.as_ref().map_or("app", |host| host.as_str());
         format!("{host}{}", part.prefix())
@@ -151,7 +156,8 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
             .unwrap_or_else(default_name),
         upstream: upstream::read(section, folder),
         identity: identity(section.table("identity")),
-        rules: rules(section.tables("rule"), limits, paths),
+        rules: rules(section.tables("rule"), &methods, paths),
+        methods,
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         push_is_use: section.get("push_is_use", value::boolean).unwrap_or(false),

@@ -122,11 +122,7 @@ fn limits(mut section: Section<'_>) -> Limits {
         target: section.get("target", value::size).unwrap_or(default.target),
         cookie: section.get("cookie", value::size).unwrap_or(default.cookie),
         methods: section
-            .filled_list(
-                "methods",
-                "write [\"GET\", \"HEAD\"] or more",
-                value::method,
-            )
+            .filled_list("methods", app::METHODS, value::method)
             .unwrap_or(default.methods),
     }
 }

@@ -14,7 +14,7 @@ use super::Finding;
 use crate::access::{Allow, Rule};
 use crate::auth::users_file::{User, Users};
 use crate::proxy::AppSettings;
-use crate::request::Limits;
+use crate::request::{Limits, Readings, methods};
 use crate::source_text::nearest;
 
 /// Without `users`, which cannot be read, nobody knows who is missing.
@@ -30,7 +30,12 @@ pub(super) fn examine(
             let subject = || format!("app {}, rule {}", app.name, told(rule));
             if let Some((message, help)) = never_asked(rule, app, limits) {
                 findings.push(Finding::warning(subject(), message, help).at(rule.line()));
-            } else if let Some(users) = users {
+                continue;
+            }
+            if let Some((message, help)) = leaves_methods(rule, app) {
+                findings.push(Finding::warning(subject(), message, help).at(rule.line()));
+            }
+            if let Some(users) = users {
                 let unknown = unknown(rule.allow(), users);
                 let finding =
                     unknown.map(|(message, help)| Finding::warning(subject(), message, help));
@@ -77,7 +82,7 @@ fn never_asked(rule: &Rule, app: &AppSettings, limits: &Limits) -> Option<(Strin
     }
     let same_path = || app.rules.iter().filter(|other| other.path() == rule.path());
     let named = |method| same_path().any(|other| other.methods().contains(method));
-    if rule.methods().is_empty() && limits.methods.iter().all(named) {
+    if rule.methods().is_empty() && app.methods.iter().all(named) {
         let others: Vec<_> = same_path()
             .filter(|other| !other.methods().is_empty())
             .filter_map(Rule::line)
@@ -90,6 +95,51 @@ fn never_asked(rule: &Rule, app: &AppSettings, limits: &Limits) -> Option<(Strin
         return Some((message, "leave one of them out".to_owned()));
     }
     None
+}
+
+/// A rule for some methods that write, where others that write are left to a weaker one: whoever
+/// may not `PUT` there may `MOVE` something there.
+fn leaves_methods(rule: &Rule, app: &AppSettings) -> Option<(String, String)> {
+    if !rule.methods().iter().any(methods::writes) {
+        return None;
+    }
+    let path = Readings::of(rule.path(), app.rules.case()).ok()?;
+    let is_weaker = |method: &&Method| {
+        let other = app.rules.find(path.path(), method).map(Rule::allow);
+        lets_in_more(other.unwrap_or(&Allow::SignedIn), rule.allow())
+    };
+    let writing = app.methods.iter().filter(|method| methods::writes(method));
+    let unnamed = writing.filter(|method| !rule.methods().contains(method));
+    let left: Vec<_> = unnamed.filter(is_weaker).map(Method::as_str).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let shown = left.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let more = match left.len() {
+        0..=3 => String::new(),
+        all => format!(" and {} more", all - 3),
+    };
+    let message = format!("it leaves methods that write to a weaker rule: {shown}{more}");
+    let help = "leave `methods` out here and name the methods that read in a rule of their own, \
+                or take the others out of the app's `methods`";
+    Some((message, help.to_owned()))
+}
+
+/// Whether a rule lets somebody in whom a stricter one does not.
+fn lets_in_more(weak: &Allow, strict: &Allow) -> bool {
+    match (weak, strict) {
+        (_, Allow::Everyone) | (Allow::Nobody, _) => false,
+        (Allow::Everyone, _)
+        | (_, Allow::Nobody)
+        | (Allow::Groups(_), Allow::Users(_))
+        | (Allow::Users(_), Allow::Groups(_)) => true,
+        (_, Allow::SignedIn) => false,
+        (Allow::SignedIn, _) => true,
+        (Allow::Groups(weak), Allow::Groups(strict))
+        | (Allow::Users(weak), Allow::Users(strict)) => {
+            weak.iter().any(|name| !strict.contains(name))
+        }
+    }
 }
 
 /// Groups and users of a rule that nobody has or is.

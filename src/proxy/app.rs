@@ -42,6 +42,8 @@ pub(crate) struct AppSettings {
     pub(crate) session_data: bool,
     /// Whether what an endless stream brings is use of its session (REL-20).
     pub(crate) push_is_use: bool,
+    /// Methods that the app gets; what is ours has its own.
+    pub(crate) methods: Vec<Method>,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
     /// Origins besides the own one that may open a WebSocket (SEC-74).
@@ -63,6 +65,7 @@ pub(super) struct App {
     pub(super) keep_forms: bool,
     pub(super) session_data: bool,
     pub(super) push_is_use: bool,
+    pub(super) methods: Vec<Method>,
     pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: Vec<String>,
     pub(super) far_reaching: FarReachingHeaders,
@@ -119,6 +122,7 @@ impl App {
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             push_is_use: settings.push_is_use,
+            methods: settings.methods,
             allow_in_path: settings.allow_in_path,
             websocket_origins: settings.websocket_origins,
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),

@@ -9,7 +9,7 @@ use crate::error::RequestError;
 use crate::pages::messages::SIGN_IN_WITH_A_BROWSER;
 use crate::pages::{self, ErrorView};
 use crate::portal;
-use crate::request::{BadRequest, ClientKind};
+use crate::request::{BadRequest, ClientKind, methods};
 use crate::session::cookie;
 
 /// When a client may ask again, in seconds.
@@ -59,7 +59,9 @@ impl Proxy {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if let RequestError::BadRequest(BadRequest::Method) = error {
-            headers.insert(header::ALLOW, self.settings.limits.allow());
+            let app = exchange.app.as_ref().map(|app| &app.methods);
+            let methods = app.unwrap_or(&self.settings.limits.methods);
+            headers.insert(header::ALLOW, methods::allow(methods));
         }
         if let RequestError::LogoutNotKept(_) = error {
             cookie::expire_session(headers);

@@ -56,6 +56,8 @@ mod log_targets;
 mod login;
 /// A log line says what happened, once, and keeps secrets.
 mod logs;
+/// An app gets the methods that it knows, and no others.
+mod methods;
 /// An operator sees what the service does, where no visitor can.
 mod metrics;
 /// Too much to do keeps nobody waiting who is signed in.

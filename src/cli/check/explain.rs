@@ -100,8 +100,8 @@ pub(super) fn ask(
         }
     };
     answer.app = Some(app.name.clone());
-    if !config.limits.methods.contains(method) {
-        answer.rule = format!("{method} is not among the methods of [server.limits]");
+    if !app.methods.contains(method) {
+        answer.rule = format!("{method} is not among the methods of the app");
         return Ok(answer);
     }
     let path = match request::normal_path(&target, app.allow_in_path) {

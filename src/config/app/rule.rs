@@ -1,5 +1,6 @@
 //! `[[app.rule]]`: who may open which part of an app.
 
+use http::Method;
 use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
@@ -10,12 +11,12 @@ use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
 use crate::proxy::Part;
-use crate::request::{self, Limits, PathCase, Readings, own_path};
+use crate::request::{self, PathCase, Readings, own_path};
 
-pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths<'_>) -> Rules {
+pub(super) fn rules(sections: Vec<Section<'_>>, let_in: &[Method], paths: Paths<'_>) -> Rules {
     let mut read: Vec<_> = sections
         .into_iter()
-        .map(|mut section| (rule(&mut section, limits, paths), section))
+        .map(|mut section| (rule(&mut section, let_in, paths), section))
         .collect();
     read.retain(|(rule, _)| rule.is_some());
     loop {
@@ -33,13 +34,13 @@ pub(super) fn rules(sections: Vec<Section<'_>>, limits: &Limits, paths: Paths<'_
 }
 
 /// `None` when there is no telling what the rule is about.
-fn rule(section: &mut Section<'_>, limits: &Limits, paths: Paths<'_>) -> Option<Rule> {
+fn rule(section: &mut Section<'_>, let_in: &[Method], paths: Paths<'_>) -> Option<Rule> {
     let path = section.require("path", |value| rule_path(value::text(value)?, paths));
     let methods = section.filled_list("methods", "leave the key out for every method", |value| {
         let method = value::method(value)?;
-        if !limits.methods.contains(&method) {
+        if !let_in.contains(&method) {
             return Err(Fault::new(format!("{method} is not let in at all"))
-                .help("add it to `methods` in [server.limits], or leave it out"));
+                .help("add it to `methods` of the app or in [server.limits], or leave it out"));
         }
         Ok(method)
     });

@@ -151,7 +151,7 @@ async fn sec_10_methods_come_from_a_list_and_targets_are_plain() {
         "CONNECT gate.test:443",
         "CONNECT /",
         "TRACE /",
-        "PROPFIND /",
+        "PURGE /",
         "get /",
         "G@T /",
         "GET *",
