@@ -147,11 +147,14 @@ fn not_delivered(head: &Parts, authority: &Authority) -> RequestError {
 
 /// RFC 9110 §11.6.1 asks for one with each 401.
 ///
+/// In small letters, because npm takes `Basic` for a password that was mistyped, and shows any other
+/// challenge as it is.
+///
 /// Browsers ignore a scheme that they do not know, and show no dialog. Programs do not: Python's
 /// `urllib`, and Mercurial with it, end with an error of their own unless the scheme is Basic.
 pub(crate) fn challenge(kind: ClientKind) -> HeaderValue {
     HeaderValue::from_static(match kind {
         ClientKind::Browser => "Cookie cookie-name=\"__Host-Http-vestibule\"",
-        ClientKind::Git | ClientKind::Program => "Basic realm=\"Sign in with a web browser\"",
+        ClientKind::Git | ClientKind::Program => "basic realm=\"Sign in with a web browser\"",
     })
 }

@@ -18,6 +18,8 @@ mod appliances;
 mod apps;
 /// What people see in a real browser, from the first minute on.
 mod browser;
+/// Programs without a session survive what they are told.
+mod clients;
 /// The commands say what is wrong and how they ended; nothing starts by half.
 mod commands;
 /// What signs a connection in signs nobody else in.

@@ -257,6 +257,11 @@ impl Gate {
         &mut self.files
     }
 
+    /// Where its certificate is, for clients that trust it.
+    pub(crate) fn certificate(&self) -> String {
+        self.files.path("cert.pem").display().to_string()
+    }
+
     /// A fresh browser.
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.address(), HOST)

@@ -91,9 +91,9 @@ async fn only_a_program_is_asked_for_a_password_as_a_browser_would_show_a_dialog
     let cookie = ended.session_cookie();
     ended.logout().await;
     for (field, scheme) in [
-        (("accept", "*/*"), "Basic"),
-        (("user-agent", "curl/8.5.0"), "Basic"),
-        (("user-agent", "Python-urllib/3.12"), "Basic"),
+        (("accept", "*/*"), "basic"),
+        (("user-agent", "curl/8.5.0"), "basic"),
+        (("user-agent", "Python-urllib/3.12"), "basic"),
         (("user-agent", "Mozilla/5.0 (X11) Safari/600"), "Cookie"),
         (("sec-fetch-mode", "cors"), "Cookie"),
         (("sec-fetch-mode", "no-cors"), "Cookie"),
