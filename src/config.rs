@@ -21,13 +21,14 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use self::problem::ConfigError;
-use self::problem::{Fault, Problems};
+use self::problem::Problems;
 use self::section::Section;
 use crate::auth::throttle;
 use crate::doctor::permission::{self, Asker, Place};
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
+use crate::source_text::Fault;
 use crate::{
     admin, doctor, listener, pages, proxy, regular_file, request, session, telemetry, tls,
 };
@@ -126,6 +127,7 @@ impl Config {
             tls: self.tls.clone(),
             files: self.files(asker),
             ceiling: self.memory_ceiling(0),
+            has_trusted_proxies: !self.trusted_proxies.is_empty(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! Files that people write: where something stands in them, and what a misspelt word was meant
 //! to be.
 
+mod problem;
+
+pub(crate) use problem::{Fault, Problem};
+
 /// Line and column of the byte at `offset`, from one; columns count characters.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset)];

@@ -14,9 +14,9 @@ use std::{fmt, io};
 
 use super::password::{self, StoredHash};
 use crate::regular_file::{self, Distrust, Owners};
+use crate::source_text::Problem;
 #[cfg(fuzzing)]
 pub(crate) use parse::parse;
-pub(crate) use problem::Problem;
 
 /// Longest name of a user.
 const MAX_NAME: usize = 64;

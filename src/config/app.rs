@@ -8,13 +8,13 @@ use http::HeaderName;
 use toml::de::DeValue;
 
 use self::rule::rules;
-use super::problem::Fault;
 use super::section::Section;
 use super::{upstream, value};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part};
 use crate::request::{AllowInPath, Limits, PathCase, PathForm, own_path};
+use crate::source_text::Fault;
 use crate::source_text::nearest;
 
 const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [

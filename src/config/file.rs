@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::Fault;
 use super::section::Section;
 use super::{Config, Lines, app, value};
 use crate::auth::throttle;
@@ -13,6 +12,7 @@ use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::ConnectionLimits;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
+use crate::source_text::Fault;
 use crate::{admin, listener, pages, session, telemetry, tls};
 
 /// Reads the whole file. The result counts only when no problem was noted on the way.

@@ -5,38 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use serde::Serialize;
-
-use crate::source_text::{line_start, position};
-
-/// What is wrong with one value, and how to mend it; its place comes from whoever read it.
-#[derive(Debug)]
-pub(super) struct Fault {
-    message: String,
-    help: Option<String>,
-}
-
-impl Fault {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            help: None,
-        }
-    }
-
-    #[must_use]
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// The same fault with the key or section it belongs to in front.
-    #[must_use]
-    pub(super) fn of(mut self, what: impl fmt::Display) -> Self {
-        self.message = format!("{what}: {}", self.message);
-        self
-    }
-}
+use crate::source_text::{Fault, Problem, position};
 
 /// Collects everything that is wrong, so that one run shows all of it.
 #[derive(Debug)]
@@ -69,80 +38,14 @@ impl<'a> Problems<'a> {
     pub(super) fn into_error(self, path: &Path) -> ConfigError {
         let mut problems = self.found.into_inner();
         problems.sort_by_key(|(at, _)| at.as_ref().map_or(usize::MAX, |at| at.start));
-        let locate = |(at, fault): (Option<Range<usize>>, Fault)| Problem {
-            place: at.map(|at| Place::find(self.text, &at)),
-            message: fault.message,
-            help: fault.help,
+        let locate = |(at, fault): (Option<Range<usize>>, Fault)| match at {
+            Some(at) => fault.marked(self.text, &at),
+            None => fault.anywhere(),
         };
         ConfigError {
             path: path.to_owned(),
             cause: Cause::Invalid(problems.into_iter().map(locate).collect()),
         }
-    }
-}
-
-/// One problem of a configuration.
-#[derive(Debug, Serialize)]
-pub(crate) struct Problem {
-    #[serde(flatten)]
-    place: Option<Place>,
-    message: String,
-    help: Option<String>,
-}
-
-/// A piece of one line; lines and columns count from one, columns in characters.
-#[derive(Debug, Serialize)]
-struct Place {
-    line: usize,
-    column: usize,
-    #[serde(skip)]
-    source: String,
-    #[serde(skip)]
-    width: usize,
-}
-
-impl Place {
-    fn find(text: &str, at: &Range<usize>) -> Self {
-        let start = text.floor_char_boundary(at.start);
-        let begin = line_start(&text[..start]);
-        let (line, column) = position(text, start);
-        let end = text[start..]
-            .find('\n')
-            .map_or(text.len(), |newline| start + newline);
-        let marked = &text[start..text.floor_char_boundary(at.end.min(end)).max(start)];
-        Self {
-            line,
-            column,
-            // A terminal must not obey what a broken file says.
-            source: masked(text[begin..end].trim_end())
-                .replace(|c: char| c.is_control() && c != '\t', "\u{fffd}"),
-            width: marked.trim_end().chars().count().max(1),
-        }
-    }
-}
-
-/// The line with the user and password of every address in it struck out: what is shown here
-/// ends up in the journal (SEC-72).
-fn masked(line: &str) -> String {
-    let mut pieces = line.split("://");
-    let mut masked = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let end = piece.find(['/', '"', '\'', ' ']).unwrap_or(piece.len());
-        let shown = piece[..end].rfind('@').unwrap_or(0);
-        masked.push_str("://");
-        masked.extend(piece[..shown].chars().map(|_| '*'));
-        masked.push_str(&piece[shown..]);
-    }
-    masked
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pad: String = (self.source.chars().take(self.column - 1))
-            .map(|c| if c == '\t' { c } else { ' ' })
-            .collect();
-        writeln!(f, "{:>5} | {}", self.line, self.source)?;
-        writeln!(f, "      | {pad}{}", "^".repeat(self.width))
     }
 }
 
@@ -193,17 +96,7 @@ impl fmt::Display for ConfigError {
             }
         };
         for problem in problems {
-            let Problem { message, .. } = problem;
-            match &problem.place {
-                Some(place) => {
-                    let Place { line, column, .. } = place;
-                    write!(f, "{path}:{line}:{column}: {message}\n{place}")?;
-                }
-                None => writeln!(f, "{path}: {message}")?,
-            }
-            if let Some(help) = &problem.help {
-                writeln!(f, "      help: {help}")?;
-            }
+            problem.report(&self.path, f)?;
             writeln!(f)?;
         }
         match problems.len() {

@@ -9,7 +9,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Fault, Problems};
+use super::problem::Problems;
+use crate::source_text::Fault;
 use crate::source_text::nearest;
 
 /// One table: `[session]`, or one of several `[[app]]`.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::problem::Fault;
 use super::section::Section;
 use super::value;
+use crate::source_text::Fault;
 use crate::upstream::{Address, Rewriting, Settings};
 
 pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {

@@ -10,9 +10,9 @@ use rustls::pki_types::ServerName;
 use toml::de::DeValue;
 use tracing_subscriber::filter::Targets;
 
-use super::problem::Fault;
 use super::section::kind;
 use crate::request::{Authority, Host};
+use crate::source_text::Fault;
 use crate::source_text::nearest;
 use crate::upstream::{Address, Fingerprint};
 

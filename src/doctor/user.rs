@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::permission::Asker;
 use super::{Finding, shell};
-use crate::auth::users_file::{Problem, User, Users, UsersFileError};
+use crate::auth::users_file::{User, Users, UsersFileError};
+use crate::source_text::Problem;
 
 pub(super) fn examine(
     file: &Path,
@@ -37,13 +38,15 @@ pub(super) fn examine(
 }
 
 fn wrong(file: &Path, problem: &Problem) -> Finding {
-    let (line, column) = problem.place();
-    let subject = format!("{}:{line}:{column}", file.display());
-    let help = problem.mend();
+    let mut subject = file.display().to_string();
+    if let Some(position) = problem.position() {
+        subject = format!("{subject}:{position}");
+    }
+    let help = problem.help.as_deref();
     Finding::error(
         subject,
-        problem.message(),
-        help.unwrap_or_else(|| "correct it there".to_owned()),
+        problem.message.clone(),
+        help.unwrap_or("correct it there"),
     )
 }
 

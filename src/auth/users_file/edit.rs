@@ -16,7 +16,7 @@ use self::document::{find, insert, remove_table, set, user_mut};
 pub(crate) use self::error::EditError;
 pub(crate) use self::import::import;
 use super::problem::Cause;
-use super::{Problem, UsersFileError, locked, text_of};
+use super::{UsersFileError, locked, text_of};
 use crate::auth::password::StoredHash;
 
 /// Somebody to add.
@@ -126,14 +126,14 @@ fn edit(
         let offset = error.span().unwrap_or_default().start;
         UsersFileError::Invalid {
             path: path.clone(),
-            problems: vec![Problem::new(&text, offset, None, cause)],
+            problems: vec![cause.of(None).at(&text, offset)],
         }
     })?;
     if document
         .get("user")
         .is_some_and(|users| !users.is_table_like())
     {
-        let problems = vec![Problem::new(&text, 0, None, Cause::NoTable)];
+        let problems = vec![Cause::NoTable.of(None).at(&text, 0)];
         return Err(UsersFileError::Invalid { path, problems }.into());
     }
     let changed = change(&mut document)?;

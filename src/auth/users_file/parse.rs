@@ -6,17 +6,18 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Cause, Problem};
+use super::problem::Cause;
 use super::{KEYS, User, Users, canonical, is_email, is_group};
 use crate::auth::password::StoredHash;
-use crate::source_text::nearest;
+use crate::source_text::{Problem, nearest};
 
 pub(crate) fn parse(text: &str) -> Result<Users, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problem = |error: &toml::de::Error| {
             let cause = Cause::Syntax(error.message().to_owned());
-            Problem::new(text, error.span().unwrap_or_default().start, None, cause)
+            let offset = error.span().unwrap_or_default().start;
+            cause.of(None).at(text, offset)
         };
         return Err(errors.iter().map(problem).collect());
     }
@@ -38,7 +39,7 @@ pub(crate) fn parse(text: &str) -> Result<Users, Vec<Problem>> {
     if reader.problems.is_empty() {
         return Ok(Users(reader.users));
     }
-    reader.problems.sort_by_key(Problem::place);
+    reader.problems.sort_by_key(Problem::position);
     Err(reader.problems)
 }
 
@@ -50,8 +51,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn problem(&mut self, span: Range<usize>, user: Option<&str>, cause: Cause) {
-        let problem = Problem::new(self.text, span.start, user, cause);
-        self.problems.push(problem);
+        self.problems.push(cause.of(user).at(self.text, span.start));
     }
 
     fn users(&mut self, table: &DeTable<'_>) {

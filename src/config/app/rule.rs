@@ -6,12 +6,12 @@ use toml::de::DeValue;
 
 use super::Paths;
 use crate::access::{Allow, Rule, Rules};
-use crate::config::problem::Fault;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
 use crate::proxy::Part;
 use crate::request::{self, PathCase, Readings, own_path};
+use crate::source_text::Fault;
 
 pub(super) fn rules(sections: Vec<Section<'_>>, let_in: &[Method], paths: Paths<'_>) -> Rules {
     let mut read: Vec<_> = sections
