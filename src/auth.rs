@@ -27,13 +27,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use self::hashing::Waiter;
 use self::hashing::{Done, Pool};
 use self::local_users::LocalUsers;
 use self::password::{Hasher, NewPassword};
 use self::timing::Work;
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
-use crate::network::Network;
 use crate::principal::{AccountRef, CredentialFingerprint, Identity, Methods, SourceName};
 use crate::secret::Secret;
 
@@ -143,12 +143,12 @@ impl Accounts {
         })
     }
 
-    /// Verifies a password by the users file as it is now, for a client of `network`. Takes the
+    /// Verifies a password by the users file as it is now, in the turn of `waiter`. Takes the
     /// same work for unknown users, disabled users and wrong passwords, and occupies a thread for
     /// as long (SEC-56).
     pub(crate) async fn verify(
         &self,
-        network: Network,
+        waiter: impl Into<Waiter>,
         username: &str,
         password: Secret<Vec<u8>>,
     ) -> Result<Verdict, VerifyError> {
@@ -168,7 +168,7 @@ impl Accounts {
                 hold: interval.map(|interval| work.up_to(interval)),
             }
         };
-        self.pool.run(network, job).await
+        self.pool.run(waiter.into(), job).await
     }
 
     /// How many logins wait for a hashing thread, and how many may.
@@ -180,14 +180,14 @@ impl Accounts {
     /// of the old one end by their fingerprint (SEC-51).
     pub(crate) async fn change_password(
         &self,
-        network: Network,
         proof: SignedIn,
         new: NewPassword,
     ) -> Result<PasswordChange, VerifyError> {
         let users = Arc::clone(&self.users);
+        let user = proof.account().identity().user().into();
         let job =
             move |hasher: &mut Hasher| Done::at_once(users.change_password(hasher, &proof, &new));
-        self.pool.run(network, job).await
+        self.pool.run(Waiter::User(user), job).await
     }
 
     /// The account as it is now; `None` when it was removed or disabled.
@@ -246,8 +246,8 @@ mod tests {
         Secret::new(password.to_vec())
     }
 
-    fn own() -> Network {
-        Network::of([192, 0, 2, 1].into())
+    fn own() -> crate::network::Network {
+        crate::network::Network::of([192, 0, 2, 1].into())
     }
 
     #[tokio::test]

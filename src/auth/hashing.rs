@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use super::VerifyError;
 use super::password::Hasher;
 use super::timing::Hold;
-use crate::network::Network;
 use queue::Queue;
+pub(crate) use queue::Waiter;
 
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
@@ -81,15 +81,15 @@ impl Pool {
         self.queue.waiting()
     }
 
-    /// Runs `job` when it is the turn of its network. Nobody waits for the answer any more: it is
-    /// left out.
+    /// Runs `job` when it is the turn of its network, or of its user. Nobody waits for the answer
+    /// any more: it is left out.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        network: Network,
+        waiter: Waiter,
         job: impl FnOnce(&mut Hasher) -> Done<T> + Send + 'static,
     ) -> Result<T, VerifyError> {
         let (sender, receiver) = oneshot::channel();
-        let place = self.queue.place(network).ok_or(VerifyError::Busy)?;
+        let place = self.queue.place(&waiter).ok_or(VerifyError::Busy)?;
         let job: Job = Box::new(move |hasher| {
             drop(place);
             if sender.is_closed() {
@@ -109,7 +109,7 @@ impl Pool {
             answer();
             Rest { hold, answer: None }
         });
-        self.queue.push(network, job);
+        self.queue.push(waiter, job);
         receiver.await.map_err(|_| VerifyError::Gone)
     }
 }
@@ -157,12 +157,13 @@ mod tests {
     use super::super::timing::Work;
     use super::*;
     use crate::clock::Clock;
+    use crate::network::Network;
 
-    fn network(address: &str) -> Network {
-        Network::of(address.parse().unwrap())
+    fn network(address: &str) -> Waiter {
+        Network::of(address.parse().unwrap()).into()
     }
 
-    fn own() -> Network {
+    fn own() -> Waiter {
         network("192.0.2.1")
     }
 

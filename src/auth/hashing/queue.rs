@@ -1,13 +1,64 @@
 //! The queue in front of the hashing threads: its places are shared among networks, and networks
-//! take turns (SEC-60, SEC-87).
+//! and users take turns (SEC-60, SEC-87).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::network::{Network, Share, Shares};
 
+/// Who waits for a thread.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Waiter {
+    /// A login.
+    Network(Network),
+    /// A signed-in user, whatever the strangers of the same network do.
+    User(Arc<str>),
+}
+
+impl From<Network> for Waiter {
+    fn from(network: Network) -> Self {
+        Self::Network(network)
+    }
+}
+
+impl Waiter {
+    /// With the networks around it, the widest first.
+    fn around(self) -> Vec<Self> {
+        match self {
+            Self::Network(network) => {
+                let mut around: Vec<_> = network.levels().map(Self::Network).collect();
+                around.reverse();
+                around
+            }
+            Self::User(_) => vec![self],
+        }
+    }
+}
+
+/// Users who wait: each has one place, which is none of the networks'.
+type Users = Arc<Mutex<HashSet<Arc<str>>>>;
+
+/// A place in the queue, until it is dropped.
+pub(super) enum Place {
+    Network { _share: Share },
+    User { users: Users, name: Arc<str> },
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::User { users, name } = self {
+            locked(users).remove(name);
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(super) struct Queue<T> {
     places: Arc<Shares>,
+    users: Users,
     max: usize,
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -22,6 +73,7 @@ impl<T> Queue<T> {
     pub(super) fn new(max: usize) -> Self {
         Self {
             places: Shares::new(max as u64),
+            users: Users::default(),
             max,
             state: Mutex::new(State {
                 waiting: Turns::default(),
@@ -31,15 +83,26 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A place for one more of this network, unless the network has its share of them.
-    pub(super) fn place(&self, network: Network) -> Option<Share> {
-        self.places.take(network, 1)
+    /// A place for one more, unless its network has its share of them, or the user waits already.
+    pub(super) fn place(&self, waiter: &Waiter) -> Option<Place> {
+        match waiter {
+            Waiter::Network(network) => {
+                let share = self.places.take(*network, 1)?;
+                Some(Place::Network { _share: share })
+            }
+            Waiter::User(name) => {
+                let mut users = locked(&self.users);
+                let is_free = users.len() < self.max && users.insert(Arc::clone(name));
+                is_free.then(|| Place::User {
+                    users: Arc::clone(&self.users),
+                    name: Arc::clone(name),
+                })
+            }
+        }
     }
 
-    pub(super) fn push(&self, network: Network, item: T) {
-        let mut around: Vec<_> = network.levels().collect();
-        around.reverse();
-        self.lock().waiting.push(&around, item);
+    pub(super) fn push(&self, waiter: Waiter, item: T) {
+        self.lock().waiting.push(&waiter.around(), item);
         self.changed.notify_one();
     }
 
@@ -67,23 +130,23 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// How many places are taken, and how many there are.
+    /// How many places of networks are taken, and how many there are.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let taken = usize::try_from(self.places.total()).unwrap_or(usize::MAX);
         (taken, self.max)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }
 
-/// One of each network in turn, the first come first within a network: who comes alone waits for
-/// one of each other network, and not for the sixty that one of them has sent. Networks within a
-/// wider one share its turn.
+/// One of each network and each user in turn, the first come first within a network: a login that
+/// comes alone waits for one of each other network, and not for the sixty that one of them has
+/// sent. Networks within a wider one share its turn.
 struct Turns<T> {
     own: VecDeque<T>,
-    within: VecDeque<(Network, Turns<T>)>,
+    within: VecDeque<(Waiter, Turns<T>)>,
 }
 
 impl<T> Default for Turns<T> {
@@ -97,14 +160,14 @@ impl<T> Default for Turns<T> {
 
 impl<T> Turns<T> {
     /// `around` are the networks of the item, the widest first.
-    fn push(&mut self, around: &[Network], item: T) {
+    fn push(&mut self, around: &[Waiter], item: T) {
         let Some((first, narrower)) = around.split_first() else {
             self.own.push_back(item);
             return;
         };
-        let at = self.within.iter().position(|(network, _)| network == first);
+        let at = self.within.iter().position(|(waiter, _)| waiter == first);
         let at = at.unwrap_or_else(|| {
-            self.within.push_back((*first, Self::default()));
+            self.within.push_back((first.clone(), Self::default()));
             self.within.len() - 1
         });
         self.within[at].1.push(narrower, item);
@@ -114,10 +177,10 @@ impl<T> Turns<T> {
         if let Some(item) = self.own.pop_front() {
             return Some(item);
         }
-        let (network, mut turns) = self.within.pop_front()?;
+        let (waiter, mut turns) = self.within.pop_front()?;
         let item = turns.pop();
         if !turns.is_empty() {
-            self.within.push_back((network, turns));
+            self.within.push_back((waiter, turns));
         }
         item
     }
@@ -131,10 +194,14 @@ impl<T> Turns<T> {
 mod tests {
     use super::*;
 
+    fn waiter(address: &str) -> Waiter {
+        Network::of(address.parse().unwrap()).into()
+    }
+
     fn order(arrivals: &[&'static str]) -> Vec<&'static str> {
         let queue = Queue::new(100);
         for &address in arrivals {
-            queue.push(Network::of(address.parse().unwrap()), address);
+            queue.push(waiter(address), address);
         }
         arrivals.iter().map(|_| queue.next().unwrap()).collect()
     }
@@ -162,10 +229,26 @@ mod tests {
     #[test]
     fn sec_87_half_of_the_places_are_left_to_others() {
         let queue = Queue::<()>::new(64);
-        let network = |address: &str| Network::of(address.parse().unwrap());
-        let one = || queue.place(network("192.0.2.1"));
+        let one = || queue.place(&waiter("192.0.2.1"));
         let held: Vec<_> = std::iter::from_fn(one).collect();
         assert_eq!((held.len(), queue.waiting()), (32, (32, 64)));
-        assert!(queue.place(network("192.0.2.2")).is_some());
+        assert!(queue.place(&waiter("192.0.2.2")).is_some());
+    }
+
+    #[test]
+    fn sec_87_a_user_has_a_place_and_a_turn_beside_the_own_network() {
+        let queue = Queue::new(4);
+        let (network, user) = (waiter("192.0.2.1"), Waiter::User("ada".into()));
+        let held: Vec<_> = std::iter::from_fn(|| queue.place(&network)).collect();
+        for _ in &held {
+            queue.push(network.clone(), "login");
+        }
+        let place = queue.place(&user).unwrap();
+        queue.push(user.clone(), "password change");
+        assert!(queue.place(&user).is_none(), "one at a time");
+        assert_eq!(queue.next(), Some("login"));
+        assert_eq!(queue.next(), Some("password change"));
+        drop(place);
+        assert!(queue.place(&user).is_some());
     }
 }

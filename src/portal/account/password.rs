@@ -9,9 +9,8 @@ use http::{HeaderValue, Response, StatusCode};
 use super::{Visitor, back_to_account};
 use crate::auth::password::NewPassword;
 use crate::auth::throttle::{Throttle, Wait};
-use crate::auth::{Accounts, PasswordChange, SignedIn, Verdict, VerifyError};
+use crate::auth::{Accounts, PasswordChange, SignedIn, Verdict, VerifyError, Waiter};
 use crate::error::RequestError;
-use crate::network::Network;
 use crate::pages::{self, AccountProblem};
 use crate::portal::LOGIN;
 use crate::portal::form::Form;
@@ -63,7 +62,8 @@ impl PasswordForm {
             tracing::warn!(target: "audit", %client, user, "password change throttled");
             throttled(wait)
         })?;
-        match self.accounts.verify(Network::of(client), user, old).await {
+        let waiter = Waiter::User(user.into());
+        match self.accounts.verify(waiter, user, old).await {
             Ok(Verdict::SignedIn(proof)) => {
                 attempt.succeeded();
                 Ok(proof)
@@ -154,10 +154,7 @@ impl Replacement {
     async fn make(self, proof: SignedIn, new: NewPassword) -> Result<PasswordChange, VerifyError> {
         let (client, by) = (self.client, self.by.short());
         let user = proof.account().identity().user().to_owned();
-        let change = self
-            .accounts
-            .change_password(Network::of(client), proof, new)
-            .await?;
+        let change = self.accounts.change_password(proof, new).await?;
         if !matches!(change, PasswordChange::Done(_)) {
             return Ok(change);
         }
