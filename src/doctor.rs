@@ -119,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) files: permission::Files,
     /// Of memory, without what verifying passwords takes.
     pub(crate) ceiling: Ceiling,
+    /// Then clients do not have connections of their own.
+    pub(crate) has_trusted_proxies: bool,
 }
 
 /// What was seen.
@@ -149,7 +151,9 @@ impl Examiner {
         let deadline = Instant::now() + LIMIT;
         let files = self.examine_files(settings.clone(), now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
-        let dialled = upstream::dial(&settings.apps, dialers, deadline).await;
+        // An app that is watched all the time is not asked for its first page all the time.
+        let asks = settings.has_trusted_proxies && settings.files.asker == Asker::Person;
+        let dialled = upstream::dial(&settings.apps, dialers, asks, deadline).await;
         examination.findings.extend(dialled);
         sort(&mut examination.findings);
         Some(examination)

@@ -23,10 +23,12 @@ pub(super) fn open(apps: &[AppSettings]) -> Dialers {
     apps.iter().map(|app| dialers(&app.upstream)).collect()
 }
 
-/// Findings in the order of the configuration.
+/// Findings in the order of the configuration. `asks` is whether apps are asked for their first page,
+/// too, to see how they sign visitors in.
 pub(super) async fn dial(
     apps: &[AppSettings],
     dialers: Dialers,
+    asks: bool,
     deadline: Instant,
 ) -> Vec<Finding> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
@@ -40,7 +42,10 @@ pub(super) async fn dial(
                     dialling.spawn(async move {
                         let _place = places.acquire_owned().await;
                         let dialled = dialer.dial(deadline).await;
-                        (index, number, dialer, dialled)
+                        let signs_connections_in = asks
+                            && dialled.is_ok()
+                            && dialer.asks_for_connection_auth(deadline).await;
+                        (index, number, dialer, dialled, signs_connections_in)
                     });
                 }
             }
@@ -49,10 +54,13 @@ pub(super) async fn dial(
     }
     while let Some(joined) = dialling.join_next().await {
         match joined {
-            Ok((index, number, dialer, Err(error))) => {
+            Ok((index, number, dialer, Err(error), _)) => {
                 findings.push((index, number, unreachable(&apps[index], &dialer, &error)));
             }
-            Ok((.., Ok(()))) => {}
+            Ok((index, number, dialer, Ok(()), true)) => {
+                findings.push((index, number, connection_auth(&apps[index], &dialer)));
+            }
+            Ok((.., Ok(()), false)) => {}
             Err(error) => resume_unwind(error.into_panic()),
         }
     }
@@ -73,6 +81,18 @@ fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
         OpenError::Tls(_) => "see `upstream` of this app",
     };
     Finding::error(format!("app {}", app.name), error.to_string(), help).at(app.line)
+}
+
+/// Its challenge is taken out (SEC-92).
+fn connection_auth(app: &AppSettings, dialer: &Dialer) -> Finding {
+    let message = format!(
+        "{} asks for NTLM or Negotiate, which sign a connection in: behind `trusted_proxies`, \
+         connections belong to nobody, and nobody can sign in there",
+        dialer.address()
+    );
+    let help = "have the application take the identity headers, or another sign-in; or let browsers \
+                connect to Vestibule itself";
+    Finding::warning(format!("app {}", app.name), message, help).at(app.line)
 }
 
 /// Visitors get 502 or 504, until that is mended.

@@ -1,4 +1,6 @@
-//! Tries to connect, sends nothing, and says what was in the way.
+//! Tries to connect, and says what was in the way.
+
+mod sign_in;
 
 use std::io;
 use std::time::Duration;

@@ -49,6 +49,38 @@ async fn an_application_that_is_down_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sec_92_ntlm_behind_trusted_proxies_is_a_warning() {
+    let asks = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"a\", NTLM\r\n\
+                Content-Length: 0\r\n\r\n";
+    let (windows, other) = (
+        Upstream::raw(asks).await,
+        Upstream::raw(asks.replace(", NTLM", "")).await,
+    );
+    let warning = format!(
+        "warning: app wiki: {} asks for NTLM or Negotiate",
+        windows.url()
+    );
+    let proxies = "trusted_proxies = [\"10.0.0.1\"]";
+    for (app, proxies, expected) in [
+        (&windows, proxies, true),
+        (&windows, "", false),
+        (&other, proxies, false),
+    ] {
+        let files = Vestibule::before_url(&app.url())
+            .app("name = \"wiki\"\nhost = \"gate.test\"")
+            .server(proxies)
+            .user("ada", PASSWORD)
+            .write();
+        let (code, said, _) = run(&files, &["check"]);
+        assert_eq!(
+            (code, said.contains(&warning)),
+            (Some(0), expected),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_address_of_each_app_is_dialled() {
     let (up, gone) = (Upstream::echo().await, [free_port(), free_port()]);
     let files = Vestibule::before_url(&up.url())
