@@ -44,6 +44,21 @@
 //! - A stream outlives its request's permit only as long as the same request would be permitted.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.
 //!
+//! # Words of our own
+//!
+//! All others are those of the RFCs for HTTP, of OWASP and NIST for sessions, and of nginx and Envoy
+//! for proxies.
+//!
+//! - **app**: one upstream application, with its host, addresses and rules.
+//! - **rule**: who may open which part of an app. A **permit** is the proof of a decision.
+//! - **session id**, **session key**: the secret in the cookie, and its SHA-256.
+//! - **credential fingerprint**: which password a session was begun with; another one ends it.
+//! - **saved POST**: a form that met an ended session, kept until its user has signed in again.
+//! - **network**: whom limits count as one; an IPv4 address, or a /64, /56 or /48 of IPv6.
+//! - **visitor**: anybody without a session. A **user** has one.
+//! - **linger**: to read and discard what a client still sends after its answer, then close.
+//! - **doctor**: looks for what is wrong; a **finding** says what, and how to fix it.
+//!
 //! # What is not done
 //!
 //! Nothing is cached or compressed; bodies are not rewritten and are never spooled to disk; HTTP/3 and
