@@ -7,7 +7,6 @@ use super::section::Section;
 use super::value;
 use crate::source_text::Fault;
 use crate::upstream::{Address, Rewriting, Settings};
-use crate::source_text::Fault;
 
 pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
     let several = section
