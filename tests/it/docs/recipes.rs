@@ -48,6 +48,9 @@ async fn prometheus_is_behind_the_login_and_watches_it() {
     let query = "/api/v1/query?query=vestibule_logins_total%7Boutcome%3D%22signed_in%22%7D";
     eventually_some("Prometheus to count the login", async || {
         let reply = ada.fetch(query).await;
+        if reply.status == 503 {
+            return None; // it listens before it is ready
+        }
         let count = &reply.json()["data"]["result"][0]["value"][1];
         (count == "1").then_some(())
     })
