@@ -156,6 +156,7 @@ impl RequestError {
     fn bad_request(bad: BadRequest) -> &'static Message {
         match bad {
             BadRequest::CookieTooLarge => &messages::COOKIES_TOO_LARGE,
+            BadRequest::Destination => &messages::DESTINATION_ELSEWHERE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
             BadRequest::Field => &messages::BAD_FIELD,
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,

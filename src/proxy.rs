@@ -100,7 +100,8 @@ impl Proxy {
         let body = connection.body(&head, body, self.shared.shutdown.token());
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
-        let app = self.apps.find(&authority, server_name)?.app(&head)?;
+        let site = self.apps.find(&authority, server_name)?;
+        let app = site.app(&head)?;
         exchange.app = Some(Arc::clone(app));
         let target = Target::parse(&head, app.allow_in_path)?;
         let (target, saved_post) = store::split(&head, target);
@@ -136,7 +137,7 @@ impl Proxy {
         let revision = self.revision();
         let (session, principal) = self.identify(&context, exchange).await?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
-        let permit = match app.decide(&target, &authority, &head, principal)? {
+        let permit = match app.decide(&target, &authority, &head, site, principal)? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {

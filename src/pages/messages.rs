@@ -139,6 +139,12 @@ pub(crate) const CROSS_SITE_FORM: Message = Message::new(
     "Browsers send no session along with a form of another site. Go to the start page, and do from \
      there what you wanted to do.",
 );
+pub(crate) const DESTINATION_ELSEWHERE: Message = Message::new(
+    "destination_elsewhere",
+    StatusCode::BAD_GATEWAY,
+    "The destination is not in this app",
+    "Nothing can be copied or moved from one app to another. Download it here, and upload it there.",
+);
 pub(crate) const DOT_SEGMENT: Message = Message::new(
     "bad_request",
     StatusCode::BAD_REQUEST,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
+use super::apps::Site;
 use super::live::Permitted;
 use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
@@ -135,6 +136,7 @@ impl App {
         target: &Target,
         authority: &Authority,
         head: &Parts,
+        site: &Site,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
         let further = request::further_paths(head, authority, self.allow_in_path);
@@ -144,15 +146,12 @@ impl App {
             if Endpoint::of(path).is_some() {
                 return Err(RequestError::NotFound);
             }
-            if !self.part.covers(path) {
-                return Err(BadRequest::SeveralApps.into()); // the rules of another app hold there
+            if !site.is_part_of(path, self)? {
+                // The rules of another app hold there (RFC 4918 §9.8.5, §9.9.4).
+                return Err(BadRequest::Destination.into());
             }
-            // Whoever does not know of the folder may look for the address below it.
-            let below = self.part.stripped().map(|prefix| format!("{prefix}{path}"));
             for method in [&head.method, &Method::PUT] {
-                for path in below.iter().chain([path]) {
-                    named.push(self.judge(path, method, principal.clone())?);
-                }
+                named.push(self.judge(path, method, principal.clone())?);
             }
         }
         let target = self.judge(target.path(), &head.method, principal)?;
@@ -200,9 +199,12 @@ impl App {
             target,
             client,
         } = allowed;
-        let stripped = self.part.stripped();
-        let stripped = stripped.and_then(|prefix| target.without_prefix(prefix));
+        let prefix = self.part.stripped();
+        let stripped = prefix.and_then(|prefix| target.without_prefix(prefix));
         head.uri = stripped.unwrap_or(target).into_uri();
+        if let Some(prefix) = prefix {
+            request::strip_prefix(&mut head, prefix, self.allow_in_path);
+        }
         let headers = &mut head.headers;
         let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);

@@ -137,6 +137,20 @@ impl Site {
         self.apps().iter().find(|app| app.part.covers(path))
     }
 
+    /// Whether a path in normal form is this app's, in whichever way it is read (SEC-93).
+    pub(super) fn is_part_of(&self, path: &str, app: &App) -> Result<bool, BadRequest> {
+        let Self::Parts(_) = self else {
+            return Ok(true);
+        };
+        let readings = Readings::of(path, PathCase::Sensitive).map_err(BadRequest::Path)?;
+        let is_of_app = |path: &str| {
+            let of_path = self.app_of(path);
+            of_path.is_some_and(|of_path| std::ptr::eq(Arc::as_ptr(of_path), app))
+        };
+        let mut others = readings.others().iter();
+        Ok(is_of_app(readings.path()) && others.all(|other| is_of_app(other)))
+    }
+
     /// In whichever way a path is read, it has to be for one app (SEC-93).
     fn one_of<'a>(apps: &'a [Arc<App>], head: &Parts) -> Result<&'a Arc<App>, RequestError> {
         let allow = apps.iter().map(|app| app.allow_in_path);

@@ -23,11 +23,13 @@ impl Proxy {
     ) -> Response<ResponseBody> {
         let id = exchange.id;
         let message = error.message();
-        let many = matches!(
+        let is_the_clients = matches!(
             error,
-            RequestError::Overloaded(_) | RequestError::TooManyTunnels(_)
+            RequestError::BadRequest(_)
+                | RequestError::Overloaded(_)
+                | RequestError::TooManyTunnels(_)
         );
-        if message.status.is_server_error() && !many {
+        if message.status.is_server_error() && !is_the_clients {
             tracing::error!(request = %id, %error, "a request failed");
         } else {
             tracing::debug!(request = %id, %error, "a request was refused");

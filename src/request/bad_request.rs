@@ -7,6 +7,8 @@ use super::PathError;
 pub(crate) enum BadRequest {
     /// More than [`Limits::cookie`](super::Limits::cookie) bytes of cookies.
     CookieTooLarge,
+    /// A `Destination`, or a condition of `If`, that is of another app or host.
+    Destination,
     /// An `Expect` other than `100-continue`.
     Expectation,
     /// A field whose value two parsers might read in two ways.
@@ -36,6 +38,7 @@ impl BadRequest {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::CookieTooLarge => "the cookies are larger than `cookie` in [server.limits]",
+            Self::Destination => "`Destination` or `If` names an address that is not of this app",
             Self::Expectation => "`Expect` is not 100-continue",
             Self::Field => "a header field has a value that servers read differently",
             Self::Host => "the request names no host, several, or one that is no host",

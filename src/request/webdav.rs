@@ -83,7 +83,7 @@ fn path_of(
         let host = Authority::parse(&host)?;
         // Whatever the application makes of another scheme or port: the path is judged all the same.
         if !is_http || !host.host().eq_ignore_ascii_case(authority.host()) {
-            return Err(BadRequest::HostMismatch);
+            return Err(BadRequest::Destination);
         }
         if path.is_empty() { "/" } else { path }
     };
@@ -93,6 +93,92 @@ fn path_of(
     let path = path.split('?').next().unwrap_or_default();
     let normal = normal_path(path, allow).map_err(BadRequest::Path)?;
     Ok(normal.into_owned())
+}
+
+/// Takes the folder `prefix` off the paths that [`further_paths`] gives, for an application that is
+/// not told of it. What is sent is the normal form, as it was judged.
+pub(crate) fn strip_prefix(head: &mut Parts, prefix: &str, allow: AllowInPath) {
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return;
+    }
+    rewrite(&mut head.headers, |address| {
+        let stripped = without_prefix(address, prefix, allow);
+        stripped.unwrap_or_else(|| address.to_vec()) // one that was judged has the prefix
+    });
+}
+
+fn without_prefix(address: &[u8], prefix: &str, allow: AllowInPath) -> Option<Vec<u8>> {
+    let (origin, path) = std::str::from_utf8(address)
+        .ok()?
+        .split_at(path_begin(address));
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let normal = normal_path(path, allow).ok()?;
+    let rest = normal.strip_prefix(prefix)?;
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    Some([origin, slash, rest, query].concat().into_bytes())
+}
+
+/// Changes each address in `Destination` and `If`, which is read as it was judged: without the space
+/// around it.
+pub(crate) fn rewrite(headers: &mut HeaderMap, change: impl Fn(&[u8]) -> Vec<u8>) {
+    if !names_addresses(headers) {
+        return;
+    }
+    for (name, value) in headers.iter_mut() {
+        let rewritten = match name {
+            name if *name == DESTINATION => change(value.as_bytes().trim_ascii()),
+            name if *name == IF => rewrite_tags(value.as_bytes(), &change),
+            _ => continue,
+        };
+        if let Ok(rewritten) = HeaderValue::from_bytes(&rewritten) {
+            *value = rewritten;
+        }
+    }
+}
+
+/// Whether there is anything to rewrite.
+pub(crate) fn names_addresses(headers: &HeaderMap) -> bool {
+    headers.contains_key(DESTINATION) || headers.contains_key(IF)
+}
+
+/// Where the path of an address begins: at once, where no host is named.
+pub(crate) fn path_begin(address: &[u8]) -> usize {
+    let colon = memchr::memmem::find(address, b"://");
+    let Some(colon) = colon.filter(|_| !address.starts_with(b"/")) else {
+        return 0;
+    };
+    let rest = &address[colon + 3..];
+    let length = rest.iter().position(|byte| b"/?#".contains(byte));
+    colon + 3 + length.unwrap_or(rest.len())
+}
+
+/// The addresses of `If: <address> (condition) …` (RFC 4918 §10.4); those within parentheses are
+/// lock tokens.
+fn rewrite_tags(value: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut rewritten = Vec::with_capacity(value.len());
+    let (mut rest, mut in_list) = (value, false);
+    while let Some(at) = rest.iter().position(|byte| b"()<\"".contains(byte)) {
+        let (before, mark) = (&rest[..=at], rest[at]);
+        rewritten.extend(before);
+        rest = &rest[at + 1..];
+        if matches!(mark, b'(' | b')') {
+            in_list = mark == b'(';
+            continue;
+        }
+        let end = if mark == b'<' { b'>' } else { b'"' };
+        let end = memchr::memchr(end, rest).unwrap_or(rest.len());
+        let (inner, behind) = rest.split_at(end);
+        if mark == b'<' && !in_list {
+            rewritten.extend(change(inner.trim_ascii()));
+        } else {
+            rewritten.extend(inner);
+        }
+        let closing = behind.len().min(1);
+        rewritten.extend(&behind[..closing]);
+        rest = &behind[closing..];
+    }
+    rewritten.extend(rest);
+    rewritten
 }
 
 #[cfg(test)]
@@ -126,12 +212,12 @@ mod tests {
             (
                 "destination",
                 "https://evil.test/x",
-                Err(BadRequest::HostMismatch),
+                Err(BadRequest::Destination),
             ),
             (
                 "destination",
                 "ftp://dav.test/x",
-                Err(BadRequest::HostMismatch),
+                Err(BadRequest::Destination),
             ),
             ("destination", "https://u@dav.test/x", Err(BadRequest::Host)),
             ("destination", "//dav.test/x", Err(BadRequest::Target)),
@@ -152,7 +238,7 @@ mod tests {
             (
                 "if",
                 "(<urn:1>) <https://evil.test/> (<urn:1>)",
-                Err(BadRequest::HostMismatch),
+                Err(BadRequest::Destination),
             ),
             ("if", "<https://dav.test/a", Err(BadRequest::Field)),
             ("x-other", "/admin", Ok(&[])),
@@ -170,5 +256,40 @@ mod tests {
         assert_eq!(named("GET", &two), Ok(vec![]));
         let condition = [("if", "</a> (<urn:1>)")];
         assert_eq!(named("PUT", &condition), Ok(vec!["/a".to_owned()]));
+    }
+
+    #[test]
+    fn sec_93_an_app_below_a_folder_gets_the_paths_that_were_judged_without_it() {
+        for (method, field, value, expected) in [
+            (
+                "MOVE",
+                "destination",
+                "https://dav.test:8443/wiki/a%20b?c=/wiki/",
+                "https://dav.test:8443/a%20b?c=/wiki/",
+            ),
+            ("COPY", "destination", "/wiki/wiki/x", "/wiki/x"),
+            (
+                "COPY",
+                "destination",
+                "http://dav.test/wiki",
+                "http://dav.test/",
+            ),
+            ("COPY", "destination", "/wiki?x", "/?x"),
+            ("COPY", "destination", "//%77iki//%61%2fb", "/a%2Fb"),
+            ("GET", "destination", "/wiki/x", "/wiki/x"),
+            ("COPY", "x-other", "/wiki/x", "/wiki/x"),
+            (
+                "PUT",
+                "if",
+                "<https://dav.test/wiki/a> (<urn:/wiki/> [\"</wiki/b>\"]) </wiki/> (Not </wiki/c>)",
+                "<https://dav.test/a> (<urn:/wiki/> [\"</wiki/b>\"]) </> (Not </wiki/c>)",
+            ),
+        ] {
+            let request = http::Request::builder().method(method).header(field, value);
+            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            let allow = AllowInPath::default().with(PathForm::EncodedSlash);
+            strip_prefix(&mut head, "/wiki", allow);
+            assert_eq!(head.headers[field], expected, "{value}");
+        }
     }
 }

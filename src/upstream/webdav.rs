@@ -4,17 +4,15 @@
 //! §10.3), and refuses another server's with 502. That they are on our host, and permitted, was
 //! judged before (SEC-93); what follows the host stays byte for byte as it was judged.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use super::Address;
-
-const DESTINATION: HeaderName = HeaderName::from_static("destination");
-const IF: HeaderName = HeaderName::from_static("if");
+use crate::request::webdav;
 
 /// Gives `Destination` and the addresses in `If` the scheme of the application, and the `Host`
-/// that it gets.
+/// that it gets. A path without a host stays.
 pub(super) fn rewrite(headers: &mut HeaderMap, to: &Address) {
-    if !headers.contains_key(DESTINATION) && !headers.contains_key(IF) {
+    if !webdav::names_addresses(headers) {
         return;
     }
     let Some(host) = headers.get(header::HOST).cloned() else {
@@ -24,64 +22,16 @@ pub(super) fn rewrite(headers: &mut HeaderMap, to: &Address) {
         Address::Https { .. } => b"https://",
         Address::Http { .. } | Address::Unix(_) => b"http://",
     };
-    let origin = [scheme, host.as_bytes()].concat();
-    for (name, value) in headers.iter_mut() {
-        let rewritten = match name {
-            name if *name == DESTINATION => rewrite_address(value.as_bytes(), &origin),
-            name if *name == IF => rewrite_tags(value.as_bytes(), &origin),
-            _ => continue,
-        };
-        if let Ok(rewritten) = HeaderValue::from_bytes(&rewritten) {
-            *value = rewritten;
-        }
-    }
-}
-
-/// A path without a host stays. Read as it was when it was judged: without the space around it.
-fn rewrite_address(address: &[u8], origin: &[u8]) -> Vec<u8> {
-    let address = address.trim_ascii();
-    let path = memchr::memmem::find(address, b"://").map(|colon| {
-        let rest = &address[colon + 3..];
-        let end = rest.iter().position(|byte| b"/?#".contains(byte));
-        &rest[end.unwrap_or(rest.len())..]
+    webdav::rewrite(headers, |address| match webdav::path_begin(address) {
+        0 => address.to_vec(),
+        path => [scheme, host.as_bytes(), &address[path..]].concat(),
     });
-    match path {
-        Some(path) if !address.starts_with(b"/") => [origin, path].concat(),
-        _ => address.to_vec(),
-    }
-}
-
-/// The addresses of `If: <address> (condition) …` (RFC 4918 §10.4); those within parentheses are
-/// lock tokens.
-fn rewrite_tags(value: &[u8], origin: &[u8]) -> Vec<u8> {
-    let mut rewritten = Vec::with_capacity(value.len());
-    let (mut rest, mut in_list) = (value, false);
-    while let Some(at) = rest.iter().position(|byte| b"()<\"".contains(byte)) {
-        let (before, mark) = (&rest[..=at], rest[at]);
-        rewritten.extend(before);
-        rest = &rest[at + 1..];
-        if matches!(mark, b'(' | b')') {
-            in_list = mark == b'(';
-            continue;
-        }
-        let end = if mark == b'<' { b'>' } else { b'"' };
-        let end = memchr::memchr(end, rest).unwrap_or(rest.len());
-        let (inner, behind) = rest.split_at(end);
-        if mark == b'<' && !in_list {
-            rewritten.extend(rewrite_address(inner, origin));
-        } else {
-            rewritten.extend(inner);
-        }
-        let closing = behind.len().min(1);
-        rewritten.extend(&behind[..closing]);
-        rest = &behind[closing..];
-    }
-    rewritten.extend(rest);
-    rewritten
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]

