@@ -115,9 +115,9 @@ impl App {
             identity: settings
                 .identity
                 .strip_overrides(settings.rules.name_methods()),
+            rewriter: Rewriter::new(&settings.upstream, settings.part.stripped()),
             part: settings.part,
             rules: settings.rules,
-            rewriter: Rewriter::new(&settings.upstream),
             upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
             name,
             keep_forms: settings.keep_forms,

@@ -114,6 +114,7 @@ mod stream_ends;
 mod stream_permissions;
 /// Bodies pass as they come, whole and unchanged.
 mod streaming;
+mod strip_path;
 /// systemd hears how the service is, and keeps its sockets open.
 mod systemd;
 /// TLS as it should be, and secrets that nobody else can read.

@@ -8,7 +8,7 @@ use crate::harness::*;
 
 /// Sends back the fields that the request asks for, divided by `|` in `X-Say`, with its own
 /// `Host` for `HOST`.
-async fn parrot() -> Upstream {
+pub(crate) async fn parrot() -> Upstream {
     Upstream::scripted(|exchange| {
         Box::pin(async {
             exchange.body().await;

@@ -2,11 +2,13 @@
 //!
 //! An application behind TLS that ends here redirects to `http://`, to the address that it listens
 //! on, or to its own port. Each of these becomes our origin, like `proxy_redirect` of nginx and
-//! `ProxyPassReverse` of Apache have it; whatever else a field names stays as it came. Bodies are
-//! never touched.
+//! `ProxyPassReverse` of Apache have it. What `strip_path` takes off the paths of requests is put
+//! before those of our origin. Whatever else a field names stays as it came, and bodies are never
+//! touched.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::portal::Endpoint;
 use crate::request::Authority;
 use crate::upstream::{self, Address, Rewriting};
 
@@ -16,6 +18,8 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(in crate::proxy) struct Rewriter {
     what: Rewriting,
     inside: Vec<Inside>,
+    /// The folder below which visitors see the application, and that it is not told of.
+    prefix: Option<Box<str>>,
 }
 
 /// A host of the application, in lower case and without brackets, and where it listens there.
@@ -24,10 +28,18 @@ struct Inside {
     port: u16,
 }
 
+/// Whose the origin of an address is.
+enum Origin {
+    Inside,
+    Ours,
+}
+
 impl Rewriter {
-    pub(in crate::proxy) fn new(settings: &upstream::Settings) -> Self {
+    /// `prefix` is what `strip_path` takes off, as in `/wiki`.
+    pub(in crate::proxy) fn new(settings: &upstream::Settings, prefix: Option<&str>) -> Self {
         Self {
             what: settings.rewriting,
+            prefix: prefix.map(Into::into),
             inside: (settings.addresses.iter().flat_map(Inside::of))
                 .chain(settings.host.as_ref().map(Inside::of_host))
                 .collect(),
@@ -43,11 +55,10 @@ impl Rewriter {
             };
             let bytes = value.as_bytes();
             let rewritten = match field {
-                Field::Cookie if self.what.cookies => self.cookie(bytes, ours),
-                Field::Address if self.what.redirects => self.address(bytes, ours),
-                Field::Link if self.what.redirects => self.link(bytes, ours),
-                Field::Refresh if self.what.redirects => self.refresh(bytes, ours),
-                _ => None,
+                Field::Address => self.reference(bytes, ours),
+                Field::Cookie => self.cookie(bytes, ours),
+                Field::Link => self.link(bytes, ours),
+                Field::Refresh => self.refresh(bytes, ours),
             };
             if let Some(rewritten) = rewritten
                 && let Ok(rewritten) = HeaderValue::from_bytes(&rewritten)
@@ -57,10 +68,48 @@ impl Rewriter {
         }
     }
 
-    /// `Location` and `Content-Location` (RFC 9110 §10.2.2, §8.7).
-    fn address(&self, reference: &[u8], ours: &Authority) -> Option<Vec<u8>> {
-        let origin = self.origin_inside(reference, ours)?;
-        Some(with_origin(&reference[..0], ours, &reference[origin..]))
+    /// An address, as in `Location` and `Content-Location` (RFC 9110 §10.2.2, §8.7); `None` where
+    /// it stays. What has no slash at its start is relative to what the browser asked for.
+    fn reference(&self, reference: &[u8], ours: &Authority) -> Option<Vec<u8>> {
+        let (becomes_ours, path) = match self.origin(reference, ours) {
+            Some((Origin::Inside, end)) if self.what.redirects => (true, end),
+            Some((Origin::Ours, end)) => (false, end),
+            None if is_path(reference) => (false, 0),
+            _ => return None,
+        };
+        let (origin, path) = reference.split_at(path);
+        let prefix = self.missing_prefix(path);
+        if !becomes_ours && prefix.is_none() {
+            return None;
+        }
+        let mut rewritten = Vec::with_capacity(reference.len() + 64);
+        if becomes_ours {
+            rewritten.extend(b"https://");
+            rewritten.extend(ours.as_str().as_bytes());
+        } else {
+            rewritten.extend(origin);
+        }
+        if let Some(prefix) = prefix {
+            rewritten.extend(prefix);
+            if !path.starts_with(b"/") {
+                rewritten.push(b'/');
+            }
+        }
+        rewritten.extend(path);
+        Some(rewritten)
+    }
+
+    /// What has to be put before a path of the application. Nothing, if it has that already: an
+    /// application that is told of it by `X-Forwarded-Prefix` may put it there itself.
+    fn missing_prefix(&self, path: &[u8]) -> Option<&[u8]> {
+        let prefix = self.prefix.as_deref()?.as_bytes();
+        let end = path.iter().position(|byte| b"?#".contains(byte));
+        let path = &path[..end.unwrap_or(path.len())];
+        let rest = path.strip_prefix(prefix);
+        let has_it = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        // Our own pages are at the root of each host: an application may lead to the logout.
+        let is_own = std::str::from_utf8(path).is_ok_and(|path| Endpoint::of(path).is_some());
+        (!has_it && !is_own).then_some(prefix)
     }
 
     /// `Link` (RFC 8288 §3): each address within angle brackets.
@@ -74,16 +123,12 @@ impl Rewriter {
                 b'<' if !quoted => {
                     let begin = at + 1;
                     let length = links[begin..].iter().position(|&byte| byte == b'>')?;
-                    let reference = &links[begin..begin + length];
-                    if let Some(origin) = self.origin_inside(reference, ours) {
-                        rewritten = with_origin(
-                            &[&rewritten, &links[kept..begin]].concat(),
-                            ours,
-                            &reference[origin..],
-                        );
-                        kept = begin + length;
-                    }
                     at = begin + length;
+                    if let Some(reference) = self.reference(&links[begin..at], ours) {
+                        rewritten.extend(&links[kept..begin]);
+                        rewritten.extend(reference);
+                        kept = at;
+                    }
                 }
                 _ => {}
             }
@@ -121,35 +166,55 @@ impl Rewriter {
             let closing = refresh[at..].iter().position(|byte| byte == quote);
             end = closing.map_or(end, |length| at + length);
         }
-        let origin = self.origin_inside(&refresh[at..end], ours)?;
-        Some(with_origin(&refresh[..at], ours, &refresh[at + origin..]))
+        let reference = self.reference(&refresh[at..end], ours)?;
+        Some([&refresh[..at], &reference, &refresh[end..]].concat())
     }
 
     /// `Set-Cookie`: browsers come by TLS, and refuse a cookie whose `Domain` is another host's
-    /// (RFC 6265 §5.3).
+    /// (RFC 6265 §5.3). Without a `Path`, they take the folder of what they asked for.
     fn cookie(&self, cookie: &[u8], ours: &Authority) -> Option<Vec<u8>> {
         let mut parts = cookie.split(|&byte| byte == b';');
         let pair = parts.next().unwrap_or_default();
         let attributes: Vec<_> = parts.collect();
         let named = |part: &[u8], name: &[u8]| split(part).0.eq_ignore_ascii_case(name);
-        let is_secure = attributes.iter().any(|part| named(part, b"secure"));
+        let adds_secure =
+            self.what.cookies && !attributes.iter().any(|part| named(part, b"secure"));
         // Of several, browsers take the last.
         let domain = attributes.iter().rev().find(|part| named(part, b"domain"));
-        let drops_domain = domain.is_some_and(|part| self.is_inside_domain(split(part).1, ours));
-        if is_secure && !drops_domain {
+        let drops_domain = self.what.cookies
+            && domain.is_some_and(|part| self.is_inside_domain(split(part).1, ours));
+        let is_host_only = is_host_only(pair);
+        let below = |part| self.cookie_path(part).filter(|_| !is_host_only);
+        let moves = self.prefix.is_some() && attributes.iter().any(|part| below(part).is_some());
+        if !adds_secure && !drops_domain && !moves {
             return None;
         }
         let mut rewritten = pair.to_vec();
         for part in attributes {
-            if !(drops_domain && named(part, b"domain")) {
-                rewritten.push(b';');
-                rewritten.extend(part);
+            if drops_domain && named(part, b"domain") {
+                continue;
+            }
+            rewritten.push(b';');
+            match below(part) {
+                Some(below) => rewritten.extend(below),
+                None => rewritten.extend(part),
             }
         }
-        if !is_secure {
+        if adds_secure {
             rewritten.extend(b"; Secure");
         }
         Some(rewritten)
+    }
+
+    /// `Path=/x` of a cookie, below the folder; `None` where it stays.
+    fn cookie_path(&self, part: &[u8]) -> Option<Vec<u8>> {
+        let (name, path) = split(part);
+        if !name.eq_ignore_ascii_case(b"path") || !path.starts_with(b"/") {
+            return None;
+        }
+        let prefix = self.missing_prefix(path)?;
+        let before = &part[..part.iter().position(|&byte| byte == b'/')?];
+        Some([before, prefix, path].concat())
     }
 
     /// Whether a host of the application is in this domain, and ours is not.
@@ -168,8 +233,8 @@ impl Rewriter {
             && self.inside.iter().any(|inside| is_in(&inside.host))
     }
 
-    /// How long the origin is with which an address begins, if that is one of the inside.
-    fn origin_inside(&self, reference: &[u8], ours: &Authority) -> Option<usize> {
+    /// Whose the origin is with which an address begins, if we know it, and how long it is.
+    fn origin(&self, reference: &[u8], ours: &Authority) -> Option<(Origin, usize)> {
         let begins = |scheme: &[u8]| {
             let begin = reference.get(..scheme.len());
             begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
@@ -189,9 +254,11 @@ impl Rewriter {
         let port = named.port().unwrap_or(default_port);
         let is_inside = if named.to_host() == ours.to_host() {
             let our_port = ours.port().unwrap_or(443);
-            let is_ours = default_port == 443 && port == our_port;
+            if default_port == 443 && port == our_port {
+                return Some((Origin::Ours, scheme + end));
+            }
             let is_of_app = |inside: &Inside| inside.port == port;
-            !is_ours && (port == our_port || port == 80 || self.inside.iter().any(is_of_app))
+            port == our_port || port == 80 || self.inside.iter().any(is_of_app)
         } else {
             let host = named.to_host();
             let host = host.as_str().trim_matches(['[', ']']);
@@ -201,7 +268,7 @@ impl Rewriter {
                 .iter()
                 .any(|inside| inside.host == host && (inside.port == port || goes_without_port))
         };
-        is_inside.then_some(scheme + end)
+        is_inside.then_some((Origin::Inside, scheme + end))
     }
 }
 
@@ -259,8 +326,16 @@ impl Field {
     }
 }
 
-fn with_origin(before: &[u8], ours: &Authority, after: &[u8]) -> Vec<u8> {
-    [before, b"https://", ours.as_str().as_bytes(), after].concat()
+/// Whether this is a path, and no `//host` in any spelling that browsers have for it (WHATWG URL).
+fn is_path(reference: &[u8]) -> bool {
+    let mut rest = reference.iter().skip(1).filter(|&&byte| byte != b'\t');
+    reference.starts_with(b"/") && !matches!(rest.next(), Some(b'/' | b'\\'))
+}
+
+/// Whether browsers take this cookie with `Path=/` only (RFC 6265bis §4.1.3.2).
+fn is_host_only(pair: &[u8]) -> bool {
+    let begin = pair.trim_ascii_start().get(..7);
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(b"__host-"))
 }
 
 /// Name and value of a cookie's attribute.

@@ -15,6 +15,7 @@ fn rewriter(addresses: &[Address]) -> Rewriter {
             cookies: true,
         },
         inside: addresses.iter().flat_map(Inside::of).collect(),
+        prefix: None,
     }
 }
 
@@ -25,7 +26,14 @@ fn http(host: &str, port: u16) -> Address {
 
 /// What becomes of a field of an application at two addresses.
 fn rewritten_at(ours: &str, name: &'static str, value: &str) -> String {
-    let rewriter = rewriter(&[http("wiki.internal", 80), http("127.0.0.1", 3000)]);
+    rewritten_by(&at_two_addresses(), ours, name, value)
+}
+
+fn at_two_addresses() -> Rewriter {
+    rewriter(&[http("wiki.internal", 80), http("127.0.0.1", 3000)])
+}
+
+fn rewritten_by(rewriter: &Rewriter, ours: &str, name: &'static str, value: &str) -> String {
     let name = HeaderName::from_static(name);
     let mut headers = HeaderMap::new();
     headers.insert(&name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -70,6 +78,8 @@ fn sec_94_an_address_of_the_inside_becomes_ours() {
         }
     }
     let at_443 = rewritten_at("gate.test", "location", "http://gate.test:3000/x");
+    assert_eq!(at_443, "https://gate.test/x");
+    let at_443 = rewritten_at("gate.test", "location", "https://gate.test:3000/x");
     assert_eq!(at_443, "https://gate.test/x");
 }
 
@@ -186,6 +196,7 @@ fn what_is_switched_off_stays_as_it_came() {
         let rewriter = Rewriter {
             what: Rewriting { redirects, cookies },
             inside: Inside::of(&Address::Unix(PathBuf::from("/run/app.sock"))),
+            prefix: None,
         };
         let mut headers = HeaderMap::new();
         let here = HeaderValue::from_static("http://localhost/x");
@@ -197,5 +208,160 @@ fn what_is_switched_off_stays_as_it_came() {
         let set = headers.get_all(header::SET_COOKIE).iter();
         let secure = set.filter(|set| set.as_bytes().ends_with(b"; Secure"));
         assert_eq!(secure.count(), if cookies { 2 } else { 0 });
+    }
+}
+
+/// The same of an application below `/wiki`, which gets paths without it.
+fn below_wiki(redirects: bool, cookies: bool) -> Rewriter {
+    Rewriter {
+        what: Rewriting { redirects, cookies },
+        prefix: Some("/wiki".into()),
+        ..at_two_addresses()
+    }
+}
+
+#[test]
+fn sec_94_a_path_of_ours_gets_the_folder_back_once() {
+    for (inside, outside) in [
+        ("/", "/wiki/"),
+        ("/x?y=/z#/w", "/wiki/x?y=/z#/w"),
+        ("/wikis", "/wiki/wikis"),
+        ("/Wiki/x", "/wiki/Wiki/x"),
+        ("/x/wiki/y", "/wiki/x/wiki/y"),
+        ("/a//b", "/wiki/a//b"),
+        ("/.vestibulex", "/wiki/.vestibulex"),
+        ("/\u{e4}", "/wiki/\u{e4}"),
+        ("http://gate.test", "OURS/wiki/"),
+        ("http://127.0.0.1:3000?x=/wiki", "OURS/wiki/?x=/wiki"),
+        ("http://wiki.internal#/wiki/", "OURS/wiki/#/wiki/"),
+        ("http://wiki.internal/x", "OURS/wiki/x"),
+        ("http://wiki.internal/wiki/x", "OURS/wiki/x"),
+        ("OURS", "OURS/wiki/"),
+        ("OURS/x", "OURS/wiki/x"),
+        ("OURS//x", "OURS/wiki//x"),
+        ("HTTPS://Gate.test:8443/x", "HTTPS://Gate.test:8443/wiki/x"),
+        ("//gate.test:8443/x", "//gate.test:8443/wiki/x"),
+    ] {
+        let ours = |text: &str| text.replace("OURS", "https://gate.test:8443");
+        let (inside, outside) = (ours(inside), ours(outside));
+        for name in ["location", "content-location"] {
+            let rewriter = below_wiki(true, true);
+            for value in [&inside, &outside] {
+                let rewritten = rewritten_by(&rewriter, OURS, name, value);
+                assert_eq!(rewritten, outside, "{name}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sec_94_no_other_origin_gets_the_folder() {
+    for address in [
+        "",
+        "x",
+        "./x",
+        "../x",
+        "?x",
+        "#x",
+        "/wiki",
+        "/wiki/",
+        "/wiki?x",
+        "/wiki#x",
+        "/.vestibule/logout",
+        "/.vestibule/logout?return_to=/x",
+        "https://gate.test:8443/.vestibule/account",
+        "//evil.test/x",
+        "///evil.test/x",
+        "/\\evil.test/x",
+        "/\t/evil.test/x",
+        "/\t\\evil.test/x",
+        "\\x",
+        "https://gate.test/x",
+        "https://gate.test:8444/x",
+        "https://evil.test/",
+        "https://gate.test:8443@evil.test/x",
+        "https://gate.test:8443\\@evil.test/x",
+        "https:/x",
+        "mailto:x@gate.test",
+        "javascript:/x",
+    ] {
+        let rewriter = below_wiki(true, true);
+        for (name, value) in [
+            ("location", address.to_owned()),
+            ("content-location", address.to_owned()),
+            ("link", format!("<{address}>; rel=\"</x>\"")),
+            ("refresh", format!("0; url='{address}'")),
+        ] {
+            assert_eq!(rewritten_by(&rewriter, OURS, name, &value), value, "{name}");
+        }
+    }
+    let away = rewritten_by(
+        &below_wiki(false, true),
+        OURS,
+        "location",
+        "http://gate.test/x",
+    );
+    assert_eq!(away, "http://gate.test/x", "where redirects stay");
+    let ours = rewritten_by(&below_wiki(false, true), OURS, "location", "/x");
+    assert_eq!(ours, "/wiki/x");
+}
+
+#[test]
+fn sec_94_each_target_of_link_and_that_of_refresh_get_the_folder() {
+    for (name, value, expected) in [
+        (
+            "link",
+            "</a>; rel=preload, <b>;title=\"</c>\", <//cdn.test/d>,<http://gate.test/e>;x",
+            "</wiki/a>; rel=preload, <b>;title=\"</c>\", <//cdn.test/d>,<OURS/wiki/e>;x",
+        ),
+        ("link", "</wiki/a>, </a>", "</wiki/a>, </wiki/a>"),
+        ("refresh", "0; url=/a;b", "0; url=/wiki/a;b"),
+        ("refresh", "3;/a", "3;/wiki/a"),
+        ("refresh", "0; URL='/a' /b", "0; URL='/wiki/a' /b"),
+        ("refresh", "5", "5"),
+    ] {
+        let expected = expected.replace("OURS", "https://gate.test:8443");
+        let rewritten = rewritten_by(&below_wiki(true, true), OURS, name, value);
+        assert_eq!(rewritten, expected);
+    }
+}
+
+#[test]
+fn sec_94_a_cookie_is_for_the_folder_and_what_is_below() {
+    for (set, expected) in [
+        ("a=1", "a=1"),
+        ("a=1; Path=/", "a=1; Path=/wiki/"),
+        ("a=1;path = / ; HttpOnly", "a=1;path = /wiki/; HttpOnly"),
+        ("a=1; Path=/x/", "a=1; Path=/wiki/x/"),
+        ("a=1; Path=/wiki", "a=1; Path=/wiki"),
+        ("a=1; Path=/wiki/", "a=1; Path=/wiki/"),
+        ("a=1; Path=/wiki/x", "a=1; Path=/wiki/x"),
+        ("a=1; Path=/wikis", "a=1; Path=/wiki/wikis"),
+        ("a=1; Path=//x", "a=1; Path=/wiki//x"),
+        ("a=1; Path=/a; PATH=/b", "a=1; Path=/wiki/a; PATH=/wiki/b"),
+        // Browsers take the folder of what they asked for.
+        ("a=1; Path=", "a=1; Path="),
+        ("a=1; Path", "a=1; Path"),
+        ("a=1; Path=x", "a=1; Path=x"),
+        ("a=1; Path=\"/\"", "a=1; Path=\"/\""),
+        ("path=/", "path=/"),
+        ("a=Path=/; Version=1", "a=Path=/; Version=1"),
+        ("__Host-a=1; Path=/; Secure", "__Host-a=1; Path=/; Secure"),
+        (" __host-a=1; Path=/; Secure", " __host-a=1; Path=/; Secure"),
+        (
+            "__Secure-a=1; Path=/; Secure",
+            "__Secure-a=1; Path=/wiki/; Secure",
+        ),
+    ] {
+        let stays = rewritten_by(&below_wiki(true, false), OURS, "set-cookie", set);
+        assert_eq!(stays, expected, "{set}");
+        let set = format!("{set}; Domain=wiki.internal");
+        let changed = rewritten_by(&below_wiki(true, true), OURS, "set-cookie", &set);
+        let secure = if expected.ends_with("Secure") {
+            ""
+        } else {
+            "; Secure"
+        };
+        assert_eq!(changed, format!("{expected}{secure}"), "{set}");
     }
 }
