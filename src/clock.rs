@@ -76,12 +76,9 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts at the wall time of now.
     pub fn system() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
             started: since_boot(),
-            wall_at_start: Timestamp::default().plus(wall),
+            wall_at_start: Timestamp::default().plus(Self::wall()),
             advanced_millis: Arc::default(),
         }
     }
@@ -107,6 +104,13 @@ impl Clock {
         let mut ahead = self.clone();
         ahead.wall_at_start = ahead.wall_at_start.plus(behind);
         (ahead, behind)
+    }
+
+    /// What the system says it is, since the Unix epoch: for lines that are read beside those of
+    /// other programs.
+    pub(crate) fn wall() -> Duration {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.unwrap_or_default()
     }
 
     /// A mark for measuring how long something takes; tests do not move it.

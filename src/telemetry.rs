@@ -12,6 +12,7 @@ mod line;
 mod queue;
 mod seldom;
 mod stdout;
+mod timestamp;
 
 use std::fmt::{Display, Formatter};
 use std::io::{self, IsTerminal};

@@ -9,9 +9,11 @@ use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::timestamp;
+use crate::clock::Clock;
 
 pub(super) struct Json;
 
@@ -31,9 +33,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut object = Object::new();
-        object.add_shown("timestamp", |text| {
-            let _ = SystemTime.format_time(&mut Writer::new(text));
-        });
+        object.add_shown("timestamp", |text| timestamp::push(text, Clock::wall()));
         object.add("level", event.metadata().level().as_str());
         event.record(&mut object);
         object.add("target", event.metadata().target());
