@@ -207,6 +207,13 @@ pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadReque
     }
 }
 
+/// Whether a browser says where a request comes from (Fetch Metadata). No script can leave it out.
+pub(crate) fn has_fetch_metadata(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| name.as_str().starts_with("sec-fetch-"))
+}
+
 /// Whether a browser wants the script of a service worker (Service Workers §"Service-Worker").
 pub(crate) fn is_service_worker(headers: &HeaderMap) -> bool {
     let says = |name, value: &[u8]| {

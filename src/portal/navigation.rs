@@ -46,9 +46,6 @@ pub(super) fn check(endpoint: Endpoint<'_>, head: &Parts) -> Result<(), RequestE
 /// Refuses everything but the load of a document into a tab, where a browser says what it is. The
 /// first ones to send `Sec-Fetch-Mode` did not send `Sec-Fetch-Dest` yet.
 pub(super) fn check_load(headers: &HeaderMap) -> Result<(), RequestError> {
-    let says = headers
-        .keys()
-        .any(|name| name.as_str().starts_with("sec-fetch-"));
     let only = |name, value: &[u8]| {
         let mut said = headers.get_all(name).iter();
         said.all(|said| said.as_bytes() == value)
@@ -56,7 +53,7 @@ pub(super) fn check_load(headers: &HeaderMap) -> Result<(), RequestError> {
     let loads = headers.contains_key("sec-fetch-mode")
         && only("sec-fetch-mode", b"navigate")
         && only("sec-fetch-dest", b"document");
-    if says && !loads {
+    if request::has_fetch_metadata(headers) && !loads {
         return Err(RequestError::NotANavigation);
     }
     Ok(())

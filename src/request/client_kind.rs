@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, header};
 
+use super::has_fetch_metadata;
+
 /// Who reads the answer to a request without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientKind {
@@ -21,9 +23,7 @@ impl ClientKind {
         let is_browser = headers.contains_key(header::ORIGIN)
             || agent.starts_with(b"Mozilla/")
             || agent.starts_with(b"Opera/")
-            || headers
-                .keys()
-                .any(|name| name.as_str().starts_with("sec-fetch-"));
+            || has_fetch_metadata(headers);
         if is_browser {
             Self::Browser
         } else if agent.starts_with(b"git/") {
