@@ -63,8 +63,21 @@ pub(crate) enum RequestError {
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
     Upstream(UpstreamError),
-    /// A WebSocket that a page of another site wants (SEC-74).
-    WebSocketOrigin,
+    /// A WebSocket that a page of ours may not have opened (SEC-74).
+    WebSocketOrigin(OriginRefusal),
+}
+
+/// Why a WebSocket does not count as opened by a page of ours (SEC-74).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OriginRefusal {
+    /// `Origin` names another page, none, or several.
+    Other,
+    /// There is no `Origin`, but a session and Fetch Metadata: a browser's.
+    AbsentFromBrowser,
+    /// There is no `Origin`, but a cookie of ours that opens no session.
+    AbsentWithCookie,
+    /// There is no `Origin`, and the trusted proxy in front may have removed it.
+    AbsentBehindProxy,
 }
 
 /// Why a form does not count as sent from a page of ours (SEC-54).
@@ -115,7 +128,7 @@ impl RequestError {
             Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
             Self::Upstream(error) => Self::upstream(error),
-            Self::WebSocketOrigin => &messages::WEBSOCKET_ORIGIN,
+            Self::WebSocketOrigin(_) => &messages::WEBSOCKET_ORIGIN,
         }
     }
 
@@ -213,6 +226,20 @@ impl fmt::Display for Forgery {
     }
 }
 
+impl OriginRefusal {
+    /// For the log.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Other => "WebSocket: Origin is not of the app, and not in websocket_origins",
+            Self::AbsentFromBrowser => "WebSocket: no Origin, but Sec-Fetch headers of a browser",
+            Self::AbsentWithCookie => "WebSocket: no Origin, but a cookie without a session",
+            Self::AbsentBehindProxy => {
+                "WebSocket: no Origin, from a trusted proxy; see websocket_without_origin"
+            }
+        }
+    }
+}
+
 impl From<BadRequest> for RequestError {
     fn from(bad: BadRequest) -> Self {
         Self::BadRequest(bad)
@@ -224,6 +251,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::BadRequest(bad) => write!(f, "bad request: {}", bad.text()),
             Self::Upstream(error) => write!(f, "{error}"),
+            Self::WebSocketOrigin(refusal) => f.write_str(refusal.text()),
             Self::Overloaded(cause) => write!(f, "overloaded: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),
             Self::TooManyTunnels(full) => write!(f, "too many WebSockets: {full}"),
@@ -263,7 +291,7 @@ impl std::error::Error for RequestError {
             | Self::SessionEnded
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType
-            | Self::WebSocketOrigin => None,
+            | Self::WebSocketOrigin(_) => None,
         }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) use response::far_reaching::FarReaching;
 pub(crate) use service::{OpenError, Service};
 pub(crate) use settings::{Settings, Timeouts};
 use shared::Shared;
+pub(crate) use websocket::WebSocketOrigins;
 
 /// The proxy, as one configuration has it.
 pub(crate) struct Proxy {
@@ -149,6 +150,7 @@ impl Proxy {
         admitted?;
 
         // Prepare its head for the application, and forward it.
+        let has_cookie = context.cookies.any;
         let permitted = Permitted::new(&head, &target, authority, session, revision);
         let allowed = Allowed {
             permit,
@@ -161,7 +163,8 @@ impl Proxy {
             return Box::pin(self.replay(app, allowed, id, body, connection)).await;
         }
         if hop_by_hop::opens_websocket(&allowed.head, !body.is_end_stream()) {
-            return Box::pin(self.open_websocket(app, allowed, upgrade, connection)).await;
+            return Box::pin(self.open_websocket(app, allowed, upgrade, connection, has_cookie))
+                .await;
         }
         let body = self.request_body(app, body, &exchange.in_flight);
         let prepared = app.prepare(allowed, &connection.peer_header, body);

@@ -12,7 +12,7 @@ use super::section::Section;
 use super::{upstream, value};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::portal::Endpoint;
-use crate::proxy::{AppSettings, FarReaching, Part};
+use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
 use crate::request::{AllowInPath, Limits, PathCase, PathForm, own_path};
 use crate::source_text::Fault;
 use crate::source_text::nearest;
@@ -162,9 +162,14 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         session_data: section.get("session_data", value::boolean).unwrap_or(false),
         push_is_use: section.get("push_is_use", value::boolean).unwrap_or(false),
         allow_in_path: paths.allow,
-        websocket_origins: section
-            .list("websocket_origins", value::origin)
-            .unwrap_or_default(),
+        websocket_origins: WebSocketOrigins {
+            others: section
+                .list("websocket_origins", value::origin)
+                .unwrap_or_default(),
+            absent: section
+                .get("websocket_without_origin", value::boolean)
+                .unwrap_or(false),
+        },
         allow_response: section
             .list("allow_response", |value| {
                 value::word(value, &ALLOW_RESPONSE)

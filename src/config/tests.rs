@@ -170,9 +170,10 @@ fn an_app_is_read_as_it_stands() {
         r#"[Https { host: "wiki.internal", port: 443 }, Http { host: "::1", port: 3000 }, Unix("/run/wiki.sock")]"#
     );
     assert_eq!(
-        wiki.websocket_origins,
+        wiki.websocket_origins.others,
         ["https://other.example.org", "http://127.0.0.1:8080"]
     );
+    assert!(wiki.websocket_origins.absent && !git.websocket_origins.absent);
     let paths: Vec<_> = wiki.rules.iter().map(access::Rule::path).collect();
     assert_eq!(paths, ["/public", "/public", "/a%2Fb", "/"]);
     assert_eq!(git.name, "git.example.org");

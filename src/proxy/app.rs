@@ -11,6 +11,7 @@ use super::live::Permitted;
 use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use super::response::rewrite::Rewriter;
+use super::websocket::WebSocketOrigins;
 use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -47,8 +48,8 @@ pub(crate) struct AppSettings {
     pub(crate) methods: Vec<Method>,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
-    /// Origins besides the own one that may open a WebSocket (SEC-74).
-    pub(crate) websocket_origins: Vec<String>,
+    /// Who may open WebSockets (SEC-74).
+    pub(crate) websocket_origins: WebSocketOrigins,
     /// Headers that reach beyond the app and pass all the same (SEC-90).
     pub(crate) allow_response: Vec<FarReaching>,
 }
@@ -68,7 +69,7 @@ pub(super) struct App {
     pub(super) push_is_use: bool,
     pub(super) methods: Vec<Method>,
     pub(super) allow_in_path: AllowInPath,
-    pub(super) websocket_origins: Vec<String>,
+    pub(super) websocket_origins: WebSocketOrigins,
     pub(super) far_reaching: FarReachingHeaders,
     pub(super) rewriter: Rewriter,
 }
@@ -256,24 +257,5 @@ impl App {
             Some(address) => has(address),
             None => before.upstreams.addresses().any(has),
         }
-    }
-
-    /// A WebSocket carries the cookie from whichever page opens it; so that page has to be ours
-    /// (SEC-74, RFC 6455 §10.2). `None` when it is not.
-    pub(super) fn origin_of_websocket<'h>(
-        &self,
-        head: &'h Parts,
-        authority: &Authority,
-    ) -> Option<&'h HeaderValue> {
-        let mut origins = head.headers.get_all(header::ORIGIN).iter();
-        let (origin, None) = (origins.next()?, origins.next()) else {
-            return None;
-        };
-        self.allows_origin(origin, authority).then_some(origin)
-    }
-
-    pub(super) fn allows_origin(&self, origin: &HeaderValue, authority: &Authority) -> bool {
-        let listed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        authority.is_origin(origin.as_bytes()) || self.websocket_origins.iter().any(listed)
     }
 }

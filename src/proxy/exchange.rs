@@ -89,7 +89,7 @@ impl Proxy {
                 connection.state.end();
             }
             exchange.count_error(&error);
-            exchange.note_bad_request(&error);
+            exchange.note_refusal(&error);
             self.error_response(&error, &exchange)
         });
         if response.body().is_ours()
@@ -159,9 +159,14 @@ impl Exchange {
     }
 
     /// For the access line, where there is one: the page says less to visitors.
-    fn note_bad_request(&mut self, error: &RequestError) {
-        if let (RequestError::BadRequest(bad), Some(line)) = (error, &mut self.line) {
-            line.error = Some(bad.text());
+    fn note_refusal(&mut self, error: &RequestError) {
+        let text = match error {
+            RequestError::BadRequest(bad) => bad.text(),
+            RequestError::WebSocketOrigin(refusal) => refusal.text(),
+            _ => return,
+        };
+        if let Some(line) = &mut self.line {
+            line.error = Some(text);
         }
     }
 

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Method;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
 use super::app::App;
+use super::websocket::Origin;
 use crate::access::Decision;
 use crate::clock::Timestamp;
 use crate::request::{Authority, Target};
@@ -28,8 +29,8 @@ pub(super) struct Permitted {
     pub(super) method: Method,
     pub(super) target: Target,
     pub(super) authority: Authority,
-    /// Of a WebSocket (SEC-74).
-    pub(super) origin: Option<HeaderValue>,
+    /// Of a WebSocket.
+    pub(super) origin: Option<Origin>,
     pub(super) session: Option<Arc<Session>>,
     /// Of users and configuration, from before it was judged.
     pub(super) revision: u64,
@@ -269,8 +270,10 @@ impl Proxy {
                 app.judge(target.path(), method, principal),
                 Ok(Decision::Allow(_))
             )
-            && origin
-                .as_ref()
-                .is_none_or(|origin| app.allows_origin(origin, authority))
+            && origin.as_ref().is_none_or(|origin| {
+                let trusted = &self.settings.trusted_proxies;
+                let checked = app.websocket_origins.check(origin, authority, trusted);
+                checked.is_ok()
+            })
     }
 }

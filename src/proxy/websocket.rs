@@ -1,5 +1,7 @@
 //! WebSockets: the handshake goes through the proxy like any request, the bytes after it do not.
 
+mod origin;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,9 @@ use crate::metrics::Open;
 use crate::upstream::upgrade::{self, Handshake};
 use crate::upstream::{Caller, RequestBody, UpstreamError};
 
+pub(super) use origin::Origin;
+pub(crate) use origin::WebSocketOrigins;
+
 impl Proxy {
     /// Joins the client and the application once the application has agreed (SEC-12).
     pub(super) async fn open_websocket(
@@ -23,10 +28,16 @@ impl Proxy {
         mut allowed: Allowed,
         side: OnUpgrade,
         connection: &Arc<ClientConn>,
+        has_cookie: bool,
     ) -> Result<Response<ResponseBody>, RequestError> {
-        let origin = app.origin_of_websocket(&allowed.head, &allowed.permitted.authority);
-        let origin = origin.ok_or(RequestError::WebSocketOrigin)?;
-        allowed.permitted.origin = Some(origin.clone());
+        let trusted = &self.settings.trusted_proxies;
+        let origin = Origin::of(&allowed, has_cookie, connection.peer);
+        let origin = origin.and_then(|origin| {
+            let authority = &allowed.permitted.authority;
+            app.websocket_origins.check(&origin, authority, trusted)?;
+            Ok(origin)
+        });
+        allowed.permitted.origin = Some(origin.map_err(RequestError::WebSocketOrigin)?);
         let prepared = app.prepare(allowed, &connection.peer_header, RequestBody::empty());
         let Prepared {
             permit,

@@ -27,6 +27,8 @@ const OURS: [&str; 4] = [SESSION, LOGIN, OLD_SESSION, OLD_LOGIN];
 /// What a request showed of our cookies.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCookies {
+    /// There was a cookie of ours, whatever its name and value.
+    pub(crate) any: bool,
     /// `None` when there was none, one that is no id, or more than one: which of two is ours is
     /// not ours to guess (SEC-49). Beside the name of now, the old one does not count: a script may
     /// have set it.
@@ -62,7 +64,9 @@ impl RequestCookies {
         let [sessions, logins, old_sessions, old_logins] = &ours;
         let by_old_name = sessions.count == 0 && old_sessions.count > 0;
         let sessions = if by_old_name { old_sessions } else { sessions };
+        let any = ours.iter().any(|copies| copies.count > 0);
         let cookies = Self {
+            any,
             session: sessions.only().and_then(SessionId::parse),
             by_old_name,
             has_old: old_sessions.count + old_logins.count > 0,
@@ -70,7 +74,7 @@ impl RequestCookies {
                 .only()
                 .and_then(|value| HeaderValue::from_bytes(value).ok()),
         };
-        if fields > 1 || ours.iter().any(|copies| copies.count > 0) {
+        if fields > 1 || any {
             match HeaderValue::from_maybe_shared(kept.freeze()) {
                 Ok(rest) if !rest.is_empty() => headers.insert(header::COOKIE, rest),
                 _ => headers.remove(header::COOKIE),

@@ -48,19 +48,135 @@ async fn sec_74_a_websocket_needs_a_session_and_a_page_of_ours() {
     for (headers, status) in [
         (&[OWN][..], 401),
         (&[("origin", "https://evil.test")], 401),
-        (&[session], 403),
         (&[session, ("origin", "https://evil.test")], 403),
         (&[session, ("origin", "null")], 403),
         (&[session, ("origin", "http://gate.test")], 403),
         (&[session, ("origin", "https://gate.test.evil")], 403),
         (&[session, ("origin", "https://gate.test:444")], 403),
         (&[session, OWN, ("origin", "https://evil.test")], 403),
-        (&[session, ("referer", "https://gate.test/")], 403),
+        (&[session, ("origin", "")], 403),
+        (&[session, ("sec-fetch-site", "cross-site")], 403),
+        (&[session, ("sec-fetch-dest", "websocket")], 403),
     ] {
         let refused = open_websocket(gate.tcp().await, "/", headers).await;
         assert_eq!(refused.err(), Some(status), "{headers:?}");
     }
     assert_eq!(app.requests(), 0, "a handshake reached the app");
+}
+
+#[tokio::test]
+async fn sec_74_a_program_without_origin_is_no_page_of_another_site() {
+    let app = Upstream::websocket().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .rule("/agents/", "everyone")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let session = ("cookie", &*cookie);
+    let fetch = ("sec-fetch-mode", "websocket");
+    let forged = ("cookie", "__host-HTTP-vestibule=guess");
+    let pending = ("cookie", "__Host-Http-vestibule-login=guess");
+    for (target, headers, refused) in [
+        ("/agents/1", &[][..], None),
+        ("/agents/1", &[fetch], None),
+        ("/agents/1", &[("cookie", "theme=dark")], None),
+        ("/agents/1", &[session], None),
+        ("/agents/1", &[("origin", "https://evil.test")], Some(403)),
+        ("/agents/1", &[("origin", "null")], Some(403)),
+        ("/agents/1", &[forged], Some(403)),
+        ("/agents/1", &[pending], Some(403)),
+        ("/agents/1", &[session, fetch], Some(403)),
+        ("/room", &[session], None),
+        ("/room", &[session, fetch], Some(403)),
+        ("/room", &[], Some(401)),
+        ("/room", &[forged], Some(401)),
+    ] {
+        let before = app.requests();
+        match open_websocket(gate.tcp().await, target, headers).await {
+            Ok(mut socket) => {
+                assert_eq!(refused, None, "{target} {headers:?}");
+                assert_eq!(socket.ask("x").await, "x");
+            }
+            Err(status) => {
+                assert_eq!(refused, Some(status), "{target} {headers:?}");
+                assert_eq!(app.requests(), before, "a handshake reached the app");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sec_74_a_trusted_proxy_may_have_dropped_the_origin_unless_its_app_says_otherwise() {
+    let app = Upstream::websocket().await;
+    let mut gate = Vestibule::before(&app)
+        .app("websocket_without_origin = false")
+        .user("ada", PASSWORD)
+        .rule("/agents/", "everyone")
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let cookie = ada.session_cookie();
+    let session = ("cookie", &*cookie);
+    let fetch = ("sec-fetch-site", "cross-site");
+    for (target, headers) in [("/agents/1", &[][..]), ("/room", &[session])] {
+        let refused = open_websocket(gate.tcp().await, target, headers).await;
+        assert_eq!(refused.err(), Some(403), "{target}");
+    }
+    assert_eq!(app.requests(), 0);
+    let says = |text: &str, from: &str, to: &str| {
+        let key = |value| format!("websocket_without_origin = {value}");
+        text.replace(&key(from), &key(to))
+    };
+    gate.reload(|text| says(text, "false", "true")).unwrap();
+    let refused = open_websocket(gate.tcp().await, "/room", &[session, fetch]).await;
+    assert_eq!(refused.err(), Some(403), "a browser, by what it sends");
+    let open = async |target, headers: Vec<_>| {
+        let socket = open_websocket(gate.tcp().await, target, &headers).await;
+        let mut socket = socket.unwrap();
+        assert_eq!(socket.ask("x").await, "x");
+        socket
+    };
+    let without = [
+        open("/agents/1", vec![]).await,
+        open("/room", vec![session]).await,
+    ];
+    let mut named = open("/room", vec![session, OWN]).await;
+    gate.reload(|text| says(text, "true", "false")).unwrap();
+    for socket in without {
+        assert_eq!(socket.closed().await, Some(1008), "SEC-89");
+    }
+    assert_eq!(named.ask("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn the_cause_of_a_refused_websocket_is_in_the_access_log() {
+    let app = Upstream::websocket().await;
+    let service = Vestibule::before(&app)
+        .public()
+        .server("trusted_proxies = [\"127.0.0.1\"]")
+        .config("[log]\nformat = \"json\"")
+        .spawn()
+        .await;
+    let session = ("cookie", "__Host-Http-vestibule=guess");
+    for (target, headers, cause) in [
+        ("/a", &[][..], "websocket_without_origin"),
+        ("/b", &[session], "a cookie without a session"),
+        ("/c", &[("origin", "null")], "websocket_origins"),
+    ] {
+        let refused = open_websocket(service.tcp().await, target, headers).await;
+        assert_eq!(refused.err(), Some(403), "{target}");
+        let line = eventually_some("the access line", async || {
+            let lines = service.program.log();
+            let of_target =
+                |line: &serde_json::Value| line["target"] == "access" && line["path"] == target;
+            lines.into_iter().find(of_target)
+        });
+        let line = line.await;
+        assert!(line["error"].as_str().unwrap().contains(cause), "{line}");
+    }
 }
 
 #[tokio::test]
