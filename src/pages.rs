@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::framed::{Framed, FramedView};
-pub(crate) use self::response::{Page, json, plain, redirect, without_hsts};
+pub(crate) use self::response::{Page, json, plain, redirect};
 use crate::clock::Timestamp;
 use crate::error::Forgery;
 use crate::request::own_path;

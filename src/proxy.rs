@@ -102,6 +102,7 @@ impl Proxy {
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
         let site = self.apps.find(&authority, server_name)?;
+        exchange.hsts = site.hsts(&authority, self.settings.public_port);
         let app = site.app(&head)?;
         exchange.app = Some(Arc::clone(app));
         let target = Target::parse(&head, app.allow_in_path)?;

@@ -129,9 +129,33 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
             let fault = Fault::new(format!("another app is called `{}` already", app.name));
             section.refuse("name", fault.help("each app needs a name of its own"));
         }
+        let differs = |other: &&AppSettings| {
+            other.host == app.host && other.hsts.is_some() && other.hsts != app.hsts
+        };
+        if app.hsts.is_some()
+            && let Some(other) = apps.iter().find(differs)
+        {
+            let fault = Fault::new(format!(
+                "the app `{}` has another for this host",
+                other.name
+            ));
+            section.refuse("hsts", fault.help("a host has one: write it once"));
+        }
         apps.push(app);
     }
+    share_hsts(&mut apps);
     apps
+}
+
+/// Browsers know one value for a host, whichever of its apps it comes from.
+fn share_hsts(apps: &mut [AppSettings]) {
+    for at in 0..apps.len() {
+        let Some(hsts) = apps[at].hsts else { continue };
+        let host = apps[at].host.clone();
+        for app in apps.iter_mut().filter(|app| app.host == host) {
+            app.hsts = Some(hsts);
+        }
+    }
 }
 
 fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
@@ -157,6 +181,7 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
         upstream: upstream::read(section, folder),
         identity: identity(section.table("identity")),
         rules: rules(section.tables("rule"), &methods, paths),
+        hsts: section.get("hsts", value::seconds),
         methods,
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),

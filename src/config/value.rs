@@ -101,6 +101,15 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, Fault> {
     Ok(duration)
 }
 
+/// A duration for whoever counts whole seconds; zero too.
+pub(super) fn seconds(value: &DeValue<'_>) -> Result<Duration, Fault> {
+    let duration = duration(value)?;
+    if duration.subsec_nanos() > 0 {
+        return Err(Fault::new("this counts in whole seconds").help("write \"1s\" or more"));
+    }
+    Ok(duration)
+}
+
 /// A duration above zero, where zero would refuse or end everything at once.
 pub(super) fn period(value: &DeValue<'_>) -> Result<Duration, Fault> {
     match duration(value)? {

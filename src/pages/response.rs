@@ -23,15 +23,15 @@ macro_rules! policy {
 const FRAMED: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; \
                       base-uri 'none'; frame-ancestors *";
 
-/// SEC-64, SEC-67, SEC-77. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70).
+/// SEC-64, SEC-67. Absent on purpose: CORS headers (SEC-68) and `Server` (SEC-70). The proxy adds
+/// `Strict-Transport-Security`, by host, and none goes out over plain HTTP (RFC 6797 §7.2).
 ///
 /// `Referrer-Policy` is not `no-referrer`, because that turns the `Origin` of our own form posts
 /// into `null` (Fetch, "append a request `Origin` header"), which says nothing of where they are from.
-const SAFETY: [(HeaderName, &str); 9] = [
+const SAFETY: [(HeaderName, &str); 8] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, policy!("'self'")),
     (header::REFERRER_POLICY, "same-origin"),
-    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (
@@ -157,14 +157,6 @@ pub(crate) fn plain(status: StatusCode, sentence: &'static str) -> Response<Byte
 pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<Bytes> {
     let mut response = safe(status, TEXT, Bytes::new());
     response.headers_mut().insert(header::LOCATION, location);
-    response
-}
-
-/// For answers over plain HTTP, which must not carry the header (RFC 6797 section 7.2).
-pub(crate) fn without_hsts(mut response: Response<Bytes>) -> Response<Bytes> {
-    response
-        .headers_mut()
-        .remove(header::STRICT_TRANSPORT_SECURITY);
     response
 }
 

@@ -259,7 +259,6 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         assert_eq!(headers["x-frame-options"], "DENY");
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["referrer-policy"], "same-origin");
-        assert_eq!(headers["strict-transport-security"], "max-age=31536000");
         assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
         assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
         assert!(headers.contains_key("permissions-policy"));
@@ -300,13 +299,6 @@ fn sec_64_what_may_be_framed_has_no_form_and_no_script_and_opens_a_tab() {
         let link = format!("href=\"{link}\" target=\"_blank\" rel=\"noopener\"");
         assert_eq!(html.matches(&link).count(), 1, "{html}");
     }
-}
-
-#[test]
-fn sec_77_an_answer_over_plain_http_carries_no_hsts() {
-    let answer = without_hsts(plain(StatusCode::FORBIDDEN, "Use https."));
-    assert!(!answer.headers().contains_key("strict-transport-security"));
-    assert_eq!(answer.headers()["x-frame-options"], "DENY");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
@@ -10,6 +11,7 @@ use super::apps::Site;
 use super::live::Permitted;
 use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
+use super::response::hsts::Hsts;
 use super::response::rewrite::Rewriter;
 use super::websocket::WebSocketOrigins;
 use crate::access::{self, Decision, Permit};
@@ -35,6 +37,9 @@ pub(crate) struct AppSettings {
     pub(crate) host: Option<Host>,
     /// The part of the host that is the app's, and whether the app gets paths without it.
     pub(crate) part: Part,
+    /// For how long browsers come back by TLS only; zero says nothing, `None` is the default. The
+    /// same for each of the apps of a host.
+    pub(crate) hsts: Option<Duration>,
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
     pub(crate) rules: access::Rules,
@@ -58,6 +63,7 @@ pub(crate) struct AppSettings {
 pub(super) struct App {
     pub(super) name: Arc<str>,
     pub(super) part: Part,
+    pub(super) hsts: Hsts,
     pub(super) rules: access::Rules,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
@@ -118,6 +124,7 @@ impl App {
                 .strip_overrides(settings.rules.name_methods()),
             rewriter: Rewriter::new(&settings.upstream, settings.part.stripped()),
             part: settings.part,
+            hsts: Hsts::new(settings.hsts),
             rules: settings.rules,
             upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
             name,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::{App, AppSettings};
@@ -122,6 +123,11 @@ impl Site {
             Self::Whole(app) => std::slice::from_ref(app),
             Self::Parts(apps) => apps,
         }
+    }
+
+    /// `Strict-Transport-Security` of whatever this host answers.
+    pub(super) fn hsts(&self, host: &Authority, public_port: Option<u16>) -> Option<HeaderValue> {
+        self.apps().first()?.hsts.field(host, public_port) // the same in each of them
     }
 
     /// The app that a request is for. Our own pages belong to the host, and so to any of them.

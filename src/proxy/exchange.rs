@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
     pub(super) renewed: Vec<HeaderValue>,
+    /// `Strict-Transport-Security` for whatever response, once the host is found to be ours.
+    pub(super) hsts: Option<HeaderValue>,
     version: Version,
     /// Whether a person reads the response, and not a program.
     pub(super) is_page_load: bool,
@@ -60,6 +62,7 @@ impl Exchange {
             in_flight,
             app: None,
             renewed: Vec::new(),
+            hsts: None,
             version: request.version(),
             is_page_load: is_page_load(request.headers()) && is_of_people(request.method()),
             is_head: request.method() == Method::HEAD,
@@ -120,6 +123,13 @@ impl Proxy {
         for cookie in exchange.renewed {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
+        // In place of the application's, whose `max-age=0` would end that of every page of ours on
+        // this host (SEC-90).
+        let headers = response.headers_mut();
+        match exchange.hsts {
+            Some(hsts) => headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts),
+            None => headers.remove(header::STRICT_TRANSPORT_SECURITY),
+        };
         let status = response.status();
         if let Some(line) = &mut exchange.line {
             line.status = status;

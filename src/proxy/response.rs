@@ -1,9 +1,10 @@
 //! What of an application's response the browser gets.
 
 pub(crate) mod far_reaching;
+pub(super) mod hsts;
 pub(super) mod rewrite;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderMap;
 
 use super::app::App;
 use super::live::Permitted;
@@ -11,9 +12,6 @@ use super::{Proxy, private};
 use crate::session::ChangeError;
 use crate::session::cookie;
 use crate::session::data::DataChange;
-
-/// Browsers are to come back by TLS only, for a year (RFC 6797, SEC-77).
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 impl Proxy {
     /// Takes out of an application's response what is not for the browser, and puts in what is.
@@ -49,9 +47,6 @@ impl Proxy {
         }
         app.far_reaching.drop_from(headers, &app.name);
         app.rewriter.rewrite(headers, &permitted.authority);
-        // Ours in place of the application's: its `max-age=0` would end that of every page of ours
-        // on this host (SEC-90).
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         if !public {
             private::keep_private(headers);
         }

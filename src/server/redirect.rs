@@ -68,10 +68,10 @@ fn redirect(service: &Service, request: &Request<Incoming>, port: u16) -> Respon
     let location = safe
         .then(|| https_address(service, request, port))
         .flatten();
-    pages::without_hsts(match location {
+    match location {
         Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
         None => pages::plain(StatusCode::FORBIDDEN, "Use https."),
-    })
+    }
 }
 
 /// On a host of ours only: a response of ours leads nowhere else (SEC-62).

@@ -72,14 +72,62 @@ async fn sec_77_plain_http_is_sent_to_https_and_nothing_else() {
     assert_eq!(app.requests(), 0);
 }
 
+/// `Strict-Transport-Security` of whatever a host answers: its apps, whose own is `max-age=1`, a page
+/// of ours, an error.
+async fn hsts(gate: &Gate, host: &str) -> Option<String> {
+    let mut seen = Vec::new();
+    for target in ["/", "/wiki/x", "/.vestibule/login", "/%zz", "/closed"] {
+        let mut raw = gate.raw().await;
+        raw.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        let reply = raw.response().await;
+        let values = reply.values("strict-transport-security");
+        assert!(values.len() < 2, "{values:?}");
+        if host == "gate.test" {
+            let http2 = gate.browser().over_http2().get(target).await;
+            assert_eq!(http2.values("strict-transport-security"), values);
+        }
+        seen.push((target, values.first().map(ToString::to_string)));
+    }
+    assert!(
+        seen.iter().all(|(_, value)| value == &seen[0].1),
+        "{seen:?}"
+    );
+    seen.pop().unwrap().1
+}
+
 #[tokio::test]
-async fn sec_77_every_answer_over_tls_asks_for_tls() {
-    let app = Upstream::echo().await;
-    let gate = Vestibule::before(&app).public().start().await;
-    for browser in [gate.browser(), gate.browser().over_http2()] {
-        let reply = browser.get("/").await;
-        let hsts = reply.value("strict-transport-security").expect("HSTS");
-        assert!(hsts.starts_with("max-age="), "{hsts}");
+async fn sec_77_every_answer_over_tls_asks_for_tls_as_the_host_has_it() {
+    let app = Upstream::raw(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nStrict-Transport-Security: max-age=1\r\n\r\n",
+    )
+    .await;
+    let closed = "[[app.rule]]\npath = \"/closed\"\nallow = \"nobody\"\n";
+    let mut gate = Vestibule::before(&app)
+        .app("host = \"gate.test\"")
+        .public()
+        .config(&format!(
+            "{closed}[[app]]\nhost = \"gate.test\"\npath = \"/wiki/\"\nupstream = \"{url}\"\n#hsts\n\
+             [[app.rule]]\npath = \"/\"\nallow = \"everyone\"\n",
+            url = app.url()
+        ))
+        .start()
+        .await;
+    let year = Some("max-age=31536000".to_owned());
+    assert_eq!(hsts(&gate, "gate.test").await, year);
+    assert_eq!(hsts(&gate, "gate.test:443").await, year);
+    assert_eq!(hsts(&gate, "gate.test:8443").await, None);
+    gate.reload(|text| text.replace("[server]", "[server]\npublic_port = 443"))
+        .unwrap();
+    assert_eq!(hsts(&gate, "gate.test:8443").await, year);
+    for (set, expected) in [("0s", None), ("30d", Some("max-age=2592000".to_owned()))] {
+        gate.reload(|text| {
+            let begin = text.find("#hsts").or_else(|| text.find("hsts =")).unwrap();
+            let end = begin + text[begin..].find('\n').unwrap();
+            format!("{}hsts = \"{set}\"{}", &text[..begin], &text[end..])
+        })
+        .unwrap();
+        assert_eq!(hsts(&gate, "gate.test:8443").await, expected);
     }
 }
 
