@@ -9,6 +9,7 @@ mod error;
 mod linger;
 mod listen;
 mod metrics_listener;
+mod plain_http;
 mod proxy_header;
 mod redirect;
 mod reload;

@@ -1,27 +1,23 @@
 //! The plain listener: sends browsers to https and does nothing else (SEC-77).
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
+use super::plain_http::answer_one;
 use super::proxy_header;
 use crate::listener;
 use crate::load::Admission;
 use crate::pages;
 use crate::proxy::Service;
-use crate::request;
+use crate::request::Authority;
 
-/// A connection has this long in all; it is there for one response.
-const LIFETIME: Duration = Duration::from_secs(15);
+/// A request has this long to come.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Takes plain connections until the service stops. `port` is the one of TLS, which counts unless
 /// the configuration names another.
@@ -43,44 +39,49 @@ pub(super) async fn redirect_to_https(
             if client.is_none() {
                 return;
             }
-            let respond = service_fn(move |request| {
-                let port = service.settings().public_port.unwrap_or(port);
-                let response = redirect(&service, &request, port);
-                async move { Ok::<_, Infallible>(response.map(Full::new)) }
+            let (deadline, place) = (Instant::now() + TIMEOUT, admitted.place());
+            let stop = service.shutdown().token();
+            let answer = answer_one(stream, deadline, place, stop, |request| {
+                let location =
+                    request.and_then(|request| https_address(&service, request, |_| port));
+                answer(location, StatusCode::FORBIDDEN, "Use https.")
             });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .keep_alive(false)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), respond);
             tokio::select! {
-                _ = tokio::time::timeout(LIFETIME, served) => {} // nobody waits for more
-                () = admitted.place().gone() => {}
+                () = answer => {}
+                () = place.gone() => {}
             }
         });
     }
 }
 
-/// 308 for a page that may be asked for again, 403 for everything else: what was sent plainly
-/// was seen by everybody, and is not to be sent once more.
-fn redirect(service: &Service, request: &Request<Incoming>, port: u16) -> Response<Bytes> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-    let location = safe
-        .then(|| https_address(service, request, port))
-        .flatten();
+/// 308 to what may be asked for again. Everything else is refused: what was sent plainly was seen
+/// by everybody, and is not to be sent once more.
+fn answer(
+    location: Option<HeaderValue>,
+    refusal: StatusCode,
+    sentence: &'static str,
+) -> Response<Bytes> {
     match location {
         Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
-        None => pages::plain(StatusCode::FORBIDDEN, "Use https."),
+        None => pages::plain(refusal, sentence),
     }
 }
 
 /// On a host of ours only: a response of ours leads nowhere else (SEC-62).
-fn https_address(service: &Service, request: &Request<Incoming>, port: u16) -> Option<HeaderValue> {
+/// `port` says which one counts unless the configuration names another.
+fn https_address(
+    service: &Service,
+    request: &Request<()>,
+    port: impl Fn(&Authority) -> u16,
+) -> Option<HeaderValue> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, None) = (hosts.next()?, hosts.next()) else {
         return None;
     };
-    let authority = request::Authority::parse(host).ok()?;
+    let authority = Authority::parse(host).ok()?;
     let host = authority.host().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
     let meant = request.uri().host();
@@ -94,10 +95,13 @@ fn https_address(service: &Service, request: &Request<Incoming>, port: u16) -> O
         .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let port = if port == 443 {
-        String::new()
-    } else {
-        format!(":{port}")
+    let port = match service
+        .settings()
+        .public_port
+        .unwrap_or_else(|| port(&authority))
+    {
+        443 => String::new(),
+        port => format!(":{port}"),
     };
     HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()
 }

@@ -59,10 +59,16 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "LONGEST_PAYLOAD: usize = 520;",
     ),
     (
-        "a connection to the plain HTTP listener, in total",
+        "a request to the plain HTTP listener, time to arrive",
         "15 s",
         "server/redirect.rs",
-        "LIFETIME: Duration = Duration::from_secs(15);",
+        "TIMEOUT: Duration = Duration::from_secs(15);",
+    ),
+    (
+        "the head of a plain HTTP request",
+        "16 KiB",
+        "server/plain_http.rs",
+        "MAX_HEAD: usize = 16 * 1024;",
     ),
     (
         "request bodies that are read before the app gets them (`buffer_requests` of an app): eight times the largest value, and at least this",
