@@ -1,18 +1,19 @@
-//! Takes connections: limits, PROXY header, TLS.
+//! Takes connections: limits, PROXY header, TLS or an answer to plain HTTP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{serve_http1, serve_http2};
-use super::proxy_header;
-use super::redirect::redirect_to_https;
+use super::redirect::{self, redirect_to_https};
 use super::socket::Socket;
+use super::{plain_http, proxy_header};
 use crate::listener;
-use crate::load::{Admission, Admitted};
+use crate::load::{Admission, Admitted, Place};
 use crate::proxy::{ClientConn, Service};
 use crate::tls::Handshakes;
 
@@ -93,7 +94,7 @@ async fn serve(
     let Some(peer) = client.await else { return };
     let place = Arc::clone(admitted.place());
     let stream = tokio::select! {
-        stream = accept_tls(&service, &handshakes, stream, peer) => stream,
+        stream = accept_tls(&service, &handshakes, stream, peer, &place) => stream,
         () = place.gone() => None,
     };
     let Some(stream) = stream else { return };
@@ -112,17 +113,22 @@ async fn serve(
     }
 }
 
+/// `None` when the connection needs nothing more: plain HTTP has been answered, then.
 async fn accept_tls(
     service: &Service,
     handshakes: &Handshakes,
     stream: TcpStream,
     peer: IpAddr,
+    place: &Place,
 ) -> Option<TlsStream<TcpStream>> {
-    let handshake = tokio::time::timeout(
-        service.settings().timeouts.handshake,
-        handshakes.shake(stream),
-    );
-    match handshake.await {
+    let deadline = Instant::now() + service.settings().timeouts.handshake;
+    if let Ok(Ok(true)) = timeout_at(deadline, plain_http::is_sent_to(&stream)).await {
+        tracing::debug!(client = %peer, "plain HTTP was sent to the port of TLS");
+        let answer = redirect::answer_on_tls_port(service, stream, peer, deadline, place);
+        Box::pin(answer).await;
+        return None;
+    }
+    match timeout_at(deadline, handshakes.shake(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(client = %peer, %error, "TLS handshake failed");

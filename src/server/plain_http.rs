@@ -24,6 +24,14 @@ const MAX_HEAD: usize = 16 * 1024;
 /// For an answer that fits into any send buffer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Whether the first byte that a client sends begins plain HTTP: a letter, which a record of TLS
+/// never begins with (RFC 8446 §5.1). The byte stays unread.
+pub(super) async fn is_sent_to(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    let read = stream.peek(&mut first).await?;
+    Ok(read == 1 && first[0].is_ascii_alphabetic())
+}
+
 /// Reads a request until `deadline`, and sends what `answer` makes of it; `None` stands for what is
 /// no request of HTTP/1. A client that has not sent a whole head by then gets no answer.
 pub(super) async fn answer_one(

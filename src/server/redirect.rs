@@ -1,17 +1,19 @@
-//! The plain listener: sends browsers to https and does nothing else (SEC-77).
+//! Plain HTTP, on a listener of its own or sent to the port of TLS: browsers are sent to https, and
+//! nothing else is done (SEC-77).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::plain_http::answer_one;
 use super::proxy_header;
 use crate::listener;
-use crate::load::Admission;
+use crate::load::{Admission, Place};
 use crate::pages;
 use crate::proxy::Service;
 use crate::request::Authority;
@@ -52,6 +54,35 @@ pub(super) async fn redirect_to_https(
             }
         });
     }
+}
+
+/// Answers plain HTTP on the port of TLS, in the time of a handshake. Who gave no port with the
+/// host came by another one, so the one that this is counts then.
+///
+/// A trusted proxy ends TLS itself: its browsers would be sent round in circles.
+pub(super) async fn answer_on_tls_port(
+    service: &Service,
+    stream: TcpStream,
+    client: IpAddr,
+    deadline: Instant,
+    place: &Place,
+) {
+    let Ok(address) = stream.local_addr() else {
+        return;
+    };
+    let port = |authority: &Authority| authority.port().unwrap_or(address.port());
+    let is_proxy = service.settings().trusted_proxies.contain(client);
+    let stop = service.shutdown().token();
+    answer_one(stream, deadline, place, stop, |request| {
+        if is_proxy {
+            let sentence = "This port is for https, but the proxy in front speaks plain HTTP here.";
+            return answer(None, StatusCode::BAD_REQUEST, sentence);
+        }
+        let location = request.and_then(|request| https_address(service, request, port));
+        let sentence = "This port is for https. Put https:// in front of the address.";
+        answer(location, StatusCode::BAD_REQUEST, sentence)
+    })
+    .await;
 }
 
 /// 308 to what may be asked for again. Everything else is refused: what was sent plainly was seen

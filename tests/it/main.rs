@@ -76,6 +76,8 @@ mod path_forms;
 mod path_readers;
 /// The path that is judged is the path that is sent.
 mod paths;
+/// Plain HTTP on the port of TLS leads to https, or is answered in words.
+mod plain_http;
 /// A load balancer says who the client is, and nobody else can.
 mod proxy_protocol;
 /// The first minute can be had again.

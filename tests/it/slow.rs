@@ -40,11 +40,6 @@ async fn sec_25_a_handshake_has_to_end_in_time() {
     };
     within("the end of a slow handshake", dribble).await;
     assert!(started.elapsed() < Duration::from_secs(5));
-    let mut plain = Raw::new(gate.tcp().await);
-    plain
-        .send("GET / HTTP/1.1\r\nHost: gate.test\r\n\r\n")
-        .await;
-    assert!(!plain.rest().await.contains("HTTP/1.1 200"), "TLS only");
 }
 
 #[tokio::test]
