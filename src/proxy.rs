@@ -99,6 +99,7 @@ impl Proxy {
         let upgrade = upgrade::client_side(&mut request);
         let (mut head, body) = request.into_parts();
         let body = connection.body(&head, body, self.shared.shutdown.token());
+        exchange.note_body(&body);
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
         let site = self.apps.find(&authority, server_name)?;

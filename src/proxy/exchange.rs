@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -20,7 +21,7 @@ use crate::portal::is_page_load;
 use crate::request::wire;
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
-use crate::upstream::UpstreamError;
+use crate::upstream::{ClientBody, UpstreamError};
 
 /// What is known of a request besides its head, and belongs to it until its response is gone.
 pub(super) struct Exchange {
@@ -40,6 +41,8 @@ pub(super) struct Exchange {
     is_head: bool,
     /// Whether there is no telling where the next request of the connection begins.
     is_left_unread: bool,
+    /// Whether the body has been read to its end, where the next request comes after it.
+    body_is_whole: Option<Arc<AtomicBool>>,
     started: Instant,
 }
 
@@ -67,6 +70,7 @@ impl Exchange {
             is_page_load: is_page_load(request.headers()) && is_of_people(request.method()),
             is_head: request.method() == Method::HEAD,
             is_left_unread,
+            body_is_whole: None,
             started: line
                 .as_ref()
                 .map_or_else(Clock::stopwatch, |line| line.started),
@@ -103,8 +107,10 @@ impl Proxy {
         {
             leave_out(&mut response);
         }
-        let closes =
-            exchange.is_left_unread || self.shared.shutdown.has_begun() || connection.state.ends();
+        let closes = exchange.is_left_unread
+            || exchange.is_early()
+            || self.shared.shutdown.has_begun()
+            || connection.state.ends();
         if exchange.is_http1() && closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -150,6 +156,19 @@ impl Proxy {
 impl Exchange {
     pub(super) fn is_http1(&self) -> bool {
         self.version < Version::HTTP_2
+    }
+
+    /// Notes what tells whether the body of the request has come to its end.
+    pub(super) fn note_body(&mut self, body: &ClientBody) {
+        self.body_is_whole = body.whole();
+    }
+
+    /// Whether the response comes before the end of its request. hyper reads no further, and closes
+    /// the connection after it: a client that is not told would send its next request into the void
+    /// (RFC 9112 §9.6, SEC-99).
+    fn is_early(&self) -> bool {
+        let whole = self.body_is_whole.as_ref();
+        whole.is_some_and(|whole| !whole.load(Ordering::Acquire))
     }
 
     /// For the access line, where there is one.

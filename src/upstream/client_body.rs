@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +32,17 @@ const MOST: usize = 64 * 1024 * 1024;
 pub(crate) struct ClientBody {
     /// There until it is dropped.
     body: Option<Incoming>,
-    drain: Option<Box<Drain>>,
+    rest: Rest,
+}
+
+/// What becomes of what nobody reads.
+enum Rest {
+    /// Nothing comes.
+    Empty,
+    /// HTTP/1.1: the connection has to end. Says whether everything was read.
+    Noted(Arc<AtomicBool>),
+    /// HTTP/2: it is read after the body was dropped.
+    Drained(Box<Drain>),
 }
 
 /// What there is to know for reading the rest.
@@ -42,10 +53,25 @@ struct Drain {
 }
 
 impl ClientBody {
+    /// A body of HTTP/1.1, or an empty one.
     pub(crate) fn new(body: Incoming) -> Self {
+        let rest = if body.is_end_stream() {
+            Rest::Empty
+        } else {
+            Rest::Noted(Arc::default())
+        };
         Self {
             body: Some(body),
-            drain: None,
+            rest,
+        }
+    }
+
+    /// Whether the body was read to its end, at any time from now on. `None` where the connection
+    /// serves the next request anyway.
+    pub(crate) fn whole(&self) -> Option<Arc<AtomicBool>> {
+        match &self.rest {
+            Rest::Noted(whole) => Some(Arc::clone(whole)),
+            Rest::Empty | Rest::Drained(_) => None,
         }
     }
 
@@ -59,7 +85,7 @@ impl ClientBody {
     ) -> Self {
         Self {
             body: Some(body),
-            drain: Some(Box::new(Drain { load, place, stop })),
+            rest: Rest::Drained(Box::new(Drain { load, place, stop })),
         }
     }
 }
@@ -72,10 +98,21 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(&mut *body).poll_frame(cx);
+        if let Rest::Noted(whole) = &this.rest
+            && match &frame {
+                Poll::Ready(Some(Ok(_))) => body.is_end_stream(),
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            }
+        {
+            whole.store(true, Ordering::Release);
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -90,7 +127,7 @@ impl Body for ClientBody {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if let Some(drain) = self.drain.take()
+        if let Rest::Drained(drain) = std::mem::replace(&mut self.rest, Rest::Empty)
             && let Some(body) = self.body.take()
             && !body.is_end_stream()
             && let Ok(runtime) = Handle::try_current()

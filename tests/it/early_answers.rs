@@ -1,6 +1,6 @@
 //! Answers before the end of an upload reach its client, over HTTP/2, too: SEC-99.
 
-use std::process::Command;
+mod clients;
 
 use crate::harness::*;
 
@@ -94,34 +94,122 @@ async fn sec_99_a_stop_waits_for_no_rest() {
     assert!(took < std::time::Duration::from_secs(4), "{took:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sec_99_curl_gets_the_answer_whatever_it_sends() {
-    let Some(curl) = real::find("curl") else {
+/// Refuses each upload as well, but wants to go on with the connection.
+async fn refusing_in_passing() -> Upstream {
+    Upstream::scripted(|exchange| {
+        Box::pin(async {
+            exchange
+                .reply("413 Content Too Large", &[], "too large")
+                .await;
+        })
+    })
+    .await
+}
+
+/// Either says so, or goes on: a client must not be left to find out by its next request.
+async fn ends_as_said_or_goes_on(raw: &mut Raw, status: u16, what: &str) {
+    let reply = raw.response().await;
+    assert_eq!(reply.status, status, "{what}: {reply}");
+    if reply.value("connection") == Some("close") {
+        assert_eq!(raw.end().await, Ok(()), "{what}");
         return;
-    };
-    let (_app, gate) = gate().await;
-    let files = Files::new();
-    let at = format!("gate.test:{}", gate.address().port());
-    for size in [6, 100_000, 8_000_000] {
-        let body = files.write("body", &"x".repeat(size), 0o644);
-        for (path, status) in EARLY {
-            for version in ["--http1.1", "--http2"] {
-                let mut command = Command::new(&curl);
-                command
-                    .args(["-sSk", version, "--max-time", "30", "-H", "Expect:"])
-                    .args(["--resolve", &format!("{at}:127.0.0.1"), "--data-binary"])
-                    .arg(format!("@{}", body.display()))
-                    .args(["-o", "/dev/null", "-w", "%{http_code}"])
-                    .arg(format!("https://{at}{path}"));
-                let (code, said, complaint) = run_to_end(&mut command, "");
-                let got = (code, said.as_str());
-                let wanted = status.to_string();
-                assert_eq!(
-                    got,
-                    (Some(0), &*wanted),
-                    "{size} bytes to {path} with {version}: {complaint}"
-                );
-            }
+    }
+    raw.send("GET /.vestibule/session HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .await;
+    raw.response().await.assert_status(401);
+}
+
+#[tokio::test]
+async fn sec_99_a_connection_that_ends_after_an_early_answer_says_so() {
+    let app = refusing_in_passing().await;
+    let gate = Vestibule::before(&app)
+        .app("path = \"/wiki/\"\n")
+        .rule("/wiki/public", "everyone")
+        .start()
+        .await;
+    let early = [
+        ("/wiki/public", 413),
+        ("/wiki/private", 401),
+        ("/wiki", 308),
+        ("/elsewhere", 404),
+        ("/wiki/%zz", 400),
+    ];
+    for (target, status) in early {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: gate.test\r\n");
+        for size in [6, 20_000, 30_000, 60_000, 100_000, 200_000] {
+            let what = format!("{size} bytes to {target}");
+            let mut raw = gate.raw().await;
+            raw.send(format!("{head}Content-Length: {size}\r\n\r\n"))
+                .await;
+            raw.send(vec![b'x'; size]).await;
+            ends_as_said_or_goes_on(&mut raw, status, &what).await;
+
+            let mut raw = gate.raw().await;
+            let body = "x".repeat(size);
+            raw.send(format!(
+                "{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
+            ))
+            .await;
+            ends_as_said_or_goes_on(&mut raw, status, &format!("{what}, chunked")).await;
+        }
+        if status != 413 {
+            let mut raw = gate.raw().await;
+            raw.send(format!(
+                "{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            ))
+            .await;
+            let what = format!("nothing yet to {target}");
+            ends_as_said_or_goes_on(&mut raw, status, &what).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_body_that_was_read() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let mut raw = gate.raw().await;
+    for framing in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "Content-Length: 0\r\n\r\n",
+        "\r\n",
+    ] {
+        for target in ["/", "/.vestibule/login"] {
+            raw.send(format!(
+                "POST {target} HTTP/1.1\r\nHost: gate.test\r\nOrigin: https://gate.test\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\n{framing}"
+            ))
+            .await;
+            let reply = raw.response().await;
+            assert_eq!(reply.value("connection"), None, "{framing:?} {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_answers_early_and_reads_on_gets_the_whole_upload() {
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            exchange
+                .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await;
+            let body = exchange.body().await;
+            let size = body.len().to_string();
+            exchange
+                .send(format!("{:x}\r\n{size}\r\n0\r\n\r\n", size.len()))
+                .await;
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app).public().start().await;
+    let mut raw = gate.raw().await;
+    raw.send("POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 300000\r\n\r\n")
+        .await;
+    let head = raw.head().await;
+    assert_eq!(head.value("connection"), Some("close"), "{head}");
+    raw.send(vec![b'x'; 300_000]).await;
+    assert_eq!(raw.chunk().await.as_deref(), Some(&b"300000"[..]));
+    assert_eq!(raw.chunk().await, None);
+    assert_eq!(raw.end().await, Ok(()));
 }

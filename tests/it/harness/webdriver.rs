@@ -25,16 +25,21 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// `None` when Chromium or its driver is not installed.
     pub(crate) async fn start() -> Option<Self> {
-        Self::start_with(&json!({})).await
+        Self::start_with(&json!({}), &[]).await
     }
 
     /// A browser that runs no script of any page; the tests' own scripts still run.
     pub(crate) async fn start_without_script() -> Option<Self> {
         let blocked = "profile.managed_default_content_settings.javascript";
-        Self::start_with(&json!({blocked: 2})).await
+        Self::start_with(&json!({blocked: 2}), &[]).await
     }
 
-    async fn start_with(preferences: &Value) -> Option<Self> {
+    /// A browser that knows no HTTP/2.
+    pub(crate) async fn start_without_http2() -> Option<Self> {
+        Self::start_with(&json!({}), &["--disable-http2"]).await
+    }
+
+    async fn start_with(preferences: &Value, more: &[&str]) -> Option<Self> {
         let (driver, browser) = (real::find("chromedriver")?, real::find("chromium")?);
         let (address, profile) = (free_port(), tempfile::tempdir().unwrap());
         let mut command = Command::new(driver);
@@ -44,7 +49,7 @@ impl Chromium {
         let mut driver = Program::spawn(command);
         driver.wait_for_port(address).await;
         let data = format!("--user-data-dir={}", profile.path().join("data").display());
-        let arguments = [
+        let mut arguments = vec![
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -59,6 +64,7 @@ impl Chromium {
             "--window-size=1200,900",
             &data,
         ];
+        arguments.extend(more);
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "acceptInsecureCerts": true,
             "goog:loggingPrefs": {"browser": "ALL"},
