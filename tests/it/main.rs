@@ -131,5 +131,7 @@ mod upstreams;
 mod user_commands;
 /// What changes in the users file holds at the next request.
 mod users;
+/// Repositories and their own clients.
+mod version_control;
 /// WebSockets need a session and a page of ours, and end with the session.
 mod websocket;

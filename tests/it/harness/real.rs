@@ -1,8 +1,9 @@
 //! Real programs that tests need: started from PATH on free ports, on loopback only.
 
+use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
@@ -42,7 +43,55 @@ pub(crate) fn missing(part: &str) {
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     _program: Program,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl App {
+    /// Waits until the program listens there.
+    pub(crate) async fn start(command: Command, address: SocketAddr, folder: TempDir) -> Self {
+        let mut program = Program::spawn(command);
+        program.wait_for_port(address).await;
+        Self {
+            address,
+            _program: program,
+            folder,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Apache with these modules and this configuration, in which `FOLDER` is the folder given.
+pub(crate) async fn apache(modules: &[&str], config: &str, folder: TempDir) -> Option<App> {
+    let file = find("apache2")?;
+    let mut text = String::new();
+    for module in ["mpm_event", "authz_core"].iter().chain(modules) {
+        let file = format!("/usr/lib/apache2/modules/mod_{module}.so");
+        if !Path::new(&file).is_file() {
+            missing(&file);
+            return None;
+        }
+        writeln!(text, "LoadModule {module}_module {file}").unwrap();
+    }
+    let address = free_port();
+    write!(
+        text,
+        "ServerRoot FOLDER\nServerName localhost\nListen {address}\nPidFile FOLDER/pid\n\
+         ErrorLog FOLDER/log\nDefaultRuntimeDir FOLDER\n{config}\n"
+    )
+    .unwrap();
+    let at = folder.path().display().to_string();
+    let conf = folder.path().join("apache.conf");
+    fs::write(&conf, text.replace("FOLDER", &at)).unwrap();
+    let mut command = Command::new(file);
+    command.args(["-DFOREGROUND", "-f"]).arg(conf);
+    Some(App::start(command, address, folder).await)
 }
 
 /// Prometheus, which scrapes itself.
@@ -76,7 +125,7 @@ async fn start_prometheus(address: SocketAddr, text: &str) -> Option<App> {
     let app = App {
         address,
         _program: Program::spawn(command),
-        _folder: folder,
+        folder,
     };
     wait_for_answer(address, "/-/ready").await;
     Some(app)
@@ -105,7 +154,7 @@ pub(crate) async fn jupyter_lab() -> Option<App> {
     let app = App {
         address,
         _program: Program::spawn(command),
-        _folder: folder,
+        folder,
     };
     wait_for_answer(address, "/api").await;
     Some(app)

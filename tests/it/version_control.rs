@@ -1,0 +1,273 @@
+//! Repositories behind the login, with the clients that people have for them: Git, Mercurial and
+//! Subversion.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::*;
+
+/// A folder of a person with the cookies of their browser, in the format that curl and Python read.
+struct Desk {
+    folder: tempfile::TempDir,
+    certificate: String,
+}
+
+impl Desk {
+    fn of(gate: &Gate) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            certificate: gate.certificate(),
+        }
+    }
+
+    /// Puts the session of the browser into the file; Python calls the host `localhost.local`.
+    fn take_cookies(&self, browser: &Browser) {
+        let cookie = browser.session_cookie().replacen('=', "\t", 1);
+        let lines = ["localhost", "localhost.local"]
+            .map(|host| format!("{host}\tFALSE\t/\tTRUE\t4102444800\t{cookie}\n"));
+        let text = format!("# Netscape HTTP Cookie File\n{}", lines.concat());
+        fs::write(self.folder.path().join("cookies"), text).unwrap();
+    }
+
+    /// Runs a client to its end; gives what it says, and whether it did well.
+    async fn run(&self, program: &Path, args: &[&str]) -> (bool, String) {
+        let folder = self.folder.path();
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("LC_ALL", "C.UTF-8")
+            .env("GIT_ASKPASS", "echo")
+            .env("GIT_SSL_CAINFO", &self.certificate)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("HGRCPATH", folder.join("hgrc"))
+            .env_remove("GIT_DIR");
+        let mut program = Program::spawn(command);
+        let status = program.exit().await;
+        let said = program.stdout_at_end().await + &program.stderr();
+        (status.success(), said)
+    }
+
+    async fn done(&self, program: &Path, args: &[&str]) -> String {
+        let (done, said) = self.run(program, args).await;
+        assert!(done, "{args:?}: {said}");
+        said
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// Enough that no client sends it in one piece, and nothing that packs well.
+fn large_file() -> Vec<u8> {
+    let numbers = std::iter::successors(Some(1_u32), |n| {
+        Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
+    });
+    numbers.take(3 << 18).map(|n| n.to_be_bytes()[0]).collect()
+}
+
+async fn sign_in(gate: &Gate) -> Browser {
+    let browser = gate.browser_for("localhost");
+    browser.login("ada", PASSWORD).await
+}
+
+#[tokio::test]
+async fn git_clones_and_pushes_as_the_user_of_the_browser() {
+    let Some(git) = real::find("git") else {
+        return;
+    };
+    let exec = run_to_end(Command::new(&git).arg("--exec-path"), "").1;
+    let folder = tempfile::tempdir().unwrap();
+    let bare = folder.path().join("repos/wiki.git");
+    let mut init = Command::new(&git);
+    init.args(["init", "-q", "--bare"]).arg(&bare);
+    assert_eq!(run_to_end(&mut init, "").0, Some(0));
+    let config = format!(
+        "ScriptSock FOLDER/cgid\nSetEnv GIT_PROJECT_ROOT FOLDER/repos\nSetEnv HOME FOLDER\n\
+         SetEnv GIT_HTTP_EXPORT_ALL 1\nSetEnvIf X-Forwarded-User (.+) REMOTE_USER=$1\n\
+         ScriptAlias / {}/git-http-backend/\n<Location />\nRequire all granted\n</Location>",
+        exec.trim()
+    );
+    let modules = ["alias", "cgid", "env", "setenvif"];
+    let Some(app) = real::apache(&modules, &config, folder).await else {
+        return;
+    };
+    fs::write(
+        bare.join("config"),
+        "[core]\nbare = true\nlogAllRefUpdates = true\n",
+    )
+    .unwrap();
+    let gate = Vestibule::before_url(&app.url())
+        .user("ada", PASSWORD)
+        .start()
+        .await;
+    let ada = sign_in(&gate).await;
+    let desk = Desk::of(&gate);
+    desk.take_cookies(&ada);
+    let config = "[http]\ncookieFile = ~/cookies\npostBuffer = 131072\n\
+                  [user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n";
+    fs::write(desk.path(".gitconfig"), config).unwrap();
+    let url = format!("https://localhost:{}/wiki.git", gate.address().port());
+    desk.done(&git, &["clone", &url, "wiki"]).await;
+    let file = large_file();
+    fs::write(desk.path("wiki/large"), &file).unwrap();
+    desk.done(&git, &["-C", "wiki", "add", "large"]).await;
+    desk.done(&git, &["-C", "wiki", "commit", "-m", "One"])
+        .await;
+    let push = ["-C", "wiki", "push", "origin", "HEAD:refs/heads/main"];
+    desk.done(&git, &push).await;
+
+    ada.logout().await;
+    let more = ["-C", "wiki", "commit", "--allow-empty", "-m", "Two"];
+    desk.done(&git, &more).await;
+    let (done, said) = desk.run(&git, &push).await;
+    assert!(
+        !done && said.contains("Sign in with a web browser"),
+        "{said}"
+    );
+    desk.take_cookies(&sign_in(&gate).await);
+    desk.done(&git, &push).await;
+
+    desk.done(&git, &["clone", "-b", "main", &url, "again"])
+        .await;
+    assert_eq!(fs::read(desk.path("again/large")).unwrap(), file);
+    let log = desk
+        .done(&git, &["-C", "again", "log", "--format=%s"])
+        .await;
+    assert_eq!(log, "Two\nOne\n");
+    let log = app.path("repos/wiki.git/logs/refs/heads/main");
+    let log = fs::read_to_string(log).unwrap();
+    assert_eq!(log.matches(" ada <ada@").count(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn mercurial_clones_and_pushes_with_the_session_of_the_browser() {
+    let Some(hg) = real::find("hg") else {
+        return;
+    };
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let mut init = Command::new(&hg);
+    init.arg("init").arg(folder.path().join("wiki"));
+    assert_eq!(run_to_end(init.env("HGRCPATH", ""), "").0, Some(0));
+    let mut serve = Command::new(&hg);
+    serve
+        .env("HGRCPATH", "")
+        .args(["serve", "-a", "127.0.0.1", "-p"])
+        .arg(address.port().to_string())
+        .arg("-R")
+        .arg(folder.path().join("wiki"))
+        .args(["--config", "web.push_ssl=false"])
+        .args(["--config", "web.allow-push=*"]);
+    let app = real::App::start(serve, address, folder).await;
+    let gate = Vestibule::before_url(&app.url())
+        .user("ada", PASSWORD)
+        .start()
+        .await;
+    let ada = sign_in(&gate).await;
+    let desk = Desk::of(&gate);
+    desk.take_cookies(&ada);
+    let config = format!(
+        "[ui]\nusername = Ada\ninteractive = false\n[auth]\ncookiefile = {}\n[web]\ncacerts = {}\n",
+        desk.path("cookies").display(),
+        gate.certificate()
+    );
+    fs::write(desk.path("hgrc"), config).unwrap();
+    let url = format!("https://localhost:{}/", gate.address().port());
+    desk.done(&hg, &["clone", &url, "wiki"]).await;
+    let file = large_file();
+    fs::write(desk.path("wiki/large"), &file).unwrap();
+    desk.done(&hg, &["-R", "wiki", "commit", "-A", "-m", "One"])
+        .await;
+    desk.done(&hg, &["-R", "wiki", "push"]).await;
+
+    ada.logout().await;
+    desk.done(&hg, &["-R", "wiki", "tag", "two"]).await;
+    let (done, said) = desk.run(&hg, &["-R", "wiki", "push"]).await;
+    assert!(
+        !done && said.contains("http authorization required"),
+        "{said}"
+    );
+    let ada = sign_in(&gate).await;
+    desk.take_cookies(&ada);
+    desk.done(&hg, &["-R", "wiki", "push"]).await;
+    desk.done(&hg, &["clone", "-r", "two", &url, "again"]).await;
+    assert_eq!(fs::read(desk.path("again/large")).unwrap(), file);
+    let page = ada.get("/file/tip/").await;
+    assert!(page.assert_status(200).text().contains("large"), "{page}");
+}
+
+/// Subversion sends no cookies, so its users get to it by a rule for their network, or as here for
+/// everyone; browsers sign in.
+#[tokio::test]
+async fn subversion_commits_and_copies_where_a_rule_lets_it() {
+    let (Some(svn), Some(admin)) = (real::find("svn"), real::find("svnadmin")) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("repos")).unwrap();
+    for name in ["open", "closed"] {
+        let repository = folder.path().join("repos").join(name);
+        let mut create = Command::new(&admin);
+        assert_eq!(
+            run_to_end(create.arg("create").arg(repository), "").0,
+            Some(0)
+        );
+    }
+    let config = "<Location /svn>\nDAV svn\nSVNParentPath FOLDER/repos\nRequire all granted\n\
+                  </Location>";
+    let Some(app) = real::apache(&["dav", "dav_svn"], config, folder).await else {
+        return;
+    };
+    let gate = Vestibule::before_url(&app.url())
+        .user("ada", PASSWORD)
+        .rule("/svn/open", "everyone")
+        .start()
+        .await;
+    let desk = Desk::of(&gate);
+    let ca = format!("servers:global:ssl-authority-files={}", gate.certificate());
+    let svn = async |args: &str| {
+        let fixed = ["--non-interactive", "--config-option", &ca];
+        let args: Vec<_> = args.split(' ').chain(fixed).collect();
+        desk.run(&svn, &args).await
+    };
+    let done = async |args: &str| {
+        let (done, said) = svn(args).await;
+        assert!(done, "{args}: {said}");
+        said
+    };
+    let url = format!("https://localhost:{}/svn", gate.address().port());
+    done(&format!(
+        "mkdir -m Begin --parents {url}/open/trunk {url}/open/tags"
+    ))
+    .await;
+    done(&format!("checkout {url}/open wc")).await;
+    let (file, name) = (large_file(), "50%25\u{e4} [a].bin");
+    fs::write(desk.path("wc/trunk").join(name), &file).unwrap();
+    done("add --force wc/trunk").await;
+    done("commit -m One wc").await;
+    done(&format!("copy -m Tag {url}/open/trunk {url}/open/tags/1.0")).await;
+    done("update wc").await;
+    assert_eq!(fs::read(desk.path("wc/tags/1.0").join(name)).unwrap(), file);
+    done("move wc/trunk wc/tags/2.0").await;
+    done("commit -m Two wc").await;
+    let log = done(&format!("log -q {url}/open")).await;
+    assert_eq!(log.matches("\nr").count(), 4, "{log}");
+
+    let (listed, said) = svn(&format!("ls {url}/closed")).await;
+    assert!(!listed && said.contains("Authentication failed"), "{said}");
+    let browser = gate.browser();
+    let page = browser.get("/svn/closed/").await;
+    page.assert_redirects_to("/.vestibule/login?return_to=%2Fsvn%2Fclosed%2F");
+    let page = browser
+        .login("ada", PASSWORD)
+        .await
+        .get("/svn/closed/")
+        .await;
+    assert!(
+        page.assert_status(200).text().contains("Revision 0"),
+        "{page}"
+    );
+}
