@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use minijinja::value::Kwargs;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::framed::{Framed, FramedView};
+use self::messages::{Link, Message, texts};
 pub(crate) use self::response::{Page, json, plain, redirect};
 use crate::clock::Timestamp;
 use crate::error::Forgery;
@@ -105,13 +107,9 @@ pub(crate) struct LogoutView<'a> {
     pub(crate) csrf: &'a str,
 }
 
-/// What happened, what the visitor can do, and who can mend it; never an upstream address.
+/// What happened, what the visitor can do, and who can help; never an upstream address.
 pub(crate) struct ErrorView<'a> {
-    pub(crate) status: StatusCode,
-    /// What happened, a short sentence; it becomes the heading.
-    pub(crate) title: &'a str,
-    /// What the visitor can do.
-    pub(crate) advice: &'a str,
+    pub(crate) message: &'a Message,
     pub(crate) request_id: &'a str,
 }
 
@@ -171,6 +169,10 @@ impl Pages {
         templates.add_global("remember_for", remember_for);
         templates.add_global("title", &branding.title);
         templates.add_global("footer", branding.footer.as_deref());
+        let title = branding.title.clone();
+        templates.add_function("say", move |key: &str, values: Kwargs| {
+            texts::say(&title, key, &values)
+        });
         Ok(Self {
             assets,
             templates,
@@ -215,7 +217,11 @@ impl Pages {
                 id => form.id,
                 action => form.action,
                 path => words::shortened(form.path),
-                kind => if form.multipart { "may hold files" } else { "text" },
+                kind => if form.multipart {
+                    texts::SAVED_POST_WITH_FILES
+                } else {
+                    texts::SAVED_POST_WITH_TEXT
+                },
                 size => words::size(form.size),
                 kept => words::relative(form.saved, view.now),
             }
@@ -240,19 +246,24 @@ impl Pages {
     }
 
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {
-        let mend = match view.status {
-            StatusCode::FORBIDDEN => "can change what your account may open.",
-            status if status.is_server_error() => "can mend it if it lasts.",
-            _ => "can help.",
+        let message = view.message;
+        let help = match message.status {
+            StatusCode::FORBIDDEN => texts::ERROR_HELP_FORBIDDEN,
+            status if status.is_server_error() => texts::ERROR_HELP_SERVER,
+            _ => texts::ERROR_HELP,
         };
         self.page(
-            view.status,
+            message.status,
             "error.html",
             context! {
-                status => view.status.as_u16(),
-                happened => view.title,
-                advice => view.advice,
-                contact => format!("The people who run {} {mend}", self.title),
+                status => message.status.as_u16(),
+                happened => message.title,
+                advice => message.advice,
+                link => message.link.map(|link| match link {
+                    Link::Login => "login",
+                    Link::StartPage => "start",
+                }),
+                help => texts::fill(help, &[("title", &self.title)]),
                 request_id => view.request_id,
             },
         )
@@ -280,7 +291,10 @@ impl Pages {
                 tracing::error!(template = name, %error, "cannot render a page");
                 Page::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "<!doctype html><title>Error</title><p>This page cannot be shown.</p>".into(),
+                    format!(
+                        "<!doctype html><title>{0}</title><p>{0}</p>",
+                        texts::ERROR_PAGE_NOT_SHOWN
+                    ),
                 )
             }
         }
@@ -290,39 +304,21 @@ impl Pages {
 impl LoginProblem {
     /// What the visitor reads.
     fn sentence(self) -> String {
-        match self {
-            Self::Refused => "That user name and password do not match.".into(),
-            Self::Throttled { wait } => format!(
-                "Too many tries. Try again in {}.",
-                words::wait(wait.max(Duration::from_secs(1)))
-            ),
-            Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
-            Self::Forged(Forgery::OtherSite) => {
-                "This form was sent from another site. Sign in here.".into()
+        let text = match self {
+            Self::Refused => texts::LOGIN_REFUSED,
+            Self::Throttled { wait } => {
+                let wait = words::wait(wait.max(Duration::from_secs(1)));
+                return texts::fill(texts::LOGIN_THROTTLED, &[("wait", &wait)]);
             }
-            Self::Forged(Forgery::HostChanged) => {
-                "The host name or port in your browser is not the one that arrived here. The \
-                 people who run this site can mend it: the proxy in front has to pass on the Host \
-                 header, with its port."
-                    .into()
-            }
-            Self::Forged(Forgery::NoCookie) => {
-                "Your browser sent no cookie with this form. Allow cookies for this site, then \
-                 sign in again."
-                    .into()
-            }
-            Self::Forged(Forgery::OriginHidden | Forgery::Outdated) => {
-                "This form was open for too long. Sign in again.".into()
-            }
-            Self::NotKept => {
-                "Your sign-in could not be saved, so it was not made. Tell the people \
-                              who run this site that sessions cannot be written."
-                    .into()
-            }
-            Self::SessionsFull => "No more people can sign in right now: as many are signed in as \
-                                   this site has room for. Try again later."
-                .into(),
-        }
+            Self::Busy => texts::LOGIN_BUSY,
+            Self::Forged(Forgery::OtherSite) => texts::LOGIN_FORM_FROM_ANOTHER_SITE,
+            Self::Forged(Forgery::HostChanged) => texts::LOGIN_FORM_HOST_CHANGED,
+            Self::Forged(Forgery::NoCookie) => texts::LOGIN_FORM_WITHOUT_COOKIE,
+            Self::Forged(Forgery::OriginHidden | Forgery::Outdated) => texts::LOGIN_FORM_OUTDATED,
+            Self::NotKept => texts::LOGIN_NOT_SAVED,
+            Self::SessionsFull => texts::LOGIN_SESSIONS_FULL,
+        };
+        text.to_owned()
     }
 
     fn status(self) -> StatusCode {

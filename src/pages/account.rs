@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use minijinja::{Value, context};
 
+use super::messages::texts::{self, fill};
 use super::{Page, Pages, user_agent, words};
 use crate::auth::password::{MAX_LENGTH, MIN_CHARACTERS, Weakness};
 use crate::clock::Timestamp;
@@ -97,9 +98,9 @@ impl Pages {
 impl SessionView<'_> {
     fn context(&self, now: Timestamp) -> Value {
         let moments = [
-            ("Signed in", self.signed_in),
-            ("last active", self.last_active),
-            ("ends at the latest", self.expires),
+            ("ACCOUNT_SIGNED_IN", self.signed_in),
+            ("ACCOUNT_LAST_ACTIVE", self.last_active),
+            ("ACCOUNT_LATEST_END", self.expires),
         ];
         let moments = moments.map(|(what, moment)| {
             context! {
@@ -123,34 +124,28 @@ impl AccountProblem {
     /// What the visitor reads.
     fn sentence(self, title: &str) -> String {
         match self {
-            Self::AlreadyEnded => "That session has ended already.".into(),
-            Self::Busy => "Too many people are signing in right now. Try again soon.".into(),
-            Self::Differ => "The two new passwords are not the same.".into(),
-            Self::NotWritten => format!(
-                "The new password could not be saved, so the old one stays. The people who run \
-                 {title} can set one for you, and mend this."
-            ),
-            Self::Overtaken => "Somebody else has just changed your account, so your password was \
-                                not changed now. Sign in again."
-                .into(),
-            Self::Same => "The new password is the old one. Choose another.".into(),
-            Self::Throttled { wait } => format!(
-                "Too many wrong passwords. Try again in {}.",
-                words::wait(wait.max(Duration::from_secs(1)))
-            ),
-            Self::Weak(Weakness::Common) => {
-                "The new password is one of those that are tried first. Choose another.".into()
+            Self::AlreadyEnded => texts::ACCOUNT_ALREADY_ENDED.into(),
+            Self::Busy => texts::ACCOUNT_BUSY.into(),
+            Self::Differ => texts::ACCOUNT_PASSWORDS_DIFFER.into(),
+            Self::NotWritten => fill(texts::ACCOUNT_PASSWORD_NOT_SAVED, &[("title", title)]),
+            Self::Overtaken => texts::ACCOUNT_PASSWORD_OVERTAKEN.into(),
+            Self::Same => texts::ACCOUNT_PASSWORD_SAME.into(),
+            Self::Throttled { wait } => {
+                let wait = words::wait(wait.max(Duration::from_secs(1)));
+                fill(texts::ACCOUNT_THROTTLED, &[("wait", &wait)])
             }
-            Self::Weak(Weakness::Name) => {
-                "The new password is your user name. Choose another.".into()
-            }
+            Self::Weak(Weakness::Common) => texts::ACCOUNT_PASSWORD_COMMON.into(),
+            Self::Weak(Weakness::Name) => texts::ACCOUNT_PASSWORD_IS_NAME.into(),
             Self::Weak(Weakness::TooLong) => {
-                format!("The new password is longer than {MAX_LENGTH} bytes.")
+                let bytes = MAX_LENGTH.to_string();
+                fill(texts::ACCOUNT_PASSWORD_TOO_LONG, &[("bytes", &bytes)])
             }
             Self::Weak(Weakness::Short | Weakness::TooShort) => {
-                format!("The new password needs at least {MIN_CHARACTERS} characters.")
+                let characters = MIN_CHARACTERS.to_string();
+                let characters = [("characters", &*characters)];
+                fill(texts::ACCOUNT_PASSWORD_TOO_SHORT, &characters)
             }
-            Self::Wrong => "The current password is not right.".into(),
+            Self::Wrong => texts::ACCOUNT_PASSWORD_WRONG.into(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use minijinja::context;
 
+use super::messages::texts;
 use super::{Page, Pages, words};
 
 /// A page of an app, or of ours, that was to be shown in a frame.
@@ -36,38 +37,40 @@ pub(crate) enum Framed {
 
 impl Pages {
     pub(crate) fn framed(&self, view: &FramedView<'_>) -> Page {
-        let title = &self.title;
-        let heading = match view.why {
-            Framed::SignIn | Framed::Saved(_) => format!("Sign in to {title}"),
-            Framed::NotDelivered => "What you sent was not delivered".to_owned(),
-            Framed::CrossSite => format!("{title} cannot work in this frame"),
-            Framed::OwnPage => "Open this page in a new tab".to_owned(),
-        };
-        let sentence = match view.why {
-            Framed::SignIn => {
-                "Your session has ended. Sign in in a new tab, then load this page again."
-                    .to_owned()
-            }
-            Framed::Saved(wait) => format!(
-                "Your session has ended. What you were sending is kept for {}: sign in in a new \
-                 tab, and you can send it there.",
-                words::wait(wait)
+        let (heading, sentence, button) = match view.why {
+            Framed::SignIn => (
+                texts::FRAME_SIGN_IN_HEADING,
+                texts::FRAME_SESSION_ENDED,
+                texts::FRAME_SIGN_IN,
             ),
-            Framed::NotDelivered => {
-                "Your session has ended. Go back and copy what you typed before \
-                                     you sign in in a new tab."
-                    .to_owned()
-            }
-            Framed::CrossSite => format!(
-                "This frame is part of a page of another site, and browsers do not send your \
-                 session there. Open {title} in a tab of its own."
+            Framed::Saved(_) => (
+                texts::FRAME_SIGN_IN_HEADING,
+                texts::FRAME_SAVED,
+                texts::FRAME_SIGN_IN,
             ),
-            Framed::OwnPage => "For your safety, it is not shown inside another page.".to_owned(),
+            Framed::NotDelivered => (
+                texts::FRAME_NOT_DELIVERED_HEADING,
+                texts::FRAME_NOT_DELIVERED,
+                texts::FRAME_SIGN_IN,
+            ),
+            Framed::CrossSite => (
+                texts::FRAME_CROSS_SITE_HEADING,
+                texts::FRAME_CROSS_SITE,
+                texts::FRAME_OPEN,
+            ),
+            Framed::OwnPage => (
+                texts::FRAME_OWN_PAGE_HEADING,
+                texts::FRAME_OWN_PAGE,
+                texts::FRAME_OPEN,
+            ),
         };
-        let button = match view.why {
-            Framed::SignIn | Framed::Saved(_) | Framed::NotDelivered => "Sign in in a new tab",
-            Framed::CrossSite | Framed::OwnPage => "Open in a new tab",
+        let wait = match view.why {
+            Framed::Saved(wait) => words::wait(wait),
+            _ => String::new(),
         };
+        let values = [("title", &*self.title), ("wait", &wait)];
+        let heading = texts::fill(heading, &values);
+        let sentence = texts::fill(sentence, &values);
         let status = match view.why {
             Framed::OwnPage => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,

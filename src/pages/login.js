@@ -8,10 +8,11 @@
   const form = submit.form;
   const passwords = form.querySelectorAll("[type=password]");
   const label = submit.textContent;
+  const reveals = reveal.firstChild.data;
 
   const show = (shown) => {
     for (const password of passwords) password.type = shown ? "text" : "password";
-    reveal.firstChild.data = shown ? "Hide" : "Show";
+    reveal.firstChild.data = shown ? reveal.dataset.hide : reveals;
   };
   const busy = (on) => {
     submit.textContent = on ? submit.dataset.busy : label;

@@ -1,7 +1,10 @@
-//! What visitors read of an error, by its code: a page for people, JSON for programs.
+//! What visitors read: of an error by its code, a page for people and JSON for programs; `texts` has
+//! all other sentences.
 //!
 //! A code is a promise to programs and never changes; `docs/errors.md` lists them. Sentences are
 //! static: nothing that came from the network and nothing of the inside is in them (SEC-70).
+
+pub(crate) mod texts;
 
 use http::StatusCode;
 
@@ -17,22 +20,33 @@ pub(crate) struct Message {
     pub(crate) title: &'static str,
     /// What the visitor can do.
     pub(crate) advice: &'static str,
+    /// Where they can do it.
+    pub(crate) link: Option<Link>,
 }
 
-impl Message {
-    const fn new(
-        code: &'static str,
-        status: StatusCode,
-        title: &'static str,
-        advice: &'static str,
-    ) -> Self {
-        Self {
-            code,
-            status,
-            title,
-            advice,
-        }
-    }
+/// A link on the page of an error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Link {
+    Login,
+    StartPage,
+}
+
+/// `KEY = code, status, what happened, what the visitor can do => where;`
+macro_rules! messages {
+    ($($key:ident = $code:literal, $status:ident, $title:literal, $advice:expr $(=> $link:ident)?;)*) => {
+        $(pub(crate) const $key: Message = Message {
+            code: $code,
+            status: StatusCode::$status,
+            title: $title,
+            advice: $advice,
+            link: messages!(@ $($link)?),
+        };)*
+
+        #[cfg(test)]
+        const ALL: &[Message] = &[$($key),*];
+    };
+    (@) => { None };
+    (@ $link:ident) => { Some(Link::$link) };
 }
 
 const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
@@ -42,320 +56,191 @@ const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";
 const WAIT: &str = "Wait a moment, then reload the page. You stay signed in.";
 
-/// For programs that show people a line of text.
-pub(crate) const SIGN_IN_WITH_A_BROWSER: &str = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
+messages! {
+    ADDRESS_TOO_LONG = "address_too_long", URI_TOO_LONG,
+        "The address is too long",
+        CHECK_ADDRESS
+        => StartPage;
+    APP_OVERLOADED = "app_overloaded", SERVICE_UNAVAILABLE,
+        "The app is overloaded right now",
+        WAIT;
+    APP_TIMEOUT = "app_timeout", GATEWAY_TIMEOUT,
+        "The app does not answer",
+        WAIT;
+    APP_UNREACHABLE = "app_unreachable", BAD_GATEWAY,
+        "The app cannot be reached",
+        WAIT;
+    BACKSLASH_IN_PATH = "bad_request", BAD_REQUEST,
+        "The address has a backslash in it",
+        "If the app needs it, the people who run this site can allow it with \"encoded-backslash\" in `allow_in_path`.";
+    BAD_FIELD = "bad_request", BAD_REQUEST,
+        "A header field of the request cannot be understood",
+        SEND_AGAIN;
+    BAD_HOST = "bad_request", BAD_REQUEST,
+        "The request does not say clearly which site it is for",
+        CHECK_ADDRESS
+        => StartPage;
+    BAD_REQUEST = "bad_request", BAD_REQUEST,
+        "The address cannot be understood",
+        CHECK_ADDRESS
+        => StartPage;
+    BAD_RESPONSE_FROM_APP = "bad_response_from_app", BAD_GATEWAY,
+        "The app gave no usable response",
+        WAIT;
+    BROKEN_ESCAPE = "bad_request", BAD_REQUEST,
+        "The address has a percent sign in it that begins no escape",
+        CHECK_ADDRESS
+        => StartPage;
+    BYTES_IN_PATH = "bad_request", BAD_REQUEST,
+        "The address has bytes in it that are not UTF-8, or control characters",
+        "If the app needs it, the people who run this site can allow it with \"any-bytes\" in `allow_in_path`.";
+    BYTES_IN_QUERY = "bad_request", BAD_REQUEST,
+        "The query of the address has unescaped characters in it",
+        "If the app needs it, the people who run this site can allow it with \"any-bytes\" in `allow_in_path`.";
+    CONTROL_CHARACTER_IN_PATH = "bad_request", BAD_REQUEST,
+        "The address has a null byte, a line break or a space in it",
+        CHECK_ADDRESS
+        => StartPage;
+    COOKIES_TOO_LARGE = "cookies_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "Your browser sends too many cookies",
+        DELETE_COOKIES;
+    CROSS_SITE_FORM = "cross_site_form", UNAUTHORIZED,
+        "A form of another site was not delivered",
+        "Browsers send no session along with a form of another site. Go to the start page, and do from there what you wanted to do."
+        => StartPage;
+    DESTINATION_ELSEWHERE = "destination_elsewhere", BAD_GATEWAY,
+        "The destination is not in this app",
+        "Nothing can be copied or moved from one app to another. Download it here, and upload it there.";
+    DOT_SEGMENT = "bad_request", BAD_REQUEST,
+        "The address has a segment of dots in it",
+        CHECK_ADDRESS
+        => StartPage;
+    ENCODED_SLASH = "bad_request", BAD_REQUEST,
+        "The address has an encoded slash in it",
+        "If the app needs it, the people who run this site can allow it with \"encoded-slash\" in `allow_in_path`.";
+    EXPECTATION_FAILED = "expectation_failed", EXPECTATION_FAILED,
+        "The request expects something that this service does not do",
+        CHECK_ADDRESS
+        => StartPage;
+    FORBIDDEN = "forbidden", FORBIDDEN,
+        "You may not open this page",
+        "Your account has no access to it. Sign in as somebody else, or ask for access."
+        => Login;
+    FORM_FROM_ANOTHER_SITE = "form_from_another_site", FORBIDDEN,
+        "This form was sent from another site",
+        OPEN_AGAIN;
+    FORM_HOST_CHANGED = "form_host_changed", FORBIDDEN,
+        "This form was sent to a different host name",
+        "The host name or port in your browser is not the one that arrived here. The people who run this site can fix it: the proxy in front has to pass on the Host header, with its port.";
+    FORM_INCOMPLETE = "form_incomplete", BAD_REQUEST,
+        "The form is incomplete",
+        SEND_AGAIN;
+    FORM_NOT_FROM_OUR_PAGE = "form_not_from_our_page", FORBIDDEN,
+        "This form was not sent from our page",
+        "Perhaps the page was open for too long. Open it again, and send the form from there.";
+    FORM_NOT_KEPT = "form_not_kept", UNAUTHORIZED,
+        "What you sent was not delivered",
+        "Your session has ended. Go back and copy what you typed before you sign in.";
+    FORM_ORIGIN_HIDDEN = "form_origin_hidden", FORBIDDEN,
+        "Your browser does not say where this form came from",
+        "Use a current browser. The people who run this site can help, too: a proxy in front must not add the header `Referrer-Policy: no-referrer`.";
+    FORM_OUTDATED = "form_outdated", FORBIDDEN,
+        "This form was open for too long",
+        OPEN_AGAIN;
+    FORM_TOO_LARGE = "form_too_large", PAYLOAD_TOO_LARGE,
+        "The form is too large",
+        SEND_AGAIN;
+    FORM_TOO_SLOW = "form_too_slow", REQUEST_TIMEOUT,
+        "The form took too long to arrive",
+        SEND_AGAIN;
+    FORM_WITHOUT_COOKIE = "form_without_cookie", FORBIDDEN,
+        "Your browser sent no cookie with this form",
+        "Allow cookies for this site, then open the page again.";
+    HTTP_1_1_REQUIRED = "http_1_1_required", MISDIRECTED_REQUEST,
+        "The app signs you in over HTTP/1.1 only",
+        "Use a browser that falls back to HTTP/1.1.";
+    INTERNAL_ERROR = "internal_error", INTERNAL_SERVER_ERROR,
+        "Something went wrong here",
+        "Try again. If it happens again, tell the people who run this site.";
+    LOGIN_REQUIRED = "login_required", UNAUTHORIZED,
+        "Your session has ended",
+        "Sign in again in another tab, then go on here."
+        => Login;
+    METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED,
+        "This address does not accept this method",
+        START_PAGE
+        => StartPage;
+    MISDIRECTED = "misdirected", MISDIRECTED_REQUEST,
+        "There is no app at this address",
+        "Check the address for typing errors.";
+    NESTED_ESCAPE = "bad_request", BAD_REQUEST,
+        "The address has an escape within an escape in it",
+        "If the app needs it, the people who run this site can allow it with \"encoded-percent\" in `allow_in_path`.";
+    NOT_A_FORM = "not_a_form", UNSUPPORTED_MEDIA_TYPE,
+        "This is not a form",
+        SEND_AGAIN;
+    NOT_FOUND = "not_found", NOT_FOUND,
+        "There is no such page",
+        START_PAGE
+        => StartPage;
+    OVERLOADED = "overloaded", SERVICE_UNAVAILABLE,
+        "The service is overloaded right now",
+        "Wait a moment, then reload the page.";
+    PAGE_LOAD_REQUIRED = "page_load_required", FORBIDDEN,
+        "This address answers page loads only",
+        concat!("Open it in a tab of its own; scripts can ask ", own_path!("session"), ".");
+    SERVICE_WORKER_NOT_ALLOWED = "service_worker_not_allowed", FORBIDDEN,
+        "Service workers are not allowed on this path",
+        "The people who run this site can allow them with `service_worker = true` in its rule.";
+    SESSION_END_NOT_SAVED = "session_end_not_saved", SERVICE_UNAVAILABLE,
+        "The end of the session could not be saved",
+        "It has ended now, but until that is saved a restart of this service could undo it. Tell the people who run this site that sessions cannot be written.";
+    SESSION_ENDED = "session_ended", UNAUTHORIZED,
+        "Your session has ended",
+        "Sign in and send it again."
+        => Login;
+    SESSIONS_UNAVAILABLE = "sessions_unavailable", SERVICE_UNAVAILABLE,
+        "Sessions cannot be looked up right now",
+        WAIT;
+    SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
+        "Your sign-out could not be saved",
+        "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";
+    TOO_MANY_CONNECTIONS = "too_many_connections", SERVICE_UNAVAILABLE,
+        "There are too many open connections to this app",
+        "Close other windows of the app, then reload the page.";
+    TOO_MANY_FIELDS = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "Your browser sends too many header fields",
+        DELETE_COOKIES;
+    UPLOAD_INTERRUPTED = "upload_interrupted", BAD_REQUEST,
+        "The upload was interrupted",
+        SEND_AGAIN;
+    UPLOAD_TOO_SLOW = "upload_too_slow", REQUEST_TIMEOUT,
+        "The upload was too slow",
+        SEND_AGAIN;
+    WEBSOCKET_ORIGIN = "websocket_origin", FORBIDDEN,
+        "This connection was not opened by a page of the app",
+        "Open the app itself and try again.";
+}
 
-pub(crate) const ADDRESS_TOO_LONG: Message = Message::new(
-    "address_too_long",
-    StatusCode::URI_TOO_LONG,
-    "The address is too long",
-    CHECK_ADDRESS,
-);
-pub(crate) const APP_OVERLOADED: Message = Message::new(
-    "app_overloaded",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "The app is overloaded right now",
-    WAIT,
-);
-pub(crate) const APP_TIMEOUT: Message = Message::new(
-    "app_timeout",
-    StatusCode::GATEWAY_TIMEOUT,
-    "The app does not answer",
-    WAIT,
-);
-pub(crate) const APP_UNREACHABLE: Message = Message::new(
-    "app_unreachable",
-    StatusCode::BAD_GATEWAY,
-    "The app cannot be reached",
-    WAIT,
-);
-pub(crate) const BACKSLASH_IN_PATH: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has a backslash in it",
-    "If the app needs it, the people who run this site can allow it with \"encoded-backslash\" in \
-     `allow_in_path`.",
-);
-pub(crate) const BAD_FIELD: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "A header field of the request cannot be understood",
-    SEND_AGAIN,
-);
-pub(crate) const BAD_HOST: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The request does not say clearly which site it is for",
-    CHECK_ADDRESS,
-);
-pub(crate) const BAD_REQUEST: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address cannot be understood",
-    CHECK_ADDRESS,
-);
-pub(crate) const BAD_RESPONSE_FROM_APP: Message = Message::new(
-    "bad_response_from_app",
-    StatusCode::BAD_GATEWAY,
-    "The app gave no usable response",
-    WAIT,
-);
-pub(crate) const BROKEN_ESCAPE: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has a percent sign in it that begins no escape",
-    CHECK_ADDRESS,
-);
-pub(crate) const BYTES_IN_PATH: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has bytes in it that are not UTF-8, or control characters",
-    "If the app needs it, the people who run this site can allow it with \"any-bytes\" in \
-     `allow_in_path`.",
-);
-pub(crate) const BYTES_IN_QUERY: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The query of the address has unescaped characters in it",
-    "If the app needs it, the people who run this site can allow it with \"any-bytes\" in \
-     `allow_in_path`.",
-);
-pub(crate) const CONTROL_CHARACTER_IN_PATH: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has a null byte, a line break or a space in it",
-    CHECK_ADDRESS,
-);
-pub(crate) const COOKIES_TOO_LARGE: Message = Message::new(
-    "cookies_too_large",
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "Your browser sends too many cookies",
-    DELETE_COOKIES,
-);
-pub(crate) const CROSS_SITE_FORM: Message = Message::new(
-    "cross_site_form",
-    StatusCode::UNAUTHORIZED,
-    "A form of another site was not delivered",
-    "Browsers send no session along with a form of another site. Go to the start page, and do from \
-     there what you wanted to do.",
-);
-pub(crate) const DESTINATION_ELSEWHERE: Message = Message::new(
-    "destination_elsewhere",
-    StatusCode::BAD_GATEWAY,
-    "The destination is not in this app",
-    "Nothing can be copied or moved from one app to another. Download it here, and upload it there.",
-);
-pub(crate) const DOT_SEGMENT: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has a segment of dots in it",
-    CHECK_ADDRESS,
-);
-pub(crate) const ENCODED_SLASH: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has an encoded slash in it",
-    "If the app needs it, the people who run this site can allow it with \"encoded-slash\" in \
-     `allow_in_path`.",
-);
-pub(crate) const EXPECTATION_FAILED: Message = Message::new(
-    "expectation_failed",
-    StatusCode::EXPECTATION_FAILED,
-    "The request expects what this service does not do",
-    CHECK_ADDRESS,
-);
-pub(crate) const FORBIDDEN: Message = Message::new(
-    "forbidden",
-    StatusCode::FORBIDDEN,
-    "You may not open this page",
-    "Your account has no access to it. Sign in as somebody else, or ask for access.",
-);
-pub(crate) const FORM_FROM_ANOTHER_SITE: Message = Message::new(
-    "form_from_another_site",
-    StatusCode::FORBIDDEN,
-    "This form was sent from another site",
-    OPEN_AGAIN,
-);
-pub(crate) const FORM_HOST_CHANGED: Message = Message::new(
-    "form_host_changed",
-    StatusCode::FORBIDDEN,
-    "This form was sent to a different host name",
-    "The host name or port in your browser is not the one that arrived here. The people who run \
-     this site can mend it: the proxy in front has to pass on the Host header, with its port.",
-);
-pub(crate) const FORM_INCOMPLETE: Message = Message::new(
-    "form_incomplete",
-    StatusCode::BAD_REQUEST,
-    "The form is incomplete",
-    SEND_AGAIN,
-);
-pub(crate) const FORM_NOT_FROM_OUR_PAGE: Message = Message::new(
-    "form_not_from_our_page",
-    StatusCode::FORBIDDEN,
-    "This form was not sent from our page",
-    "Perhaps the page was open for too long. Open it again, and send the form from there.",
-);
-pub(crate) const FORM_NOT_KEPT: Message = Message::new(
-    "form_not_kept",
-    StatusCode::UNAUTHORIZED,
-    "What you sent was not delivered",
-    "Your session has ended. Go back and copy what you typed before you sign in.",
-);
-pub(crate) const FORM_ORIGIN_HIDDEN: Message = Message::new(
-    "form_origin_hidden",
-    StatusCode::FORBIDDEN,
-    "Your browser does not say where this form came from",
-    "Use a current browser. The people who run this site can help, too: a proxy in front may not \
-     add the header `Referrer-Policy: no-referrer`.",
-);
-pub(crate) const FORM_OUTDATED: Message = Message::new(
-    "form_outdated",
-    StatusCode::FORBIDDEN,
-    "This form was open for too long",
-    OPEN_AGAIN,
-);
-pub(crate) const FORM_TOO_LARGE: Message = Message::new(
-    "form_too_large",
-    StatusCode::PAYLOAD_TOO_LARGE,
-    "The form is too large",
-    SEND_AGAIN,
-);
-pub(crate) const FORM_TOO_SLOW: Message = Message::new(
-    "form_too_slow",
-    StatusCode::REQUEST_TIMEOUT,
-    "The form took too long to arrive",
-    SEND_AGAIN,
-);
-pub(crate) const FORM_WITHOUT_COOKIE: Message = Message::new(
-    "form_without_cookie",
-    StatusCode::FORBIDDEN,
-    "Your browser sent no cookie with this form",
-    "Allow cookies for this site, then open the page again.",
-);
-pub(crate) const HTTP_1_1_REQUIRED: Message = Message::new(
-    "http_1_1_required",
-    StatusCode::MISDIRECTED_REQUEST,
-    "The app signs you in over HTTP/1.1 only",
-    "Use a browser that falls back to HTTP/1.1.",
-);
-pub(crate) const INTERNAL_ERROR: Message = Message::new(
-    "internal_error",
-    StatusCode::INTERNAL_SERVER_ERROR,
-    "Something went wrong here",
-    "Try again. If it happens again, tell the people who run this site.",
-);
-pub(crate) const LOGIN_REQUIRED: Message = Message::new(
-    "login_required",
-    StatusCode::UNAUTHORIZED,
-    "Your session has ended",
-    "Sign in again in another tab, then go on here.",
-);
-pub(crate) const METHOD_NOT_ALLOWED: Message = Message::new(
-    "method_not_allowed",
-    StatusCode::METHOD_NOT_ALLOWED,
-    "This address does not accept this method",
-    START_PAGE,
-);
-pub(crate) const MISDIRECTED: Message = Message::new(
-    "misdirected",
-    StatusCode::MISDIRECTED_REQUEST,
-    "There is no app at this address",
-    "Check the address for typing errors.",
-);
-pub(crate) const NESTED_ESCAPE: Message = Message::new(
-    "bad_request",
-    StatusCode::BAD_REQUEST,
-    "The address has an escape within an escape in it",
-    "If the app needs it, the people who run this site can allow it with \"encoded-percent\" in \
-     `allow_in_path`.",
-);
-pub(crate) const NOT_A_FORM: Message = Message::new(
-    "not_a_form",
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "This is not a form",
-    SEND_AGAIN,
-);
-pub(crate) const NOT_FOUND: Message = Message::new(
-    "not_found",
-    StatusCode::NOT_FOUND,
-    "There is no such page",
-    START_PAGE,
-);
-pub(crate) const OVERLOADED: Message = Message::new(
-    "overloaded",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "The service is overloaded right now",
-    "Wait a moment, then reload the page.",
-);
-pub(crate) const PAGE_LOAD_REQUIRED: Message = Message::new(
-    "page_load_required",
-    StatusCode::FORBIDDEN,
-    "This address answers page loads only",
-    concat!(
-        "Open it in a tab of its own; scripts can ask ",
-        own_path!("session"),
-        "."
-    ),
-);
-pub(crate) const SERVICE_WORKER_NOT_ALLOWED: Message = Message::new(
-    "service_worker_not_allowed",
-    StatusCode::FORBIDDEN,
-    "Service workers are not allowed on this path",
-    "The people who run this site can allow them with `service_worker = true` in its rule.",
-);
-pub(crate) const SESSION_END_NOT_SAVED: Message = Message::new(
-    "session_end_not_saved",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "The end of the session could not be saved",
-    "It has ended now, but until that is saved a restart of this service could undo it. \
-     Tell the people who run this site that sessions cannot be written.",
-);
-pub(crate) const SESSION_ENDED: Message = Message::new(
-    "session_ended",
-    StatusCode::UNAUTHORIZED,
-    "Your session has ended",
-    "Sign in and send it again.",
-);
-pub(crate) const SESSIONS_UNAVAILABLE: Message = Message::new(
-    "sessions_unavailable",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "Sessions cannot be looked up right now",
-    WAIT,
-);
-pub(crate) const SIGN_OUT_NOT_SAVED: Message = Message::new(
-    "sign_out_not_saved",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "Your sign-out could not be saved",
-    "You are signed out now, but until it is saved a restart of this service could undo that. \
-     Tell the people who run this site that sessions cannot be written.",
-);
-pub(crate) const TOO_MANY_CONNECTIONS: Message = Message::new(
-    "too_many_connections",
-    StatusCode::SERVICE_UNAVAILABLE,
-    "There are too many open connections to this app",
-    "Close other windows of the app, then reload the page.",
-);
-pub(crate) const TOO_MANY_FIELDS: Message = Message::new(
-    "too_many_fields",
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "Your browser sends too many header fields",
-    DELETE_COOKIES,
-);
-pub(crate) const UPLOAD_INTERRUPTED: Message = Message::new(
-    "upload_interrupted",
-    StatusCode::BAD_REQUEST,
-    "The upload was interrupted",
-    SEND_AGAIN,
-);
-pub(crate) const UPLOAD_TOO_SLOW: Message = Message::new(
-    "upload_too_slow",
-    StatusCode::REQUEST_TIMEOUT,
-    "The upload was too slow",
-    SEND_AGAIN,
-);
-pub(crate) const WEBSOCKET_ORIGIN: Message = Message::new(
-    "websocket_origin",
-    StatusCode::FORBIDDEN,
-    "This connection was not opened by a page of the app",
-    "Open the app itself and try again.",
-);
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+
+    #[test]
+    fn the_documentation_lists_each_message_as_it_is() {
+        let page = include_str!("../../docs/errors.md");
+        let (page, _) = page.split_once("\n## ").unwrap();
+        let documented = page.lines().filter(|row| row.starts_with("| `"));
+        let documented: BTreeSet<_> = documented.collect();
+        let rows = ALL.iter().map(|message| {
+            let (code, status) = (message.code, message.status.as_u16());
+            let (title, advice) = (message.title, message.advice);
+            format!("| `{code}` | {status} | {title} | {advice} |")
+        });
+        let rows: Vec<_> = rows.collect();
+        assert!(rows.len() > 30, "{rows:?}");
+        assert_eq!(documented, rows.iter().map(String::as_str).collect());
+    }
+}

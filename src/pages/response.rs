@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::messages::texts;
+
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -142,7 +144,10 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes
         Ok(body) => safe(status, JSON, body.into()),
         Err(error) => {
             tracing::error!(%error, "cannot write JSON");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "This cannot be shown.")
+            plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                texts::ERROR_PAGE_NOT_SHOWN,
+            )
         }
     }
 }

@@ -129,12 +129,17 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }));
     }
     all.extend(account_problems().map(|problem| pages.account(&account(problem))));
-    all.push(pages.error(&ErrorView {
-        status: StatusCode::FORBIDDEN,
-        title: text,
-        advice: text,
-        request_id: text,
-    }));
+    for message in [
+        &messages::FORBIDDEN,
+        &messages::NOT_FOUND,
+        &messages::OVERLOADED,
+    ] {
+        let request_id = text;
+        all.push(pages.error(&ErrorView {
+            message,
+            request_id,
+        }));
+    }
     for problem in [
         None,
         Some(LoginProblem::Refused),
@@ -481,7 +486,7 @@ fn a_form_that_waits_goes_to_its_own_address_or_away() {
     }
     assert_eq!(shown.matches(r#"value="token-123_AB""#).count(), 2);
     let nothing = html(pages.saved_posts(&SavedPostsView { forms: &[], ..view }));
-    assert!(nothing.contains("Nothing waits"), "{nothing}");
+    assert!(nothing.contains("Nothing is waiting"), "{nothing}");
     assert!(!nothing.contains("<form"), "{nothing}");
 }
 

@@ -1,5 +1,7 @@
 //! A browser and its system as people call them; nothing else of what a browser says is shown.
 
+use super::messages::texts;
+
 /// What its mark in a User-Agent calls a program. The first that fits counts: almost all name
 /// Safari, most name Chrome, and who is neither says so besides.
 const BROWSERS: [(&str, &str); 26] = [
@@ -51,9 +53,12 @@ pub(super) fn words(user_agent: &str) -> String {
         let found = marks.iter().find(|(mark, _)| user_agent.contains(mark));
         found.map(|(_, name)| *name)
     };
-    let browser = known(&BROWSERS).unwrap_or("An unknown browser");
+    let browser = known(&BROWSERS).unwrap_or(texts::WORDS_UNKNOWN_BROWSER);
     match known(&SYSTEMS) {
-        Some(system) => format!("{browser} on {system}"),
+        Some(system) => {
+            let values = [("browser", browser), ("system", system)];
+            texts::fill(texts::WORDS_BROWSER_ON_SYSTEM, &values)
+        }
         None => browser.to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::messages::texts::{self, fill};
 use crate::clock::Timestamp;
 
 /// `12 minutes`, rounded up: who waits that long has waited long enough.
@@ -14,11 +15,13 @@ pub(super) fn wait(duration: Duration) -> String {
 pub(super) fn relative(moment: Timestamp, now: Timestamp) -> String {
     let (past, ahead) = (now.since(moment), moment.since(now));
     if past.max(ahead) < Duration::from_secs(10) {
-        "just now".into()
+        texts::WORDS_JUST_NOW.into()
     } else if ahead.is_zero() {
-        format!("{} ago", span(past.as_secs(), std::ops::Div::div))
+        let span = span(past.as_secs(), std::ops::Div::div);
+        fill(texts::WORDS_AGO, &[("span", &span)])
     } else {
-        format!("in {}", span(ahead.as_secs(), std::ops::Div::div))
+        let span = span(ahead.as_secs(), std::ops::Div::div);
+        fill(texts::WORDS_AHEAD, &[("span", &span)])
     }
 }
 

@@ -9,6 +9,7 @@ use super::login_cookie::LoginCookie;
 use super::return_to::{MAX_IN_LINK, ReturnTo};
 use super::{LOGIN, Portal, RequestContext, csrf, is_page_load, navigation};
 use crate::error::RequestError;
+use crate::pages::messages::texts;
 use crate::pages::{self, Framed, FramedView, Page, Pages};
 use crate::request::{Authority, ClientKind, Target};
 
@@ -155,6 +156,6 @@ fn not_delivered(head: &Parts, authority: &Authority) -> RequestError {
 pub(crate) fn challenge(kind: ClientKind) -> HeaderValue {
     HeaderValue::from_static(match kind {
         ClientKind::Browser => "Cookie cookie-name=\"__Host-Http-vestibule\"",
-        ClientKind::Git | ClientKind::Program => "basic realm=\"Sign in with a web browser\"",
+        ClientKind::Git | ClientKind::Program => texts::PROGRAM_SIGN_IN_CHALLENGE,
     })
 }

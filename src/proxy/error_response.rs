@@ -6,7 +6,7 @@ use super::Proxy;
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::pages::messages::SIGN_IN_WITH_A_BROWSER;
+use crate::pages::messages::texts;
 use crate::pages::{self, ErrorView};
 use crate::portal;
 use crate::request::{BadRequest, ClientKind, methods};
@@ -37,14 +37,12 @@ impl Proxy {
         let request_id = &id.to_string();
         let mut response = if exchange.is_page_load && !error.is_for_programs() {
             let view = ErrorView {
-                status: message.status,
-                title: message.title,
-                advice: message.advice,
+                message,
                 request_id,
             };
             self.pages.error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
-            pages::plain(message.status, SIGN_IN_WITH_A_BROWSER)
+            pages::plain(message.status, texts::PROGRAM_SIGN_IN)
         } else {
             let mut body = serde_json::json!({
                 "error": message.code,

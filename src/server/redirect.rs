@@ -14,7 +14,7 @@ use super::plain_http::answer_one;
 use super::proxy_header;
 use crate::listener;
 use crate::load::{Admission, Place};
-use crate::pages;
+use crate::pages::{self, messages::texts};
 use crate::proxy::Service;
 use crate::request::Authority;
 
@@ -46,7 +46,7 @@ pub(super) async fn redirect_to_https(
             let answer = answer_one(stream, deadline, place, stop, |request| {
                 let location =
                     request.and_then(|request| https_address(&service, request, |_| port));
-                answer(location, StatusCode::FORBIDDEN, "Use https.")
+                answer(location, StatusCode::FORBIDDEN, texts::PROGRAM_USE_HTTPS)
             });
             tokio::select! {
                 () = answer => {}
@@ -75,12 +75,18 @@ pub(super) async fn answer_on_tls_port(
     let stop = service.shutdown().token();
     answer_one(stream, deadline, place, stop, |request| {
         if is_proxy {
-            let sentence = "This port is for https, but the proxy in front speaks plain HTTP here.";
-            return answer(None, StatusCode::BAD_REQUEST, sentence);
+            return answer(
+                None,
+                StatusCode::BAD_REQUEST,
+                texts::PROGRAM_PROXY_WITHOUT_TLS,
+            );
         }
         let location = request.and_then(|request| https_address(service, request, port));
-        let sentence = "This port is for https. Put https:// in front of the address.";
-        answer(location, StatusCode::BAD_REQUEST, sentence)
+        answer(
+            location,
+            StatusCode::BAD_REQUEST,
+            texts::PROGRAM_PORT_IS_HTTPS,
+        )
     })
     .await;
 }

@@ -110,6 +110,6 @@ async fn press(browser: &Browser, address: &str, csrf: &str) -> Reply {
 #[track_caller]
 fn assert_nothing_waits(page: &Reply) {
     page.assert_status(200)
-        .assert_contains("Nothing waits to be sent");
+        .assert_contains("Nothing is waiting to be sent");
     assert!(!page.text().contains("<form"), "{page}");
 }

@@ -22,7 +22,7 @@ async fn sec_45_sec_51_a_new_password_keeps_this_browser_by_a_new_cookie_and_end
     reply.assert_redirects_to(ACCOUNT);
     assert_ne!(ada.session_cookie(), old);
     let page = ada.get(ACCOUNT).await;
-    page.assert_contains("role=\"status\">Your password is changed");
+    page.assert_contains("role=\"status\">Your password has been changed");
     assert_eq!(entries(&page).len(), 1, "{page}");
     assert_signed_out(&[&other, &gate.browser().cookie(&old)]).await;
     assert_signed_in(&[&ada, &bob]).await;
@@ -38,7 +38,10 @@ async fn sec_45_sec_51_a_new_password_keeps_this_browser_by_a_new_cookie_and_end
     assert_ne!(of_ada(&after), of_ada(&before));
     gate.advance(Duration::from_mins(2));
     let page = ada.get(ACCOUNT).await.text();
-    assert!(!page.contains("is changed"), "no news any more: {page}");
+    assert!(
+        !page.contains("has been changed"),
+        "no news any more: {page}"
+    );
     let gate = gate.restart().await;
     assert_signed_in(&[&gate.browser().cookie(&ada.session_cookie())]).await;
 }

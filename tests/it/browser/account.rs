@@ -83,7 +83,7 @@ async fn a_visitor_changes_the_password_and_after_logout_back_shows_the_login() 
     browser.click("#submit").await;
     browser
         .wait_until(
-            "document.querySelector('.done')?.textContent.startsWith('Your password is changed')",
+            "document.querySelector('.done')?.textContent.startsWith('Your password has been changed')",
         )
         .await;
     assert_eq!(browser.url().await, account);
@@ -141,7 +141,7 @@ async fn the_account_page_works_without_script() {
     browser.click("#submit").await;
     browser
         .wait_until(
-            "document.querySelector('.done')?.textContent.startsWith('Your password is changed')",
+            "document.querySelector('.done')?.textContent.startsWith('Your password has been changed')",
         )
         .await;
 }
