@@ -171,7 +171,7 @@ impl RequestError {
             BadRequest::CookieTooLarge => &messages::COOKIES_TOO_LARGE,
             BadRequest::Destination => &messages::DESTINATION_ELSEWHERE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
-            BadRequest::Field => &messages::BAD_FIELD,
+            BadRequest::Field | BadRequest::TooManyAddresses => &messages::BAD_FIELD,
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
             BadRequest::Path(error) => Self::bad_path(error),
             BadRequest::Query => &messages::BYTES_IN_QUERY,

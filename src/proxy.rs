@@ -13,7 +13,7 @@ mod identify;
 mod in_flight;
 mod live;
 mod own_page;
-mod part;
+pub(crate) mod part;
 mod private;
 mod response;
 mod saved_post;

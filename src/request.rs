@@ -22,7 +22,7 @@ pub(crate) use own_path::own_path;
 pub(crate) use path::{PathError, normal_path};
 pub(crate) use readings::{PathCase, Readings, compared, fold_case};
 pub(crate) use target::{Target, escape_raw};
-pub(crate) use webdav::{further_paths, strip_prefix};
+pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.
 #[derive(Clone, Debug)]

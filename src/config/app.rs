@@ -109,7 +109,8 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
             section.refuse_all(fault.help("only a single app can serve every host"));
         }
         let is_same = |other: &&AppSettings| {
-            app.host.is_some() && other.host == app.host && other.part.prefix() == app.part.prefix()
+            let case = app.rules.case().or(other.rules.case());
+            app.host.is_some() && other.host == app.host && other.part.is_same(&app.part, case)
         };
         if let Some(other) = apps.iter().find(is_same) {
             if app.part.is_whole_host() {

@@ -1,6 +1,7 @@
 //! One application behind the proxy: what its rules say, and the head that it gets.
 
 use std::net::IpAddr;
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use crate::identity;
 use crate::metrics::{AppCounts, Metrics};
 use crate::portal::Endpoint;
 use crate::principal::Principal;
-use crate::request::{self, AllowInPath, Authority, BadRequest, Host, PathCase, Readings, Target};
+use crate::request::{
+    self, AllowInPath, Authority, BadRequest, Host, PathCase, Readings, Target, webdav,
+};
 use crate::session::data;
 use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, RequestBody, Upstreams, hop_by_hop};
@@ -147,23 +150,24 @@ impl App {
         site: &Site,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
-        let further = request::further_paths(head, authority, self.allow_in_path);
-        let further = further.map_err(RequestError::BadRequest)?;
-        let mut named = Vec::new();
-        for path in &further {
-            if Endpoint::of(path).is_some() {
+        let mut decision = self.judge(target.path(), &head.method, principal.clone())?;
+        if !matches!(decision, Decision::Allow(_)) {
+            return Ok(decision); // whatever else is named costs nobody's time
+        }
+        for path in request::further_paths(head, authority, self.allow_in_path)? {
+            if Endpoint::of(&path).is_some() {
                 return Err(RequestError::NotFound);
             }
-            if !site.is_part_of(path, self)? {
+            if !matches!(site.app_of(&path), Ok(Some(app)) if ptr::eq(&**app, self)) {
                 // The rules of another app hold there (RFC 4918 §9.8.5, §9.9.4).
                 return Err(BadRequest::Destination.into());
             }
+            let readings = self.readings(&path)?;
             for method in [&head.method, &Method::PUT] {
-                named.push(self.judge(path, method, principal.clone())?);
+                let named = access::decide(&self.rules, &readings, method, principal.clone());
+                decision = decision.and(named);
             }
         }
-        let target = self.judge(target.path(), &head.method, principal)?;
-        let decision = named.into_iter().fold(target, Decision::and);
         if let Decision::Allow(permit) = &decision
             && !permit.lets_service_workers()
             && request::is_service_worker(&head.headers)
@@ -180,6 +184,14 @@ impl App {
         method: &Method,
         principal: Option<Principal>,
     ) -> Result<Decision, RequestError> {
+        let readings = self.readings(path)?;
+        Ok(access::decide(&self.rules, &readings, method, principal))
+    }
+
+    /// The ways to read a path, of which none leads to an address of ours.
+    fn readings<'p>(&self, path: &'p str) -> Result<Readings<'p>, RequestError> {
+        // `OPTIONS *` asks about all there is (RFC 9110 §9.3.7), and tells what the root would.
+        let path = if path == "*" { "/" } else { path };
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
         let readings = readings.map_err(BadRequest::Path)?;
         let mut all = readings.others().iter().map(String::as_str);
@@ -188,7 +200,7 @@ impl App {
         {
             return Err(RequestError::NotFound);
         }
-        Ok(access::decide(&self.rules, &readings, method, principal))
+        Ok(readings)
     }
 
     /// Makes the head that the application gets out of the one that the client sent. Fields of
@@ -210,9 +222,7 @@ impl App {
         let prefix = self.part.stripped();
         let stripped = prefix.and_then(|prefix| target.without_prefix(prefix));
         head.uri = stripped.unwrap_or(target).into_uri();
-        if let Some(prefix) = prefix {
-            request::strip_prefix(&mut head, prefix, self.allow_in_path);
-        }
+        webdav::as_judged(&mut head, prefix, self.allow_in_path);
         let headers = &mut head.headers;
         let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);

@@ -7,13 +7,14 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::{App, AppSettings};
+use super::part;
 use super::service::OpenError;
 use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
 use crate::portal::Endpoint;
-use crate::request::{AllowInPath, Authority, BadRequest, PathCase, Readings, Target};
+use crate::request::{AllowInPath, Authority, BadRequest, PathCase, Target};
 use crate::upstream::Health;
 
 pub(super) struct Apps {
@@ -27,7 +28,7 @@ pub(super) enum Site {
     /// One has all of it.
     Whole(Arc<App>),
     /// Each has a part, the longest path first, and perhaps one has the rest.
-    Parts(Vec<Arc<App>>),
+    Parts { apps: Vec<Arc<App>>, case: PathCase },
 }
 
 impl Apps {
@@ -112,16 +113,20 @@ impl Apps {
 impl Site {
     fn of(mut apps: Vec<Arc<App>>) -> Self {
         apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
-        match apps.as_slice() {
-            [app] if app.part.is_whole_host() => Self::Whole(Arc::clone(app)),
-            _ => Self::Parts(apps),
+        if let [app] = apps.as_slice()
+            && app.part.is_whole_host()
+        {
+            return Self::Whole(Arc::clone(app));
         }
+        let case = apps.iter().map(|app| app.rules.case());
+        let case = case.fold(PathCase::Sensitive, PathCase::or);
+        Self::Parts { apps, case }
     }
 
     fn apps(&self) -> &[Arc<App>] {
         match self {
             Self::Whole(app) => std::slice::from_ref(app),
-            Self::Parts(apps) => apps,
+            Self::Parts { apps, .. } => apps,
         }
     }
 
@@ -132,50 +137,27 @@ impl Site {
 
     /// The app that a request is for. Our own pages belong to the host, and so to any of them.
     pub(super) fn app(&self, head: &Parts) -> Result<&Arc<App>, RequestError> {
-        match self {
-            Self::Whole(app) => Ok(app),
-            Self::Parts(apps) => Self::one_of(apps, head),
-        }
-    }
-
-    /// The app of a path that was judged before.
-    pub(super) fn app_of(&self, path: &str) -> Option<&Arc<App>> {
-        self.apps().iter().find(|app| app.part.covers(path))
-    }
-
-    /// Whether a path in normal form is this app's, in whichever way it is read (SEC-93).
-    pub(super) fn is_part_of(&self, path: &str, app: &App) -> Result<bool, BadRequest> {
-        let Self::Parts(_) = self else {
-            return Ok(true);
+        let Self::Parts { apps, .. } = self else {
+            return self.app_of("/")?.ok_or(RequestError::NotFound);
         };
-        let readings = Readings::of(path, PathCase::Sensitive).map_err(BadRequest::Path)?;
-        let is_of_app = |path: &str| {
-            let of_path = self.app_of(path);
-            of_path.is_some_and(|of_path| std::ptr::eq(Arc::as_ptr(of_path), app))
-        };
-        let mut others = readings.others().iter();
-        Ok(is_of_app(readings.path()) && others.all(|other| is_of_app(other)))
-    }
-
-    /// In whichever way a path is read, it has to be for one app (SEC-93).
-    fn one_of<'a>(apps: &'a [Arc<App>], head: &Parts) -> Result<&'a Arc<App>, RequestError> {
         let allow = apps.iter().map(|app| app.allow_in_path);
         let target = Target::parse(head, allow.fold(AllowInPath::default(), AllowInPath::or))?;
-        let readings = Readings::of(target.path(), PathCase::Sensitive);
-        let readings = readings.map_err(BadRequest::Path)?;
-        let find = |path: &str| apps.iter().find(|app| app.part.covers(path));
-        if Endpoint::of(readings.path()).is_some() {
-            return apps.last().ok_or(RequestError::NotFound);
-        }
-        let app = find(readings.path());
-        let same = |other: Option<&Arc<App>>| match (app, other) {
-            (Some(app), Some(other)) => Arc::ptr_eq(app, other),
-            (None, None) => true,
-            _ => false,
+        let app = match Endpoint::of(target.path()) {
+            Some(_) => apps.last(),
+            None => self.app_of(target.path())?,
         };
-        if !readings.others().iter().all(|other| same(find(other))) {
-            return Err(BadRequest::SeveralApps.into());
-        }
         app.ok_or(RequestError::NotFound)
+    }
+
+    /// The app that a path in normal form is of, in whichever way it is read (SEC-93).
+    pub(super) fn app_of(&self, path: &str) -> Result<Option<&Arc<App>>, BadRequest> {
+        match self {
+            Self::Whole(app) => Ok(Some(app)),
+            Self::Parts { apps, case } => {
+                let parts = apps.iter().map(|app| &app.part);
+                let chosen = part::choose(parts, path, *case)?;
+                Ok(chosen.map(|at| &apps[at]))
+            }
+        }
     }
 }

@@ -255,7 +255,7 @@ impl Proxy {
             ..
         } = permitted;
         let site = self.apps.of_host(authority.to_host().as_str());
-        let Some(app) = site.and_then(|site| site.app_of(target.path())) else {
+        let Some(Ok(Some(app))) = site.map(|site| site.app_of(target.path())) else {
             return false;
         };
         let principal = match session {

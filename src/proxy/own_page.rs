@@ -43,9 +43,11 @@ impl Proxy {
         connection.admit(in_flight, context.client, principal.as_ref())?;
         let site = self.apps.of_host(context.authority.to_host().as_str());
         let may_open = |path: &str, principal: Principal| {
-            let app = site.and_then(|site| site.app_of(path));
-            let decision = app.map(|app| app.judge(path, &Method::GET, Some(principal)));
-            !matches!(decision, Some(Ok(Decision::Forbid)))
+            let Some(Ok(Some(app))) = site.map(|site| site.app_of(path)) else {
+                return true; // the answer to it says what is wrong
+            };
+            let decision = app.judge(path, &Method::GET, Some(principal));
+            !matches!(decision, Ok(Decision::Forbid))
         };
         let destinations = Destinations {
             longest: self.settings.limits.target,

@@ -2,6 +2,8 @@
 
 use http::{HeaderName, HeaderValue};
 
+use crate::request::{BadRequest, PathCase, Readings, fold_case};
+
 /// Tells an app below which path visitors see it.
 pub(super) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -52,9 +54,50 @@ impl Part {
 
     /// Whether a path in normal form belongs to it: `/wiki` does not cover `/wikis`.
     pub(crate) fn covers(&self, path: &str) -> bool {
-        let below = path.strip_prefix(&*self.prefix);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) || self.is_whole_host() // and `*`
+        covers(&self.prefix, path)
     }
+
+    /// The same without regard to case, of a path whose case is [folded](fold_case).
+    fn covers_folded(&self, path: &str) -> bool {
+        covers(&fold_case(&self.prefix), path)
+    }
+
+    /// Whether two apps would share a path.
+    pub(crate) fn is_same(&self, other: &Self, case: PathCase) -> bool {
+        match case {
+            PathCase::Sensitive => self.prefix == other.prefix,
+            PathCase::Insensitive => fold_case(&self.prefix) == fold_case(&other.prefix),
+        }
+    }
+}
+
+fn covers(prefix: &str, path: &str) -> bool {
+    let below = path.strip_prefix(prefix);
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) || prefix.is_empty() // and `*`
+}
+
+/// Which of the parts of a host a path in normal form is of. It has to be the same in whichever way
+/// the path is read (SEC-93); without regard to case as well, where that is `case` for one of the
+/// apps: several may be one application behind. The longest prefix comes first.
+pub(crate) fn choose<'p>(
+    parts: impl Iterator<Item = &'p Part> + Clone,
+    path: &str,
+    case: PathCase,
+) -> Result<Option<usize>, BadRequest> {
+    let readings = Readings::of(path, PathCase::Sensitive).map_err(BadRequest::Path)?;
+    let find = |path: &str| parts.clone().position(|part| part.covers(path));
+    let find_folded = |path: &str| {
+        let path = fold_case(path);
+        parts.clone().position(|part| part.covers_folded(&path))
+    };
+    let found = find(readings.path());
+    let is_same = |path: &str| {
+        find(path) == found && (case == PathCase::Sensitive || find_folded(path) == found)
+    };
+    if !is_same(readings.path()) || !readings.others().iter().all(|other| is_same(other)) {
+        return Err(BadRequest::SeveralApps);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -82,5 +125,41 @@ mod tests {
             assert!(Part::new("/", false).covers(path), "{path}");
         }
         assert_eq!(Part::new("/", true).stripped(), None);
+    }
+
+    #[test]
+    fn sec_93_a_path_is_of_one_part_in_whichever_way_it_is_read() {
+        let parts = ["/Wiki/admin", "/Wiki", "/"].map(|path| Part::new(path, false));
+        let several = Err(BadRequest::SeveralApps);
+        for (path, sensitive, insensitive) in [
+            ("/Wiki/admin/x", Ok(Some(0)), Ok(Some(0))),
+            ("/Wiki/x", Ok(Some(1)), Ok(Some(1))),
+            ("/x", Ok(Some(2)), Ok(Some(2))),
+            ("*", Ok(Some(2)), Ok(Some(2))),
+            ("/wiki/x", Ok(Some(2)), several),
+            ("/Wiki/ADMIN/x", Ok(Some(1)), several),
+            ("/Wiki/%C4%B1", Ok(Some(1)), Ok(Some(1))),
+            ("/W%C4%B1ki/x", Ok(Some(2)), several), // without its dot
+            ("/Wi\u{212a}i", Ok(Some(2)), several), // the sign for kelvin
+            ("/Wiki%2Fadmin", several, several),
+            ("/Wiki/;/admin", several, several),
+            ("/wiki%2FADMIN", Ok(Some(2)), several),
+        ] {
+            for (case, expected) in [
+                (PathCase::Sensitive, sensitive),
+                (PathCase::Insensitive, insensitive),
+            ] {
+                let path = path.replace('\u{212a}', "%E2%84%AA");
+                assert_eq!(
+                    choose(parts.iter(), &path, case),
+                    expected,
+                    "{path} {case:?}"
+                );
+            }
+        }
+        let apart = choose(parts[..2].iter(), "/x", PathCase::Insensitive);
+        assert_eq!(apart, Ok(None));
+        assert!(parts[1].is_same(&Part::new("/wiki/", true), PathCase::Insensitive));
+        assert!(!parts[1].is_same(&Part::new("/wiki/", true), PathCase::Sensitive));
     }
 }

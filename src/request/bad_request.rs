@@ -29,6 +29,8 @@ pub(crate) enum BadRequest {
     Target,
     /// More than [`Limits::target`](super::Limits::target) bytes of target.
     TargetTooLong,
+    /// More addresses in `Destination` and `If` than are judged.
+    TooManyAddresses,
     /// More than [`Limits::fields`](super::Limits::fields) header fields.
     TooManyFields,
 }
@@ -52,6 +54,9 @@ impl BadRequest {
             Self::SeveralApps => "several apps of this host could be meant by the path",
             Self::Target => "the target of the request is no path",
             Self::TargetTooLong => "the target is longer than `target` in [server.limits]",
+            Self::TooManyAddresses => {
+                "`Destination` and `If` name more than 16 addresses, or more than 8 KiB of them"
+            }
             Self::TooManyFields => "there are more fields than `fields` in [server.limits]",
         }
     }

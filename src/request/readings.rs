@@ -20,6 +20,17 @@ pub(crate) enum PathCase {
     Insensitive,
 }
 
+impl PathCase {
+    /// Insensitive where either is.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        match self {
+            Self::Sensitive => other,
+            Self::Insensitive => self,
+        }
+    }
+}
+
 /// The readings of one path in normal form, as rules [compare](compared) them. Most paths have one.
 #[derive(Debug)]
 pub(crate) struct Readings<'a> {
@@ -157,7 +168,10 @@ fn is_odd(path: &str) -> bool {
                     is_foreign = true;
                     false
                 }
-                Some(byte) => matches!(byte, b' ' | b'/' | b';' | b'\\') || byte.is_ascii_control(),
+                Some(byte) => {
+                    matches!(byte, b' ' | b'#' | b'/' | b';' | b'?' | b'\\')
+                        || byte.is_ascii_control()
+                }
                 None => false,
             },
         };
@@ -172,11 +186,14 @@ fn is_odd(path: &str) -> bool {
 /// More readings than a path has that somebody means.
 const MOST: usize = 96;
 
+/// Bytes of all readings together: a stranger cannot have us read for milliseconds.
+const MOST_TEXT: usize = 128 * 1024;
+
 /// What an application does to a path before it looks at it; `None` where it changes nothing.
 type Change = fn(&str) -> Option<String>;
 
 /// Each of them, in whatever order, and as often as it changes something.
-const CHANGES: [Change; 13] = [
+const CHANGES: [Change; 15] = [
     |path| replace(path, "%2F", "/"),
     |path| replace(path, "%3B", ";"),
     |path| replace(path, "%5C", "/"),
@@ -188,6 +205,9 @@ const CHANGES: [Change; 13] = [
     |path| changed(path, each_segment(path, without_end)),
     |path| path.contains("//").then(|| merge_slashes(path)),
     without_authority,
+    without_host,
+    // Some decode first, and then look where the path ends.
+    |path| end_of_path(path).map(|end| path[..end].to_owned()),
     // A string of C ends with a null byte; parsers of addresses drop line breaks and tabs.
     |path| path.find("%00").map(|end| path[..end].to_owned()),
     without_controls,
@@ -199,7 +219,7 @@ const CHANGES: [Change; 13] = [
 
 fn others(path: &str) -> Result<Vec<String>, PathError> {
     let mut others: Vec<String> = Vec::new();
-    let mut next = 0;
+    let (mut next, mut text) = (0, 0);
     loop {
         let base = match next {
             0 => path,
@@ -216,7 +236,8 @@ fn others(path: &str) -> Result<Vec<String>, PathError> {
             if reading == path || others.contains(&reading) {
                 continue;
             }
-            if others.len() == MOST {
+            text += reading.len();
+            if others.len() == MOST || text > MOST_TEXT {
                 return Err(PathError::Readings);
             }
             others.push(reading);
@@ -272,6 +293,20 @@ fn without_authority(path: &str) -> Option<String> {
     let rest = path.strip_prefix("//")?;
     let at = rest.find('/');
     Some(at.map_or("/", |at| &rest[at..]).to_owned())
+}
+
+/// A browser's parser, which Node has as well, skips all slashes before the host (WHATWG URL,
+/// "special authority ignore slashes state").
+fn without_host(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("//")?.trim_start_matches('/');
+    let at = rest.find('/');
+    Some(at.map_or("/", |at| &rest[at..]).to_owned())
+}
+
+/// Where a query or a fragment begins, in the path without its escapes.
+fn end_of_path(path: &str) -> Option<usize> {
+    let mut escapes = memchr::memchr_iter(b'%', path.as_bytes());
+    escapes.find(|&at| matches!(path.get(at..at + 3), Some("%23" | "%3F" | "%3f")))
 }
 
 /// `%25` and two digits are an escape for whoever decodes what is decoded.
@@ -398,6 +433,14 @@ mod tests {
             ("/%2Fx/admin", &["/admin"]),
             ("//x//admin", &["/admin"]),
             ("/x//admin", &["/x/admin"]),
+            ("///x/admin", &["/x/admin", "/admin"]),
+            ("/%2F/x/admin", &["/admin"]),
+            ("/%5C%5Cx/admin", &["/admin"]),
+            ("/;/;/x/admin", &["/admin"]),
+            ("/%09//%09/x/admin", &["/admin"]),
+            ("/admin%3Fx=1", &["/admin"]),
+            ("/admin%23x/y", &["/admin"]),
+            ("/admin%253Fx", &["/admin"]),
             ("/%C0%AFadmin", &["/%2Fadmin", "/admin"]),
             ("/ad%FFmin", &["/admin"]),
             ("/ad%09min", &["/admin"]),
@@ -470,6 +513,9 @@ mod tests {
     fn sec_93_a_path_with_more_readings_than_anybody_means_is_refused() {
         let many = "/a.%20;x%2Fb.%3By%5Cc%252F%253Bz.%255C//%25250Ad%E9%C0%AF";
         let refused = Readings::of(many, PathCase::Sensitive);
+        assert_eq!(refused.err(), Some(PathError::Readings));
+        let long = format!("/{}%20;%2F", "a".repeat(30_000));
+        let refused = Readings::of(&long, PathCase::Sensitive);
         assert_eq!(refused.err(), Some(PathError::Readings));
         let readings = Readings::of("/a%5C..%5Cb", PathCase::Sensitive);
         assert_eq!(readings.err(), Some(PathError::DotSegment));

@@ -1,12 +1,20 @@
 //! What a request of `WebDAV` names besides its target (RFC 4918 §10.3, §10.4).
 
+use std::borrow::Cow;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{AllowInPath, Authority, BadRequest, normal_path};
+use super::path::push_escape;
+use super::{AllowInPath, Authority, BadRequest, PathError, PathForm, normal_path};
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 const IF: HeaderName = HeaderName::from_static("if");
+
+/// Addresses that one request may name, and their bytes: each of them is judged in every way that it
+/// can be read, before anybody has signed in.
+const MOST: usize = 16;
+const MOST_TEXT: usize = 8 * 1024;
 
 /// The paths, in normal form, that a request copies or moves to, or makes conditions about: the
 /// application acts on them by the rights of this request (SEC-93). None for what only reads.
@@ -20,28 +28,58 @@ pub(crate) fn further_paths(
     }
     let mut references = Vec::new();
     let mut destinations = head.headers.get_all(DESTINATION).iter();
-    references.extend(destinations.next().map(text).transpose()?);
+    if let Some(destination) = destinations.next() {
+        references.push(text(destination, allow)?.into_owned());
+    }
     if destinations.next().is_some() {
         return Err(BadRequest::Field);
     }
-    resource_tags(&head.headers, &mut references)?;
+    resource_tags(&head.headers, allow, &mut references)?;
+    let length: usize = references.iter().map(String::len).sum();
+    if references.len() > MOST || length > MOST_TEXT {
+        return Err(BadRequest::TooManyAddresses);
+    }
     let paths = references
-        .into_iter()
+        .iter()
         .map(|reference| path_of(reference, authority, allow));
     paths.collect()
 }
 
-fn text(value: &HeaderValue) -> Result<&str, BadRequest> {
-    value.to_str().map_err(|_| BadRequest::Field)
+/// A value as text. Bytes beyond ASCII are escaped, as those of a target are.
+fn text(value: &HeaderValue, allow: AllowInPath) -> Result<Cow<'_, str>, BadRequest> {
+    if let Ok(text) = value.to_str() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let bytes = value.as_bytes();
+    if bytes.iter().any(u8::is_ascii_control) {
+        return Err(BadRequest::Field);
+    }
+    if !allow.has(PathForm::AnyBytes) {
+        return Err(BadRequest::Path(PathError::Bytes));
+    }
+    Ok(Cow::Owned(escaped(bytes)))
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for &byte in bytes {
+        match byte {
+            0x80.. => push_escape(&mut text, byte),
+            _ => text.push(char::from(byte)),
+        }
+    }
+    text
 }
 
 /// The addresses of `If: <address> (condition) …`; those within parentheses are lock tokens.
-fn resource_tags<'h>(
-    headers: &'h HeaderMap,
-    references: &mut Vec<&'h str>,
+fn resource_tags(
+    headers: &HeaderMap,
+    allow: AllowInPath,
+    references: &mut Vec<String>,
 ) -> Result<(), BadRequest> {
     for value in headers.get_all(IF) {
-        let mut rest = text(value)?;
+        let value = text(value, allow)?;
+        let mut rest = &*value;
         let mut in_list = false;
         while let Some(at) = rest.find(['(', ')', '<', '"']) {
             let (mark, behind) = (rest.as_bytes()[at], &rest[at + 1..]);
@@ -50,7 +88,7 @@ fn resource_tags<'h>(
                     let end = if mark == b'<' { '>' } else { '"' };
                     let (inner, behind) = behind.split_once(end).ok_or(BadRequest::Field)?;
                     if mark == b'<' && !in_list {
-                        references.push(inner);
+                        references.push(inner.to_owned());
                     }
                     behind
                 }
@@ -82,7 +120,7 @@ fn path_of(
         let host = HeaderValue::from_str(host).map_err(|_| BadRequest::Host)?;
         let host = Authority::parse(&host)?;
         // Whatever the application makes of another scheme or port: the path is judged all the same.
-        if !is_http || !host.host().eq_ignore_ascii_case(authority.host()) {
+        if !is_http || host.to_host() != authority.to_host() {
             return Err(BadRequest::Destination);
         }
         if path.is_empty() { "/" } else { path }
@@ -95,27 +133,29 @@ fn path_of(
     Ok(normal.into_owned())
 }
 
-/// Takes the folder `prefix` off the paths that [`further_paths`] gives, for an application that is
-/// not told of it. What is sent is the normal form, as it was judged.
-pub(crate) fn strip_prefix(head: &mut Parts, prefix: &str, allow: AllowInPath) {
+/// Puts the addresses as [`further_paths`] gives them: what is sent is the normal form, as it was
+/// judged. An application that is not told of the folder `prefix` gets them without it.
+pub(crate) fn as_judged(head: &mut Parts, prefix: Option<&str>, allow: AllowInPath) {
     if matches!(head.method, Method::GET | Method::HEAD) {
         return;
     }
     rewrite(&mut head.headers, |address| {
-        let stripped = without_prefix(address, prefix, allow);
-        stripped.unwrap_or_else(|| address.to_vec()) // one that was judged has the prefix
+        let address = escaped(address);
+        let judged = judged(&address, prefix.unwrap_or_default(), allow);
+        judged.unwrap_or(address).into_bytes() // one that was judged has a normal form and the prefix
     });
 }
 
-fn without_prefix(address: &[u8], prefix: &str, allow: AllowInPath) -> Option<Vec<u8>> {
-    let (origin, path) = std::str::from_utf8(address)
-        .ok()?
-        .split_at(path_begin(address));
+fn judged(address: &str, prefix: &str, allow: AllowInPath) -> Option<String> {
+    let (origin, path) = address.split_at(path_begin(address.as_bytes()));
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    if path.is_empty() {
+        return prefix.is_empty().then(|| address.to_owned());
+    }
     let normal = normal_path(path, allow).ok()?;
     let rest = normal.strip_prefix(prefix)?;
     let slash = if rest.starts_with('/') { "" } else { "/" };
-    Some([origin, slash, rest, query].concat().into_bytes())
+    Some([origin, slash, rest, query].concat())
 }
 
 /// Changes each address in `Destination` and `If`, which is read as it was judged: without the space
@@ -241,6 +281,12 @@ mod tests {
                 Err(BadRequest::Destination),
             ),
             ("if", "<https://dav.test/a", Err(BadRequest::Field)),
+            ("destination", "https://dav.test./a", Ok(&["/a"])),
+            (
+                "destination",
+                "https://dav.test/caf\u{e9}",
+                Err(BadRequest::Path(PathError::Bytes)),
+            ),
             ("x-other", "/admin", Ok(&[])),
         ] {
             let expected =
@@ -256,6 +302,48 @@ mod tests {
         assert_eq!(named("GET", &two), Ok(vec![]));
         let condition = [("if", "</a> (<urn:1>)")];
         assert_eq!(named("PUT", &condition), Ok(vec!["/a".to_owned()]));
+        for (addresses, expected) in [
+            (vec!["/a"; 16], Ok(16)),
+            (vec!["/a"; 17], Err(BadRequest::TooManyAddresses)),
+            (
+                vec![&*format!("/{}", "a".repeat(8 * 1024)); 1],
+                Err(BadRequest::TooManyAddresses),
+            ),
+        ] {
+            let addresses: String = addresses
+                .iter()
+                .map(|a| format!("<{a}> (<urn:1>) "))
+                .collect();
+            let paths = named("PUT", &[("if", &addresses)]);
+            assert_eq!(paths.map(|paths| paths.len()), expected);
+        }
+    }
+
+    #[test]
+    fn sec_29_addresses_are_sent_as_they_were_judged() {
+        for (field, sent, expected) in [
+            (
+                "destination",
+                "https://dav.test/%61//b",
+                "https://dav.test/a/b",
+            ),
+            ("destination", "/a%c3%a9?x=//y", "/a%C3%A9?x=//y"),
+            ("destination", "/gr\u{f6}", "/gr%F6"),
+            ("destination", "https://dav.test", "https://dav.test"),
+            ("if", "< /%61> (<urn://%61>)", "</a> (<urn://%61>)"),
+        ] {
+            let sent: Vec<u8> = sent.chars().map(|c| c as u8).collect();
+            let request = http::Request::builder()
+                .method("MOVE")
+                .header(field, &*sent);
+            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            as_judged(
+                &mut head,
+                None,
+                AllowInPath::default().with(PathForm::AnyBytes),
+            );
+            assert_eq!(head.headers[field], expected);
+        }
     }
 
     #[test]
@@ -288,7 +376,7 @@ mod tests {
             let request = http::Request::builder().method(method).header(field, value);
             let (mut head, ()) = request.body(()).unwrap().into_parts();
             let allow = AllowInPath::default().with(PathForm::EncodedSlash);
-            strip_prefix(&mut head, "/wiki", allow);
+            as_judged(&mut head, Some("/wiki"), allow);
             assert_eq!(head.headers[field], expected, "{value}");
         }
     }

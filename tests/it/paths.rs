@@ -459,6 +459,7 @@ async fn sec_93_what_a_webdav_request_names_is_judged_as_its_target_is() {
         ("MOVE", "destination", "/mine/../admin/y", 400),
         ("MOVE", "destination", "https://evil.test/y", 502),
         ("MOVE", "destination", "mine/y", 400),
+        ("MOVE", "destination", "/%61dmin//y", 403),
         ("MOVE", "destination", "/.vestibule/login", 404),
         ("MOVE", "destination", "/.vestibule%2Flogin", 404),
         ("PUT", "if", "<https://gate.test/admin/y> (<urn:1>)", 403),
@@ -470,4 +471,43 @@ async fn sec_93_what_a_webdav_request_names_is_judged_as_its_target_is() {
         assert_eq!(asked, status, "{method} {field}: {value}");
     }
     assert_eq!(app.requests(), 5, "{:?}", app.received());
+    ask("MOVE", "destination", "https://gate.test./%6dine//y?a=//b").await;
+    let sent = app.last();
+    assert_eq!(
+        sent.value("destination"),
+        Some("http://gate.test/mine/y?a=//b")
+    );
+}
+
+#[tokio::test]
+async fn sec_93_strangers_cannot_have_thousands_of_addresses_judged() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .rule("/", "everyone")
+        .rule("/admin", "nobody")
+        .start()
+        .await;
+    let mut raw = gate.raw().await;
+    for (addresses, status) in [(16, 200), (17, 400), (1000, 400)] {
+        let tags = "</a;b%3Bc. > (<urn:1>) ".repeat(addresses);
+        raw.send(format!(
+            "PUT /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 0\r\nIf: {tags}\r\n\r\n"
+        ))
+        .await;
+        raw.response().await.assert_status(status);
+        if status == 400 {
+            raw = gate.raw().await;
+        }
+    }
+    // Whoever may not do it is told so, whatever else the request names.
+    let long = format!("/{}", "a".repeat(9000));
+    for (path, status) in [("/admin", 403), ("/x", 400)] {
+        let mut raw = gate.raw().await;
+        raw.send(format!(
+            "MOVE {path} HTTP/1.1\r\nHost: gate.test\r\nDestination: {long}\r\n\r\n"
+        ))
+        .await;
+        raw.response().await.assert_status(status);
+    }
+    assert_eq!(app.requests(), 1);
 }

@@ -63,8 +63,56 @@ async fn the_longest_path_chooses_the_app() {
         assert_eq!(http2.outcome(1).await.status, Some(200), "{target}");
         assert_eq!((app.last().target(), count()), (sent, before + 2));
     }
-    // It is for the app with the rest of the host, whose rules for paths say nothing of it.
-    ask(&gate, "OPTIONS *", "").await.assert_status(401);
+}
+
+#[tokio::test]
+async fn sec_33_a_question_about_the_whole_server_is_judged_as_one_about_its_root() {
+    let (root, wiki) = (Upstream::echo().await, Upstream::echo().await);
+    for (allow, status) in [("everyone", 200), ("signed-in", 401), ("nobody", 403)] {
+        let gate = Vestibule::before(&root)
+            .app(HOST)
+            .rule("/", allow)
+            .config(&below("/wiki/", &wiki, ""))
+            .start()
+            .await;
+        for target in ["/", "*"] {
+            let reply = ask(&gate, &format!("OPTIONS {target}"), "").await;
+            reply.assert_status(status);
+        }
+    }
+    assert_eq!((root.requests(), wiki.requests()), (2, 0));
+}
+
+#[tokio::test]
+async fn sec_93_apps_without_regard_to_case_share_a_host_by_whichever_case() {
+    let (root, wiki) = (Upstream::echo().await, Upstream::echo().await);
+    for (of_root, of_wiki) in [("insensitive", "sensitive"), ("sensitive", "insensitive")] {
+        let gate = Vestibule::before(&root)
+            .app(HOST)
+            .app(&format!("path_case = \"{of_root}\""))
+            .public()
+            .config(&below(
+                "/Wiki/",
+                &wiki,
+                &format!("path_case = \"{of_wiki}\""),
+            ))
+            .start()
+            .await;
+        for target in [
+            "/wiki/x",
+            "/WIKI",
+            "/wiki%3Bx/y",
+            "/w%49ki/",
+            "/wi%E2%84%AAi/x",
+        ] {
+            let reply = ask(&gate, &format!("GET {target}"), "").await;
+            reply.assert_status(400);
+            let put = format!("If: <{target}> (<urn:1>)\r\nContent-Length: 0\r\n");
+            ask(&gate, "PUT /x", &put).await.assert_status(502);
+        }
+        ask(&gate, "GET /Wiki/x", "").await.assert_status(200);
+    }
+    assert_eq!((root.requests(), wiki.requests()), (0, 2));
 }
 
 #[tokio::test]
@@ -268,7 +316,7 @@ async fn check_says_which_app_gets_an_address_and_what_it_gets() {
         ("https://gate.test/wiki", "rule     308 to /wiki/\n"),
         (
             "https://gate.test/wiki;x",
-            "rule     no path: several apps of this host could be meant\n",
+            "rule     no path: several apps of this host could be meant by the path\n",
         ),
     ] {
         let (code, stdout, stderr) = run(&files, &["check", "--url", url]);

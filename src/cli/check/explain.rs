@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, value};
 use crate::portal::Endpoint;
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
-use crate::proxy::AppSettings;
+use crate::proxy::{AppSettings, part};
 use crate::request::{self, AllowInPath, PathCase, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
@@ -174,12 +174,11 @@ fn app_of<'c>(
     if Endpoint::of(&path).is_some() {
         return Ok(last);
     }
-    let readings = Readings::of(&path, PathCase::Sensitive).map_err(no_path)?;
-    let find = |path: &str| apps.iter().position(|app| app.part.covers(path));
-    let found = find(readings.path());
-    if readings.others().iter().any(|other| find(other) != found) {
-        return Err("no path: several apps of this host could be meant".to_owned());
-    }
+    let case = apps.iter().map(|app| app.rules.case());
+    let case = case.fold(PathCase::Sensitive, PathCase::or);
+    let parts = apps.iter().map(|app| &app.part);
+    let found = part::choose(parts, &path, case);
+    let found = found.map_err(|error| format!("no path: {}", error.text()))?;
     found
         .map(|at| apps[at])
         .ok_or_else(|| "no app of this host has this path".to_owned())

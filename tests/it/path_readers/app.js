@@ -10,6 +10,7 @@ const ways = [
   (p) => p.replace(/\\/g, "/"),
   (p) => p.split("\0")[0],
   (p) => p.replace(/;[^/]*/g, ""),
+  (p) => p.split(/[?#]/)[0],
   (p) => p.replace(/[. ]+(?=\/|$)/g, (end, at) => (/(^|\/)\.{0,2}$/.test(p.slice(0, at) + end) ? end : "")),
   (p) => Buffer.from(p, "latin1").toString("utf8").replace(/\ufffd/g, ""),
 ];
@@ -32,6 +33,6 @@ function readings(first) {
 }
 
 http.createServer((request, response) => {
-  const secret = readings(request.url.split("?")[0]).some((p) => p.startsWith("/admin/secret"));
+  const secret = readings(request.url.split("?")[0]).some((p) => p === "/admin/secret.txt");
   response.end(secret ? "SECRET-OF-THE-ADMINS" : "public");
 }).listen(Number(process.argv[2]), "127.0.0.1");

@@ -9,6 +9,7 @@ WAYS = [
     lambda path: unquote_to_bytes(path.encode("latin-1")).decode("latin-1"),
     lambda path: path.encode("latin-1").decode("utf-8", "ignore").encode("latin-1", "ignore").decode("latin-1"),
     lambda path: urlsplit(path).path,
+    lambda path: path.split("?")[0].split("#")[0],
     lambda path: posixpath.normpath(path),
     lambda path: path.replace("\\", "/"),
     lambda path: path.split("\0")[0],
@@ -33,7 +34,7 @@ def readings(path):
 
 
 def app(environ, start_response):
-    secret = any(path.rstrip("/").startswith("/admin/secret") for path in readings(environ["PATH_INFO"]))
+    secret = any(path.rstrip("/") == "/admin/secret.txt" for path in readings(environ["PATH_INFO"]))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"SECRET-OF-THE-ADMINS" if secret else b"public"]
 
