@@ -140,7 +140,7 @@ impl Proxy {
         let revision = self.revision();
         let (session, principal) = self.identify(&context, exchange).await?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
-        let permit = match app.decide(&target, &authority, &head, site, principal)? {
+        let permit = match app.decide(&target, &authority, &head, site, principal.as_ref())? {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::Login => {

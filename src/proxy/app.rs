@@ -148,9 +148,9 @@ impl App {
         authority: &Authority,
         head: &Parts,
         site: &Site,
-        principal: Option<Principal>,
+        principal: Option<&Principal>,
     ) -> Result<Decision, RequestError> {
-        let mut decision = self.judge(target.path(), &head.method, principal.clone())?;
+        let mut decision = self.judge(target.path(), &head.method, principal.cloned())?;
         if !matches!(decision, Decision::Allow(_)) {
             return Ok(decision); // whatever else is named costs nobody's time
         }
@@ -158,13 +158,13 @@ impl App {
             if Endpoint::of(&path).is_some() {
                 return Err(RequestError::NotFound);
             }
-            if !matches!(site.app_of(&path), Ok(Some(app)) if ptr::eq(&**app, self)) {
+            if !matches!(site.app_of(&path), Ok(Some(app)) if ptr::eq(Arc::as_ptr(app), self)) {
                 // The rules of another app hold there (RFC 4918 §9.8.5, §9.9.4).
                 return Err(BadRequest::Destination.into());
             }
             let readings = self.readings(&path)?;
             for method in [&head.method, &Method::PUT] {
-                let named = access::decide(&self.rules, &readings, method, principal.clone());
+                let named = access::decide(&self.rules, &readings, method, principal.cloned());
                 decision = decision.and(named);
             }
         }

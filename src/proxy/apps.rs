@@ -155,7 +155,7 @@ impl Site {
             Self::Whole(app) => Ok(Some(app)),
             Self::Parts { apps, case } => {
                 let parts = apps.iter().map(|app| &app.part);
-                let chosen = part::choose(parts, path, *case)?;
+                let chosen = part::choose(&parts, path, *case)?;
                 Ok(chosen.map(|at| &apps[at]))
             }
         }

@@ -80,7 +80,7 @@ fn covers(prefix: &str, path: &str) -> bool {
 /// the path is read (SEC-93); without regard to case as well, where that is `case` for one of the
 /// apps: several may be one application behind. The longest prefix comes first.
 pub(crate) fn choose<'p>(
-    parts: impl Iterator<Item = &'p Part> + Clone,
+    parts: &(impl Iterator<Item = &'p Part> + Clone),
     path: &str,
     case: PathCase,
 ) -> Result<Option<usize>, BadRequest> {
@@ -151,13 +151,13 @@ mod tests {
             ] {
                 let path = path.replace('\u{212a}', "%E2%84%AA");
                 assert_eq!(
-                    choose(parts.iter(), &path, case),
+                    choose(&parts.iter(), &path, case),
                     expected,
                     "{path} {case:?}"
                 );
             }
         }
-        let apart = choose(parts[..2].iter(), "/x", PathCase::Insensitive);
+        let apart = choose(&parts[..2].iter(), "/x", PathCase::Insensitive);
         assert_eq!(apart, Ok(None));
         assert!(parts[1].is_same(&Part::new("/wiki/", true), PathCase::Insensitive));
         assert!(!parts[1].is_same(&Part::new("/wiki/", true), PathCase::Sensitive));

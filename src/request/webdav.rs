@@ -302,18 +302,16 @@ mod tests {
         assert_eq!(named("GET", &two), Ok(vec![]));
         let condition = [("if", "</a> (<urn:1>)")];
         assert_eq!(named("PUT", &condition), Ok(vec!["/a".to_owned()]));
-        for (addresses, expected) in [
-            (vec!["/a"; 16], Ok(16)),
-            (vec!["/a"; 17], Err(BadRequest::TooManyAddresses)),
+        for (address, times, expected) in [
+            ("/a", 16, Ok(16)),
+            ("/a", 17, Err(BadRequest::TooManyAddresses)),
             (
-                vec![&*format!("/{}", "a".repeat(8 * 1024)); 1],
+                &*format!("/{}", "a".repeat(8 * 1024)),
+                1,
                 Err(BadRequest::TooManyAddresses),
             ),
         ] {
-            let addresses: String = addresses
-                .iter()
-                .map(|a| format!("<{a}> (<urn:1>) "))
-                .collect();
+            let addresses = format!("<{address}> (<urn:1>) ").repeat(times);
             let paths = named("PUT", &[("if", &addresses)]);
             assert_eq!(paths.map(|paths| paths.len()), expected);
         }

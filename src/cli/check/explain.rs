@@ -177,7 +177,7 @@ fn app_of<'c>(
     let case = apps.iter().map(|app| app.rules.case());
     let case = case.fold(PathCase::Sensitive, PathCase::or);
     let parts = apps.iter().map(|app| &app.part);
-    let found = part::choose(parts, &path, case);
+    let found = part::choose(&parts, &path, case);
     let found = found.map_err(|error| format!("no path: {}", error.text()))?;
     found
         .map(|at| apps[at])
