@@ -133,5 +133,7 @@ mod user_commands;
 mod users;
 /// Repositories and their own clients.
 mod version_control;
+/// Web apps in Chromium, as a person works with them.
+mod web_apps;
 /// WebSockets need a session and a page of ours, and end with the session.
 mod websocket;
