@@ -1,16 +1,22 @@
 //! The client's address behind trusted proxies, and the `X-Forwarded-*` headers.
 
+mod chain;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+use self::chain::{Chain, FOR};
+
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Networks whose `X-Forwarded-For` is believed; empty by default (SEC-41).
+/// Characters that the log shows of what it says cannot be read.
+const SHOWN: usize = 64;
+
+/// Networks whose `X-Forwarded-For` or `Forwarded` is believed; empty by default (SEC-41).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 
@@ -21,10 +27,20 @@ pub(crate) struct ProxyHeaderSenders(Vec<IpNet>);
 /// Who sent a request, and by which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// The rightmost hop that is not a trusted proxy: counts for throttle and log.
+    /// The rightmost hop that is not a trusted proxy: counts for throttle and log. The last one
+    /// that is named where they all are trusted.
     pub(crate) address: IpAddr,
     /// What trusted proxies said before the peer itself; `None` when the peer is the client.
     via: Option<String>,
+    /// What a trusted proxy named and is no address.
+    pub(crate) unreadable: Option<Box<Unreadable>>,
+}
+
+/// An element of a chain that names no address, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) field: HeaderName,
+    pub(crate) element: String,
 }
 
 impl ProxyHeaderSenders {
@@ -50,44 +66,43 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Walks `X-Forwarded-For` from the right as long as trusted proxies vouch for what is left
-    /// of them. An entry that is no address ends the walk: nobody trusted has said it.
+    /// Walks the hops from the right as long as trusted proxies vouch for what is left of them. One
+    /// that is no address ends the walk: who is beyond is not known.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+        let mut client = Client {
+            address: peer,
+            via: None,
+            unreadable: None,
+        };
         if !self.contain(peer) {
-            return Client {
-                address: peer,
-                via: None,
-            };
+            return client;
         }
-        let lines = headers
-            .get_all(FOR)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        let chain: Vec<_> = lines
-            .flat_map(|line| line.split(','))
-            .map(str::trim)
-            .collect();
-        let mut address = peer;
-        let mut believed = chain.len();
-        for entry in chain.iter().rev() {
-            let Ok(hop) = entry.parse::<IpAddr>() else {
-                break;
-            };
-            address = hop.to_canonical();
-            believed -= 1;
-            if !self.contain(address) {
-                break;
+        let Chain { field, hops } = Chain::of(headers);
+        let mut believed = hops.len();
+        for hop in hops.iter().rev() {
+            match *hop {
+                Ok(address) => {
+                    client.address = address;
+                    believed -= 1;
+                    if !self.contain(address) {
+                        break;
+                    }
+                }
+                Err(element) => {
+                    let element = String::from_utf8_lossy(element);
+                    let element = element.chars().take(SHOWN).collect();
+                    client.unreadable = Some(Box::new(Unreadable { field, element }));
+                    break;
+                }
             }
         }
         let mut via = String::new();
-        for hop in &chain[believed..] {
+        for hop in hops[believed..].iter().flatten() {
             let _ = write!(via, "{hop}, "); // writing to a String cannot fail
         }
         let _ = write!(via, "{peer}");
-        Client {
-            address,
-            via: Some(via),
-        }
+        client.via = Some(via);
+        client
     }
 }
 
@@ -221,7 +236,7 @@ mod tests {
                 "10.0.0.1",
                 &["::ffff:1.1.1.1"],
                 "1.1.1.1",
-                "::ffff:1.1.1.1, 10.0.0.1",
+                "1.1.1.1, 10.0.0.1",
             ),
         ] {
             let expected = (address.to_owned(), sent.to_owned());

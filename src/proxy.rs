@@ -113,6 +113,9 @@ impl Proxy {
         let own_page = self.own_page(&target, &head.headers)?;
         let cookies = RequestCookies::take(&mut head.headers);
         exchange.note_client(&app.name, client.address);
+        if let Some(unreadable) = &client.unreadable {
+            self.shared.report_unreadable(connection.peer, unreadable);
+        }
 
         // A page of our own?
         let context = RequestContext {

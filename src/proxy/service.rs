@@ -45,7 +45,7 @@ impl Service {
         metrics: Arc<Metrics>,
         load: Arc<Load>,
     ) -> Result<Self, OpenError> {
-        let shared = Shared::new(portal.sessions(), metrics);
+        let shared = Shared::new(portal.sessions(), metrics, clock.clone());
         let shared = Arc::new(shared.map_err(|NoRandomness| OpenError::NoRandomness)?);
         let proxy = Proxy::new(settings, apps, portal, pages, clock, Arc::clone(&shared))?;
         let proxy = Arc::new(proxy);

@@ -1,15 +1,18 @@
 //! What the proxies of all configurations share.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Proxy;
 use super::live::LiveStreams;
 use super::shutdown::Shutdown;
+use crate::clock::Clock;
+use crate::forwarded::Unreadable;
 use crate::metrics::{AnswerCounts, Metrics};
 use crate::random::NoRandomness;
 use crate::session::Sessions;
-use crate::telemetry::RequestIds;
+use crate::telemetry::{RequestIds, Seldom};
 use crate::upstream::tunnels;
 
 /// One for the process, whatever is configured.
@@ -26,12 +29,14 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
+    unreadable: Seldom,
 }
 
 impl Shared {
     pub(super) fn new(
         sessions: &Arc<Sessions>,
         metrics: Arc<Metrics>,
+        clock: Clock,
     ) -> Result<Self, NoRandomness> {
         Ok(Self {
             request_ids: RequestIds::new()?,
@@ -43,7 +48,19 @@ impl Shared {
             open_tunnels: tunnels::Registry::default(),
             no_app: metrics.no_app(),
             metrics,
+            unreadable: Seldom::new(clock),
         })
+    }
+
+    /// Says that a trusted proxy names a client, and that it cannot be read whom.
+    pub(super) fn report_unreadable(&self, peer: IpAddr, unreadable: &Unreadable) {
+        if self.unreadable.is_due() {
+            let (header, element) = (&unreadable.field, &unreadable.element);
+            tracing::warn!(
+                %peer, %header, element,
+                "the client that a trusted proxy names is no address: all such clients count as one"
+            );
+        }
     }
 
     /// The number of one more configuration.

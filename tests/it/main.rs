@@ -40,6 +40,8 @@ mod early_answers;
 mod fail2ban;
 /// Hashes of other programs open, whole, and end with the first login.
 mod foreign_hashes;
+/// Proxies in front name their clients in many forms.
+mod forwarded;
 /// A full disk keeps nobody from working.
 mod full_disk;
 /// A connection is agreed upon in TLS, and plain HTTP leads there.
