@@ -30,6 +30,8 @@ pub(crate) struct Client {
     /// The rightmost hop that is not a trusted proxy: counts for throttle and log. The last one
     /// that is named where they all are trusted.
     pub(crate) address: IpAddr,
+    /// Whether that is a client, and no proxy that does not say who is beyond.
+    is_known: bool,
     /// What trusted proxies said before the peer itself; `None` when the peer is the client.
     via: Option<String>,
     /// What a trusted proxy named and is no address.
@@ -71,10 +73,11 @@ impl TrustedProxies {
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let mut client = Client {
             address: peer,
+            is_known: !self.contain(peer),
             via: None,
             unreadable: None,
         };
-        if !self.contain(peer) {
+        if client.is_known {
             return client;
         }
         let Chain { field, hops } = Chain::of(headers);
@@ -83,10 +86,8 @@ impl TrustedProxies {
             match *hop {
                 Ok(address) => {
                     client.address = address;
+                    client.is_known = !self.contain(address);
                     believed -= 1;
-                    if !self.contain(address) {
-                        break;
-                    }
                 }
                 Err(element) => {
                     let element = String::from_utf8_lossy(element);
@@ -94,6 +95,9 @@ impl TrustedProxies {
                     client.unreadable = Some(Box::new(Unreadable { field, element }));
                     break;
                 }
+            }
+            if client.is_known {
+                break;
             }
         }
         let mut via = String::new();
@@ -107,6 +111,12 @@ impl TrustedProxies {
 }
 
 impl Client {
+    /// For what asks whether the client is in a network: an address that is not known beyond a
+    /// trusted proxy is in none, or everybody would be where the proxy is.
+    pub(crate) fn known_address(&self) -> Option<IpAddr> {
+        self.is_known.then_some(self.address)
+    }
+
     /// Says to the upstream who asks, and how; `peer` is who does when no proxy vouches for
     /// another. What the client itself had said is gone by now: see [`is_reserved`].
     pub(crate) fn describe(&self, headers: &mut HeaderMap, peer: &HeaderValue, host: HeaderValue) {
@@ -242,5 +252,31 @@ mod tests {
             let expected = (address.to_owned(), sent.to_owned());
             assert_eq!(client(trusted, peer, chain), expected, "{peer} {chain:?}");
         }
+    }
+    #[test]
+    fn sec_41_a_client_that_no_trusted_proxy_names_is_in_no_network() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for (peer, chain, known, unreadable) in [
+            ("192.0.2.1", None, Some("192.0.2.1"), None),
+            ("192.0.2.1", Some("unknown"), Some("192.0.2.1"), None),
+            ("10.0.0.1", None, None, None),
+            ("10.0.0.1", Some(""), None, None),
+            ("10.0.0.1", Some("10.0.0.2"), None, None),
+            ("10.0.0.1", Some("unknown"), None, Some("unknown")),
+            ("10.0.0.1", Some("1.1.1.1, x, 10.0.0.2:80"), None, Some("x")),
+            ("10.0.0.1", Some("x, 1.1.1.1:80"), Some("1.1.1.1"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(chain.map(|chain| (FOR, HeaderValue::from_static(chain))));
+            let client = trusted.client(peer.parse().unwrap(), &headers);
+            let address = client.known_address().map(|address| address.to_string());
+            assert_eq!(address.as_deref(), known, "{peer} {chain:?}");
+            let element = client.unreadable.map(|unreadable| unreadable.element);
+            assert_eq!(element.as_deref(), unreadable, "{peer} {chain:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(FOR, HeaderValue::from_bytes(&[0xff; 200]).unwrap());
+        let client = trusted.client("10.0.0.1".parse().unwrap(), &headers);
+        assert_eq!(client.unreadable.unwrap().element.chars().count(), SHOWN);
     }
 }

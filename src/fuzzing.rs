@@ -185,17 +185,21 @@ pub fn forwarded(data: &[u8]) {
         let headers = fields(&HeaderName::from_static(name), data);
         let stranger = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
         let client = trusted.client(stranger, &headers);
-        assert_eq!(client.address, stranger);
+        assert_eq!(client.known_address(), Some(stranger));
         assert_eq!(client.unreadable, None);
 
         let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
         let client = trusted.client(peer, &headers);
         assert_eq!(client.address, client.address.to_canonical());
+        if let Some(known) = client.known_address() {
+            assert!(known == client.address && !trusted.contain(known));
+        }
         let mut told = HeaderMap::new();
         let host = HeaderValue::from_static("a.example");
         client.describe(&mut told, &forwarded::header_of(peer), host);
         let again = trusted.client(peer, &told);
         assert_eq!(again.address, client.address);
+        assert_eq!(again.known_address(), client.known_address());
     }
 }
 

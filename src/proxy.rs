@@ -123,6 +123,7 @@ impl Proxy {
             authority: &authority,
             app: &app.name,
             client: client.address,
+            is_client_known: client.known_address().is_some(),
             cookies,
             cache: &connection.cache,
         };

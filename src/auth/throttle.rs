@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 
 use self::attempt::Counted;
 use self::counters::{Counters, Full};
+use self::known::Pair;
 use self::shared::SharedTries;
 use crate::clock::{Clock, Timestamp};
 use crate::network::Network;
@@ -121,10 +122,26 @@ impl Throttle {
     pub(crate) fn begin(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Wait> {
         let network = Network::of(address);
         let pair = self.known.pair(account, network);
+        self.begin_at(account, network, Some(pair))
+    }
+
+    /// The same from a client that `proxy` does not name: it counts there, but nobody is known by
+    /// the network of a proxy.
+    pub(crate) fn begin_behind(&self, account: &str, proxy: IpAddr) -> Result<Attempt<'_>, Wait> {
+        self.begin_at(account, Network::of(proxy), None)
+    }
+
+    fn begin_at(
+        &self,
+        account: &str,
+        network: Network,
+        pair: Option<Pair>,
+    ) -> Result<Attempt<'_>, Wait> {
         let account = account_of(account);
         let now = self.clock.now();
         let mut counted = Counted::default();
-        let begun = if self.known.contains(&pair, now) {
+        let is_known = pair.is_some_and(|pair| self.known.contains(&pair, now));
+        let begun = if is_known {
             self.count_known(account, network, &mut counted, now)
         } else {
             self.count(account, network, &mut counted, now)
@@ -316,6 +333,24 @@ mod tests {
         throttle.begin("ada", home).ok().unwrap().succeeded();
         let elsewhere = [198, 51, 100, 1].into();
         assert!(throttle.begin("ada", elsewhere).is_ok(), "new, and not 429");
+    }
+
+    #[test]
+    fn sec_59_nobody_is_known_by_the_network_of_a_proxy() {
+        let (throttle, _) = throttle();
+        let (proxy, home) = (address(200), address(201));
+        let behind = throttle.begin_behind("ada", proxy);
+        behind.ok().unwrap().succeeded();
+        throttle.begin("ada", home).ok().unwrap().succeeded();
+        for n in 0..150 {
+            let _refused = throttle.begin("ada", address(n)).map(Attempt::failed);
+        }
+        assert!(throttle.begin("ada", proxy).is_err(), "it was not noted");
+        assert!(
+            throttle.begin_behind("ada", home).is_err(),
+            "nor looked for"
+        );
+        assert!(throttle.begin("ada", home).is_ok());
     }
 
     #[test]

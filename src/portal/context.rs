@@ -7,6 +7,7 @@ use http::header;
 use http::request::Parts;
 
 use crate::auth::callers::Callers;
+use crate::auth::throttle::{Attempt, Throttle, Wait};
 use crate::error::RequestError;
 use crate::principal::Principal;
 use crate::request::Authority;
@@ -22,7 +23,10 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) authority: &'a Authority,
     /// The name of the app whose host it came to.
     pub(crate) app: &'a Arc<str>,
+    /// For counters and the log.
     pub(crate) client: IpAddr,
+    /// Whether that is the client, and no proxy that does not name it.
+    pub(crate) is_client_known: bool,
     pub(crate) cookies: RequestCookies,
     /// Of the connection that the request came by.
     pub(crate) cache: &'a ConnectionCache,
@@ -65,6 +69,19 @@ impl RequestContext<'_> {
     ) -> Result<Option<(Arc<Session>, Principal)>, RequestError> {
         let caller = callers.peek(self.shown()).await;
         Ok(caller.map_err(RequestError::Session)?.into_session())
+    }
+
+    /// Counts a try to prove the password of `account`, by its canonical name.
+    pub(super) fn begin_login<'t>(
+        &self,
+        throttle: &'t Throttle,
+        account: &str,
+    ) -> Result<Attempt<'t>, Wait> {
+        if self.is_client_known {
+            throttle.begin(account, self.client)
+        } else {
+            throttle.begin_behind(account, self.client)
+        }
     }
 
     /// What a session that starts now keeps of where it came from.

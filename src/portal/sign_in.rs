@@ -192,7 +192,7 @@ impl SignIn {
         }
         let account = username.to_ascii_lowercase();
         let user = printable(&username);
-        let attempt = match self.throttle.begin(&account, context.client) {
+        let attempt = match context.begin_login(&self.throttle, &account) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 self.counts.throttled.inc();

@@ -116,3 +116,28 @@ async fn a_client_that_cannot_be_read_is_logged_once_in_a_while() {
     let told = ["peer", "header", "element"].map(|field| warning[field].as_str().unwrap());
     assert_eq!(told, ["127.0.0.1", "x-forwarded-for", "unknown"]);
 }
+
+/// Whoever has signed in by way of a proxy that names nobody is not known there: nor would be all
+/// others whom it does not name.
+#[tokio::test]
+async fn sec_59_nobody_is_known_by_the_network_of_a_proxy() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server(PROXY)
+        .config("[login.throttle]\naccount_failures = 2\naddress_failures = 200")
+        .start()
+        .await;
+    let from = |address: &str| gate.browser().header("x-forwarded-for", address);
+    from("192.0.2.1").login("ada", PASSWORD).await;
+    from("unknown").login("ada", PASSWORD).await;
+    let mut last = 0;
+    for n in 0..30 {
+        let browser = from(&format!("198.51.{n}.1"));
+        last = browser.try_login("ada", "wrong").await.status;
+    }
+    assert_eq!(last, 429, "the account is under attack");
+    from("192.0.2.1").login("ada", PASSWORD).await;
+    let reply = from("unknown").try_login("ada", PASSWORD).await;
+    reply.assert_status(429);
+}

@@ -12,7 +12,8 @@ pub(crate) struct Attempt<'a> {
     pub(super) throttle: &'a Throttle,
     pub(super) account: Account,
     pub(super) network: Network,
-    pub(super) pair: Pair,
+    /// `None` where the network of the client is not known.
+    pub(super) pair: Option<Pair>,
     pub(super) counted: Counted,
 }
 
@@ -35,7 +36,9 @@ impl Attempt<'_> {
         throttle.take_back(&self.counted, self.account, self.network, now);
         let own = (self.account, self.network);
         throttle.account_at_network.forget(&own);
-        throttle.known.note(self.pair, now);
+        if let Some(pair) = self.pair {
+            throttle.known.note(pair, now);
+        }
     }
 
     /// The password was not looked at: nothing was learned, and nothing stays counted.

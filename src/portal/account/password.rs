@@ -57,7 +57,8 @@ impl PasswordForm {
     ) -> Result<SignedIn, AccountProblem> {
         let (user, client) = (visitor.principal.identity().user(), visitor.context.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
-        let attempt = self.throttle.begin(&user.to_ascii_lowercase(), client);
+        let account = user.to_ascii_lowercase();
+        let attempt = visitor.context.begin_login(&self.throttle, &account);
         let attempt = attempt.map_err(|wait| {
             tracing::warn!(target: "audit", %client, user, "password change throttled");
             throttled(wait)
