@@ -22,7 +22,7 @@ pub(crate) use self::framed::{Framed, FramedView};
 use self::messages::{Link, Message, texts};
 pub(crate) use self::response::{Page, json, plain, redirect};
 use crate::clock::Timestamp;
-use crate::error::Forgery;
+use crate::request::Forgery;
 use crate::request::own_path;
 
 /// Every page of ours with the operator's branding, compiled once and shared.

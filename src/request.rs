@@ -3,6 +3,7 @@
 mod allow;
 mod bad_request;
 mod client_kind;
+mod forgery;
 pub(crate) mod frames;
 pub(crate) mod methods;
 mod own_path;
@@ -18,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Version, header};
 pub(crate) use allow::{AllowInPath, PathForm};
 pub(crate) use bad_request::BadRequest;
 pub(crate) use client_kind::ClientKind;
+pub(crate) use forgery::Forgery;
 pub(crate) use own_path::own_path;
 pub(crate) use path::{PathError, normal_path};
 pub(crate) use readings::{PathCase, Readings, compared, fold_case};

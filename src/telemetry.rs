@@ -41,7 +41,6 @@ use self::stdout::Stdout;
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::request::escape_raw;
-use crate::session::SessionKey;
 
 /// `[log] format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +265,8 @@ pub(crate) struct AccessLine {
     pub(crate) version: Version,
     pub(crate) app: Option<Arc<str>>,
     pub(crate) user: Option<String>,
-    pub(crate) session: Option<SessionKey>,
+    /// The beginning of the key of its session: 8 hex digits for people.
+    pub(crate) session: Option<u32>,
     pub(crate) status: StatusCode,
     /// Of the request's body.
     pub(crate) received: u64,
@@ -318,7 +318,7 @@ impl AccessLine {
             request = %self.request,
             client = %self.client,
             user = self.user.as_deref(),
-            session = self.session.map(|key| key.short().to_string()),
+            session = self.session.map(|key| format!("{key:08x}")),
             app = self.app.as_deref(),
             method = %self.method,
             path = %printable(&self.path),

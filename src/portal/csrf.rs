@@ -17,9 +17,9 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::form::Form;
-use crate::error::{Forgery, RequestError};
+use crate::error::RequestError;
 use crate::random::{NoRandomness, random};
-use crate::request::Authority;
+use crate::request::{Authority, Forgery};
 use crate::secret::Secret;
 use crate::session::SessionKey;
 

@@ -183,7 +183,7 @@ impl Exchange {
     pub(super) fn note_user(&mut self, session: &Session, user: &str) {
         if let Some(line) = &mut self.line {
             line.user = Some(user.to_owned());
-            line.session = Some(session.key());
+            line.session = Some(session.key().beginning());
         }
     }
 

@@ -82,8 +82,14 @@ impl SessionKey {
 
     /// The first 8 hex digits: what people see.
     pub(crate) fn short(&self) -> impl fmt::Display {
+        let beginning = self.beginning();
+        fmt::from_fn(move |f| write!(f, "{beginning:08x}"))
+    }
+
+    /// The same as a number.
+    pub(crate) fn beginning(&self) -> u32 {
         let [a, b, c, d, ..] = self.0;
-        fmt::from_fn(move |f| write!(f, "{:08x}", u32::from_be_bytes([a, b, c, d])))
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 
