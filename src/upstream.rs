@@ -11,6 +11,7 @@ pub(crate) mod hop_by_hop;
 mod own;
 mod pool;
 mod quota;
+mod reports;
 mod response_body;
 mod send;
 mod sender;
@@ -319,40 +320,6 @@ impl Upstreams {
             self.report_dropped_auth();
         }
         Ok(false)
-    }
-
-    fn report_dropped_auth(&self) {
-        if self.dropped_auth.is_due() {
-            tracing::warn!(
-                app = &*self.name,
-                "NTLM or Negotiate was taken out: it signs a connection in, and this one is \
-                 nobody's, or that of a trusted proxy"
-            );
-        }
-    }
-
-    /// Says in the log, now and then, what lets an application take a body without a length.
-    fn report_refused_chunks(&self, status: StatusCode) {
-        if self.refused_chunks.is_due() {
-            tracing::warn!(
-                app = &*self.name,
-                status = status.as_u16(),
-                buffer_requests = self.buffer_requests,
-                "the application refused a request body that came without a length: set \
-                 buffer_requests to more than its size"
-            );
-        }
-    }
-
-    /// The same for an application that compares `Host` with the name in TLS.
-    fn report_misdirected(&self) {
-        if self.misdirected.is_due() {
-            tracing::warn!(
-                app = &*self.name,
-                "the application answered 421: set upstream_server_name to the name that it has \
-                 in Host, or upstream_host to the one in TLS"
-            );
-        }
     }
 
     /// The connection that belongs to the client connection, if there is one that still serves.
