@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::access::Permit;
 use crate::clock::Clock;
@@ -137,6 +137,7 @@ pub(crate) struct Upstreams {
     dropped_auth: Seldom,
     misdirected: Seldom,
     refused_chunks: Seldom,
+    refused_destination: Seldom,
 }
 
 /// What is known of one address from the requests that went there.
@@ -184,6 +185,7 @@ impl Upstreams {
             dropped_auth: Seldom::new(clock.clone()),
             misdirected: Seldom::new(clock.clone()),
             refused_chunks: Seldom::new(clock.clone()),
+            refused_destination: Seldom::new(clock.clone()),
         })
     }
 
@@ -224,6 +226,7 @@ impl Upstreams {
             Some(_) if request.headers().contains_key(header::CONTENT_LENGTH) => {}
             Some(_) => is_chunked = Box::pin(frame(&mut request)).await?,
         }
+        let is_rewritten = self.rewrites && webdav::is_rewritten(&request);
         let signs_in = self.judge_credentials(request.headers_mut(), auth)?;
         let caller = Caller::of(&permit, client);
         let mut lease = match self.own_lease(&mut request, auth).await {
@@ -270,6 +273,7 @@ impl Upstreams {
             StatusCode::MISDIRECTED_REQUEST if lease.address().is_https() => {
                 self.report_misdirected();
             }
+            StatusCode::BAD_GATEWAY if is_rewritten => self.report_refused_destination(),
             _ => {}
         }
         let asks = matches!(
@@ -389,7 +393,7 @@ impl Upstreams {
         if !self.preserve_host {
             request.headers_mut().insert(header::HOST, host.clone());
         }
-        if self.rewrites && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if self.rewrites && webdav::is_rewritten(request) {
             webdav::rewrite(request.headers_mut(), to);
         }
     }

@@ -28,6 +28,17 @@ impl Upstreams {
         }
     }
 
+    /// The same for an application that expects addresses as the browser has them.
+    pub(super) fn report_refused_destination(&self) {
+        if self.refused_destination.is_due() {
+            tracing::warn!(
+                app = &*self.name,
+                "the application answered 502 to a Destination with the scheme and Host that it \
+                 sees: set rewrite_redirects = false if it reads X-Forwarded-Proto instead"
+            );
+        }
+    }
+
     /// The same for an application that compares `Host` with the name in TLS.
     pub(super) fn report_misdirected(&self) {
         if self.misdirected.is_due() {

@@ -4,17 +4,20 @@
 //! §10.3), and refuses another server's with 502. That they are on our host, and permitted, was
 //! judged before (SEC-93); what follows the host stays byte for byte as it was judged.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, Request, header};
 
 use super::Address;
 use crate::request::webdav;
 
+/// Whether a request names addresses besides its target. What only reads is not asked for more.
+pub(super) fn is_rewritten<B>(request: &Request<B>) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD)
+        && webdav::names_addresses(request.headers())
+}
+
 /// Gives `Destination` and the addresses in `If` the scheme of the application, and the `Host`
 /// that it gets. A path without a host stays.
 pub(super) fn rewrite(headers: &mut HeaderMap, to: &Address) {
-    if !webdav::names_addresses(headers) {
-        return;
-    }
     let Some(host) = headers.get(header::HOST).cloned() else {
         return;
     };

@@ -153,3 +153,42 @@ async fn sec_77_the_public_port_is_where_plain_http_leads() {
     gate.reload(other).unwrap();
     assert_eq!(location(plain).await, "https://gate.test:8443/x");
 }
+
+#[tokio::test]
+async fn the_log_names_the_key_for_an_app_that_expects_a_destination_as_browsers_have_it() {
+    // What Radicale does: the default port of the scheme that the browser has.
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            exchange.body().await;
+            let origin = exchange.header("x-forwarded-proto").unwrap() + "://gate.test/";
+            let destination = exchange.header("destination").unwrap();
+            let status = match destination.starts_with(&origin) {
+                true => "201 Created",
+                false => "502 Bad Gateway",
+            };
+            let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            exchange.send(response).await
+        })
+    })
+    .await;
+    for (keys, status) in [("", 502), ("rewrite_redirects = false", 201)] {
+        let service = Vestibule::before(&app)
+            .app(keys)
+            .public()
+            .config("[log]\nformat = \"json\"")
+            .spawn()
+            .await;
+        let mut raw = service.raw().await;
+        raw.send("MOVE /a HTTP/1.1\r\nHost: gate.test\r\nDestination: https://gate.test/b\r\n\r\n")
+            .await;
+        raw.response().await.assert_status(status);
+        if status == 502 {
+            eventually("the line", || {
+                let log = service.program.log();
+                let mut lines = log.iter().map(|line| line["message"].to_string());
+                lines.any(|line| line.contains("set rewrite_redirects = false"))
+            })
+            .await;
+        }
+    }
+}
