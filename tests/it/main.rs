@@ -112,6 +112,8 @@ mod slow;
 mod smuggling;
 /// Hours of load leave nothing behind.
 mod soak;
+/// Files, calendars and images, with the requests of their clients.
+mod stores;
 /// A stream goes on as long as its session and its reader, and no longer.
 mod stream_ends;
 /// A stream goes on as long as it would be permitted, and no longer.
