@@ -1,5 +1,6 @@
 //! Sessions: started by a login, found by a cookie, ended by logout, expiry or an operator.
 
+mod active_streams;
 mod administration;
 mod cached;
 mod codec;
@@ -13,7 +14,6 @@ mod follow;
 mod footprint;
 mod former_users;
 mod id;
-mod live;
 mod lookup;
 mod memory;
 mod record;
@@ -39,6 +39,7 @@ use crate::principal::{AccountRef, AuthContext};
 use crate::random::NoRandomness;
 use crate::request::Host;
 
+pub(crate) use active_streams::SessionGuard;
 use cached::Cached;
 pub(crate) use cached::Session;
 pub(crate) use connection_cache::ConnectionCache;
@@ -48,7 +49,6 @@ pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
 pub(crate) use former_users::FormerUsers;
 pub(crate) use id::{KeyPrefix, SessionId, SessionKey};
-pub(crate) use live::Watch;
 pub(crate) use lookup::Shown;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
@@ -87,7 +87,7 @@ pub(crate) struct Settings {
 
 /// Where a login came from; kept so that people recognise their sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ClientInfo {
     /// The only one that the session's id opens (SEC-88).
     pub(crate) host: Host,
     pub(crate) client: IpAddr,
@@ -140,7 +140,7 @@ pub(crate) struct Sessions {
     /// What others end in the store, since before anything was cached.
     ends: tokio::sync::Mutex<mpsc::Receiver<End>>,
     cache: Cache<SessionKey, Cached>,
-    live: Arc<live::Live>,
+    active_streams: Arc<active_streams::ActiveStreams>,
     /// Goes up whenever sessions end.
     ended: AtomicU64,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
@@ -175,7 +175,7 @@ impl Sessions {
             ends: store.ends().into(),
             store,
             cache,
-            live: Arc::default(),
+            active_streams: Arc::default(),
             ended: AtomicU64::new(0),
             starting: RwLock::default(),
             counts: SessionCounts::default(),
@@ -207,7 +207,7 @@ impl Sessions {
     pub(crate) async fn start(
         &self,
         signed_in: &SignedIn,
-        origin: Origin,
+        client: ClientInfo,
         remember: bool,
         in_place_of: Option<Shown<'_>>,
     ) -> Result<SessionId, StartError> {
@@ -229,7 +229,7 @@ impl Sessions {
             key: id.key(),
             ids: vec![HostId {
                 key: id.key(),
-                host: origin.host,
+                host: client.host,
             }],
             is_old: false,
             account: AccountRef::of_users_file(identity.user()),
@@ -241,8 +241,8 @@ impl Sessions {
             last_accessed: now,
             expires: now.plus(remember_for.unwrap_or(settings.lifetime)),
             remembered: remember_for.is_some(),
-            client: origin.client,
-            user_agent: origin.user_agent,
+            client: client.client,
+            user_agent: client.user_agent,
             data: data::AppData::default(),
             revision: 0,
         });
@@ -322,8 +322,8 @@ impl Sessions {
     }
 
     /// Watches a session for a stream that outlives its request's head.
-    pub(crate) fn watch(&self, session: &Arc<Session>) -> Watch {
-        self.live.watch(session)
+    pub(crate) fn watch(&self, session: &Arc<Session>) -> SessionGuard {
+        self.active_streams.watch(session)
     }
 
     /// Flushes what only this process knows, and gives the store back.

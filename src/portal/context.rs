@@ -12,7 +12,7 @@ use crate::error::RequestError;
 use crate::principal::Principal;
 use crate::request::Authority;
 use crate::session::cookie::RequestCookies;
-use crate::session::{ConnectionCache, Origin, Session, Shown};
+use crate::session::{ClientInfo, ConnectionCache, Session, Shown};
 
 /// A browser's name for itself is kept up to here.
 const MAX_USER_AGENT: usize = 256;
@@ -85,12 +85,12 @@ impl RequestContext<'_> {
     }
 
     /// What a session that starts now keeps of where it came from.
-    pub(super) fn origin(&self) -> Origin {
+    pub(super) fn client_info(&self) -> ClientInfo {
         let user_agent = self.head.headers.get(header::USER_AGENT);
         let user_agent = user_agent
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        Origin {
+        ClientInfo {
             host: self.authority.to_host(),
             client: self.client,
             user_agent: user_agent.chars().take(MAX_USER_AGENT).collect(),

@@ -42,7 +42,7 @@ impl Logins {
     ) -> Result<Started, StartError> {
         let started = self
             .sessions
-            .start(signed_in, context.origin(), remember, in_place_of);
+            .start(signed_in, context.client_info(), remember, in_place_of);
         let id = started.await.inspect_err(|error| {
             let counter = match error {
                 StartError::Full => &self.counts.sessions_full,

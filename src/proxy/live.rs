@@ -76,7 +76,7 @@ struct Stream {
 pub(super) struct Watch {
     live: Arc<LiveStreams>,
     number: u64,
-    session: Option<session::Watch>,
+    session: Option<session::SessionGuard>,
     ended: CancellationToken,
     received: Option<Received>,
 }

@@ -79,7 +79,7 @@ impl Sessions {
     pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
         let now = self.clock.now();
         let (mut expired, mut revoked) = (Vec::new(), Vec::new());
-        for session in self.live.sessions() {
+        for session in self.active_streams.sessions() {
             // This also keeps the cache from forgetting a session that only streams. What cannot
             // be read is not known to have ended.
             let is_gone = matches!(self.get(&session.key()).await, Ok(None));

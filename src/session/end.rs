@@ -116,14 +116,14 @@ impl Sessions {
         self.cache.insert(*key, Cached::Ended);
         // After the tombstone: a connection whose `ConnectionCache` is void asks the cache.
         self.ended.fetch_add(1, Ordering::Release);
-        self.live.end(key);
+        self.active_streams.end(key);
     }
 
     /// The same for every session.
     pub(super) fn forget_all(&self) {
         self.cache.invalidate_all();
         self.ended.fetch_add(1, Ordering::Release);
-        self.live.end_all();
+        self.active_streams.end_all();
     }
 }
 

@@ -113,7 +113,7 @@ impl Sessions {
     /// One session for all that use it: streams that the cache has outrun note their accesses in
     /// the one that they have.
     fn loaded(&self, record: &Record) -> Arc<Session> {
-        let Some(session) = self.live.session(&record.key) else {
+        let Some(session) = self.active_streams.session(&record.key) else {
             return Arc::new(Session::new(record));
         };
         session.refresh(record);

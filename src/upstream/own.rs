@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::pool::Lease;
 use crate::clock::Clock;
-use crate::session::{Session, Watch};
+use crate::session::{Session, SessionGuard};
 
 /// Of one client connection: its own upstream connection, while no request has it.
 #[derive(Default)]
@@ -31,7 +31,7 @@ struct Idle {
 /// Ties an upstream connection to the client connection and the session that it belongs to.
 pub(super) struct Tie {
     own: Weak<Own>,
-    watch: Watch,
+    watch: SessionGuard,
     end: AbortHandle,
 }
 
@@ -80,7 +80,7 @@ impl Own {
 
 impl Tie {
     /// `watch` tells when the session has ended; unused, the connection is kept for `idle_timeout`.
-    pub(super) fn new(own: &Arc<Own>, watch: Watch, idle_timeout: Duration) -> Self {
+    pub(super) fn new(own: &Arc<Own>, watch: SessionGuard, idle_timeout: Duration) -> Self {
         own.has_any.store(true, Ordering::Release);
         let own = Arc::downgrade(own);
         let (ended, closed) = (watch.ended().clone(), Weak::clone(&own));

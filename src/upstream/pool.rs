@@ -17,7 +17,7 @@ use super::{Address, Caller, Health, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 use crate::network::Network;
-use crate::session::{Session, Watch};
+use crate::session::{Session, SessionGuard};
 
 /// How long an address that could not be reached is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(5);
@@ -278,7 +278,7 @@ impl Lease {
     }
 
     /// Ties it to a client connection, and to the session that is watched.
-    pub(super) fn tie(&mut self, own: &Arc<Own>, watch: Watch) {
+    pub(super) fn tie(&mut self, own: &Arc<Own>, watch: SessionGuard) {
         let idle_timeout = self.endpoint.idle_timeout;
         self.tie = Some(Box::new(Tie::new(own, watch, idle_timeout)));
     }

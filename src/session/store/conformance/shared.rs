@@ -7,8 +7,8 @@ use super::record;
 use crate::clock::Clock;
 use crate::session::store::ends::MAX_WAITING;
 use crate::session::{
-    Backend, ConnectionCache, End, Session, SessionId, SessionKey, SessionStore, Sessions,
-    Settings, Shown, Watch,
+    Backend, ConnectionCache, End, Session, SessionGuard, SessionId, SessionKey, SessionStore,
+    Sessions, Settings, Shown,
 };
 
 /// The suite, each test on a new store: of what it lives in, and two handles.
@@ -107,7 +107,7 @@ impl Drop for Process {
 struct Browser {
     id: SessionId,
     session: Arc<Session>,
-    stream: Watch,
+    stream: SessionGuard,
     cache: ConnectionCache,
 }
 

@@ -10,7 +10,7 @@ use super::{Session, SessionKey};
 
 /// One token for each session that has a stream open, and none for the others.
 #[derive(Default)]
-pub(super) struct Live(Mutex<HashMap<SessionKey, Streams>>);
+pub(super) struct ActiveStreams(Mutex<HashMap<SessionKey, Streams>>);
 
 struct Streams {
     session: Arc<Session>,
@@ -19,15 +19,15 @@ struct Streams {
 }
 
 /// Tells a stream that its session has ended.
-pub(crate) struct Watch {
-    live: Arc<Live>,
+pub(crate) struct SessionGuard {
+    streams: Arc<ActiveStreams>,
     session: Arc<Session>,
     /// Also tells these streams from later ones of a session that has ended before.
     ended: Arc<CancellationToken>,
 }
 
-impl Live {
-    pub(super) fn watch(self: &Arc<Self>, session: &Arc<Session>) -> Watch {
+impl ActiveStreams {
+    pub(super) fn watch(self: &Arc<Self>, session: &Arc<Session>) -> SessionGuard {
         let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = live.entry(session.key()).or_insert_with(|| Streams {
             session: Arc::clone(session),
@@ -35,8 +35,8 @@ impl Live {
             open: 0,
         });
         streams.open += 1;
-        Watch {
-            live: Arc::clone(self),
+        SessionGuard {
+            streams: Arc::clone(self),
             session: Arc::clone(session),
             ended: Arc::clone(&streams.ended),
         }
@@ -74,7 +74,7 @@ impl Live {
     }
 }
 
-impl Watch {
+impl SessionGuard {
     /// Fires when the session has ended.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
@@ -85,9 +85,13 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
-        let mut live = self.live.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self
+            .streams
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let key = self.session.key();
         let streams = live.get_mut(&key);
         // A stream that takes its time to end finds those that came after it, and leaves them be.
@@ -107,7 +111,7 @@ mod tests {
 
     #[test]
     fn sec_75_a_stream_that_is_late_to_end_takes_no_later_one_out_of_sight() {
-        let live = Arc::new(Live::default());
+        let live = Arc::new(ActiveStreams::default());
         let session = Arc::new(Session::new(&record("ada")));
         let late = live.watch(&session);
         live.end(&session.key());
