@@ -143,7 +143,7 @@ impl RequestError {
 
     /// Whether a connection, of whatever version, had better end because others need the place. Whoever
     /// asks again at once has to shake hands again, which takes turns.
-    pub(crate) fn makes_room(&self) -> bool {
+    pub(crate) fn closes_under_pressure(&self) -> bool {
         matches!(
             self,
             Self::Overloaded(Cause::Connections | Cause::Delay | Cause::Memory)

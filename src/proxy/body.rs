@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::app::App;
 use super::in_flight::InFlight;
-use super::live::{LiveStreams, Permitted, Watch};
+use super::live::{LiveStreams, Permitted, StreamGuard};
 use super::stall::{self, Said};
 use crate::telemetry::AccessLine;
 use crate::upstream::{self, MIN_BYTES_PER_SECOND};
@@ -45,7 +45,7 @@ struct Forwarded {
 /// Fires when a stream has to end.
 struct Watched {
     ended: stall::SessionEnd,
-    watch: Watch,
+    watch: StreamGuard,
 }
 
 /// Why a response is broken off.

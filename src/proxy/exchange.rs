@@ -92,7 +92,7 @@ impl Proxy {
         let mut response = response.unwrap_or_else(|error| {
             http1_required = matches!(error, RequestError::Upstream(UpstreamError::Http1Required));
             overloaded = matches!(error, RequestError::Overloaded(_));
-            if error.makes_room() {
+            if error.closes_under_pressure() {
                 connection.state.end();
             }
             exchange.count_error(&error);

@@ -167,7 +167,7 @@ impl Proxy {
         let watch = self.shared.live.watch(app, None, permitted.clone());
         let mut look = tokio::time::interval(LOOK_AT_UPLOAD);
         let mut seen = 0;
-        let mut makes_room = pin!(async {
+        let mut room = pin!(async {
             match upload {
                 Some(upload) => upload.ended().await,
                 None => std::future::pending().await,
@@ -176,7 +176,7 @@ impl Proxy {
         loop {
             tokio::select! {
                 response = &mut response => return Ok(response),
-                () = &mut makes_room => return Err(RequestError::Upstream(UpstreamError::Busy)),
+                () = &mut room => return Err(RequestError::Upstream(UpstreamError::Busy)),
                 () = watch.ended().cancelled() => {
                     return Err(if watch.session_has_ended() {
                         RequestError::SessionEnded

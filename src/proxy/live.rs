@@ -73,7 +73,7 @@ struct Stream {
 }
 
 /// Tells a stream that it has to end.
-pub(super) struct Watch {
+pub(super) struct StreamGuard {
     live: Arc<LiveStreams>,
     number: u64,
     session: Option<session::SessionGuard>,
@@ -105,7 +105,7 @@ impl LiveStreams {
         app: &Arc<App>,
         address: Option<Address>,
         permitted: Permitted,
-    ) -> Watch {
+    ) -> StreamGuard {
         let session = permitted.session.as_ref();
         let session = session.map(|session| self.sessions.watch(session));
         let ended = match &session {
@@ -121,7 +121,7 @@ impl LiveStreams {
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(number, stream);
-        Watch {
+        StreamGuard {
             live: Arc::clone(self),
             number,
             session,
@@ -163,7 +163,7 @@ impl Stream {
     }
 }
 
-impl Watch {
+impl StreamGuard {
     /// Fires when the stream has to end.
     pub(super) fn ended(&self) -> &CancellationToken {
         &self.ended
@@ -213,7 +213,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.live.lock().remove(&self.number);
     }
