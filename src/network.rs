@@ -4,13 +4,13 @@
 //! least, mostly a /56, and a site a /48 (RFC 6177): counted by address alone, one customer would
 //! be 2^80 strangers.
 
-mod shares;
+mod quotas;
 
 use std::fmt;
 use std::iter::successors;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(crate) use shares::{Share, Shares};
+pub(crate) use quotas::{QuotaPermit, Quotas};
 
 /// An IPv4 address, or a /64, /56 or /48 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -129,16 +129,16 @@ pub(crate) struct Status {
     pub(crate) redirect_http: Vec<String>,
     /// Where metrics and health are told.
     pub(crate) metrics: Option<String>,
-    pub(crate) connections: Share,
+    pub(crate) connections: Occupancy,
     /// Requests whose answer is not whole yet.
-    pub(crate) requests: Share,
+    pub(crate) requests: Occupancy,
     /// Bytes.
-    pub(crate) memory: Share,
+    pub(crate) memory: Occupancy,
     /// Why strangers are turned away, if they are.
     pub(crate) shedding: Option<String>,
     /// Who holds most: `connections`, `requests`, and `memory` for uploads, in bytes.
     pub(crate) largest: BTreeMap<String, Largest>,
-    pub(crate) sessions: Share,
+    pub(crate) sessions: Occupancy,
     /// Where sessions are kept: `memory` or `disk`.
     pub(crate) store: String,
     /// In the users file, as it was last read.
@@ -182,7 +182,7 @@ pub(crate) struct ReloadStatus {
 
 /// How many of something there are, and how many there may be.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Share {
+pub(crate) struct Occupancy {
     pub(crate) open: usize,
     pub(crate) max: usize,
 }

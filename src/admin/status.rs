@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::protocol::{
-    AppStatus, Done, Health, Holder, Largest, Line, Share, Status, UpstreamStatus,
+    AppStatus, Done, Health, Holder, Largest, Line, Occupancy, Status, UpstreamStatus,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -42,7 +42,7 @@ pub(super) async fn status(context: &Context) -> Line {
     let (requests, (resident, ceiling)) = (load.requests(), load.memory());
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let memory = (bytes(resident), bytes(ceiling));
-    let share = |(open, max)| Share { open, max };
+    let occupancy = |(open, max)| Occupancy { open, max };
     let shown = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect();
     Line::Done(Done::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -52,15 +52,15 @@ pub(super) async fn status(context: &Context) -> Line {
         listen: shown(&server.addresses),
         redirect_http: shown(&server.redirect_addresses),
         metrics: server.metrics_address.map(|address| address.to_string()),
-        connections: Share {
+        connections: Occupancy {
             open: server.admission.open(),
             max: server.admission.max(),
         },
-        requests: share(requests),
-        memory: share(memory),
+        requests: occupancy(requests),
+        memory: occupancy(memory),
         shedding: load.sheds().map(|cause| cause.to_string()),
         largest: largest(load.usages()),
-        sessions: Share {
+        sessions: Occupancy {
             open,
             max: settings.max_sessions,
         },

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::admin_client::{Client, foreign};
 use super::{ConfigFile, Failure, print};
-use crate::admin::protocol::{Done, Health, Request, Share, Status};
+use crate::admin::protocol::{Done, Health, Occupancy, Request, Status};
 use crate::doctor::Finding;
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ fn text(status: &Status) -> String {
         // Writing to a String never fails.
         let _ = writeln!(text, "{name:<12} {value}");
     };
-    let share = |share: &Share| format!("{} of at most {}", share.open, share.max);
+    let occupancy = |of: &Occupancy| format!("{} of at most {}", of.open, of.max);
     line("version", &status.version);
     line("process", &status.pid.to_string());
     line(
@@ -90,10 +90,10 @@ fn text(status: &Status) -> String {
     if let Some(metrics) = &status.metrics {
         line("metrics", metrics);
     }
-    line("connections", &share(&status.connections));
-    line("requests", &share(&status.requests));
+    line("connections", &occupancy(&status.connections));
+    line("requests", &occupancy(&status.requests));
     let mib = |bytes: usize| bytes.div_ceil(1024 * 1024);
-    let Share { open, max } = status.memory;
+    let Occupancy { open, max } = status.memory;
     line(
         "memory",
         &format!("{} of at most {} MiB", mib(open), mib(max)),
@@ -118,7 +118,7 @@ fn text(status: &Status) -> String {
     }
     line(
         "sessions",
-        &format!("{}, store {}", share(&status.sessions), status.store),
+        &format!("{}, store {}", occupancy(&status.sessions), status.store),
     );
     line("users", &status.users.to_string());
     if let Some(reload) = &status.reload {

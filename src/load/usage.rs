@@ -1,7 +1,7 @@
 //! Who holds how much: networks of strangers, and signed-in users (SEC-87).
 //!
 //! Limits that are met here are max-min fair: nobody may hold more than what is left for all
-//! others. See [`crate::network::Shares`] for why that is enough.
+//! others. See [`crate::network::Quotas`] for why that is enough.
 
 use std::collections::HashMap;
 use std::fmt;

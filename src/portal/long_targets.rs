@@ -14,7 +14,7 @@ use super::csrf::Csrf;
 use super::return_to::ReturnTo;
 use super::saved_posts::store::Owner;
 use crate::clock::{Clock, Timestamp};
-use crate::network::{Network, Share, Shares};
+use crate::network::{Network, QuotaPermit, Quotas};
 use crate::random::NoRandomness;
 use crate::session::{SessionId, SessionKey};
 
@@ -33,7 +33,7 @@ const OF_ONE_BROWSER: usize = 8;
 /// All targets that wait for a login.
 pub(super) struct LongTargets {
     clock: Clock,
-    room: Arc<Shares>,
+    room: Arc<Quotas>,
     kept: Mutex<HashMap<Owner, Vec<Kept>>>,
 }
 
@@ -41,14 +41,14 @@ struct Kept {
     name: String,
     target: ReturnTo,
     since: Timestamp,
-    _room: Share,
+    _room: QuotaPermit,
 }
 
 impl LongTargets {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            room: Shares::new(ROOM),
+            room: Quotas::new(ROOM),
             kept: Mutex::default(),
         }
     }

@@ -65,7 +65,7 @@ pub(super) struct Lease {
 struct Slot {
     _permit: OwnedSemaphorePermit,
     _quota: Option<QuotaPermit>,
-    _visitor: Option<visitors::Share>,
+    _visitor: Option<visitors::VisitorPermit>,
 }
 
 impl Endpoint {

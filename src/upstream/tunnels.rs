@@ -45,7 +45,7 @@ pub(crate) struct Registry(Mutex<HashMap<String, Weak<Tunnels>>>);
 pub(crate) struct Tunnels {
     refused: Seldom,
     state: Mutex<State>,
-    visitors: Arc<network::Shares>,
+    visitors: Arc<network::Quotas>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub(crate) struct Tunnel {
     tunnels: Arc<Tunnels>,
     owner: Owner,
     /// Of what is for visitors.
-    _share: Option<network::Share>,
+    _permit: Option<network::QuotaPermit>,
 }
 
 enum Owner {
@@ -101,7 +101,7 @@ impl Tunnels {
         Arc::new(Self {
             refused: Seldom::new(clock),
             state: Mutex::default(),
-            visitors: network::Shares::new(0),
+            visitors: network::Quotas::new(0),
         })
     }
 
@@ -112,19 +112,19 @@ impl Tunnels {
         limits: Limits,
     ) -> Result<Tunnel, Full> {
         let mut state = self.lock();
-        let (owner, share) = match caller {
+        let (owner, permit) = match caller {
             Caller::User(user) => (state.take_for_user(user, limits)?, None),
             Caller::Visitor(network) => {
-                let (owner, share) =
+                let (owner, permit) =
                     state.take_for_visitor(network.widest(), limits, &self.visitors)?;
-                (owner, Some(share))
+                (owner, Some(permit))
             }
         };
         drop(state);
         Ok(Tunnel {
             tunnels: Arc::clone(self),
             owner,
-            _share: share,
+            _permit: permit,
         })
     }
 
@@ -175,16 +175,16 @@ impl State {
         &mut self,
         network: Network,
         limits: Limits,
-        visitors: &Arc<network::Shares>,
-    ) -> Result<(Owner, network::Share), Full> {
+        visitors: &Arc<network::Quotas>,
+    ) -> Result<(Owner, network::QuotaPermit), Full> {
         let held = self.networks.get(&network).copied().unwrap_or(0);
         if held >= limits.each {
             return Err(Full::Caller);
         }
         visitors.set_capacity(u64::try_from(limits.visitors).unwrap_or(u64::MAX));
-        let share = visitors.take(network, 1).ok_or(Full::App)?;
+        let permit = visitors.take(network, 1).ok_or(Full::App)?;
         *self.networks.entry(network).or_default() += 1;
-        Ok((Owner::Network(network), share))
+        Ok((Owner::Network(network), permit))
     }
 
     fn give_back(&mut self, owner: &Owner) {

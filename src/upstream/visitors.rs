@@ -12,21 +12,21 @@ use tokio::sync::oneshot;
 use crate::network::{self, Network};
 
 pub(super) struct Visitors {
-    shares: Arc<network::Shares>,
+    quotas: Arc<network::Quotas>,
     waiting: Mutex<Waiting>,
 }
 
 /// One connection's worth, until it is dropped.
-pub(super) struct Share {
+pub(super) struct VisitorPermit {
     /// There until it is dropped, or was not wanted.
-    held: Option<network::Share>,
+    held: Option<network::QuotaPermit>,
     visitors: Arc<Visitors>,
 }
 
 /// Who waits, by the widest network: within one, the first is served first.
 #[derive(Default)]
 struct Waiting {
-    queues: HashMap<Network, VecDeque<oneshot::Sender<Share>>>,
+    queues: HashMap<Network, VecDeque<oneshot::Sender<VisitorPermit>>>,
     /// The networks that have a queue; the one that was served last is at the end.
     turns: VecDeque<Network>,
 }
@@ -36,35 +36,35 @@ impl Visitors {
     pub(super) fn of(connections: usize) -> Arc<Self> {
         let connections = u64::try_from(connections).unwrap_or(u64::MAX);
         Arc::new(Self {
-            shares: network::Shares::new(connections),
+            quotas: network::Quotas::new(connections),
             waiting: Mutex::default(),
         })
     }
 
     /// One more for the network, if it may have that and nobody of it waits.
-    fn try_take(self: &Arc<Self>, network: Network) -> Option<Share> {
+    fn try_take(self: &Arc<Self>, network: Network) -> Option<VisitorPermit> {
         let network = network.widest();
         let mut waiting = self.lock();
         waiting.forget_the_gone(network);
         if waiting.queues.contains_key(&network) {
             return None;
         }
-        let held = self.shares.take(network, 1)?;
-        Some(self.share(held))
+        let held = self.quotas.take(network, 1)?;
+        Some(self.permit(held))
     }
 
     /// Waits until the network may have one more.
-    pub(super) async fn take(self: &Arc<Self>, network: Network) -> Option<Share> {
-        if let Some(share) = self.try_take(network) {
-            return Some(share);
+    pub(super) async fn take(self: &Arc<Self>, network: Network) -> Option<VisitorPermit> {
+        if let Some(permit) = self.try_take(network) {
+            return Some(permit);
         }
         let served = self.lock().join(network.widest());
         self.serve(); // of what has come free between the two
         served.await.ok()
     }
 
-    fn share(self: &Arc<Self>, held: network::Share) -> Share {
-        Share {
+    fn permit(self: &Arc<Self>, held: network::QuotaPermit) -> VisitorPermit {
+        VisitorPermit {
             held: Some(held),
             visitors: Arc::clone(self),
         }
@@ -75,10 +75,10 @@ impl Visitors {
         loop {
             let served = self
                 .lock()
-                .serve_first(|network| self.shares.take(network, 1));
+                .serve_first(|network| self.quotas.take(network, 1));
             let Some((waits, held)) = served else { return };
-            if let Err(mut share) = waits.send(self.share(held)) {
-                drop(share.held.take()); // it is gone; the next turn is for another
+            if let Err(mut permit) = waits.send(self.permit(held)) {
+                drop(permit.held.take()); // it is gone; the next turn is for another
             }
         }
     }
@@ -88,7 +88,7 @@ impl Visitors {
     }
 }
 
-impl Drop for Share {
+impl Drop for VisitorPermit {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             drop(held);
@@ -98,7 +98,7 @@ impl Drop for Share {
 }
 
 impl Waiting {
-    fn join(&mut self, network: Network) -> oneshot::Receiver<Share> {
+    fn join(&mut self, network: Network) -> oneshot::Receiver<VisitorPermit> {
         let (sender, receiver) = oneshot::channel();
         let queue = self.queues.entry(network).or_default();
         if queue.is_empty() {
@@ -111,10 +111,10 @@ impl Waiting {
     /// Takes the first of a network that may have one more, and what `take` gives for it.
     fn serve_first(
         &mut self,
-        take: impl Fn(Network) -> Option<network::Share>,
-    ) -> Option<(oneshot::Sender<Share>, network::Share)> {
+        take: impl Fn(Network) -> Option<network::QuotaPermit>,
+    ) -> Option<(oneshot::Sender<VisitorPermit>, network::QuotaPermit)> {
         let mut turns = self.turns.iter().enumerate();
-        let (turn, network, share) =
+        let (turn, network, permit) =
             turns.find_map(|(turn, network)| Some((turn, *network, take(*network)?)))?;
         self.turns.remove(turn);
         let queue = self.queues.get_mut(&network)?;
@@ -124,7 +124,7 @@ impl Waiting {
         } else {
             self.turns.push_back(network);
         }
-        Some((first, share))
+        Some((first, permit))
     }
 
     /// Whoever does not wait any more is in nobody's way.
@@ -150,19 +150,19 @@ mod tests {
         Network::of(address.parse().unwrap())
     }
 
-    fn taken(visitors: &Arc<Visitors>, address: &str) -> Option<Share> {
+    fn taken(visitors: &Arc<Visitors>, address: &str) -> Option<VisitorPermit> {
         visitors.take(network(address)).now_or_never().flatten()
     }
 
-    fn all(visitors: &Arc<Visitors>, address: &str) -> Vec<Share> {
+    fn all(visitors: &Arc<Visitors>, address: &str) -> Vec<VisitorPermit> {
         std::iter::from_fn(|| taken(visitors, address)).collect()
     }
 
     #[test]
     fn sec_87_no_stranger_takes_what_is_for_all_of_them() {
         let visitors = Visitors::of(32);
-        let greedy = all(&visitors, "2001:db8:0:1::1");
-        assert_eq!(greedy.len(), 16, "half of them");
+        let first = all(&visitors, "2001:db8:0:1::1");
+        assert_eq!(first.len(), 16, "half of them");
         assert!(taken(&visitors, "2001:db8:0:2::1").is_none(), "of its /48");
         assert!(taken(&visitors, "192.0.2.1").is_some());
     }
@@ -182,8 +182,8 @@ mod tests {
         }
         second.clear();
         let [one, other, of_second] = waits;
-        let share = of_second.await;
-        assert!(share.is_some(), "the first network has its share already");
+        let permit = of_second.await;
+        assert!(permit.is_some(), "the first network has its share already");
         first.clear();
         assert!(one.await.is_some());
         assert!(other.await.is_some());
@@ -204,6 +204,6 @@ mod tests {
         drop(held);
         assert!(waits.await.is_some());
         assert!(visitors.lock().queues.is_empty() && visitors.lock().turns.is_empty());
-        assert_eq!(visitors.shares.total(), 0);
+        assert_eq!(visitors.quotas.total(), 0);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::network::{Network, Share, Shares};
+use crate::network::{Network, QuotaPermit, Quotas};
 
 /// Who waits for a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ type Users = Arc<Mutex<HashSet<Arc<str>>>>;
 
 /// A place in the queue, until it is dropped.
 pub(super) enum Place {
-    Network { _share: Share },
+    Network { _permit: QuotaPermit },
     User { users: Users, name: Arc<str> },
 }
 
@@ -57,7 +57,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(super) struct Queue<T> {
-    places: Arc<Shares>,
+    places: Arc<Quotas>,
     users: Users,
     max: usize,
     state: Mutex<State<T>>,
@@ -72,7 +72,7 @@ struct State<T> {
 impl<T> Queue<T> {
     pub(super) fn new(max: usize) -> Self {
         Self {
-            places: Shares::new(max as u64),
+            places: Quotas::new(max as u64),
             users: Users::default(),
             max,
             state: Mutex::new(State {
@@ -87,8 +87,8 @@ impl<T> Queue<T> {
     pub(super) fn place(&self, waiter: &Waiter) -> Option<Place> {
         match waiter {
             Waiter::Network(network) => {
-                let share = self.places.take(*network, 1)?;
-                Some(Place::Network { _share: share })
+                let permit = self.places.take(*network, 1)?;
+                Some(Place::Network { _permit: permit })
             }
             Waiter::User(name) => {
                 let mut users = locked(&self.users);

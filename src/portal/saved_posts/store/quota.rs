@@ -6,25 +6,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::network::{Network, Share, Shares};
+use crate::network::{Network, QuotaPermit, Quotas};
 
 /// The bytes that all saved POSTs may take.
 pub(super) struct Quota {
     size: AtomicUsize,
-    of_users: Arc<Shares>,
-    of_strangers: Arc<Shares>,
+    of_users: Arc<Quotas>,
+    of_strangers: Arc<Quotas>,
 }
 
 /// What one of them takes, as long as this lives.
-pub(crate) struct Slot(Share);
+pub(crate) struct Slot(QuotaPermit);
 
 impl Quota {
     pub(super) fn new(size: usize) -> Self {
         let (users, strangers) = halves(size);
         Self {
             size: AtomicUsize::new(size),
-            of_users: Shares::new(users),
-            of_strangers: Shares::new(strangers),
+            of_users: Quotas::new(users),
+            of_strangers: Quotas::new(strangers),
         }
     }
 
@@ -47,8 +47,8 @@ impl Quota {
         } else {
             &self.of_strangers
         };
-        let share = half.take(Network::of(client), bytes as u64)?;
-        Some(Slot(share))
+        let permit = half.take(Network::of(client), bytes as u64)?;
+        Some(Slot(permit))
     }
 }
 

@@ -307,7 +307,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of these, for one network",
         "as many as are left to all others",
-        "network/shares.rs",
+        "network/quotas.rs",
         "held == 0 || held + amount <= left",
     ),
     (
@@ -457,7 +457,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of each half, for one network",
         "as much as is left to all others",
-        "network/shares.rs",
+        "network/quotas.rs",
         "held == 0 || held + amount <= left",
     ),
     (

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Network;
 
-/// Shares of `capacity` units: bytes, or places in a queue.
-pub(crate) struct Shares {
+/// Quotas of `capacity` units: bytes, or places in a queue.
+pub(crate) struct Quotas {
     state: Mutex<State>,
 }
 
@@ -23,13 +23,13 @@ struct State {
 }
 
 /// What a network holds of it, until this is dropped.
-pub(crate) struct Share {
-    shares: Arc<Shares>,
+pub(crate) struct QuotaPermit {
+    quotas: Arc<Quotas>,
     network: Network,
     amount: u64,
 }
 
-impl Shares {
+impl Quotas {
     pub(crate) fn new(capacity: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -51,9 +51,9 @@ impl Shares {
     }
 
     /// Takes `amount` for a network, unless it would hold more than its share.
-    pub(crate) fn take(self: &Arc<Self>, network: Network, amount: u64) -> Option<Share> {
-        self.lock().add(network, amount).then(|| Share {
-            shares: Arc::clone(self),
+    pub(crate) fn take(self: &Arc<Self>, network: Network, amount: u64) -> Option<QuotaPermit> {
+        self.lock().add(network, amount).then(|| QuotaPermit {
+            quotas: Arc::clone(self),
             network,
             amount,
         })
@@ -64,10 +64,10 @@ impl Shares {
     }
 }
 
-impl Share {
+impl QuotaPermit {
     /// Takes `amount` more; `false`, and nothing has changed, when that is above the network's share.
     pub(crate) fn grow(&mut self, amount: u64) -> bool {
-        let grown = self.shares.lock().add(self.network, amount);
+        let grown = self.quotas.lock().add(self.network, amount);
         if grown {
             self.amount += amount;
         }
@@ -81,9 +81,9 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        self.shares.lock().remove(self.network, self.amount);
+        self.quotas.lock().remove(self.network, self.amount);
     }
 }
 
@@ -140,63 +140,63 @@ mod tests {
     }
 
     /// Takes one by one until there is no more.
-    fn take_all(shares: &Arc<Shares>, address: &str) -> Vec<Share> {
-        std::iter::from_fn(|| shares.take(network(address), 1)).collect()
+    fn take_all(quotas: &Arc<Quotas>, address: &str) -> Vec<QuotaPermit> {
+        std::iter::from_fn(|| quotas.take(network(address), 1)).collect()
     }
 
     #[test]
     fn sec_87_one_network_alone_has_half() {
-        let shares = Shares::new(100);
-        let held = take_all(&shares, "192.0.2.1");
+        let quotas = Quotas::new(100);
+        let held = take_all(&quotas, "192.0.2.1");
         assert_eq!(held.len(), 50);
         drop(held);
-        assert_eq!(shares.total(), 0);
-        assert!(shares.lock().held.is_empty());
+        assert_eq!(quotas.total(), 0);
+        assert!(quotas.lock().held.is_empty());
     }
 
     #[test]
     fn sec_87_sixteen_networks_leave_a_share_for_the_next() {
-        let shares = Shares::new(170);
-        let mut held: Vec<Vec<Share>> = (1..=16).map(|_| Vec::new()).collect();
+        let quotas = Quotas::new(170);
+        let mut held: Vec<Vec<QuotaPermit>> = (1..=16).map(|_| Vec::new()).collect();
         for _ in 0..170 {
             for (n, held) in held.iter_mut().enumerate() {
-                held.extend(shares.take(network(&format!("192.0.2.{n}")), 1));
+                held.extend(quotas.take(network(&format!("192.0.2.{n}")), 1));
             }
         }
         assert_eq!(held.iter().map(Vec::len).max(), Some(10));
-        assert_eq!(take_all(&shares, "198.51.100.1").len(), 5);
+        assert_eq!(take_all(&quotas, "198.51.100.1").len(), 5);
     }
 
     #[test]
     fn sec_87_a_wide_network_is_one_and_shares_within() {
-        let shares = Shares::new(100);
-        let first = take_all(&shares, "2001:db8:0:1::1").len();
+        let quotas = Quotas::new(100);
+        let first = take_all(&quotas, "2001:db8:0:1::1").len();
         let held: Vec<_> = (0..0x400_u32)
-            .flat_map(|n| take_all(&shares, &format!("2001:db8:0:{n:x}::1")))
+            .flat_map(|n| take_all(&quotas, &format!("2001:db8:0:{n:x}::1")))
             .collect();
         assert!(first < 50, "a /64 leaves something to its /48");
         assert!(held.len() <= 50, "all /64 of a /48: {}", held.len());
-        assert!(!take_all(&shares, "2001:db8:1::1").is_empty());
+        assert!(!take_all(&quotas, "2001:db8:1::1").is_empty());
     }
 
     #[test]
     fn the_first_of_a_network_is_never_too_much() {
-        let shares = Shares::new(2);
-        let first = shares.take(network("192.0.2.1"), 1);
-        let second = shares.take(network("192.0.2.2"), 1);
+        let quotas = Quotas::new(2);
+        let first = quotas.take(network("192.0.2.1"), 1);
+        let second = quotas.take(network("192.0.2.2"), 1);
         assert!(first.is_some() && second.is_some());
-        assert!(shares.take(network("192.0.2.3"), 1).is_none());
+        assert!(quotas.take(network("192.0.2.3"), 1).is_none());
     }
 
     #[test]
     fn a_share_grows_within_what_is_left() {
-        let shares = Shares::new(100);
-        let mut share = shares.take(network("192.0.2.1"), 20).unwrap();
+        let quotas = Quotas::new(100);
+        let mut share = quotas.take(network("192.0.2.1"), 20).unwrap();
         assert!(share.grow(30));
         assert!(!share.grow(1));
-        assert_eq!((share.amount(), shares.total()), (50, 50));
-        shares.set_capacity(200);
+        assert_eq!((share.amount(), quotas.total()), (50, 50));
+        quotas.set_capacity(200);
         assert!(share.grow(1));
-        assert!(shares.take(network("192.0.2.2"), u64::MAX).is_none());
+        assert!(quotas.take(network("192.0.2.2"), u64::MAX).is_none());
     }
 }
