@@ -263,15 +263,15 @@ async fn handle<W: AsyncWrite + Unpin>(
 struct Answer<W> {
     writer: W,
     buffer: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<W: AsyncWrite + Unpin> Answer<W> {
-    fn new(writer: W, patience: Duration) -> Self {
+    fn new(writer: W, timeout: Duration) -> Self {
         Self {
             writer,
             buffer: Vec::new(),
-            patience,
+            timeout,
         }
     }
 
@@ -285,7 +285,7 @@ impl<W: AsyncWrite + Unpin> Answer<W> {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        timeout(self.patience, self.writer.write_all(&self.buffer)).await??;
+        timeout(self.timeout, self.writer.write_all(&self.buffer)).await??;
         self.buffer.clear();
         Ok(())
     }

@@ -242,7 +242,7 @@ impl Upstreams {
         let reused = lease.reused;
         lease.set_upload(upload.clone());
         let wait = Wait {
-            patience: self.response_timeout,
+            timeout: self.response_timeout,
             upload: upload.as_deref(),
             guard,
         };

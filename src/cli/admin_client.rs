@@ -11,7 +11,7 @@ use crate::admin::protocol::{Done, Line, Request, SessionView};
 use crate::config::Config;
 
 /// A server answers at once, and in a crowd within a few times of what it grants each client.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Far longer than a line that a server writes.
 const MAX_LINE: u64 = 1024 * 1024;
@@ -26,7 +26,7 @@ pub(super) struct Answer {
 /// Where the running server is asked.
 pub(super) struct Client {
     path: PathBuf,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Client {
@@ -39,20 +39,20 @@ impl Client {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         })
     }
 
     /// Waits no longer than this for each piece of an answer.
-    pub(super) fn patient_for(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Sends a request and reads the whole answer before anything is done with it: the server
     /// does not wait for whoever reads our output page by page.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, Failure> {
-        let socket = connect(&self.path, self.patience)
-            .map_err(|error| no_connection(&self.path, &error))?;
+        let socket =
+            connect(&self.path, self.timeout).map_err(|error| no_connection(&self.path, &error))?;
         let mut text = serde_json::to_vec(request)
             .map_err(|error| Failure::Failed(format!("cannot write the request: {error}")))?;
         text.push(b'\n');
@@ -100,11 +100,11 @@ pub(super) fn foreign() -> Failure {
     )
 }
 
-fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+fn connect(path: &Path, timeout: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // The first bounds the wait in the server's queue as well.
-    socket.set_write_timeout(Some(patience))?;
-    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(timeout))?;
+    socket.set_read_timeout(Some(timeout))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket)
 }
@@ -137,6 +137,6 @@ fn broken(error: &io::Error) -> Failure {
 fn busy() -> Failure {
     Failure::Failed(format!(
         "the server did not answer within {} seconds; it is overloaded or stopped",
-        PATIENCE.as_secs()
+        TIMEOUT.as_secs()
     ))
 }

@@ -56,10 +56,10 @@ pub(crate) async fn read(
 }
 
 async fn read_within(
-    patience: Duration,
+    timeout: Duration,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<IpAddr>, HeaderError> {
-    let header = tokio::time::timeout(patience, read_header(stream));
+    let header = tokio::time::timeout(timeout, read_header(stream));
     let client = header.await.map_err(|_| HeaderError::TimedOut)??;
     Ok(client.map(|client| client.to_canonical()))
 }
@@ -320,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn sec_25_a_header_has_its_time_in_all_and_not_for_each_byte() {
-        let patience = Duration::from_millis(100);
+        let timeout = Duration::from_millis(100);
         let (mut sender, mut receiver) = tokio::io::duplex(1);
         let sending = tokio::spawn(async move {
             let line = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91));
@@ -328,11 +328,11 @@ mod tests {
                 if sender.write_u8(byte).await.is_err() {
                     return true;
                 }
-                tokio::time::sleep(patience / 20).await; // five times too slow for the whole
+                tokio::time::sleep(timeout / 20).await; // five times too slow for the whole
             }
             false
         });
-        let read = read_within(patience, &mut receiver).await;
+        let read = read_within(timeout, &mut receiver).await;
         assert!(matches!(read, Err(HeaderError::TimedOut)), "{read:?}");
         drop(receiver);
         assert!(sending.await.unwrap(), "it was not read to its end");

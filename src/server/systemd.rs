@@ -77,11 +77,11 @@ impl Manager {
         self.say("WATCHDOG=1");
     }
 
-    /// The service ends within `patience`, whatever `TimeoutStopSec=` says.
-    pub(crate) fn stopping(&self, patience: Duration) {
+    /// The service ends within `timeout`, whatever `TimeoutStopSec=` says.
+    pub(crate) fn stopping(&self, timeout: Duration) {
         self.say(&format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
-            patience.as_micros()
+            timeout.as_micros()
         ));
     }
 

@@ -78,12 +78,12 @@ async fn watch(
     pulse: &mut Pulse,
     limit: Duration,
 ) -> Infallible {
-    let patience = limit / 4;
+    let interval = limit / 4;
     loop {
-        match timeout(patience, pulse.beat()).await {
+        match timeout(interval, pulse.beat()).await {
             _ if tasks.iter().any(AbortHandle::is_finished) => {
                 tracing::error!("a part of the service has ended: the watchdog will restart it");
-                sleep(patience).await;
+                sleep(interval).await;
             }
             Ok(Ok(())) => {
                 manager.alive();
@@ -91,9 +91,9 @@ async fn watch(
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the watchdog cannot see whether the service is alive");
-                sleep(patience / 4).await;
+                sleep(interval / 4).await;
             }
-            Err(_) => tracing::error!(?patience, "the watchdog sees no life in the event loop"),
+            Err(_) => tracing::error!(patience = ?interval, "the watchdog sees no life in the event loop"),
         }
     }
 }

@@ -139,8 +139,8 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits until everything is written, for `patience` at most. Later lines are not written.
-    pub(super) fn close(&self, patience: Duration) {
+    /// Waits until everything is written, for `timeout` at most. Later lines are not written.
+    pub(super) fn close(&self, timeout: Duration) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Closing;
@@ -148,7 +148,7 @@ impl Queue {
         self.filled.notify_one();
         let _ = self
             .closed
-            .wait_timeout_while(state, patience, |state| state.phase != Phase::Closed);
+            .wait_timeout_while(state, timeout, |state| state.phase != Phase::Closed);
     }
 
     /// Swaps `batch`, which is empty, for the lines that have come; says whether to reopen. `None`
@@ -305,7 +305,7 @@ mod tests {
         String::from_utf8(seen.try_iter().flatten().collect()).unwrap()
     }
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
     fn a_target_that_takes_nothing_costs_lines_and_no_time_and_access_lines_go_first() {
@@ -333,7 +333,7 @@ mod tests {
         queue.push(Worth::Note, b"", b"note\n");
         assert_eq!(held(&queue), (bytes + 5, lost));
         drop(allow);
-        queue.close(PATIENCE);
+        queue.close(TIMEOUT);
         let text = all(&seen);
         assert_eq!(text.len(), bytes + 5);
         assert!(text.ends_with("\nnote\n"));
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(queue.lock().lost, 2, "the half line counts");
         queue.push(Worth::Kept, b"<4>", b"four\n");
         drop(allow);
-        queue.close(PATIENCE);
+        queue.close(TIMEOUT);
         assert_eq!(all(&seen), "one\ntw\n<4>four\n");
     }
 
@@ -362,7 +362,7 @@ mod tests {
         queue.close(Duration::from_millis(50));
         assert!(seen.try_recv().is_err(), "nothing was taken");
         drop(allow);
-        queue.close(PATIENCE);
+        queue.close(TIMEOUT);
         assert_eq!(all(&seen), "one\n");
     }
 }

@@ -215,7 +215,7 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
 {
     /// How long the client may take for the next bytes.
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         let earned = Duration::from_secs(self.upload.bytes() / MIN_BYTES_PER_SECOND);
         self.idle_timeout
             .min((RATE_GRACE + earned).saturating_sub(self.waited))
@@ -236,9 +236,9 @@ where
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-                let patience = self.patience();
+                let timeout = self.timeout();
                 let (_, alarm) = self.waiting.get_or_insert_with(|| {
-                    (Clock::stopwatch(), Box::pin(tokio::time::sleep(patience)))
+                    (Clock::stopwatch(), Box::pin(tokio::time::sleep(timeout)))
                 });
                 ready!(alarm.as_mut().poll(cx));
                 self.upload.too_slow.store(true, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use super::{Address, OpenError, Settings};
 /// One address of an app, to be tried once.
 pub(crate) struct Dialer {
     connector: Connector,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Why there is no connection.
@@ -45,13 +45,10 @@ pub(crate) enum DialError {
 pub(crate) fn dialers(settings: &Settings) -> Result<Vec<Dialer>, OpenError> {
     let secure = settings.addresses.iter().any(Address::is_https);
     let tls = secure.then(|| client_config(settings)).transpose()?;
-    let patience = settings.connect_timeout;
+    let timeout = settings.connect_timeout;
     let dialer = |address: &Address| {
         let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;
-        Ok(Dialer {
-            connector,
-            patience,
-        })
+        Ok(Dialer { connector, timeout })
     };
     settings.addresses.iter().map(dialer).collect()
 }
@@ -64,7 +61,7 @@ impl Dialer {
     /// Opens a connection and closes it, within the app's `connect_timeout` and until `deadline`.
     pub(crate) async fn dial(&self, deadline: Instant) -> Result<(), DialError> {
         let begin = Instant::now();
-        let end = deadline.min(begin + self.patience);
+        let end = deadline.min(begin + self.timeout);
         match timeout_at(end, self.open()).await {
             Ok(opened) => opened,
             Err(_) => Err(DialError::TimedOut(end - begin)),

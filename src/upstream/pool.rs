@@ -37,7 +37,7 @@ pub(super) struct Endpoint {
     visiting: Arc<Semaphore>,
     visitors: Arc<Visitors>,
     /// How long a request waits for a slot.
-    patience: Duration,
+    timeout: Duration,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
     down_until: AtomicU64,
 }
@@ -74,7 +74,7 @@ impl Endpoint {
         clock: Clock,
         idle_timeout: Duration,
         max_connections: usize,
-        patience: Duration,
+        timeout: Duration,
     ) -> Self {
         let max = max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let for_visitors = (max / 4).max(1);
@@ -97,7 +97,7 @@ impl Endpoint {
             quotas: UserQuotas::of(for_users),
             visiting,
             visitors: Visitors::of(for_visitors),
-            patience,
+            timeout,
             down_until: AtomicU64::new(0),
         }
     }
@@ -185,10 +185,10 @@ impl Endpoint {
                 if let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
                     return Ok(Slot::of(permit));
                 }
-                Box::pin(timeout(self.patience, self.slot_of_user(user))).await
+                Box::pin(timeout(self.timeout, self.slot_of_user(user))).await
             }
             Caller::Visitor(network) => {
-                Box::pin(timeout(self.patience, self.slot_of_visitor(network))).await
+                Box::pin(timeout(self.timeout, self.slot_of_visitor(network))).await
             }
         };
         slot.ok().flatten().ok_or(UpstreamError::Busy)

@@ -67,7 +67,7 @@ pub(super) async fn send(
 #[derive(Clone, Copy)]
 pub(super) struct Wait<'u, 'g> {
     /// From the last byte of the upload.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     pub(super) upload: Option<&'u Upload>,
     pub(super) guard: Option<Guard<'g>>,
 }
@@ -77,18 +77,18 @@ impl Wait<'_, '_> {
         let mut answer = std::pin::pin!(answer);
         // Most answers come soon, and need neither a guard nor a second timer.
         let soon = match self.guard {
-            Some(_) => self.patience.min(SOON),
-            None => self.patience,
+            Some(_) => self.timeout.min(SOON),
+            None => self.timeout,
         };
         let begun = self.upload.map(Upload::bytes);
         if let Ok(answer) = tokio::time::timeout(soon, answer.as_mut()).await {
             return Ok(answer);
         }
-        Box::pin(self.longer(answer, begun, self.patience.saturating_sub(soon))).await
+        Box::pin(self.longer(answer, begun, self.timeout.saturating_sub(soon))).await
     }
 
     /// Goes on waiting while something happens. `sent` was the upload's length before, and `left` is
-    /// what is left of the patience since.
+    /// what is left of the timeout since.
     async fn longer<F: Future>(
         self,
         mut answer: Pin<&mut F>,
@@ -112,7 +112,7 @@ impl Wait<'_, '_> {
             if now == sent {
                 return Err(UpstreamError::ResponseTimeout);
             }
-            (sent, left) = (now, self.patience);
+            (sent, left) = (now, self.timeout);
         }
     }
 }

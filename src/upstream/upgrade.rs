@@ -68,7 +68,7 @@ impl Upstreams {
             self.set_host(&mut request, endpoint.address(), host);
             let answer = lease.sender().send(request);
             let wait = Wait {
-                patience: self.response_timeout,
+                timeout: self.response_timeout,
                 upload: None,
                 guard: Some(guard),
             };
@@ -149,7 +149,7 @@ pub(crate) async fn tunnel(
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    patience: Duration,
+    timeout: Duration,
     mut passed: impl FnMut(&[u8]),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -160,14 +160,14 @@ async fn copy(
         }
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
-            let written = tokio::time::timeout(patience, to.write(rest)).await??;
+            let written = tokio::time::timeout(timeout, to.write(rest)).await??;
             if written == 0 {
                 return Err(std::io::ErrorKind::WriteZero.into());
             }
             passed(&rest[..written]);
             rest = &rest[written..];
         }
-        tokio::time::timeout(patience, to.flush()).await??;
+        tokio::time::timeout(timeout, to.flush()).await??;
     }
 }
 

@@ -150,7 +150,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 /// Where the running server listens; nowhere, if none answers.
 fn served(config: &Config) -> Vec<SocketAddr> {
     let asked = Client::new(config).and_then(|client| {
-        let answer = client.patient_for(PATIENCE).ask(&Request::Status {})?;
+        let answer = client.with_timeout(PATIENCE).ask(&Request::Status {})?;
         answer.done
     });
     let Ok(Done::Status(status)) = asked else {

@@ -14,7 +14,7 @@ impl Dialer {
     /// Whether the app asks for NTLM or Negotiate on its first page (SEC-92). One request, within
     /// the app's `connect_timeout` and until `deadline`; without an answer, it does not.
     pub(crate) async fn asks_for_connection_auth(&self, deadline: Instant) -> bool {
-        let end = deadline.min(Instant::now() + self.patience);
+        let end = deadline.min(Instant::now() + self.timeout);
         timeout_at(end, self.asks())
             .await
             .unwrap_or(None)
