@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::sender::{Heard, Sender};
+use super::sender::{BytesReceived, Sender};
 use super::{Address, OpenError, Settings, UpstreamError};
 
 /// An application's answer may have more and longer fields than we take from a browser.
@@ -69,10 +69,10 @@ impl Connector {
     pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let stream = tokio::time::timeout(self.timeout, self.open());
         let stream = stream.await.map_err(|_| UpstreamError::ConnectTimeout)?;
-        let heard = Heard::default();
-        let stream = TokioIo::new(Listening {
+        let received = BytesReceived::default();
+        let stream = TokioIo::new(ObservedIo {
             stream: stream.map_err(UpstreamError::Connect)?,
-            heard: heard.clone(),
+            received: received.clone(),
         });
         let mut builder = http1::Builder::new();
         builder
@@ -91,7 +91,7 @@ impl Connector {
             let task = tokio::spawn(async move { drop(connection.await) });
             Some(task.abort_handle())
         };
-        Ok(Sender::http1(requests, heard, driver))
+        Ok(Sender::http1(requests, received, driver))
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every
@@ -115,12 +115,12 @@ impl Connector {
 }
 
 /// Notes that something came.
-struct Listening {
+struct ObservedIo {
     stream: Box<dyn Stream>,
-    heard: Heard,
+    received: BytesReceived,
 }
 
-impl AsyncRead for Listening {
+impl AsyncRead for ObservedIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -129,13 +129,13 @@ impl AsyncRead for Listening {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.heard.note();
+            self.received.note();
         }
         read
     }
 }
 
-impl AsyncWrite for Listening {
+impl AsyncWrite for ObservedIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

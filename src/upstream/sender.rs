@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// What a request is sent into.
 pub(super) struct Sender {
     protocol: Protocol,
-    heard: Heard,
+    received: BytesReceived,
     /// `None` where the connection is to outlive its sender as a tunnel.
     _driver: Option<Driver>,
 }
@@ -41,9 +41,9 @@ impl Drop for Driver {
 /// Whether the application has sent a byte since this was last asked to listen; after one a
 /// request is not sent again (REL-03).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicBool>);
+pub(super) struct BytesReceived(Arc<AtomicBool>);
 
-impl Heard {
+impl BytesReceived {
     pub(super) fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -52,12 +52,12 @@ impl Heard {
 impl Sender {
     pub(super) fn http1(
         requests: http1::SendRequest<RequestBody>,
-        heard: Heard,
+        received: BytesReceived,
         driver: Option<AbortHandle>,
     ) -> Self {
         Self {
             protocol: Protocol::Http1(requests),
-            heard,
+            received,
             _driver: driver.map(Driver),
         }
     }
@@ -91,11 +91,11 @@ impl Sender {
 
     /// Forgets what the application has sent so far.
     pub(super) fn listen(&self) {
-        self.heard.0.store(false, Ordering::Relaxed);
+        self.received.0.store(false, Ordering::Relaxed);
     }
 
     /// Whether it has sent a byte since.
     pub(super) fn has_heard(&self) -> bool {
-        self.heard.0.load(Ordering::Relaxed)
+        self.received.0.load(Ordering::Relaxed)
     }
 }
