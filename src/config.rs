@@ -175,7 +175,7 @@ fn is_certain(place: &Path, config: &Path, given: &[&str]) -> bool {
             .is_some_and(|folder| !place.starts_with(folder))
 }
 
-/// TOML's own words, and the mend for what people write most: a value without quotes.
+/// TOML's own words, and the fix for what people write most: a value without quotes.
 fn syntax(text: &str, error: &toml::de::Error) -> Fault {
     let fault = Fault::new(error.message());
     let start = error.span().map_or(0, |span| span.start);

@@ -1,4 +1,4 @@
-//! What is wrong with the service, or will be soon, and how to mend it.
+//! What is wrong with the service, or will be soon, and how to fix it.
 //!
 //! Two ask: `vestibule check` before a start, and the admin socket while the service runs. So the
 //! doctor stands above `proxy`, takes the settings of each module, and knows no `config`.
@@ -101,7 +101,7 @@ impl Finding {
 
     fn untrusted(distrust: &Distrust) -> Self {
         let subject = distrust.path().display().to_string();
-        Self::error(subject, distrust.message(), distrust.mend())
+        Self::error(subject, distrust.message(), distrust.fix())
     }
 
     fn at(mut self, line: impl Into<Option<usize>>) -> Self {

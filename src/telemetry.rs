@@ -206,7 +206,7 @@ impl Display for LogsError {
         match self {
             Self::Audit(path, error) => write!(
                 f,
-                "cannot write to the audit file {}: {error}; mend that, or take `audit_file` out \
+                "cannot write to the audit file {}: {error}; fix that, or take `audit_file` out \
                  of [log]",
                 path.display()
             ),

@@ -92,7 +92,7 @@ impl fmt::Display for TlsError {
             Self::Key(path, error) => write!(f, "{} is no PEM key: {error}", path.display()),
             Self::KeyTooOpen(path, mode) => write!(
                 f,
-                "{path} can be read or changed by others (mode {mode:04o}); mend it with: chmod 600 {path}",
+                "{path} can be read or changed by others (mode {mode:04o}); fix it with: chmod 600 {path}",
                 path = path.display()
             ),
             Self::NoCertificate(path) => {

@@ -33,7 +33,7 @@ enum Cause {
 }
 
 impl Refused {
-    /// What is wrong, and how to mend it in `file`. Never shows the password of a line, hashed or
+    /// What is wrong, and how to fix it in `file`. Never shows the password of a line, hashed or
     /// not.
     pub(crate) fn explain(&self, file: &Path) -> String {
         let (file, Self { line, name, cause }) = (file.display(), self);

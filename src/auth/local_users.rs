@@ -250,6 +250,6 @@ mod tests {
         fs::remove_file(&path).unwrap();
         still_there(&mut scene, "removed");
         write(&path, &good.replace("disabled = true", "disabled = false"));
-        assert!(scene.authenticate("bo", "ada's").is_some(), "mended");
+        assert!(scene.authenticate("bo", "ada's").is_some(), "fixed");
     }
 }

@@ -1,4 +1,4 @@
-//! `vestibule check`: what is wrong, or will be soon, and how to mend it; or who may open an
+//! `vestibule check`: what is wrong, or will be soon, and how to fix it; or who may open an
 //! address.
 
 mod explain;

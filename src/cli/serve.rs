@@ -17,7 +17,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     server::run(config, path, Signal::Reload, sockets, |_| ()).map_err(Failure::from)
 }
 
-/// What has to be mended in files is a configuration error (exit code 78), so that systemd does
+/// What has to be fixed in files is a configuration error (exit code 78), so that systemd does
 /// not start the service again and again (SEC-80).
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {

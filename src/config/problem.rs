@@ -49,7 +49,7 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// Everything that is wrong with a configuration, each with its place, cause and mend.
+/// Everything that is wrong with a configuration, each with its place, cause and fix.
 #[derive(Debug)]
 pub struct ConfigError {
     path: PathBuf,
@@ -122,14 +122,14 @@ mod tests {
     fn shown(text: &str, part: &str) -> String {
         let start = text.find(part).unwrap();
         let problems = Problems::new(text);
-        let fault = Fault::new("wrong").of("key").help("mend it");
+        let fault = Fault::new("wrong").of("key").help("fix it");
         problems.push(Some(start..start + part.len()), fault);
         problems.into_error(Path::new("x.toml")).to_string()
     }
 
     #[test]
     fn a_problem_shows_its_line_and_marks_the_place() {
-        let expected = "x.toml:2:5: key: wrong\n    2 | b = 30\n      |     ^^\n      help: mend it\n\nx.toml: 1 problem";
+        let expected = "x.toml:2:5: key: wrong\n    2 | b = 30\n      |     ^^\n      help: fix it\n\nx.toml: 1 problem";
         assert_eq!(shown("a = 1\nb = 30\r\nc = 2", "30"), expected);
     }
 

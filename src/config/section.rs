@@ -101,7 +101,7 @@ impl<'a> Section<'a> {
     pub(super) fn filled_list<T: PartialEq>(
         &mut self,
         key: &'static str,
-        mend: &str,
+        fix: &str,
         parse: impl Fn(&DeValue<'_>) -> Result<T, Fault>,
     ) -> Option<Vec<T>> {
         let list = self.list(key, parse);
@@ -111,7 +111,7 @@ impl<'a> Section<'a> {
             .as_array()
             .is_some_and(|list| list.is_empty())
         {
-            self.refuse(key, Fault::new("the list is empty").help(mend));
+            self.refuse(key, Fault::new("the list is empty").help(fix));
         }
         list
     }

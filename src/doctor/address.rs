@@ -19,7 +19,7 @@ pub(crate) struct Wanted {
     pub(crate) line: Option<usize>,
 }
 
-/// Who has an address, and needs no mend.
+/// Who has an address, and needs no fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     Nobody,

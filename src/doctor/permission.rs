@@ -111,11 +111,11 @@ fn untrusted(files: &Files) -> Vec<Finding> {
         .flat_map(|path| shared_with_a_group(path))
     {
         let message = format!("a group can replace files in this folder (mode {mode:04o})");
-        let mend = format!("chmod g-w {}", shell(&folder));
+        let fix = format!("chmod g-w {}", shell(&folder));
         findings.push(Finding::warning(
             folder.display().to_string(),
             message,
-            mend,
+            fix,
         ));
     }
     let mut told = HashSet::new();
@@ -139,7 +139,7 @@ fn owners(files: &Files) -> Owners {
 }
 
 impl Asker {
-    /// The mend where the user may not do what the service has to; of a person, the service
+    /// The fix where the user may not do what the service has to; of a person, the service
     /// perhaps may.
     pub(super) fn to_own(self, path: &Path) -> String {
         let user = rustix::process::geteuid().as_raw();

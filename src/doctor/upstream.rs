@@ -95,7 +95,7 @@ fn connection_auth(app: &AppSettings, dialer: &Dialer) -> Finding {
     Finding::warning(format!("app {}", app.name), message, help).at(app.line)
 }
 
-/// Visitors get 502 or 504, until that is mended.
+/// Visitors get 502 or 504, until that is fixed.
 fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding {
     let address = dialer.address();
     let (message, help) = match error {

@@ -116,7 +116,7 @@ impl Distrust {
     }
 
     /// A command.
-    pub(crate) fn mend(&self) -> String {
+    pub(crate) fn fix(&self) -> String {
         match self {
             Self::Owner { path, .. } => {
                 let user = rustix::process::geteuid().as_raw();
@@ -129,8 +129,8 @@ impl Distrust {
 
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, message, mend) = (self.path().display(), self.message(), self.mend());
-        write!(f, "{path} cannot be trusted: {message}; do `{mend}`")
+        let (path, message, fix) = (self.path().display(), self.message(), self.fix());
+        write!(f, "{path} cannot be trusted: {message}; do `{fix}`")
     }
 }
 
@@ -185,8 +185,8 @@ mod tests {
                 }
             );
             let said = refused.to_string();
-            let mend = format!("do `chmod o-w {}`", folder.display());
-            assert!(said.ends_with(&mend), "{said}");
+            let fix = format!("do `chmod o-w {}`", folder.display());
+            assert!(said.ends_with(&fix), "{said}");
             set_mode(folder, 0o1777);
             assert_eq!(judged(), Ok(()));
             set_mode(folder, 0o775);

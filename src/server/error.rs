@@ -86,7 +86,7 @@ impl From<proxy::OpenError> for StartError {
 }
 
 impl StartError {
-    /// Whether somebody has to mend the configuration, or what it names, before another try makes
+    /// Whether somebody has to fix the configuration, or what it names, before another try makes
     /// sense.
     pub(crate) fn is_invalid(&self) -> bool {
         match self {

@@ -56,7 +56,7 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
-    /// Whether somebody has to mend something before another try makes sense.
+    /// Whether somebody has to fix something before another try makes sense.
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What `check` finds before a start, and `status` in a running server, each with its mend.
+//! What `check` finds before a start, and `status` in a running server, each with its fix.
 
 mod files;
 mod live;
@@ -191,9 +191,8 @@ async fn an_address_that_somebody_has_is_told_with_their_name() {
     let id = std::process::id();
     let in_use = format!("config.toml:3: error: server.redirect_http: {address} is in use by ");
     checked.is_refused(&[&in_use]);
-    let mend =
-        format!("(process {id})\n      help: stop that program, or choose another address\n");
-    assert!(checked.stdout.contains(&mend), "{}", checked.stdout);
+    let fix = format!("(process {id})\n      help: stop that program, or choose another address\n");
+    assert!(checked.stdout.contains(&fix), "{}", checked.stdout);
     let metrics = format!("address      {free} (admin.metrics)\n");
     assert!(checked.stdout.contains(&metrics), "{}", checked.stdout);
     drop(taken);

@@ -30,7 +30,7 @@ mod cookies;
 mod costs;
 /// The pages of the documentation do what they say.
 mod docs;
-/// `check` and `status` find what is wrong before visitors do, and say how to mend it.
+/// `check` and `status` find what is wrong before visitors do, and say how to fix it.
 mod doctor;
 /// Stopping loses nothing, and hard times pass.
 mod drain;

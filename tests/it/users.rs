@@ -106,7 +106,7 @@ async fn sec_80_a_broken_users_file_changes_nothing() {
     }
     gate.browser().login("bob", PASSWORD).await;
     gate.files().change_user("ada", |ada| ada.disabled = true);
-    soon("the mended file", &ada, 401).await;
+    soon("the fixed file", &ada, 401).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ impl LocalUsers {
     ) -> PasswordChange {
         let name = proof.account().identity().user();
         // From the file, and not from memory: what is written into a file that is not taken as it
-        // is would hold from whenever somebody mends it.
+        // is would hold from whenever somebody fixes it.
         let users = match users_file::read_trusted(&self.path) {
             Ok(users) => users,
             Err(error) => return not_written(name, &error),

@@ -107,7 +107,7 @@ pub(crate) fn replace_password(
 }
 
 /// Changes the file under its lock. `change` says whether there is something to write. Entries
-/// that are invalid stay as they are, so that a bad hash can be mended by `passwd`.
+/// that are invalid stay as they are, so that a bad hash can be fixed by `passwd`.
 fn edit(
     path: &Path,
     change: impl FnOnce(&mut DocumentMut) -> Result<bool, EditError>,

@@ -80,7 +80,7 @@ fn sec_98_another_folder_is_private_and_new() {
 
 #[test]
 fn an_upstream_that_does_not_work_is_wrong_usage_with_its_mend() {
-    for (upstream, mend) in [
+    for (upstream, fix) in [
         ("127.0.0.1:9090", "write \"http://127.0.0.1:9090\""),
         ("ftp://127.0.0.1", "http://, https:// and unix:/"),
         (
@@ -101,7 +101,7 @@ fn an_upstream_that_does_not_work_is_wrong_usage_with_its_mend() {
         let Err(Failure::Usage(message)) = run(&args) else {
             panic!("{upstream} was taken");
         };
-        assert!(message.contains(mend), "{upstream}: {message}");
+        assert!(message.contains(fix), "{upstream}: {message}");
     }
 }
 

@@ -105,9 +105,9 @@ fn allow(section: &mut Section<'_>) -> Option<Allow> {
         return section.require("allow", allow_word);
     }
     let mut who = section.table("allow");
-    let mend = "write allow = \"nobody\" if that is what you mean";
-    let groups = who.filled_list("groups", mend, group);
-    let users = who.filled_list("users", mend, value::string);
+    let fix = "write allow = \"nobody\" if that is what you mean";
+    let groups = who.filled_list("groups", fix, group);
+    let users = who.filled_list("users", fix, value::string);
     match (groups, users) {
         (Some(groups), None) => Some(Allow::Groups(groups)),
         (None, Some(users)) => Some(Allow::Users(users)),

@@ -160,8 +160,8 @@ fn a_certificate_that_is_damaged_inside_is_told_and_not_its_key() {
     for chain in [&[cut(&leaf)][..], &[cut(&leaf), authority.pem()]] {
         let said = found(chain);
         assert!(said.starts_with(first), "{said}");
-        let mend = "; the file is damaged: take it anew from whoever made it";
-        assert!(said.ends_with(mend), "{said}");
+        let fix = "; the file is damaged: take it anew from whoever made it";
+        assert!(said.ends_with(fix), "{said}");
     }
     assert_eq!(
         found(&[leaf, cut(&authority.pem())]),

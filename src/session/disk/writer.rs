@@ -127,7 +127,7 @@ impl Writer {
                     self.undurable.get_or_insert_with(Clock::stopwatch);
                 }
                 Err(error) => {
-                    self.mend(&error);
+                    self.recover(&error);
                     // Whoever touched it again meanwhile did so later.
                     let mut touched = self.shared.touched();
                     for (key, at) in batch {
@@ -147,7 +147,7 @@ impl Writer {
         match self.attempt(&batch, &[], durable) {
             Ok(outcomes) => self.answer(batch, outcomes, durable),
             Err(error) => {
-                let fault = self.mend(&error);
+                let fault = self.recover(&error);
                 let (removals, others): (Vec<_>, Vec<_>) =
                     batch.drain(..).partition(Command::removes);
                 for command in others {
@@ -166,7 +166,7 @@ impl Writer {
         match self.attempt(&removals, &[], true) {
             Ok(outcomes) => self.answer(removals, outcomes, true),
             Err(error) => {
-                self.mend(&error);
+                self.recover(&error);
                 for command in removals {
                     match &command {
                         Command::Remove(keys, _) => self.retry.extend(keys),
@@ -261,7 +261,7 @@ impl Writer {
     }
 
     /// After an error the file has to be opened anew. Gives what to tell whoever waits.
-    fn mend(&mut self, error: &redb::Error) -> StoreError {
+    fn recover(&mut self, error: &redb::Error) -> StoreError {
         let full = matches!(error, redb::Error::Io(error)
             if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
         if self.said_unwritable.is_due() {

@@ -31,8 +31,8 @@ async fn sec_79_what_others_can_read_or_change_is_told_with_its_mend() {
         set_mode(&files, name, mode);
         let checked = Checked::of(&files);
         assert_eq!(checked.code, Some(78), "{name}");
-        let mend = format!("(mode {mode:04o})\n      help: chmod 600 {name}\n");
-        assert!(checked.stdout.contains(&mend), "{name}: {}", checked.stdout);
+        let fix = format!("(mode {mode:04o})\n      help: chmod 600 {name}\n");
+        assert!(checked.stdout.contains(&fix), "{name}: {}", checked.stdout);
         set_mode(&files, name, 0o600);
     }
     set_mode(&files, "config.toml", 0o666);
@@ -59,14 +59,14 @@ async fn sec_98_files_of_other_users_are_refused_with_the_command_that_mends_it(
     }
     let app = Upstream::echo().await;
     let files = before(&app).session("path = \"sessions.redb\"").write();
-    let refused = |said: &str, mend: &str| {
+    let refused = |said: &str, fix: &str| {
         let (code, _, error) = run(&files, &["serve"]);
         assert_eq!(code, Some(78), "{error}");
         assert!(
-            error.contains(said) && error.contains(&format!("do `{mend}`")),
+            error.contains(said) && error.contains(&format!("do `{fix}`")),
             "{error}"
         );
-        let help = mend.replace(
+        let help = fix.replace(
             &format!(
                 "{}/",
                 files.path("").display().to_string().trim_end_matches('/')
@@ -84,8 +84,8 @@ async fn sec_98_files_of_other_users_are_refused_with_the_command_that_mends_it(
     for name in ["users.toml", "cert.pem", "key.pem"] {
         let path = files.path(name);
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-        let mend = format!("chown 0 {}", path.display());
-        refused("it belongs to another user (65534)", &mend);
+        let fix = format!("chown 0 {}", path.display());
+        refused("it belongs to another user (65534)", &fix);
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
     }
     let folder = files.path("");

@@ -154,22 +154,22 @@ async fn check_takes_a_server_that_does_not_answer_for_no_stranger() {
     assert!(checked.stdout.contains(&fact), "{}", checked.stdout);
 }
 
-/// Waits until `status` finds just this, and its text says so with the mend of each.
+/// Waits until `status` finds just this, and its text says so with the fix of each.
 async fn comes_to_say(service: &Service, expected: &[(String, String)]) {
     let messages: Vec<_> = expected.iter().map(|(said, _)| said.clone()).collect();
     eventually("another look", || found(service) == messages).await;
     let (_, text, _) = run(&service.files, &["status"]);
     let folder = service.files.path("").to_str().unwrap().to_owned();
     let text = text.replace(&folder, "");
-    for (said, mend) in expected {
+    for (said, fix) in expected {
         let (severity, said) = said.split_once(' ').unwrap();
-        let line = format!("{severity:<12} {said}; {mend}\n");
+        let line = format!("{severity:<12} {said}; {fix}\n");
         assert!(text.contains(&line), "{line:?} is not in:\n{text}");
     }
 }
 
-fn said(words: &str, mend: &str) -> (String, String) {
-    (words.to_owned(), mend.to_owned())
+fn said(words: &str, fix: &str) -> (String, String) {
+    (words.to_owned(), fix.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -108,8 +108,8 @@ async fn each_address_of_each_app_is_dialled() {
 async fn tls_to_an_application_is_tried_to_its_end() {
     let up = Upstream::tls().await;
     let url = up.url();
-    let warning = |what: &str, mend: &str| {
-        format!("config.toml:11: warning: app wiki: {what}\n      help: {mend}\n")
+    let warning = |what: &str, fix: &str| {
+        format!("config.toml:11: warning: app wiki: {what}\n      help: {fix}\n")
     };
     Checked::of(&app(&url, "upstream_ca = \"cert.pem\"")).is_ok(&[]);
 
@@ -166,8 +166,8 @@ async fn tls_to_an_application_is_tried_to_its_end() {
     let checked = Checked::of(&app(&url, "upstream_ca = \"cert.pem\""));
     let said = format!("{url} does not speak TLS as it should: ");
     checked.is_ok(&[&said]);
-    let mend = "help: write http:// if it speaks plain HTTP\n";
-    assert!(checked.stdout.contains(mend), "{}", checked.stdout);
+    let fix = "help: write http:// if it speaks plain HTTP\n";
+    assert!(checked.stdout.contains(fix), "{}", checked.stdout);
     drop(answering.await);
 }
 

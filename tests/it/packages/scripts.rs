@@ -96,7 +96,7 @@ fn an_upgrade_restarts_only_what_runs_and_takes_the_configuration() {
     for (script, upgrade) in UPGRADES {
         for (version, check, restarts) in [
             (0, 0, true),
-            (0, 1, true), // what may mend itself
+            (0, 1, true), // what may fix itself
             (0, 78, false),
             (127, 127, false), // a library is missing
             (132, 132, false), // built for another processor
