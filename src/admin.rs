@@ -34,7 +34,7 @@ use crate::session::Sessions;
 
 /// `[admin] socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PathSetting {
     /// Nobody insists on it: where it cannot be, the server does without.
     Default(PathBuf),
     /// The configuration says so: where it cannot be, the server does not start.
@@ -42,7 +42,7 @@ pub(crate) enum Place {
     Off,
 }
 
-impl Place {
+impl PathSetting {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Default(path) | Self::Configured(path) => Some(path),
@@ -99,16 +99,16 @@ pub(crate) struct Admin {
 impl Admin {
     /// Binds the socket and answers there. A server whose operator did not ask for it goes on
     /// without one, and says so.
-    pub(crate) fn open(place: &Place, context: Context) -> Result<Option<Self>, BindError> {
+    pub(crate) fn open(place: &PathSetting, context: Context) -> Result<Option<Self>, BindError> {
         match place {
-            Place::Configured(path) => Self::start(path, context).map(Some),
-            Place::Default(path) => {
+            PathSetting::Configured(path) => Self::start(path, context).map(Some),
+            PathSetting::Default(path) => {
                 let started = Self::start(path, context).inspect_err(|error| {
                     tracing::warn!(%error, "the commands `session`, `reload` and `status` will not work");
                 });
                 Ok(started.ok())
             }
-            Place::Off => Ok(None),
+            PathSetting::Off => Ok(None),
         }
     }
 

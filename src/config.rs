@@ -24,7 +24,7 @@ pub use self::problem::ConfigError;
 use self::problem::Problems;
 use self::section::Section;
 use crate::auth::throttle;
-use crate::doctor::permission::{self, Asker, Place};
+use crate::doctor::permission::{self, OwnFile, Perspective};
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
@@ -36,7 +36,7 @@ use crate::{
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) admin: admin::Place,
+    pub(crate) admin: admin::PathSetting,
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
@@ -120,22 +120,22 @@ impl Config {
     }
 
     /// What is looked at for what is wrong beyond the file itself, and with whose rights.
-    pub(crate) fn examined(&self, asker: Asker) -> doctor::Settings {
+    pub(crate) fn examined(&self, perspective: Perspective) -> doctor::Settings {
         doctor::Settings {
             apps: self.apps.clone(),
             limits: self.limits.clone(),
             tls: self.tls.clone(),
-            files: self.files(asker),
+            files: self.files(perspective),
             ceiling: self.memory_ceiling(0),
             has_trusted_proxies: !self.trusted_proxies.is_empty(),
         }
     }
 
-    fn files(&self, asker: Asker) -> permission::Files {
-        let place = |path: &Path, line, given: &[&str]| Place {
+    fn files(&self, perspective: Perspective) -> permission::Files {
+        let place = |path: &Path, line, given: &[&str]| OwnFile {
             path: path.to_owned(),
             line,
-            is_certain: asker == Asker::Service || is_certain(path, &self.path, given),
+            is_certain: perspective == Perspective::Service || is_certain(path, &self.path, given),
         };
         let lines = self.lines;
         let sessions = match &self.session.backend {
@@ -143,18 +143,18 @@ impl Config {
             Backend::Memory => None,
         };
         let socket = match &self.admin {
-            admin::Place::Configured(socket) => Some(Place {
+            admin::PathSetting::Configured(socket) => Some(OwnFile {
                 path: socket.clone(),
                 line: lines.socket,
                 is_certain: true,
             }),
             // Where it cannot be, the server does without.
-            admin::Place::Default(_) | admin::Place::Off => None,
+            admin::PathSetting::Default(_) | admin::PathSetting::Off => None,
         };
         let audit = self.log.audit_file.as_deref();
         let given = ["LOGS_DIRECTORY", "STATE_DIRECTORY"];
         permission::Files {
-            asker,
+            perspective,
             config: self.path.clone(),
             users_file: self.users_file.clone(),
             tls: self.tls.files(),

@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use self::certificate::Certificate;
-use self::permission::Asker;
+use self::permission::Perspective;
 use self::upstream::Dialers;
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
@@ -152,7 +152,8 @@ impl Examiner {
         let files = self.examine_files(settings.clone(), now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
         // An app that is watched all the time is not asked for its first page all the time.
-        let asks = settings.has_trusted_proxies && settings.files.asker == Asker::Person;
+        let asks =
+            settings.has_trusted_proxies && settings.files.perspective == Perspective::Person;
         let dialled = upstream::dial(&settings.apps, dialers, asks, deadline).await;
         examination.findings.extend(dialled);
         sort(&mut examination.findings);
@@ -188,16 +189,16 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     let certificates = certificate::inspect(&settings.tls, now);
     let users_file = &settings.files.users_file;
     let users = users_file::read(users_file);
-    let asker = settings.files.asker;
-    let mut findings = certificate::examine(&certificates, &settings.apps, now, asker);
-    findings.extend(user::examine(users_file, &users, asker));
+    let perspective = settings.files.perspective;
+    let mut findings = certificate::examine(&certificates, &settings.apps, now, perspective);
+    findings.extend(user::examine(users_file, &users, perspective));
     findings.extend(rule::examine(
         &settings.apps,
         &settings.limits,
         users.as_ref().ok(),
     ));
     findings.extend(permission::examine(&settings.files));
-    if let (Ok(users), Asker::Service) = (&users, asker) {
+    if let (Ok(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
         findings.extend(memory::examine(ceiling));
     }

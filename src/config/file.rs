@@ -296,12 +296,12 @@ fn metrics(section: &mut Section<'_>, listener: &listener::Settings) -> Option<S
     Some(address)
 }
 
-fn admin(section: &mut Section<'_>, folder: &Path) -> admin::Place {
+fn admin(section: &mut Section<'_>, folder: &Path) -> admin::PathSetting {
     let socket = section.get("socket", |value| value::any_text(value).map(PathBuf::from));
     match socket {
-        None => admin::Place::Default("/run/vestibule/admin.sock".into()),
-        Some(path) if path.as_os_str().is_empty() => admin::Place::Off,
-        Some(path) => admin::Place::Configured(folder.join(path)),
+        None => admin::PathSetting::Default("/run/vestibule/admin.sock".into()),
+        Some(path) if path.as_os_str().is_empty() => admin::PathSetting::Off,
+        Some(path) => admin::PathSetting::Configured(folder.join(path)),
     }
 }
 

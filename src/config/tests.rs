@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use crate::access;
-use crate::admin::Place;
+use crate::admin::PathSetting;
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -123,17 +123,17 @@ fn paths_start_from_the_folder_of_the_file() {
 #[test]
 fn the_admin_socket_is_wanted_where_somebody_names_it() {
     let socket = |section: &str| parsed(&format!("{MINIMUM}{section}")).admin;
-    let default = || Place::Default("/run/vestibule/admin.sock".into());
+    let default = || PathSetting::Default("/run/vestibule/admin.sock".into());
     assert_eq!(socket(""), default());
     assert_eq!(socket("[admin]"), default());
-    assert_eq!(socket("[admin]\nsocket = \"\""), Place::Off);
+    assert_eq!(socket("[admin]\nsocket = \"\""), PathSetting::Off);
     assert_eq!(
         socket("[admin]\nsocket = \"admin.sock\""),
-        Place::Configured("/etc/vestibule/admin.sock".into())
+        PathSetting::Configured("/etc/vestibule/admin.sock".into())
     );
     assert_eq!(
         socket("[admin]\nsocket = \"/run/vestibule/admin.sock\""),
-        Place::Configured("/run/vestibule/admin.sock".into())
+        PathSetting::Configured("/run/vestibule/admin.sock".into())
     );
 }
 
@@ -241,8 +241,8 @@ fn example(everything: bool) -> Vec<(String, String)> {
 
 /// Everything but whether the admin socket was named, and on which lines things are.
 fn settings(mut config: Config) -> String {
-    if let Place::Configured(path) = config.admin {
-        config.admin = Place::Default(path);
+    if let PathSetting::Configured(path) = config.admin {
+        config.admin = PathSetting::Default(path);
     }
     config.lines = super::Lines::default();
     for app in &mut config.apps {

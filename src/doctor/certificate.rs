@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
-use super::permission::Asker;
+use super::permission::Perspective;
 use super::{Finding, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
@@ -48,13 +48,13 @@ pub(super) fn examine(
     certificates: &[Certificate],
     apps: &[AppSettings],
     now: Timestamp,
-    asker: Asker,
+    perspective: Perspective,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for certificate in certificates {
         let Certificate { files, seen, .. } = certificate;
         for problem in &seen.problems {
-            let finding = unusable(problem, files, seen.key_of, asker);
+            let finding = unusable(problem, files, seen.key_of, perspective);
             findings.push(finding.at(files.line));
         }
         findings.extend(certificate.damaged());
@@ -161,7 +161,7 @@ fn unusable(
     problem: &TlsError,
     files: &CertificateFiles,
     key_of: Option<usize>,
-    asker: Asker,
+    perspective: Perspective,
 ) -> Finding {
     let cert = files.cert.display();
     let (path, message, help) = match problem {
@@ -213,7 +213,7 @@ fn unusable(
         TlsError::Unreadable(path, error)
             if error.kind() == io::ErrorKind::PermissionDenied
                 && files.may_be_credentials
-                && asker == Asker::Person =>
+                && perspective == Perspective::Person =>
         {
             return Finding::warning(
                 path.display().to_string(),
@@ -221,9 +221,11 @@ fn unusable(
                 "check as root; the unit of the service has to hand it over with LoadCredential=",
             );
         }
-        TlsError::Unreadable(path, error) => {
-            (path, unreadable(error, asker), readable(path, error, asker))
-        }
+        TlsError::Unreadable(path, error) => (
+            path,
+            unreadable(error, perspective),
+            readable(path, error, perspective),
+        ),
         TlsError::Untrusted(distrust) => {
             return Finding::untrusted(distrust);
         }
@@ -236,17 +238,17 @@ fn unusable(
     Finding::error(path.display().to_string(), message, help)
 }
 
-fn unreadable(error: &io::Error, asker: Asker) -> String {
+fn unreadable(error: &io::Error, perspective: Perspective) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => format!("{asker} may not read it"),
+        io::ErrorKind::PermissionDenied => format!("{perspective} may not read it"),
         _ => format!("it cannot be read: {error}"),
     }
 }
 
-fn readable(path: &Path, error: &io::Error, asker: Asker) -> String {
+fn readable(path: &Path, error: &io::Error, perspective: Perspective) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => asker.to_own(path),
+        io::ErrorKind::PermissionDenied => perspective.to_own(path),
         _ => "put it there, or name another file in `cert` and `key`".to_owned(),
     }
 }

@@ -15,20 +15,20 @@ use crate::session;
 /// What is written to, or decides who gets in.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    pub(crate) asker: Asker,
+    pub(crate) perspective: Perspective,
     pub(crate) config: PathBuf,
     pub(crate) users_file: PathBuf,
     /// Certificates and keys.
     pub(crate) tls: Vec<PathBuf>,
-    pub(crate) sessions: Option<Place>,
+    pub(crate) sessions: Option<OwnFile>,
     /// The admin socket, where somebody insists on it.
-    pub(crate) socket: Option<Place>,
-    pub(crate) audit: Option<Place>,
+    pub(crate) socket: Option<OwnFile>,
+    pub(crate) audit: Option<OwnFile>,
 }
 
 /// Whose rights are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
+pub(crate) enum Perspective {
     /// Somebody who runs a command, perhaps as another user than the service.
     Person,
     /// The service itself, which has made its files.
@@ -37,7 +37,7 @@ pub(crate) enum Asker {
 
 /// A file that the service makes.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct OwnFile {
     pub(crate) path: PathBuf,
     /// In the configuration.
     pub(crate) line: Option<usize>,
@@ -49,9 +49,9 @@ impl Files {
     /// These files with the lines of a configuration that was read again: they are used until a
     /// restart, wherever it says now that they are.
     pub(crate) fn at_the_lines_of(&self, new: &Self) -> Self {
-        let at_line = |place: &Option<Place>, new: &Option<Place>| {
+        let at_line = |place: &Option<OwnFile>, new: &Option<OwnFile>| {
             let line = new.as_ref().and_then(|new| new.line);
-            place.clone().map(|place| Place { line, ..place })
+            place.clone().map(|place| OwnFile { line, ..place })
         };
         Self {
             sessions: at_line(&self.sessions, &new.sessions),
@@ -63,22 +63,22 @@ impl Files {
 }
 
 pub(super) fn examine(files: &Files) -> Vec<Finding> {
-    let asker = files.asker;
+    let perspective = files.perspective;
     let mut findings = Vec::new();
     findings.extend(open_to_others(&files.config));
     let mut folders = vec![folder_of(&files.config), folder_of(&files.users_file)];
     if let Some(place) = &files.sessions {
         folders.push(folder_of(&place.path));
-        let found = sessions(place, asker).into_iter();
+        let found = sessions(place, perspective).into_iter();
         findings.extend(found.map(|finding| finding.at(place.line)));
     }
     if let Some(place) = &files.socket {
         folders.push(folder_of(&place.path));
-        findings.extend(socket(place, asker).map(|finding| finding.at(place.line)));
+        findings.extend(socket(place, perspective).map(|finding| finding.at(place.line)));
     }
     if let Some(place) = &files.audit {
         folders.push(folder_of(&place.path));
-        findings.extend(audit(place, asker).map(|finding| finding.at(place.line)));
+        findings.extend(audit(place, perspective).map(|finding| finding.at(place.line)));
     }
     findings.extend(untrusted(files));
     folders.sort();
@@ -112,11 +112,7 @@ fn untrusted(files: &Files) -> Vec<Finding> {
     {
         let message = format!("a group can replace files in this folder (mode {mode:04o})");
         let fix = format!("chmod g-w {}", shell(&folder));
-        findings.push(Finding::warning(
-            folder.display().to_string(),
-            message,
-            fix,
-        ));
+        findings.push(Finding::warning(folder.display().to_string(), message, fix));
     }
     let mut told = HashSet::new();
     findings.retain(|finding| told.insert(finding.subject.clone()));
@@ -127,7 +123,7 @@ fn untrusted(files: &Files) -> Vec<Finding> {
 /// one who owns its state is.
 fn owners(files: &Files) -> Owners {
     let own = Owners::own();
-    if files.asker == Asker::Service || !is_root() {
+    if files.perspective == Perspective::Service || !is_root() {
         return own;
     }
     // A relative path may be in another folder for the service.
@@ -138,7 +134,7 @@ fn owners(files: &Files) -> Owners {
     own.or_of(state.iter().map(PathBuf::as_path))
 }
 
-impl Asker {
+impl Perspective {
     /// The fix where the user may not do what the service has to; of a person, the service
     /// perhaps may.
     pub(super) fn to_own(self, path: &Path) -> String {
@@ -153,7 +149,7 @@ impl Asker {
     }
 }
 
-impl fmt::Display for Asker {
+impl fmt::Display for Perspective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Person => "you",
@@ -167,15 +163,15 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn sessions(place: &Place, asker: Asker) -> Vec<Finding> {
+fn sessions(place: &OwnFile, perspective: Perspective) -> Vec<Finding> {
     let path = place.path.as_path();
     let shown = path.display().to_string();
     let mut findings = Vec::new();
     match fs::metadata(path) {
-        Ok(found) => findings.extend(sessions_file(path, &found, asker)),
+        Ok(found) => findings.extend(sessions_file(path, &found, perspective)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = writable_folder(place, "the sessions file", asker);
-            let lost = (asker == Asker::Service).then(|| lost_sessions(path));
+            let folder = writable_folder(place, "the sessions file", perspective);
+            let lost = (perspective == Perspective::Service).then(|| lost_sessions(path));
             findings.extend(folder.or(lost));
         }
         Err(error) => findings.push(Finding::error(
@@ -185,7 +181,7 @@ fn sessions(place: &Place, asker: Asker) -> Vec<Finding> {
         )),
     }
     // A running service says so together with what comes of it.
-    if asker == Asker::Person && !session::has_room(path) {
+    if perspective == Perspective::Person && !session::has_room(path) {
         findings.push(Finding::warning(
             shown,
             "less than 16 MiB of the disk are free: logins are refused",
@@ -204,7 +200,7 @@ fn lost_sessions(path: &Path) -> Finding {
     )
 }
 
-fn sessions_file(path: &Path, found: &Metadata, asker: Asker) -> Option<Finding> {
+fn sessions_file(path: &Path, found: &Metadata, perspective: Perspective) -> Option<Finding> {
     let shown = path.display().to_string();
     let mode = found.mode() & 0o7777;
     let user = rustix::process::geteuid().as_raw();
@@ -217,16 +213,16 @@ fn sessions_file(path: &Path, found: &Metadata, asker: Asker) -> Option<Finding>
         ));
     }
     // Root who checks does not know whose the service's user is.
-    if found.uid() != user && (asker == Asker::Service || !is_root()) {
+    if found.uid() != user && (perspective == Perspective::Service || !is_root()) {
         let message = format!("it belongs to another user ({})", found.uid());
-        let help = asker.to_own(path);
+        let help = perspective.to_own(path);
         return Some(Finding::error(shown, message, help));
     }
     None
 }
 
 /// The server has to be able to make its socket there.
-fn socket(place: &Place, asker: Asker) -> Option<Finding> {
+fn socket(place: &OwnFile, perspective: Perspective) -> Option<Finding> {
     let path = place.path.as_path();
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -238,7 +234,7 @@ fn socket(place: &Place, asker: Asker) -> Option<Finding> {
     }
     let folder = folder_of(path);
     if folder.exists() {
-        return writable_folder(place, "the admin socket", asker);
+        return writable_folder(place, "the admin socket", perspective);
     }
     let parent = folder_of(&folder);
     let may_be_made = access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
@@ -246,7 +242,7 @@ fn socket(place: &Place, asker: Asker) -> Option<Finding> {
         Finding::warning(
             path.display().to_string(),
             format!(
-                "its folder {} is missing, and {asker} may not make it",
+                "its folder {} is missing, and {perspective} may not make it",
                 folder.display()
             ),
             "make it for the user of the service; RuntimeDirectory= of a unit does so at the start",
@@ -254,7 +250,7 @@ fn socket(place: &Place, asker: Asker) -> Option<Finding> {
     })
 }
 
-fn audit(place: &Place, asker: Asker) -> Option<Finding> {
+fn audit(place: &OwnFile, perspective: Perspective) -> Option<Finding> {
     let path = place.path.as_path();
     let shown = path.display().to_string();
     match fs::metadata(path) {
@@ -265,16 +261,16 @@ fn audit(place: &Place, asker: Asker) -> Option<Finding> {
         )),
         Ok(_) if access(path, Access::WRITE_OK).is_err() => Some(Finding::error(
             shown,
-            format!("{asker} may not write to it"),
-            asker.to_own(path),
+            format!("{perspective} may not write to it"),
+            perspective.to_own(path),
         )),
         Ok(_) => None,
-        Err(_) => writable_folder(place, "the audit file", asker),
+        Err(_) => writable_folder(place, "the audit file", perspective),
     }
 }
 
 /// The folder of a file that is to be made.
-fn writable_folder(place: &Place, what: &str, asker: Asker) -> Option<Finding> {
+fn writable_folder(place: &OwnFile, what: &str, perspective: Perspective) -> Option<Finding> {
     let folder = folder_of(&place.path);
     let subject = folder.display().to_string();
     if !folder.is_dir() {
@@ -286,13 +282,13 @@ fn writable_folder(place: &Place, what: &str, asker: Asker) -> Option<Finding> {
         return Some(Finding::error(subject, message, help));
     }
     let error = access(&folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
-    let message = format!("{asker} cannot make {what} in this folder: {error}");
+    let message = format!("{perspective} cannot make {what} in this folder: {error}");
     if !place.is_certain {
         let help = "nothing to do where the unit of the service gives it another folder, as with \
                     StateDirectory=; else name one that the user of the service may write to";
         return Some(Finding::warning(subject, message, help));
     }
-    let help = asker.to_own(&folder);
+    let help = perspective.to_own(&folder);
     Some(Finding::error(subject, message, help))
 }
 

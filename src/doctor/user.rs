@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::permission::Asker;
+use super::permission::Perspective;
 use super::{Finding, shell};
 use crate::auth::users_file::{User, Users, UsersFileError};
 use crate::source_text::Problem;
@@ -11,7 +11,7 @@ use crate::source_text::Problem;
 pub(super) fn examine(
     file: &Path,
     users: &Result<Users, UsersFileError>,
-    asker: Asker,
+    perspective: Perspective,
 ) -> Vec<Finding> {
     let subject = || file.display().to_string();
     let finding = match users {
@@ -32,7 +32,7 @@ pub(super) fn examine(
                 .map(|problem| wrong(file, problem))
                 .collect();
         }
-        Err(error) => unusable(file, error, asker),
+        Err(error) => unusable(file, error, perspective),
     };
     vec![finding]
 }
@@ -50,7 +50,7 @@ fn wrong(file: &Path, problem: &Problem) -> Finding {
     )
 }
 
-fn unusable(file: &Path, error: &UsersFileError, asker: Asker) -> Finding {
+fn unusable(file: &Path, error: &UsersFileError, perspective: Perspective) -> Finding {
     let (message, help) = match error {
         UsersFileError::Missing { .. } => (
             "there is no users file".to_owned(),
@@ -61,7 +61,10 @@ fn unusable(file: &Path, error: &UsersFileError, asker: Asker) -> Finding {
             format!("chmod 600 {}", shell(file)),
         ),
         UsersFileError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            (format!("{asker} may not read it"), asker.to_own(file))
+            (
+                format!("{perspective} may not read it"),
+                perspective.to_own(file),
+            )
         }
         UsersFileError::Untrusted(distrust) => return Finding::untrusted(distrust),
         other => (other.to_string(), "see `users_file` in [login]".to_owned()),

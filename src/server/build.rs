@@ -16,7 +16,7 @@ use crate::auth::throttle::{self, KnownNetworks, Throttle};
 use crate::auth::{self, Accounts, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::doctor::{self, permission::Asker};
+use crate::doctor::{self, permission::Perspective};
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::{LoginCounts, Metrics};
@@ -47,7 +47,7 @@ pub(super) struct Built {
 /// Reads and checks what the configuration names, and changes nothing.
 pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let restart_only = RestartOnly::of(&config);
-    let examined = config.examined(Asker::Service);
+    let examined = config.examined(Perspective::Service);
     let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
     let users = users_file::read_trusted(&config.users_file).map_err(StartError::Users)?;
     let ceiling = config.memory_ceiling(auth::hashing_memory(&users));

@@ -13,7 +13,7 @@ pub(super) struct RestartOnly {
     pub(super) redirect_http: Vec<SocketAddr>,
     pub(super) backend: session::Backend,
     pub(super) users_file: PathBuf,
-    pub(super) admin: admin::Place,
+    pub(super) admin: admin::PathSetting,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) metrics_hosts: Vec<Host>,
     pub(super) log_format: telemetry::Format,

@@ -16,7 +16,7 @@ use crate::cli::admin_client::Client;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::address::{self, Holder, Wanted};
-use crate::doctor::permission::Asker;
+use crate::doctor::permission::Perspective;
 use crate::doctor::{self, Examination, Examiner, Finding, Severity};
 use crate::pages::Pages;
 
@@ -107,7 +107,7 @@ fn examine(config: &Config) -> Result<Examination, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
-    let settings = config.examined(Asker::Person);
+    let settings = config.examined(Perspective::Person);
     let examination = runtime.block_on(async {
         let examiner = Examiner::new();
         let mut examining = pin!(examiner.examine(&settings, Clock::system().now()));

@@ -46,7 +46,7 @@ fn found(chain: &str, key: &KeyPair, hosts: &[&str]) -> Vec<String> {
     let now = Timestamp::from_millis(NOW * 1000);
     let certificates = inspect(&config.tls, now);
     let inside = format!("{}/", folder.path().display());
-    examine(&certificates, &config.apps, now, Asker::Person)
+    examine(&certificates, &config.apps, now, Perspective::Person)
         .into_iter()
         .map(|one| {
             let Finding {
