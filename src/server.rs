@@ -80,18 +80,18 @@ pub(crate) fn run(
         if let Some(address) = running.addresses().first() {
             ready(*address);
         }
-        let vitals = running.vitals.clone();
+        let handles = running.handles.clone();
         manager.ready();
         tokio::select! {
             () = running.reload_until_stopped(&mut signals, path, &logs, &manager) => {}
-            never = watchdog::while_running(&manager, &vitals) => match never? {},
+            never = watchdog::while_running(&manager, &handles) => match never? {},
         }
         tracing::info!("stopping: requests that are under way may finish");
         manager.stopping(running.drain + STOP_MARGIN);
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),
             () = signals.stop() => tracing::warn!("stopped at the second signal"),
-            never = watchdog::while_stopping(&manager, &vitals) => match never {},
+            never = watchdog::while_stopping(&manager, &handles) => match never {},
         }
         Ok(())
     });
@@ -109,7 +109,7 @@ pub struct Running {
     clock: Clock,
     restart_only: RestartOnly,
     drain: Duration,
-    vitals: Vitals,
+    handles: Handles,
     accepting: JoinSet<()>,
     housekeeping: JoinSet<()>,
     metrics_address: Option<SocketAddr>,
@@ -122,7 +122,7 @@ pub struct Running {
 
 /// What can be asked of a service while it runs, and while it stops.
 #[derive(Clone)]
-struct Vitals {
+struct Handles {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
     known: Arc<KnownNetworks>,
@@ -150,7 +150,7 @@ impl Running {
     /// Has requests turned away, too, when the process takes more memory than the configuration
     /// asks for; only where all of it is the service's.
     fn watch_memory(&mut self) {
-        let service = Arc::clone(&self.vitals.service);
+        let service = Arc::clone(&self.handles.service);
         let watched = async move { service.load().watch_memory().await };
         self.housekeeping.spawn(watched);
     }
@@ -159,7 +159,7 @@ impl Running {
     /// WebSockets that the service goes away, then ends what is left.
     pub async fn stop(mut self) {
         self.accepting.shutdown().await; // closes the listeners
-        let open = self.vitals.service.stop(self.drain).await;
+        let open = self.handles.service.stop(self.drain).await;
         self.housekeeping.shutdown().await; // up to here sessions end as ever (SEC-75)
         if open > 0 {
             tracing::warn!(
@@ -171,10 +171,10 @@ impl Running {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
-        if let Err(error) = self.vitals.sessions.close().await {
+        if let Err(error) = self.handles.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
-        let known = self.vitals.known;
+        let known = self.handles.known;
         let _written = tokio::task::spawn_blocking(move || known.close()).await;
         self.monitoring.shutdown().await;
     }

@@ -128,7 +128,7 @@ async fn accept_tls(
         Box::pin(answer).await;
         return None;
     }
-    match timeout_at(deadline, handshakes.shake(stream)).await {
+    match timeout_at(deadline, handshakes.accept(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(client = %peer, %error, "TLS handshake failed");

@@ -10,7 +10,7 @@ use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
 use super::restart_only::RestartOnly;
 use super::systemd::Sockets;
-use super::{Running, StartError, Vitals};
+use super::{Handles, Running, StartError};
 use crate::admin::{self, Admin, Reloads};
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
 use crate::auth::{self, Accounts, users_file};
@@ -196,7 +196,7 @@ pub(super) fn start_on(
         clock,
         restart_only,
         drain,
-        vitals: Vitals {
+        handles: Handles {
             service,
             sessions,
             known,

@@ -92,14 +92,14 @@ impl Running {
             session,
             throttle,
         } = build(config)?;
-        let service = &self.vitals.service;
+        let service = &self.handles.service;
         let proxy = service.prepare(proxy, apps, throttle, pages, &self.clock)?;
         // Nothing can fail from here on.
         self.doctor.replace(examined);
         self.certificates.replace(certificates);
         service.load().set(connections.max, ceiling);
         self.admission.set(connections);
-        self.vitals.sessions.set(&session);
+        self.handles.sessions.set(&session);
         self.drain = drain;
         service.replace(proxy);
         Ok(self.restart_only.differences(&restart_only))

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::systemd::Manager;
-use super::{StartError, Vitals};
+use super::{Handles, StartError};
 
 /// How often a status that has changed is told.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
@@ -21,11 +21,11 @@ const DRAIN_EVERY: Duration = Duration::from_millis(500);
 /// Tells the status and, where somebody waits for it, that the event loop is alive; never ends.
 pub(super) async fn while_running(
     manager: &Manager,
-    vitals: &Vitals,
+    handles: &Handles,
 ) -> Result<Infallible, StartError> {
     let status = tell_status(manager, STATUS_EVERY, async || {
-        let connections = counted(vitals.admission.open(), "connection");
-        match vitals.sessions.count().await {
+        let connections = counted(handles.admission.open(), "connection");
+        match handles.sessions.count().await {
             Ok(sessions) => format!("{connections}, {}", counted(sessions, "session")),
             Err(error) => format!("{connections}; {error}"),
         }
@@ -36,14 +36,14 @@ pub(super) async fn while_running(
     let mut pulse = Pulse::start().map_err(StartError::Watchdog)?;
     tokio::select! {
         never = status => match never {},
-        never = watch(manager, &vitals.tasks, &mut pulse, limit) => match never {},
+        never = watch(manager, &handles.tasks, &mut pulse, limit) => match never {},
     }
 }
 
 /// Tells how many connections are left, until the last one has ended.
-pub(super) async fn while_stopping(manager: &Manager, vitals: &Vitals) -> Infallible {
+pub(super) async fn while_stopping(manager: &Manager, handles: &Handles) -> Infallible {
     tell_status(manager, DRAIN_EVERY, async || {
-        let left = counted(vitals.admission.open(), "connection");
+        let left = counted(handles.admission.open(), "connection");
         format!("stopping: {left} left")
     })
     .await
@@ -93,7 +93,9 @@ async fn watch(
                 tracing::error!(%error, "the watchdog cannot see whether the service is alive");
                 sleep(interval / 4).await;
             }
-            Err(_) => tracing::error!(patience = ?interval, "the watchdog sees no life in the event loop"),
+            Err(_) => {
+                tracing::error!(patience = ?interval, "the watchdog sees no life in the event loop");
+            }
         }
     }
 }
@@ -177,10 +179,10 @@ mod tests {
     }
 
     /// How often the watchdog is fed within three times its limit.
-    async fn fed(vitals: &Vitals) -> usize {
+    async fn fed(handles: &Handles) -> usize {
         let (manager, service) = UnixDatagram::pair().unwrap();
         let service = Manager::at(service.into_std().unwrap(), LIMIT);
-        let reported = timeout(LIMIT * 3, while_running(&service, vitals)).await;
+        let reported = timeout(LIMIT * 3, while_running(&service, handles)).await;
         assert!(reported.is_err(), "it never ends");
         let mut buffer = [0; 100];
         let messages = std::iter::from_fn(|| {
@@ -195,20 +197,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
         let running = start(config, Clock::system()).await.unwrap();
-        let vitals = running.vitals.clone();
-        assert!(fed(&vitals).await >= 3, "while all is well");
+        let handles = running.handles.clone();
+        assert!(fed(&handles).await >= 3, "while all is well");
 
-        let load = vitals.service.load();
+        let load = handles.service.load();
         let somebody = load.usages().of_address(IpAddr::from([192, 0, 2, 1]));
         while load.begin(&somebody, || true).is_ok() {}
-        assert!(fed(&vitals).await >= 3, "when visitors are turned away");
+        assert!(fed(&handles).await >= 3, "when visitors are turned away");
 
-        let accepting = vitals.tasks.first().unwrap();
+        let accepting = handles.tasks.first().unwrap();
         accepting.abort();
         while !accepting.is_finished() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(fed(&vitals).await, 0, "when nobody is accepted any more");
+        assert_eq!(fed(&handles).await, 0, "when nobody is accepted any more");
     }
 
     #[test]

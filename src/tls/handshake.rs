@@ -42,7 +42,7 @@ impl Handshakes {
 
     /// Shakes hands with the client at the other end of `stream`; the time that this may take is
     /// the caller's to bound (SEC-25).
-    pub(crate) async fn shake<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -93,13 +93,13 @@ mod tests {
         let (handshakes, connector) = both_sides(1);
         let (_silent, server) = tokio::io::duplex(16 * 1024);
         let waiting = handshakes.clone();
-        let waiting = tokio::spawn(async move { waiting.shake(server).await });
+        let waiting = tokio::spawn(async move { waiting.accept(server).await });
         tokio::task::yield_now().await;
 
         let (client, server) = tokio::io::duplex(16 * 1024);
         let name = ServerName::try_from("localhost").unwrap();
         let (client, server) =
-            tokio::join!(connector.connect(name, client), handshakes.shake(server));
+            tokio::join!(connector.connect(name, client), handshakes.accept(server));
         assert!(client.is_ok() && server.is_ok());
         assert!(!waiting.is_finished());
         waiting.abort();
@@ -111,8 +111,9 @@ mod tests {
         let (client, server) = tokio::io::duplex(16 * 1024);
         let name = ServerName::try_from("localhost").unwrap();
         let taken = Arc::clone(&handshakes.turns).acquire_owned().await.unwrap();
-        let mut both =
-            pin!(async { tokio::join!(connector.connect(name, client), handshakes.shake(server)) });
+        let mut both = pin!(async {
+            tokio::join!(connector.connect(name, client), handshakes.accept(server))
+        });
         for _ in 0..10 {
             assert!(futures_util::poll!(&mut both).is_pending());
         }
