@@ -3,10 +3,10 @@
 mod account;
 mod branding;
 mod framed;
+mod humanise;
 pub(crate) mod messages;
 mod response;
 mod user_agent;
-mod words;
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ impl Pages {
         for (variable, asset) in ["style", "script", "icon"].into_iter().zip(&assets) {
             templates.add_global(variable, Value::from_safe_string(asset.address()));
         }
-        let remember_for = (!remember_for.is_zero()).then(|| words::wait(remember_for));
+        let remember_for = (!remember_for.is_zero()).then(|| humanise::wait(remember_for));
         templates.add_global("remember_for", remember_for);
         templates.add_global("title", &branding.title);
         templates.add_global("footer", branding.footer.as_deref());
@@ -201,7 +201,7 @@ impl Pages {
                 problem => problem.map(LoginProblem::sentence),
                 user,
                 is_forbidden,
-                kept_for => view.saved_for.map(words::wait),
+                kept_for => view.saved_for.map(humanise::wait),
             },
         );
         let page = page.follow_forms();
@@ -216,14 +216,14 @@ impl Pages {
             context! {
                 id => form.id,
                 action => form.action,
-                path => words::shortened(form.path),
+                path => humanise::shortened(form.path),
                 kind => if form.multipart {
                     texts::SAVED_POST_WITH_FILES
                 } else {
                     texts::SAVED_POST_WITH_TEXT
                 },
-                size => words::size(form.size),
-                kept => words::relative(form.saved, view.now),
+                size => humanise::size(form.size),
+                kept => humanise::relative(form.saved, view.now),
             }
         };
         let forms: Vec<Value> = view.forms.iter().map(form).collect();
@@ -307,7 +307,7 @@ impl LoginProblem {
         let text = match self {
             Self::Refused => texts::LOGIN_REFUSED,
             Self::Throttled { wait } => {
-                let wait = words::wait(wait.max(Duration::from_secs(1)));
+                let wait = humanise::wait(wait.max(Duration::from_secs(1)));
                 return texts::fill(texts::LOGIN_THROTTLED, &[("wait", &wait)]);
             }
             Self::Busy => texts::LOGIN_BUSY,

@@ -27,7 +27,7 @@ pub(super) fn examine(
     for app in apps {
         findings.extend(unreachable(app));
         for rule in app.rules.iter() {
-            let subject = || format!("app {}, rule {}", app.name, told(rule));
+            let subject = || format!("app {}, rule {}", app.name, describe(rule));
             if let Some((message, help)) = never_asked(rule, app, limits) {
                 findings.push(Finding::warning(subject(), message, help).at(rule.line()));
                 continue;
@@ -47,7 +47,7 @@ pub(super) fn examine(
 }
 
 /// Path and methods.
-fn told(rule: &Rule) -> String {
+fn describe(rule: &Rule) -> String {
     let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
     match methods.as_slice() {
         [] => rule.path().to_owned(),

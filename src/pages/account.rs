@@ -7,7 +7,7 @@ use http::StatusCode;
 use minijinja::{Value, context};
 
 use super::messages::texts::{self, fill};
-use super::{Page, Pages, user_agent, words};
+use super::{Page, Pages, humanise, user_agent};
 use crate::auth::password::{MAX_LENGTH, MIN_CHARACTERS, Weakness};
 use crate::clock::Timestamp;
 
@@ -105,15 +105,15 @@ impl SessionView<'_> {
         let moments = moments.map(|(what, moment)| {
             context! {
                 what,
-                words => words::relative(moment, now),
-                date => words::date(moment),
-                machine => words::machine(moment),
+                words => humanise::relative(moment, now),
+                date => humanise::date(moment),
+                machine => humanise::machine(moment),
             }
         });
         context! {
             key => &self.key,
             short => self.key.get(..8),
-            browser => user_agent::words(self.user_agent),
+            browser => user_agent::describe(self.user_agent),
             client => self.client.to_string(),
             moments => moments.to_vec(),
         }
@@ -131,7 +131,7 @@ impl AccountProblem {
             Self::Overtaken => texts::ACCOUNT_PASSWORD_OVERTAKEN.into(),
             Self::Same => texts::ACCOUNT_PASSWORD_SAME.into(),
             Self::Throttled { wait } => {
-                let wait = words::wait(wait.max(Duration::from_secs(1)));
+                let wait = humanise::wait(wait.max(Duration::from_secs(1)));
                 fill(texts::ACCOUNT_THROTTLED, &[("wait", &wait)])
             }
             Self::Weak(Weakness::Common) => texts::ACCOUNT_PASSWORD_COMMON.into(),

@@ -9,7 +9,7 @@ use http::StatusCode;
 use minijinja::context;
 
 use super::messages::texts;
-use super::{Page, Pages, words};
+use super::{Page, Pages, humanise};
 
 /// A page of an app, or of ours, that was to be shown in a frame.
 pub(crate) struct FramedView<'a> {
@@ -65,7 +65,7 @@ impl Pages {
             ),
         };
         let wait = match view.why {
-            Framed::Saved(wait) => words::wait(wait),
+            Framed::Saved(wait) => humanise::wait(wait),
             _ => String::new(),
         };
         let values = [("title", &*self.title), ("wait", &wait)];

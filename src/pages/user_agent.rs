@@ -48,7 +48,7 @@ const SYSTEMS: [(&str, &str); 10] = [
 ];
 
 /// `Firefox on Windows`.
-pub(super) fn words(user_agent: &str) -> String {
+pub(super) fn describe(user_agent: &str) -> String {
     let known = |marks: &[(&str, &'static str)]| {
         let found = marks.iter().find(|(mark, _)| user_agent.contains(mark));
         found.map(|(_, name)| *name)
@@ -156,7 +156,7 @@ mod tests {
             ("", "An unknown browser"),
             ("<script>Firefox</script>", "An unknown browser"),
         ] {
-            assert_eq!(words(user_agent), expected, "{user_agent}");
+            assert_eq!(describe(user_agent), expected, "{user_agent}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde::Serialize;
 
-use super::facts::told;
+use super::facts::describe;
 use crate::access::{self, Decision};
 use crate::auth::users_file;
 use crate::cli::Failure;
@@ -143,7 +143,7 @@ pub(super) fn ask(
         return Ok(answer);
     }
     answer.rule = (app.rules.find(readings.path(), method))
-        .map_or_else(|| "none: any signed-in user".to_owned(), told);
+        .map_or_else(|| "none: any signed-in user".to_owned(), describe);
     answer.verdict = match access::decide(&app.rules, &readings, method, principal) {
         Decision::Allow(_) => "allowed",
         Decision::Forbid => "forbidden",

@@ -68,7 +68,7 @@ fn app_text(app: &AppSettings) -> String {
     };
     let mut text = format!("\napp {}: {host}{path} -> {upstreams}\n", app.name);
     for rule in app.rules.iter() {
-        let _ = writeln!(text, "  {}", told(rule));
+        let _ = writeln!(text, "  {}", describe(rule));
     }
     if !(app.rules.iter()).any(|rule| rule.path() == "/" && rule.methods().is_empty()) {
         text.push_str("  everything else: signed-in\n");
@@ -93,7 +93,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
             "host": host(app),
             "path": app.part.path(),
             "upstreams": upstreams(app),
-            "rules": app.rules.iter().map(told).collect::<Vec<_>>(),
+            "rules": app.rules.iter().map(describe).collect::<Vec<_>>(),
         })
     });
     let certificates = report.examination.certificates.iter();
@@ -121,7 +121,7 @@ fn host(app: &AppSettings) -> Option<&str> {
 }
 
 /// Path, methods and who may.
-pub(super) fn told(rule: &Rule) -> String {
+pub(super) fn describe(rule: &Rule) -> String {
     let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
     let methods = match methods.as_slice() {
         [] => String::new(),

@@ -266,7 +266,7 @@ mod tests {
             include_str!("../framed.rs"),
             include_str!("../response.rs"),
             include_str!("../user_agent.rs"),
-            include_str!("../words.rs"),
+            include_str!("../humanise.rs"),
             include_str!("../../portal/ask.rs"),
             include_str!("../../proxy/error_response.rs"),
             include_str!("../../server/redirect.rs"),
