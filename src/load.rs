@@ -33,8 +33,8 @@ use memory::Ceiling;
 pub(crate) use place::{Place, Uploading};
 use signals::Signals;
 use tuning::{
-    FEW, LOOK_AT_MEMORY_EVERY, LOOK_EVERY, TIMES_LEFT_FOR_STRANGERS, TIMES_LEFT_FOR_USERS,
-    TURNS_WHEN_LATE,
+    HELD_WHEN_SHORT, LOOK_AT_MEMORY_EVERY, LOOK_EVERY, TIMES_LEFT_FOR_STRANGERS,
+    TIMES_LEFT_FOR_USERS, TURNS_WHEN_LATE,
 };
 pub(crate) use usage::{Consumer, Resource, Usage, Usages};
 
@@ -285,7 +285,7 @@ impl Load {
             Cause::Delay => usage.takes_turn(self.second(), TURNS_WHEN_LATE),
             Cause::Memory => {
                 let held = |resource| usage.held_widest(resource);
-                held(Resource::Requests) + held(Resource::Unread) <= FEW
+                held(Resource::Requests) + held(Resource::Unread) <= HELD_WHEN_SHORT
             }
             Cause::Requests => true,
         };
@@ -319,11 +319,11 @@ impl Load {
         }
     }
 
-    /// Looks at the signs until it is dropped.
+    /// Looks at the signals until it is dropped.
     pub(crate) async fn watch(self: Arc<Self>, admission: Arc<Admission>) {
         let delay = Mutex::new(StandingDelay::default());
         let known = || delay.lock().unwrap_or_else(PoisonError::into_inner);
-        // The other signs do not wait in the queue that this one measures.
+        // The other signals do not wait in the queue that this one measures.
         let measure = async {
             loop {
                 sleep(LOOK_EVERY).await;
@@ -335,14 +335,14 @@ impl Load {
             loop {
                 sleep(LOOK_EVERY).await;
                 let (resident, ceiling) = self.memory();
-                let signs = Signals {
+                let signals = Signals {
                     connections: (admission.open(), admission.max()),
                     streams: self.streams.load(Ordering::Relaxed),
                     late: known().is_too_long(Clock::stopwatch()),
                     resident,
                     ceiling,
                 };
-                self.set_pressure(signs.cause());
+                self.set_pressure(signals.cause());
                 if self.wants_memory() {
                     admission.end_unused();
                 }

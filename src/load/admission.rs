@@ -122,7 +122,7 @@ impl Admission {
         let network = self.usages.of_address(address);
         let counted = (!(self.is_proxy)(address)).then(|| Arc::clone(&network));
         let mut open = self.lock();
-        if !self.makes_room(&mut open, counted.as_ref()) {
+        if !self.closes_for(&mut open, counted.as_ref()) {
             self.refuse(&mut open, address, &network);
             return None;
         }
@@ -180,7 +180,7 @@ impl Admission {
 
     /// Whether there is a place for one more connection, if need be that of another. `network` is
     /// that of the newcomer; `None` for a proxy.
-    fn makes_room(&self, open: &mut Open, network: Option<&Arc<Usage>>) -> bool {
+    fn closes_for(&self, open: &mut Open, network: Option<&Arc<Usage>>) -> bool {
         let max_per_address = self.max_per_address.load(Ordering::Relaxed);
         if let Some(network) = network
             && network.held(Resource::Connections) >= max_per_address

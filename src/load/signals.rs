@@ -1,9 +1,9 @@
 //! What shows that there is too much to do.
 
 use super::Cause;
-use super::tuning::MANY;
+use super::tuning::MIN_FOR_DELAY;
 
-/// The signs at one moment.
+/// The signals at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signals {
     pub(super) connections: (usize, usize),
@@ -21,7 +21,7 @@ impl Signals {
             Some(Cause::Memory)
         } else if open > max - max / 10 {
             Some(Cause::Connections)
-        } else if self.late && open.max(self.streams) >= MANY {
+        } else if self.late && open.max(self.streams) >= MIN_FOR_DELAY {
             Some(Cause::Delay)
         } else {
             None

@@ -1,5 +1,5 @@
 use super::memory::Demands;
-use super::tuning::MANY;
+use super::tuning::MIN_FOR_DELAY;
 use super::*;
 
 const CALM: Signals = Signals {
@@ -24,25 +24,25 @@ fn load(max_under_way: usize) -> Load {
 }
 
 #[test]
-fn rel_13_each_sign_has_its_limit() {
+fn rel_13_each_signal_has_its_limit() {
     let with = |change: fn(&mut Signals)| {
-        let mut signs = CALM;
-        change(&mut signs);
-        signs.cause()
+        let mut signals = CALM;
+        change(&mut signals);
+        signals.cause()
     };
-    let late = |signs: &mut Signals| signs.late = true;
+    let late = |signals: &mut Signals| signals.late = true;
     assert_eq!(CALM.cause(), None);
-    assert_eq!(with(|signs| signs.resident += 1), Some(Cause::Memory));
+    assert_eq!(with(|signals| signals.resident += 1), Some(Cause::Memory));
     assert_eq!(
-        with(|signs| signs.connections.0 += 1),
+        with(|signals| signals.connections.0 += 1),
         Some(Cause::Connections)
     );
-    let few = |signs: &mut Signals| signs.connections = (1, 1);
+    let few = |signals: &mut Signals| signals.connections = (1, 1);
     assert_eq!(with(few), None, "a tenth of one is none");
     assert_eq!(with(late), Some(Cause::Delay));
     let mut few = Signals {
-        connections: (MANY - 1, 1000),
-        streams: MANY - 1,
+        connections: (MIN_FOR_DELAY - 1, 1000),
+        streams: MIN_FOR_DELAY - 1,
         late: true,
         ..CALM
     };
@@ -93,15 +93,15 @@ fn sec_87_nothing_that_strangers_do_triggers_a_limit_for_users() {
 #[test]
 fn sec_87_an_answer_that_nobody_takes_holds_its_networks_share_alone() {
     let load = load(1000);
-    let greedy = stranger(&load, "192.0.2.1");
-    let untaken = (0..1000).filter(|_| load.begin_answer(&greedy)).count();
+    let crowd = stranger(&load, "192.0.2.1");
+    let untaken = (0..1000).filter(|_| load.begin_answer(&crowd)).count();
     assert_eq!(untaken, 375, "half of what strangers may have");
     assert!(!load.is_crowded());
     let other = stranger(&load, "192.0.2.2");
     assert!(load.begin_answer(&other), "others notice nothing");
     assert!(load.is_crowded() && load.begin(&other, || true).is_ok());
     for _ in 0..untaken {
-        load.end_answer(&greedy);
+        load.end_answer(&crowd);
     }
     assert!(!load.is_crowded());
 }

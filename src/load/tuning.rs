@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// How often the signs are looked at.
+/// How often the signals are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the memory is looked at, which costs more.
@@ -20,7 +20,7 @@ pub(super) const TIMES_LEFT_FOR_STRANGERS: usize = 1;
 pub(super) const TURNS_WHEN_LATE: u32 = 32;
 
 /// Requests of a network of strangers, and answers that it has not taken, while memory is short.
-pub(super) const FEW: usize = 8;
+pub(super) const HELD_WHEN_SHORT: usize = 8;
 
 /// Waiting longer for a thread is noticed by people who wait for a page.
 pub(super) const MAX_DELAY: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ pub(super) const DELAY_HOLD: Duration = Duration::from_secs(5);
 
 /// With fewer connections, and fewer streams, it is the machine that is slow, and turning somebody
 /// away would not make it faster.
-pub(super) const MANY: usize = 200;
+pub(super) const MIN_FOR_DELAY: usize = 200;
 
 /// Connections that are ended in one go when memory is short.
 pub(super) const ENDED_FOR_MEMORY: usize = 64;

@@ -206,7 +206,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "open connections or HTTP/2 streams without which a delay does not count",
         "200",
         "load/tuning.rs",
-        "MANY: usize = 200;",
+        "MIN_FOR_DELAY: usize = 200;",
     ),
     (
         "memory in use, as a part of the ceiling",
@@ -218,7 +218,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "requests and unread responses of one network of strangers, above that",
         "8",
         "load/tuning.rs",
-        "FEW: usize = 8;",
+        "HELD_WHEN_SHORT: usize = 8;",
     ),
     (
         "a client that reads nothing while memory is short",
