@@ -73,11 +73,11 @@ impl Metrics {
         all.register("build", "The running version", build);
         Self {
             scraping: Mutex::default(),
-            answers: add(&mut all, "requests", "Requests by what they were answered"),
+            answers: add(&mut all, "requests", "Requests by the status of their responses"),
             latency: add(
                 &mut all,
                 "request_duration_seconds",
-                "Time from the head of a request to the head of its answer",
+                "Time from the head of a request to the head of its response",
             ),
             received: add(
                 &mut all,
@@ -87,15 +87,15 @@ impl Metrics {
             sent: add(
                 &mut all,
                 "response_body_bytes",
-                "Bytes of the bodies of answers to requests for the application",
+                "Bytes of response bodies of the application",
             ),
             websockets: add(&mut all, "websockets", "Open WebSockets"),
             upstream_errors: add(
                 &mut all,
                 "upstream_errors",
-                "Requests without a usable answer of the application",
+                "Requests without a usable response of the application",
             ),
-            logins: add(&mut all, "logins", "Login forms by what came of them"),
+            logins: add(&mut all, "logins", "Login forms by outcome"),
             sessions_started: add(&mut all, "sessions_started", "Sessions that were started"),
             sessions_ended: add(&mut all, "sessions_ended", "Sessions that have ended"),
             observed: Observed::new(&mut all),

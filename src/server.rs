@@ -86,7 +86,7 @@ pub(crate) fn run(
             () = running.reload_until_stopped(&mut signals, path, &logs, &manager) => {}
             never = watchdog::while_running(&manager, &handles) => match never? {},
         }
-        tracing::info!("stopping: requests that are under way may finish");
+        tracing::info!("stopping: requests in flight may finish");
         manager.stopping(running.drain + STOP_MARGIN);
         tokio::select! {
             () = running.stop() => tracing::info!("stopped"),

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Show who may open this address, and by which rule
     #[arg(long)]
     url: Option<String>,
-    /// The user who asks; without it, a visitor who is not signed in
+    /// The user who asks; without it, a visitor without a session
     #[arg(long, value_name = "NAME", requires = "url")]
     user: Option<String>,
     /// The method of the request

@@ -22,7 +22,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 const ORDER: &str =
     "put the server's own certificate first, then the one that signed it, and so on";
 
-const ANEW: &str = "the file is damaged: take it anew from whoever made it";
+const ANEW: &str = "the file is damaged: get a new copy from its issuer";
 
 /// One pair, and what was seen of it.
 pub(crate) struct Certificate {
@@ -303,7 +303,7 @@ fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
     let breaks = breaks.filter(|(_, pair)| pair[0].issuer != pair[1].subject);
     let finding = |(index, pair): (usize, &[Details])| {
         let message = format!(
-            "certificate {} is of {}, who has not signed certificate {}; that was {}",
+            "certificate {} is of {}, which did not sign certificate {}; that was {}",
             index + 2,
             pair[1].subject,
             index + 1,

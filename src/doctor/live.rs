@@ -1,4 +1,4 @@
-//! The same for a service that runs, for whoever asks it.
+//! The same for a running service, on request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

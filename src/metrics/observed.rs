@@ -90,28 +90,28 @@ impl Observed {
             connections_refused: add(
                 all,
                 "connections_refused",
-                "Connections that were closed because there were too many",
+                "Connections that were closed because there were too many of them",
             ),
             requests_under_way: add(
                 all,
                 "requests_under_way",
-                "Requests whose answer is not whole yet",
+                "Requests in flight",
             ),
             requests_under_way_max: add(
                 all,
                 "requests_under_way_max",
-                "The limit of requests under way",
+                "The limit of requests in flight",
             ),
             requests_shed: add(
                 all,
                 "requests_shed",
-                "Requests that were turned away because there was too much to do",
+                "Requests that were refused under overload",
             ),
-            memory: add(all, "memory_bytes", "Memory that the process takes"),
+            memory: add(all, "memory_bytes", "Memory that the process uses"),
             memory_ceiling: add(
                 all,
                 "memory_ceiling_bytes",
-                "Memory that the process is to take at most",
+                "Memory that the process should use at most",
             ),
             sessions: add(all, "sessions", "Sessions that are kept"),
             sessions_max: add(all, "sessions_max", "The limit of sessions"),
@@ -128,7 +128,7 @@ impl Observed {
             hashing_queue_max: add(
                 all,
                 "hashing_queue_max",
-                "How many logins may wait for a hashing thread",
+                "The limit of logins that wait for a hashing thread",
             ),
             upstream_connections: add(
                 all,

@@ -88,7 +88,7 @@ impl Untrusted {
             Cause::NotPinned => format!("{certificate} is not the one of `upstream_pin`"),
             // The latter is of another authority with the same name.
             Cause::Rules(UnknownIssuer | BadSignature) => {
-                format!("nobody who is trusted here has signed {certificate}")
+                format!("no authority that is trusted here has signed {certificate}")
             }
             Cause::Rules(NotValidForName | NotValidForNameContext { .. }) => {
                 match &self.names[..] {

@@ -123,7 +123,7 @@ fn a_chain_is_followed_from_its_first_certificate_on() {
     );
     assert_eq!(
         only(found(&[&leaf, &other.pem()])),
-        "1 warning c.pem: certificate 2 is of \"other\", who has not signed certificate 1; that \
+        "1 warning c.pem: certificate 2 is of \"other\", which did not sign certificate 1; that \
          was \"mine\"; put the server's own certificate first, then the one that signed it, and so on"
     );
     assert_eq!(
@@ -160,13 +160,13 @@ fn a_certificate_that_is_damaged_inside_is_told_and_not_its_key() {
     for chain in [&[cut(&leaf)][..], &[cut(&leaf), authority.pem()]] {
         let said = found(chain);
         assert!(said.starts_with(first), "{said}");
-        let fix = "; the file is damaged: take it anew from whoever made it";
+        let fix = "; the file is damaged: get a new copy from its issuer";
         assert!(said.ends_with(fix), "{said}");
     }
     assert_eq!(
         found(&[leaf, cut(&authority.pem())]),
         "1 warning c.pem: certificate 2 in it cannot be read: browsers may refuse the chain; the \
-         file is damaged: take it anew from whoever made it"
+         file is damaged: get a new copy from its issuer"
     );
 }
 

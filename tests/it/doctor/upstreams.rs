@@ -125,7 +125,7 @@ async fn tls_to_an_application_is_tried_to_its_end() {
         0o644,
     );
     Checked::of(&files).is_ok(&[&warning(
-        &format!("nobody who is trusted here has signed the certificate of {url}"),
+        &format!("no authority that is trusted here has signed the certificate of {url}"),
         &format!("name the file with its authority in `upstream_ca`; {this_one}"),
     )]);
     // What it says helps.
