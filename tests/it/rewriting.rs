@@ -162,12 +162,13 @@ async fn the_log_names_the_key_for_an_app_that_expects_a_destination_as_browsers
             exchange.body().await;
             let origin = exchange.header("x-forwarded-proto").unwrap() + "://gate.test/";
             let destination = exchange.header("destination").unwrap();
-            let status = match destination.starts_with(&origin) {
-                true => "201 Created",
-                false => "502 Bad Gateway",
+            let status = if destination.starts_with(&origin) {
+                "201 Created"
+            } else {
+                "502 Bad Gateway"
             };
             let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
-            exchange.send(response).await
+            exchange.send(response).await;
         })
     })
     .await;
