@@ -3,45 +3,64 @@
 //! A reverse proxy that adds session authentication to internal web apps that know no users.
 //! This page is the architecture document of the crate.
 //!
-//! # The way of a request, module by module
+//! # The path of a request
+//!
+//! In this order; each module has its parts in a folder of the same name.
+//!
+//! | module | what it does | look there for |
+//! |---|---|---|
+//! | `listener` | binds sockets, survives running out of descriptors | PROXY protocol |
+//! | `server` | accepts and serves connections, starts, reloads and stops the service | `connection` (HTTP/1.1, HTTP/2), `linger` (answers before the end of an upload), `plain_http`, `systemd`, `watchdog`, the metrics listener |
+//! | `tls` | terminates TLS: certificates by SNI, handshakes | |
+//! | `load` | bounds what is open and in flight, and decides who is refused when it is too much | the memory ceiling, fair shares of networks and users |
+//! | `proxy` | **read it first**: parses, identifies, decides, prepares, forwards, finishes; `proxy::Service` outlives reloads | `apps` and `part` (which app), `response` (cleaning, rewriting of `Location` and cookies), `websocket`, `live` (streams that lose their permission) |
+//! | `request` | parses a request once | `wire` (the bytes of a head), `path` and `readings` (normal form, and what apps make of it), `webdav` |
+//! | `forwarded` | finds the client's address behind trusted proxies, and writes `X-Forwarded-*` | |
+//! | `access` | judges a request by the rules of its app; only it makes a `Permit` | |
+//! | `identity` | strips forged identity headers and sets ours | |
+//! | `upstream` | the connections to the apps | `pool`, `connect`, `trust` (their certificates), `tunnels`, `body` |
+//!
+//! # Signing in
+//!
+//! | module | what it does | look there for |
+//! |---|---|---|
+//! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `csrf`, `return_to`, `saved_posts` |
+//! | `pages` | renders HTML and JSON: templates, branding, and every text (`messages`) | |
+//! | `error` | what can go wrong with a request: its status, and which message tells of it | |
+//! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session into a `Principal` | the users file, hash formats |
+//! | `principal` | a user, as rules and headers see one, and how they proved it | |
+//! | `session` | begins, finds, rotates and ends sessions | `store` (the trait), `disk` and `memory`, `cookie`, `codec` |
+//!
+//! # Running it
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `server` | what runs: builds the service from its settings, accepts and serves connections, reloads and stops; systemd, the watchdog, the metrics listener |
-//! | `listener` | binds sockets, survives running out of descriptors |
-//! | `tls` | ends TLS: certificates by SNI, handshakes |
-//! | `proxy` | **read first**: the way of a request from top to bottom; `proxy::Service` outlives reloads |
-//! | `request` | parses a request once: host, normal path, limits |
-//! | `forwarded` | who the client is, behind trusted proxies |
-//! | `network` | whom limits count as one, and how it is shared |
-//! | `access` | apps and rules; decides, and hands out the `Permit` |
-//! | `session` | starts, finds, rotates and ends sessions |
-//! | `portal` | our own addresses under `/.vestibule/`, a page each; saved POSTs, which met an ended session |
-//! | `auth` | verifies passwords, hands out `SignedIn`; `auth::callers` says who sends a request |
-//! | `principal` | who somebody is and how they proved it |
-//! | `identity` | strips forged identity headers and sets ours |
-//! | `upstream` | the pooled client to the applications |
-//! | `load` | what is open and in flight, what is too much, and who is turned away then; the memory ceiling |
-//! | `regular_file` | files that are read whole while others wait |
-//! | `pages`, `error` | every answer of our own |
-//! | `admin` | the Unix socket: lists and ends sessions, reloads, says how the server is |
-//! | `doctor` | finds what is wrong, for `check` and for `status` |
-//! | `metrics` | what is counted |
-//! | `telemetry` | access log and audit |
-//! | [`config`], [`cli`] | the TOML file and the commands |
-//! | `source_text` | places in files that people write, and words that they misspell |
+//! | [`config`] | the TOML file, each setting on its way to the module that acts on it |
+//! | [`cli`] | the commands |
+//! | `admin` | the Unix socket behind `session`, `reload` and `status` |
+//! | `doctor` | looks for problems, for `check` and for `status` |
+//! | `metrics`, `telemetry` | counters; access log and audit log |
+//!
+//! # Helpers
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `network` | the networks that limits count, and fair shares among them |
+//! | `source_text` | places in files that people write, and names close to a misspelt one |
+//! | `regular_file` | reads whole files, and refuses pipes and the files of other users |
 //! | `sample` | the app behind `quickstart` |
 //! | `secret`, `random`, [`clock`] | values that no log shows; random bytes; the only place that asks for the time |
+//! | `benchmark`, `fuzzing` | what `benches/` and `fuzz/` see of all this |
 //!
 //! # Invariants
 //!
-//! - Only `server` touches the sockets of clients; `proxy` sees requests and bodies, and knows no `server`.
+//! - Only `server` touches the sockets of clients; `proxy` sees requests and bodies, and does not depend on it.
 //! - A request is parsed once; the decision and the upstream request come from that same value.
 //! - `Sessions::start` takes an `auth::SignedIn`, which only a login makes: no session without one.
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
 //! - Stores, logs and commands see the hash of a session id, never the id.
 //! - A session id opens the host that it was set on, and no other.
-//! - A stream outlives its request's permit only as long as the same request would be permitted.
+//! - A stream ends when its request would no longer be permitted.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.
 //!
 //! # Words of our own
@@ -53,8 +72,10 @@
 //! - **rule**: who may open which part of an app. A **permit** is the proof of a decision.
 //! - **session id**, **session key**: the secret in the cookie, and its SHA-256.
 //! - **credential fingerprint**: which password a session was begun with; another one ends it.
-//! - **saved POST**: a form that met an ended session, kept until its user has signed in again.
-//! - **network**: whom limits count as one; an IPv4 address, or a /64, /56 or /48 of IPv6.
+//! - **saved POST**: a form that was sent after its session had ended, kept until its user has signed in
+//!   again.
+//! - **network**: clients that limits count as one: an IPv4 address; of IPv6 a /64, and at once the /56
+//!   and /48 around it.
 //! - **visitor**: anybody without a session. A **user** has one.
 //! - **linger**: to read and discard what a client still sends after its answer, then close.
 //! - **doctor**: looks for what is wrong; a **finding** says what, and how to fix it.
