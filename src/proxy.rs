@@ -102,7 +102,10 @@ impl Proxy {
         exchange.note_body(&body);
         let authority = request::parse(&head, &self.settings.limits)?;
         let server_name = connection.server_name.as_deref();
-        let site = self.apps.find(&authority, server_name)?;
+        let site = match self.apps.find(&authority, server_name) {
+            Ok(site) => site,
+            Err(error) => return self.asset(&head).ok_or(error),
+        };
         exchange.hsts = site.hsts(&authority, self.settings.public_port);
         let app = site.app(&head)?;
         exchange.app = Some(Arc::clone(app));

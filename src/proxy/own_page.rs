@@ -1,5 +1,6 @@
 //! Requests for our own pages: never forwarded (SEC-73).
 
+use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use super::Proxy;
@@ -10,7 +11,7 @@ use crate::access::Decision;
 use crate::error::RequestError;
 use crate::portal::{Destinations, Endpoint, RequestContext};
 use crate::principal::Principal;
-use crate::request::{self, Target};
+use crate::request::{self, Target, own_path};
 use crate::upstream::ClientBody;
 
 impl Proxy {
@@ -25,6 +26,17 @@ impl Proxy {
             request::check_cookies(headers, &self.settings.limits)?;
         }
         Ok(endpoint)
+    }
+
+    /// Style and icon of the page that says that there is no app at an address. They are the same
+    /// at every other address.
+    pub(super) fn asset(&self, head: &Parts) -> Option<Response<ResponseBody>> {
+        if head.method != Method::GET {
+            return None;
+        }
+        let name = head.uri.path().strip_prefix(own_path!("assets/"))?;
+        let asset = self.pages.asset(name)?;
+        Some(asset.map(ResponseBody::ours))
     }
 
     /// Serves one of our pages, unless there is too much to do. A cookie alone makes nobody a

@@ -50,6 +50,37 @@ async fn answers(gate: &Gate) -> Vec<(&'static str, Reply)> {
 }
 
 #[tokio::test]
+async fn the_page_of_an_address_without_an_app_has_its_style() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .app("host = \"gate.test\"")
+        .start()
+        .await;
+    let stranger = gate.browser_for("other.test");
+    let page = stranger.get("/").await;
+    page.assert_status(421);
+    let style = page.text();
+    let style = style.split("rel=\"stylesheet\" href=\"").nth(1).unwrap();
+    let style = style.split('"').next().unwrap();
+    let here = stranger.get(style).await;
+    here.assert_status(200)
+        .assert_header("content-type", "text/css; charset=utf-8");
+    assert_eq!(here.body, gate.browser().get(style).await.body);
+    for other in [
+        "/.vestibule/login",
+        "/.vestibule/assets/",
+        "/.vestibule/assets/other.css",
+        "/style.css",
+    ] {
+        stranger.get(other).await.assert_status(421);
+    }
+    let posted = stranger.post_form(style, &[("a", "b")]).await;
+    posted.assert_status(421);
+    assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
 async fn sec_64_our_answers_are_locked_down() {
     let app = Upstream::echo().await;
     let gate = gate(&app).await;
