@@ -258,7 +258,7 @@ impl Pages {
             context! {
                 status => message.status.as_u16(),
                 happened => message.title,
-                advice => message.advice,
+                advice => message.advice.split('`').collect::<Vec<_>>(),
                 link => message.link.map(|link| match link {
                     Link::Login => "login",
                     Link::StartPage => "start",

@@ -18,7 +18,7 @@ pub(crate) struct Message {
     pub(crate) status: StatusCode,
     /// What happened, a short sentence without a full stop.
     pub(crate) title: &'static str,
-    /// What the visitor can do.
+    /// What the visitor can do; what stands between backticks is code.
     pub(crate) advice: &'static str,
     /// Where they can do it.
     pub(crate) link: Option<Link>,

@@ -291,10 +291,11 @@ async fn the_cause_of_a_400_is_on_the_page_and_in_the_access_log() {
         let fields = "Host: gate.test\r\nAccept: text/html";
         raw.send(format!("GET {target} HTTP/1.1\r\n{fields}\r\n\r\n"))
             .await;
-        raw.response()
-            .await
-            .assert_status(400)
-            .assert_contains(shown);
+        let page = raw.response().await;
+        page.assert_status(400).assert_contains(shown);
+        if logged.contains("`allow_in_path`") {
+            page.assert_contains("<code>allow_in_path</code>");
+        }
         let line = eventually_some("the access line", async || {
             let lines = service.program.log();
             let path = target.split('?').next().unwrap();
