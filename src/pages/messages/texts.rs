@@ -139,7 +139,7 @@ texts! {
     PROGRAM_PROXY_WITHOUT_TLS = "This port is for https, but the proxy in front speaks plain HTTP here.";
     PROGRAM_SIGN_IN = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
     PROGRAM_SIGN_IN_CHALLENGE = "basic realm=\"Sign in with a web browser\"";
-    PROGRAM_USE_HTTPS = "Use https.";
+    PROGRAM_USE_HTTPS = "Plain HTTP is not served here. Put https:// in front of the address.";
 }
 
 /// `text` with each `{name}` replaced by its value; not escaped.
