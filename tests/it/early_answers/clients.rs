@@ -87,11 +87,12 @@ async fn sec_99_node_gets_the_answer_whatever_it_sends() {
     let port = gate.address().port().to_string();
     for (path, status) in EARLY {
         for version in ["1", "2"] {
-            let sizes = "6,20000,60000,6,200000,8000000,30000000,6";
+            let sizes = "6,20000,60000,6,200000,8000000,30000000,6,100000,6,65536,1000000,\
+                         16384,6,500000,120000,6,4000000,60000,6";
             let mut command = Command::new(&node);
             command.args(["-e", NODE, version, &port, path, sizes]);
             let (code, said, complaint) = run_to_end(&mut command, "");
-            let wanted = [status.to_string().as_str(); 8].join(" ");
+            let wanted = [status.to_string().as_str(); 20].join(" ");
             let got = (code, said.trim());
             assert_eq!(
                 got,
