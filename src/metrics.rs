@@ -73,7 +73,11 @@ impl Metrics {
         all.register("build", "The running version", build);
         Self {
             scraping: Mutex::default(),
-            answers: add(&mut all, "requests", "Requests by the status of their responses"),
+            answers: add(
+                &mut all,
+                "requests",
+                "Requests by the status of their responses",
+            ),
             latency: add(
                 &mut all,
                 "request_duration_seconds",

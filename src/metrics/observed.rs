@@ -92,11 +92,7 @@ impl Observed {
                 "connections_refused",
                 "Connections that were closed because there were too many of them",
             ),
-            requests_under_way: add(
-                all,
-                "requests_under_way",
-                "Requests in flight",
-            ),
+            requests_under_way: add(all, "requests_under_way", "Requests in flight"),
             requests_under_way_max: add(
                 all,
                 "requests_under_way_max",

@@ -98,36 +98,33 @@ async fn the_buttons_of_supervisor_lead_back_to_its_page() {
     assert_eq!(desk.browser.url().await, desk.origin.clone() + started);
 }
 
-/// Transmission's page asks its server all the time, and shows what it says.
+/// Transmission's page asks its server all the time, and shows what it says. It knows nothing of the
+/// path below which it is, and its server takes no host but its own.
 #[tokio::test]
-async fn the_page_of_transmission_goes_on_after_the_next_login() {
+async fn the_page_of_transmission_works_below_a_path() {
     let Some(daemon) = real::find("transmission-daemon") else {
         return;
     };
     let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
     let mut command = Command::new(daemon);
     command
-        .args([
-            "-f",
-            "--no-auth",
-            "-a",
-            "127.0.0.1",
-            "-M",
-            "--no-dht",
-            "--no-lpd",
-        ])
+        .args(["-f", "--no-auth", "-M", "--no-dht", "--no-lpd"])
+        .args(["-a", "127.0.0.1", "-r", "127.0.0.1", "-i", "127.0.0.1"])
         .args(["-p", &address.port().to_string()])
         .args(["-P", &free_port().port().to_string(), "-g"])
         .arg(folder.path())
         .arg("-w")
         .arg(folder.path());
     let app = real::App::start(command, address, folder).await;
-    let Some(desk) = Desk::of(app, "preserve_host = false").await else {
+    let keys = "path = \"/torrents/\"\nstrip_path = true\npreserve_host = false";
+    let Some(desk) = Desk::of(app, keys).await else {
         return;
     };
-    desk.goto("/transmission/web/?from=mail").await;
+    desk.goto("/torrents").await;
     desk.sign_in().await;
     desk.sees("0 Transfers").await;
+    let page = format!("{}/torrents/transmission/web/", desk.origin);
+    assert_eq!(desk.browser.url().await, page);
     desk.browser.click("#toolbar-open").await;
     let magnet = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=Minutes";
     desk.browser.type_into("#torrent_upload_url", magnet).await;
@@ -137,7 +134,7 @@ async fn the_page_of_transmission_goes_on_after_the_next_login() {
     desk.sign_out_elsewhere().await;
     desk.browser.click("#turtle-button").await;
     desk.sees("Could not connect to the server").await;
-    desk.goto("/transmission/web/").await;
+    desk.goto("/torrents/transmission/web/?again").await;
     desk.sign_in().await;
     desk.sees("1 Transfer").await;
     desk.browser.click("#turtle-button").await;
