@@ -22,7 +22,7 @@ impl Address {
     }
 
     /// `Host` for an app that is to see its own name.
-    pub(super) fn host_header(&self) -> HeaderValue {
+    pub(crate) fn host_header(&self) -> HeaderValue {
         let (host, port, default) = match self {
             Self::Http { host, port } => (host, *port, 80),
             Self::Https { host, port } => (host, *port, 443),

@@ -58,6 +58,33 @@ async fn sec_94_redirects_to_the_inside_lead_to_us() {
 }
 
 #[tokio::test]
+async fn sec_94_redirects_to_other_servers_of_the_machine_stay() {
+    let app = parrot().await;
+    let gate = Vestibule::before_url(&app.url().replace("127.0.0.1", "localhost"))
+        .public()
+        .start()
+        .await;
+    let port = app.authority().split(':').nth(1).unwrap().to_owned();
+    for (location, expected) in [
+        ("https://localhost/idp/login", "https://localhost/idp/login"),
+        ("//localhost/idp/login", "//localhost/idp/login"),
+        ("https://127.0.0.1:443/", "https://127.0.0.1:443/"),
+        ("http://localhost:/q", "https://gate.test/q"),
+        ("http://127.0.0.1/q", "https://gate.test/q"),
+        ("http://gate.test:/q", "https://gate.test/q"),
+        (
+            &format!("https://localhost:{port}/q"),
+            "https://gate.test/q",
+        ),
+    ] {
+        let say = format!("Location: {location}|Link: <{location}>; rel=next");
+        let reply = told(gate.browser(), &say).await;
+        reply.assert_header("location", expected);
+        reply.assert_header("link", &format!("<{expected}>; rel=next"));
+    }
+}
+
+#[tokio::test]
 async fn sec_94_a_port_of_the_browser_stays_in_its_redirects() {
     let app = parrot().await;
     let gate = Vestibule::before(&app).public().start().await;

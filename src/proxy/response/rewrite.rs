@@ -26,6 +26,10 @@ pub(in crate::proxy) struct Rewriter {
 struct Inside {
     host: String,
     port: u16,
+    /// Whether it may call itself by `https://` without a port: with TLS of its own, or because it
+    /// is told this name without one, and `https` by `X-Forwarded-Proto`. For any other, that is
+    /// another server, its identity provider perhaps.
+    at_https: bool,
 }
 
 /// Whose the origin of an address is.
@@ -40,9 +44,11 @@ impl Rewriter {
         Self {
             what: settings.rewriting,
             prefix: prefix.map(Into::into),
-            inside: (settings.addresses.iter().flat_map(Inside::of))
-                .chain(settings.host.as_ref().map(Inside::of_host))
-                .collect(),
+            inside: Inside::all(
+                &settings.addresses,
+                settings.preserve_host,
+                settings.host.as_ref(),
+            ),
         }
     }
 
@@ -249,7 +255,10 @@ impl Rewriter {
         let rest = &reference[scheme..];
         let end = rest.iter().position(|byte| b"/?#".contains(byte));
         let end = end.unwrap_or(rest.len());
-        let authority = HeaderValue::from_bytes(&rest[..end]).ok()?;
+        let authority = &rest[..end];
+        // An empty port is that of the scheme (RFC 3986 §3.2.3).
+        let authority = authority.strip_suffix(b":").unwrap_or(authority);
+        let authority = HeaderValue::from_bytes(authority).ok()?;
         let named = Authority::parse(&authority).ok()?;
         let port = named.port().unwrap_or(default_port);
         let is_inside = if named.to_host() == ours.to_host() {
@@ -258,39 +267,62 @@ impl Rewriter {
                 return Some((Origin::Ours, scheme + end));
             }
             let is_of_app = |inside: &Inside| inside.port == port;
-            port == our_port || port == 80 || self.inside.iter().any(is_of_app)
+            let is_plain = default_port == 80 && port == 80;
+            port == our_port || is_plain || self.inside.iter().any(is_of_app)
         } else {
             let host = named.to_host();
             let host = host.as_str().trim_matches(['[', ']']);
             // Of applications that redirect by the name alone, the port is lost.
-            let goes_without_port = named.port().is_none() || default_port == 80 && port == 80;
+            let lost = |inside: &Inside| {
+                port == 80 && default_port == 80 || inside.at_https && port == 443
+            };
             self.inside
                 .iter()
-                .any(|inside| inside.host == host && (inside.port == port || goes_without_port))
+                .any(|inside| inside.host == host && (inside.port == port || lost(inside)))
         };
         is_inside.then_some((Origin::Inside, scheme + end))
     }
 }
 
 impl Inside {
+    /// `host` is what the application is told in place of the browser's or of its address's.
+    fn all(addresses: &[Address], preserve_host: bool, host: Option<&Authority>) -> Vec<Self> {
+        let mut all: Vec<_> = addresses.iter().flat_map(Self::of).collect();
+        let has_tls = all.iter().any(|inside| inside.at_https);
+        if let Some(host) = host {
+            all.push(Self::told(host, has_tls));
+        } else if !preserve_host {
+            let hosts = addresses.iter().map(Address::host_header);
+            let hosts = hosts.filter_map(|host| Authority::parse(&host).ok());
+            all.extend(hosts.map(|host| Self::told(&host, has_tls)));
+        }
+        all
+    }
+
     fn of(address: &Address) -> Vec<Self> {
-        let (host, port) = match address {
-            Address::Http { host, port } | Address::Https { host, port } => (&**host, *port),
-            Address::Unix(_) => ("localhost", 80), // as `Host` has it there
+        let (host, port, at_https) = match address {
+            Address::Http { host, port } => (&**host, *port, false),
+            Address::Https { host, port } => (&**host, *port, true),
+            Address::Unix(_) => ("localhost", 80, false), // as `Host` has it there
         };
         let hosts = if LOOPBACK.contains(&host) {
             LOOPBACK.map(str::to_owned).into()
         } else {
             vec![host.to_ascii_lowercase()]
         };
-        let inside = |host| Self { host, port };
+        let inside = |host| Self {
+            host,
+            port,
+            at_https,
+        };
         hosts.into_iter().map(inside).collect()
     }
 
     /// `Host` as the application gets it.
-    fn of_host(host: &Authority) -> Self {
+    fn told(host: &Authority, has_tls: bool) -> Self {
         Self {
             port: host.port().unwrap_or(80),
+            at_https: has_tls || host.port().is_none(),
             host: host.to_host().as_str().trim_matches(['[', ']']).to_owned(),
         }
     }

@@ -62,10 +62,10 @@ fn sec_94_an_address_of_the_inside_becomes_ours() {
         ("http://localhost:3000#x", "#x"),
         ("http://[::1]:3000/x", "/x"),
         ("http://127.0.0.1/x", "/x"),
-        ("https://localhost/x", "/x"),
+        ("http://127.0.0.1:/x", "/x"),
+        ("http://gate.test:", ""),
         ("http://wiki.internal/x", "/x"),
         ("http://Wiki.Internal:80/", "/"),
-        ("https://wiki.internal/x", "/x"),
         ("http://wiki.internal/\u{e4}", "/\u{e4}"),
         (
             "http://wiki.internal/?to=http://wiki.internal/",
@@ -101,7 +101,20 @@ fn sec_94_whatever_else_a_redirect_names_stays_as_it_came() {
         "http://gate.test:80@evil.test/",
         "http://user@gate.test/",
         "http://gate.test\\@evil.test/",
-        "http://gate.test:/",
+        "http://gate.test::/",
+        "http://:/",
+        "http://:80/",
+        "http:///x",
+        "https://gate.test:/x",
+        "//gate.test/x",
+        "https://localhost/idp/login",
+        "https://localhost:443/idp/login",
+        "https://127.0.0.1/",
+        "//localhost/idp/login",
+        "//127.0.0.1:/",
+        "https://wiki.internal/x",
+        "//wiki.internal/x",
+        "http://localhost:443/",
         "http://gate.test:x/",
         "http://gate.test:99999/",
         "http://gate.test\t/",
@@ -208,6 +221,59 @@ fn what_is_switched_off_stays_as_it_came() {
         let set = headers.get_all(header::SET_COOKIE).iter();
         let secure = set.filter(|set| set.as_bytes().ends_with(b"; Secure"));
         assert_eq!(secure.count(), if cookies { 2 } else { 0 });
+    }
+}
+
+/// What an application calls itself depends on what it speaks and on what it is told.
+#[test]
+fn sec_94_https_without_a_port_is_ours_only_of_an_app_that_may_call_itself_so() {
+    let local = || http("localhost", 3000);
+    let wiki = |port| http("wiki", port);
+    let tls = |port| Address::Https {
+        host: "wiki".to_owned(),
+        port,
+    };
+    // Whether `Host` of the browser goes on, or which one does.
+    let (browsers, own) = ((true, None), (false, None));
+    let told = |host| (false, Some(host));
+    for (host, address, said, is_ours) in [
+        (browsers, local(), "https://localhost/x", false),
+        (browsers, local(), "//localhost/x", false),
+        (browsers, local(), "http://localhost/x", true),
+        (browsers, local(), "https://localhost:3000/x", true),
+        (browsers, wiki(80), "https://wiki/x", false),
+        (browsers, tls(443), "https://wiki/x", true),
+        (browsers, tls(443), "//wiki/x", true),
+        (browsers, tls(443), "http://wiki/x", true),
+        (browsers, tls(8443), "https://wiki/x", true),
+        (browsers, tls(8443), "https://wiki:443/x", true),
+        (browsers, tls(8443), "https://wiki:9443/x", false),
+        (browsers, tls(8443), "https://other/x", false),
+        (own, wiki(3000), "https://wiki/x", false),
+        (own, wiki(3000), "https://wiki:3000/x", true),
+        (own, wiki(80), "https://wiki/x", true),
+        (own, wiki(80), "//wiki/x", true),
+        (own, http("localhost", 80), "https://127.0.0.1/x", false),
+        (told("wiki"), local(), "https://wiki/x", true),
+        (told("wiki"), local(), "http://wiki/x", true),
+        (told("wiki"), local(), "https://localhost/x", false),
+        (told("wiki:81"), local(), "https://wiki/x", false),
+        (told("wiki:81"), local(), "https://wiki:81/x", true),
+        (told("wiki:81"), tls(3000), "https://wiki/x", true),
+    ] {
+        let (preserve_host, host) = host;
+        let host = host.map(authority);
+        let rewriter = Rewriter {
+            inside: Inside::all(&[address], preserve_host, host.as_ref()),
+            ..at_two_addresses()
+        };
+        let expected = if is_ours {
+            "https://gate.test:8443/x"
+        } else {
+            said
+        };
+        let rewritten = rewritten_by(&rewriter, OURS, "location", said);
+        assert_eq!(rewritten, expected, "{preserve_host} {host:?}");
     }
 }
 
