@@ -156,7 +156,7 @@ impl Upstreams {
         clock: &Clock,
     ) -> Result<Self, OpenError> {
         let secure = settings.addresses.iter().any(Address::is_https);
-        let tls = secure.then(|| trust::client_config(settings)).transpose()?;
+        let tls = secure.then(|| trust::clients(settings)).transpose()?;
         let endpoint = |address: &Address| {
             let connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
             let endpoint = Endpoint::new(

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::Finding;
 use crate::proxy::AppSettings;
-use crate::upstream::OpenError;
 use crate::upstream::dial::{DialError, Dialer, dialers};
+use crate::upstream::{Address, OpenError};
 
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
@@ -118,10 +118,7 @@ fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding
             format!("the host of {address} is not known: {error}"),
             "correct `upstream`, or add the name to DNS or /etc/hosts".to_owned(),
         ),
-        DialError::NoTls(error) => (
-            format!("{address} does not speak TLS as it should: {error}"),
-            "write http:// if it speaks plain HTTP".to_owned(),
-        ),
+        DialError::NoTls(error) => no_tls(address, error),
         DialError::Refused => (
             format!("nothing listens at {address}"),
             "start the application, or correct `upstream`; until then visitors get 502".to_owned(),
@@ -134,4 +131,24 @@ fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding
         ),
     };
     Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+}
+
+fn no_tls(address: &Address, error: &rustls::Error) -> (String, String) {
+    let (problem, help) = match error {
+        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => (
+            "has no version or cipher of TLS in common with Vestibule",
+            "update the application, or switch on there: TLS 1.2 or 1.3, ECDHE, and AES-GCM or \
+             ChaCha20",
+        ),
+        rustls::Error::InvalidCertificate(_) => (
+            "shows a certificate that cannot be used",
+            "have the application make a new certificate, with a key for ECDSA with P-256 or RSA \
+             with 2048 bits",
+        ),
+        _ => (
+            "does not speak TLS as it should",
+            "write http:// if it speaks plain HTTP",
+        ),
+    };
+    (format!("{address} {problem}: {error}"), help.to_owned())
 }

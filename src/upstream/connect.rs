@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::sender::{BytesReceived, Sender};
+use super::trust::{Clients, Untrusted};
 use super::{Address, OpenError, Settings, UpstreamError};
 
 /// An application's answer may have more and longer fields than we take from a browser.
@@ -30,8 +33,15 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 
 pub(super) struct Connector {
     address: Address,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Box<Tls>>,
     timeout: Duration,
+}
+
+struct Tls {
+    clients: Clients,
+    name: ServerName<'static>,
+    /// What the last handshake has found.
+    has_short_key: AtomicBool,
 }
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -42,15 +52,19 @@ impl Connector {
     /// `tls` is for https.
     pub(super) fn new(
         address: Address,
-        tls: Option<&Arc<ClientConfig>>,
+        tls: Option<&Clients>,
         settings: &Settings,
     ) -> Result<Self, OpenError> {
         let tls = match (&address, tls) {
-            (Address::Https { host, .. }, Some(config)) => {
+            (Address::Https { host, .. }, Some(clients)) => {
                 let name = settings.server_name.as_deref().unwrap_or(host);
                 let name = name.trim_matches(['[', ']']).to_owned();
                 let name = ServerName::try_from(name).map_err(OpenError::ServerName)?;
-                Some((TlsConnector::from(Arc::clone(config)), name))
+                Some(Box::new(Tls {
+                    clients: clients.clone(),
+                    name,
+                    has_short_key: AtomicBool::new(false),
+                }))
             }
             _ => None,
         };
@@ -101,16 +115,51 @@ impl Connector {
             Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
             Address::Http { host, port } | Address::Https { host, port } => (host, *port),
         };
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
-        stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE / 4);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(match &self.tls {
-            None => Box::new(stream),
-            Some((tls, name)) => Box::new(tls.connect(name.clone(), stream).await?),
+            None => Box::new(connect(host, port).await?),
+            Some(tls) => Box::new(tls.connect(host, port).await?),
         })
+    }
+}
+
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 4);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+impl Tls {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
+        let with = async |config: &Arc<ClientConfig>| {
+            let tls = TlsConnector::from(Arc::clone(config));
+            tls.connect(self.name.clone(), connect(host, port).await?)
+                .await
+        };
+        // Two handshakes for each connection would be one too many.
+        if self.has_short_key.load(Ordering::Relaxed)
+            && let Some(short_key) = &self.clients.short_key
+        {
+            if let Ok(stream) = with(short_key).await {
+                return Ok(stream);
+            }
+            self.has_short_key.store(false, Ordering::Relaxed);
+        }
+        let error = match with(&self.clients.usual).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        match &self.clients.short_key {
+            Some(short_key) if Untrusted::of(&error).is_some_and(Untrusted::has_short_key) => {
+                let stream = with(short_key).await.map_err(|_| error)?;
+                self.has_short_key.store(true, Ordering::Relaxed);
+                Ok(stream)
+            }
+            _ => Err(error),
+        }
     }
 }
 

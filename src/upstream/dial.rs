@@ -9,7 +9,7 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::Connector;
-use super::trust::{Untrusted, client_config};
+use super::trust::{Untrusted, clients};
 use super::{Address, OpenError, Settings};
 
 /// One address of an app, to be tried once.
@@ -44,7 +44,7 @@ pub(crate) enum DialError {
 /// The addresses of an app.
 pub(crate) fn dialers(settings: &Settings) -> Result<Vec<Dialer>, OpenError> {
     let secure = settings.addresses.iter().any(Address::is_https);
-    let tls = secure.then(|| client_config(settings)).transpose()?;
+    let tls = secure.then(|| clients(settings)).transpose()?;
     let timeout = settings.connect_timeout;
     let dialer = |address: &Address| {
         let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;

@@ -4,10 +4,11 @@
 //! it is reached by. Such a certificate is trusted when the operator names that very one, in
 //! `upstream_ca` or by its fingerprint: what an authority vouches for does not matter then.
 
-use std::error::Error;
+mod p521;
+mod signature;
+mod untrusted;
+
 use std::fmt;
-use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,17 +19,20 @@ use rustls::crypto::{
 };
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::TLS12;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
-    SignatureScheme,
+    ALL_VERSIONS, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::{OpenError, Settings};
 use crate::regular_file;
+use p521::P521;
+use untrusted::Cause;
+pub(crate) use untrusted::Untrusted;
 
 /// SHA-256 of a certificate, which is that of no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,125 +65,43 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A certificate that is not trusted, and which one it is.
-#[derive(Debug)]
-pub(crate) struct Untrusted {
-    cause: Cause,
-    fingerprint: Fingerprint,
-    /// The hosts and addresses that it is for.
-    names: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Cause {
-    /// It is not the one that the configuration names.
-    NotPinned,
-    Rules(CertificateError),
-}
-
-impl Untrusted {
-    /// What is wrong with it; `certificate` is a word for it.
-    pub(crate) fn problem(&self, certificate: impl fmt::Display) -> String {
-        use CertificateError::{
-            BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
-            NotValidYet, NotValidYetContext, Other, UnknownIssuer,
-        };
-        match &self.cause {
-            Cause::NotPinned => format!("{certificate} is not the one of `upstream_pin`"),
-            // The latter is of another authority with the same name.
-            Cause::Rules(UnknownIssuer | BadSignature) => {
-                format!("no authority that is trusted here has signed {certificate}")
-            }
-            Cause::Rules(NotValidForName | NotValidForNameContext { .. }) => {
-                match &self.names[..] {
-                    [] => format!("{certificate} names no host"),
-                    names => format!("{certificate} is for another name: {}", names.join(", ")),
-                }
-            }
-            Cause::Rules(Expired | ExpiredContext { .. }) => format!("{certificate} has ended"),
-            Cause::Rules(NotValidYet | NotValidYetContext { .. }) => {
-                format!("{certificate} is not valid yet")
-            }
-            Cause::Rules(Other(other)) if is_authority(other) => {
-                format!("{certificate} is one of an authority, and not of a server")
-            }
-            Cause::Rules(other) => format!("{certificate} cannot be used: {other}"),
-        }
-    }
-
-    /// What helps.
-    pub(crate) fn help(&self) -> String {
-        use CertificateError::{
-            BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
-            NotValidYet, NotValidYetContext, UnknownIssuer,
-        };
-        let this_one = format!(
-            "to trust this very certificate, put it into the file of `upstream_ca`, or compare its \
-             fingerprint and write upstream_pin = \"{}\"",
-            self.fingerprint
-        );
-        match &self.cause {
-            Cause::NotPinned => format!(
-                "if the app has a new one, compare its fingerprint and write upstream_pin = \"{}\"",
-                self.fingerprint
-            ),
-            Cause::Rules(UnknownIssuer | BadSignature) => {
-                format!("name the file with its authority in `upstream_ca`; {this_one}")
-            }
-            Cause::Rules(NotValidForName | NotValidForNameContext { .. }) => {
-                let name = self.names.iter().find(|name| !name.contains('*'));
-                match name {
-                    Some(name) => format!("write upstream_server_name = \"{name}\"; {this_one}"),
-                    None => this_one,
-                }
-            }
-            Cause::Rules(Expired | ExpiredContext { .. }) => format!("renew it there; {this_one}"),
-            Cause::Rules(NotValidYet | NotValidYetContext { .. }) => {
-                format!("set the clocks right; {this_one}")
-            }
-            Cause::Rules(_) => this_one,
-        }
-    }
-
-    /// The one that a handshake has failed for.
-    pub(super) fn of(error: &io::Error) -> Option<&Self> {
-        match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
-                error.downcast_ref()
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Untrusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = self.problem("the certificate of the application");
-        write!(f, "{problem}; {}", self.help())
-    }
-}
-
-impl Error for Untrusted {}
-
-/// Whether it is what openssl makes by default: `CA:TRUE` for a server.
-fn is_authority(error: &OtherError) -> bool {
-    format!("{:?}", error.0).contains("CaUsedAsEndEntity")
+/// How TLS is spoken with the addresses of an app.
+#[derive(Clone)]
+pub(super) struct Clients {
+    pub(super) usual: Arc<ClientConfig>,
+    /// For certificates with a short key that are trusted as they are: over TLS 1.2.
+    pub(super) short_key: Option<Arc<ClientConfig>>,
 }
 
 /// Trust for https upstreams: the certificate of the pin, else those of the file and what their
 /// authorities have signed, else what the authorities of the system have.
-pub(super) fn client_config(settings: &Settings) -> Result<Arc<ClientConfig>, OpenError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Verifier::new(settings, &provider)?;
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = config
-        .map_err(OpenError::Tls)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+pub(super) fn clients(settings: &Settings) -> Result<Clients, OpenError> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.push(&P521);
+    let provider = Arc::new(provider);
+    let usual = Verifier::new(settings, &provider)?;
+    let short_key = Verifier {
+        known: usual.known.clone(),
+        authorities: None,
+        algorithms: usual.algorithms,
+        takes_short_keys: true,
+    };
+    let config = |verifier, versions: &[&'static SupportedProtocolVersion]| {
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let mut config = config
+            .with_protocol_versions(versions)
+            .map_err(OpenError::Tls)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    };
+    let short_key = (!short_key.known.is_empty()).then(|| config(short_key, &[&TLS12]));
+    Ok(Clients {
+        usual: config(usual, ALL_VERSIONS)?,
+        short_key: short_key.transpose()?,
+    })
 }
 
 #[derive(Debug)]
@@ -189,6 +111,7 @@ struct Verifier {
     /// `None` where no others are.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
+    takes_short_keys: bool,
 }
 
 impl Verifier {
@@ -222,7 +145,27 @@ impl Verifier {
                 .transpose()
                 .map_err(|_| OpenError::NoAuthorities)?,
             algorithms: provider.signature_verification_algorithms,
+            takes_short_keys: false,
         })
+    }
+
+    /// What rustls has found, unless the certificate is trusted as it is: then only its key matters.
+    fn verified(
+        &self,
+        verified: Result<HandshakeSignatureValid, rustls::Error>,
+        certificate: &CertificateDer<'_>,
+        verify: impl FnOnce() -> Result<(), CertificateError>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let fingerprint = Fingerprint::of(certificate);
+        match verified {
+            Err(rustls::Error::InvalidCertificate(_)) if self.known.contains(&fingerprint) => {
+                match verify() {
+                    Ok(()) => Ok(HandshakeSignatureValid::assertion()),
+                    Err(_) => Err(Untrusted::error(certificate, Cause::Signature)),
+                }
+            }
+            verified => verified,
+        }
     }
 }
 
@@ -245,7 +188,12 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let fingerprint = Fingerprint::of(certificate);
         if self.known.contains(&fingerprint) {
-            return Ok(ServerCertVerified::assertion());
+            return match signature::short_key(certificate) {
+                Some(bits) if !self.takes_short_keys => {
+                    Err(Untrusted::error(certificate, Cause::ShortKey(bits)))
+                }
+                _ => Ok(ServerCertVerified::assertion()),
+            };
         }
         let cause = match &self.authorities {
             None => Cause::NotPinned,
@@ -256,13 +204,7 @@ impl ServerCertVerifier for Verifier {
                 }
             }
         };
-        let untrusted = Untrusted {
-            cause,
-            fingerprint,
-            names: names(certificate),
-        };
-        let untrusted = CertificateError::Other(OtherError(Arc::new(untrusted)));
-        Err(rustls::Error::InvalidCertificate(untrusted))
+        Err(Untrusted::error(certificate, cause))
     }
 
     fn verify_tls12_signature(
@@ -271,7 +213,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        let verified = verify_tls12_signature(message, certificate, signed, &self.algorithms);
+        self.verified(verified, certificate, || {
+            signature::verify(message, certificate, signed, &self.algorithms, false)
+        })
     }
 
     fn verify_tls13_signature(
@@ -280,34 +225,18 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        let verified = verify_tls13_signature(message, certificate, signed, &self.algorithms);
+        self.verified(verified, certificate, || {
+            signature::verify(message, certificate, signed, &self.algorithms, true)
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        if self.takes_short_keys {
+            return signature::SHORT_KEY_SCHEMES.to_vec();
+        }
         self.algorithms.supported_schemes()
     }
-}
-
-/// The hosts and addresses that a certificate is for, as far as a key could name them.
-fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Vec::new();
-    };
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.map(|names| names.value.general_names.iter());
-    let name = |name: &GeneralName<'_>| match name {
-        // A terminal must not obey what a certificate says.
-        GeneralName::DNSName(name) if name.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Some((*name).to_owned())
-        }
-        GeneralName::IPAddress(bytes) => {
-            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
-            let v6 = || <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
-            Some(v4.or_else(|_| v6()).ok()?.to_string())
-        }
-        _ => None,
-    };
-    names.into_iter().flatten().filter_map(name).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! https apps with certificates of their own, and names that differ.
 
+mod odd_certificates;
+
 use sha2::{Digest, Sha256};
 
 use crate::harness::tls::Certificate;
@@ -19,7 +21,11 @@ async fn appliance(certificate: &Certificate) -> Upstream {
 /// authorities.
 async fn status(app: &Upstream, keys: &str, authorities: &str) -> u16 {
     let url = app.url().replace("localhost", "127.0.0.1");
-    let gate = Vestibule::before_url(&url)
+    status_of(&url, keys, authorities).await
+}
+
+async fn status_of(url: &str, keys: &str, authorities: &str) -> u16 {
+    let gate = Vestibule::before_url(url)
         .prepare(|files| {
             files.write("ca.pem", authorities, 0o644);
         })

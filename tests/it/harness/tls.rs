@@ -15,6 +15,7 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::{CertifiedKey as CertifiedSigner, SingleCertAndKey};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
@@ -115,16 +116,17 @@ fn now() -> SystemTime {
     Clock::system().now().to_system_time()
 }
 
-/// The server side for an upstream.
+/// The server side for an upstream; the key need not be that of the certificate.
 pub(super) fn acceptor(cert: &str, key: &str) -> TlsAcceptor {
     let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
-        .unwrap();
+        .with_no_client_auth();
+    let key = provider().key_provider.load_private_key(key).unwrap();
+    let certified = SingleCertAndKey::from(CertifiedSigner::new(vec![cert], key));
+    let config = config.with_cert_resolver(Arc::new(certified));
     TlsAcceptor::from(Arc::new(config))
 }
 
