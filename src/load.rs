@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::telemetry::Seldom;
 
 pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
-pub(crate) use bodies::HeldBody;
+pub(crate) use bodies::{BODY_PIECE, HeldBody};
 use delay::StandingDelay;
 use memory::Ceiling;
 pub(crate) use place::{Place, Uploading};

@@ -8,6 +8,9 @@ use super::value;
 use crate::source_text::Fault;
 use crate::upstream::{Address, Rewriting, Settings};
 
+/// For `buffer_requests`, whose memory is set aside for several bodies.
+const MOST_BUFFERED: usize = 1024 * 1024 * 1024;
+
 pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
     let several = section
         .raw("upstream")
@@ -51,7 +54,14 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         let fault = Fault::new("`preserve_host` says that the browser's Host is sent");
         section.refuse("upstream_host", fault.help("leave one of the two keys out"));
     }
-    let buffer_requests = section.get("buffer_requests", value::any_size);
+    let buffer_requests = section.get("buffer_requests", |value| {
+        let size = value::any_size(value)?;
+        if size <= MOST_BUFFERED {
+            return Ok(size);
+        }
+        let fault = Fault::new("the memory for it would be eight times as large");
+        Err(fault.help("write \"1GiB\" at most: larger bodies reach the app without a length"))
+    });
     let rewriting = Rewriting {
         redirects: section
             .get("rewrite_redirects", value::boolean)

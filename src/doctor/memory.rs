@@ -13,27 +13,44 @@ const MIB: u64 = 1024 * 1024;
 
 /// Of the process that asks: a command is in another group than the service.
 pub(super) fn examine(ceiling: Ceiling) -> Option<Finding> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    judge(ceiling.total(), limit(&own, Path::new(CGROUPS))?)
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    judge(
+        ceiling.total(),
+        limit(&own, Path::new(CGROUPS)),
+        total(&machine),
+    )
 }
 
 /// The kernel ends what exceeds it, and nobody has been turned away before.
-fn judge(ceiling: u64, limit: u64) -> Option<Finding> {
+fn judge(ceiling: u64, limit: Option<u64>, machine: Option<u64>) -> Option<Finding> {
     let asked = ceiling.div_ceil(MIB);
-    (limit < ceiling).then(|| {
-        Finding::warning(
-            "memory",
-            format!(
-                "the configuration may ask for {asked} MiB, and the unit, or what is around it, \
-                 allows {} MiB: there the kernel ends the service",
-                limit / MIB
-            ),
-            format!(
-                "raise MemoryMax= above {asked} MiB, or lower `max_connections`, `max_sessions` or \
-                 `kept_forms`"
-            ),
-        )
-    })
+    let lower = "lower `max_connections`, `max_sessions`, `kept_forms` or `buffer_requests`";
+    let exceeds = |most: &u64| *most < ceiling;
+    let (who, most, help) = match (limit.filter(exceeds), machine.filter(exceeds)) {
+        (Some(limit), machine) if machine.is_none_or(|machine| limit <= machine) => (
+            "the unit, or what is around it, allows",
+            limit,
+            format!("raise MemoryMax= above {asked} MiB, or {lower}"),
+        ),
+        (_, Some(machine)) => ("this machine has", machine, lower.to_owned()),
+        _ => return None,
+    };
+    let message = format!(
+        "the configuration may ask for {asked} MiB, and {who} {} MiB: there the kernel ends the \
+         service",
+        most / MIB
+    );
+    Some(Finding::warning("memory", message, help))
+}
+
+/// What the machine has, in bytes, as `/proc/meminfo` says it.
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
 }
 
 /// The lowest limit of a group and of those that it is in, in bytes; `None` without any. `own` is
@@ -87,8 +104,8 @@ mod tests {
 
     #[test]
     fn rel_06_a_limit_below_the_ceiling_is_told_with_its_mend() {
-        assert_eq!(judge(903 * MIB, 903 * MIB), None);
-        let found = judge(902 * MIB + 1, 512 * MIB).unwrap();
+        assert_eq!(judge(903 * MIB, Some(903 * MIB), None), None);
+        let found = judge(902 * MIB + 1, Some(512 * MIB), Some(600 * MIB)).unwrap();
         assert_eq!(
             (found.subject.as_str(), found.message.as_str()),
             (
@@ -99,8 +116,28 @@ mod tests {
         );
         assert_eq!(
             found.help,
-            "raise MemoryMax= above 903 MiB, or lower `max_connections`, `max_sessions` or \
-             `kept_forms`"
+            "raise MemoryMax= above 903 MiB, or lower `max_connections`, `max_sessions`, \
+             `kept_forms` or `buffer_requests`"
         );
+    }
+
+    #[test]
+    fn rel_06_a_machine_with_less_than_the_ceiling_is_told() {
+        let machine = "MemTotal:        8034108 kB\nMemFree:          413608 kB\n";
+        let has = total(machine).unwrap();
+        assert_eq!(has, 8_034_108 * 1024);
+        for unknown in ["", "MemTotal:", "MemTotal: x kB", "MemFree: 1 kB"] {
+            assert_eq!(total(unknown), None, "{unknown}");
+        }
+        assert_eq!(judge(has, None, Some(has)), None);
+        for limit in [None, Some(has + 2)] {
+            let found = judge(has + 1, limit, Some(has)).unwrap();
+            assert_eq!(
+                found.message,
+                "the configuration may ask for 7846 MiB, and this machine has 7845 MiB: there the \
+                 kernel ends the service"
+            );
+            assert!(found.help.starts_with("lower `max_connections`"));
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::sync::atomic::Ordering;
 use super::tuning::{TIMES_LEFT_FOR_STRANGERS, TIMES_LEFT_FOR_USERS};
 use super::{Load, Resource, Usage};
 
+/// Bodies take memory in pieces of this size.
+pub(crate) const BODY_PIECE: usize = 16 * 1024;
+
 /// What one body takes of the memory, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldBody {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::bodies::BODY_PIECE;
+
 /// The program itself, its threads, the counters of failed logins, and whatever else does not grow.
 const PROGRAM: u64 = 48 * MIB;
 
@@ -69,7 +71,8 @@ impl Ceiling {
             hashing: demands.hashing,
             bodies: match demands.largest_body {
                 0 => 0,
-                largest => bytes(largest)
+                // All of its last piece counts: else even one that is alone would find no place.
+                largest => bytes(largest.saturating_add(BODY_PIECE - 1) / BODY_PIECE * BODY_PIECE)
                     .saturating_mul(LARGEST_BODIES)
                     .max(MIN_FOR_BODIES),
             },
@@ -221,7 +224,7 @@ mod tests {
             Ceiling::of(buffers).total() - parts
         };
         assert_eq!(buffering(1), 16 * MIB);
-        assert_eq!(buffering(10_000_000), 80_000_000);
+        assert_eq!(buffering(10_000_000), 80_084_992);
         let absurd = Demands {
             max_connections: usize::MAX,
             ..DEMANDS

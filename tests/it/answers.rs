@@ -287,6 +287,41 @@ async fn rel_06_bodies_that_are_read_whole_have_a_bounded_space() {
 }
 
 #[tokio::test]
+async fn a_body_about_as_large_as_the_limit_is_refused_by_no_idle_server() {
+    let app = Upstream::echo().await;
+    for limit in [4 * 1024 * 1024, 3 * 1024 * 1024 + 1] {
+        let gate = Vestibule::before(&app)
+            .user("ada", PASSWORD)
+            .public()
+            .app(&format!("buffer_requests = \"{limit}B\""))
+            .start()
+            .await;
+        let ada = gate.browser().login("ada", PASSWORD).await.cookies();
+        for sizes in [
+            vec![limit - 1],
+            vec![limit],
+            vec![limit + 1],
+            vec![limit, 1],
+            vec![limit + 3_000_000],
+            vec![10_007; limit / 10_007 + 1],
+        ] {
+            for who in ["", &format!("Cookie: {ada}\r\n")] {
+                let mut raw = gate.raw().await;
+                let head = CHUNKED.replace("\r\nTransfer", &format!("\r\n{who}Transfer"));
+                raw.send(format!("{head}{}", chunks(&sizes))).await;
+                let size: usize = sizes.iter().sum();
+                let reply = raw.response().await;
+                assert_eq!(reply.status, 200, "{size} of {limit}: {who}");
+                let seen = app.last();
+                assert_eq!(seen.body.len(), size);
+                let length = (size <= limit).then(|| size.to_string());
+                assert_eq!(seen.value("content-length"), length.as_deref(), "{size}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_log_names_the_key_for_an_app_that_takes_no_chunks() {
     for status in ["411 Length Required", "501 Not Implemented"] {
         let app = Upstream::raw(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await;

@@ -4,15 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::load::HeldBody;
-
-/// Bytes are copied into pieces of this size: a frame of a single byte would keep the whole buffer
-/// that it was read into.
-const PIECE: usize = 16 * 1024;
+use crate::load::{BODY_PIECE, HeldBody};
 
 pub(super) struct Kept {
     /// A longer body is not waited for.
     most: usize,
+    /// Copies: a frame of a single byte would keep the whole buffer that it was read into.
     pieces: VecDeque<Vec<u8>>,
     read: usize,
     left: usize,
@@ -37,18 +34,21 @@ impl Kept {
         !self.whole && self.read <= self.most
     }
 
-    /// `false` when there is no memory for it.
+    /// `false` when there is no memory for it. A frame that exceeds the limit needs none: it is the
+    /// last one that is kept, and sent right away.
     pub(super) fn push(&mut self, mut data: &[u8]) -> bool {
         self.read += data.len();
         self.left += data.len();
         while !data.is_empty() {
             match self.pieces.back_mut() {
-                Some(piece) if piece.len() < PIECE => {
-                    let (taken, rest) = data.split_at(data.len().min(PIECE - piece.len()));
+                Some(piece) if piece.len() < BODY_PIECE => {
+                    let (taken, rest) = data.split_at(data.len().min(BODY_PIECE - piece.len()));
                     piece.extend_from_slice(taken);
                     data = rest;
                 }
-                _ if self.memory.grow(PIECE) => self.pieces.push_back(Vec::with_capacity(PIECE)),
+                _ if self.memory.grow(BODY_PIECE) || self.read > self.most => {
+                    self.pieces.push_back(Vec::with_capacity(BODY_PIECE));
+                }
                 _ => return false,
             }
         }

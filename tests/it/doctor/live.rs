@@ -373,8 +373,8 @@ async fn rel_06_a_unit_that_allows_less_memory_than_the_ceiling_is_told() {
                  is around it, allows 256 MiB: there the kernel ends the service"
             ),
             &format!(
-                "raise MemoryMax= above {ceiling} MiB, or lower `max_connections`, `max_sessions` or \
-                 `kept_forms`"
+                "raise MemoryMax= above {ceiling} MiB, or lower `max_connections`, `max_sessions`, \
+                 `kept_forms` or `buffer_requests`"
             ),
         )],
     )
