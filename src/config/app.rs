@@ -13,7 +13,7 @@ use super::{upstream, value};
 use crate::identity::{Headers, Template, TemplateError};
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
-use crate::request::{AllowInPath, Limits, PathCase, PathForm, own_path};
+use crate::request::{AllowInPath, Host, Limits, PathCase, PathForm, fold_case, own_path};
 use crate::source_text::Fault;
 use crate::source_text::nearest;
 
@@ -84,8 +84,25 @@ pub(super) const METHODS: &str = "write [\"GET\", \"HEAD\"] or more";
 #[derive(Clone, Copy)]
 struct Paths<'a> {
     part: &'a Part,
+    /// The other apps' of the same host.
+    others: &'a [&'a Part],
     allow: AllowInPath,
     case: PathCase,
+}
+
+impl Paths<'_> {
+    /// Whether a path of this app is within another's, which gets the requests for it then.
+    fn is_of(&self, other: &Part, path: &str) -> bool {
+        if !self.part.covers(other.prefix()) {
+            return false;
+        }
+        match self.case {
+            PathCase::Sensitive => other.covers(path),
+            PathCase::Insensitive => {
+                Part::new(&fold_case(other.prefix()), false).covers(&fold_case(path))
+            }
+        }
+    }
 }
 
 /// Headers of answers that pass only where an app says so (SEC-90).
@@ -101,9 +118,11 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
         root.refuse_all(fault.help("add [[app]] with upstream = \"http://127.0.0.1:3000\""));
     }
     let several = sections.len() > 1;
+    let mut sections = sections;
+    let places: Vec<_> = sections.iter_mut().map(Place::read).collect();
     let mut apps: Vec<AppSettings> = Vec::with_capacity(sections.len());
-    for mut section in sections {
-        let app = app(&mut section, limits, folder);
+    for (at, mut section) in sections.into_iter().enumerate() {
+        let app = app(&mut section, limits, folder, at, &places);
         if several && section.raw("host").is_none() {
             let fault = Fault::new("the key `host` is missing");
             section.refuse_all(fault.help("only a single app can serve every host"));
@@ -159,9 +178,36 @@ fn share_hsts(apps: &mut [AppSettings]) {
     }
 }
 
-fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings {
-    let host = section.get("host", value::host);
-    let part = part(section);
+/// Where visitors see an app.
+struct Place {
+    host: Option<Host>,
+    part: Part,
+}
+
+impl Place {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            host: section.get("host", value::host),
+            part: part(section),
+        }
+    }
+}
+
+/// `places` are those of all apps; this one's is that at `at`.
+fn app(
+    section: &mut Section<'_>,
+    limits: &Limits,
+    folder: &Path,
+    at: usize,
+    places: &[Place],
+) -> AppSettings {
+    let Place { host, part } = &places[at];
+    let is_other = |place: &&Place| host.is_some() && place.host == *host && place.part != *part;
+    let others: Vec<_> = places
+        .iter()
+        .filter(is_other)
+        .map(|place| &place.part)
+        .collect();
     let methods = section.filled_list("methods", METHODS, value::method);
     let methods = methods.unwrap_or_else(|| limits.methods.clone());
     let default_name = || {
@@ -170,7 +216,8 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
     };
     let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
     let paths = Paths {
-        part: &part,
+        part,
+        others: &others,
         allow: allow_in_path(section),
         case: case.unwrap_or_default(),
     };
@@ -201,8 +248,8 @@ fn app(section: &mut Section<'_>, limits: &Limits, folder: &Path) -> AppSettings
                 value::word(value, &ALLOW_RESPONSE)
             })
             .unwrap_or_default(),
-        host,
-        part,
+        host: host.clone(),
+        part: part.clone(),
     }
 }
 
@@ -218,7 +265,7 @@ fn part(section: &mut Section<'_>) -> Part {
             return Err(Fault::new("the path of an app has only one spelling")
                 .help("write it with letters, digits and -._~ between slashes"));
         }
-        let names = path.trim_end_matches('/').split('/').skip(1);
+        let names = path.strip_suffix('/').unwrap_or(path).split('/').skip(1);
         if names
             .clone()
             .any(|name| name.is_empty() || name.ends_with('.'))

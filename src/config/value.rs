@@ -273,6 +273,13 @@ pub(super) fn method(value: &DeValue<'_>) -> Result<Method, Fault> {
     if capitals != written {
         return Err(Fault::new("methods are case-sensitive").help(format!("write \"{capitals}\"")));
     }
+    if written == "*" {
+        return Err(Fault::new("there are no wildcards: each method is named")
+            .help("name the methods, or leave the key out for every registered one"));
+    }
+    if written == "PRI" {
+        return Err(Fault::new("no request has the method PRI").help("leave it out"));
+    }
     if [Method::CONNECT, Method::TRACE].contains(&method) {
         return Err(Fault::new(format!("{method} is never let in")).help("leave it out"));
     }

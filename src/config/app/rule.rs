@@ -94,6 +94,11 @@ fn rule_path(path: &str, paths: Paths<'_>) -> Result<String, Fault> {
         let fault = Fault::new(format!("the app has no more than {}", part.path()));
         return Err(fault.help(format!("write \"{}{bare}\"", part.prefix())));
     }
+    if let Some(other) = paths.others.iter().find(|other| paths.is_of(other, path)) {
+        let other = other.path();
+        let fault = Fault::new(format!("another app of this host has {other}"));
+        return Err(fault.help("write the rule below that [[app]]"));
+    }
     Ok(path.to_owned())
 }
 
