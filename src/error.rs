@@ -159,7 +159,8 @@ impl RequestError {
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
             BadRequest::Path(error) => Self::bad_path(error),
             BadRequest::Query => &messages::BYTES_IN_QUERY,
-            BadRequest::SeveralApps | BadRequest::Target => &messages::BAD_REQUEST,
+            BadRequest::SeveralApps => &messages::SEVERAL_APPS,
+            BadRequest::Target => &messages::BAD_REQUEST,
             BadRequest::Method => &messages::METHOD_NOT_ALLOWED,
             BadRequest::TargetTooLong => &messages::ADDRESS_TOO_LONG,
             BadRequest::TooManyFields => &messages::TOO_MANY_FIELDS,
@@ -173,8 +174,9 @@ impl RequestError {
             PathError::Control => &messages::CONTROL_CHARACTER_IN_PATH,
             PathError::DotSegment => &messages::DOT_SEGMENT,
             PathError::Escape => &messages::BROKEN_ESCAPE,
-            PathError::NotAbsolute | PathError::Readings => &messages::BAD_REQUEST,
+            PathError::NotAbsolute => &messages::BAD_REQUEST,
             PathError::Percent => &messages::NESTED_ESCAPE,
+            PathError::Readings => &messages::TOO_MANY_READINGS,
             PathError::Slash => &messages::ENCODED_SLASH,
         }
     }

@@ -20,7 +20,9 @@ pub(super) type Dialers = Vec<Result<Vec<Dialer>, OpenError>>;
 
 /// Reads the authorities of each app.
 pub(super) fn open(apps: &[AppSettings]) -> Dialers {
-    apps.iter().map(|app| dialers(&app.upstream)).collect()
+    apps.iter()
+        .map(|app| dialers(&app.upstream, app.host.as_ref()))
+        .collect()
 }
 
 /// Findings in the order of the configuration. `asks` is whether apps are asked for their first page,

@@ -202,6 +202,10 @@ messages! {
     SESSIONS_UNAVAILABLE = "sessions_unavailable", SERVICE_UNAVAILABLE,
         "Sessions cannot be looked up right now",
         WAIT;
+    SEVERAL_APPS = "bad_request", BAD_REQUEST,
+        "The address could be meant for one app of this site, or for another",
+        CHECK_ADDRESS
+        => StartPage;
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";
@@ -211,6 +215,10 @@ messages! {
     TOO_MANY_FIELDS = "too_many_fields", REQUEST_HEADER_FIELDS_TOO_LARGE,
         "Your browser sends too many header fields",
         DELETE_COOKIES;
+    TOO_MANY_READINGS = "bad_request", BAD_REQUEST,
+        "The address can be read in too many ways",
+        CHECK_ADDRESS
+        => StartPage;
     UPLOAD_INTERRUPTED = "upload_interrupted", BAD_REQUEST,
         "The upload was interrupted",
         SEND_AGAIN;

@@ -80,7 +80,13 @@ impl Portal {
 /// The page that may be shown in a frame.
 pub(super) fn framed(pages: &Pages, host: &str, link: &str, why: Framed) -> Page {
     let page = pages.framed(&FramedView { host, link, why });
-    page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
+    match why {
+        // A 403: it says nothing of a login.
+        Framed::OwnPage => page,
+        Framed::SignIn | Framed::Saved(_) | Framed::NotDelivered | Framed::CrossSite => {
+            page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
+        }
+    }
 }
 
 /// The same for a page of ours.

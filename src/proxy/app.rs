@@ -252,11 +252,16 @@ impl App {
 
     /// Where a request for the folder of the app without the slash at its end leads: links of the
     /// app start from the folder. A WebSocket follows no redirect.
-    pub(super) fn folder(&self, target: &Target, head: &Parts) -> Option<HeaderValue> {
+    pub(super) fn folder(
+        &self,
+        target: &Target,
+        head: &Parts,
+        has_body: bool,
+    ) -> Option<HeaderValue> {
         if self.part.is_whole_host() || self.part.prefix() != target.path() {
             return None;
         }
-        if head.headers.contains_key(header::UPGRADE) {
+        if hop_by_hop::opens_websocket(head, has_body) {
             return None;
         }
         let query = target

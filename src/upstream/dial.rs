@@ -5,16 +5,20 @@ mod sign_in;
 use std::io;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::Connector;
 use super::trust::{Untrusted, clients};
 use super::{Address, OpenError, Settings};
+use crate::request::Host;
 
 /// One address of an app, to be tried once.
 pub(crate) struct Dialer {
     connector: Connector,
+    /// What a request has there.
+    host: HeaderValue,
     timeout: Duration,
 }
 
@@ -41,14 +45,24 @@ pub(crate) enum DialError {
     TimedOut(Duration),
 }
 
-/// The addresses of an app.
-pub(crate) fn dialers(settings: &Settings) -> Result<Vec<Dialer>, OpenError> {
+/// The addresses of an app that visitors know by this host.
+pub(crate) fn dialers(settings: &Settings, host: Option<&Host>) -> Result<Vec<Dialer>, OpenError> {
     let secure = settings.addresses.iter().any(Address::is_https);
     let tls = secure.then(|| clients(settings)).transpose()?;
     let timeout = settings.connect_timeout;
     let dialer = |address: &Address| {
         let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;
-        Ok(Dialer { connector, timeout })
+        let browsers = host.filter(|_| settings.preserve_host);
+        let browsers = browsers.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        let host = match &settings.host {
+            Some(host) => host.to_header(),
+            None => browsers.unwrap_or_else(|| address.host_header()),
+        };
+        Ok(Dialer {
+            connector,
+            host,
+            timeout,
+        })
     };
     settings.addresses.iter().map(dialer).collect()
 }

@@ -106,7 +106,9 @@ async fn sec_93_apps_without_regard_to_case_share_a_host_by_whichever_case() {
             "/wi%E2%84%AAi/x",
         ] {
             let reply = ask(&gate, &format!("GET {target}"), "").await;
-            reply.assert_status(400);
+            reply
+                .assert_status(400)
+                .assert_contains("could be meant for one app");
             let put = format!("If: <{target}> (<urn:1>)\r\nContent-Length: 0\r\n");
             ask(&gate, "PUT /x", &put).await.assert_status(502);
         }
@@ -129,14 +131,22 @@ async fn the_folder_of_an_app_leads_to_its_slash() {
         ("POST /wiki?", "/wiki/?"),
         ("GET https://gate.test/%77iki", "/wiki/"),
     ] {
-        let mut raw = gate.raw().await;
-        raw.send(format!(
-            "{line} HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 0\r\n\r\n"
-        ))
-        .await;
-        let reply = raw.response_to_head().await;
-        assert_eq!(reply.status, 308, "{line}");
-        assert_eq!(reply.value("location"), Some(location));
+        // Only what opens a WebSocket is one.
+        for upgrade in [
+            "",
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            "Upgrade: TLS/1.3\r\n",
+        ] {
+            let mut raw = gate.raw().await;
+            raw.send(format!(
+                "{line} HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 0\r\n{upgrade}\r\n"
+            ))
+            .await;
+            let reply = raw.response_to_head().await;
+            assert_eq!(reply.status, 308, "{line} {upgrade}");
+            assert_eq!(reply.value("location"), Some(location));
+        }
     }
     assert_eq!((root.requests(), wiki.requests()), (0, 0));
     let origin = [("origin", "https://gate.test")];

@@ -25,7 +25,7 @@ impl Dialer {
         let stream = self.connector.open().await.ok()?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         let request = Request::get("/")
-            .header(header::HOST, self.address().host_header())
+            .header(header::HOST, self.host.clone())
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .ok()?;

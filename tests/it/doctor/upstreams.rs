@@ -49,6 +49,33 @@ async fn an_application_that_is_down_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sec_92_an_app_is_asked_by_the_host_that_it_gets_from_visitors() {
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            let host = exchange.header("host").unwrap();
+            let fields = [("WWW-Authenticate", "NTLM"), ("X-Host", &*host)];
+            exchange.reply("401 Unauthorized", &fields, "").await;
+        })
+    })
+    .await;
+    let own = app.authority();
+    for (key, host) in [
+        ("", "gate.test"),
+        ("preserve_host = false", &*own),
+        ("upstream_host = \"wiki.internal:81\"", "wiki.internal:81"),
+    ] {
+        let files = Vestibule::before_url(&app.url())
+            .app(&format!("host = \"gate.test\"\n{key}"))
+            .server("trusted_proxies = [\"10.0.0.1\"]")
+            .user("ada", PASSWORD)
+            .write();
+        let (_, said, _) = run(&files, &["check"]);
+        assert!(said.contains("asks for NTLM or Negotiate"), "{key}: {said}");
+        assert_eq!(app.last().value("host"), Some(host), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_92_ntlm_behind_trusted_proxies_is_a_warning() {
     let asks = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"a\", NTLM\r\n\
                 Content-Length: 0\r\n\r\n";

@@ -75,6 +75,7 @@ async fn sec_91_no_page_of_ours_is_for_a_script_or_a_frame() {
                         // A page that leads to it in a tab, with nothing in it.
                         reply.assert_contains("href=\"\" target=\"_blank\" rel=\"noopener\"");
                         assert!(!reply.text().contains("csrf"), "{reply}");
+                        assert_eq!(reply.value("www-authenticate"), None, "{reply}");
                         continue;
                     }
                     assert_eq!(reply.json()["error"], "page_load_required", "{reply}");
