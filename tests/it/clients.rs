@@ -91,7 +91,7 @@ async fn curl_git_subversion_mercurial_and_npm_say_that_a_login_is_needed() {
     let svn_ca = format!("servers:global:ssl-authority-files={ca}");
     let hg_ca = format!("web.cacerts={ca}");
     let there = url(&gate, "there");
-    let programs: [(&str, &[&str], &str); 5] = [
+    let programs: [(&str, &[&str], &str); 7] = [
         (
             "curl",
             &[
@@ -107,6 +107,21 @@ async fn curl_git_subversion_mercurial_and_npm_say_that_a_login_is_needed() {
             ENDED,
         ),
         ("git", &["ls-remote", &there], "Sign in with a web browser"),
+        // Both show the realm where they may ask for a password, and nothing of the answer where
+        // they may not: then their own words are all there is to see.
+        (
+            "setsid", // away from any terminal, where it would ask
+            &[
+                "--wait",
+                "svn",
+                "ls",
+                "--force-interactive",
+                "--config-option",
+                &svn_ca,
+                &there,
+            ],
+            "Sign in with a web browser",
+        ),
         (
             "svn",
             &[
@@ -117,6 +132,18 @@ async fn curl_git_subversion_mercurial_and_npm_say_that_a_login_is_needed() {
                 &there,
             ],
             "Authentication failed",
+        ),
+        (
+            "hg",
+            &[
+                "id",
+                "--config",
+                &hg_ca,
+                "--config",
+                "ui.interactive=true",
+                &there,
+            ],
+            "Sign in with a web browser",
         ),
         (
             "hg",
@@ -144,6 +171,9 @@ async fn curl_git_subversion_mercurial_and_npm_say_that_a_login_is_needed() {
         ),
     ];
     for (program, args, expected) in programs {
+        if program == "setsid" && real::find("svn").is_none() {
+            continue;
+        }
         if let Some((_, said)) = say(&gate, program, args).await {
             assert!(said.contains(expected), "{program}: {said}");
         }

@@ -148,14 +148,17 @@ async fn sec_93_a_destination_has_the_scheme_and_the_host_that_the_app_sees() {
             .await;
             raw.response().await.status
         };
+        let (before, mut passed) = (app.requests(), 0);
         for method in ["COPY", "MOVE"] {
             assert_eq!(send(method, "/b%20c").await, 200);
+            passed += 1;
             let seen = app.last();
             let destination = format!("http://{host}/b%20c");
             assert_eq!(seen.value("destination"), Some(&*destination));
             let condition = format!("<{destination}> (<urn:uuid:1>)");
             assert_eq!(seen.value("if"), Some(&*condition));
-            assert_ne!(send(method, "/secret").await, 200, "SEC-93");
+            assert_eq!(send(method, "/secret").await, 403, "SEC-93");
+            assert_eq!(app.requests() - before, passed);
         }
     }
 }
