@@ -236,7 +236,7 @@ async fn what_revokes_nothing_says_so() {
 #[tokio::test]
 async fn status_says_how_the_server_is() {
     let app = app().await;
-    let gone = free_port();
+    let gone = held_port();
     let service = Vestibule::before_url(&app.url())
         .app("name = \"wiki\"\nhost = \"gate.test\"")
         .user("ada", PASSWORD)

@@ -182,7 +182,7 @@ async fn an_address_that_somebody_has_is_told_with_their_name() {
     let app = Upstream::echo().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let free = free_port();
+    let free = held_port();
     let files = before(&app)
         .server(&format!("redirect_http = [\"{address}\"]"))
         .admin(&format!("socket = \"admin.sock\"\nmetrics = \"{free}\""))
@@ -202,7 +202,7 @@ async fn an_address_that_somebody_has_is_told_with_their_name() {
 #[tokio::test]
 async fn addresses_that_exclude_each_other_are_found_before_the_start() {
     let app = Upstream::echo().await;
-    let port = free_port().port();
+    let port = held_port().port();
     let files = before(&app)
         .server(&format!(
             "redirect_http = [\"[::]:{port}\", \"0.0.0.0:{port}\"]"

@@ -27,7 +27,7 @@ pub(crate) use gate::{Gate, Service, Vestibule};
 pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
 pub(crate) use manager::Manager;
 pub(crate) use program::{
-    Program, command, free_port, run, run_to_end, run_with_input, run_without_config,
+    Program, command, held_port, run, run_to_end, run_with_input, run_without_config,
 };
 pub(crate) use raw::Raw;
 pub(crate) use reply::Reply;

@@ -199,7 +199,7 @@ async fn logins_and_sessions_are_counted_by_what_came_of_them() {
 async fn what_an_application_does_not_answer_is_counted_by_kind() {
     let closes = Upstream::raw_then_close("").await;
     let lies = Upstream::raw("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n").await;
-    let gate = Vestibule::before_url(&format!("http://{}", free_port()))
+    let gate = Vestibule::before_url(&format!("http://{}", held_port()))
         .public()
         .app("name = \"gone\"\nhost = \"gate.test\"")
         .config(&format!(

@@ -110,7 +110,7 @@ async fn the_debian_package_comes_serves_is_replaced_and_goes() {
         return;
     };
     let app = Upstream::echo().await;
-    let (https, http) = (free_port(), free_port());
+    let (https, http) = (held_port(), held_port());
     for revision in ["1", "2"] {
         let file = packages.file(revision);
         let name = file.file_name().unwrap().to_str().unwrap();

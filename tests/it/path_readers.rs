@@ -96,7 +96,7 @@ struct Reader {
 impl Reader {
     async fn start(name: &'static str, folder: &Path) -> Option<Self> {
         let file = real::find(name)?;
-        let address = free_port();
+        let address = held_port();
         let root = folder.join("www");
         let root = root.display();
         let mut command = Command::new(file);

@@ -13,7 +13,7 @@ struct Quickstart {
 }
 
 async fn quickstart(folder: &Path, upstream: Option<&str>) -> Quickstart {
-    let address = free_port();
+    let address = held_port();
     let mut command = command();
     command
         .current_dir(folder)

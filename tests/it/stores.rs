@@ -47,7 +47,7 @@ async fn calendars_of_radicale_are_written_moved_and_searched() {
     let Some(radicale) = real::find("radicale") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let mut command = Command::new(radicale);
     command
         .args(["--server-hosts", &address.to_string()])
@@ -101,7 +101,7 @@ async fn files_of_wsgidav_are_locked_copied_and_moved() {
     let Some(wsgidav) = real::find("wsgidav") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let files = folder.path().join("files");
     fs::create_dir(&files).unwrap();
     let mut command = Command::new(wsgidav);
@@ -156,7 +156,7 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
     let Some(registry) = real::find("docker-registry") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let config = format!(
         "version: 0.1\nhttp: {{addr: '{address}'}}\n\
          storage: {{filesystem: {{rootdirectory: '{}/data'}}}}\n",

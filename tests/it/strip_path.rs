@@ -221,7 +221,7 @@ async fn sec_93_nothing_moves_from_one_app_to_another() {
 /// A server for `WebDAV`, with its files in `www`.
 async fn dav_server(name: &str, folder: &Path) -> Option<(Program, String)> {
     let file = real::find(name)?;
-    let (address, root) = (free_port(), folder.join("www"));
+    let (address, root) = (held_port(), folder.join("www"));
     let at = folder.display();
     fs::create_dir(&root).unwrap();
     let config = if name == "nginx" {

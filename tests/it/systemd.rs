@@ -129,7 +129,7 @@ struct Sockets {
 
 impl Sockets {
     fn new() -> Self {
-        let bind = || TcpListener::bind(free_port()).unwrap();
+        let bind = || TcpListener::bind(held_port()).unwrap();
         Self {
             tls: bind(),
             http: bind(),
@@ -157,7 +157,7 @@ async fn rel_02_a_restart_on_sockets_of_systemd_refuses_nobody_and_ends_no_sessi
     let app = Upstream::echo().await;
     let (sockets, manager) = (Sockets::new(), Manager::new());
     // Its own addresses are somebody else's: those of the sockets count.
-    let taken = TcpListener::bind(free_port()).unwrap();
+    let taken = TcpListener::bind(held_port()).unwrap();
     let files = Vestibule::before(&app).user("ada", PASSWORD).write();
     let config = fs::read_to_string(files.path("config.toml")).unwrap();
     let config = config.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string());

@@ -75,7 +75,7 @@ async fn start(machine: &Machine) {
 #[tokio::test]
 async fn the_service_runs_under_its_unit_and_comes_back() {
     let app = Upstream::echo().await;
-    let (https, http) = (free_port(), free_port());
+    let (https, http) = (held_port(), held_port());
     let Some(machine) = machine(&app, https, http).await else {
         return;
     };

@@ -148,7 +148,7 @@ async fn mercurial_clones_and_pushes_with_the_session_of_the_browser() {
     let Some(hg) = real::find("hg") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let mut init = Command::new(&hg);
     init.arg("init").arg(folder.path().join("wiki"));
     assert_eq!(run_to_end(init.env("HGRCPATH", ""), "").0, Some(0));

@@ -65,7 +65,7 @@ async fn the_buttons_of_supervisor_lead_back_to_its_page() {
     let Some(supervisord) = real::find("supervisord") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let config = format!(
         "[supervisord]\nnodaemon = true\nlogfile = {0}/log\npidfile = {0}/pid\n\
          childlogdir = {0}\n[inet_http_server]\nport = {address}\n[rpcinterface:supervisor]\n\
@@ -105,13 +105,13 @@ async fn the_page_of_transmission_works_below_a_path() {
     let Some(daemon) = real::find("transmission-daemon") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let mut command = Command::new(daemon);
     command
         .args(["-f", "--no-auth", "-M", "--no-dht", "--no-lpd"])
         .args(["-a", "127.0.0.1", "-r", "127.0.0.1", "-i", "127.0.0.1"])
         .args(["-p", &address.port().to_string()])
-        .args(["-P", &free_port().port().to_string(), "-g"])
+        .args(["-P", &held_port().port().to_string(), "-g"])
         .arg(folder.path())
         .arg("-w")
         .arg(folder.path());
@@ -149,7 +149,7 @@ async fn files_go_up_to_copyparty_and_come_down_again() {
     let Some(copyparty) = real::find("copyparty") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let shared = folder.path().join("shared");
     fs::create_dir_all(shared.join("2026")).unwrap();
     let mut command = Command::new(copyparty);
@@ -204,7 +204,7 @@ async fn a_calendar_of_radicale_belongs_to_the_user() {
     let Some(radicale) = real::find("radicale") else {
         return;
     };
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let config = format!(
         "[server]\nhosts = {address}\n[auth]\ntype = http_x_remote_user\n[storage]\n\
          filesystem_folder = {}/data\n",

@@ -72,7 +72,7 @@ impl Odd {
 
     /// A server with that certificate.
     async fn serve(&self, version: &str) -> (Program, String) {
-        let address = free_port();
+        let address = held_port();
         let mut command = Command::new(&self.openssl);
         command
             .current_dir(&self.folder)
@@ -169,7 +169,7 @@ async fn check_says_what_is_wrong_with_such_a_certificate_and_what_to_do() {
         "{said}"
     );
     let mut plain = Command::new(&odd.openssl);
-    let address = free_port();
+    let address = held_port();
     plain
         .current_dir(&odd.folder)
         .args(["s_server", "-accept", &address.to_string()])

@@ -67,7 +67,7 @@ impl Desk {
 
     /// Gives a free address to what the page has at this one.
     pub(super) fn free(&mut self, documented: &str) -> SocketAddr {
-        let address = free_port();
+        let address = held_port();
         self.place(documented, address.to_string());
         address
     }
@@ -149,7 +149,7 @@ impl Desk {
 
     /// Writes the page's next block as the configuration, for an address of this machine.
     pub(super) fn configure(&self, page: &mut Page) -> SocketAddr {
-        let address = free_port();
+        let address = held_port();
         let text = with_keys(&page.next("toml"), "admin", "socket = \"admin.sock\"");
         let text = with_keys(&text, "server", &format!("listen = [\"{address}\"]"));
         self.write("/etc/vestibule/config.toml", &text);

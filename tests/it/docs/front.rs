@@ -90,7 +90,7 @@ fn desk(page: &mut Page, app: &Upstream) -> (Desk, SocketAddr) {
 
 /// A configuration of nginx with a site and something of the main level; its address is free.
 pub(super) fn nginx(desk: &mut Desk, listen: &str, site: Option<&str>, main: &str) -> SocketAddr {
-    let front = free_port();
+    let front = held_port();
     desk.place(listen, format!("listen {front}"));
     let certificate = Certificate::generate(&[HOST]);
     desk.write("/etc/nginx/wiki.pem", &certificate.cert_pem);
@@ -110,7 +110,7 @@ pub(super) fn nginx(desk: &mut Desk, listen: &str, site: Option<&str>, main: &st
 
 /// The same of Caddy, with certificates of its own.
 fn caddy(desk: &Desk, site: &str) -> SocketAddr {
-    let (front, plain) = (free_port(), free_port());
+    let (front, plain) = (held_port(), held_port());
     let options = format!(
         "{{\nadmin off\nlocal_certs\nskip_install_trust\ndefault_bind 127.0.0.1\n\
          http_port {}\nhttps_port {}\nauto_https disable_redirects\n}}\n",

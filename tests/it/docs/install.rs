@@ -22,7 +22,7 @@ async fn whoever_installs_it_has_an_app_behind_a_login_and_can_look_after_it() {
         return;
     };
     let mut page = Page::open("install.md");
-    let (app, https, http) = (Upstream::echo().await, free_port(), free_port());
+    let (app, https, http) = (Upstream::echo().await, held_port(), held_port());
     page.skip("sh", "the tests of the packages run it");
     page.skip("sh", "the tests of the packages run it");
     let mut desk = Desk::new(HOST);

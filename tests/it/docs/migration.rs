@@ -169,7 +169,7 @@ async fn people_of_mod_auth_form_come_with_their_groups() {
 
 /// A configuration of Apache with this in it; gives its address.
 fn apache(desk: &Desk, block: &str) -> SocketAddr {
-    let address = free_port();
+    let address = held_port();
     let modules = [
         "mpm_event",
         "authn_core",

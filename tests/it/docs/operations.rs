@@ -14,7 +14,7 @@ async fn a_server_is_looked_after_by_the_commands_of_the_page() {
     each_command_has_a_row(&page);
     each_key_that_needs_a_restart_has_a_row(&page).await;
 
-    let (app, mut desk, address) = (Upstream::echo().await, Desk::new(HOST), free_port());
+    let (app, mut desk, address) = (Upstream::echo().await, Desk::new(HOST), held_port());
     let config = format!(
         "[server]\nlisten = [\"{address}\"]\n\n[admin]\nsocket = \"admin.sock\"\n\n\
          [tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\n\

@@ -103,7 +103,7 @@ async fn jupyter_knows_who_it_is_and_ends_its_terminal_with_the_session() {
     }
     let host = "jupyter.example.org";
     let (mut page, mut desk) = (Page::open("recipes/jupyter.md"), Desk::new(host));
-    let own = free_port();
+    let own = held_port();
     desk.place("127.0.0.1:8888", own.to_string());
     desk.place("port = 8888", format!("port = {}", own.port()));
     let address = desk.configure(&mut page);
@@ -172,7 +172,7 @@ async fn a_shell_in_the_browser_is_for_operators_and_ends_with_the_session() {
     }
     let host = "terminal.example.org";
     let (mut page, mut desk) = (Page::open("recipes/terminal.md"), Desk::new(host));
-    let own = free_port();
+    let own = held_port();
     desk.place("127.0.0.1:7681", own.to_string());
     desk.place("--port=7681", format!("--port={}", own.port()));
     let mut websocketd = desk.start(&page.next("sh"));

@@ -112,7 +112,7 @@ async fn whoever_asks_again_and_again_has_nobody_dialled_more_often() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_knows_the_addresses_of_the_server_that_runs() {
     let app = Upstream::echo().await;
-    let metrics = free_port();
+    let metrics = held_port();
     let service = before(&app)
         .admin(&format!("socket = \"admin.sock\"\nmetrics = \"{metrics}\""))
         .spawn()

@@ -28,7 +28,7 @@ fn app(url: &str, keys: &str) -> Files {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_that_is_down_is_a_warning() {
-    let gone = free_port();
+    let gone = held_port();
     Checked::of(&app(&format!("http://{gone}"), "")).is_ok(&[&format!(
         "config.toml:11: warning: app wiki: nothing listens at http://{gone}\n      help: start the \
          application, or correct `upstream`; until then visitors get 502\n"
@@ -109,7 +109,7 @@ async fn sec_92_ntlm_behind_trusted_proxies_is_a_warning() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_address_of_each_app_is_dialled() {
-    let (up, gone) = (Upstream::echo().await, [free_port(), free_port()]);
+    let (up, gone) = (Upstream::echo().await, [held_port(), held_port()]);
     let files = Vestibule::before_url(&up.url())
         .app("name = \"wiki\"\nhost = \"gate.test\"")
         .user("ada", PASSWORD)

@@ -185,7 +185,7 @@ async fn sec_99_the_requests_after_it_by_way_of_nginx_are_served() {
         .rule("/public", "everyone")
         .start()
         .await;
-    let (folder, front) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, front) = (tempfile::tempdir().unwrap(), held_port());
     // As docs/deployment.md has it, with the connections kept that nginx would open anew.
     let config = format!(
         "daemon off; master_process off; error_log stderr; pid {0}/nginx.pid;\nevents {{}}\n\

@@ -16,7 +16,7 @@ use vestibule::config::Config;
 use super::browser::Browser;
 use super::files::{Files, User};
 use super::h2::{Http2, RawHttp2};
-use super::program::{self, Program, free_port};
+use super::program::{self, Program, held_port};
 use super::raw::Raw;
 use super::tls::{self, HOST};
 use super::upstream::Upstream;
@@ -155,7 +155,7 @@ impl Vestibule {
 
     /// The same by a command that ends with running the program, as `prlimit` does.
     pub(crate) async fn spawn_by(self, mut command: Command) -> Service {
-        let address = free_port();
+        let address = held_port();
         let path = self
             .files
             .write("config.toml", &self.text(&address.to_string()), 0o644);

@@ -1,16 +1,16 @@
 //! The `vestibule` program as a child process, and other children.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use super::eventually;
 use super::files::Files;
@@ -223,15 +223,16 @@ pub(crate) fn run_to_end(command: &mut Command, input: &str) -> Ran {
     )
 }
 
-/// A port that nobody has, outside the range from which the system gives ports to clients.
-pub(crate) fn free_port() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 11_000 + u16::try_from(std::process::id() % 200).unwrap() * 100;
-    loop {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::from(([127, 0, 0, 1], start + offset % 1000));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+/// A port that nobody else gets while the tests run, and on which nothing listens yet.
+///
+/// A socket that is bound and does not listen holds it: the system gives it to no other socket, and
+/// a program that sets `SO_REUSEADDR`, as servers do, can listen there, again and again.
+pub(crate) fn held_port() -> SocketAddr {
+    static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    HELD.lock().unwrap().push(socket);
+    address
 }

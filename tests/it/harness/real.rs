@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::program::Program;
-use super::{eventually_some, free_port};
+use super::{eventually_some, held_port};
 
 /// Where a program is. When it is missing the test says so and passes, unless
 /// `VESTIBULE_TEST_REQUIRE=all` asks for every real part.
@@ -79,7 +79,7 @@ pub(crate) async fn apache(modules: &[&str], config: &str, folder: TempDir) -> O
         }
         writeln!(text, "LoadModule {module}_module {file}").unwrap();
     }
-    let address = free_port();
+    let address = held_port();
     write!(
         text,
         "ServerRoot FOLDER\nServerName localhost\nListen {address}\nPidFile FOLDER/pid\n\
@@ -96,7 +96,7 @@ pub(crate) async fn apache(modules: &[&str], config: &str, folder: TempDir) -> O
 
 /// Prometheus, which scrapes itself.
 pub(crate) async fn prometheus() -> Option<App> {
-    let address = free_port();
+    let address = held_port();
     let scrape = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: self\n  \
          static_configs: [{{targets: ['{address}']}}]\n"
@@ -106,7 +106,7 @@ pub(crate) async fn prometheus() -> Option<App> {
 
 /// Prometheus with a configuration of its own.
 pub(crate) async fn prometheus_with(config: &str) -> Option<App> {
-    start_prometheus(free_port(), config).await
+    start_prometheus(held_port(), config).await
 }
 
 async fn start_prometheus(address: SocketAddr, text: &str) -> Option<App> {
@@ -134,7 +134,7 @@ async fn start_prometheus(address: SocketAddr, text: &str) -> Option<App> {
 /// `JupyterLab` without a login of its own.
 pub(crate) async fn jupyter_lab() -> Option<App> {
     let file = find("jupyter-lab")?;
-    let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let mut command = Command::new(file);
     command
         .current_dir(folder.path())

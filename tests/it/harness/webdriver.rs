@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::program::Program;
-use super::{eventually_some, free_port, real, within};
+use super::{eventually_some, held_port, real, within};
 
 /// The key by which an element is named (W3C `WebDriver` 2, §12).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -41,7 +41,7 @@ impl Chromium {
 
     async fn start_with(preferences: &Value, more: &[&str]) -> Option<Self> {
         let (driver, browser) = (real::find("chromedriver")?, real::find("chromium")?);
-        let (address, profile) = (free_port(), tempfile::tempdir().unwrap());
+        let (address, profile) = (held_port(), tempfile::tempdir().unwrap());
         let mut command = Command::new(driver);
         command
             .arg(format!("--port={}", address.port()))

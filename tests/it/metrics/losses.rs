@@ -13,7 +13,7 @@ async fn rel_16_a_certificate_that_ends_soon_is_warned_of() {
         (tls::Certificate::ending_in(days(22)), "INFO", None),
         (tls::Certificate::ended(), "ERROR", None),
     ] {
-        let address = free_port();
+        let address = held_port();
         let service = Vestibule::before(&app)
             .public()
             .prepare(|files| files.set_certificate(&certificate))
@@ -65,7 +65,7 @@ async fn rel_16_a_certificate_that_ends_soon_is_warned_of() {
 #[tokio::test]
 async fn rel_09_lines_that_the_log_does_not_take_are_counted() {
     let app = Upstream::echo().await;
-    let address = free_port();
+    let address = held_port();
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -103,7 +103,7 @@ async fn rel_01_totals_go_on_over_a_reload() {
     let address = gate.metrics_address();
     let answered = "vestibule_requests_total{app=\"app\",status=\"2xx\"}";
     gate.browser().get("/public").await.assert_status(200);
-    let two = format!("upstream = [\"{}\", \"http://{}\"]", app.url(), free_port());
+    let two = format!("upstream = [\"{}\", \"http://{}\"]", app.url(), held_port());
     let one = format!("upstream = \"{}\"", app.url());
     let restart = gate.reload(|text| text.replace(&one, &two)).unwrap();
     assert_eq!(restart, Vec::<&str>::new());
