@@ -1,0 +1,187 @@
+use super::*;
+use crate::clock::Timestamp;
+use crate::principal::{AccountRef, AuthContext, Method as By};
+
+fn someone(groups: &[&str]) -> Principal {
+    let groups = groups.iter().map(|&g| g.to_owned()).collect();
+    let identity = Identity::new("ada".to_owned(), groups, None);
+    let context = AuthContext::new(By::Password.into(), Timestamp::from_millis(0));
+    let account = AccountRef::of_users_file("ada");
+    Principal::new(account, identity.into(), context.into())
+}
+
+fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Principal>) -> String {
+    let rules = Rules::new(rules.to_vec(), PathCase::Sensitive).unwrap();
+    match decide(
+        &rules,
+        &Readings::of(path, rules.case()).unwrap(),
+        method,
+        who,
+    ) {
+        Decision::Allow(_) => "allow".to_owned(),
+        Decision::Forbid => "forbid".to_owned(),
+        Decision::Login => "login".to_owned(),
+    }
+}
+
+#[test]
+fn without_a_rule_any_signed_in_user_may_open_everything() {
+    assert_eq!(verdict(&[], &Method::GET, "/", None), "login");
+    assert_eq!(
+        verdict(&[], &Method::POST, "/x", Some(someone(&[]))),
+        "allow"
+    );
+}
+
+#[test]
+fn sec_32_a_prefix_matches_whole_segments() {
+    let rules = [Rule::new("/public/", vec![], Allow::Everyone)];
+    for (path, expected) in [
+        ("/public", "allow"),
+        ("/public/", "allow"),
+        ("/public/a/b", "allow"),
+        ("/publicx", "login"),
+        ("/publi", "login"),
+        ("/", "login"),
+        ("/Public", "login"),
+        ("/x/public", "login"),
+    ] {
+        assert_eq!(
+            verdict(&rules, &Method::GET, path, None),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn sec_34_the_longest_path_wins_then_the_rule_that_names_methods() {
+    let admins = || Allow::Groups(vec!["admins".to_owned()]);
+    let rules = [
+        Rule::new("/", vec![], Allow::Everyone),
+        Rule::new("/admin", vec![], admins()),
+        Rule::new("/admin/health", vec![Method::GET], Allow::Everyone),
+        Rule::new("/api", vec![Method::GET, Method::HEAD], Allow::Everyone),
+        Rule::new("/api", vec![], Allow::Nobody),
+    ];
+    for (method, path, who, expected) in [
+        (Method::GET, "/", None, "allow"),
+        (Method::GET, "/admin", None, "login"),
+        (Method::GET, "/admin/x", Some(someone(&["users"])), "forbid"),
+        (
+            Method::GET,
+            "/admin/x",
+            Some(someone(&["users", "admins"])),
+            "allow",
+        ),
+        (Method::GET, "/admin/health", None, "allow"),
+        (Method::POST, "/admin/health", None, "login"),
+        (Method::GET, "/api/v1", None, "allow"),
+        (
+            Method::POST,
+            "/api/v1",
+            Some(someone(&["admins"])),
+            "forbid",
+        ),
+    ] {
+        assert_eq!(
+            verdict(&rules, &method, path, who),
+            expected,
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn users_are_compared_exactly() {
+    let rules = [Rule::new("/", vec![], Allow::Users(vec!["ada".to_owned()]))];
+    assert_eq!(
+        verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
+        "allow"
+    );
+    let rules = [Rule::new("/", vec![], Allow::Users(vec!["Ada".to_owned()]))];
+    assert_eq!(
+        verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
+        "forbid"
+    );
+}
+
+#[test]
+fn sec_34_overlap_that_is_ambiguous_is_refused() {
+    let rule = |path, methods| Rule::new(path, methods, Allow::Everyone);
+    let get = || vec![Method::GET];
+    for (first, second, ambiguous) in [
+        (rule("/a", vec![]), rule("/a/", vec![]), true),
+        (
+            rule("/a", get()),
+            rule("/a", vec![Method::POST, Method::GET]),
+            true,
+        ),
+        (rule("/a", get()), rule("/a", vec![Method::POST]), false),
+        (rule("/a", get()), rule("/a", vec![]), false),
+        (rule("/a", vec![]), rule("/a/b", vec![]), false),
+    ] {
+        let expected = Ambiguous {
+            first: 0,
+            second: 1,
+        };
+        let refused = Rules::new(vec![first.clone(), second.clone()], PathCase::Sensitive).err();
+        assert_eq!(
+            refused,
+            ambiguous.then_some(expected),
+            "{first:?} {second:?}"
+        );
+    }
+}
+
+#[test]
+fn sec_93_a_request_is_permitted_only_if_each_reading_is() {
+    let rules = [
+        Rule::new("/", vec![], Allow::Everyone),
+        Rule::new("/admin", vec![], Allow::Groups(vec!["admins".to_owned()])),
+        Rule::new("/admin/open", vec![], Allow::Everyone),
+        Rule::new("/closed", vec![], Allow::Nobody),
+        Rule::new("/a%2Fb", vec![], Allow::Everyone),
+    ];
+    for (path, stranger, user, admin) in [
+        ("/x%2Fy", "allow", "allow", "allow"),
+        ("/admin%2Fx", "login", "forbid", "allow"),
+        ("/%2Fadmin/x", "login", "forbid", "allow"),
+        ("/admin;a%2Fx", "login", "forbid", "allow"),
+        ("/admin;x", "login", "forbid", "allow"),
+        ("/admin.", "login", "forbid", "allow"),
+        ("/admin%20/x", "login", "forbid", "allow"),
+        ("/admin%2Fopen", "allow", "allow", "allow"),
+        ("/admin%2F%2Fopen", "login", "forbid", "allow"),
+        ("/closed%2Fx", "forbid", "forbid", "forbid"),
+        ("/closed;/x", "forbid", "forbid", "forbid"),
+        ("/a%2Fb", "allow", "allow", "allow"),
+    ] {
+        let verdict = |who| verdict(&rules, &Method::GET, path, who);
+        assert_eq!(verdict(None), stranger, "{path}");
+        assert_eq!(verdict(Some(someone(&["users"]))), user, "{path}");
+        assert_eq!(verdict(Some(someone(&["admins"]))), admin, "{path}");
+    }
+}
+
+#[test]
+fn sec_93_rules_compare_without_case_where_the_app_does() {
+    let rules = || vec![Rule::new("/Admin", vec![], Allow::Nobody)];
+    let forbids = |case, path| {
+        let rules = Rules::new(rules(), case).unwrap();
+        let readings = Readings::of(path, case).unwrap();
+        let decision = decide(&rules, &readings, &Method::GET, Some(someone(&[])));
+        matches!(decision, Decision::Forbid)
+    };
+    for path in ["/Admin/x", "/admin", "/ADMIN.", "/aDMIN%2Fx"] {
+        assert!(forbids(PathCase::Insensitive, path), "{path}");
+        assert_eq!(
+            forbids(PathCase::Sensitive, path),
+            path.starts_with("/Admin"),
+            "{path}"
+        );
+    }
+    let twice = ["/a", "/A"].map(|path| Rule::new(path, vec![], Allow::Everyone));
+    assert!(Rules::new(twice.to_vec(), PathCase::Sensitive).is_ok());
+    assert!(Rules::new(twice.to_vec(), PathCase::Insensitive).is_err());
+}
