@@ -29,7 +29,7 @@
 //! | `error` | what can go wrong with a request: its status, and which message tells of it | |
 //! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session into a `Principal` | the users file, hash formats |
 //! | `principal` | a user, as rules and headers see one, and how they proved it | |
-//! | `session` | begins, finds, rotates and ends sessions | `store` (the trait), `disk` and `memory`, `cookie`, `codec` |
+//! | `session` | begins, finds, rotates and ends sessions | `store` (the trait), `disk` and `memory`, `cookie`, `codec`, `active_streams` |
 //!
 //! # Running it
 //!
@@ -45,9 +45,9 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `network` | the networks that limits count, and fair shares among them |
-//! | `source_text` | places in files that people write, and names close to a misspelt one |
-//! | `regular_file` | reads whole files, and refuses pipes and the files of other users |
+//! | `network` | the networks that limits count, and `quotas`: fair shares among them |
+//! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
+//! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
 //! | `sample` | the app behind `quickstart` |
 //! | `secret`, `random`, [`clock`] | values that no log shows; random bytes; the only place that asks for the time |
 //! | `benchmark`, `fuzzing` | what `benches/` and `fuzz/` see of all this |
@@ -82,8 +82,9 @@
 //!
 //! # What is not done
 //!
-//! Nothing is cached or compressed; bodies are not rewritten and are never spooled to disk; HTTP/3 and
-//! extended CONNECT are off.
+//! Nothing is cached or compressed. Of a response, only header fields are rewritten, never the body.
+//! Request bodies are never spooled to disk; for an app that asks for it, they are read into memory
+//! first. HTTP/3 and extended CONNECT are off.
 
 mod access;
 mod admin;
@@ -120,3 +121,21 @@ mod tls;
 mod upstream;
 
 pub use server::{Running, StartError, start};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_map_names_every_module() {
+        let source = include_str!("lib.rs");
+        let (map, modules) = source.split_once("//! # Invariants").unwrap();
+        let modules = modules.lines().filter_map(|line| {
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            line.strip_prefix("mod ")?.strip_suffix(';')
+        });
+        let modules: Vec<_> = modules.collect();
+        assert!(modules.len() > 30, "{modules:?}");
+        for module in modules {
+            assert!(map.contains(&format!("`{module}`")), "{module}");
+        }
+    }
+}
