@@ -15,21 +15,12 @@ use crate::harness::*;
 /// Revoking reaches open streams within this.
 const SOON: Duration = Duration::from_secs(1);
 
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-
 async fn app() -> Upstream {
     Upstream::scripted(|exchange| {
         Box::pin(async {
             match exchange.target() {
                 "/ws" => exchange.echo_websocket().await,
-                "/download" => {
-                    exchange.send(CHUNKED).await;
-                    let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()];
-                    let chunk = chunk.concat();
-                    while !exchange.is_over() {
-                        exchange.send(&chunk).await;
-                    }
-                }
+                "/download" => exchange.download_without_end().await,
                 _ => echo(exchange).await,
             }
         })

@@ -24,14 +24,7 @@ async fn of_every_kind() -> Upstream {
                     exchange.send(CHUNKED).await;
                     exchange.wait_until_closed().await;
                 }
-                "/download" => {
-                    exchange.send(CHUNKED).await;
-                    let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()];
-                    let chunk = chunk.concat();
-                    while !exchange.is_over() {
-                        exchange.send(&chunk).await;
-                    }
-                }
+                "/download" => exchange.download_without_end().await,
                 _ => echo(exchange).await,
             }
         })

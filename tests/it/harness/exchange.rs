@@ -208,6 +208,16 @@ impl Exchange {
         self.over
     }
 
+    /// A response that goes on until the proxy lets go of the connection.
+    pub(crate) async fn download_without_end(&mut self) {
+        self.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await;
+        let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
+        while !self.is_over() {
+            self.send(&chunk).await;
+        }
+    }
+
     /// Closes the connection after this answer.
     pub(crate) fn close(&mut self) {
         self.body = Body::Read;
