@@ -157,6 +157,17 @@ pub(crate) fn plain(status: StatusCode, sentence: &'static str) -> Response<Byte
     safe(status, TEXT, format!("{sentence}\n").into())
 }
 
+/// The same for a person, where a page can load nothing: phones show plain text too small to read.
+pub(crate) fn bare(status: StatusCode, sentence: &'static str) -> Response<Bytes> {
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{sentence}</title>\n<p>{sentence}</p>\n"
+    );
+    safe(status, HTML, html.into())
+}
+
 /// `location` is a path on this host, or an address built from configuration, never from what a
 /// client sent as its host (SEC-62).
 pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<Bytes> {

@@ -15,6 +15,7 @@ use super::proxy_header;
 use crate::listener;
 use crate::load::{Admission, Place};
 use crate::pages::{self, messages::texts};
+use crate::portal;
 use crate::proxy::Service;
 use crate::request::Authority;
 
@@ -46,7 +47,8 @@ pub(super) async fn redirect_to_https(
             let answer = answer_one(stream, deadline, place, stop, |request| {
                 let location =
                     request.and_then(|request| https_address(&service, request, |_| port));
-                answer(location, StatusCode::FORBIDDEN, texts::PROGRAM_USE_HTTPS)
+                let refusal = (StatusCode::FORBIDDEN, texts::PROGRAM_USE_HTTPS);
+                answer(request, location, refusal)
             });
             tokio::select! {
                 () = answer => {}
@@ -75,18 +77,12 @@ pub(super) async fn answer_on_tls_port(
     let stop = service.shutdown().token();
     answer_one(stream, deadline, place, stop, |request| {
         if is_proxy {
-            return answer(
-                None,
-                StatusCode::BAD_REQUEST,
-                texts::PROGRAM_PROXY_WITHOUT_TLS,
-            );
+            let refusal = (StatusCode::BAD_REQUEST, texts::PROGRAM_PROXY_WITHOUT_TLS);
+            return answer(request, None, refusal);
         }
         let location = request.and_then(|request| https_address(service, request, port));
-        answer(
-            location,
-            StatusCode::BAD_REQUEST,
-            texts::PROGRAM_PORT_IS_HTTPS,
-        )
+        let refusal = (StatusCode::BAD_REQUEST, texts::PROGRAM_PORT_IS_HTTPS);
+        answer(request, location, refusal)
     })
     .await;
 }
@@ -94,13 +90,17 @@ pub(super) async fn answer_on_tls_port(
 /// 308 to what may be asked for again. Everything else is refused: what was sent plainly was seen
 /// by everybody, and is not to be sent once more.
 fn answer(
+    request: Option<&Request<()>>,
     location: Option<HeaderValue>,
-    refusal: StatusCode,
-    sentence: &'static str,
+    (status, sentence): (StatusCode, &'static str),
 ) -> Response<Bytes> {
-    match location {
-        Some(location) => pages::redirect(StatusCode::PERMANENT_REDIRECT, location),
-        None => pages::plain(refusal, sentence),
+    if let Some(location) = location {
+        return pages::redirect(StatusCode::PERMANENT_REDIRECT, location);
+    }
+    if request.is_some_and(|request| portal::is_page_load(request.headers())) {
+        pages::bare(status, sentence)
+    } else {
+        pages::plain(status, sentence)
     }
 }
 

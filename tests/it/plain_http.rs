@@ -102,6 +102,28 @@ async fn sec_77_what_cannot_lead_to_https_is_answered_in_words() {
 }
 
 #[tokio::test]
+async fn a_person_gets_these_words_as_a_page_that_a_phone_can_show() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app, "").await;
+    for (accept, content_type) in [
+        (
+            "text/html,application/xhtml+xml;q=0.9",
+            "text/html; charset=utf-8",
+        ),
+        ("*/*", "text/plain; charset=utf-8"),
+    ] {
+        let head = format!("Host: other.test\r\nAccept: {accept}\r\n");
+        let reply = answer(&gate, format!("GET / HTTP/1.1\r\n{head}\r\n")).await;
+        reply
+            .assert_status(400)
+            .assert_contains("This port is for https.")
+            .assert_header("content-type", content_type);
+        let is_page = reply.text().contains("name=\"viewport\"");
+        assert_eq!(is_page, accept.contains("html"));
+    }
+}
+
+#[tokio::test]
 async fn sec_77_an_upload_to_the_port_of_tls_gets_to_read_its_answer() {
     let app = Upstream::echo().await;
     let gate = gate(&app, "").await;
