@@ -5,7 +5,7 @@ mod chain;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use self::chain::{Chain, FOR};
@@ -130,6 +130,13 @@ impl Client {
         headers.insert(HOST, host);
         headers.insert(PROTO, HeaderValue::from_static("https"));
     }
+}
+
+/// Whether somebody says of a request that it was for another before.
+pub(crate) fn is_told(headers: &HeaderMap) -> bool {
+    headers.contains_key(FOR)
+        || headers.contains_key(PROTO)
+        || headers.contains_key(header::FORWARDED)
 }
 
 /// An address as applications read it.

@@ -194,10 +194,13 @@ impl App {
         let path = if path == "*" { "/" } else { path };
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
         let readings = readings.map_err(BadRequest::Path)?;
-        let mut all = readings.others().iter().map(String::as_str);
-        if self.rules.case() == PathCase::Insensitive && Endpoint::of(readings.path()).is_some()
-            || all.any(|reading| Endpoint::of(reading).is_some())
-        {
+        let stripped = self.part.stripped().map(str::len);
+        let is_own = |reading: &str| {
+            let rest = stripped.and_then(|length| reading.get(length..));
+            Endpoint::of(reading).is_some() || rest.is_some_and(|rest| Endpoint::of(rest).is_some())
+        };
+        let differs = self.rules.case() == PathCase::Insensitive || stripped.is_some();
+        if differs && is_own(readings.path()) || readings.others().iter().any(|it| is_own(it)) {
             return Err(RequestError::NotFound);
         }
         Ok(readings)

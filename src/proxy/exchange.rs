@@ -117,6 +117,10 @@ impl Proxy {
         }
         if exchange.version < Version::HTTP_11 {
             connection.state.note_unframed();
+            if response.headers().contains_key(header::CONNECTION) {
+                // Of a later version, hyper would add that it keeps the connection open.
+                *response.version_mut() = Version::HTTP_10;
+            }
         }
         if exchange.is_head
             && let Some(length) = response.body_mut().leave_out()

@@ -42,8 +42,11 @@ pub(super) async fn answer_one(
     answer: impl FnOnce(Option<&Request<()>>) -> Response<Bytes>,
 ) {
     let mut read = Vec::new();
-    let head = timeout_at(deadline, read_head(&mut stream, &mut read)).await;
-    let Ok(Ok(end)) = head else { return };
+    let head = timeout_at(deadline, read_head(&mut stream, &mut read));
+    // No request has begun that a stop would wait for.
+    let Some(Ok(Ok(end))) = stop.run_until_cancelled(head).await else {
+        return;
+    };
     let request = end.and_then(|end| parse(&read[..end]));
     let response = answer(request.as_ref());
     let to_head = (request.as_ref()).is_some_and(|request| *request.method() == Method::HEAD);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::plain_http::answer_one;
 use super::proxy_header;
+use crate::forwarded;
 use crate::listener;
 use crate::load::{Admission, Place};
 use crate::pages::{self, messages::texts};
@@ -61,7 +62,8 @@ pub(super) async fn redirect_to_https(
 /// Answers plain HTTP on the port of TLS, in the time of a handshake. Who gave no port with the
 /// host came by another one, so the one that this is counts then.
 ///
-/// A trusted proxy ends TLS itself: its browsers would be sent round in circles.
+/// A proxy that ends TLS itself would send its browsers round in circles, whether it is trusted or
+/// that was forgotten, too: what it says of its client gives it away. Nothing of that is believed.
 pub(super) async fn answer_on_tls_port(
     service: &Service,
     stream: TcpStream,
@@ -76,7 +78,7 @@ pub(super) async fn answer_on_tls_port(
     let is_proxy = service.settings().trusted_proxies.contain(client);
     let stop = service.shutdown().token();
     answer_one(stream, deadline, place, stop, |request| {
-        if is_proxy {
+        if is_proxy || request.is_some_and(|request| forwarded::is_told(request.headers())) {
             let refusal = (StatusCode::BAD_REQUEST, texts::PROGRAM_PROXY_WITHOUT_TLS);
             return answer(request, None, refusal);
         }
@@ -128,10 +130,13 @@ fn https_address(
     if !service.serves(host) {
         return None;
     }
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    let target = request.uri().path_and_query();
+    let target = target.map_or("/", |target| target.as_str());
+    let slash = match target.as_bytes() {
+        [b'/', ..] => "",
+        [b'?', ..] => "/", // of an address without a path
+        _ => return None,  // `*` is none
+    };
     let port = match service
         .settings()
         .public_port
@@ -140,5 +145,5 @@ fn https_address(
         443 => String::new(),
         port => format!(":{port}"),
     };
-    HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()
+    HeaderValue::try_from(format!("https://{host}{port}{slash}{target}")).ok()
 }

@@ -127,6 +127,21 @@ async fn sec_99_a_connection_that_ends_after_an_early_answer_says_so() {
         .rule("/wiki/public", "everyone")
         .start()
         .await;
+    for target in ["/wiki/private", "/wiki/%zz"] {
+        let mut raw = gate.raw().await;
+        raw.send(format!(
+            "POST {target} HTTP/1.0\r\nHost: gate.test\r\nConnection: keep-alive\r\n\
+             Content-Length: 30000\r\n\r\n"
+        ))
+        .await;
+        raw.send(vec![b'x'; 30_000]).await;
+        let reply = raw.rest().await;
+        let told: Vec<_> = (reply.lines())
+            .filter(|line| line.starts_with("connection:"))
+            .collect();
+        assert!(reply.starts_with("HTTP/1.0 4"), "{reply}");
+        assert_eq!(told, ["connection: close"], "{target}: {reply}");
+    }
     let early = [
         ("/wiki/public", 413),
         ("/wiki/private", 401),

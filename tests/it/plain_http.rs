@@ -62,6 +62,10 @@ async fn sec_77_plain_http_on_the_port_of_tls_leads_to_https() {
     ] {
         leads_to(&gate, &host, &expected).await;
     }
+    let whole = "GET http://gate.test?q HTTP/1.1\r\nHost: gate.test:443\r\n\r\n";
+    answer(&gate, whole)
+        .await
+        .assert_header("location", "https://gate.test/?q");
     let mut head = plainly(&gate, GET.replace("GET", "HEAD")).await;
     head.response_to_head().await.assert_status(308);
     assert_eq!(head.rest().await, "", "RFC 9110 section 9.3.2");
@@ -80,6 +84,7 @@ async fn sec_77_what_cannot_lead_to_https_is_answered_in_words() {
     for sent in [
         "POST / HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 3\r\n\r\na=b",
         "OPTIONS * HTTP/1.1\r\nHost: gate.test\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: gate.test\r\n\r\n",
         "CONNECT gate.test:443 HTTP/1.1\r\nHost: gate.test:443\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
@@ -196,9 +201,33 @@ async fn plain_http_behind_the_proxy_protocol_leads_to_https_too() {
 #[tokio::test]
 async fn a_trusted_proxy_that_speaks_plain_http_is_told_so() {
     let app = Upstream::echo().await;
-    let gate = gate(&app, "trusted_proxies = [\"127.0.0.1\"]").await;
-    let reply = answer(&gate, GET).await;
+    let trusting = gate(&app, "trusted_proxies = [\"127.0.0.1\"]").await;
+    let reply = answer(&trusting, GET).await;
     reply.assert_status(400).assert_contains("proxy in front");
+
+    // Whoever forgets TLS there is likely to forget `trusted_proxies` here.
+    let gate = gate(&app, "").await;
+    for told in [
+        "X-Forwarded-For: 192.0.2.1",
+        "X-Forwarded-Proto: https",
+        "Forwarded: for=_a",
+    ] {
+        let sent = format!("GET / HTTP/1.1\r\nHost: gate.test\r\n{told}\r\n\r\n");
+        let reply = answer(&gate, sent).await;
+        reply.assert_status(400).assert_contains("proxy in front");
+    }
+}
+
+#[tokio::test]
+async fn rel_13_half_a_request_by_plain_http_delays_no_stop() {
+    let app = Upstream::echo().await;
+    let gate = gate(&app, "").await;
+    let _half = plainly(&gate, "GET / HTTP/1.1\r\nHost: gate.te").await;
+    answer(&gate, GET).await; // the half was accepted before
+    let started = Instant::now();
+    gate.stop().await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}"); // a handshake has ten
 }
 
 #[tokio::test]

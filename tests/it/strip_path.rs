@@ -87,7 +87,8 @@ async fn sec_94_cookies_reach_the_app_below_its_path_only() {
     let app = parrot().await;
     let gate = gate(&app.url(), &app.url(), "").await;
     let say = "Set-Cookie: a=1; Path=/|Set-Cookie: b=2; Path=/x; Secure|Set-Cookie: c=3; Secure|\
-               Set-Cookie: d=4; Path=/wiki/; Secure|Set-Cookie: __Host-e=5; Path=/; Secure";
+               Set-Cookie: d=4; Path=/wiki/; Secure|Set-Cookie: __Host-e=5; Path=/; Secure|\
+               Set-Cookie: f=6; Path=/.vestibule/; Secure";
     let reply = told(&gate, "/wiki/", say).await;
     let expected = [
         "a=1; Path=/wiki/; Secure",
@@ -95,6 +96,7 @@ async fn sec_94_cookies_reach_the_app_below_its_path_only() {
         "c=3; Secure",
         "d=4; Path=/wiki/; Secure",
         "__Host-e=5; Path=/; Secure",
+        "f=6; Path=/wiki/.vestibule/; Secure",
     ];
     assert_eq!(reply.values("set-cookie"), expected);
     let of_root = told(&gate, "/x", "Set-Cookie: a=1; Path=/; Secure").await;
@@ -118,6 +120,28 @@ async fn the_path_is_put_back_whatever_else_is_rewritten_and_goes_with_a_reload(
         .await
         .assert_header("location", "/x")
         .assert_header("set-cookie", "a=1; Path=/");
+}
+
+#[tokio::test]
+async fn sec_73_an_app_gets_no_address_of_ours_without_its_path_either() {
+    let app = Upstream::echo().await;
+    let gate = gate(
+        &app.url(),
+        &app.url(),
+        "allow_in_path = [\"encoded-slash\"]",
+    )
+    .await;
+    for path in [
+        "/.vestibule/login",
+        "/.vestibule%2Flogin",
+        "/.vestibule;x/login",
+    ] {
+        let line = format!("GET /wiki{path}");
+        dav(&gate, &line, "").await.assert_status(404);
+        let to = format!("Destination: /wiki{path}");
+        dav(&gate, "MOVE /wiki/x", &to).await.assert_status(404);
+    }
+    assert_eq!(app.requests(), 0);
 }
 
 /// A request of `WebDAV` with these fields.

@@ -84,7 +84,7 @@ impl Rewriter {
             _ => return None,
         };
         let (origin, path) = reference.split_at(path);
-        let prefix = self.missing_prefix(path);
+        let prefix = self.missing_prefix_of_address(path);
         if !becomes_ours && prefix.is_none() {
             return None;
         }
@@ -105,6 +105,15 @@ impl Rewriter {
         Some(rewritten)
     }
 
+    /// What has to be put before the path of an address. Our own pages are at the root of each host:
+    /// an application may lead to the logout.
+    fn missing_prefix_of_address(&self, path: &[u8]) -> Option<&[u8]> {
+        let end = path.iter().position(|byte| b"?#".contains(byte));
+        let own = std::str::from_utf8(&path[..end.unwrap_or(path.len())]);
+        let is_own = own.is_ok_and(|path| Endpoint::of(path).is_some());
+        self.missing_prefix(path).filter(|_| !is_own)
+    }
+
     /// What has to be put before a path of the application. Nothing, if it has that already: an
     /// application that is told of it by `X-Forwarded-Prefix` may put it there itself.
     fn missing_prefix(&self, path: &[u8]) -> Option<&[u8]> {
@@ -113,9 +122,7 @@ impl Rewriter {
         let path = &path[..end.unwrap_or(path.len())];
         let rest = path.strip_prefix(prefix);
         let has_it = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        // Our own pages are at the root of each host: an application may lead to the logout.
-        let is_own = std::str::from_utf8(path).is_ok_and(|path| Endpoint::of(path).is_some());
-        (!has_it && !is_own).then_some(prefix)
+        (!has_it).then_some(prefix)
     }
 
     /// `Link` (RFC 8288 §3): each address within angle brackets.

@@ -186,7 +186,7 @@ async fn sec_99_the_requests_after_it_by_way_of_nginx_are_served() {
         .start()
         .await;
     let (folder, front) = (tempfile::tempdir().unwrap(), held_port());
-    // As docs/deployment.md has it, with the connections kept that nginx would open anew.
+    // As docs/behind-a-proxy.md has it, with the connections kept that nginx would open anew.
     let config = format!(
         "daemon off; master_process off; error_log stderr; pid {0}/nginx.pid;\nevents {{}}\n\
          http {{ access_log off; client_max_body_size 0; client_body_temp_path {0}/t;\n\
