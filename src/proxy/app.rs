@@ -190,8 +190,6 @@ impl App {
 
     /// The ways to read a path, of which none leads to an address of ours.
     fn readings<'p>(&self, path: &'p str) -> Result<Readings<'p>, RequestError> {
-        // `OPTIONS *` asks about all there is (RFC 9110 §9.3.7), and tells what the root would.
-        let path = if path == "*" { "/" } else { path };
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
         let readings = readings.map_err(BadRequest::Path)?;
         let stripped = self.part.stripped().map(str::len);

@@ -43,10 +43,11 @@ impl<'a> Readings<'a> {
     /// the folder that it names.
     pub(crate) fn of(path: &'a str, case: PathCase) -> Result<Self, PathError> {
         let path = compared(path);
-        let others = if is_odd(&path) {
-            others(&path)?
-        } else {
-            Vec::new()
+        let others = match &*path {
+            // A question about all there is (RFC 9110 §9.3.7) is one about the root, too.
+            "*" => vec!["/".to_owned()],
+            path if is_odd(path) => others(path)?,
+            _ => Vec::new(),
         };
         let mut readings = Self { path, others };
         if case == PathCase::Insensitive {
@@ -401,6 +402,7 @@ mod tests {
         for (path, expected) in [
             ("/admin%2Fx", &["/admin/x"][..]),
             ("/%2Fadmin/x", &["//admin/x", "/admin/x"]),
+            ("*", &["/"]),
             ("/admin%2F", &["/admin/"]),
             ("/admin;a%2Fx", &["/admin;a/x", "/admin", "/admin/x"]),
             ("/admin%3B%2Fx", &["/admin;/x", "/admin", "/admin/x"]),
@@ -469,7 +471,7 @@ mod tests {
             "/static/app.min.js",
             "/.well-known/x.y/z",
             "/caf%C3%A9/[1]/100%25/100%25zz",
-            "*",
+            "/*",
         ] {
             let readings = Readings::of(path, PathCase::Sensitive).unwrap();
             assert!(matches!(readings.path, Cow::Borrowed(same) if same == path));
