@@ -231,7 +231,7 @@ fn welcome(folder: &Path, address: SocketAddr, app: &App<'_>, password: &Passwor
          \x20 Windows     certutil -user -addstore Root {ca}\n\
          \x20 Firefox, and Chrome on Linux: import it in the settings (Certificates,\n\
          \x20 Authorities)\n\n\
-         Who is signed in: vestibule session list --config {folder}/{CONFIG}\n\
+         List the sessions: vestibule session list --config {folder}/{CONFIG}\n\
          Ctrl+C stops it.\n\n",
         host = shown_host(address),
     )

@@ -1,4 +1,4 @@
-//! `/.vestibule/account`: who is signed in and where, an end to that, and a new password.
+//! `/.vestibule/account`: the sessions of a user, an end to them, and a new password.
 
 pub(super) mod password;
 

@@ -1,4 +1,4 @@
-//! `/.vestibule/session`: for scripts that ask who is signed in and for how long.
+//! `/.vestibule/session`: for scripts that ask for the signed-in user and the time left.
 
 use std::sync::Arc;
 

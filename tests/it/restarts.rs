@@ -1,4 +1,5 @@
-//! Who is signed in stays so, and who signed out stays out, however the service ends: REL-09.
+//! Signed-in users stay signed in, and sessions that were ended stay ended, however the service
+//! ends: REL-09.
 
 use std::collections::HashMap;
 use std::fs;

@@ -66,7 +66,7 @@ async fn rel_06_a_crowd_stays_below_the_ceiling_and_keeps_nobody_waiting() {
     let ceiling = shown["memory"]["max"].as_u64().unwrap() / 1024;
     eprintln!(
         "{} connections: {most} KiB resident at most, the ceiling is {ceiling} KiB; \
-         p99 of who is signed in {quiet:.1?}, then {busy:.1?}",
+         p99 of the signed-in user {quiet:.1?}, then {busy:.1?}",
         shown["connections"]["open"]
     );
     if let Some(ended) = clients.try_join_next() {
