@@ -1,11 +1,11 @@
 //! Forms that another site may have sent.
 
-/// Why a form does not count as sent from a page of ours (SEC-54).
+/// Why a form is taken for a forged one (SEC-54).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forgery {
     /// The browser says that another site sent it.
     OtherSite,
-    /// The browser says that it is from a page of ours, and names another host than `Host`: a proxy
+    /// The browser says that the form is ours, but `Origin` and `Host` name different hosts: a proxy
     /// in front has changed one of them.
     HostChanged,
     /// The browser hides where it comes from, `Origin: null`, and does not say that it is from here.
