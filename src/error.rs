@@ -14,7 +14,7 @@ use crate::upstream::tunnels::Full;
 #[derive(Debug)]
 pub(crate) enum RequestError {
     BadRequest(BadRequest),
-    /// The body of a form is larger than any form of ours (SEC-61).
+    /// The body of a form is larger than any of our own forms (SEC-61).
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
@@ -26,9 +26,9 @@ pub(crate) enum RequestError {
     EndNotKept(StoreError),
     /// The rules do not let this user in.
     Forbidden,
-    /// A form of ours with a field missing, twice or unreadable (SEC-55).
+    /// One of our own forms with a field missing, twice or unreadable (SEC-55).
     Form,
-    /// A form that was not sent from a page of ours (SEC-54).
+    /// A form that may have been forged (SEC-54).
     Forged(Forgery),
     /// A form that met an ended session and could not be kept.
     FormNotKept,
@@ -36,18 +36,18 @@ pub(crate) enum RequestError {
     LoginRequired(ClientKind),
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
-    /// A method that an address of ours does not have; those that it has.
+    /// A method that one of our own pages does not support; those that it does.
     MethodNotAllowed(&'static str),
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
     Misdirected,
     NoRandomness(NoRandomness),
     /// There is too much to do, and others come first (REL-13).
     Overloaded(Cause),
-    /// A script, a frame or the like that wants a page of ours (SEC-91).
+    /// A script, a frame or the like that asks for one of our own pages (SEC-91).
     NotANavigation,
     /// A form of some page of this host, without the token of ours (SEC-91).
     NotFromOurPage,
-    /// An address of ours that is none.
+    /// Nothing is found at this address under `/.vestibule/`.
     NotFound,
     /// A bug; the request ends and nothing else (REL-11).
     Panicked,
@@ -63,18 +63,18 @@ pub(crate) enum RequestError {
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
     Upstream(UpstreamError),
-    /// A WebSocket that a page of ours may not have opened (SEC-74).
+    /// A WebSocket handshake that may come from another site (SEC-74).
     WebSocketOrigin(OriginRefusal),
 }
 
-/// Why a WebSocket does not count as opened by a page of ours (SEC-74).
+/// Why a WebSocket handshake is refused as cross-site (SEC-74).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OriginRefusal {
     /// `Origin` names another page, none, or several.
     Other,
     /// There is no `Origin`, but a session and Fetch Metadata: a browser's.
     AbsentFromBrowser,
-    /// There is no `Origin`, but a cookie of ours that opens no session.
+    /// No `Origin`, and a session cookie that is not valid.
     AbsentWithCookie,
     /// There is no `Origin`, and the trusted proxy in front may have removed it.
     AbsentBehindProxy,

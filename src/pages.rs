@@ -25,7 +25,7 @@ use crate::clock::Timestamp;
 use crate::request::Forgery;
 use crate::request::own_path;
 
-/// Every page of ours with the operator's branding, compiled once and shared.
+/// All of our own pages with the operator's branding, compiled once and shared.
 pub(crate) struct Pages {
     assets: [Asset; 3],
     templates: Environment<'static>,

@@ -21,7 +21,7 @@ const WHITE: Colour = Colour([0xff, 0xff, 0xff]);
 /// WCAG 2.2, 1.4.3 asks 4.5 of text; a little more, because links also lie on the page's grey.
 const READABLE: f64 = 5.0;
 
-/// `[login]` `title`, `logo`, `accent`, `footer`: on every page of ours.
+/// `[login]` `title`, `logo`, `accent`, `footer`: on all of our own pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Branding {
     pub(crate) title: String,

@@ -66,7 +66,7 @@ impl Portal {
         Ok(response)
     }
 
-    /// A page of ours is not shown in a frame; what leads to it in a tab is.
+    /// Our own pages are not shown in frames; a link that opens them in a tab is.
     pub(super) fn own_page_in_frame(&self, context: &RequestContext<'_>) -> Response<Bytes> {
         self.framed(context, "", Framed::OwnPage).into_response()
     }
@@ -89,7 +89,7 @@ pub(super) fn framed(pages: &Pages, host: &str, link: &str, why: Framed) -> Page
     }
 }
 
-/// The same for a page of ours.
+/// The same for our own pages.
 pub(super) fn ask_to_sign_in(
     context: &RequestContext<'_>,
     target: &Target,
@@ -129,8 +129,8 @@ fn to_login(address: &str) -> Response<Bytes> {
     pages::redirect(StatusCode::SEE_OTHER, location)
 }
 
-/// The answer to a page of ours, or a button of it, whose session has ended meanwhile. A POST is
-/// not led to the login (SEC-69).
+/// The answer where one of our own pages, or a button on it, is asked for after the session has
+/// ended. A POST is not led to the login (SEC-69).
 pub(crate) fn session_ended(head: &Parts) -> RequestError {
     if is_page_load(&head.headers) {
         RequestError::SessionEnded // a page, for whoever pressed the button

@@ -1,4 +1,4 @@
-//! Whether a form was sent from a page of ours (SEC-54).
+//! Whether a form was sent from one of our own pages (SEC-54).
 //!
 //! Browsers say where a request comes from: `Sec-Fetch-Site`, else `Origin`; and the hidden token of
 //! a form fits the cookie that came with it. For a login one of the two is enough. `Origin: null`
@@ -93,7 +93,7 @@ impl Csrf {
         }
     }
 
-    /// Whether a form was sent from a page of ours: whatever acts on a session has its token
+    /// Whether a form was sent from one of our own pages: whatever acts on a session has its token
     /// (SEC-91). `false` is for a form of another page of this host, which may be a script's doing;
     /// what comes from elsewhere is refused (SEC-54).
     pub(super) fn is_sent_by_us(

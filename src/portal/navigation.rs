@@ -12,7 +12,7 @@ use super::route::{Endpoint, is_page_load};
 use crate::error::RequestError;
 use crate::request;
 
-/// What an address of ours may be loaded as.
+/// How the browser may load one of our own addresses.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loads {
     /// By scripts, too.

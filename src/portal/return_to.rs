@@ -24,7 +24,7 @@ impl ReturnTo {
     }
 
     /// Takes what a form or a link says, up to `longest` bytes. What a browser could read as another
-    /// host, or would be an address of ours, becomes the start page: `//evil`, `/\evil`,
+    /// host, or would be one of our own, becomes the start page: `//evil`, `/\evil`,
     /// `/%09/evil`, a scheme.
     pub(crate) fn parse(text: &str, longest: usize) -> Self {
         Self::check(text, longest).unwrap_or_else(Self::home)

@@ -115,7 +115,7 @@ impl Route {
     }
 }
 
-/// The address of ours that a path names.
+/// Which of our own addresses a path names.
 #[derive(Clone, Copy)]
 pub(crate) enum Endpoint<'p> {
     Known(&'static Route, &'p str),

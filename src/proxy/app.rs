@@ -177,7 +177,7 @@ impl App {
         Ok(decision)
     }
 
-    /// A path that the application could take for an address of ours is none of its own (SEC-73).
+    /// A path that the application could read as one of our own addresses is not found (SEC-73).
     pub(super) fn judge(
         &self,
         path: &str,
@@ -188,7 +188,7 @@ impl App {
         Ok(access::decide(&self.rules, &readings, method, principal))
     }
 
-    /// The ways to read a path, of which none leads to an address of ours.
+    /// Every reading of a path; an error if one of them leads to our own addresses.
     fn readings<'p>(&self, path: &'p str) -> Result<Readings<'p>, RequestError> {
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
         let readings = readings.map_err(BadRequest::Path)?;

@@ -133,7 +133,7 @@ impl Proxy {
         for cookie in exchange.renewed {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
-        // In place of the application's, whose `max-age=0` would end that of every page of ours on
+        // Replaces the application's, whose `max-age=0` would switch off HSTS for our own pages on
         // this host (SEC-90).
         let headers = response.headers_mut();
         match exchange.hsts {

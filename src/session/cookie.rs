@@ -27,7 +27,7 @@ const OURS: [&str; 4] = [SESSION, LOGIN, OLD_SESSION, OLD_LOGIN];
 /// What a request showed of our cookies.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCookies {
-    /// There was a cookie of ours, whatever its name and value.
+    /// The request had one of our own cookies, valid or not.
     pub(crate) any: bool,
     /// `None` when there was none, one that is no id, or more than one: which of two is ours is
     /// not ours to guess (SEC-49). Beside the name of now, the old one does not count: a script may
@@ -157,7 +157,7 @@ fn build(name: &str, value: &str, more: &str) -> HeaderValue {
     value
 }
 
-/// Drops each `Set-Cookie` by which an upstream would set a cookie of ours (SEC-48); gives how
+/// Drops each `Set-Cookie` by which an upstream would set our own cookie (SEC-48); gives how
 /// many there were.
 pub(crate) fn drop_ours(headers: &mut HeaderMap) -> usize {
     if !headers.get_all(header::SET_COOKIE).iter().any(is_ours) {

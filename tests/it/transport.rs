@@ -72,8 +72,8 @@ async fn sec_77_plain_http_is_sent_to_https_and_nothing_else() {
     assert_eq!(app.requests(), 0);
 }
 
-/// `Strict-Transport-Security` of whatever a host answers: its apps, whose own is `max-age=1`, a page
-/// of ours, an error.
+/// `Strict-Transport-Security` in every kind of answer of a host: of its apps, which send `max-age=1`
+/// themselves, of the login page, and of errors.
 async fn hsts(gate: &Gate, host: &str) -> Option<String> {
     let mut seen = Vec::new();
     for target in ["/", "/wiki/x", "/.vestibule/login", "/%zz", "/closed"] {
