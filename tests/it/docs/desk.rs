@@ -150,7 +150,11 @@ impl Desk {
     /// Writes the page's next block as the configuration, for an address of this machine.
     pub(super) fn configure(&self, page: &mut Page) -> SocketAddr {
         let address = held_port();
-        let text = with_keys(&page.next("toml"), "admin", "socket = \"admin.sock\"");
+        let mut text = page.next("toml");
+        if !text.contains("[tls]") {
+            text.insert_str(0, "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\n");
+        }
+        let text = with_keys(&text, "admin", "socket = \"admin.sock\"");
         let text = with_keys(&text, "server", &format!("listen = [\"{address}\"]"));
         self.write("/etc/vestibule/config.toml", &text);
         address

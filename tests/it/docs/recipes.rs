@@ -1,19 +1,21 @@
 //! The recipes, followed with the real programs.
 
 mod auth_proxy;
+mod form;
 
 use bytes::Bytes;
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 
 use self::auth_proxy::AuthProxy;
+pub(super) use self::form::INDEX;
 use super::desk::Desk;
 use super::page::Page;
 use crate::harness::*;
 
 #[tokio::test]
 async fn prometheus_is_behind_the_login_and_watches_it() {
-    if ["prometheus", "promtool", "curl"]
+    if ["prometheus", "promtool"]
         .iter()
         .any(|part| real::find(part).is_none())
     {
@@ -24,16 +26,17 @@ async fn prometheus_is_behind_the_login_and_watches_it() {
     let own = desk.free("127.0.0.1:9090");
     desk.free("127.0.0.1:9180");
     let start = page.next("sh");
+    let scrape = page.next("yaml");
     let address = desk.configure(&mut page);
-    desk.run(&page.next("sh")).await;
-    assert_eq!(desk.run(&page.next("sh")).await, page.next("text"));
+    desk.run("vestibule user add ada --group operators").await;
     let served = desk.serve(address).await;
 
     let alerts = include_str!("../../../packaging/prometheus/alerts.yml");
     desk.write("/etc/prometheus/vestibule.yml", alerts);
-    let scrape = "global: {scrape_interval: 1s}\n".to_owned() + &page.next("yaml");
+    let scrape = "global: {scrape_interval: 1s}\n".to_owned() + &scrape;
     desk.write("/etc/prometheus/prometheus.yml", &scrape);
-    let said = desk.run(&page.next("sh")).await;
+    let config = "/etc/prometheus/prometheus.yml";
+    let said = desk.run(&format!("promtool check config {config}")).await;
     assert!(said.contains("SUCCESS: 1 rule files found"), "{said}");
     let mut prometheus = desk.start(&start);
     prometheus.wait_for_port(own).await;
@@ -63,9 +66,10 @@ async fn grafana_is_told_who_it_is_by_the_header_that_it_asks_for() {
     let (mut page, mut desk) = (Page::open("recipes/grafana.md"), Desk::new(host));
     let app = Upstream::websocket().await;
     desk.place("http://127.0.0.1:3000", app.url());
-    let address = desk.configure(&mut page);
     let grafana = AuthProxy::parse(&page.next("ini"));
-    desk.run(&page.next("sh")).await;
+    let address = desk.configure(&mut page);
+    let user = "vestibule user add ada --group editors --email ada@example.org";
+    desk.run(user).await;
     let served = desk.serve(address).await;
 
     let sent_to = grafana
@@ -106,12 +110,12 @@ async fn jupyter_knows_who_it_is_and_ends_its_terminal_with_the_session() {
     let own = held_port();
     desk.place("127.0.0.1:8888", own.to_string());
     desk.place("port = 8888", format!("port = {}", own.port()));
-    let address = desk.configure(&mut page);
     let tests_may_be_root = "c.ServerApp.allow_root = True\n";
     let config = page.next("python") + tests_may_be_root;
     desk.write("/etc/jupyter/jupyter_server_config.py", &config);
-    desk.run(&page.next("sh")).await;
     let mut jupyter = desk.start(&page.next("sh"));
+    let address = desk.configure(&mut page);
+    desk.run("vestibule user add ada").await;
     let served = desk.serve(address).await;
     jupyter.wait_for_port(own).await;
 
@@ -177,7 +181,7 @@ async fn a_shell_in_the_browser_is_for_operators_and_ends_with_the_session() {
     desk.place("--port=7681", format!("--port={}", own.port()));
     let mut websocketd = desk.start(&page.next("sh"));
     let address = desk.configure(&mut page);
-    desk.run(&page.next("sh")).await;
+    desk.run("vestibule user add ada --group operators").await;
     desk.run("vestibule user add bob").await;
     let served = desk.serve(address).await;
     websocketd.wait_for_port(own).await;
@@ -205,7 +209,7 @@ async fn a_shell_in_the_browser_is_for_operators_and_ends_with_the_session() {
 
     let ada = served.browser(host).login("ada", PASSWORD).await;
     let shell = open(&ada.cookies(), &origin).await.expect("a shell");
-    desk.run(&page.next("sh")).await;
+    desk.run("vestibule session revoke --user ada").await;
     assert_eq!(shell.closed().await, Some(1008), "it was revoked");
     ada.get("/").await.assert_status(303);
 }

@@ -66,9 +66,14 @@ impl Vestibule {
     }
 
     fn new(upstream: &str) -> Self {
+        Self::before_app(&format!("[[app]]\n{upstream}"))
+    }
+
+    /// The app of this whole section.
+    pub(crate) fn before_app(section: &str) -> Self {
         Self {
             files: Files::new(),
-            app: format!("[[app]]\n{upstream}"),
+            app: section.to_owned(),
             rules: String::new(),
             server: String::new(),
             session: String::new(),
