@@ -2,6 +2,7 @@
 
 mod address;
 mod authentication;
+mod balance;
 mod body;
 mod client_body;
 mod connect;
@@ -25,25 +26,26 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::access::Permit;
 use crate::clock::Clock;
 use crate::metrics::Pool;
 use crate::network::Network;
 use crate::request::Authority;
-use crate::session::{Session, Sessions};
 use crate::telemetry::Seldom;
 
 pub(crate) use address::Address;
+pub(crate) use authentication::ConnectionAuth;
+use authentication::tie;
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use own::Own;
-use pool::{Endpoint, Lease};
+use pool::Endpoint;
 pub(crate) use response_body::ResponseBody;
 use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
 pub(crate) use trust::Fingerprint;
@@ -54,21 +56,6 @@ pub(crate) enum Caller<'a> {
     User(&'a str),
     /// Without a session, and so one of a network.
     Visitor(Network),
-}
-
-/// What becomes of authentication that signs in a connection and not a request (SEC-92).
-#[derive(Clone, Copy)]
-pub(crate) enum ConnectionAuth<'a> {
-    /// The upstream connection belongs to this client connection and session from then on.
-    Own {
-        own: &'a Arc<Own>,
-        session: &'a Arc<Session>,
-        sessions: &'a Sessions,
-    },
-    /// The client connection has several requests at a time: it has to be HTTP/1.1.
-    NeedsHttp1,
-    /// There is nobody whose connection it could be: challenges and credentials end here.
-    Dropped,
 }
 
 /// Ends the wait for an answer that takes its time: what it gives resolves when the request is not
@@ -287,65 +274,6 @@ impl Upstreams {
         Ok(response.map(|body| ResponseBody::new(body, lease)))
     }
 
-    /// Whether a request's credentials sign its connection in; nobody's are gone then.
-    fn judge_credentials(
-        &self,
-        headers: &mut HeaderMap,
-        auth: ConnectionAuth<'_>,
-    ) -> Result<bool, UpstreamError> {
-        if !authentication::signs_in(headers) {
-            return Ok(false);
-        }
-        match auth {
-            ConnectionAuth::Own { .. } => return Ok(true),
-            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
-            ConnectionAuth::Dropped => {}
-        }
-        authentication::drop_credentials(headers);
-        self.report_dropped_auth();
-        Ok(false)
-    }
-
-    /// The same for what an answer asks for.
-    fn judge_challenges(
-        &self,
-        headers: &mut HeaderMap,
-        auth: ConnectionAuth<'_>,
-    ) -> Result<bool, UpstreamError> {
-        if !authentication::challenges(headers) {
-            return Ok(false);
-        }
-        match auth {
-            ConnectionAuth::Own { .. } => return Ok(true),
-            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
-            ConnectionAuth::Dropped => {}
-        }
-        if authentication::drop_challenges(headers) {
-            self.report_dropped_auth();
-        }
-        Ok(false)
-    }
-
-    /// The connection that belongs to the client connection, if there is one that still serves.
-    async fn own_lease(
-        &self,
-        request: &mut Request<RequestBody>,
-        auth: ConnectionAuth<'_>,
-    ) -> Option<Lease> {
-        let ConnectionAuth::Own { own, session, .. } = auth else {
-            return None;
-        };
-        let of = |lease: &Lease| {
-            let mut endpoints = self.endpoints.iter();
-            endpoints.position(|(endpoint, _)| lease.is_to(endpoint))
-        };
-        let lease = own.take(session, |lease| of(lease).is_some())?;
-        let (_, host) = &self.endpoints[of(&lease)?];
-        let lease = lease.resume().await?;
-        self.set_host(request, lease.address(), host);
-        Some(lease)
-    }
-
     /// The connections to all addresses together.
     pub(crate) fn pool(&self) -> Pool {
         let pools = self.endpoints.iter().map(|(endpoint, _)| endpoint.pool());
@@ -357,57 +285,5 @@ impl Upstreams {
         for (endpoint, _) in &self.endpoints {
             endpoint.reap();
         }
-    }
-
-    /// Takes the addresses in turn, those that could not be reached lately last.
-    async fn lease(
-        &self,
-        request: &mut Request<RequestBody>,
-        caller: Caller<'_>,
-    ) -> Result<Lease, UpstreamError> {
-        let mut failed = None;
-        for (endpoint, host) in self.candidates() {
-            match endpoint.lease(caller).await {
-                Ok(lease) => {
-                    self.set_host(request, endpoint.address(), host);
-                    return Ok(lease);
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed.unwrap_or(UpstreamError::Busy))
-    }
-
-    fn candidates(&self) -> impl Iterator<Item = &(Arc<Endpoint>, HeaderValue)> {
-        let count = self.endpoints.len();
-        let first = match count {
-            1 => 0,
-            _ => self.next.fetch_add(1, Ordering::Relaxed) % count,
-        };
-        let turn = move || (0..count).map(move |n| &self.endpoints[(first + n) % count]);
-        let up = turn().filter(move |(endpoint, _)| count == 1 || endpoint.is_up());
-        up.chain(turn().filter(move |(endpoint, _)| count > 1 && !endpoint.is_up()))
-    }
-
-    fn set_host(&self, request: &mut Request<RequestBody>, to: &Address, host: &HeaderValue) {
-        if !self.preserve_host {
-            request.headers_mut().insert(header::HOST, host.clone());
-        }
-        if self.rewrites && webdav::is_rewritten(request) {
-            webdav::rewrite(request.headers_mut(), to);
-        }
-    }
-}
-
-/// Ties the connection to whom it is signed in for.
-fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
-    if let ConnectionAuth::Own {
-        own,
-        session,
-        sessions,
-    } = auth
-        && !lease.is_tied()
-    {
-        lease.tie(own, sessions.watch(session));
     }
 }

@@ -1,7 +1,83 @@
 //! NTLM and Negotiate (RFC 4559), which sign a connection in and not a request: whatever comes over
 //! that connection afterwards is taken for its user's (SEC-92).
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::own::Own;
+use super::pool::Lease;
+use super::{UpstreamError, Upstreams};
+use crate::session::{Session, Sessions};
+
+/// What becomes of authentication that signs in a connection and not a request (SEC-92).
+#[derive(Clone, Copy)]
+pub(crate) enum ConnectionAuth<'a> {
+    /// The upstream connection belongs to this client connection and session from then on.
+    Own {
+        own: &'a Arc<Own>,
+        session: &'a Arc<Session>,
+        sessions: &'a Sessions,
+    },
+    /// The client connection has several requests at a time: it has to be HTTP/1.1.
+    NeedsHttp1,
+    /// There is nobody whose connection it could be: challenges and credentials end here.
+    Dropped,
+}
+
+impl Upstreams {
+    /// Whether a request's credentials sign its connection in; nobody's are gone then.
+    pub(super) fn judge_credentials(
+        &self,
+        headers: &mut HeaderMap,
+        auth: ConnectionAuth<'_>,
+    ) -> Result<bool, UpstreamError> {
+        if !signs_in(headers) {
+            return Ok(false);
+        }
+        match auth {
+            ConnectionAuth::Own { .. } => return Ok(true),
+            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
+            ConnectionAuth::Dropped => {}
+        }
+        drop_credentials(headers);
+        self.report_dropped_auth();
+        Ok(false)
+    }
+
+    /// The same for what an answer asks for.
+    pub(super) fn judge_challenges(
+        &self,
+        headers: &mut HeaderMap,
+        auth: ConnectionAuth<'_>,
+    ) -> Result<bool, UpstreamError> {
+        if !challenges(headers) {
+            return Ok(false);
+        }
+        match auth {
+            ConnectionAuth::Own { .. } => return Ok(true),
+            ConnectionAuth::NeedsHttp1 => return Err(UpstreamError::Http1Required),
+            ConnectionAuth::Dropped => {}
+        }
+        if drop_challenges(headers) {
+            self.report_dropped_auth();
+        }
+        Ok(false)
+    }
+}
+
+/// Ties the connection to whom it is signed in for.
+pub(super) fn tie(lease: &mut Lease, auth: ConnectionAuth<'_>) {
+    if let ConnectionAuth::Own {
+        own,
+        session,
+        sessions,
+    } = auth
+        && !lease.is_tied()
+    {
+        lease.tie(own, sessions.watch(session));
+    }
+}
 
 /// Whether a request's credentials sign its connection in.
 pub(super) fn signs_in(headers: &HeaderMap) -> bool {
