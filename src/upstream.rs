@@ -9,6 +9,7 @@ mod connect;
 pub(crate) mod dial;
 mod error;
 pub(crate) mod hop_by_hop;
+mod keep_alive;
 mod own;
 mod pool;
 mod quota;
@@ -109,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) response_timeout: Duration,
     /// How long an unused connection is kept.
     pub(crate) idle_timeout: Duration,
+    /// How long a connection of the pool takes requests from its beginning on.
+    pub(crate) max_age: Duration,
 }
 
 /// One app's application: one address or several.
@@ -146,13 +149,7 @@ impl Upstreams {
         let tls = secure.then(|| trust::clients(settings)).transpose()?;
         let endpoint = |address: &Address| {
             let connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
-            let endpoint = Endpoint::new(
-                connector,
-                clock.clone(),
-                settings.idle_timeout,
-                settings.max_connections,
-                settings.connect_timeout,
-            );
+            let endpoint = Endpoint::new(connector, clock.clone(), settings);
             let host = settings.host.as_ref();
             let host = host.map_or_else(|| address.host_header(), Authority::to_header);
             Ok((Arc::new(endpoint), host))
@@ -270,7 +267,7 @@ impl Upstreams {
         if asks && self.judge_challenges(response.headers_mut(), auth)? {
             tie(&mut lease, auth);
         }
-        hop_by_hop::strip(response.headers_mut());
+        lease.heed(hop_by_hop::strip_response(response.headers_mut()));
         Ok(response.map(|body| ResponseBody::new(body, lease)))
     }
 

@@ -82,6 +82,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         connect_timeout: seconds("connect_timeout", 5),
         response_timeout: seconds("response_timeout", 60),
         idle_timeout: seconds("upstream_idle_timeout", 60),
+        max_age: seconds("upstream_max_age", 5 * 60),
         max_connections: section
             .get("upstream_max_connections", value::count)
             .unwrap_or(256),

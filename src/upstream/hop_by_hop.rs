@@ -1,9 +1,12 @@
 //! Fields that are for one connection and end there (RFC 9110 §7.6.1).
 
 use http::request::Parts;
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use super::keep_alive::{self, KEEP_ALIVE};
+
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 static OF_ONE_HOP: [HeaderName; 8] = [
@@ -22,6 +25,19 @@ static OF_ONE_HOP: [HeaderName; 8] = [
 /// Comes before anything is injected, so that a nomination cannot remove what we say (SEC-38), and
 /// before the body is framed anew (SEC-14).
 pub(crate) fn strip(headers: &mut HeaderMap) {
+    strip_after(headers, |_| ());
+}
+
+/// The same of a response. Gives how long its application keeps the connection from now on, where
+/// it says so.
+pub(super) fn strip_response(headers: &mut HeaderMap) -> Option<Duration> {
+    let mut limit = None;
+    strip_after(headers, |headers| limit = keep_alive::limit(headers));
+    limit
+}
+
+/// `look` sees the headers before, where fields of one hop are among them.
+fn strip_after(headers: &mut HeaderMap, look: impl FnOnce(&HeaderMap)) {
     // One walk over the few fields that there are costs less than a look-up of each name.
     let (mut connection, mut others) = (false, false);
     for name in headers.keys() {
@@ -30,6 +46,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
             [b'k' | b'p' | b't' | b'u', ..] => others |= OF_ONE_HOP.contains(name),
             _ => {}
         }
+    }
+    if others {
+        look(headers);
     }
     if connection {
         let nominated: Vec<HeaderName> = headers

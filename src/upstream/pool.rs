@@ -13,7 +13,7 @@ use super::own::{Own, Tie};
 use super::quota::{QuotaPermit, UserQuotas};
 use super::sender::Sender;
 use super::visitors::{self, Visitors};
-use super::{Address, Caller, Health, UpstreamError};
+use super::{Address, Caller, Health, Settings, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 use crate::network::Network;
@@ -27,6 +27,7 @@ pub(super) struct Endpoint {
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
+    max_age: Duration,
     max: usize,
     /// Half of the users' connections, for whoever comes first.
     first: Arc<Semaphore>,
@@ -42,18 +43,28 @@ pub(super) struct Endpoint {
     down_until: AtomicU64,
 }
 
-struct Idle {
+/// One that was opened here.
+struct Connection {
     sender: Sender,
-    since: Timestamp,
+    /// From then on it takes no request, so that a change of the name's addresses is followed
+    /// while the old one still answers (REL-15).
+    expires: Timestamp,
+}
+
+struct Idle {
+    connection: Connection,
+    until: Timestamp,
 }
 
 /// A connection in use by one request.
 pub(super) struct Lease {
     endpoint: Arc<Endpoint>,
-    sender: Sender,
+    connection: Connection,
     upload: Option<Arc<Upload>>,
     /// Whether the connection serves no request after this one.
     last: bool,
+    /// Until when the application keeps it, where it says so.
+    kept_until: Option<Timestamp>,
     /// Whether it has served a request before: then it may have died unnoticed.
     pub(super) reused: bool,
     /// To whom alone it belongs (SEC-92).
@@ -69,14 +80,8 @@ struct Slot {
 }
 
 impl Endpoint {
-    pub(super) fn new(
-        connector: Connector,
-        clock: Clock,
-        idle_timeout: Duration,
-        max_connections: usize,
-        timeout: Duration,
-    ) -> Self {
-        let max = max_connections.clamp(1, Semaphore::MAX_PERMITS);
+    pub(super) fn new(connector: Connector, clock: Clock, settings: &Settings) -> Self {
+        let max = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let for_visitors = (max / 4).max(1);
         // Of one connection there are no parts.
         let for_users = (max - for_visitors).max(1);
@@ -90,14 +95,15 @@ impl Endpoint {
             connector,
             clock,
             idle: Mutex::default(),
-            idle_timeout,
+            idle_timeout: settings.idle_timeout,
+            max_age: settings.max_age,
             max,
             first,
             second: Arc::new(Semaphore::new(for_users / 2)),
             quotas: UserQuotas::of(for_users),
             visiting,
             visitors: Visitors::of(for_visitors),
-            timeout,
+            timeout: settings.connect_timeout,
             down_until: AtomicU64::new(0),
         }
     }
@@ -139,13 +145,13 @@ impl Endpoint {
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
         let slot = self.slot(caller).await?;
-        while let Some(mut idle) = self.pop() {
-            if idle.sender.settles().await {
-                return Ok(self.hand_out(idle.sender, true, slot));
+        while let Some(mut connection) = self.pop() {
+            if connection.sender.settles().await {
+                return Ok(self.hand_out(connection, true, slot));
             }
         }
-        let sender = Box::pin(self.connect(false)).await?;
-        Ok(self.hand_out(sender, false, slot))
+        let connection = Box::pin(self.connect(false)).await?;
+        Ok(self.hand_out(connection, false, slot))
     }
 
     /// A connection of its own for a handshake, which holds a slot as any request until it is
@@ -155,27 +161,28 @@ impl Endpoint {
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
         let slot = self.slot(caller).await?;
-        let sender = Box::pin(self.connect(true)).await?;
-        let mut lease = self.hand_out(sender, false, slot);
+        let connection = Box::pin(self.connect(true)).await?;
+        let mut lease = self.hand_out(connection, false, slot);
         lease.set_last();
         Ok(lease)
     }
 
-    async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
+    async fn connect(&self, upgradable: bool) -> Result<Connection, UpstreamError> {
         let connected = self.connector.connect(upgradable).await;
+        let now = self.clock.now();
         let down_until = match connected {
             Ok(_) => 0,
-            Err(_) => self.clock.now().plus(DOWN_FOR).as_millis(),
+            Err(_) => now.plus(DOWN_FOR).as_millis(),
         };
         self.down_until.store(down_until, Ordering::Relaxed);
-        connected
+        let expires = now.plus(self.max_age);
+        connected.map(|sender| Connection { sender, expires })
     }
 
-    /// Closes connections that nobody used for the idle timeout.
+    /// Closes connections that serve nobody any more.
     pub(super) fn reap(&self) {
         let now = self.clock.now();
-        self.idle()
-            .retain(|idle| !idle.sender.is_closed() && !self.is_stale(idle, now));
+        self.idle().retain(|idle| idle.serves_at(now));
     }
 
     /// The right to one connection, waiting for it as long as connecting may take.
@@ -220,28 +227,25 @@ impl Endpoint {
         })
     }
 
-    fn pop(&self) -> Option<Idle> {
+    fn pop(&self) -> Option<Connection> {
         let now = self.clock.now();
         let mut pool = self.idle();
         while let Some(idle) = pool.pop() {
-            if !idle.sender.is_closed() && !self.is_stale(&idle, now) {
-                return Some(idle);
+            if idle.serves_at(now) {
+                return Some(idle.connection);
             }
         }
         None
     }
 
-    fn is_stale(&self, idle: &Idle, now: Timestamp) -> bool {
-        now.since(idle.since) >= self.idle_timeout
-    }
-
-    fn hand_out(self: &Arc<Self>, sender: Sender, reused: bool, slot: Slot) -> Lease {
-        sender.listen();
+    fn hand_out(self: &Arc<Self>, connection: Connection, reused: bool, slot: Slot) -> Lease {
+        connection.sender.listen();
         Lease {
             endpoint: Arc::clone(self),
-            sender,
+            connection,
             upload: None,
             last: false,
+            kept_until: None,
             reused,
             tie: None,
             _slot: slot,
@@ -250,6 +254,12 @@ impl Endpoint {
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    fn serves_at(&self, now: Timestamp) -> bool {
+        now < self.until && !self.connection.sender.is_closed()
     }
 }
 
@@ -269,12 +279,12 @@ impl Lease {
     }
 
     pub(super) fn sender(&mut self) -> &mut Sender {
-        &mut self.sender
+        &mut self.connection.sender
     }
 
     /// Whether there is a byte of an answer to this lease's request.
     pub(super) fn has_heard(&self) -> bool {
-        self.sender.has_heard()
+        self.connection.sender.has_heard()
     }
 
     /// Ties it to a client connection, and to the session that is watched.
@@ -298,10 +308,14 @@ impl Lease {
 
     /// Makes it ready for one more request, if it can serve that.
     pub(super) async fn resume(mut self) -> Option<Self> {
-        if self.sender.is_closed() || !self.sender.settles().await {
+        let until = self.kept_until.take();
+        if until.is_some_and(|until| self.endpoint.clock.now() >= until)
+            || self.sender().is_closed()
+            || !self.sender().settles().await
+        {
             return None;
         }
-        self.sender.listen();
+        self.sender().listen();
         self.upload = None;
         self.reused = true;
         Some(self)
@@ -319,7 +333,7 @@ impl Lease {
     /// Goes on over a new connection, for a retry, whatever the pool holds. The slot stays the
     /// same: with all slots in use, a second one would never come.
     pub(super) async fn reconnect(&mut self) -> Result<(), UpstreamError> {
-        self.sender = Box::pin(self.endpoint.connect(false)).await?;
+        self.connection = Box::pin(self.endpoint.connect(false)).await?;
         self.reused = false;
         Ok(())
     }
@@ -333,6 +347,16 @@ impl Lease {
             .is_some_and(|upload| !upload.is_finished());
     }
 
+    /// Heeds for how long the application keeps the connection. That counts from the head of the
+    /// answer: when the application is done with the rest, nobody here knows.
+    pub(super) fn heed(&mut self, limit: Option<Duration>) {
+        match limit {
+            None => {}
+            Some(Duration::ZERO) => self.last = true,
+            Some(limit) => self.kept_until = Some(self.endpoint.clock.now().plus(limit)),
+        }
+    }
+
     /// Keeps the connection for the next request, after the whole answer.
     pub(super) fn give_back(self) {
         if self.last {
@@ -344,10 +368,15 @@ impl Lease {
             }
             return;
         }
-        let since = self.endpoint.clock.now();
-        self.endpoint.idle().push(Idle {
-            sender: self.sender,
-            since,
-        });
+        let now = self.endpoint.clock.now();
+        let idle_end = now.plus(self.endpoint.idle_timeout);
+        let until = idle_end.min(self.kept_until.unwrap_or(idle_end));
+        let idle = Idle {
+            until: until.min(self.connection.expires),
+            connection: self.connection,
+        };
+        if now < idle.until {
+            self.endpoint.idle().push(idle);
+        }
     }
 }

@@ -52,6 +52,8 @@ mod headers;
 mod http2;
 /// One client's HTTP/2 costs the others nothing.
 mod http2_floods;
+/// A connection to an app serves the next request for as long as both sides keep it.
+mod kept_connections;
 /// A form that meets an ended session is not lost, and nobody else's.
 mod kept_forms;
 /// A log that is slow, full or gone costs lines, and no request any time.
