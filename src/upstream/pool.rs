@@ -1,23 +1,20 @@
 //! The connections to one address: a bounded number, the last used first.
 
+mod slots;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
 use super::body::Upload;
 use super::connect::Connector;
 use super::own::{Own, Tie};
-use super::quota::{QuotaPermit, UserQuotas};
 use super::sender::Sender;
-use super::visitors::{self, Visitors};
 use super::{Address, Caller, Health, Settings, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
-use crate::network::Network;
 use crate::session::{Session, SessionGuard};
+use slots::{Slot, Slots};
 
 /// How long an address that could not be reached is asked last.
 const DOWN_FOR: Duration = Duration::from_secs(5);
@@ -28,17 +25,7 @@ pub(super) struct Endpoint {
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
     max_age: Duration,
-    max: usize,
-    /// Half of the users' connections, for whoever comes first.
-    first: Arc<Semaphore>,
-    /// The other half, for users within their quota of it.
-    second: Arc<Semaphore>,
-    quotas: UserQuotas,
-    /// What visitors without a session have is theirs, and never lowers what a user gets.
-    visiting: Arc<Semaphore>,
-    visitors: Arc<Visitors>,
-    /// How long a request waits for a slot.
-    timeout: Duration,
+    slots: Slots,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
     down_until: AtomicU64,
 }
@@ -72,38 +59,15 @@ pub(super) struct Lease {
     _slot: Slot,
 }
 
-/// The right to one of the connections.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-    _quota: Option<QuotaPermit>,
-    _visitor: Option<visitors::VisitorPermit>,
-}
-
 impl Endpoint {
     pub(super) fn new(connector: Connector, clock: Clock, settings: &Settings) -> Self {
-        let max = settings.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        let for_visitors = (max / 4).max(1);
-        // Of one connection there are no parts.
-        let for_users = (max - for_visitors).max(1);
-        let first = Arc::new(Semaphore::new(for_users - for_users / 2));
-        let visiting = if max == 1 {
-            Arc::clone(&first)
-        } else {
-            Arc::new(Semaphore::new(for_visitors))
-        };
         Self {
             connector,
             clock,
             idle: Mutex::default(),
             idle_timeout: settings.idle_timeout,
             max_age: settings.max_age,
-            max,
-            first,
-            second: Arc::new(Semaphore::new(for_users / 2)),
-            quotas: UserQuotas::of(for_users),
-            visiting,
-            visitors: Visitors::of(for_visitors),
-            timeout: settings.connect_timeout,
+            slots: Slots::new(settings),
             down_until: AtomicU64::new(0),
         }
     }
@@ -115,14 +79,10 @@ impl Endpoint {
     /// For the metrics.
     pub(super) fn pool(&self) -> Pool {
         let up = self.is_up();
-        let mut free = self.first.available_permits() + self.second.available_permits();
-        if self.max > 1 {
-            free += self.visiting.available_permits();
-        }
         Pool {
             idle: self.idle().len(),
-            in_use: self.max - free.min(self.max),
-            max: self.max,
+            in_use: self.slots.in_use(),
+            max: self.slots.max(),
             up: usize::from(up),
             down: usize::from(!up),
         }
@@ -144,7 +104,7 @@ impl Endpoint {
         self: &Arc<Self>,
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
-        let slot = self.slot(caller).await?;
+        let slot = self.slots.take(caller).await?;
         while let Some(mut connection) = self.pop() {
             if connection.sender.settles().await {
                 return Ok(self.hand_out(connection, true, slot));
@@ -160,7 +120,7 @@ impl Endpoint {
         self: &Arc<Self>,
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
-        let slot = self.slot(caller).await?;
+        let slot = self.slots.take(caller).await?;
         let connection = Box::pin(self.connect(true)).await?;
         let mut lease = self.hand_out(connection, false, slot);
         lease.set_last();
@@ -183,48 +143,6 @@ impl Endpoint {
     pub(super) fn reap(&self) {
         let now = self.clock.now();
         self.idle().retain(|idle| idle.serves_at(now));
-    }
-
-    /// The right to one connection, waiting for it as long as connecting may take.
-    async fn slot(&self, caller: Caller<'_>) -> Result<Slot, UpstreamError> {
-        let slot = match caller {
-            Caller::User(user) => {
-                if let Ok(permit) = Arc::clone(&self.first).try_acquire_owned() {
-                    return Ok(Slot::of(permit));
-                }
-                Box::pin(timeout(self.timeout, self.slot_of_user(user))).await
-            }
-            Caller::Visitor(network) => {
-                Box::pin(timeout(self.timeout, self.slot_of_visitor(network))).await
-            }
-        };
-        slot.ok().flatten().ok_or(UpstreamError::Busy)
-    }
-
-    /// Waits for whatever comes first.
-    async fn slot_of_user(&self, user: &str) -> Option<Slot> {
-        let second = async {
-            let quota = self.quotas.take(user).await?;
-            let permit = Arc::clone(&self.second).acquire_owned().await.ok()?;
-            Some(Slot {
-                _quota: Some(quota),
-                ..Slot::of(permit)
-            })
-        };
-        tokio::select! {
-            biased;
-            permit = Arc::clone(&self.first).acquire_owned() => permit.ok().map(Slot::of),
-            slot = second => slot,
-        }
-    }
-
-    async fn slot_of_visitor(&self, network: Network) -> Option<Slot> {
-        let visitor = self.visitors.take(network).await?;
-        let permit = Arc::clone(&self.visiting).acquire_owned().await.ok()?;
-        Some(Slot {
-            _visitor: Some(visitor),
-            ..Slot::of(permit)
-        })
     }
 
     fn pop(&self) -> Option<Connection> {
@@ -260,16 +178,6 @@ impl Endpoint {
 impl Idle {
     fn serves_at(&self, now: Timestamp) -> bool {
         now < self.until && !self.connection.sender.is_closed()
-    }
-}
-
-impl Slot {
-    fn of(permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            _permit: permit,
-            _quota: None,
-            _visitor: None,
-        }
     }
 }
 
