@@ -5,6 +5,7 @@
 //! `problem` shows everything that is wrong, with its place. To add a key: read it in `file` or
 //! `app`, and explain it in `config.example.toml` (a test asks for that).
 
+mod after_logout;
 mod app;
 mod file;
 mod problem;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderValue;
 use toml::de::DeTable;
 
 pub use self::problem::ConfigError;
@@ -37,6 +39,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) admin: admin::PathSetting,
+    /// Where a sign-out leads, as it stands in `Location`; `None` is a page of ours.
+    pub(crate) after_logout: Option<HeaderValue>,
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,

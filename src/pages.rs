@@ -105,6 +105,8 @@ pub(crate) struct LogoutView<'a> {
     pub(crate) host: &'a str,
     pub(crate) user: &'a str,
     pub(crate) csrf: &'a str,
+    /// Whether the button leads to a page that is not ours.
+    pub(crate) leads_on: bool,
 }
 
 /// What happened, what the visitor can do, and who can help; never an upstream address.
@@ -237,7 +239,12 @@ impl Pages {
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {
         let context = context! { host => view.host, user => view.user, csrf => view.csrf };
-        self.page(StatusCode::OK, "logout.html", context)
+        let page = self.page(StatusCode::OK, "logout.html", context);
+        if view.leads_on {
+            page.follow_forms()
+        } else {
+            page
+        }
     }
 
     /// After the logout.

@@ -21,7 +21,7 @@ mod sign_out;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 
 use crate::auth::Accounts;
 use crate::auth::callers::Callers;
@@ -55,6 +55,14 @@ const FORM: &str = own_path!("form");
 pub(crate) const LOGIN: &str = own_path!("login");
 const LOGOUT: &str = own_path!("logout");
 
+/// What one configuration says of our pages.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) pages: Arc<Pages>,
+    /// Where a sign-out leads, as it stands in `Location`; `None` is a page of ours.
+    pub(crate) after_logout: Option<HeaderValue>,
+}
+
 /// All of our pages, as one configuration has them.
 pub(crate) struct Portal {
     shared: Shared,
@@ -84,7 +92,7 @@ impl Portal {
     pub(crate) fn new(
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
-        pages: Arc<Pages>,
+        settings: Settings,
         throttle: Throttle,
         saved_posts: SavedPostStore,
         clock: Clock,
@@ -103,20 +111,24 @@ impl Portal {
             sessions,
             throttle: Arc::new(throttle),
         };
-        Ok(Self::of(shared, pages))
+        Ok(Self::of(shared, settings))
     }
 
     /// A portal with other pages and limits. Failures are counted anew only where the limits are
     /// others.
-    pub(crate) fn with(&self, pages: Arc<Pages>, throttle: throttle::Settings) -> Self {
+    pub(crate) fn with(&self, settings: Settings, throttle: throttle::Settings) -> Self {
         let mut shared = self.shared.clone();
         if *shared.throttle.settings() != throttle {
             shared.throttle = Arc::new(shared.throttle.with(throttle));
         }
-        Self::of(shared, pages)
+        Self::of(shared, settings)
     }
 
-    fn of(shared: Shared, pages: Arc<Pages>) -> Self {
+    fn of(shared: Shared, settings: Settings) -> Self {
+        let Settings {
+            pages,
+            after_logout,
+        } = settings;
         let accounts = || Arc::clone(&shared.accounts);
         let callers = || Arc::clone(&shared.callers);
         let csrf = || Arc::clone(&shared.csrf);
@@ -173,6 +185,7 @@ impl Portal {
                 throttle: throttle(),
             },
             sign_out: SignOut {
+                after_logout,
                 callers: callers(),
                 csrf: csrf(),
                 pages: Arc::clone(&pages),
@@ -205,6 +218,10 @@ impl Portal {
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {
         &self.shared.callers
+    }
+
+    pub(crate) fn pages(&self) -> &Arc<Pages> {
+        &self.pages
     }
 
     pub(crate) fn sessions(&self) -> &Arc<Sessions> {

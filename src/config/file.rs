@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Config, Lines, app, value};
+use super::{Config, Lines, after_logout, app, value};
 use crate::auth::throttle;
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::ConnectionLimits;
@@ -33,7 +33,9 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         session_path: session_section.line_of("path"),
         socket: administration.line_of("socket"),
     };
+    let public_port = server.get("public_port", value::port);
     Config {
+        after_logout: after_logout::read(&mut login, &apps, &listener, public_port),
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
         metrics_hosts: administration
@@ -57,7 +59,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),
         ),
-        public_port: server.get("public_port", value::port),
+        public_port,
         session: session(&mut session_section, folder),
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),

@@ -97,6 +97,10 @@ fn every_key() -> Config {
 #[test]
 fn paths_start_from_the_folder_of_the_file() {
     let config = every_key();
+    assert_eq!(
+        config.after_logout.as_ref().unwrap(),
+        "https://wiki.example.org/goodbye?a=1#b"
+    );
     let shown = |path: &Path| path.display().to_string();
     let in_folder = |name: &str| format!("/etc/vestibule/{name}");
     assert_eq!(shown(&config.users_file), in_folder("people/users.toml"));

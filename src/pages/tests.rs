@@ -105,6 +105,14 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         password_is_new: true,
         problem,
     };
+    let logout = |leads_on| {
+        pages.logout(&LogoutView {
+            host: text,
+            user: text,
+            csrf: text,
+            leads_on,
+        })
+    };
     let mut all = vec![
         pages.account(&AccountView {
             email: None,
@@ -113,11 +121,8 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             password_is_new: false,
             ..account(None)
         }),
-        pages.logout(&LogoutView {
-            host: text,
-            user: text,
-            csrf: text,
-        }),
+        logout(false),
+        logout(true),
         pages.signed_out(text),
     ];
     for count in [0, 1, 8] {
@@ -242,7 +247,7 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
         csp.contains("; form-action 'self';")
     });
-    assert_eq!(any.len(), 3 + 12, "saved POSTs, and the login");
+    assert_eq!(any.len(), 3 + 12 + 1, "saved POSTs, logins, a sign-out");
     assert!(own.len() > any.len());
     for exit in any {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();

@@ -30,7 +30,8 @@ impl ReturnTo {
         Self::check(text, longest).unwrap_or_else(Self::home)
     }
 
-    fn check(text: &str, longest: usize) -> Option<Self> {
+    /// The same, for what is not to become the start page.
+    pub(crate) fn check(text: &str, longest: usize) -> Option<Self> {
         let bytes = text.as_bytes();
         if text.len() > longest || !bytes.iter().all(u8::is_ascii_graphic) || bytes.contains(&b'#')
         {
@@ -63,6 +64,11 @@ impl ReturnTo {
         let location = HeaderValue::try_from(&self.0);
         let location = location.unwrap_or(HeaderValue::from_static("/"));
         pages::redirect(StatusCode::SEE_OTHER, location)
+    }
+
+    /// Whether it is one of our own pages.
+    pub(crate) fn is_own(&self) -> bool {
+        Endpoint::of(self.path()).is_some()
     }
 
     pub(super) fn path(&self) -> &str {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::csrf::{Binding, Csrf};
@@ -13,6 +14,7 @@ use super::{LOGOUT, RequestContext};
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
 use crate::pages::{self, LogoutView, Pages};
+use crate::request::ClientKind;
 use crate::session::{EndReason, SessionId, Sessions, Shown, cookie};
 use crate::upstream::ClientBody;
 
@@ -20,6 +22,8 @@ use crate::upstream::ClientBody;
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 pub(super) struct SignOut {
+    /// `None` is our own page.
+    pub(super) after_logout: Option<HeaderValue>,
     pub(super) callers: Arc<Callers>,
     pub(super) csrf: Arc<Csrf>,
     pub(super) pages: Arc<Pages>,
@@ -43,6 +47,7 @@ impl SignOut {
             host,
             user: principal.identity().user(),
             csrf,
+            leads_on: self.after_logout.is_some(),
         };
         Ok(self.pages.logout(&view).into_response())
     }
@@ -65,7 +70,8 @@ impl SignOut {
             self.end(context.client, &shown).await?;
             self.saved_posts.discard_for(&context, shown.id.key());
         }
-        let mut response = pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static(LOGOUT));
+        let location = self.location(context.head);
+        let mut response = pages::redirect(StatusCode::SEE_OTHER, location);
         cookie::expire_session(response.headers_mut());
         // `no-store` is the application's choice; without it, Back would bring its pages up again
         // from the back/forward cache (SEC-67).
@@ -73,6 +79,13 @@ impl SignOut {
             .headers_mut()
             .insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
         Ok(response)
+    }
+
+    /// Where people go from here. A program finds on our page whether it is signed out.
+    fn location(&self, head: &Parts) -> HeaderValue {
+        let there = self.after_logout.as_ref();
+        let there = there.filter(|_| ClientKind::of(&head.headers) == ClientKind::Browser);
+        there.map_or(HeaderValue::from_static(LOGOUT), HeaderValue::clone)
     }
 
     /// Only what is there: an invented id is not to cost the disk a write (SEC-52).

@@ -14,8 +14,7 @@ use crate::auth::throttle;
 use crate::clock::Clock;
 use crate::load::Load;
 use crate::metrics::{Metrics, Pool};
-use crate::pages::Pages;
-use crate::portal::Portal;
+use crate::portal::{self, Portal};
 use crate::random::NoRandomness;
 use crate::upstream;
 
@@ -40,14 +39,13 @@ impl Service {
         settings: Settings,
         apps: Vec<AppSettings>,
         portal: Portal,
-        pages: Arc<Pages>,
         clock: &Clock,
         metrics: Arc<Metrics>,
         load: Arc<Load>,
     ) -> Result<Self, OpenError> {
         let shared = Shared::new(portal.sessions(), metrics, clock.clone());
         let shared = Arc::new(shared.map_err(|NoRandomness| OpenError::NoRandomness)?);
-        let proxy = Proxy::new(settings, apps, portal, pages, clock, Arc::clone(&shared))?;
+        let proxy = Proxy::new(settings, apps, portal, clock, Arc::clone(&shared))?;
         let proxy = Arc::new(proxy);
         shared.set_latest(&proxy);
         Ok(Self {
@@ -63,12 +61,12 @@ impl Service {
         settings: Settings,
         apps: Vec<AppSettings>,
         throttle: throttle::Settings,
-        pages: Arc<Pages>,
+        front: portal::Settings,
         clock: &Clock,
     ) -> Result<Proxy, OpenError> {
-        let portal = self.proxy().portal.with(Arc::clone(&pages), throttle);
+        let portal = self.proxy().portal.with(front, throttle);
         let shared = Arc::clone(&self.shared);
-        Proxy::new(settings, apps, portal, pages, clock, shared)
+        Proxy::new(settings, apps, portal, clock, shared)
     }
 
     /// From the next request on there is this proxy; what it would not permit ends.
@@ -143,7 +141,6 @@ impl Proxy {
         settings: Settings,
         apps: Vec<AppSettings>,
         portal: Portal,
-        pages: Arc<Pages>,
         clock: &Clock,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
@@ -151,8 +148,8 @@ impl Proxy {
             apps: Apps::open(apps, clock, &shared)?,
             callers: Arc::clone(portal.callers()),
             sessions: Arc::clone(portal.sessions()),
+            pages: Arc::clone(portal.pages()),
             portal,
-            pages,
             settings: Arc::new(settings),
             number: shared.count_configuration(),
             shared,

@@ -21,8 +21,8 @@ use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::{LoginCounts, Metrics};
 use crate::pages::Pages;
-use crate::portal::Portal;
 use crate::portal::saved_posts::store::SavedPostStore;
+use crate::portal::{self, Portal};
 use crate::proxy::{self, Service};
 use crate::random::NoRandomness;
 use crate::session::{self, Sessions};
@@ -37,7 +37,7 @@ pub(super) struct Built {
     pub(super) certificates: tls::Prepared,
     pub(super) drain: Duration,
     pub(super) examined: doctor::Settings,
-    pub(super) pages: Arc<Pages>,
+    pub(super) portal: portal::Settings,
     pub(super) proxy: proxy::Settings,
     pub(super) restart_only: RestartOnly,
     pub(super) session: session::Settings,
@@ -54,6 +54,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let pages = Pages::new(&config.branding, config.session.remember_for);
     // Each key by name: one that is new is forgotten neither here nor there.
     let Config {
+        after_logout,
         apps,
         drain_timeout: drain,
         kept_forms,
@@ -82,7 +83,10 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         connections: listener.limits,
         drain,
         examined,
-        pages: pages.map(Arc::new).map_err(StartError::Pages)?,
+        portal: portal::Settings {
+            pages: pages.map(Arc::new).map_err(StartError::Pages)?,
+            after_logout,
+        },
         proxy: proxy::Settings {
             limits,
             timeouts,
@@ -117,7 +121,7 @@ pub(super) fn start_on(
         connections,
         drain,
         examined,
-        pages,
+        portal: front,
         proxy,
         restart_only,
         session,
@@ -136,11 +140,11 @@ pub(super) fn start_on(
     let load = Arc::new(load);
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
     let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
-    let parts = (&accounts, &sessions, &pages);
+    let parts = (&accounts, &sessions, &front);
     let portal = portal(parts, throttle, posts, session_clock, metrics.logins())?;
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
-    let service = Service::new(proxy, apps, portal, pages, &clock, metered, loaded);
+    let service = Service::new(proxy, apps, portal, &clock, metered, loaded);
     let service = Arc::new(service?);
 
     let admission = admission(connections, &service, load.usages(), &clock);
@@ -246,18 +250,15 @@ fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clo
 }
 
 fn portal(
-    (accounts, sessions, pages): (&Arc<Accounts>, &Arc<Sessions>, &Arc<Pages>),
+    (accounts, sessions, settings): (&Arc<Accounts>, &Arc<Sessions>, &portal::Settings),
     throttle: Throttle,
     posts: SavedPostStore,
     clock: Clock,
     counts: LoginCounts,
 ) -> Result<Portal, StartError> {
-    let (accounts, sessions, pages) = (
-        Arc::clone(accounts),
-        Arc::clone(sessions),
-        Arc::clone(pages),
-    );
-    Portal::new(accounts, sessions, pages, throttle, posts, clock, counts)
+    let (accounts, sessions) = (Arc::clone(accounts), Arc::clone(sessions));
+    let settings = settings.clone();
+    Portal::new(accounts, sessions, settings, throttle, posts, clock, counts)
         .map_err(|NoRandomness| StartError::NoRandomness)
 }
 

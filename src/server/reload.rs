@@ -86,14 +86,14 @@ impl Running {
             connections,
             drain,
             examined,
-            pages,
+            portal,
             proxy,
             restart_only,
             session,
             throttle,
         } = build(config)?;
         let service = &self.handles.service;
-        let proxy = service.prepare(proxy, apps, throttle, pages, &self.clock)?;
+        let proxy = service.prepare(proxy, apps, throttle, portal, &self.clock)?;
         // Nothing can fail from here on.
         self.doctor.replace(examined);
         self.certificates.replace(certificates);

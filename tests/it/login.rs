@@ -1,6 +1,7 @@
 //! Signing in and out, SEC-54, SEC-55, SEC-61 to SEC-63 and SEC-66.
 
 mod leads_on;
+mod sign_out;
 
 use crate::harness::*;
 use bytes::Bytes;

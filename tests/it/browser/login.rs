@@ -40,6 +40,52 @@ async fn sec_64_a_login_follows_the_app_to_another_scheme_port_or_host() {
 }
 
 #[tokio::test]
+async fn sec_64_a_sign_out_leads_to_another_host_and_where_that_leads() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let plain = Upstream::echo().await;
+    let port = plain.authority().rsplit_once(':').unwrap().1.to_owned();
+    let place = format!("http://elsewhere.test:{port}/bye");
+    let location = place.clone();
+    let app = Upstream::scripted(move |exchange| {
+        let location = location.clone();
+        Box::pin(async move {
+            let field = [("Location", location.as_str())];
+            if exchange.target() == "/goodbye" {
+                exchange.reply("302 Found", &field, "").await;
+            } else {
+                exchange.reply("200 OK", &[], "").await;
+            }
+        })
+    })
+    .await;
+    let mut gate = Vestibule::before(&app)
+        .app("host = \"gate.test\"")
+        .rule("/goodbye", "everyone")
+        .user("ada", PASSWORD)
+        .start()
+        .await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    gate.reload(|text| {
+        let port = origin.rsplit_once(':').unwrap().1;
+        let text = text.replace("[server]", &format!("[server]\npublic_port = {port}"));
+        text.replace(
+            "[login]",
+            &format!("[login]\nafter_logout = \"{origin}/goodbye\""),
+        )
+    })
+    .unwrap();
+    browser.goto(&format!("{origin}/.vestibule/account")).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser.click("[href='/.vestibule/logout']").await;
+    browser.click("[action='/.vestibule/logout'] button").await;
+    browser
+        .wait_until(&format!("location.href === '{place}'"))
+        .await;
+}
+
+#[tokio::test]
 async fn sec_63_the_fragment_survives_the_login() {
     for browser in [
         Chromium::start().await,
