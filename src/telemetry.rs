@@ -14,6 +14,7 @@ mod seldom;
 mod stdout;
 mod timestamp;
 
+use std::borrow::Cow;
 use std::fmt::{Display, Formatter};
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
@@ -272,8 +273,8 @@ pub(crate) struct AccessLine {
     pub(crate) received: u64,
     /// Of the answer's body.
     pub(crate) sent: u64,
-    /// Milliseconds until the head of the answer.
-    pub(crate) head_ms: Option<f64>,
+    /// How long the head of the answer took.
+    pub(crate) head: Option<Duration>,
     /// Whether the answer came to its end.
     pub(crate) complete: bool,
     /// Why the request was refused before anybody asked who sent it.
@@ -301,24 +302,20 @@ impl AccessLine {
             status: StatusCode::OK,
             received: 0,
             sent: 0,
-            head_ms: None,
+            head: None,
             complete: false,
             error: None,
         }
     }
 
-    /// Milliseconds since the request began.
-    pub(crate) fn elapsed_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1000.0
-    }
-
     pub(crate) fn write(&self) {
+        let session = self.session.map(hex);
         tracing::info!(
             target: "access",
             request = %self.request,
             client = %self.client,
             user = self.user.as_deref(),
-            session = self.session.map(|key| format!("{key:08x}")),
+            session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             app = self.app.as_deref(),
             method = %self.method,
             path = %printable(&self.path),
@@ -326,21 +323,30 @@ impl AccessLine {
             status = self.status.as_u16(),
             received = self.received,
             sent = self.sent,
-            head_ms = self.head_ms.map(round),
-            total_ms = round(self.elapsed_ms()),
+            head_ms = self.head.map(milliseconds),
+            total_ms = milliseconds(self.started.elapsed()),
             complete = self.complete,
             error = self.error,
         );
     }
 }
 
-fn round(milliseconds: f64) -> f64 {
-    (milliseconds * 1000.0).round() / 1000.0
+/// Digits as `{:08x}` gives them, without a place of their own in memory.
+fn hex(number: u32) -> [u8; 8] {
+    std::array::from_fn(|at| b"0123456789abcdef"[(number >> (28 - 4 * at)) as usize & 0xf])
+}
+
+/// With three digits behind the point.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 /// `text` on one line: what could end a line or steer a terminal is escaped, the rest is cut at
 /// [`MAX_FIELD`] characters.
-pub(crate) fn printable(text: &str) -> impl Display {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_FIELD && text.bytes().fold(true, |all, byte| all & is_visible(byte)) {
+        return text.into(); // as nearly all are
+    }
     let splits = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{85}');
     let mut safe = String::with_capacity(text.len().min(MAX_FIELD));
     for c in text.chars().take(MAX_FIELD) {
@@ -350,12 +356,24 @@ pub(crate) fn printable(text: &str) -> impl Display {
             safe.push(c);
         }
     }
-    safe
+    safe.into()
+}
+
+/// Or a space.
+fn is_visible(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_shown_by_eight_digits() {
+        for number in [0, 1, 0x0123_4567, 0x89ab_cdef, u32::MAX] {
+            assert_eq!(hex(number), format!("{number:08x}").as_bytes());
+        }
+    }
 
     #[test]
     fn sec_71_nothing_splits_a_line() {

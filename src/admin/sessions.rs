@@ -102,7 +102,7 @@ async fn revoke_one(sessions: &Sessions, record: &Record, key: &str, peer: Peer)
 pub(super) async fn revoke_of_user(sessions: &Sessions, user: &str, peer: Peer) -> Line {
     let ended = sessions.end_of_user(user, |_| false).await;
     let total = ended.as_ref().map_or(0, Vec::len);
-    let user = printable(user).to_string();
+    let user = printable(user).into_owned();
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid, user, sessions = total,
         complete = ended.is_ok(), "sessions of a user revoked"

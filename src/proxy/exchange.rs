@@ -140,14 +140,14 @@ impl Proxy {
             Some(hsts) => headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts),
             None => headers.remove(header::STRICT_TRANSPORT_SECURITY),
         };
-        let status = response.status();
+        let (status, took) = (response.status(), exchange.started.elapsed());
         if let Some(line) = &mut exchange.line {
             line.status = status;
-            line.head_ms = Some(line.elapsed_ms());
+            line.head = Some(took);
         }
         let counts = exchange.app.as_ref().map(|app| &app.counts.answers);
         let counts = counts.unwrap_or(&self.shared.no_app);
-        counts.note(status, exchange.started.elapsed());
+        counts.note(status, took);
         let body = response.body_mut();
         body.carry(exchange.line, exchange.in_flight, exchange.app);
         if http1_required {

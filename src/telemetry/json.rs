@@ -34,9 +34,9 @@ where
     ) -> fmt::Result {
         let mut object = Object::new();
         object.add_shown("timestamp", |text| timestamp::push(text, Clock::wall()));
-        object.add("level", event.metadata().level().as_str());
+        object.add_text("level", event.metadata().level().as_str());
         event.record(&mut object);
-        object.add("target", event.metadata().target());
+        object.add_text("target", event.metadata().target());
         writer.write_str(&object.end()?)
     }
 }
@@ -56,20 +56,29 @@ impl Object {
         }
     }
 
-    /// Writing to memory cannot fail, and what is logged are texts, numbers and truth values.
-    fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+    fn add_name(&mut self, name: &str) {
         let separator = if self.text.is_empty() { b'{' } else { b',' };
         self.text.push(separator);
-        let _ = serde_json::to_writer(&mut self.text, name);
+        push_string(&mut self.text, name);
         self.text.push(b':');
+    }
+
+    /// Writing to memory cannot fail, and what is logged are numbers and truth values besides texts.
+    fn add(&mut self, name: &str, value: &impl Serialize) {
+        self.add_name(name);
         let _ = serde_json::to_writer(&mut self.text, value);
+    }
+
+    fn add_text(&mut self, name: &str, value: &str) {
+        self.add_name(name);
+        push_string(&mut self.text, value);
     }
 
     fn add_shown(&mut self, name: &str, show: impl FnOnce(&mut String)) {
         let mut text = std::mem::take(&mut self.shown);
         text.clear();
         show(&mut text);
-        self.add(name, text.as_str());
+        self.add_text(name, &text);
         self.shown = text;
     }
 
@@ -77,6 +86,44 @@ impl Object {
         self.text.extend(b"}\n");
         String::from_utf8(self.text).map_err(|_| fmt::Error)
     }
+}
+
+/// Nearly every text of a line is short and written as it is: to look at eight of its bytes at a
+/// time is cheaper than at each.
+fn push_string(line: &mut Vec<u8>, text: &str) {
+    if is_plain(text.as_bytes()) {
+        line.reserve(text.len() + 2);
+        line.push(b'"');
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'"');
+    } else {
+        let _ = serde_json::to_writer(line, text); // writing to memory cannot fail
+    }
+}
+
+/// Whether JSON has no escape for any of it (RFC 8259 §7).
+fn is_plain(text: &[u8]) -> bool {
+    if let Some(last) = text.last_chunk::<8>() {
+        let (words, _) = text.as_chunks::<8>(); // the last one holds the rest, too
+        let is_plain = |word: &[u8; 8]| is_plain_word(u64::from_le_bytes(*word));
+        words.iter().all(is_plain) && is_plain(last)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let halves = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+        is_plain_word(halves[0] | halves[1] << 32)
+    } else {
+        text.iter()
+            .all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+    }
+}
+
+/// Eight bytes at a time: a byte of `word - ONES * n`, where the same of `word` is below 0x80, has
+/// its highest bit set if it was below `n`, or if a byte to its right was.
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let has_below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let is_byte = |byte: u8| has_below(word ^ (ONES * u64::from(byte)), 1);
+    (has_below(word, b' ') | is_byte(b'"') | is_byte(b'\\')) & HIGHEST == 0
 }
 
 impl Visit for Object {
@@ -99,7 +146,7 @@ impl Visit for Object {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), value);
+        self.add_text(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -124,6 +171,22 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_is_written_as_serde_json_writes_it() {
+        for at in 0..33 {
+            for odd in 0..0x80u8 {
+                let mut text = "y".repeat(33);
+                text.replace_range(at..=at, &char::from(odd).to_string());
+                for text in [&text, &text[..=at], &text[at..]] {
+                    let mut line = Vec::new();
+                    push_string(&mut line, text);
+                    let line = String::from_utf8(line).unwrap();
+                    assert_eq!(line, serde_json::to_string(text).unwrap());
+                }
+            }
         }
     }
 
