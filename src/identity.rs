@@ -134,7 +134,6 @@ impl Headers {
         self
     }
 
-    #[cfg(test)]
     pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.templates.iter().map(|(name, _)| name)
     }

@@ -10,6 +10,7 @@ mod own_path;
 mod path;
 mod readings;
 mod target;
+mod title_case;
 pub(crate) mod webdav;
 pub(crate) mod wire;
 
@@ -24,6 +25,7 @@ pub(crate) use own_path::own_path;
 pub(crate) use path::{PathError, normal_path};
 pub(crate) use readings::{PathCase, Readings, compared, fold_case};
 pub(crate) use target::{Target, escape_raw};
+pub(crate) use title_case::title_case;
 pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.

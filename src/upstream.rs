@@ -10,6 +10,7 @@ pub(crate) mod dial;
 mod error;
 pub(crate) mod hop_by_hop;
 mod keep_alive;
+mod letters;
 mod own;
 mod pool;
 mod quota;
@@ -45,6 +46,7 @@ use authentication::tie;
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
+pub(crate) use letters::OwnNames;
 pub(crate) use own::Own;
 use pool::Endpoint;
 pub(crate) use response_body::ResponseBody;
@@ -89,6 +91,8 @@ pub(crate) struct Settings {
     /// Send the browser's `Host`; else the address's own.
     pub(crate) preserve_host: bool,
     pub(crate) rewriting: Rewriting,
+    /// Header names keep the letters that they were written with, in both directions.
+    pub(crate) preserve_header_case: bool,
     /// Request bodies without a length are read up to here, so that they get one; 0 for none.
     pub(crate) buffer_requests: usize,
     /// `Host` in place of either.
@@ -118,6 +122,7 @@ pub(crate) struct Settings {
 pub(crate) struct Upstreams {
     endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
     preserve_host: bool,
+    preserve_header_case: bool,
     rewrites: bool,
     buffer_requests: usize,
     response_timeout: Duration,
@@ -139,16 +144,21 @@ pub(crate) struct Health {
 }
 
 impl Upstreams {
-    /// `name` is the app's.
+    /// `name` is the app's, and `own_names` those whose letters are not preserved.
     pub(crate) fn open(
         settings: &Settings,
+        own_names: OwnNames,
         name: &Arc<str>,
         clock: &Clock,
     ) -> Result<Self, OpenError> {
+        let own_names = settings.preserve_header_case.then(|| Arc::new(own_names));
         let secure = settings.addresses.iter().any(Address::is_https);
         let tls = secure.then(|| trust::clients(settings)).transpose()?;
         let endpoint = |address: &Address| {
-            let connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
+            let mut connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
+            if let Some(own_names) = &own_names {
+                connector.preserve_header_case(Arc::clone(own_names));
+            }
             let endpoint = Endpoint::new(connector, clock.clone(), settings);
             let host = settings.host.as_ref();
             let host = host.map_or_else(|| address.host_header(), Authority::to_header);
@@ -161,6 +171,7 @@ impl Upstreams {
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
             preserve_host: settings.preserve_host && settings.host.is_none(),
+            preserve_header_case: settings.preserve_header_case,
             rewrites: settings.rewriting.redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
@@ -177,6 +188,11 @@ impl Upstreams {
         self.endpoints
             .iter()
             .map(|(endpoint, _)| endpoint.address())
+    }
+
+    /// Whether the application gets header names with the letters that the client has used.
+    pub(crate) fn preserves_header_case(&self) -> bool {
+        self.preserve_header_case
     }
 
     /// Up to which length a request body without one is read before it is sent; 0 for none.

@@ -90,6 +90,9 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
         rewriting,
+        preserve_header_case: section
+            .get("preserve_header_case", value::boolean)
+            .unwrap_or(false),
         preserve_host: preserve_host.unwrap_or(true),
     }
 }

@@ -28,7 +28,7 @@ use crate::request::{
 };
 use crate::session::data;
 use crate::upstream::tunnels::{self, Tunnels};
-use crate::upstream::{self, Address, RequestBody, Upstreams, hop_by_hop};
+use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, hop_by_hop};
 
 /// One `[[app]]`.
 #[derive(Clone, Debug)]
@@ -118,6 +118,7 @@ impl App {
         tunnels: &tunnels::Registry,
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
+        let own_names = OwnNames::new(settings.identity.names().cloned());
         Ok(Self {
             counts: metrics.app(&name),
             tunnels: tunnels.of_app(&name, clock),
@@ -129,7 +130,7 @@ impl App {
             part: settings.part,
             hsts: Hsts::new(settings.hsts),
             rules: settings.rules,
-            upstreams: Upstreams::open(&settings.upstream, &name, clock)?,
+            upstreams: Upstreams::open(&settings.upstream, own_names, &name, clock)?,
             name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
@@ -224,6 +225,9 @@ impl App {
         let stripped = prefix.and_then(|prefix| target.without_prefix(prefix));
         head.uri = stripped.unwrap_or(target).into_uri();
         webdav::as_judged(&mut head, prefix, self.allow_in_path);
+        if !self.upstreams.preserves_header_case() {
+            head.extensions.clear(); // the letters of the client, which hyper would write
+        }
         let headers = &mut head.headers;
         let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);

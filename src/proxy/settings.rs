@@ -15,6 +15,9 @@ pub(crate) struct Settings {
     /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
     pub(crate) public_port: Option<u16>,
     pub(crate) access_log: bool,
+    /// Whether an app gets header names with the client's letters: hyper has to keep them from
+    /// where they are read.
+    pub(crate) preserve_header_case: bool,
     /// Bytes of forms that met an ended session.
     pub(crate) kept_forms: usize,
 }

@@ -5,7 +5,7 @@ mod origin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use hyper::upgrade::OnUpgrade;
 
 use super::Proxy;
@@ -61,8 +61,8 @@ impl Proxy {
         if self.has_changed(ends, &permitted) || matches!(upgraded, Err(UpstreamError::Withdrawn)) {
             self.permit_still(app, &permitted).await?;
         }
-        let (mut headers, application, address) = match upgraded.map_err(RequestError::Upstream)? {
-            Handshake::Switched(headers, application, address) => (headers, application, address),
+        let (mut switched, application, address) = match upgraded.map_err(RequestError::Upstream)? {
+            Handshake::Switched(switched, application, address) => (switched, application, address),
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, &permitted)
                     .await;
@@ -70,7 +70,8 @@ impl Proxy {
                 return Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)));
             }
         };
-        self.clean(app, &mut headers, true, &permitted).await;
+        self.clean(app, switched.headers_mut(), true, &permitted)
+            .await;
         connection.state.upgrade();
         let watch = self.shared.live.watch(app, Some(address), permitted);
         let ends = upgrade::Ends {
@@ -92,9 +93,6 @@ impl Proxy {
                 () = connection.state.evicted() => {}
             }
         });
-        let mut response = Response::new(ResponseBody::ours(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = headers;
-        Ok(response)
+        Ok(switched.map(|()| ResponseBody::ours(Bytes::new())))
     }
 }

@@ -76,6 +76,8 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         tls: _,
         users_file: _,
     } = config;
+    let preserves = |app: &proxy::AppSettings| app.upstream.preserve_header_case;
+    let preserve_header_case = apps.iter().any(preserves);
     Ok(Built {
         apps,
         ceiling,
@@ -94,6 +96,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
             proxy_protocol_from,
             public_port,
             access_log: log.access,
+            preserve_header_case,
             kept_forms,
         },
         restart_only,

@@ -62,6 +62,8 @@ pub(super) async fn serve_http1(
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(None) // ours is a `Deadline`, and knows idle from slow
+                .title_case_headers(true)
+                .preserve_header_case(settings.preserve_header_case)
                 .max_header_size(settings.limits.head)
                 .max_buf_size(head.max(WRITE_BUFFER));
             if settings.limits.fields != 100 {

@@ -78,6 +78,7 @@ async fn serve_one(monitoring: Arc<Monitoring>, stream: TcpStream) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .keep_alive(false)
+        .title_case_headers(true)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), answer);
     let _ = tokio::time::timeout(LIFETIME, served).await; // whoever is gone needs no answer

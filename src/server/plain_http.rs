@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use crate::clock::Clock;
 use crate::load::Place;
+use crate::request::title_case;
 
 /// Bytes of a head.
 const MAX_HEAD: usize = 16 * 1024;
@@ -130,13 +131,15 @@ fn has_body(request: &Request<()>) -> bool {
 fn serialize(response: &Response<Bytes>, to_head: bool) -> Vec<u8> {
     let date = httpdate::fmt_http_date(Clock::system().now().to_system_time());
     let mut bytes = format!(
-        "HTTP/1.1 {}\r\ndate: {date}\r\ncontent-length: {}\r\nconnection: close\r\n",
+        "HTTP/1.1 {}\r\nDate: {date}\r\nContent-Length: {}\r\nConnection: close\r\n",
         response.status(),
         response.body().len()
     )
     .into_bytes();
     for (name, value) in response.headers() {
+        let start = bytes.len();
         bytes.extend_from_slice(name.as_str().as_bytes());
+        title_case(&mut bytes[start..]);
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");

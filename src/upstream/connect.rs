@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::letters::{Corrected, NextIsHead, OwnNames};
 use super::sender::{BytesReceived, Sender};
 use super::trust::{Clients, Untrusted};
 use super::{Address, OpenError, Settings, UpstreamError};
@@ -34,6 +35,8 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 pub(super) struct Connector {
     address: Address,
     tls: Option<Box<Tls>>,
+    /// Where header names keep their letters: all but these.
+    own_names: Option<Arc<OwnNames>>,
     timeout: Duration,
 }
 
@@ -71,8 +74,14 @@ impl Connector {
         Ok(Self {
             address,
             tls,
+            own_names: None,
             timeout: settings.connect_timeout,
         })
+    }
+
+    /// Header names keep the letters that they were written with, all but these.
+    pub(super) fn preserve_header_case(&mut self, own_names: Arc<OwnNames>) {
+        self.own_names = Some(own_names);
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -83,13 +92,21 @@ impl Connector {
     pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let stream = tokio::time::timeout(self.timeout, self.open());
         let stream = stream.await.map_err(|_| UpstreamError::ConnectTimeout)?;
+        let mut stream = stream.map_err(UpstreamError::Connect)?;
+        let mut next_is_head = None;
+        if let Some(own_names) = &self.own_names {
+            let next = next_is_head.insert(NextIsHead::default());
+            stream = Box::new(Corrected::new(stream, Arc::clone(own_names), next.clone()));
+        }
         let received = BytesReceived::default();
         let stream = TokioIo::new(ObservedIo {
-            stream: stream.map_err(UpstreamError::Connect)?,
+            stream,
             received: received.clone(),
         });
         let mut builder = http1::Builder::new();
         builder
+            .title_case_headers(true)
+            .preserve_header_case(next_is_head.is_some())
             .max_buf_size(BUFFER.max(MAX_HEAD))
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD);
@@ -105,7 +122,7 @@ impl Connector {
             let task = tokio::spawn(async move { drop(connection.await) });
             Some(task.abort_handle())
         };
-        Ok(Sender::http1(requests, received, driver))
+        Ok(Sender::http1(requests, received, next_is_head, driver))
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
+use super::letters::NextIsHead;
 
 /// How long a connection that came back may take until it can serve again.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -19,6 +20,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub(super) struct Sender {
     protocol: Protocol,
     received: BytesReceived,
+    /// Where the letters of header names are kept.
+    next_is_head: Option<NextIsHead>,
     /// `None` where the connection is to outlive its sender as a tunnel.
     _driver: Option<Driver>,
 }
@@ -53,11 +56,13 @@ impl Sender {
     pub(super) fn http1(
         requests: http1::SendRequest<RequestBody>,
         received: BytesReceived,
+        next_is_head: Option<NextIsHead>,
         driver: Option<AbortHandle>,
     ) -> Self {
         Self {
             protocol: Protocol::Http1(requests),
             received,
+            next_is_head,
             _driver: driver.map(Driver),
         }
     }
@@ -84,6 +89,9 @@ impl Sender {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
     {
+        if let Some(next_is_head) = &self.next_is_head {
+            next_is_head.note();
+        }
         match &mut self.protocol {
             Protocol::Http1(requests) => requests.try_send_request(request),
         }

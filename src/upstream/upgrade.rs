@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -37,7 +37,7 @@ pub(crate) enum Handshake {
     /// Not a WebSocket after all; answered like any request.
     Refused(Response<ResponseBody>),
     /// 101 for the client, the application's side of the tunnel, and where that is.
-    Switched(HeaderMap, OnUpgrade, Address),
+    Switched(Response<()>, OnUpgrade, Address),
 }
 
 impl Upstreams {
@@ -85,12 +85,12 @@ impl Upstreams {
                 return Err(UpstreamError::BadResponse("101 to something else"));
             }
             let upgrade = hyper::upgrade::on(&mut response);
-            let mut headers = std::mem::take(response.headers_mut());
-            hop_by_hop::strip(&mut headers);
+            let headers = response.headers_mut();
+            hop_by_hop::strip(headers);
             headers.remove(header::CONTENT_LENGTH);
-            hop_by_hop::ask_for_websocket(&mut headers);
+            hop_by_hop::ask_for_websocket(headers);
             let address = endpoint.address().clone();
-            return Ok(Handshake::Switched(headers, upgrade, address));
+            return Ok(Handshake::Switched(response.map(drop), upgrade, address));
         }
         Err(failed)
     }

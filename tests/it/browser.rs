@@ -68,7 +68,7 @@ async fn a_visitor_signs_in_by_typing_and_gets_the_page_they_wanted() {
 
     sign_in(&browser, "ada", PASSWORD).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
     assert_eq!(browser.url().await, wanted);
     assert_eq!(
@@ -92,7 +92,7 @@ async fn sec_43_a_script_of_an_app_can_neither_set_nor_drop_our_cookies() {
     browser.goto(&format!("{origin}/")).await;
     sign_in(&browser, "ada", PASSWORD).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
     let before = browser.cookies().await;
     for name in [SESSION_COOKIE, &format!("{SESSION_COOKIE}-login")] {
@@ -111,7 +111,7 @@ async fn sec_43_a_script_of_an_app_can_neither_set_nor_drop_our_cookies() {
     assert_eq!(shown, "own=1", "scripts set cookies, only not ours");
     browser.goto(&format!("{origin}/again")).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
 }
 
@@ -126,7 +126,7 @@ async fn sec_67_after_logout_back_shows_the_login_and_not_the_page() {
     browser.goto(&format!("{origin}/salaries")).await;
     sign_in(&browser, "ada", PASSWORD).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
     sign_out(&browser, &origin).await;
     assert!(browser.cookies().await.is_empty());
@@ -170,7 +170,7 @@ async fn our_pages_work_without_script() {
         .await;
     sign_in(&browser, "ada", PASSWORD).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
     assert_eq!(browser.url().await, format!("{origin}/report"));
     sign_out(&browser, &origin).await;
@@ -205,7 +205,7 @@ async fn sec_64_our_pages_break_no_rule_of_their_own() {
     browser.goto(&format!("{origin}/.vestibule/login")).await;
     sign_in(&browser, "ada", PASSWORD).await;
     browser
-        .wait_until("document.body.textContent.includes('x-forwarded-user: ada')")
+        .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;
     page("account").await;
     page("logout").await;

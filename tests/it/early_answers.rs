@@ -137,10 +137,10 @@ async fn sec_99_a_connection_that_ends_after_an_early_answer_says_so() {
         raw.send(vec![b'x'; 30_000]).await;
         let reply = raw.rest().await;
         let told: Vec<_> = (reply.lines())
-            .filter(|line| line.starts_with("connection:"))
+            .filter(|line| line.starts_with("Connection:"))
             .collect();
         assert!(reply.starts_with("HTTP/1.0 4"), "{reply}");
-        assert_eq!(told, ["connection: close"], "{target}: {reply}");
+        assert_eq!(told, ["Connection: close"], "{target}: {reply}");
     }
     let early = [
         ("/wiki/public", 413),

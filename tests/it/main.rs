@@ -46,6 +46,8 @@ mod forwarded;
 mod full_disk;
 /// A connection is agreed upon in TLS, and plain HTTP leads there.
 mod handshakes;
+/// Names of fields have the letters that old servers and clients expect.
+mod header_case;
 /// An upstream is told who asks by us, and by nobody else.
 mod headers;
 /// HTTP/2 is held to the same rules, and to its own.

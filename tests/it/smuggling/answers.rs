@@ -84,7 +84,7 @@ async fn sec_15_a_truncated_answer_never_looks_whole() {
         let given = raw.rest().await;
         // Without its last chunk, or short of its length, it is known to be cut (RFC 9112 §8).
         assert!(!given.ends_with("0\r\n\r\n"), "for {answer:?}:\n{given}");
-        if given.contains("content-length: 10") {
+        if given.contains("Content-Length: 10") {
             assert!(given.ends_with("\r\n\r\nhalf"), "{given}");
         }
 
