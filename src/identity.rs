@@ -274,6 +274,8 @@ mod tests {
             ("X_Forwarded_Host", false),
             ("X-Forwarded-Anything", false),
             ("X-Real-IP", false),
+            ("X-Request-ID", false),
+            ("x_request_id", false),
             ("Forwarded", false),
             ("X-Original-URL", false),
             ("X-Session-Data", false),

@@ -231,6 +231,11 @@ impl Principal {
         &self.identity
     }
 
+    /// For what outlives the request.
+    pub(crate) fn to_identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
     pub(crate) fn context(&self) -> &AuthContext {
         &self.context
     }

@@ -162,6 +162,7 @@ impl Proxy {
         let has_cookie = context.cookies.any;
         let permitted = Permitted::new(&head, &target, authority, session, revision);
         let allowed = Allowed {
+            id: exchange.id.clone(),
             permit,
             permitted,
             head,

@@ -10,6 +10,7 @@ mod audit_file;
 mod json;
 mod line;
 mod queue;
+mod request_id;
 mod seldom;
 mod stdout;
 mod timestamp;
@@ -20,12 +21,10 @@ use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode, Version};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Filter, SubscriberExt};
@@ -37,10 +36,11 @@ use self::audit_file::AuditFile;
 use self::json::Json;
 use self::line::Lines;
 use self::queue::Queue;
+pub(crate) use self::request_id::{REQUEST_ID, RequestId, RequestIds};
 pub(crate) use self::seldom::Seldom;
 use self::stdout::Stdout;
 use crate::clock::Clock;
-use crate::random::NoRandomness;
+use crate::principal::Identity;
 use crate::request::escape_raw;
 
 /// `[log] format`.
@@ -224,37 +224,6 @@ impl std::error::Error for LogsError {
     }
 }
 
-/// Names requests in log lines and on error pages: unique over restarts, and without a syscall.
-#[derive(Debug)]
-pub(crate) struct RequestIds {
-    process: u32,
-    next: AtomicU64,
-}
-
-/// The name of one request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestId(u32, u64);
-
-impl RequestIds {
-    pub(crate) fn new() -> Result<Self, NoRandomness> {
-        let process = SysRng.try_next_u32().map_err(|_| NoRandomness)?;
-        Ok(Self {
-            process,
-            next: AtomicU64::new(0),
-        })
-    }
-
-    pub(crate) fn next(&self) -> RequestId {
-        RequestId(self.process, self.next.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Display for RequestId {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}-{:06x}", self.0, self.1)
-    }
-}
-
 /// One request on its way to its access line, which is written when its last byte is gone.
 pub(crate) struct AccessLine {
     pub(crate) request: RequestId,
@@ -265,7 +234,7 @@ pub(crate) struct AccessLine {
     pub(crate) path: String,
     pub(crate) version: Version,
     pub(crate) app: Option<Arc<str>>,
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<Arc<Identity>>,
     /// The beginning of the key of its session: 8 hex digits for people.
     pub(crate) session: Option<u32>,
     pub(crate) status: StatusCode,
@@ -314,7 +283,7 @@ impl AccessLine {
             target: "access",
             request = %self.request,
             client = %self.client,
-            user = self.user.as_deref(),
+            user = self.user.as_deref().map(Identity::user),
             session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             app = self.app.as_deref(),
             method = %self.method,

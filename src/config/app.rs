@@ -25,7 +25,7 @@ const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
 
 /// Headers that frame, route or carry the request: an identity in one of them would break the
 /// connection (RFC 9110 §7.6.1) or take the place of what Vestibule itself says in it.
-const RESERVED: [&str; 36] = [
+const RESERVED: [&str; 37] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -59,6 +59,7 @@ const RESERVED: [&str; 36] = [
     "x-forwarded-prefix",
     "x-forwarded-proto",
     "x-real-ip",
+    "x-request-id",
     "x-session-data",
     "x-session-set",
     "x-session-unset",

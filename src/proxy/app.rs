@@ -27,6 +27,7 @@ use crate::request::{
     self, AllowInPath, Authority, BadRequest, Host, PathCase, Readings, Target, webdav,
 };
 use crate::session::data;
+use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, hop_by_hop};
 
@@ -85,6 +86,7 @@ pub(super) struct App {
 
 /// A request that the rules let through, as its client sent it.
 pub(super) struct Allowed {
+    pub(super) id: RequestId,
     pub(super) permit: Permit,
     pub(super) permitted: Permitted,
     pub(super) head: Parts,
@@ -215,6 +217,7 @@ impl App {
         body: RequestBody,
     ) -> Prepared {
         let Allowed {
+            id,
             permit,
             permitted,
             mut head,
@@ -236,6 +239,7 @@ impl App {
         self.identity.strip(headers);
         client.describe(headers, peer, host.clone());
         headers.insert(header::HOST, host);
+        headers.insert(REQUEST_ID, id.to_header());
         if let Some(prefix) = self.part.stripped_header() {
             headers.insert(FORWARDED_PREFIX, prefix.clone());
         }

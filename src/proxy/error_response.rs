@@ -21,7 +21,7 @@ impl Proxy {
         error: &RequestError,
         exchange: &Exchange,
     ) -> Response<ResponseBody> {
-        let id = exchange.id;
+        let id = &exchange.id;
         let message = error.message();
         let is_the_clients = matches!(
             error,

@@ -18,6 +18,7 @@ use super::in_flight::InFlight;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::portal::is_page_load;
+use crate::principal::Principal;
 use crate::request::wire;
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
@@ -53,11 +54,14 @@ impl Exchange {
         in_flight: InFlight,
         request: &Request<Incoming>,
     ) -> Self {
-        let id = proxy.shared.request_ids.next();
+        let trusted = proxy.settings.trusted_proxies.contain(peer);
+        let told = trusted.then(|| RequestId::of_proxy(request.headers()));
+        let id = told.flatten();
+        let id = id.unwrap_or_else(|| proxy.shared.request_ids.next());
         let line = proxy
             .settings
             .access_log
-            .then(|| Box::new(AccessLine::begin(id, peer, request)));
+            .then(|| Box::new(AccessLine::begin(id.clone(), peer, request)));
         let is_left_unread =
             request.version() < Version::HTTP_2 && wire::is_left_unread(request.headers());
         Self {
@@ -184,9 +188,9 @@ impl Exchange {
     }
 
     /// The same.
-    pub(super) fn note_user(&mut self, session: &Session, user: &str) {
+    pub(super) fn note_user(&mut self, session: &Session, principal: &Principal) {
         if let Some(line) = &mut self.line {
-            line.user = Some(user.to_owned());
+            line.user = Some(principal.to_identity());
             line.session = Some(session.key().beginning());
         }
     }

@@ -26,7 +26,7 @@ impl Proxy {
             return Ok((None, None));
         };
         self.renew(context, &session, &mut exchange.renewed);
-        exchange.note_user(&session, principal.identity().user());
+        exchange.note_user(&session, &principal);
         Ok((Some(session), Some(principal)))
     }
 

@@ -92,6 +92,7 @@ async fn sec_35_a_visitor_cannot_say_who_they_are() {
         "x'who",
         "x|forwarded|groups",
         // SEC-41 and its neighbours.
+        "X-Request-Id",
         "X-Real-IP",
         "X_Real_IP",
         "Forwarded",

@@ -94,6 +94,8 @@ mod readme;
 mod regressions;
 /// Another configuration is taken over whole or not at all, and nobody notices.
 mod reloads;
+/// A request has one name, for us, for the app and for a proxy in front.
+mod request_ids;
 /// What may be sent to an app twice is, and nothing else.
 mod resends;
 /// Who is signed in stays so, and who signed out stays out, however the service ends.

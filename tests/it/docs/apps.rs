@@ -66,7 +66,9 @@ async fn every_header_of_the_table_arrives(page: &Page, ada: &Browser, app: &Ups
     let rows = page.rows("header");
     let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
     let names = expected.iter().map(|(name, _)| *name);
-    assert_eq!(listed, names.chain(["X-Forwarded-Prefix"]).collect());
+    let some = ["X-Forwarded-Prefix", "X-Request-Id"];
+    assert_eq!(listed, names.chain(some).collect());
+    assert!(told.value("x-request-id").is_some(), "{}", told.head);
 }
 
 async fn what_reaches_beyond_the_app_is_dropped(page: &Page) {

@@ -168,6 +168,7 @@ async fn what_the_button_says_of_its_own_body_is_not_said_of_the_form() {
     let kind = format!("content-type: {URLENCODED}");
     assert_eq!(said, ["content-length: 3", kind.as_str()], "{head}");
     assert_eq!(sent.value("contented"), Some("kept"));
+    assert!(sent.value("x-request-id").is_some(), "{head}");
     assert_eq!(sent.value("x-digest"), Some("kept"));
     assert_eq!(sent.body, b"a=1");
 }
