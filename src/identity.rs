@@ -1,5 +1,7 @@
 //! The headers that tell an application who a request is for.
 
+mod template;
+
 use std::fmt::{Display, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -7,72 +9,40 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::forwarded;
 use crate::principal::Identity;
 
-/// A part of a header template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) use template::{Part, Template, TemplateError};
+
+/// What a template can say of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
     Email,
     Groups,
     Session,
-    Text(String),
     User,
 }
 
-/// What is wrong with a template.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum TemplateError {
-    /// A brace that is not closed or not opened.
-    Brace,
-    /// Something that is not a visible ASCII character.
-    NotAscii,
-    /// A name in braces that is none of user, groups, email, session.
-    UnknownName(String),
-}
+impl About {
+    pub(crate) const NAMES: [&str; 4] = ["user", "groups", "email", "session"];
 
-/// The value of one identity header: text with `{user}` `{groups}` `{email}` `{session}` in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Part>);
-
-impl Template {
-    /// Parses `"user={user}"` and the like.
-    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        if !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
-            return Err(TemplateError::NotAscii);
-        }
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            if at > 0 {
-                parts.push(Part::Text(rest[..at].to_owned()));
-            }
-            let name = rest[at..]
-                .strip_prefix('{')
-                .and_then(|tail| tail.split_once('}'));
-            let (name, tail) = name.ok_or(TemplateError::Brace)?;
-            parts.push(match name {
-                "email" => Part::Email,
-                "groups" => Part::Groups,
-                "session" => Part::Session,
-                "user" => Part::User,
-                unknown => return Err(TemplateError::UnknownName(unknown.to_owned())),
-            });
-            rest = tail;
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        Ok(Self(parts))
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "email" => Self::Email,
+            "groups" => Self::Groups,
+            "session" => Self::Session,
+            "user" => Self::User,
+            _ => return None,
+        })
     }
 }
 
-impl Template {
+impl Template<About> {
     /// The value for one request; `None` when something that it speaks of is absent (SEC-37).
     fn render(&self, who: &Identity, session: &dyn Display) -> Option<HeaderValue> {
         let mut value = String::new();
-        for part in &self.0 {
+        for part in self.parts() {
             match part {
-                Part::Email => encode(&mut value, who.email()?),
-                Part::Groups if who.groups().is_empty() => return None,
-                Part::Groups => {
+                Part::Value(About::Email) => encode(&mut value, who.email()?),
+                Part::Value(About::Groups) if who.groups().is_empty() => return None,
+                Part::Value(About::Groups) => {
                     for (at, group) in who.groups().iter().enumerate() {
                         if at > 0 {
                             value.push(GROUP_SEPARATOR);
@@ -80,9 +50,9 @@ impl Template {
                         encode(&mut value, group);
                     }
                 }
-                Part::Session => write!(value, "{session}").ok()?,
+                Part::Value(About::Session) => write!(value, "{session}").ok()?,
                 Part::Text(text) => value.push_str(text),
-                Part::User => encode(&mut value, who.user()),
+                Part::Value(About::User) => encode(&mut value, who.user()),
             }
         }
         HeaderValue::try_from(value).ok()
@@ -107,7 +77,7 @@ fn encode(out: &mut String, text: &str) {
 /// The `[app.identity]` of one app: header names and what they say.
 #[derive(Clone, Debug)]
 pub(crate) struct Headers {
-    templates: Vec<(HeaderName, Template)>,
+    templates: Vec<(HeaderName, Template<About>)>,
     /// The names as [`fold`] gives them.
     folded: Vec<String>,
     /// Also take out headers by which a client has its method read as another one.
@@ -115,7 +85,7 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    pub(crate) fn new(headers: Vec<(HeaderName, Template)>) -> Self {
+    pub(crate) fn new(headers: Vec<(HeaderName, Template<About>)>) -> Self {
         let folded = headers
             .iter()
             .map(|(name, _)| fold(name.as_str()))
@@ -204,11 +174,16 @@ fn fold_byte(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Template<About>, TemplateError> {
+        Template::parse(text, About::of)
+    }
+
     fn headers(templates: &[(&str, &str)]) -> Headers {
         Headers::new(
             templates
                 .iter()
-                .map(|(name, template)| (name.parse().unwrap(), Template::parse(template).unwrap()))
+                .map(|(name, template)| (name.parse().unwrap(), parse(template).unwrap()))
                 .collect(),
         )
     }
@@ -229,7 +204,7 @@ mod tests {
             ),
             ("fixed", Some("fixed".to_owned())),
         ] {
-            let value = Template::parse(template).unwrap().render(&ada, &key);
+            let value = parse(template).unwrap().render(&ada, &key);
             assert_eq!(
                 value.map(|v| v.to_str().unwrap().to_owned()),
                 expected,
@@ -238,7 +213,7 @@ mod tests {
         }
         let nobody = Identity::new("bob".to_owned(), vec![], None);
         assert_eq!(
-            Template::parse("{groups}").unwrap().render(&nobody, &key),
+            parse("{groups}").unwrap().render(&nobody, &key),
             None
         );
     }
@@ -253,7 +228,7 @@ mod tests {
             ("a\nb", TemplateError::NotAscii),
             ("é", TemplateError::NotAscii),
         ] {
-            assert_eq!(Template::parse(template), Err(expected), "{template}");
+            assert_eq!(parse(template), Err(expected), "{template}");
         }
     }
 
