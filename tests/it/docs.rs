@@ -8,7 +8,7 @@ mod front;
 mod install;
 mod migration;
 mod operations;
-mod page;
+pub(crate) mod page;
 mod recipes;
 mod reference;
 mod visitors;

@@ -6,6 +6,7 @@ use std::process::Command;
 use bytes::Bytes;
 use hyper::Method;
 
+use crate::docs::page::Page;
 use crate::harness::*;
 
 const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\n\
@@ -19,8 +20,7 @@ struct Client {
 }
 
 impl Client {
-    async fn of(app: &real::App, keys: &str) -> Self {
-        let gate = Vestibule::before_url(&app.url()).app(keys);
+    async fn of(gate: Vestibule) -> Self {
         let gate = gate.user("ada", PASSWORD).start().await;
         let browser = gate.browser().login("ada", PASSWORD).await;
         Self { browser, gate }
@@ -57,7 +57,7 @@ async fn calendars_of_radicale_are_written_moved_and_searched() {
     let app = real::App::start(command, address, folder).await;
     // It compares a Destination with what it is told of the browser's address.
     let keys = "rewrite_redirects = false\n[app.identity]\n\"X-Remote-User\" = \"{user}\"";
-    let mut client = Client::of(&app, keys).await;
+    let mut client = Client::of(Vestibule::before_url(&app.url()).app(keys)).await;
     let root = client.browser.get("/").await;
     root.assert_status(302).assert_header("location", "/.web");
     for calendar in ["/ada/work/", "/ada/home/"] {
@@ -104,15 +104,18 @@ async fn files_of_wsgidav_are_locked_copied_and_moved() {
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let files = folder.path().join("files");
     fs::create_dir(&files).unwrap();
+    let mut recipe = Page::open("recipes/wsgidav.md");
+    let line = recipe
+        .next("sh")
+        .replace("8080", &address.port().to_string());
+    let line = line.replace("/srv/files", &files.display().to_string());
+    let words = line.strip_prefix("wsgidav ").unwrap().split_whitespace();
     let mut command = Command::new(wsgidav);
-    command
-        .current_dir(folder.path())
-        .args(["--host=127.0.0.1", "--auth=anonymous", "--no-config"])
-        .arg(format!("--port={}", address.port()))
-        .arg(format!("--root={}", files.display()));
+    command.current_dir(folder.path()).args(words);
     let app = real::App::start(command, address, folder).await;
-    for (n, keys) in ["", "preserve_host = false"].iter().enumerate() {
-        let mut client = Client::of(&app, keys).await;
+    let other = Vestibule::before_url(&app.url()).app("preserve_host = false");
+    for (n, gate) in [recipe.gate(&app.url()), other].into_iter().enumerate() {
+        let mut client = Client::of(gate).await;
         let page = client.browser.get("/").await;
         assert!(
             page.assert_status(200).text().contains("Index of"),
@@ -157,17 +160,18 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
         return;
     };
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
-    let config = format!(
-        "version: 0.1\nhttp: {{addr: '{address}'}}\n\
-         storage: {{filesystem: {{rootdirectory: '{}/data'}}}}\n",
-        folder.path().display()
-    );
+    let mut recipe = Page::open("recipes/docker-registry.md");
+    let config = recipe.next("yaml");
+    let config = config.replace("127.0.0.1:5000", &address.to_string());
+    let data = folder.path().join("data").display().to_string();
+    let config = config.replace("/var/lib/docker-registry", &data);
     fs::write(folder.path().join("config.yml"), config).unwrap();
     let mut command = Command::new(registry);
     command.arg("serve").arg(folder.path().join("config.yml"));
     let app = real::App::start(command, address, folder).await;
-    for keys in ["", "preserve_host = false"] {
-        let mut client = Client::of(&app, keys).await;
+    let other = Vestibule::before_url(&app.url()).app("preserve_host = false");
+    for gate in [recipe.gate(&app.url()), other] {
+        let mut client = Client::of(gate).await;
         let version = client.browser.fetch("/v2/").await;
         version.assert_status(200);
         let begun = client
@@ -195,6 +199,73 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
             .await;
         assert!(pulled.assert_status(200).body == layer);
     }
+}
+
+/// What clients of WebDAV do without locks.
+async fn files_are_copied_and_moved(gate: Vestibule) {
+    let mut client = Client::of(gate).await;
+    client
+        .send("PUT /50%25%20a.txt", &[], b"kept")
+        .await
+        .assert_status(201);
+    let to = [("destination", "https://gate.test/b%20c.txt")];
+    client.send("COPY /50%25%20a.txt", &to, b"").await;
+    assert_eq!(client.browser.get("/b%20c.txt").await.text(), "kept");
+    client
+        .send("MKCOL /folder/", &[], b"")
+        .await
+        .assert_status(201);
+    client.sign_in_again("MOVE /b%20c.txt").await;
+    let to = [("destination", "https://gate.test/folder/d.txt")];
+    client.send("MOVE /b%20c.txt", &to, b"").await;
+    assert_eq!(client.browser.get("/folder/d.txt").await.text(), "kept");
+    client.browser.get("/b%20c.txt").await.assert_status(404);
+    client
+        .send("DELETE /folder/", &[], b"")
+        .await
+        .assert_status(204);
+}
+
+#[tokio::test]
+async fn files_of_apache_are_copied_and_moved() {
+    let mut recipe = Page::open("recipes/apache-webdav.md");
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("files")).unwrap();
+    let config = recipe.next("apache").replace("/srv/files", "FOLDER/files");
+    let config = config.replace("/var/lib/apache2/locks", "FOLDER/locks");
+    let modules = ["dir", "dav", "dav_fs"];
+    let app = real::apache(&modules, &config, folder).await;
+    let gate = recipe.gate(&app.as_ref().map_or_else(String::new, real::App::url));
+    if app.is_some() {
+        files_are_copied_and_moved(gate).await;
+    }
+}
+
+#[tokio::test]
+async fn files_of_nginx_are_copied_and_moved() {
+    let Some(nginx) = real::find("nginx") else {
+        return;
+    };
+    let mut recipe = Page::open("recipes/nginx-webdav.md");
+    let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
+    let at = folder.path().display().to_string();
+    fs::create_dir(folder.path().join("files")).unwrap();
+    let server = recipe
+        .next("nginx")
+        .replace("127.0.0.1:8080", &address.to_string());
+    let server = server.replace("/srv/files", &format!("{at}/files"));
+    let config = format!(
+        "daemon off; master_process off; error_log stderr; pid {at}/pid;\nevents {{}}\n\
+         http {{ access_log off; client_body_temp_path {at}/t; proxy_temp_path {at}/t;\n\
+         fastcgi_temp_path {at}/t; uwsgi_temp_path {at}/t; scgi_temp_path {at}/t;\n{server}}}\n"
+    );
+    fs::write(folder.path().join("conf"), config).unwrap();
+    let mut command = Command::new(nginx);
+    command
+        .args(["-p", &at, "-c"])
+        .arg(folder.path().join("conf"));
+    let app = real::App::start(command, address, folder).await;
+    files_are_copied_and_moved(recipe.gate(&app.url())).await;
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::docs::page::Page;
 use crate::harness::*;
 
 /// A folder of a person with the cookies of their browser, in the format that curl and Python read.
@@ -27,7 +28,7 @@ impl Desk {
         let lines = ["localhost", "localhost.local"]
             .map(|host| format!("{host}\tFALSE\t/\tTRUE\t4102444800\t{cookie}\n"));
         let text = format!("# Netscape HTTP Cookie File\n{}", lines.concat());
-        fs::write(self.folder.path().join("cookies"), text).unwrap();
+        fs::write(self.path(".vestibule-cookies"), text).unwrap();
     }
 
     /// Runs a client to its end; gives what it says, and whether it did well.
@@ -80,19 +81,20 @@ async fn git_clones_and_pushes_as_the_user_of_the_browser() {
         return;
     };
     let exec = run_to_end(Command::new(&git).arg("--exec-path"), "").1;
+    let mut recipe = Page::open("recipes/git.md");
     let folder = tempfile::tempdir().unwrap();
     let bare = folder.path().join("repos/wiki.git");
     let mut init = Command::new(&git);
     init.args(["init", "-q", "--bare"]).arg(&bare);
     assert_eq!(run_to_end(&mut init, "").0, Some(0));
-    let config = format!(
-        "ScriptSock FOLDER/cgid\nSetEnv GIT_PROJECT_ROOT FOLDER/repos\nSetEnv HOME FOLDER\n\
-         SetEnv GIT_HTTP_EXPORT_ALL 1\nSetEnvIf X-Forwarded-User (.+) REMOTE_USER=$1\n\
-         ScriptAlias / {}/git-http-backend/\n<Location />\nRequire all granted\n</Location>",
-        exec.trim()
-    );
+    let config = recipe.next("apache").replace("/srv/git", "FOLDER/repos");
+    let config = config.replace("/usr/lib/git-core", exec.trim());
+    let config = format!("ScriptSock FOLDER/cgid\nSetEnv HOME FOLDER\n{config}");
+    let client = recipe.next("ini");
     let modules = ["alias", "cgid", "env", "setenvif"];
-    let Some(app) = real::apache(&modules, &config, folder).await else {
+    let app = real::apache(&modules, &config, folder).await;
+    let gate = recipe.gate(&app.as_ref().map_or_else(String::new, real::App::url));
+    let Some(app) = app else {
         return;
     };
     fs::write(
@@ -100,17 +102,16 @@ async fn git_clones_and_pushes_as_the_user_of_the_browser() {
         "[core]\nbare = true\nlogAllRefUpdates = true\n",
     )
     .unwrap();
-    let gate = Vestibule::before_url(&app.url())
-        .user("ada", PASSWORD)
-        .start()
-        .await;
+    let gate = gate.user("ada", PASSWORD).start().await;
     let ada = sign_in(&gate).await;
     let desk = Desk::of(&gate);
     desk.take_cookies(&ada);
-    let config = "[http]\ncookieFile = ~/cookies\npostBuffer = 131072\n\
-                  [user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n";
+    let origin = format!("https://localhost:{}", gate.address().port());
+    let config = client.replace("https://git.example.org", &origin)
+        + "[http]\npostBuffer = 131072\n\
+           [user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n";
     fs::write(desk.path(".gitconfig"), config).unwrap();
-    let url = format!("https://localhost:{}/wiki.git", gate.address().port());
+    let url = format!("{origin}/wiki.git");
     desk.done(&git, &["clone", &url, "wiki"]).await;
     let file = large_file();
     fs::write(desk.path("wiki/large"), &file).unwrap();
@@ -148,30 +149,28 @@ async fn mercurial_clones_and_pushes_with_the_session_of_the_browser() {
     let Some(hg) = real::find("hg") else {
         return;
     };
+    let mut recipe = Page::open("recipes/mercurial.md");
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
+    let repository = folder.path().join("wiki");
     let mut init = Command::new(&hg);
-    init.arg("init").arg(folder.path().join("wiki"));
+    init.arg("init").arg(&repository);
     assert_eq!(run_to_end(init.env("HGRCPATH", ""), "").0, Some(0));
+    fs::write(repository.join(".hg/hgrc"), recipe.next("ini")).unwrap();
+    let line = recipe
+        .next("sh")
+        .replace("8000", &address.port().to_string());
+    let line = line.replace("/srv/hg/wiki", &repository.display().to_string());
+    let words = line.strip_prefix("hg ").unwrap().split_whitespace();
     let mut serve = Command::new(&hg);
-    serve
-        .env("HGRCPATH", "")
-        .args(["serve", "-a", "127.0.0.1", "-p"])
-        .arg(address.port().to_string())
-        .arg("-R")
-        .arg(folder.path().join("wiki"))
-        .args(["--config", "web.push_ssl=false"])
-        .args(["--config", "web.allow-push=*"]);
+    serve.env("HGRCPATH", "").args(words);
     let app = real::App::start(serve, address, folder).await;
-    let gate = Vestibule::before_url(&app.url())
-        .user("ada", PASSWORD)
-        .start()
-        .await;
+    let client = recipe.next("ini");
+    let gate = recipe.gate(&app.url()).user("ada", PASSWORD).start().await;
     let ada = sign_in(&gate).await;
     let desk = Desk::of(&gate);
     desk.take_cookies(&ada);
     let config = format!(
-        "[ui]\nusername = Ada\ninteractive = false\n[auth]\ncookiefile = {}\n[web]\ncacerts = {}\n",
-        desk.path("cookies").display(),
+        "[ui]\nusername = Ada\ninteractive = false\n{client}[web]\ncacerts = {}\n",
         gate.certificate()
     );
     fs::write(desk.path("hgrc"), config).unwrap();
@@ -216,16 +215,14 @@ async fn subversion_commits_and_copies_where_a_rule_lets_it() {
             Some(0)
         );
     }
-    let config = "<Location /svn>\nDAV svn\nSVNParentPath FOLDER/repos\nRequire all granted\n\
-                  </Location>";
-    let Some(app) = real::apache(&["dav", "dav_svn"], config, folder).await else {
+    let mut recipe = Page::open("recipes/subversion.md");
+    let config = recipe.next("apache").replace("/srv/svn", "FOLDER/repos");
+    let app = real::apache(&["dav", "dav_svn"], &config, folder).await;
+    let gate = recipe.gate(&app.as_ref().map_or_else(String::new, real::App::url));
+    let Some(_app) = app else {
         return;
     };
-    let gate = Vestibule::before_url(&app.url())
-        .user("ada", PASSWORD)
-        .rule("/svn/open", "everyone")
-        .start()
-        .await;
+    let gate = gate.user("ada", PASSWORD).start().await;
     let desk = Desk::of(&gate);
     let ca = format!("servers:global:ssl-authority-files={}", gate.certificate());
     let svn = async |args: &str| {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::docs::page::Page;
 use crate::harness::webdriver::Chromium;
 use crate::harness::*;
 
@@ -18,10 +19,10 @@ struct Desk {
 }
 
 impl Desk {
-    async fn of(app: real::App, keys: &str) -> Option<Self> {
-        let browser = Chromium::start().await?;
-        let gate = Vestibule::before_url(&app.url()).app(keys);
-        let gate = gate.user("ada", PASSWORD).start().await;
+    /// Behind a gate as the recipe has it.
+    async fn of(app: real::App, recipe: &mut Page) -> Option<Self> {
+        let gate = recipe.gate(&app.url()).user("ada", PASSWORD);
+        let (browser, gate) = (Chromium::start().await?, gate.start().await);
         Some(Self {
             app,
             origin: format!("https://gate.test:{}", gate.address().port()),
@@ -65,10 +66,14 @@ async fn the_buttons_of_supervisor_lead_back_to_its_page() {
     let Some(supervisord) = real::find("supervisord") else {
         return;
     };
+    let mut recipe = Page::open("recipes/supervisor.md");
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
+    let server = recipe
+        .next("ini")
+        .replace("127.0.0.1:9001", &address.to_string());
     let config = format!(
         "[supervisord]\nnodaemon = true\nlogfile = {0}/log\npidfile = {0}/pid\n\
-         childlogdir = {0}\n[inet_http_server]\nport = {address}\n[rpcinterface:supervisor]\n\
+         childlogdir = {0}\n{server}[rpcinterface:supervisor]\n\
          supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n\
          [program:worker]\nstartsecs = 0\n\
          command = sh -c 'echo This is the worker.; exec sleep 1000'\n",
@@ -78,7 +83,7 @@ async fn the_buttons_of_supervisor_lead_back_to_its_page() {
     let mut command = Command::new(supervisord);
     command.arg("-c").arg(folder.path().join("conf"));
     let app = real::App::start(command, address, folder).await;
-    let Some(desk) = Desk::of(app, "").await else {
+    let Some(desk) = Desk::of(app, &mut recipe).await else {
         return;
     };
     desk.goto("/tail.html?processname=worker&limit=1024").await;
@@ -105,19 +110,20 @@ async fn the_page_of_transmission_works_below_a_path() {
     let Some(daemon) = real::find("transmission-daemon") else {
         return;
     };
+    let mut recipe = Page::open("recipes/transmission.md");
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
+    let settings = recipe.next("json");
+    let settings = settings.replace("9091", &address.port().to_string());
+    fs::write(folder.path().join("settings.json"), settings).unwrap();
     let mut command = Command::new(daemon);
     command
-        .args(["-f", "--no-auth", "-M", "--no-dht", "--no-lpd"])
-        .args(["-a", "127.0.0.1", "-r", "127.0.0.1", "-i", "127.0.0.1"])
-        .args(["-p", &address.port().to_string()])
+        .args(["-f", "-M", "--no-dht", "--no-lpd", "-i", "127.0.0.1"])
         .args(["-P", &held_port().port().to_string(), "-g"])
         .arg(folder.path())
         .arg("-w")
         .arg(folder.path());
     let app = real::App::start(command, address, folder).await;
-    let keys = "path = \"/torrents/\"\nstrip_path = true\npreserve_host = false";
-    let Some(desk) = Desk::of(app, keys).await else {
+    let Some(desk) = Desk::of(app, &mut recipe).await else {
         return;
     };
     desk.goto("/torrents").await;
@@ -149,19 +155,22 @@ async fn files_go_up_to_copyparty_and_come_down_again() {
     let Some(copyparty) = real::find("copyparty") else {
         return;
     };
+    let mut recipe = Page::open("recipes/copyparty.md");
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
     let shared = folder.path().join("shared");
     fs::create_dir_all(shared.join("2026")).unwrap();
+    let line = recipe.next("sh");
+    let line = line.replace("3923", &address.port().to_string());
+    let line = line.replace("/srv/files", &shared.display().to_string());
+    let words = line.strip_prefix("copyparty ").unwrap().split_whitespace();
     let mut command = Command::new(copyparty);
     command
         .env("HOME", folder.path())
         .current_dir(folder.path())
-        .args(["-q", "-i", "127.0.0.1", "-p", &address.port().to_string()])
-        .args(["--xff-src", "127.0.0.1", "--no-thumb", "--no-mtag-ff"])
-        .arg("-v")
-        .arg(format!("{}::rwmd", shared.display()));
+        .args(words)
+        .args(["-q", "--no-thumb", "--no-mtag-ff"]);
     let app = real::App::start(command, address, folder).await;
-    let Some(desk) = Desk::of(app, "").await else {
+    let Some(desk) = Desk::of(app, &mut recipe).await else {
         return;
     };
     let content: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
@@ -204,18 +213,17 @@ async fn a_calendar_of_radicale_belongs_to_the_user() {
     let Some(radicale) = real::find("radicale") else {
         return;
     };
+    let mut recipe = Page::open("recipes/radicale.md");
     let (folder, address) = (tempfile::tempdir().unwrap(), held_port());
-    let config = format!(
-        "[server]\nhosts = {address}\n[auth]\ntype = http_x_remote_user\n[storage]\n\
-         filesystem_folder = {}/data\n",
-        folder.path().display()
-    );
+    let config = recipe.next("ini");
+    let config = config.replace("127.0.0.1:5232", &address.to_string());
+    let data = folder.path().join("data").display().to_string();
+    let config = config.replace("/var/lib/radicale/collections", &data);
     fs::write(folder.path().join("conf"), config).unwrap();
     let mut command = Command::new(radicale);
     command.arg("--config").arg(folder.path().join("conf"));
     let app = real::App::start(command, address, folder).await;
-    let keys = "[app.identity]\n\"X-Remote-User\" = \"{user}\"";
-    let Some(desk) = Desk::of(app, keys).await else {
+    let Some(desk) = Desk::of(app, &mut recipe).await else {
         return;
     };
     let open = async || {

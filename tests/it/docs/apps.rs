@@ -1,6 +1,7 @@
 //! What an app is told, what it may keep, and what of its answers goes no further.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use super::page::{Page, quoted};
 use crate::harness::*;
@@ -34,7 +35,48 @@ async fn an_app_is_told_what_the_page_says_and_its_answers_lose_what_the_page_sa
     ada.get(&target).await.assert_status(200);
     ada.get("/").await;
     assert_eq!(app.last().value("x-session-data"), Some(set));
+    a_client_uses_the_session_of_a_browser(&mut page).await;
     what_reaches_beyond_the_app_is_dropped(&page).await;
+}
+
+/// By the file of cookies that the commands of the page make.
+async fn a_client_uses_the_session_of_a_browser(page: &mut Page) {
+    let commands = page.next("sh");
+    if real::find("curl").is_none() {
+        return;
+    }
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let (folder, port) = (tempfile::tempdir().unwrap(), gate.address().port());
+    let (_, value) = ada.session_cookie().split_once('=').map(own).unwrap();
+    let trust = format!(
+        "curl --cacert {} --resolve {HOST}:{port}:127.0.0.1",
+        gate.certificate()
+    );
+    let commands = commands
+        .replace(
+            "https://wiki.example.org/",
+            &format!("https://{HOST}:{port}/"),
+        )
+        .replace("wiki.example.org", HOST)
+        .replace("VALUE", &value)
+        .replace("curl", &trust);
+    let run = async || {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &commands]).env("HOME", folder.path());
+        tokio::task::spawn_blocking(move || run_to_end(&mut shell, "")).await
+    };
+    let (code, _, errors) = run().await.unwrap();
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(app.last().value("x-forwarded-user"), Some("ada"));
+    ada.logout().await;
+    let (_, said, _) = run().await.unwrap();
+    assert!(said.contains("login_required"), "{said}");
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 /// The value of a field in a message of the page.

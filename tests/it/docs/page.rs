@@ -5,20 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use crate::harness::Vestibule;
+
 /// A page that is being followed. A block that nobody has taken at the end is a failure.
-pub(super) struct Page {
+pub(crate) struct Page {
     name: String,
     text: String,
     blocks: VecDeque<(String, String)>,
 }
 
 /// Where the pages are.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
 }
 
 impl Page {
-    pub(super) fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         let text = fs::read_to_string(folder().join(name)).unwrap();
         let mut blocks = VecDeque::new();
         let mut parts = text.split("\n```");
@@ -38,7 +40,7 @@ impl Page {
     }
 
     /// The next block, which has to be of this language.
-    pub(super) fn next(&mut self, language: &str) -> String {
+    pub(crate) fn next(&mut self, language: &str) -> String {
         let next = self.blocks.pop_front();
         let (found, content) = next.unwrap_or_else(|| panic!("{}: no more blocks", self.name));
         assert_eq!(
@@ -50,13 +52,24 @@ impl Page {
     }
 
     /// Leaves the next block out, for a reason.
-    pub(super) fn skip(&mut self, language: &str, reason: &str) {
+    pub(crate) fn skip(&mut self, language: &str, reason: &str) {
         let block = self.next(language);
         eprintln!("{}: not run, because {reason}:\n{block}", self.name);
     }
 
+    /// The next block as the app of a gate, at this address; with any host name.
+    pub(crate) fn gate(&mut self, url: &str) -> Vestibule {
+        let text = self.next("toml");
+        let lines = text.lines().filter(|line| !line.starts_with("host = "));
+        let lines = lines.map(|line| match line.split_once(" = ") {
+            Some(("upstream", _)) => format!("upstream = \"{url}\"\n"),
+            _ => format!("{line}\n"),
+        });
+        Vestibule::before_app(&lines.collect::<String>())
+    }
+
     /// All of these stand in it, in backticks.
-    pub(super) fn assert_names(&self, names: &BTreeSet<&str>) {
+    pub(crate) fn assert_names(&self, names: &BTreeSet<&str>) {
         for name in names {
             let quoted = format!("`{name}`");
             assert!(self.text.contains(&quoted), "{}: no {quoted}", self.name);
@@ -64,7 +77,7 @@ impl Page {
     }
 
     /// The cells of each row of the tables whose first column has this name.
-    pub(super) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
+    pub(crate) fn rows(&self, first: &str) -> Vec<Vec<&str>> {
         let header = format!("| {first} |");
         let tables = self.text.split("\n\n");
         let tables = tables.filter(|table| table.starts_with(&header));
@@ -89,12 +102,12 @@ impl Drop for Page {
 }
 
 /// What is in backticks.
-pub(super) fn quoted(cell: &str) -> BTreeSet<&str> {
+pub(crate) fn quoted(cell: &str) -> BTreeSet<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
 /// What a link may name after `#`.
-pub(super) fn anchors(text: &str) -> BTreeSet<String> {
+pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
     let prose: String = text.split("\n```").step_by(2).collect();
     let headings = prose.lines().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| {
