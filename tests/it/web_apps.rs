@@ -1,7 +1,17 @@
 //! Old web apps behind the login, in Chromium, as a person works with them: a deep link, the login,
 //! their buttons and uploads, the end of the session in another tab, and on with the next one.
 
+/// Printers, and a client that has no session.
+mod cups;
+/// Pages, uploads and odd titles.
+mod mediawiki;
+/// Names of queues in paths, by the page and by the command.
+mod rabbitmq;
+/// What a servlet is told of its visitor.
+mod tomcat;
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -15,7 +25,7 @@ struct Desk {
     app: real::App,
     origin: String,
     browser: Chromium,
-    _gate: Gate,
+    gate: Gate,
 }
 
 impl Desk {
@@ -27,7 +37,7 @@ impl Desk {
             app,
             origin: format!("https://gate.test:{}", gate.address().port()),
             browser,
-            _gate: gate,
+            gate,
         })
     }
 

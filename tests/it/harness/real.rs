@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::program::Program;
-use super::{eventually_some, held_port};
+use super::{PATIENCE, eventually_some, held_port, some_within};
 
 /// Where a program is. When it is missing the test says so and passes, unless
 /// `VESTIBULE_TEST_REQUIRE=all` asks for every real part.
@@ -58,6 +58,25 @@ impl App {
         }
     }
 
+    /// The same for what takes longer to start than anything else, as a virtual machine does.
+    pub(crate) async fn start_slowly(
+        command: Command,
+        address: SocketAddr,
+        folder: TempDir,
+    ) -> Self {
+        let app = Self {
+            address,
+            _program: Program::spawn(command),
+            folder,
+        };
+        let what = format!("{address} to listen");
+        some_within(4 * PATIENCE, &what, async || {
+            TcpStream::connect(address).await.ok()
+        })
+        .await;
+        app
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -69,9 +88,32 @@ impl App {
 
 /// Apache with these modules and this configuration, in which `FOLDER` is the folder given.
 pub(crate) async fn apache(modules: &[&str], config: &str, folder: TempDir) -> Option<App> {
+    let modules = [&["mpm_event"], modules].concat();
+    start_apache(&modules, config, folder).await
+}
+
+/// The same with PHP.
+pub(crate) async fn apache_with_php(
+    modules: &[&str],
+    config: &str,
+    folder: TempDir,
+) -> Option<App> {
+    let installed = fs::read_dir("/usr/lib/apache2/modules").ok();
+    let mut installed = installed.into_iter().flatten().flatten();
+    let file = installed.find(|file| file.file_name().to_string_lossy().starts_with("libphp"));
+    let Some(file) = file else {
+        missing("libphp");
+        return None;
+    };
+    let config = format!("LoadModule php_module {}\n{config}", file.path().display());
+    let modules = [&["mpm_prefork"], modules].concat();
+    start_apache(&modules, &config, folder).await
+}
+
+async fn start_apache(modules: &[&str], config: &str, folder: TempDir) -> Option<App> {
     let file = find("apache2")?;
     let mut text = String::new();
-    for module in ["mpm_event", "authz_core"].iter().chain(modules) {
+    for module in [&["authz_core"], modules].concat() {
         let file = format!("/usr/lib/apache2/modules/mod_{module}.so");
         if !Path::new(&file).is_file() {
             missing(&file);
