@@ -201,7 +201,7 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
     }
 }
 
-/// What clients of WebDAV do without locks.
+/// What clients of `WebDAV` do without locks.
 async fn files_are_copied_and_moved(gate: Vestibule) {
     let mut client = Client::of(gate).await;
     client
@@ -237,7 +237,7 @@ async fn files_of_apache_are_copied_and_moved() {
     let app = real::apache(&modules, &config, folder).await;
     let gate = recipe.gate(&app.as_ref().map_or_else(String::new, real::App::url));
     if app.is_some() {
-        files_are_copied_and_moved(gate).await;
+        Box::pin(files_are_copied_and_moved(gate)).await;
     }
 }
 
@@ -265,7 +265,7 @@ async fn files_of_nginx_are_copied_and_moved() {
         .args(["-p", &at, "-c"])
         .arg(folder.path().join("conf"));
     let app = real::App::start(command, address, folder).await;
-    files_are_copied_and_moved(recipe.gate(&app.url())).await;
+    Box::pin(files_are_copied_and_moved(recipe.gate(&app.url()))).await;
 }
 
 fn digest(bytes: &[u8]) -> String {

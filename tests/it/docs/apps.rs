@@ -35,7 +35,7 @@ async fn an_app_is_told_what_the_page_says_and_its_answers_lose_what_the_page_sa
     ada.get(&target).await.assert_status(200);
     ada.get("/").await;
     assert_eq!(app.last().value("x-session-data"), Some(set));
-    a_client_uses_the_session_of_a_browser(&mut page).await;
+    Box::pin(a_client_uses_the_session_of_a_browser(&mut page)).await;
     what_reaches_beyond_the_app_is_dropped(&page).await;
 }
 
