@@ -48,6 +48,7 @@
 //! | `network` | the networks that limits count, and `quotas`: fair shares among them |
 //! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
 //! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
+//! | `pem_file` | certificates and keys in files, and what a file is that is no PEM |
 //! | `sample` | the app behind `quickstart` |
 //! | `secret`, `random`, [`clock`] | values that no log shows; random bytes; the only place that asks for the time |
 //! | `benchmark`, `fuzzing` | what `benches/` and `fuzz/` see of all this |
@@ -105,6 +106,7 @@ mod load;
 mod metrics;
 mod network;
 mod pages;
+mod pem_file;
 mod portal;
 mod principal;
 mod proxy;

@@ -9,10 +9,14 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-pub(crate) use trust::{Distrust, Owners, shared_with_a_group, shell, trust, trust_folders};
+pub(crate) use trust::{
+    Distrust, Owners, quoted, shared_with_a_group, shell, trust, trust_folders,
+};
 
 /// More than a users file of a hundred thousand users.
 const MAX: u64 = 64 * 1024 * 1024;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Opens a file for reading. A pipe or a device in its place is an error, and not waited for: it
 /// may never say anything, and whoever reads it would stop the service.
@@ -47,8 +51,44 @@ pub(crate) fn read(file: &File) -> io::Result<Vec<u8>> {
 
 /// The content of the one at `path`, which has to be UTF-8.
 pub(crate) fn text(path: &Path) -> io::Result<String> {
-    let content = read(&open(path)?)?;
-    String::from_utf8(content).map_err(|_| invalid("it is no UTF-8 text"))
+    decode(read(&open(path)?)?, path)
+}
+
+/// A text without the byte order mark that Windows programs put in front; of another encoding it
+/// is said how to convert it.
+pub(crate) fn decode(content: Vec<u8>, path: &Path) -> io::Result<String> {
+    if is_utf16(&content) {
+        return Err(utf16(path));
+    }
+    let mut text = String::from_utf8(content)
+        .map_err(|_| foreign("it is no UTF-8 text", "ISO-8859-1", path))?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
+}
+
+/// By the byte order mark.
+pub(crate) fn is_utf16(content: &[u8]) -> bool {
+    matches!(content, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+}
+
+pub(crate) fn utf16(path: &Path) -> io::Error {
+    foreign("it is UTF-16 text", "UTF-16", path)
+}
+
+fn foreign(what: &str, encoding: &str, path: &Path) -> io::Error {
+    let command = to_utf8(encoding, path);
+    let what = format!("{what}; convert it with `{command}`");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The command that converts a file, for people.
+pub(crate) fn to_utf8(encoding: &str, path: &Path) -> String {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".utf8");
+    let (old, new) = (shell(path), shell(Path::new(&new)));
+    format!("iconv -f {encoding} -t UTF-8 {old} > {new}")
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -75,8 +115,20 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(read(&open(&link).unwrap()).unwrap(), b"content");
         assert_eq!(text(&path).unwrap(), "content");
-        fs::write(&path, b"\xff").unwrap();
-        assert_eq!(said(text(&path)), "it is no UTF-8 text");
+        fs::write(&path, "\u{feff}content").unwrap();
+        assert_eq!(text(&path).unwrap(), "content");
+        let shown = path.display();
+        for (bytes, said_of_it, encoding) in [
+            (&b"J\xfcrgen"[..], "it is no UTF-8 text", "ISO-8859-1"),
+            (b"\xff\xfea\0", "it is UTF-16 text", "UTF-16"),
+            (b"\xfe\xff\0a", "it is UTF-16 text", "UTF-16"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let expected = format!(
+                "{said_of_it}; convert it with `iconv -f {encoding} -t UTF-8 {shown} > {shown}.utf8`"
+            );
+            assert_eq!(said(text(&path)), expected);
+        }
         assert_eq!(said(open(folder.path())), "it is a folder");
         assert_eq!(said(open(Path::new("/dev/zero"))), "it is no regular file");
         let large = File::create(&path).unwrap();

@@ -1,29 +1,30 @@
 //! TLS towards the browser: certificates by SNI, tickets, no early data.
 
+mod error;
+mod files;
 mod handshake;
 pub(crate) mod inspect;
 mod x509;
 
-use std::fmt;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ServerConfig, version};
-use zeroize::Zeroizing;
+use rustls::{ServerConfig, version};
 
 use crate::clock::Timestamp;
-use crate::regular_file::{self, Distrust, Owners};
+use crate::regular_file::{self, Owners};
+pub(crate) use error::{ANEW, TlsError, reorder};
+pub(crate) use files::order;
+use files::{pair, read_chain, read_keys};
 pub(crate) use handshake::Handshakes;
 pub(crate) use x509::Details;
 
@@ -50,70 +51,6 @@ impl Settings {
         let pairs = self.certificates.iter();
         let both = pairs.flat_map(|files| [&files.cert, &files.key]);
         both.cloned().collect()
-    }
-}
-
-/// Why TLS cannot be offered.
-#[derive(Debug)]
-pub(crate) enum TlsError {
-    Certificate(PathBuf, pem::Error),
-    /// The first certificate of the chain is PEM, and no certificate inside.
-    Damaged(PathBuf, CertificateError),
-    /// The key does not fit the certificate, or is of a kind that TLS cannot use.
-    KeyMismatch(PathBuf, rustls::Error),
-    Key(PathBuf, pem::Error),
-    /// Somebody else on the machine could read the key (SEC-79); the mode it has.
-    KeyTooOpen(PathBuf, u32),
-    NoCertificate(PathBuf),
-    Tls(rustls::Error),
-    Unreadable(PathBuf, io::Error),
-    /// Another user could have written it (SEC-98).
-    Untrusted(Distrust),
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Certificate(path, error) => {
-                write!(f, "{} is no PEM certificate chain: {error}", path.display())
-            }
-            Self::Damaged(path, error) => write!(
-                f,
-                "the first certificate in {} cannot be read: {error}; have the file made or sent anew",
-                path.display()
-            ),
-            Self::KeyMismatch(path, error) => {
-                write!(
-                    f,
-                    "{} is not the key of its certificate: {error}",
-                    path.display()
-                )
-            }
-            Self::Key(path, error) => write!(f, "{} is no PEM key: {error}", path.display()),
-            Self::KeyTooOpen(path, mode) => write!(
-                f,
-                "{path} can be read or changed by others (mode {mode:04o}); fix it with: chmod 600 {path}",
-                path = path.display()
-            ),
-            Self::NoCertificate(path) => {
-                write!(f, "{} has no certificate in it", path.display())
-            }
-            Self::Tls(error) => write!(f, "cannot set up TLS: {error}"),
-            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
-            Self::Untrusted(distrust) => distrust.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for TlsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Certificate(_, error) | Self::Key(_, error) => Some(error),
-            Self::KeyMismatch(_, error) | Self::Tls(error) => Some(error),
-            Self::Unreadable(_, error) => Some(error),
-            Self::Untrusted(distrust) => Some(distrust),
-            Self::Damaged(..) | Self::KeyTooOpen(..) | Self::NoCertificate(_) => None,
-        }
     }
 }
 
@@ -272,11 +209,11 @@ impl Certificate {
             regular_file::trust(file, &Owners::own()).map_err(TlsError::Untrusted)?;
         }
         let chain = read_chain(&files.cert)?;
-        let Some(end_entity) = chain.first().cloned() else {
-            return Err(TlsError::NoCertificate(files.cert.clone()));
+        let key = pair(files, &chain, &read_keys(&files.key)?)?;
+        let [end_entity, ..] = &*key.cert else {
+            return Err(TlsError::Tls(rustls::Error::NoCertificatesPresented));
         };
-        let key = read_key(&files.key)?;
-        let key = pair(files, chain, key)?;
+        let end_entity = end_entity.clone();
         Ok(Self {
             file: files.cert.clone(),
             not_after: Details::read(&end_entity).map(|details| details.not_after),
@@ -288,20 +225,6 @@ impl Certificate {
     fn is_for(&self, name: &ServerName<'_>) -> bool {
         is_for(&self.end_entity, name)
     }
-}
-
-/// A chain and the key of its first certificate.
-fn pair(
-    files: &CertificateFiles,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<CertifiedKey, TlsError> {
-    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
-    pair.map_err(|error| match error {
-        // The key itself has been read then.
-        rustls::Error::InvalidCertificate(error) => TlsError::Damaged(files.cert.clone(), error),
-        error => TlsError::KeyMismatch(files.key.clone(), error),
-    })
 }
 
 fn is_for(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
@@ -324,31 +247,6 @@ pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<ServerCon
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// At least one certificate.
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = regular_file::open(path).and_then(|file| regular_file::read(&file));
-    let pem = pem.map_err(|error| TlsError::Unreadable(path.to_owned(), error))?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| TlsError::Certificate(path.to_owned(), error))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate(path.to_owned()));
-    }
-    Ok(chain)
-}
-
-/// A key may be read by its owner and by a group that exists for it, as Debian's ssl-cert, and
-/// by nobody else (SEC-79).
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let unreadable = |error| TlsError::Unreadable(path.to_owned(), error);
-    let file = regular_file::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o027 != 0 {
-        return Err(TlsError::KeyTooOpen(path.to_owned(), mode));
-    }
-    let pem = Zeroizing::new(regular_file::read(&file).map_err(unreadable)?);
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| TlsError::Key(path.to_owned(), error))
 }
 
 fn look(files: &[CertificateFiles]) -> Vec<Option<FileState>> {

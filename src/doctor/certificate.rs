@@ -1,28 +1,24 @@
 //! Certificates: readable, whole, in order, for the right names, and for how long.
 
+mod unusable;
+
 use std::fmt;
-use std::io;
-use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
+use super::Finding;
 use super::permission::Perspective;
-use super::{Finding, shell};
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
 use crate::request::Host;
 use crate::tls::inspect::{self, Inspection, Trust};
-use crate::tls::{self, CertificateFiles, Details, TlsError};
+use crate::tls::{self, ANEW, CertificateFiles, Details, TlsError};
+use unusable::unusable;
 
 /// From here on it is said that one ends soon (REL-16).
 const SOON: i64 = 21;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-
-const ORDER: &str =
-    "put the server's own certificate first, then the one that signed it, and so on";
-
-const ANEW: &str = "the file is damaged: get a new copy from its issuer";
 
 /// One pair, and what was seen of it.
 pub(crate) struct Certificate {
@@ -54,10 +50,11 @@ pub(super) fn examine(
     for certificate in certificates {
         let Certificate { files, seen, .. } = certificate;
         for problem in &seen.problems {
-            let finding = unusable(problem, files, seen.key_of, perspective);
+            let finding = unusable(problem, files, perspective);
             findings.push(finding.at(files.line));
         }
         findings.extend(certificate.damaged());
+        findings.extend(certificate.keys());
         findings.extend(times(files, &seen.chain, now));
         findings.extend(order(files, &seen.chain));
         findings.extend(certificate.trust());
@@ -118,6 +115,15 @@ impl Certificate {
         Some(finding.at(self.files.line))
     }
 
+    /// Which one is used shows nowhere else.
+    fn keys(&self) -> Option<Finding> {
+        let (key, keys) = (self.files.key.display().to_string(), self.seen.keys);
+        let message =
+            format!("there are {keys} keys in it: the one that belongs to the certificate is used");
+        let help = "take out the others";
+        (keys > 1).then(|| Finding::warning(key, message, help).at(self.files.line))
+    }
+
     fn trust(&self) -> Option<Finding> {
         let (first, last) = (self.seen.chain.first()?, self.seen.chain.last()?);
         let breaks = order(&self.files, &self.seen.chain);
@@ -153,103 +159,6 @@ impl Certificate {
             ),
         };
         Some(finding.at(self.files.line))
-    }
-}
-
-/// Why the service does not start with a pair.
-fn unusable(
-    problem: &TlsError,
-    files: &CertificateFiles,
-    key_of: Option<usize>,
-    perspective: Perspective,
-) -> Finding {
-    let cert = files.cert.display();
-    let (path, message, help) = match problem {
-        TlsError::Certificate(path, error) => (
-            path,
-            format!("this is no PEM certificate chain: {error}"),
-            ORDER.to_owned(),
-        ),
-        TlsError::Damaged(path, error) => (
-            path,
-            format!("its first certificate cannot be read: {error}"),
-            ANEW.to_owned(),
-        ),
-        TlsError::NoCertificate(path) => (
-            path,
-            "there is no certificate in it".to_owned(),
-            "put the chain there as PEM: it begins with -----BEGIN CERTIFICATE-----".to_owned(),
-        ),
-        TlsError::Key(path, error) => (
-            path,
-            format!("this is no PEM key: {error}"),
-            "put the key there as PEM, without a passphrase: it begins with -----BEGIN PRIVATE \
-             KEY-----"
-                .to_owned(),
-        ),
-        TlsError::KeyTooOpen(path, mode) => (
-            path,
-            format!("others can read or change the key (mode {mode:04o})"),
-            format!("chmod 600 {}", shell(path)),
-        ),
-        TlsError::KeyMismatch(path, error) => match (key_of, error) {
-            (Some(number), _) => (
-                path,
-                format!("this is the key of certificate {number} in {cert}"),
-                ORDER.to_owned(),
-            ),
-            (None, rustls::Error::InconsistentKeys(_)) => (
-                path,
-                format!("this is not the key of {cert}"),
-                "name the key that the certificate was made with; a renewal may have changed both"
-                    .to_owned(),
-            ),
-            (None, error) => (
-                path,
-                format!("TLS cannot use this key with {cert}: {error}"),
-                "make a new pair, of ECDSA P-256 or RSA with 2048 bits or more".to_owned(),
-            ),
-        },
-        TlsError::Unreadable(path, error)
-            if error.kind() == io::ErrorKind::PermissionDenied
-                && files.may_be_credentials
-                && perspective == Perspective::Person =>
-        {
-            return Finding::warning(
-                path.display().to_string(),
-                "you may not read it",
-                "check as root; the unit of the service has to hand it over with LoadCredential=",
-            );
-        }
-        TlsError::Unreadable(path, error) => (
-            path,
-            unreadable(error, perspective),
-            readable(path, error, perspective),
-        ),
-        TlsError::Untrusted(distrust) => {
-            return Finding::untrusted(distrust);
-        }
-        TlsError::Tls(error) => (
-            &files.cert,
-            format!("TLS cannot be set up: {error}"),
-            "make a new pair of certificate and key".to_owned(),
-        ),
-    };
-    Finding::error(path.display().to_string(), message, help)
-}
-
-fn unreadable(error: &io::Error, perspective: Perspective) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => format!("{perspective} may not read it"),
-        _ => format!("it cannot be read: {error}"),
-    }
-}
-
-fn readable(path: &Path, error: &io::Error, perspective: Perspective) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => perspective.to_own(path),
-        _ => "put it there, or name another file in `cert` and `key`".to_owned(),
     }
 }
 
@@ -301,6 +210,9 @@ fn times(files: &CertificateFiles, chain: &[Details], now: Timestamp) -> Vec<Fin
 fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
     let breaks = chain.windows(2).enumerate();
     let breaks = breaks.filter(|(_, pair)| pair[0].issuer != pair[1].subject);
+    let order = tls::order(chain, 0);
+    // What has not signed anything here is left out, too.
+    let help = tls::reorder(&files.cert, &order);
     let finding = |(index, pair): (usize, &[Details])| {
         let message = format!(
             "certificate {} is of {}, which did not sign certificate {}; that was {}",
@@ -309,7 +221,7 @@ fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
             index + 1,
             pair[0].issuer
         );
-        Finding::warning(files.cert.display().to_string(), message, ORDER).at(files.line)
+        Finding::warning(files.cert.display().to_string(), message, &*help).at(files.line)
     };
     breaks.map(finding).collect()
 }

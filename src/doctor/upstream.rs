@@ -72,8 +72,19 @@ pub(super) async fn dial(
 
 /// The service does not start with it.
 fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
-    let help = match error {
-        OpenError::Authorities(..) | OpenError::Authority(..) => {
+    let (message, help) = match error {
+        OpenError::Authorities(unfit) => (
+            format!("{}: {}", unfit.path().display(), unfit.message()),
+            unfit.fix(),
+        ),
+        error => (error.to_string(), unusable_help(error).to_owned()),
+    };
+    Finding::error(format!("app {}", app.name), message, help).at(app.line)
+}
+
+fn unusable_help(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Authorities(_) | OpenError::Authority(..) | OpenError::Unreadable(..) => {
             "put the certificates of the authorities there as PEM, or leave `upstream_ca` out"
         }
         OpenError::NoAuthorities => "install the package ca-certificates, or set `upstream_ca`",
@@ -81,8 +92,7 @@ fn unusable(app: &AppSettings, error: &OpenError) -> Finding {
             "write `upstream` with a name that a certificate can have, or set `upstream_server_name`"
         }
         OpenError::Tls(_) => "see `upstream` of this app",
-    };
-    Finding::error(format!("app {}", app.name), error.to_string(), help).at(app.line)
+    }
 }
 
 /// Its challenge is taken out (SEC-92).

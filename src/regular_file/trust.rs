@@ -138,12 +138,16 @@ impl std::error::Error for Distrust {}
 
 /// As in `chmod 600 PATH`, but with what a shell would take apart in quotes.
 pub(crate) fn shell(path: &Path) -> String {
-    let path = path.display().to_string();
+    quoted(&path.display().to_string())
+}
+
+/// A word of a command, in quotes where a shell would take it apart.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
-    if path.chars().all(plain) {
-        path
+    if word.chars().all(plain) {
+        word.to_owned()
     } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 
 use super::x509::Details;
-use super::{CertificateFiles, TlsError, is_for, pair, read_chain, read_key};
+use super::{CertificateFiles, TlsError, is_for, pair, read_chain, read_keys};
 use crate::clock::Timestamp;
 
 /// A pair as it is.
@@ -16,9 +16,8 @@ use crate::clock::Timestamp;
 pub(crate) struct Inspection {
     /// Why the server does not start with it; every reason.
     pub(crate) problems: Vec<TlsError>,
-    /// Which certificate of the file the key belongs to, counted from one, when it is not the
-    /// first.
-    pub(crate) key_of: Option<usize>,
+    /// How many keys are in the file, where the server starts with one of them.
+    pub(crate) keys: usize,
     /// Which certificate of the file is none inside, the first of them, counted from one.
     pub(crate) damaged: Option<usize>,
     /// The certificates in the order of the file, up to that one.
@@ -68,23 +67,18 @@ pub(crate) fn inspect(
     let mut problems = Vec::new();
     let mut note = |error| problems.push(error);
     let chain = read_chain(&files.cert).map_err(&mut note).ok();
-    let key = read_key(&files.key).map_err(&mut note).ok();
-    let mut key_of = None;
-    if let (Some(chain), Some(key)) = (&chain, key) {
-        let fits = |chain: &[CertificateDer<'static>]| {
-            pair(files, chain.to_vec(), key.clone_key()).map(drop)
-        };
-        if let Err(error) = fits(chain) {
-            let other = (1..chain.len()).find(|&first| fits(&chain[first..]).is_ok());
-            key_of = other.map(|index| index + 1);
-            note(error);
-        }
+    let keys = read_keys(&files.key).map_err(&mut note).ok();
+    if let (Some(chain), Some(keys)) = (&chain, &keys)
+        && let Err(error) = pair(files, chain, keys)
+    {
+        note(error);
     }
+    let keys = if problems.is_empty() { keys } else { None };
     let chain = chain.unwrap_or_default();
     let details: Vec<_> = chain.iter().map_while(|der| Details::read(der)).collect();
     Inspection {
         problems,
-        key_of,
+        keys: keys.map_or(0, |keys| keys.len()),
         damaged: (details.len() < chain.len()).then_some(details.len() + 1),
         trust: (details.len() == chain.len())
             .then(|| trust(&chain, &details, authorities, now))

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
@@ -20,6 +22,19 @@ pub(crate) struct Details {
     pub(crate) not_after: Timestamp,
     /// The hosts and addresses that it is for.
     pub(crate) names: Vec<String>,
+    /// Whether it may sign others.
+    pub(crate) is_authority: bool,
+}
+
+/// A key that TLS here does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WeakKey {
+    /// The length of the modulus in bits.
+    Rsa(usize),
+    /// The object identifier; none where the parameters are spelt out.
+    Curve(Option<String>),
+    /// An algorithm by its object identifier.
+    Algorithm(String),
 }
 
 /// Who has a certificate or has signed one: compared byte for byte, as TLS does.
@@ -40,6 +55,7 @@ impl Details {
             not_before: timestamp(validity.not_before),
             not_after: timestamp(validity.not_after),
             names: names(&certificate),
+            is_authority: certificate.is_ca(),
         })
     }
 
@@ -69,6 +85,71 @@ impl fmt::Display for Name {
             Some(text) => write!(f, "\"{text}\""),
             None => f.write_str("somebody without a name"),
         }
+    }
+}
+
+/// The key of a certificate, where it is none that TLS here takes: RSA with 2048 to 8192 bits, the
+/// curves of NIST, and Ed25519.
+pub(super) fn weak_key(certificate: &[u8]) -> Option<WeakKey> {
+    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
+    const ED25519: &str = "1.3.101.112";
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let info = certificate.public_key();
+    match info.parsed() {
+        Ok(PublicKey::RSA(key)) => {
+            let bits = key.key_size();
+            (!(2048..=8192).contains(&bits)).then_some(WeakKey::Rsa(bits))
+        }
+        Ok(PublicKey::EC(_)) => {
+            let parameters = info.algorithm.parameters.as_ref();
+            let named = parameters.filter(|parameters| parameters.tag() == Tag::Oid);
+            let curve = named.and_then(|parameters| parameters.as_oid().ok());
+            let curve = curve.map(|curve| curve.to_id_string());
+            let taken = curve
+                .as_deref()
+                .is_some_and(|curve| CURVES.contains(&curve));
+            (!taken).then_some(WeakKey::Curve(curve))
+        }
+        _ => {
+            let algorithm = info.algorithm.algorithm.to_id_string();
+            (algorithm != ED25519).then_some(WeakKey::Algorithm(algorithm))
+        }
+    }
+}
+
+impl fmt::Display for WeakKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, name) = match self {
+            Self::Rsa(bits) => return write!(f, "RSA with {bits} bits"),
+            Self::Curve(None) => return f.write_str("of an elliptic curve without a name"),
+            Self::Curve(Some(id)) => {
+                f.write_str("of the elliptic curve ")?;
+                let name = match id.as_str() {
+                    "1.2.840.10045.3.1.1" => "P-192",
+                    "1.3.132.0.10" => "secp256k1",
+                    "1.3.132.0.33" => "P-224",
+                    "1.3.36.3.3.2.8.1.1.7" => "brainpoolP256r1",
+                    "1.3.36.3.3.2.8.1.1.11" => "brainpoolP384r1",
+                    "1.3.36.3.3.2.8.1.1.13" => "brainpoolP512r1",
+                    _ => "",
+                };
+                (id, name)
+            }
+            Self::Algorithm(id) => {
+                let name = match id.as_str() {
+                    "1.2.840.10040.4.1" => "DSA",
+                    "1.2.840.113549.1.1.10" => "RSA for PSS only",
+                    "1.3.101.113" => "Ed448",
+                    _ => "of the algorithm ",
+                };
+                (id, name)
+            }
+        };
+        f.write_str(name)?;
+        if name.is_empty() || name.ends_with(' ') {
+            f.write_str(id)?;
+        }
+        Ok(())
     }
 }
 

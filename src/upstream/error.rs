@@ -6,16 +6,17 @@ use std::io;
 use std::path::PathBuf;
 
 use prometheus_client::metrics::counter::Counter;
-use rustls::pki_types::{InvalidDnsNameError, pem};
+use rustls::pki_types::InvalidDnsNameError;
 
 use super::trust::Untrusted;
 use crate::metrics::UpstreamErrorCounts;
+use crate::pem_file::Unfit;
 
 /// Why an app's upstream cannot be used at all; found at the start.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The file with the authorities cannot be read.
-    Authorities(PathBuf, pem::Error),
+    /// The file with the authorities has something else in it.
+    Authorities(Unfit),
     /// One of them is no certificate that TLS can use.
     Authority(PathBuf, rustls::Error),
     /// There is no authority to trust.
@@ -23,6 +24,8 @@ pub(crate) enum OpenError {
     /// The host of an https address is no name that a certificate can have.
     ServerName(InvalidDnsNameError),
     Tls(rustls::Error),
+    /// The file with the authorities cannot be read.
+    Unreadable(PathBuf, io::Error),
 }
 
 /// Why an application's answer did not come.
@@ -110,9 +113,7 @@ impl Error for UpstreamError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Authorities(path, error) => {
-                write!(f, "cannot read the certificates in {}: {error}", path.display())
-            }
+            Self::Authorities(unfit) => unfit.fmt(f),
             Self::Authority(path, error) => {
                 write!(f, "a certificate in {} cannot be used: {error}", path.display())
             }
@@ -121,6 +122,9 @@ impl fmt::Display for OpenError {
             ),
             Self::ServerName(error) => write!(f, "the upstream's host cannot have a certificate: {error}"),
             Self::Tls(error) => write!(f, "cannot set up TLS to the upstream: {error}"),
+            Self::Unreadable(path, error) => {
+                write!(f, "cannot read the certificates in {}: {error}", path.display())
+            }
         }
     }
 }
@@ -128,7 +132,8 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Authorities(_, error) => Some(error),
+            Self::Authorities(unfit) => Some(unfit),
+            Self::Unreadable(_, error) => Some(error),
             Self::Authority(_, error) | Self::Tls(error) => Some(error),
             Self::ServerName(error) => Some(error),
             Self::NoAuthorities => None,

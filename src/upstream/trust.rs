@@ -17,7 +17,6 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS12;
 use rustls::{
@@ -29,6 +28,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::{OpenError, Settings};
+use crate::pem_file::{self, Wanted};
 use crate::regular_file;
 use p521::P521;
 use untrusted::Cause;
@@ -170,11 +170,9 @@ impl Verifier {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
-    let unreadable = |error| OpenError::Authorities(path.to_owned(), error);
-    let file = regular_file::open(path).and_then(|file| regular_file::read(&file));
-    let pem = file.map_err(|error| unreadable(pem::Error::Io(error)))?;
-    let certificates: Result<_, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    certificates.map_err(unreadable)
+    let pem = regular_file::open(path).and_then(|file| regular_file::read(&file));
+    let pem = pem.map_err(|error| OpenError::Unreadable(path.to_owned(), error))?;
+    pem_file::certificates(path, &pem, Wanted::Authorities).map_err(OpenError::Authorities)
 }
 
 impl ServerCertVerifier for Verifier {

@@ -1,6 +1,7 @@
 //! What `check` finds before a start, and `status` in a running server, each with its fix.
 
 mod files;
+mod key_files;
 mod live;
 mod upstreams;
 
@@ -170,7 +171,7 @@ async fn a_certificate_that_is_damaged_inside_is_told_by_every_command() {
     assert_eq!(code, Some(78), "{said}");
     let cert = files.path("cert.pem");
     let start = format!(
-        "vestibule: the first certificate in {} cannot be read: ",
+        "vestibule: {}: its first certificate cannot be read: ",
         cert.display()
     );
     assert!(said.starts_with(&start), "{said}");

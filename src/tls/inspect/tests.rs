@@ -117,12 +117,42 @@ fn a_key_that_belongs_to_another_certificate_of_the_file_says_so() {
     let root = root("root");
     let (leaf, key) = leaf(&root);
     let inspected_as = |chain: &[&str]| inspected(chain, &key, &[]);
-    assert_eq!(inspected_as(&[&leaf, &root.pem()]).key_of, None);
-    let swapped = inspected_as(&[&root.pem(), &leaf]);
-    assert_eq!(swapped.key_of, Some(2));
-    assert!(matches!(swapped.problems[..], [TlsError::KeyMismatch(..)]));
-    let foreign = inspected_as(&[&root.pem()]);
-    assert_eq!((foreign.key_of, foreign.problems.len()), (None, 1));
+    let problems = inspected_as(&[&leaf, &root.pem()]).problems;
+    assert!(problems.is_empty(), "{problems:?}");
+    let other = self::root("other").pem();
+    for (chain, expected) in [
+        (&[&*root.pem(), &leaf][..], &[2, 1][..]),
+        (&[&root.pem(), &other, &leaf], &[3, 1]),
+    ] {
+        let swapped = inspected_as(chain).problems;
+        let [TlsError::NotFirst(_, order)] = &swapped[..] else {
+            panic!("{swapped:?}");
+        };
+        assert_eq!(order, expected);
+    }
+    let foreign = inspected_as(&[&root.pem()]).problems;
+    assert!(
+        matches!(foreign[..], [TlsError::Mismatch(_)]),
+        "{foreign:?}"
+    );
+    let middle = intermediate(&root).pem();
+    let foreign = inspected_as(&[&middle, &root.pem()]).problems;
+    assert!(
+        matches!(foreign[..], [TlsError::NoEndEntity(_)]),
+        "{foreign:?}"
+    );
+}
+
+#[test]
+fn of_several_keys_the_one_of_the_certificate_is_used() {
+    let root = root("root");
+    let (leaf, key) = leaf(&root);
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    for keys in [[&*key, &other], [&other, &key]] {
+        let inspected = inspected(&[&leaf], &keys.concat(), &[]);
+        assert!(inspected.problems.is_empty(), "{:?}", inspected.problems);
+        assert_eq!(inspected.keys, 2);
+    }
 }
 
 #[test]
@@ -130,7 +160,7 @@ fn both_files_are_judged_when_one_is_wrong() {
     let wrong = inspected(&["nothing"], "nothing", &[]);
     let problems = &wrong.problems[..];
     assert!(
-        matches!(problems, [TlsError::NoCertificate(_), TlsError::Key(..)]),
+        matches!(problems, [TlsError::File(_), TlsError::File(_)]),
         "{problems:?}"
     );
     assert_eq!(wrong.trust, None);

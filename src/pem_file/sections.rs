@@ -1,0 +1,95 @@
+//! The sections of a PEM file (RFC 7468).
+
+use zeroize::Zeroizing;
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// From a line `-----BEGIN LABEL-----` up to its end.
+pub(super) struct Section<'t> {
+    pub(super) label: &'t [u8],
+    pub(super) text: &'t [u8],
+}
+
+impl Section<'_> {
+    /// Whether it takes a passphrase, by the older of both ways (RFC 1421 §4.6.1.1). The newer one
+    /// has a label of its own.
+    pub(super) fn is_encrypted(&self) -> bool {
+        let mut lines = self.text.split(|&byte| byte == b'\n');
+        lines.any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"))
+    }
+}
+
+/// Goes through the sections of a text that is [`clean`].
+pub(super) struct Sections<'t>(&'t [u8]);
+
+impl<'t> Sections<'t> {
+    pub(super) fn of(text: &'t [u8]) -> Self {
+        Self(text)
+    }
+}
+
+impl<'t> Iterator for Sections<'t> {
+    type Item = Section<'t>;
+
+    fn next(&mut self) -> Option<Section<'t>> {
+        let mut start = None;
+        let mut at = 0;
+        for line in self.0.split_inclusive(|&byte| byte == b'\n') {
+            match start {
+                None if line.starts_with(BEGIN) => start = Some((at, line)),
+                // One that does not end: the next one is whole.
+                Some(_) if line.starts_with(BEGIN) => break,
+                Some(_) if line.starts_with(END) => {
+                    at += line.len();
+                    break;
+                }
+                _ => {}
+            }
+            at += line.len();
+        }
+        let (start, line) = start?;
+        let (text, rest) = self.0.split_at(at);
+        self.0 = rest;
+        let label = line[BEGIN.len()..].trim_ascii_end();
+        Some(Section {
+            label: label.strip_suffix(b"-----").unwrap_or(label),
+            text: &text[start..],
+        })
+    }
+}
+
+/// The same text with each section on lines of its own: without byte order marks, which Windows
+/// puts in front of a file and `cat` into the middle, without indents and blanks at the end of
+/// lines, and with a line end where the last line of one file had none before the next one was
+/// appended.
+pub(super) fn clean(content: &[u8]) -> Zeroizing<Vec<u8>> {
+    // Large enough from the start: when it grew, a key would be left behind in memory.
+    let begins = memchr::memmem::find_iter(content, BEGIN).count();
+    let mut text = Zeroizing::new(Vec::with_capacity(content.len() + begins + 1));
+    for line in content.split(|byte| b"\r\n".contains(byte)) {
+        let mut line = trim(line);
+        if line.starts_with(END)
+            && let Some(at) = memchr::memmem::find(line, BEGIN)
+        {
+            text.extend_from_slice(trim(&line[..at]));
+            text.push(b'\n');
+            line = &line[at..];
+        }
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    text
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    let mut line = line.trim_ascii();
+    while let Some(rest) = line.strip_prefix(BYTE_ORDER_MARK) {
+        line = rest.trim_ascii_start();
+    }
+    while let Some(rest) = line.strip_suffix(BYTE_ORDER_MARK) {
+        line = rest.trim_ascii_end();
+    }
+    line
+}
