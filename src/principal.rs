@@ -1,6 +1,8 @@
 //! Who somebody is and how they proved it. Knows nothing of the ways to prove it, nor of sessions:
 //! `auth`, `session`, `access` and `identity` all speak of the people that are described here.
 
+pub(crate) mod user_name;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

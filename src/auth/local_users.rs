@@ -17,6 +17,7 @@ use super::password::StoredHash;
 use super::users_file::{self, UsersFileError};
 use super::watch::Watch;
 use crate::clock::Clock;
+use crate::principal::user_name::canonical;
 
 /// How often requests refresh the users.
 const REFRESH_EVERY: Duration = Duration::from_millis(20);
@@ -56,7 +57,7 @@ impl LocalUsers {
     }
 
     pub(super) fn active(&self, user: &str) -> Option<Arc<Account>> {
-        let name = users_file::canonical(user)?;
+        let name = canonical(user)?;
         self.snapshot.load().accounts.get(name.as_ref()).cloned()
     }
 

@@ -5,7 +5,6 @@ mod locked;
 mod parse;
 mod problem;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -13,13 +12,11 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::password::{self, StoredHash};
+use crate::principal::user_name::canonical;
 use crate::regular_file::{self, Distrust, Owners};
 use crate::source_text::Problem;
 #[cfg(fuzzing)]
 pub(crate) use parse::parse;
-
-/// Longest name of a user.
-const MAX_NAME: usize = 64;
 
 const KEYS: [&str; 4] = ["password", "groups", "email", "disabled"];
 
@@ -34,7 +31,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The name as the file spells it; this is what upstreams get (SEC-58).
+    /// The name as the file spells it, composed; this is what upstreams get (SEC-58).
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -79,24 +76,6 @@ impl Users {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
-}
-
-/// The one form by which names are compared: ASCII lower case. `None` for what is no name:
-/// nothing is trimmed and nothing is folded beyond ASCII, so that a padded or a full-width
-/// spelling is an unknown user and not a second way to write a known one (SEC-58).
-pub(crate) fn canonical(name: &str) -> Option<Cow<'_, str>> {
-    let valid = (1..=MAX_NAME).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
-    if !valid {
-        return None;
-    }
-    Some(if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    })
 }
 
 /// Groups go to the upstream as one list with `,` between them, so that none may hold one (SEC-40).
@@ -242,8 +221,7 @@ fn text_of(file: &File, path: &Path) -> Result<String, UsersFileError> {
         });
     }
     let text = regular_file::read(file).map_err(cannot_read(path))?;
-    let no_text = |error| cannot_read(path)(io::Error::new(io::ErrorKind::InvalidData, error));
-    String::from_utf8(text).map_err(no_text)
+    regular_file::decode(text, path).map_err(cannot_read(path))
 }
 
 fn cannot_read(path: &Path) -> impl Fn(io::Error) -> UsersFileError {

@@ -13,6 +13,7 @@ use super::{ConfigFile, Failure, prompt};
 use crate::auth::password::{Hasher, StoredHash, weakness};
 use crate::auth::users_file::edit::{self, EditError, NewUser};
 use crate::auth::users_file::{self, User};
+use crate::principal::user_name;
 use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Add {
-    /// 1 to 64 ASCII letters, digits and any of `._@+-`
+    /// 1 to 64 letters, digits, single spaces and any of `._@+-\'!#$&()~`
     name: String,
     /// A group of the user; can be given more than once
     #[arg(long = "group", value_name = "GROUP")]
@@ -125,11 +126,9 @@ impl Add {
     /// Before anybody is asked for a password.
     fn check(&self) -> Result<(), Failure> {
         let usage = |message: String| Err(Failure::Usage(message));
-        if users_file::canonical(&self.name).is_none() {
-            return usage(format!(
-                "{:?} is no name for a user: 1 to 64 letters and digits of ASCII, and any of `._@+-`",
-                self.name
-            ));
+        if user_name::spelling(&self.name).is_none() {
+            let rule = user_name::RULE;
+            return usage(format!("{:?} is no name for a user: {rule}", self.name));
         }
         check_groups(&self.groups)?;
         match &self.email {

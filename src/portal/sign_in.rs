@@ -25,6 +25,7 @@ use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
 use crate::pages::{LoginNotice, LoginProblem, LoginView, Page, Pages};
+use crate::principal::user_name;
 use crate::random::NoRandomness;
 use crate::secret::Secret;
 use crate::session::StartError;
@@ -190,7 +191,7 @@ impl SignIn {
             let problem = LoginProblem::Forged(cause);
             return Ok(self.problem(&context, &options, problem)?.into_response());
         }
-        let account = username.to_ascii_lowercase();
+        let account = user_name::key(&username);
         let user = printable(&username);
         let attempt = match context.begin_login(&self.throttle, &account) {
             Ok(attempt) => attempt,

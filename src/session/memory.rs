@@ -13,6 +13,7 @@ use super::record::Record;
 use super::store::ends::EndSender;
 use super::store::{Answer, End, SessionStore};
 use crate::clock::Timestamp;
+use crate::principal::user_name;
 use crate::request::Host;
 
 /// A handle of a store; a clone is another one of the same store.
@@ -69,11 +70,11 @@ impl Tables {
     fn remove(&mut self, key: &SessionKey) -> bool {
         let removed = self.records.remove(key);
         if let Some(record) = &removed
-            && let Some(keys) = self.of_user.get_mut(&record.user().to_ascii_lowercase())
+            && let Some(keys) = self.of_user.get_mut(&user_name::key(record.user()))
         {
             keys.remove(key);
             if keys.is_empty() {
-                self.of_user.remove(&record.user().to_ascii_lowercase());
+                self.of_user.remove(&user_name::key(record.user()));
             }
         }
         removed.is_some()
@@ -85,7 +86,7 @@ impl SessionStore for Memory {
         let tables = &mut self.lock().tables;
         tables
             .of_user
-            .entry(record.user().to_ascii_lowercase())
+            .entry(user_name::key(record.user()))
             .or_default()
             .insert(record.key);
         tables.records.insert(record.key, record);
@@ -152,7 +153,7 @@ impl SessionStore for Memory {
         let tables = &self.lock().tables;
         let keys = tables
             .of_user
-            .get(&user.to_ascii_lowercase())
+            .get(&user_name::key(&user))
             .into_iter()
             .flatten();
         let records = keys

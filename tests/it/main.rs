@@ -139,6 +139,8 @@ mod unit;
 mod upstreams;
 /// Users are managed by commands, without a restart.
 mod user_commands;
+/// Users keep the names that they have, and nobody else passes for them.
+mod user_names;
 /// What changes in the users file holds at the next request.
 mod users;
 /// Repositories and their own clients.

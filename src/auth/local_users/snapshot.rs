@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::users_file::{self, User, Users};
+use crate::auth::users_file::{User, Users};
 use crate::auth::{self, Account, timing};
+use crate::principal::user_name::canonical;
 
 /// The users at one time.
 pub(super) struct Snapshot {
@@ -23,7 +24,7 @@ impl Snapshot {
             .iter()
             .filter(|user| !user.disabled())
             .filter_map(|user| {
-                let name = users_file::canonical(user.name())?.into_owned();
+                let name = canonical(user.name())?.into_owned();
                 Some((name, Arc::new(Account::of(user))))
             })
             .collect();

@@ -1,6 +1,8 @@
 //! What can be wrong in a users file, and how to fix it.
 
 use crate::auth::password::HashError;
+use crate::principal::user_name;
+use crate::regular_file::quoted;
 use crate::source_text::Fault;
 
 pub(super) enum Cause {
@@ -61,12 +63,11 @@ impl Cause {
     fn fix(&self, user: &str) -> Option<String> {
         Some(match self {
             Self::Email => "write it as \"name@example.org\"".to_owned(),
-            Self::Hash(_) => format!("do `vestibule user passwd {user}`"),
-            Self::Name => {
-                "a name is 1 to 64 letters and digits of ASCII, and any of `._@+-`".to_owned()
-            }
+            Self::Hash(_) => format!("do `vestibule user passwd {}`", quoted(user)),
+            Self::Name => user_name::RULE.to_owned(),
             Self::NoPassword => format!(
-                "do `vestibule user passwd {user}`, or paste what `vestibule hash-password` prints"
+                "do `vestibule user passwd {}`, or paste what `vestibule hash-password` prints",
+                quoted(user)
             ),
             Self::NoTable | Self::UnknownTable(_) => {
                 "users are written as `[user.NAME]`".to_owned()

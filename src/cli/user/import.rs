@@ -8,6 +8,7 @@ use super::{check_groups, say, warn_of_problems};
 use crate::auth::htpasswd;
 use crate::auth::users_file::edit::{self, NewUser};
 use crate::cli::{ConfigFile, Failure};
+use crate::regular_file;
 
 /// Larger password files are a mistake.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
@@ -78,16 +79,18 @@ pub(super) fn import(
     Ok(())
 }
 
-/// What is no UTF-8 is no valid name and no hash, and is refused with its line.
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let file = path.display();
+    let cannot_read = |error| Failure::Failed(format!("cannot read {file}: {error}"));
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
-    let file = path.display();
     match read {
-        Err(error) => Err(Failure::Failed(format!("cannot read {file}: {error}"))),
+        Err(error) => Err(cannot_read(error)),
         Ok(size) if size as u64 > MAX_SIZE => Err(Failure::Failed(format!(
             "{file} is larger than 64 MiB, which no password file is"
         ))),
-        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        // Of another encoding it is told which line is in it; there are none in this one.
+        Ok(_) if regular_file::is_utf16(&bytes) => Err(cannot_read(regular_file::utf16(path))),
+        Ok(_) => Ok(bytes),
     }
 }

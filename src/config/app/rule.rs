@@ -9,6 +9,7 @@ use crate::access::{Allow, Rule, Rules};
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
+use crate::principal::user_name;
 use crate::proxy::Part;
 use crate::request::{self, PathCase, Readings, own_path};
 use crate::source_text::Fault;
@@ -112,7 +113,7 @@ fn allow(section: &mut Section<'_>) -> Option<Allow> {
     let mut who = section.table("allow");
     let fix = "write allow = \"nobody\" if that is what you mean";
     let groups = who.filled_list("groups", fix, group);
-    let users = who.filled_list("users", fix, value::string);
+    let users = who.filled_list("users", fix, user);
     match (groups, users) {
         (Some(groups), None) => Some(Allow::Groups(groups)),
         (None, Some(users)) => Some(Allow::Users(users)),
@@ -142,6 +143,15 @@ fn allow_word(value: &DeValue<'_>) -> Result<Allow, Fault> {
         ("nobody", Allow::Nobody),
     ];
     value::word(value, &words)
+}
+
+/// As the users file spells it: composed.
+fn user(value: &DeValue<'_>) -> Result<String, Fault> {
+    let name = value::string(value)?;
+    match user_name::spelling(&name) {
+        Some(name) => Ok(name.into_owned()),
+        None => Err(Fault::new("no user can have this name").help(user_name::RULE)),
+    }
 }
 
 /// The header joins groups with commas: a comma inside of one would make two (SEC-40).

@@ -15,6 +15,7 @@ use crate::pages::{self, AccountProblem};
 use crate::portal::LOGIN;
 use crate::portal::form::Form;
 use crate::portal::logins::Logins;
+use crate::principal::user_name;
 use crate::secret::Secret;
 use crate::session::{SessionKey, Sessions, cookie};
 
@@ -57,7 +58,7 @@ impl PasswordForm {
     ) -> Result<SignedIn, AccountProblem> {
         let (user, client) = (visitor.principal.identity().user(), visitor.context.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
-        let account = user.to_ascii_lowercase();
+        let account = user_name::key(user);
         let attempt = visitor.context.begin_login(&self.throttle, &account);
         let attempt = attempt.map_err(|wait| {
             tracing::warn!(target: "audit", %client, user, "password change throttled");

@@ -24,6 +24,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
+use crate::principal::user_name;
 use crate::random::{NoRandomness, random};
 use crate::session::{FormerUsers, SessionKey};
 
@@ -337,7 +338,7 @@ impl SavedPost {
     /// Names of users have no case.
     fn is_of(&self, user: Option<&str>) -> bool {
         match (self.user.as_deref(), user) {
-            (Some(owner), Some(user)) => owner.eq_ignore_ascii_case(user),
+            (Some(owner), Some(user)) => user_name::is_same(owner, user),
             (owner, user) => owner == user,
         }
     }

@@ -10,6 +10,7 @@ use redb::{
 };
 
 use crate::clock::Timestamp;
+use crate::principal::user_name;
 use crate::request::Host;
 use crate::session::codec::{self, Unreadable};
 use crate::session::data::{DataChange, DataError};
@@ -63,7 +64,7 @@ impl<'t> Tables<'t> {
         let key = record.key.as_bytes();
         self.sessions
             .insert(key, codec::encode(record).as_slice())?;
-        let user = record.user().to_ascii_lowercase();
+        let user = user_name::key(record.user());
         self.of_user.insert((user.as_str(), key), ())?;
         self.note_time(record.created)
     }
@@ -76,7 +77,7 @@ impl<'t> Tables<'t> {
         };
         self.accessed.remove(bytes)?;
         if let Ok(record) = codec::decode(*key, removed.value()) {
-            let user = record.user().to_ascii_lowercase();
+            let user = user_name::key(record.user());
             self.of_user.remove((user.as_str(), bytes))?;
         }
         Ok(true)
@@ -202,7 +203,7 @@ impl Snapshot {
     }
 
     pub(super) fn of_user(&self, user: &str) -> Result<Vec<Record>, Error> {
-        let user = user.to_ascii_lowercase();
+        let user = user_name::key(user);
         let user = user.as_str();
         let mut records = Vec::new();
         for entry in self.of_user.range((user, &[0; 32])..=(user, &[255; 32]))? {

@@ -1,9 +1,11 @@
 //! The users in a TOML document, changed so that its comments and its order stay.
 
+use std::borrow::Cow;
+
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use super::{EditError, NewUser};
-use crate::auth::users_file::canonical;
+use crate::principal::user_name::{canonical, spelling};
 use crate::source_text::nearest;
 
 pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
@@ -21,7 +23,8 @@ pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
         Item::Table(users)
     });
     if let Some(users) = users.as_table_like_mut() {
-        users.insert(user.name, Item::Table(table));
+        let name = spelling(user.name).unwrap_or(Cow::Borrowed(user.name));
+        users.insert(&name, Item::Table(table));
     }
 }
 
@@ -32,7 +35,7 @@ pub(super) fn find(document: &DocumentMut, name: &str) -> Option<String> {
     users
         .iter()
         .map(|(stored, _)| stored)
-        .find(|stored| stored.eq_ignore_ascii_case(&wanted))
+        .find(|stored| canonical(stored).as_deref() == Some(&*wanted))
         .map(str::to_owned)
 }
 

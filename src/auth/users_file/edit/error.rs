@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::auth::users_file::UsersFileError;
+use crate::regular_file::quoted;
 
 /// Why a user was not changed.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ impl fmt::Display for EditError {
             Self::File(error) => error.fmt(f),
             Self::NameTaken(name) => write!(
                 f,
-                "there is a user {name:?} already; do `vestibule user passwd {name}` for another \
-                 password, or `vestibule user remove {name}` first"
+                "there is a user {name:?} already; do `vestibule user passwd {quoted}` for another \
+                 password, or `vestibule user remove {quoted}` first",
+                quoted = quoted(name)
             ),
             Self::NoSuchUser {
                 name,

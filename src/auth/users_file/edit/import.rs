@@ -6,6 +6,7 @@ use std::path::Path;
 use toml_edit::{DocumentMut, Item, TableLike};
 
 use super::{EditError, NewUser, edit, insert, locked, set};
+use crate::principal::user_name;
 
 /// What became of whom, by the names that were given.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) fn import<'a>(
     edit(path, |document| {
         let there = names(document);
         for user in users {
-            let stored = there.get(&user.name.to_ascii_lowercase());
+            let stored = there.get(&user_name::key(user.name));
             let table = stored.and_then(|stored| {
                 let user = document.get_mut("user")?.get_mut(stored);
                 user?.as_table_like_mut()
@@ -51,11 +52,11 @@ pub(crate) fn import<'a>(
     Ok(imported)
 }
 
-/// The names in the file by their lower case.
+/// The names in the file by the form in which they are compared.
 fn names(document: &DocumentMut) -> HashMap<String, String> {
     let users = document.get("user").and_then(Item::as_table_like);
     (users.into_iter().flat_map(TableLike::iter))
-        .map(|(name, _)| (name.to_ascii_lowercase(), name.to_owned()))
+        .map(|(name, _)| (user_name::key(name), name.to_owned()))
         .collect()
 }
 

@@ -325,8 +325,8 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "a user name",
         "64 characters",
-        "auth/users_file.rs",
-        "MAX_NAME: usize = 64;",
+        "principal/user_name.rs",
+        "MAX: usize = 64;",
     ),
     (
         "Argon2 hash from elsewhere, memory",
