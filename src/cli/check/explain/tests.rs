@@ -1,0 +1,125 @@
+use super::*;
+
+const FILE: &str = r#"
+        [tls]
+        cert = "c.pem"
+        key = "k.pem"
+        [[app]]
+        name = "wiki"
+        host = "wiki"
+        upstream = "http://127.0.0.1:3000"
+        [[app.rule]]
+        path = "/admin"
+        allow = { groups = ["admins"] }
+        [[app.rule]]
+        path = "/public"
+        methods = ["GET"]
+        allow = "everyone"
+        [[app]]
+        host = "git"
+        encoded_slash = true
+        upstream = "unix:/run/git.sock"
+    "#;
+
+const USERS: [(&str, &str); 3] = [
+    ("ada", "groups = [\"admins\"]"),
+    ("bob", ""),
+    ("eve", "groups = [\"admins\"]\ndisabled = true"),
+];
+
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
+                    ZHVtbXlkdW1teWR1bW15ZHVtbXlkdW1teWR1bW15MTI";
+
+/// A configuration with a users file beside it, that only its owner may read.
+fn config() -> (tempfile::TempDir, Config) {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.toml");
+    let text = USERS.map(|(name, rest)| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n"));
+    std::fs::write(&users, text.concat()).unwrap();
+    std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let config = Config::parse(FILE, &folder.path().join("config.toml")).unwrap();
+    (folder, config)
+}
+
+#[test]
+fn an_address_gets_the_verdict_of_the_rules() {
+    let (_folder, config) = config();
+    let (admins, none) = ("/admin: groups admins", "none: any signed-in user");
+    for (url, method, user, rule, verdict) in [
+        ("wiki/admin", "GET", "ada", admins, "allowed"),
+        ("wiki/admin/x", "POST", "bob", admins, "forbidden"),
+        ("wiki/admin", "GET", "", admins, "login required"),
+        ("wiki/admin", "GET", "eve", admins, "login required"),
+        ("wiki/admin", "GET", "zoe", admins, "login required"),
+        (
+            "wiki/public/%2E%2e/admin",
+            "GET",
+            "",
+            "no path: `.` and `..` segments are not allowed",
+            "refused",
+        ),
+        (
+            "WIKI:8443/public/a?b#c",
+            "GET",
+            "",
+            "/public (GET): everyone",
+            "allowed",
+        ),
+        ("wiki/public", "POST", "", none, "login required"),
+        ("wiki", "GET", "bob", none, "allowed"),
+        ("git/a%2Fb", "GET", "bob", none, "allowed"),
+        ("wiki/.vestibule/login", "GET", "", OWN, "allowed"),
+        (
+            "other/",
+            "GET",
+            "ada",
+            "no app has the host other",
+            "refused",
+        ),
+    ] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let user = Some(user).filter(|user| !user.is_empty());
+        let answer = ask(&config, &format!("https://{url}"), &method, user).unwrap();
+        let got = (answer.rule.as_str(), answer.verdict);
+        assert_eq!(got, (rule, verdict), "{method} {url} {user:?}");
+    }
+    let refused = ask(
+        &config,
+        "https://wiki.example.org/a%2Fb",
+        &Method::GET,
+        None,
+    )
+    .unwrap();
+    assert_eq!(refused.verdict, "refused");
+}
+
+#[test]
+fn who_cannot_sign_in_is_said() {
+    let (_folder, config) = config();
+    for (user, said) in [
+        (Some("ada"), "user     ada, in admins\n"),
+        (Some("bob"), "user     bob, in no group\n"),
+        (Some("eve"), "user     eve, disabled: cannot sign in\n"),
+        (Some("zoe"), "user     zoe, unknown: cannot sign in\n"),
+        (None, "user     not signed in\n"),
+    ] {
+        let answer = ask(&config, "https://wiki/", &Method::GET, user).unwrap();
+        assert!(answer.text().contains(said), "{}", answer.text());
+    }
+}
+
+#[test]
+fn what_is_no_address_is_wrong_usage() {
+    let (_folder, config) = config();
+    for url in [
+        "wiki/",
+        "http://wiki/",
+        "https://a@wiki/",
+        "https://:443/",
+        "https://wiki:0/",
+    ] {
+        let asked = ask(&config, url, &Method::GET, None);
+        assert!(matches!(asked, Err(Failure::Usage(_))), "{url}: {asked:?}");
+    }
+}
