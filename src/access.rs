@@ -9,10 +9,15 @@
 )]
 pub(crate) mod requirement;
 
+mod networks;
+
+use std::net::IpAddr;
+
 use http::Method;
 
 use crate::principal::{Identity, Principal};
 use crate::request::{PathCase, Readings, compared, fold_case};
+pub(crate) use networks::Networks;
 
 /// Who may open the part of an app that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub(crate) struct Rule {
     key: String,
     methods: Vec<Method>,
     allow: Allow,
+    /// And from where.
+    networks: Networks,
     /// Whether everyone gets scripts of service workers there, too.
     service_worker: bool,
     /// Where the configuration has it, for people.
@@ -58,6 +65,7 @@ impl Rule {
             path,
             methods,
             allow,
+            networks: Networks::default(),
             service_worker: false,
             line: None,
         }
@@ -74,6 +82,13 @@ impl Rule {
     #[must_use]
     pub(crate) fn with_service_workers(mut self, allowed: bool) -> Self {
         self.service_worker = allowed;
+        self
+    }
+
+    /// The same rule, for clients in these networks only.
+    #[must_use]
+    pub(crate) fn within(mut self, networks: Networks) -> Self {
+        self.networks = networks;
         self
     }
 
@@ -96,6 +111,10 @@ impl Rule {
 
     pub(crate) fn allow(&self) -> &Allow {
         &self.allow
+    }
+
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Whole segments only: `/public` does not match `/publicx` (SEC-32).
@@ -152,6 +171,15 @@ impl Rules {
         self.rules.iter().find(|rule| rule.matches(path, method))
     }
 
+    /// The same for clients in whatever network.
+    pub(crate) fn without_networks(&self) -> Self {
+        let mut rules = self.clone();
+        for rule in &mut rules.rules {
+            rule.networks = Networks::default();
+        }
+        rules
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
@@ -185,7 +213,8 @@ impl Permit {
         self.service_worker
     }
 
-    /// Whether it is for a visitor without a session, on a path that everyone may open.
+    /// Whether it is for a visitor without a session, on a path that everyone may open from
+    /// anywhere: a response that shared caches may keep.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.public && self.principal.is_none()
     }
@@ -203,6 +232,8 @@ pub(crate) enum Decision {
     Allow(Permit),
     Forbid,
     Login,
+    /// Nobody may from where the client is: no login helps.
+    WrongNetwork,
 }
 
 impl Decision {
@@ -210,6 +241,7 @@ impl Decision {
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Forbid, _) | (_, Self::Forbid) => Self::Forbid,
+            (Self::WrongNetwork, _) | (_, Self::WrongNetwork) => Self::WrongNetwork,
             (Self::Login, _) | (_, Self::Login) => Self::Login,
             (Self::Allow(one), Self::Allow(other)) => Self::Allow(Permit {
                 principal: one.principal,
@@ -220,18 +252,20 @@ impl Decision {
     }
 }
 
-/// Judges a request by method, path and user, and by nothing else (SEC-33): whichever way the
-/// application may read the path, the request has to be permitted (SEC-93).
+/// Judges a request by method, path, user and the client's address, and by nothing else (SEC-33):
+/// whichever way the application may read the path, the request has to be permitted (SEC-93).
+/// `client` is `None` where it is not known.
 pub(crate) fn decide(
     rules: &Rules,
     readings: &Readings<'_>,
     method: &Method,
     principal: Option<Principal>,
+    client: Option<IpAddr>,
 ) -> Decision {
     let others = readings.others().iter();
-    let others = others.map(|other| decide_one(rules, other, method, principal.clone()));
+    let others = others.map(|other| decide_one(rules, other, method, principal.clone(), client));
     let others = others.reduce(Decision::and);
-    let decision = decide_one(rules, readings.path(), method, principal);
+    let decision = decide_one(rules, readings.path(), method, principal, client);
     match others {
         Some(others) => decision.and(others),
         None => decision,
@@ -243,13 +277,17 @@ fn decide_one(
     path: &str,
     method: &Method,
     principal: Option<Principal>,
+    client: Option<IpAddr>,
 ) -> Decision {
     let rule = rules.find(path, method);
+    if rule.is_some_and(|rule| !rule.networks.admit(client)) {
+        return Decision::WrongNetwork;
+    }
     let allow = rule.map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, principal) {
         (Allow::Everyone, principal) => Decision::Allow(Permit {
             service_worker: rule.is_some_and(|rule| rule.service_worker),
-            ..Permit::new(principal, true)
+            ..Permit::new(principal, rule.is_none_or(|rule| rule.networks.are_any()))
         }),
         (Allow::Groups(_) | Allow::SignedIn | Allow::Users(_), None) => Decision::Login,
         (Allow::SignedIn, Some(who)) => Decision::Allow(Permit::new(Some(who), false)),

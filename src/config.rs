@@ -131,7 +131,7 @@ impl Config {
             tls: self.tls.clone(),
             files: self.files(perspective),
             ceiling: self.memory_ceiling(0),
-            has_trusted_proxies: !self.trusted_proxies.is_empty(),
+            trusted_proxies: self.trusted_proxies.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod address;
 pub(crate) mod certificate;
 mod live;
 mod memory;
+mod network;
 pub(crate) mod permission;
 mod rule;
 mod upstream;
@@ -30,6 +31,7 @@ use self::upstream::Dialers;
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
+use crate::forwarded::TrustedProxies;
 use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::regular_file::{Distrust, shell};
@@ -119,8 +121,8 @@ pub(crate) struct Settings {
     pub(crate) files: permission::Files,
     /// Of memory, without what verifying passwords takes.
     pub(crate) ceiling: Ceiling,
-    /// Then clients do not have connections of their own.
-    pub(crate) has_trusted_proxies: bool,
+    /// Behind these, clients do not have connections of their own.
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 /// What was seen.
@@ -152,8 +154,8 @@ impl Examiner {
         let files = self.examine_files(settings.clone(), now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
         // An app that is watched all the time is not asked for its first page all the time.
-        let asks =
-            settings.has_trusted_proxies && settings.files.perspective == Perspective::Person;
+        let asks = !settings.trusted_proxies.is_empty()
+            && settings.files.perspective == Perspective::Person;
         let dialled = upstream::dial(&settings.apps, dialers, asks, deadline).await;
         examination.findings.extend(dialled);
         sort(&mut examination.findings);
@@ -197,6 +199,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         &settings.limits,
         users.as_ref().ok(),
     ));
+    findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));

@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a request, and what its visitor is told of it.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
@@ -65,6 +66,17 @@ pub(crate) enum RequestError {
     Upstream(UpstreamError),
     /// A WebSocket handshake that may come from another site (SEC-74).
     WebSocketOrigin(OriginRefusal),
+    /// The app, or this part of it, is not for the network of the client.
+    WrongNetwork(Outside),
+}
+
+/// Why a client is outside the networks of an app or rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// It is in another network.
+    Elsewhere,
+    /// A trusted proxy does not name it, or not by an address (SEC-41).
+    Unknown,
 }
 
 /// Why a WebSocket handshake is refused as cross-site (SEC-74).
@@ -113,6 +125,7 @@ impl RequestError {
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
             Self::Upstream(error) => Self::upstream(error),
             Self::WebSocketOrigin(_) => &messages::WEBSOCKET_ORIGIN,
+            Self::WrongNetwork(_) => &messages::NETWORK_NOT_ALLOWED,
         }
     }
 
@@ -226,6 +239,28 @@ impl OriginRefusal {
     }
 }
 
+impl Outside {
+    /// For the log.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "the client is in none of the `networks`",
+            Self::Unknown => {
+                "a trusted proxy does not say who the client is: it is in none of the `networks`"
+            }
+        }
+    }
+}
+
+impl From<Option<IpAddr>> for Outside {
+    /// Of what is known of the address of a client.
+    fn from(client: Option<IpAddr>) -> Self {
+        match client {
+            Some(_) => Self::Elsewhere,
+            None => Self::Unknown,
+        }
+    }
+}
+
 impl From<BadRequest> for RequestError {
     fn from(bad: BadRequest) -> Self {
         Self::BadRequest(bad)
@@ -238,6 +273,7 @@ impl fmt::Display for RequestError {
             Self::BadRequest(bad) => write!(f, "bad request: {}", bad.text()),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::WebSocketOrigin(refusal) => f.write_str(refusal.text()),
+            Self::WrongNetwork(outside) => f.write_str(outside.text()),
             Self::Overloaded(cause) => write!(f, "overloaded: {cause}"),
             Self::Session(error) => write!(f, "session store: {error}"),
             Self::TooManyTunnels(full) => write!(f, "too many WebSockets: {full}"),
@@ -277,7 +313,8 @@ impl std::error::Error for RequestError {
             | Self::SessionEnded
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType
-            | Self::WebSocketOrigin(_) => None,
+            | Self::WebSocketOrigin(_)
+            | Self::WrongNetwork(_) => None,
         }
     }
 }

@@ -64,6 +64,10 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
+    pub(crate) fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

@@ -255,6 +255,7 @@ impl Pages {
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {
         let message = view.message;
         let help = match message.status {
+            _ if message.code == messages::NETWORK_NOT_ALLOWED.code => texts::ERROR_HELP,
             StatusCode::FORBIDDEN => texts::ERROR_HELP_FORBIDDEN,
             status if status.is_server_error() => texts::ERROR_HELP_SERVER,
             _ => texts::ERROR_HELP,

@@ -135,6 +135,10 @@ impl Proxy {
             return Box::pin(served).await; // boxed, as all that is rare: the common way stays small
         }
 
+        let known = client.known_address();
+        if !app.networks.admit(known) {
+            return Err(RequestError::WrongNetwork(known.into()));
+        }
         if !app.methods.contains(&head.method) {
             return Err(BadRequest::Method.into());
         }
@@ -147,9 +151,11 @@ impl Proxy {
         let revision = self.revision();
         let (session, principal) = self.identify(&context, exchange).await?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
-        let permit = match app.decide(&target, &authority, &head, site, principal.as_ref())? {
+        let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
+        let permit = match decision {
             Decision::Allow(permit) => permit,
             Decision::Forbid => return Err(RequestError::Forbidden),
+            Decision::WrongNetwork => return Err(RequestError::WrongNetwork(known.into())),
             Decision::Login => {
                 self.admit_to_login(app, &context, admitted)?;
                 let asked = self.ask(context, app, &target, saved_post, body, exchange);
@@ -160,7 +166,7 @@ impl Proxy {
 
         // Prepare its head for the application, and forward it.
         let has_cookie = context.cookies.any;
-        let permitted = Permitted::new(&head, &target, authority, session, revision);
+        let permitted = Permitted::new(&head, &target, authority, session, known, revision);
         let allowed = Allowed {
             id: exchange.id.clone(),
             permit,

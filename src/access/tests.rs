@@ -11,16 +11,28 @@ fn someone(groups: &[&str]) -> Principal {
 }
 
 fn verdict(rules: &[Rule], method: &Method, path: &str, who: Option<Principal>) -> String {
+    verdict_at(None, rules, method, path, who)
+}
+
+fn verdict_at(
+    client: Option<IpAddr>,
+    rules: &[Rule],
+    method: &Method,
+    path: &str,
+    who: Option<Principal>,
+) -> String {
     let rules = Rules::new(rules.to_vec(), PathCase::Sensitive).unwrap();
     match decide(
         &rules,
         &Readings::of(path, rules.case()).unwrap(),
         method,
         who,
+        client,
     ) {
         Decision::Allow(_) => "allow".to_owned(),
         Decision::Forbid => "forbid".to_owned(),
         Decision::Login => "login".to_owned(),
+        Decision::WrongNetwork => "network".to_owned(),
     }
 }
 
@@ -110,8 +122,14 @@ fn users_are_compared_exactly() {
 fn sec_34_overlap_that_is_ambiguous_is_refused() {
     let rule = |path, methods| Rule::new(path, methods, Allow::Everyone);
     let get = || vec![Method::GET];
+    let inside = || Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
     for (first, second, ambiguous) in [
         (rule("/a", vec![]), rule("/a/", vec![]), true),
+        (
+            rule("/a", vec![]).within(inside()),
+            rule("/a", vec![]),
+            true,
+        ),
         (
             rule("/a", get()),
             rule("/a", vec![Method::POST, Method::GET]),
@@ -170,7 +188,7 @@ fn sec_93_rules_compare_without_case_where_the_app_does() {
     let forbids = |case, path| {
         let rules = Rules::new(rules(), case).unwrap();
         let readings = Readings::of(path, case).unwrap();
-        let decision = decide(&rules, &readings, &Method::GET, Some(someone(&[])));
+        let decision = decide(&rules, &readings, &Method::GET, Some(someone(&[])), None);
         matches!(decision, Decision::Forbid)
     };
     for path in ["/Admin/x", "/admin", "/ADMIN.", "/aDMIN%2Fx"] {
@@ -184,4 +202,59 @@ fn sec_93_rules_compare_without_case_where_the_app_does() {
     let twice = ["/a", "/A"].map(|path| Rule::new(path, vec![], Allow::Everyone));
     assert!(Rules::new(twice.to_vec(), PathCase::Sensitive).is_ok());
     assert!(Rules::new(twice.to_vec(), PathCase::Insensitive).is_err());
+}
+
+#[test]
+fn sec_33_a_rule_with_networks_lets_nobody_in_from_elsewhere() {
+    let inside = || Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
+    let rule = |path, allow| Rule::new(path, vec![], allow).within(inside());
+    let rules = [
+        rule("/", Allow::SignedIn),
+        rule("/admin", Allow::Groups(vec!["admins".to_owned()])),
+        rule("/open", Allow::Everyone),
+        Rule::new("/open/anywhere", vec![], Allow::SignedIn),
+    ];
+    for (path, stranger, user, admin) in [
+        ("/", "login", "allow", "allow"),
+        ("/admin", "login", "forbid", "allow"),
+        ("/admin%2Fx", "login", "forbid", "allow"),
+        ("/open", "allow", "allow", "allow"),
+    ] {
+        let at = |client: Option<&str>, who| {
+            let client = client.map(|client| client.parse().unwrap());
+            verdict_at(client, &rules, &Method::GET, path, who)
+        };
+        for client in [Some("10.9.8.7"), Some("::ffff:10.9.8.7")] {
+            assert_eq!(at(client, None), stranger, "{path}");
+            assert_eq!(at(client, Some(someone(&[]))), user, "{path}");
+            assert_eq!(at(client, Some(someone(&["admins"]))), admin, "{path}");
+        }
+        for client in [Some("192.0.2.1"), Some("::1"), None] {
+            assert_eq!(at(client, None), "network", "{path}");
+            assert_eq!(at(client, Some(someone(&["admins"]))), "network", "{path}");
+        }
+    }
+    assert_eq!(
+        verdict(&rules, &Method::GET, "/open/anywhere", None),
+        "login"
+    );
+    let mixed = verdict(&rules, &Method::GET, "/open%2Fanywhere", Some(someone(&[])));
+    assert_eq!(mixed, "network", "one reading is of the rule with networks");
+}
+
+#[test]
+fn sec_67_what_is_for_a_network_is_not_for_shared_caches() {
+    let inside = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
+    let rule = || Rule::new("/", vec![], Allow::Everyone);
+    for (rule, public) in [(rule(), true), (rule().within(inside), false)] {
+        let rules = Rules::new(vec![rule], PathCase::Sensitive).unwrap();
+        let readings = Readings::of("/", PathCase::Sensitive).unwrap();
+        let client = Some("10.1.1.1".parse().unwrap());
+        let decision = decide(&rules, &readings, &Method::GET, None, client);
+        let Decision::Allow(permit) = decision else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(permit.is_anonymous(), public);
+        assert!(!permit.lets_service_workers());
+    }
 }

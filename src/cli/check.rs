@@ -5,6 +5,8 @@ mod explain;
 mod facts;
 mod report;
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde_json::json;
 
@@ -21,6 +23,9 @@ pub(crate) struct Args {
     /// The user who asks; without it, a visitor without a session
     #[arg(long, value_name = "NAME", requires = "url")]
     user: Option<String>,
+    /// The address that the user is at; without it, any
+    #[arg(long, value_name = "ADDRESS", requires = "url")]
+    from: Option<IpAddr>,
     /// The method of the request
     #[arg(long, default_value = "GET", requires = "url")]
     method: Method,
@@ -38,7 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
     })?;
     if let Some(url) = &args.url {
-        let answer = explain::ask(&config, url, &args.method, args.user.as_deref())?;
+        let asker = explain::Asker {
+            user: args.user.as_deref(),
+            from: args.from,
+        };
+        let answer = explain::ask(&config, url, &args.method, asker)?;
         return print(if args.json {
             format!("{:#}\n", json!(answer))
         } else {

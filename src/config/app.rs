@@ -10,6 +10,7 @@ use self::identity::identity;
 use self::rule::rules;
 use super::section::Section;
 use super::{upstream, value};
+use crate::access::Networks;
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
 use crate::request::{AllowInPath, Host, Limits, PathCase, PathForm, fold_case, own_path};
@@ -180,6 +181,7 @@ fn app(
         upstream: upstream::read(section, folder),
         identity: identity(section.table("identity")),
         rules: rules(section.tables("rule"), &methods, paths),
+        networks: Networks::new(section.list("networks", value::network).unwrap_or_default()),
         hsts: section.get("hsts", value::seconds),
         methods,
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),

@@ -47,7 +47,7 @@ pub(super) fn examine(
 }
 
 /// Path and methods.
-fn describe(rule: &Rule) -> String {
+pub(super) fn describe(rule: &Rule) -> String {
     let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
     match methods.as_slice() {
         [] => rule.path().to_owned(),
@@ -105,8 +105,11 @@ fn leaves_methods(rule: &Rule, app: &AppSettings) -> Option<(String, String)> {
     }
     let path = Readings::of(rule.path(), app.rules.case()).ok()?;
     let is_weaker = |method: &&Method| {
-        let other = app.rules.find(path.path(), method).map(Rule::allow);
-        lets_in_more(other.unwrap_or(&Allow::SignedIn), rule.allow())
+        let Some(other) = app.rules.find(path.path(), method) else {
+            return !rule.networks().are_any() || lets_in_more(&Allow::SignedIn, rule.allow());
+        };
+        *other.allow() != Allow::Nobody && !other.networks().are_within(rule.networks())
+            || lets_in_more(other.allow(), rule.allow())
     };
     let writing = app.methods.iter().filter(|method| methods::writes(method));
     let unnamed = writing.filter(|method| !rule.methods().contains(method));

@@ -176,6 +176,9 @@ messages! {
     NESTED_ESCAPE = "bad_request", BAD_REQUEST,
         "The address has an escape within an escape in it",
         "If the app needs it, the people who run this site can allow it with \"encoded-percent\" in `allow_in_path`.";
+    NETWORK_NOT_ALLOWED = "network_not_allowed", FORBIDDEN,
+        "This cannot be opened from this network",
+        "Try again from another network, such as that of your organisation or its VPN.";
     NOT_A_FORM = "not_a_form", UNSUPPORTED_MEDIA_TYPE,
         "This is not a form",
         SEND_AGAIN;

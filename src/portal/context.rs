@@ -42,6 +42,11 @@ pub(crate) struct Destinations<'a> {
 }
 
 impl RequestContext<'_> {
+    /// Where the request comes from, as far as that is known.
+    pub(crate) fn known_address(&self) -> Option<IpAddr> {
+        self.is_client_known.then_some(self.client)
+    }
+
     /// The session id that the request shows, as good as it may be.
     pub(crate) fn shown(&self) -> Option<Shown<'_>> {
         let id = self.cookies.session.as_ref()?;

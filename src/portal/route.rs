@@ -139,6 +139,11 @@ impl<'p> Endpoint<'p> {
         Some(known.unwrap_or(Self::Unknown))
     }
 
+    /// Whether a password is asked for or taken there, without a session.
+    pub(crate) fn signs_in(self) -> bool {
+        matches!(self, Self::Known(route, _) if matches!(route.loads, Loads::DocumentsAndLogins))
+    }
+
     pub(super) async fn serve(
         self,
         portal: &Portal,

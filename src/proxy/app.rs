@@ -15,7 +15,7 @@ use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use super::response::hsts::Hsts;
 use super::response::rewrite::Rewriter;
 use super::websocket::WebSocketOrigins;
-use crate::access::{self, Decision, Permit};
+use crate::access::{self, Decision, Networks, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::Client;
@@ -47,6 +47,8 @@ pub(crate) struct AppSettings {
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
     pub(crate) rules: access::Rules,
+    /// From where it may be opened, whatever the rules say.
+    pub(crate) networks: Networks,
     /// Whether forms that meet an ended session are kept.
     pub(crate) keep_forms: bool,
     /// Whether the three session data headers are spoken.
@@ -69,6 +71,7 @@ pub(super) struct App {
     pub(super) part: Part,
     pub(super) hsts: Hsts,
     pub(super) rules: access::Rules,
+    pub(super) networks: Networks,
     pub(super) identity: identity::Headers,
     pub(super) upstreams: Upstreams,
     pub(super) tunnels: Arc<Tunnels>,
@@ -132,6 +135,7 @@ impl App {
             part: settings.part,
             hsts: Hsts::new(settings.hsts),
             rules: settings.rules,
+            networks: settings.networks,
             upstreams: Upstreams::open(&settings.upstream, own_names, &name, clock)?,
             name,
             keep_forms: settings.keep_forms,
@@ -152,8 +156,9 @@ impl App {
         head: &Parts,
         site: &Site,
         principal: Option<&Principal>,
+        client: Option<IpAddr>,
     ) -> Result<Decision, RequestError> {
-        let mut decision = self.judge(target.path(), &head.method, principal.cloned())?;
+        let mut decision = self.judge(target.path(), &head.method, principal.cloned(), client)?;
         if !matches!(decision, Decision::Allow(_)) {
             return Ok(decision); // whatever else is named costs nobody's time
         }
@@ -167,7 +172,8 @@ impl App {
             }
             let readings = self.readings(&path)?;
             for method in [&head.method, &Method::PUT] {
-                let named = access::decide(&self.rules, &readings, method, principal.cloned());
+                let principal = principal.cloned();
+                let named = access::decide(&self.rules, &readings, method, principal, client);
                 decision = decision.and(named);
             }
         }
@@ -180,15 +186,22 @@ impl App {
         Ok(decision)
     }
 
+    /// Whether shared caches may keep the response to a request: everybody would get it.
+    pub(super) fn is_public(&self, permit: &Permit) -> bool {
+        permit.is_anonymous() && self.networks.are_any()
+    }
+
     /// A path that the application could read as one of our own addresses is not found (SEC-73).
     pub(super) fn judge(
         &self,
         path: &str,
         method: &Method,
         principal: Option<Principal>,
+        client: Option<IpAddr>,
     ) -> Result<Decision, RequestError> {
         let readings = self.readings(path)?;
-        Ok(access::decide(&self.rules, &readings, method, principal))
+        let rules = &self.rules;
+        Ok(access::decide(rules, &readings, method, principal, client))
     }
 
     /// Every reading of a path; an error if one of them leads to our own addresses.

@@ -1,6 +1,7 @@
 //! All applications behind the proxy, by the host and the part of it that each of them serves.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -128,6 +129,11 @@ impl Site {
             Self::Whole(app) => std::slice::from_ref(app),
             Self::Parts { apps, .. } => apps,
         }
+    }
+
+    /// Whether some app of the host may be opened from where a client is.
+    pub(super) fn admits(&self, client: Option<IpAddr>) -> bool {
+        self.apps().iter().any(|app| app.networks.admit(client))
     }
 
     /// `Strict-Transport-Security` of whatever this host answers.

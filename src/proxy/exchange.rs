@@ -200,6 +200,7 @@ impl Exchange {
         let text = match error {
             RequestError::BadRequest(bad) => bad.text(),
             RequestError::WebSocketOrigin(refusal) => refusal.text(),
+            RequestError::WrongNetwork(outside) => outside.text(),
             _ => return,
         };
         if let Some(line) = &mut self.line {

@@ -54,7 +54,7 @@ impl Proxy {
             request,
             client,
         } = prepared;
-        let public = permit.is_anonymous();
+        let public = app.is_public(&permit);
         let upload = request.body().upload();
         let session = permitted.session.as_ref();
         let auth = self.connection_auth(connection, session, request.version());

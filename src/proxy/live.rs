@@ -3,6 +3,7 @@
 //! permitted any more: each is judged again when users or the configuration change (SEC-89).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(super) struct Permitted {
     /// Of a WebSocket.
     pub(super) origin: Option<Origin>,
     pub(super) session: Option<Arc<Session>>,
+    /// Where it comes from, as far as that is known.
+    pub(super) client: Option<IpAddr>,
     /// Of users and configuration, from before it was judged.
     pub(super) revision: u64,
 }
@@ -42,6 +45,7 @@ impl Permitted {
         target: &Target,
         authority: Authority,
         session: Option<Arc<Session>>,
+        client: Option<IpAddr>,
         revision: u64,
     ) -> Self {
         Self {
@@ -50,6 +54,7 @@ impl Permitted {
             authority,
             origin: None,
             session,
+            client,
             revision,
         }
     }
@@ -252,6 +257,7 @@ impl Proxy {
             authority,
             origin,
             session,
+            client,
             ..
         } = permitted;
         let site = self.apps.of_host(authority.to_host().as_str());
@@ -266,8 +272,9 @@ impl Proxy {
             },
         };
         app.goes_on_with(was, address)
+            && app.networks.admit(*client)
             && matches!(
-                app.judge(target.path(), method, principal),
+                app.judge(target.path(), method, principal, *client),
                 Ok(Decision::Allow(_))
             )
             && origin.as_ref().is_none_or(|origin| {

@@ -40,7 +40,8 @@ impl Proxy {
     }
 
     /// Serves one of our pages, unless there is too much to do. A cookie alone makes nobody a
-    /// user: anybody can make one up.
+    /// user: anybody can make one up. Where no app of the host is for the network of the client, its
+    /// login is not either: nobody guesses passwords from there.
     pub(super) async fn serve(
         &self,
         connection: &ClientConn,
@@ -49,17 +50,22 @@ impl Proxy {
         context: RequestContext<'_>,
         body: ClientBody,
     ) -> Result<Response<ResponseBody>, RequestError> {
+        let client = context.known_address();
+        let site = self.apps.of_host(context.authority.to_host().as_str());
+        if page.signs_in() && site.is_some_and(|site| !site.admits(client)) {
+            return Err(RequestError::WrongNetwork(client.into()));
+        }
         let caller = self.callers.peek(context.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, context.client, principal.as_ref())?;
-        let site = self.apps.of_host(context.authority.to_host().as_str());
         let may_open = |path: &str, principal: Principal| {
             let Some(Ok(Some(app))) = site.map(|site| site.app_of(path)) else {
                 return true; // the answer to it says what is wrong
             };
-            let decision = app.judge(path, &Method::GET, Some(principal));
-            !matches!(decision, Ok(Decision::Forbid))
+            let decision = app.judge(path, &Method::GET, Some(principal), client);
+            let is_shut = matches!(decision, Ok(Decision::Forbid | Decision::WrongNetwork));
+            app.networks.admit(client) && !is_shut
         };
         let destinations = Destinations {
             longest: self.settings.limits.target,

@@ -112,7 +112,7 @@ impl Proxy {
         let headers = prepared.request.headers_mut();
         headers.insert(header::CONTENT_TYPE, form.content_type.clone());
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
-        let public = prepared.permit.is_anonymous();
+        let public = app.is_public(&prepared.permit);
         let permitted = prepared.permitted.clone();
         let replay = Replay {
             app: Arc::clone(app),

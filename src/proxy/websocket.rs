@@ -46,7 +46,7 @@ impl Proxy {
             client,
         } = prepared;
         let session = permitted.session.clone();
-        let public = permit.is_anonymous();
+        let public = app.is_public(&permit);
         let caller = Caller::of(&permit, client);
         let tunnel = app.tunnels.open(caller, app.tunnel_limits);
         let tunnel = tunnel.map_err(|full| {

@@ -68,6 +68,8 @@ mod logs;
 mod methods;
 /// An operator sees what the service does, where no visitor can.
 mod metrics;
+/// From elsewhere, an app that is for some networks cannot be opened, nor its login.
+mod networks;
 /// Too much to do keeps nobody waiting who is signed in.
 mod overload;
 /// A package brings all that the service needs, and takes away what it brought.

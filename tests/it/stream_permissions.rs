@@ -161,7 +161,6 @@ async fn sec_89_who_leaves_a_group_loses_the_streams_of_its_rule_and_no_other() 
 
 #[tokio::test]
 async fn sec_89_streams_end_with_what_another_configuration_does_not_permit() {
-    type Change = fn(&str, &Upstream) -> String;
     let cases: [(&str, Change, [bool; 3]); 7] = [
         (
             "nobody",
@@ -212,13 +211,46 @@ async fn sec_89_streams_end_with_what_another_configuration_does_not_permit() {
         ),
         ("nothing", |text, _| text.to_owned(), [false; 3]),
     ];
+    assert_each_ends(&cases).await;
+}
+
+#[tokio::test]
+async fn sec_89_streams_end_with_a_network_that_they_come_from() {
+    let cases: [(&str, Change, [bool; 3]); 3] = [
+        (
+            "another network",
+            |text, _| {
+                let there = "{ groups = [\"admins\"], networks = [\"192.0.2.0/24\"] }";
+                text.replace("{ groups = [\"admins\"] }", there)
+            },
+            [true, false, false],
+        ),
+        (
+            "the app is for another network",
+            |text, _| text.replace("name = \"one\"", "name = \"one\"\nnetworks = [\"::1\"]"),
+            [true, true, false],
+        ),
+        (
+            "the app is for their network",
+            |text, _| text.replace("name = ", "networks = [\"127.0.0.1\"]\nname = "),
+            [false; 3],
+        ),
+    ];
+    assert_each_ends(&cases).await;
+}
+
+/// What becomes of a configuration, given another upstream.
+type Change = fn(&str, &Upstream) -> String;
+
+/// Of a stream in `/admin`, one elsewhere and one at another host, those end that each case says.
+async fn assert_each_ends(cases: &[(&str, Change, [bool; 3])]) {
     let numbers = Arc::default();
     let (one, other, third) = (
         app(&numbers).await,
         app(&numbers).await,
         app(&numbers).await,
     );
-    for (why, change, end) in cases {
+    for &(why, change, end) in cases {
         let mut gate = Vestibule::before(&one)
             .app("name = \"one\"\nhost = \"gate.test\"")
             .account(User::new("ada", PASSWORD).groups(&["admins"]))

@@ -1,10 +1,12 @@
 //! `vestibule check --url`: who may open an address, and by which rule.
 
+use std::net::IpAddr;
+
 use http::Method;
 use serde::Serialize;
 
 use super::facts::describe;
-use crate::access::{self, Decision};
+use crate::access::{self, Decision, Rule, Rules};
 use crate::auth::users_file;
 use crate::cli::Failure;
 use crate::clock::Clock;
@@ -30,8 +32,36 @@ pub(super) struct Answer {
     /// Whether `user` can sign in.
     account: Option<&'static str>,
     groups: Vec<String>,
+    /// Where the user is, as far as it was said.
+    from: Option<IpAddr>,
+    /// Of the app and of the rule, where they name any.
+    networks: Vec<String>,
     verdict: &'static str,
+    /// The verdict for clients in these networks, where the verdict depends on that.
+    within_networks: Option<&'static str>,
 }
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asker<'a> {
+    /// Without it, a visitor without a session.
+    pub(super) user: Option<&'a str>,
+    /// Without it, anywhere.
+    pub(super) from: Option<IpAddr>,
+}
+
+/// Where the client is.
+#[derive(Clone, Copy)]
+enum Place {
+    Unsaid,
+    /// `None` where a trusted proxy would not say.
+    At(Option<IpAddr>),
+}
+
+/// Depends on where the client is, and that was not said.
+const DEPENDS: &str = "depends on the network";
+
+const WRONG_NETWORK: &str = "wrong network";
 
 impl Answer {
     pub(super) fn text(&self) -> String {
@@ -55,9 +85,67 @@ impl Answer {
             Some(upstream) => format!("upstream {method} {upstream}\n"),
             None => String::new(),
         };
+        let networks = if self.networks.is_empty() {
+            String::new()
+        } else {
+            format!("networks {}\n", self.networks.join("; of these only "))
+        };
+        let from = match self.from {
+            Some(from) => format!("from     {from}\n"),
+            None => String::new(),
+        };
+        let within = match self.within_networks {
+            Some(within) => format!(": {within} there, --from ADDRESS asks for another"),
+            None => String::new(),
+        };
         format!(
-            "request  {method} {path}\napp      {app}\n{upstream}rule     {rule}\nuser     {who}\nverdict  {verdict}\n",
+            "request  {method} {path}\napp      {app}\n{upstream}rule     {rule}\n{networks}user     {who}\n{from}verdict  {verdict}{within}\n",
         )
+    }
+
+    /// What the rules say.
+    fn judge(
+        &mut self,
+        app: &AppSettings,
+        readings: &Readings<'_>,
+        method: &Method,
+        principal: Option<&Principal>,
+        place: Place,
+    ) {
+        self.rule = (app.rules.find(readings.path(), method))
+            .map_or_else(|| "none: any signed-in user".to_owned(), describe);
+        let others = readings.others().iter().map(String::as_str);
+        let rules = others
+            .chain([readings.path()])
+            .filter_map(|path| app.rules.find(path, method));
+        for networks in rules.map(Rule::networks).chain([&app.networks]) {
+            let shown = networks.to_string();
+            if !networks.are_any() && !self.networks.contains(&shown) {
+                self.networks.push(shown);
+            }
+        }
+        let verdict = |rules: &Rules, client| {
+            let principal = principal.cloned();
+            match access::decide(rules, readings, method, principal, client) {
+                Decision::Allow(_) => "allowed",
+                Decision::Forbid => "forbidden",
+                Decision::Login => "login required",
+                Decision::WrongNetwork => WRONG_NETWORK,
+            }
+        };
+        self.verdict = match place {
+            Place::At(client) => verdict(&app.rules, client),
+            Place::Unsaid if self.networks.is_empty() => verdict(&app.rules, None),
+            Place::Unsaid => {
+                let within = verdict(&app.rules.without_networks(), None);
+                if within == "forbidden" {
+                    within
+                } else {
+                    self.within_networks = Some(within);
+                    DEPENDS
+                }
+            }
+        };
     }
 }
 
@@ -65,8 +153,9 @@ pub(super) fn ask(
     config: &Config,
     url: &str,
     method: &Method,
-    user: Option<&str>,
+    asker: Asker<'_>,
 ) -> Result<Answer, Failure> {
+    let Asker { user, from } = asker;
     let (host, target) = split(url).ok_or_else(|| {
         Failure::Usage(format!(
             "`{url}` is not an address: write it as in https://wiki.example.org/page"
@@ -90,7 +179,10 @@ pub(super) fn ask(
         groups: principal
             .as_ref()
             .map_or_else(Vec::new, |who| who.identity().groups().to_vec()),
+        from,
+        networks: Vec::new(),
         verdict: "refused",
+        within_networks: None,
     };
     let app = match app_of(config, &host, &target) {
         Ok(app) => app,
@@ -112,9 +204,25 @@ pub(super) fn ask(
         }
     };
     answer.path = path.clone().into_owned();
-    if Endpoint::of(&path).is_some() {
+    let place = from.map_or(Place::Unsaid, |from| {
+        Place::At((!config.trusted_proxies.contain(from)).then_some(from))
+    });
+    if let Some(endpoint) = Endpoint::of(&path) {
         answer.rule = String::from(OWN);
-        answer.verdict = "allowed";
+        let apps = || config.apps.iter().filter(|other| other.host == app.host);
+        let is_shut = |client| !apps().any(|app| app.networks.admit(client));
+        answer.verdict = match place {
+            Place::At(client) if endpoint.signs_in() && is_shut(client) => WRONG_NETWORK,
+            _ => "allowed",
+        };
+        return Ok(answer);
+    }
+    if let Place::At(client) = place
+        && !app.networks.admit(client)
+    {
+        answer.rule = String::from("networks of the app");
+        answer.networks = vec![app.networks.to_string()];
+        answer.verdict = WRONG_NETWORK;
         return Ok(answer);
     }
     if !app.part.is_whole_host() && app.part.prefix() == path {
@@ -142,13 +250,7 @@ pub(super) fn ask(
         answer.rule = format!("no path: an app could take it for {}", own_path!(""));
         return Ok(answer);
     }
-    answer.rule = (app.rules.find(readings.path(), method))
-        .map_or_else(|| "none: any signed-in user".to_owned(), describe);
-    answer.verdict = match access::decide(&app.rules, &readings, method, principal) {
-        Decision::Allow(_) => "allowed",
-        Decision::Forbid => "forbidden",
-        Decision::Login => "login required",
-    };
+    answer.judge(app, &readings, method, principal.as_ref(), place);
     Ok(answer)
 }
 

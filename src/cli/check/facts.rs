@@ -67,6 +67,9 @@ fn app_text(app: &AppSettings) -> String {
         app.part.path()
     };
     let mut text = format!("\napp {}: {host}{path} -> {upstreams}\n", app.name);
+    if !app.networks.are_any() {
+        let _ = writeln!(text, "  only from {}", app.networks);
+    }
     for rule in app.rules.iter() {
         let _ = writeln!(text, "  {}", describe(rule));
     }
@@ -93,6 +96,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
             "host": host(app),
             "path": app.part.path(),
             "upstreams": upstreams(app),
+            "networks": app.networks.list(),
             "rules": app.rules.iter().map(describe).collect::<Vec<_>>(),
         })
     });
@@ -120,7 +124,7 @@ fn host(app: &AppSettings) -> Option<&str> {
     app.host.as_ref().map(request::Host::as_str)
 }
 
-/// Path, methods and who may.
+/// Path, methods, who may, and from where.
 pub(super) fn describe(rule: &Rule) -> String {
     let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
     let methods = match methods.as_slice() {
@@ -134,5 +138,9 @@ pub(super) fn describe(rule: &Rule) -> String {
         Allow::SignedIn => "signed-in".to_owned(),
         Allow::Users(users) => format!("users {}", users.join(", ")),
     };
-    format!("{}{methods}: {allow}", rule.path())
+    let from = match rule.networks() {
+        any if any.are_any() => String::new(),
+        networks => format!(" from {networks}"),
+    };
+    format!("{}{methods}: {allow}{from}", rule.path())
 }

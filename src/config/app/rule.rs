@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::Paths;
-use crate::access::{Allow, Rule, Rules};
+use crate::access::{Allow, Networks, Rule, Rules};
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
@@ -45,10 +45,11 @@ fn rule(section: &mut Section<'_>, let_in: &[Method], paths: Paths<'_>) -> Optio
         }
         Ok(method)
     });
-    let allow = allow(section);
-    let (methods, allow) = (methods.unwrap_or_default(), allow.unwrap_or(Allow::Nobody));
+    let (allow, networks) = allow(section).unwrap_or((Allow::Nobody, Networks::default()));
+    let methods = methods.unwrap_or_default();
     let service_worker = section.get("service_worker", value::boolean);
-    let rule = Rule::new(&path?, methods, allow).at(section.line());
+    let rule = Rule::new(&path?, methods, allow).within(networks);
+    let rule = rule.at(section.line());
     Some(rule.with_service_workers(service_worker.unwrap_or(false)))
 }
 
@@ -103,33 +104,61 @@ fn rule_path(path: &str, paths: Paths<'_>) -> Result<String, Fault> {
     Ok(path.to_owned())
 }
 
-fn allow(section: &mut Section<'_>) -> Option<Allow> {
+/// Who may, and from where.
+fn allow(section: &mut Section<'_>) -> Option<(Allow, Networks)> {
     if !section
         .raw("allow")
         .is_some_and(|value| value.get_ref().is_table())
     {
-        return section.require("allow", allow_word);
+        let word = section.require("allow", allow_word)?;
+        return Some((word, Networks::default()));
     }
     let mut who = section.table("allow");
     let fix = "write allow = \"nobody\" if that is what you mean";
     let groups = who.filled_list("groups", fix, group);
     let users = who.filled_list("users", fix, user);
-    match (groups, users) {
-        (Some(groups), None) => Some(Allow::Groups(groups)),
-        (None, Some(users)) => Some(Allow::Users(users)),
+    let networks = who.filled_list("networks", "leave the key out for any", value::network);
+    let everyone = everyone(&mut who, networks.is_some());
+    let networks = Networks::new(networks.unwrap_or_default());
+    let allow = match (groups, users) {
         (Some(_), Some(_)) => {
             let fault = Fault::new("groups and users in one rule");
             who.refuse_all(fault.help("put the users into a group of their own"));
-            None
+            return None;
         }
+        (Some(_), None) | (None, Some(_)) if everyone => {
+            let fault = Fault::new("everyone needs no group and no name");
+            who.refuse("everyone", fault.help("leave it out, or the others"));
+            return None;
+        }
+        (Some(groups), None) => Allow::Groups(groups),
+        (None, Some(users)) => Allow::Users(users),
+        (None, None) if everyone => Allow::Everyone,
+        (None, None) if !networks.are_any() => Allow::SignedIn,
         (None, None) => {
             if who.is_empty() {
                 let fault = Fault::new("nobody is named");
                 who.refuse_all(fault.help("write { groups = [\"admins\"] } or allow = \"nobody\""));
             }
-            None
+            return None;
         }
+    };
+    Some((allow, networks))
+}
+
+/// Whether a login is not asked for, within networks.
+fn everyone(who: &mut Section<'_>, has_networks: bool) -> bool {
+    let everyone = who.get("everyone", |value| {
+        if value::boolean(value)? {
+            return Ok(());
+        }
+        Err(Fault::new("nobody else is meant without it").help("leave the key out"))
+    });
+    if everyone.is_some() && !has_networks && who.raw("networks").is_none() {
+        let fault = Fault::new("`everyone` stands here together with `networks`");
+        who.refuse("everyone", fault.help("write allow = \"everyone\""));
     }
+    everyone.is_some()
 }
 
 fn allow_word(value: &DeValue<'_>) -> Result<Allow, Fault> {

@@ -81,6 +81,24 @@ fn a_rule_for_some_methods_that_write_leaves_the_others_to_no_weaker_one() {
     ] {
         assert!(found(&fine, None).is_empty(), "{fine}");
     }
+    let inside = rule(
+        "/a",
+        "methods = [\"PUT\"]\nallow = { networks = [\"10.1.0.0/16\"] }",
+    );
+    for (rest, findings) in [
+        ("", 1),
+        ("allow = { networks = [\"10.0.0.0/8\"] }", 1),
+        ("allow = { networks = [\"10.1.2.0/24\"] }", 0),
+        ("allow = \"nobody\"", 0),
+    ] {
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            rule("/", rest)
+        };
+        let found = found(&format!("{inside}{rest}"), None);
+        assert_eq!(found.len(), findings, "{rest}: {found:?}");
+    }
     let wider = format!(
         "{}{}",
         rule("/a", "methods = [\"PUT\"]\nallow = { groups = [\"b\"] }"),
@@ -139,7 +157,7 @@ fn a_path_with_parameters_is_never_judged_alone() {
         let rules = Rules::new(rules, PathCase::Sensitive).unwrap();
         let target = format!("{path}/below");
         let readings = Readings::of(&target, PathCase::Sensitive).unwrap();
-        let decision = access::decide(&rules, &readings, &Method::GET, None);
+        let decision = access::decide(&rules, &readings, &Method::GET, None, None);
         assert!(matches!(decision, Decision::Forbid), "{path}");
     }
 }

@@ -42,6 +42,7 @@ async fn two_apps_with_rules_are_checked_and_open_as_the_page_says() {
     );
     let tls = smallest.split("[[app]]").next().unwrap();
     assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
+    assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
     desk.run("vestibule user add ada --group admins\nvestibule user add bob --group operators")
         .await;
     let checked = desk.run(&page.next("sh")).await;

@@ -1,6 +1,8 @@
 use super::*;
 
 const FILE: &str = r#"
+        [server]
+        trusted_proxies = ["10.9.9.9"]
         [tls]
         cert = "c.pem"
         key = "k.pem"
@@ -15,6 +17,19 @@ const FILE: &str = r#"
         path = "/public"
         methods = ["GET"]
         allow = "everyone"
+        [[app.rule]]
+        path = "/office"
+        allow = { networks = ["10.0.0.0/8"] }
+        [[app.rule]]
+        path = "/admin/office"
+        allow = { groups = ["admins"], networks = ["10.0.0.0/8"] }
+        [[app]]
+        host = "inside"
+        networks = ["10.0.0.0/8", "192.0.2.7", "::1"]
+        upstream = "http://127.0.0.1:3001"
+        [[app.rule]]
+        path = "/more"
+        allow = { networks = ["192.0.2.0/24"] }
         [[app]]
         host = "git"
         encoded_slash = true
@@ -80,7 +95,8 @@ fn an_address_gets_the_verdict_of_the_rules() {
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let user = Some(user).filter(|user| !user.is_empty());
-        let answer = ask(&config, &format!("https://{url}"), &method, user).unwrap();
+        let asker = Asker { user, from: None };
+        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
         let got = (answer.rule.as_str(), answer.verdict);
         assert_eq!(got, (rule, verdict), "{method} {url} {user:?}");
     }
@@ -88,10 +104,69 @@ fn an_address_gets_the_verdict_of_the_rules() {
         &config,
         "https://wiki.example.org/a%2Fb",
         &Method::GET,
-        None,
+        Asker::default(),
     )
     .unwrap();
     assert_eq!(refused.verdict, "refused");
+}
+
+#[test]
+fn the_network_of_the_client_counts_where_it_is_said() {
+    let (_folder, config) = config();
+    let (depends, wrong) = (Err("allowed"), Ok(WRONG_NETWORK));
+    for (url, user, from, expected) in [
+        ("wiki/office", "ada", "", depends),
+        ("wiki/office", "", "", Err("login required")),
+        ("wiki/office", "ada", "10.1.1.1", Ok("allowed")),
+        ("wiki/office", "ada", "::ffff:10.1.1.1", Ok("allowed")),
+        ("wiki/office", "", "10.1.1.1", Ok("login required")),
+        ("wiki/office", "ada", "192.0.2.7", wrong),
+        ("wiki/office", "ada", "10.9.9.9", wrong), // a trusted proxy
+        ("wiki/office;x", "ada", "", depends),
+        ("wiki/admin/office", "bob", "", Ok("forbidden")),
+        ("wiki/admin/office", "bob", "10.1.1.1", Ok("forbidden")),
+        ("wiki/admin", "ada", "", Ok("allowed")),
+        ("wiki/admin", "ada", "192.0.2.7", Ok("allowed")),
+        ("inside/", "ada", "", depends),
+        ("inside/", "ada", "::1", Ok("allowed")),
+        ("inside/", "ada", "::2", wrong),
+        ("inside/more", "ada", "10.1.1.1", wrong),
+        ("inside/more", "ada", "192.0.2.7", Ok("allowed")),
+        ("inside/.vestibule/login", "", "192.0.2.8", wrong),
+        ("inside/.vestibule/login", "", "192.0.2.7", Ok("allowed")),
+        ("inside/.vestibule/logout", "", "192.0.2.8", Ok("allowed")),
+    ] {
+        let asker = Asker {
+            user: Some(user).filter(|user| !user.is_empty()),
+            from: from.parse().ok(),
+        };
+        let answer = ask(&config, &format!("https://{url}"), &Method::GET, asker).unwrap();
+        let verdict = match answer.within_networks {
+            Some(within) => Err(within),
+            None => Ok(answer.verdict),
+        };
+        assert_eq!(verdict, expected, "{url} {user} {from}");
+        assert_eq!(verdict.is_err(), answer.verdict == DEPENDS);
+    }
+    let shown = |url: &str, from: &str| {
+        let asker = Asker {
+            user: Some("ada"),
+            from: from.parse().ok(),
+        };
+        ask(&config, url, &Method::GET, asker).unwrap().text()
+    };
+    assert_eq!(
+        shown("https://inside/more", ""),
+        "request  GET /more\napp      inside\nupstream GET /more\n\
+         rule     /more: signed-in from 192.0.2.0/24\n\
+         networks 192.0.2.0/24; of these only 10.0.0.0/8, 192.0.2.7, ::1\n\
+         user     ada, in admins\n\
+         verdict  depends on the network: allowed there, --from ADDRESS asks for another\n"
+    );
+    assert!(shown("https://inside/", "::2").ends_with(
+        "rule     networks of the app\nnetworks 10.0.0.0/8, 192.0.2.7, ::1\n\
+             user     ada, in admins\nfrom     ::2\nverdict  wrong network\n"
+    ));
 }
 
 #[test]
@@ -104,7 +179,8 @@ fn who_cannot_sign_in_is_said() {
         (Some("zoe"), "user     zoe, unknown: cannot sign in\n"),
         (None, "user     not signed in\n"),
     ] {
-        let answer = ask(&config, "https://wiki/", &Method::GET, user).unwrap();
+        let asker = Asker { user, from: None };
+        let answer = ask(&config, "https://wiki/", &Method::GET, asker).unwrap();
         assert!(answer.text().contains(said), "{}", answer.text());
     }
 }
@@ -119,7 +195,7 @@ fn what_is_no_address_is_wrong_usage() {
         "https://:443/",
         "https://wiki:0/",
     ] {
-        let asked = ask(&config, url, &Method::GET, None);
+        let asked = ask(&config, url, &Method::GET, Asker::default());
         assert!(matches!(asked, Err(Failure::Usage(_))), "{url}: {asked:?}");
     }
 }
