@@ -211,7 +211,7 @@ async fn sec_89_streams_end_with_what_another_configuration_does_not_permit() {
         ),
         ("nothing", |text, _| text.to_owned(), [false; 3]),
     ];
-    assert_each_ends(&cases).await;
+    Box::pin(assert_each_ends(&cases)).await;
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn sec_89_streams_end_with_a_network_that_they_come_from() {
             [false; 3],
         ),
     ];
-    assert_each_ends(&cases).await;
+    Box::pin(assert_each_ends(&cases)).await;
 }
 
 /// What becomes of a configuration, given another upstream.
