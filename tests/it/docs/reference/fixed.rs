@@ -467,6 +467,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "SAVED_FOR: Duration = Duration::from_mins(15);",
     ),
     (
+        "end of the keep-alive timeout that the app names (`Keep-Alive: timeout=N`, from the head of its response), in which its connection is not used again",
+        "1 s",
+        "upstream/keep_alive.rs",
+        "MARGIN: u64 = 1;",
+    ),
+    (
         "the head of its response, size",
         "128 KiB",
         "upstream/connect.rs",
@@ -541,7 +547,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of these, for all visitors without a session together, shared among their networks",
         "a quarter",
-        "upstream/pool.rs",
+        "upstream/pool/slots.rs",
         "(max / 4).max(1)",
     ),
     (
