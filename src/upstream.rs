@@ -18,6 +18,7 @@ mod reports;
 mod response_body;
 mod send;
 mod sender;
+mod tolerant;
 mod trust;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
@@ -38,7 +39,6 @@ use crate::clock::Clock;
 use crate::metrics::Pool;
 use crate::network::Network;
 use crate::request::Authority;
-use crate::telemetry::Seldom;
 
 pub(crate) use address::Address;
 pub(crate) use authentication::ConnectionAuth;
@@ -49,8 +49,10 @@ pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use letters::OwnNames;
 pub(crate) use own::Own;
 use pool::Endpoint;
+use reports::Reports;
 pub(crate) use response_body::ResponseBody;
 use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
+pub(crate) use tolerant::Tolerated;
 pub(crate) use trust::Fingerprint;
 
 /// Whom a request is for, where there is only so much for all of them (SEC-87).
@@ -104,6 +106,8 @@ pub(crate) struct Settings {
     /// PEM file of the authorities for https upstreams, and of such that are trusted as they are;
     /// the system's authorities when there is none.
     pub(crate) ca: Option<PathBuf>,
+    /// What is forgiven in answers.
+    pub(crate) tolerate: Vec<Tolerated>,
     /// Connections to one address at a time; more requests wait. A quarter is for visitors without
     /// a session; of the second half of the rest no user takes all.
     pub(crate) max_connections: usize,
@@ -127,12 +131,7 @@ pub(crate) struct Upstreams {
     buffer_requests: usize,
     response_timeout: Duration,
     next: AtomicUsize,
-    /// The app's name, for the log.
-    name: Arc<str>,
-    dropped_auth: Seldom,
-    misdirected: Seldom,
-    refused_chunks: Seldom,
-    refused_destination: Seldom,
+    reports: Arc<Reports>,
 }
 
 /// What is known of one address from the requests that went there.
@@ -154,12 +153,13 @@ impl Upstreams {
         let own_names = settings.preserve_header_case.then(|| Arc::new(own_names));
         let secure = settings.addresses.iter().any(Address::is_https);
         let tls = secure.then(|| trust::clients(settings)).transpose()?;
+        let reports = Arc::new(Reports::new(name, settings, clock));
         let endpoint = |address: &Address| {
             let mut connector = connect::Connector::new(address.clone(), tls.as_ref(), settings)?;
             if let Some(own_names) = &own_names {
                 connector.preserve_header_case(Arc::clone(own_names));
             }
-            let endpoint = Endpoint::new(connector, clock.clone(), settings);
+            let endpoint = Endpoint::new(connector, clock.clone(), settings, &reports);
             let host = settings.host.as_ref();
             let host = host.map_or_else(|| address.host_header(), Authority::to_header);
             Ok((Arc::new(endpoint), host))
@@ -176,11 +176,7 @@ impl Upstreams {
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
             next: AtomicUsize::new(0),
-            name: Arc::clone(name),
-            dropped_auth: Seldom::new(clock.clone()),
-            misdirected: Seldom::new(clock.clone()),
-            refused_chunks: Seldom::new(clock.clone()),
-            refused_destination: Seldom::new(clock.clone()),
+            reports,
         })
     }
 
@@ -257,23 +253,26 @@ impl Upstreams {
             },
             answer => answer,
         };
-        let mut response = answer.map_err(|(error, _)| error)?;
+        let mut response = answer.map_err(|(error, _)| {
+            self.reports.refused(&error);
+            error
+        })?;
         lease.note_answer();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
-        accept(&mut response)?;
+        lease.set_framed(accept(&mut response)?);
         if drop_length(&mut response) {
             lease.set_last();
         }
         match response.status() {
             StatusCode::LENGTH_REQUIRED | StatusCode::NOT_IMPLEMENTED if is_chunked => {
-                self.report_refused_chunks(response.status());
+                self.reports.refused_chunks(response.status());
             }
             StatusCode::MISDIRECTED_REQUEST if lease.address().is_https() => {
-                self.report_misdirected();
+                self.reports.misdirected();
             }
-            StatusCode::BAD_GATEWAY if is_rewritten => self.report_refused_destination(),
+            StatusCode::BAD_GATEWAY if is_rewritten => self.reports.refused_destination(),
             _ => {}
         }
         let asks = matches!(

@@ -6,7 +6,12 @@ use std::time::Duration;
 use super::section::Section;
 use super::value;
 use crate::source_text::Fault;
-use crate::upstream::{Address, Rewriting, Settings};
+use crate::upstream::{Address, Rewriting, Settings, Tolerated};
+
+const TOLERATE: [(&str, Tolerated); 2] = [
+    ("invalid-header-lines", Tolerated::InvalidHeaderLines),
+    ("missing-close-notify", Tolerated::MissingCloseNotify),
+];
 
 /// For `buffer_requests`, whose memory is set aside for several bodies.
 const MOST_BUFFERED: usize = 1024 * 1024 * 1024;
@@ -70,6 +75,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
             .get("secure_cookies", value::boolean)
             .unwrap_or(true),
     };
+    let tolerate = section.list("tolerate", |value| value::word(value, &TOLERATE));
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
     Settings {
@@ -89,6 +95,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         max_tunnels_per_user: section
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
+        tolerate: tolerate.unwrap_or_default(),
         rewriting,
         preserve_header_case: section
             .get("preserve_header_case", value::boolean)

@@ -1,5 +1,6 @@
 //! The body of a response on its way to the client.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,13 +63,19 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::NotPermitted => f.write_str("it is not permitted any more"),
             Self::SessionEnded => f.write_str("the session has ended"),
-            Self::Upstream(error) => write!(f, "the application broke its answer off: {error}"),
+            Self::Upstream(error) => {
+                write!(f, "the application broke its answer off: {error}")?;
+                match error.source() {
+                    Some(source) => write!(f, ": {source}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
 
-impl std::error::Error for BodyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NotPermitted | Self::SessionEnded => None,
             Self::Upstream(error) => Some(error),

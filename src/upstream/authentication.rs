@@ -41,7 +41,7 @@ impl Upstreams {
             ConnectionAuth::Dropped => {}
         }
         drop_credentials(headers);
-        self.report_dropped_auth();
+        self.reports.dropped_auth();
         Ok(false)
     }
 
@@ -60,7 +60,7 @@ impl Upstreams {
             ConnectionAuth::Dropped => {}
         }
         if drop_challenges(headers) {
-            self.report_dropped_auth();
+            self.reports.dropped_auth();
         }
         Ok(false)
     }

@@ -19,12 +19,13 @@ use tokio_rustls::client::TlsStream;
 
 use super::letters::{Corrected, NextIsHead, OwnNames};
 use super::sender::{BytesReceived, Sender};
+use super::tolerant::Tolerant;
 use super::trust::{Clients, Untrusted};
-use super::{Address, OpenError, Settings, UpstreamError};
+use super::{Address, OpenError, Settings, Tolerated, UpstreamError};
 
 /// An application's answer may have more and longer fields than we take from a browser.
 const MAX_HEADERS: usize = 256;
-const MAX_HEAD: usize = 128 * 1024;
+pub(super) const MAX_HEAD: usize = 128 * 1024;
 
 /// Bounds what one stalled reader holds (SEC-27), and is enough to keep a fast one busy.
 const BUFFER: usize = 64 * 1024;
@@ -37,6 +38,7 @@ pub(super) struct Connector {
     tls: Option<Box<Tls>>,
     /// Where header names keep their letters: all but these.
     own_names: Option<Arc<OwnNames>>,
+    tolerated: Vec<Tolerated>,
     timeout: Duration,
 }
 
@@ -75,6 +77,7 @@ impl Connector {
             address,
             tls,
             own_names: None,
+            tolerated: settings.tolerate.clone(),
             timeout: settings.connect_timeout,
         })
     }
@@ -99,6 +102,9 @@ impl Connector {
             stream = Box::new(Corrected::new(stream, Arc::clone(own_names), next.clone()));
         }
         let received = BytesReceived::default();
+        if !self.tolerated.is_empty() {
+            stream = Box::new(Tolerant::new(stream, &self.tolerated, received.clone()));
+        }
         let stream = TokioIo::new(ObservedIo {
             stream,
             received: received.clone(),

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::InvalidDnsNameError;
 
+use super::reports::has_invalid_line;
+use super::tolerant;
 use super::trust::Untrusted;
 use crate::metrics::UpstreamErrorCounts;
 use crate::pem_file::Unfit;
@@ -51,6 +53,13 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    pub(super) fn of_connection(error: hyper::Error) -> Self {
+        match tolerant::refusal(&error) {
+            Some(what) => Self::BadResponse(what),
+            None => Self::Send(error),
+        }
+    }
+
     /// Where it is counted.
     pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> Option<&'c Counter> {
         Some(match self {
@@ -84,6 +93,11 @@ impl fmt::Display for UpstreamError {
                 f.write_str("the application signs connections in, which takes HTTP/1.1")
             }
             Self::ResponseTimeout => f.write_str("the application did not answer in time"),
+            Self::Send(error) if has_invalid_line(error) => write!(
+                f,
+                "no answer from the application: {error}; tolerate = [\"invalid-header-lines\"] \
+                 drops lines that are no header fields"
+            ),
             Self::Send(error) => match error.source() {
                 Some(source) => write!(f, "no answer from the application: {error}: {source}"),
                 None => write!(f, "no answer from the application: {error}"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::body::Upload;
 use super::connect::Connector;
 use super::own::{Own, Tie};
+use super::reports::Reports;
 use super::sender::Sender;
 use super::{Address, Caller, Health, Settings, UpstreamError};
 use crate::clock::{Clock, Timestamp};
@@ -21,6 +22,7 @@ const DOWN_FOR: Duration = Duration::from_secs(5);
 
 pub(super) struct Endpoint {
     connector: Connector,
+    reports: Arc<Reports>,
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
@@ -50,6 +52,8 @@ pub(super) struct Lease {
     upload: Option<Arc<Upload>>,
     /// Whether the connection serves no request after this one.
     last: bool,
+    /// Whether the answer says itself where it ends.
+    framed: bool,
     /// Until when the application keeps it, where it says so.
     kept_until: Option<Timestamp>,
     /// Whether it has served a request before: then it may have died unnoticed.
@@ -60,9 +64,15 @@ pub(super) struct Lease {
 }
 
 impl Endpoint {
-    pub(super) fn new(connector: Connector, clock: Clock, settings: &Settings) -> Self {
+    pub(super) fn new(
+        connector: Connector,
+        clock: Clock,
+        settings: &Settings,
+        reports: &Arc<Reports>,
+    ) -> Self {
         Self {
             connector,
+            reports: Arc::clone(reports),
             clock,
             idle: Mutex::default(),
             idle_timeout: settings.idle_timeout,
@@ -163,6 +173,7 @@ impl Endpoint {
             connection,
             upload: None,
             last: false,
+            framed: true,
             kept_until: None,
             reused,
             tie: None,
@@ -247,12 +258,29 @@ impl Lease {
     }
 
     /// The head of the answer is there. When the request was not sent by then, what is left of it
-    /// would be taken for the next one: the connection serves no other (SEC-05).
+    /// would be taken for the next one: the connection serves no other (SEC-05). Neither does one
+    /// that brought lines of which nobody knows what they mean (SEC-15).
     pub(super) fn note_answer(&mut self) {
         self.last |= self
             .upload
             .as_ref()
             .is_some_and(|upload| !upload.is_finished());
+        if self.connection.sender.has_dropped_line() {
+            self.last = true;
+            self.endpoint.reports.dropped_line();
+        }
+    }
+
+    /// Notes whether the answer says itself where it ends.
+    pub(super) fn set_framed(&mut self, framed: bool) {
+        self.framed = framed;
+    }
+
+    /// Says in the log which key lets an answer pass that was cut, if there is one.
+    pub(super) fn report_cut(&self, error: &hyper::Error) {
+        if !self.framed && self.address().is_https() {
+            self.endpoint.reports.cut(error);
+        }
     }
 
     /// Heeds for how long the application keeps the connection. That counts from the head of the

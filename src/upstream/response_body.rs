@@ -58,7 +58,9 @@ impl Body for ResponseBody {
                 }
                 Some(Ok(_)) => {} // trailers end here (SEC-39)
                 Some(Err(error)) => {
-                    self.lease = None;
+                    if let Some(lease) = self.lease.take() {
+                        lease.report_cut(&error);
+                    }
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {

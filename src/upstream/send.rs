@@ -57,7 +57,7 @@ pub(super) async fn send(
         let error = match wait.upload {
             Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
             _ if error.error().is_user() => UpstreamError::ClientBody,
-            _ => UpstreamError::Send(error.into_error()),
+            _ => UpstreamError::of_connection(error.into_error()),
         };
         (error, unsent)
     })
@@ -118,7 +118,8 @@ impl Wait<'_, '_> {
 }
 
 /// What hyper forgives in an answer and we do not (SEC-15); the rest is an answer of our version.
-pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamError> {
+/// Whether it says itself where it ends.
+pub(super) fn accept(response: &mut Response<Incoming>) -> Result<bool, UpstreamError> {
     let headers = response.headers_mut();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if lengths > 1 {
@@ -131,6 +132,7 @@ pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamEr
         ));
     }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut is_framed = lengths > 0;
     if let Some(encoding) = encodings.next() {
         if lengths > 0 {
             return Err(UpstreamError::BadResponse(
@@ -142,11 +144,12 @@ pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamEr
                 "a Transfer-Encoding other than chunked",
             ));
         }
+        is_framed = true;
     }
     // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
     // connection of its clients, and hide from them that a body was cut.
     *response.version_mut() = Version::HTTP_11;
-    Ok(())
+    Ok(is_framed)
 }
 
 /// Removes the length from an answer that has no content by its status: one with a 204 is forbidden

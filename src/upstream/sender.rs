@@ -44,11 +44,34 @@ impl Drop for Driver {
 /// Whether the application has sent a byte since this was last asked to listen; after one a
 /// request is not sent again (REL-03).
 #[derive(Clone, Debug, Default)]
-pub(super) struct BytesReceived(Arc<AtomicBool>);
+pub(super) struct BytesReceived(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    any: AtomicBool,
+    dropped_line: AtomicBool,
+}
 
 impl BytesReceived {
     pub(super) fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.any.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn forget(&self) {
+        self.0.any.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_heard(&self) -> bool {
+        self.0.any.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a line was dropped from an answer that this connection has brought.
+    pub(super) fn note_dropped_line(&self) {
+        self.0.dropped_line.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_dropped_line(&self) -> bool {
+        self.0.dropped_line.load(Ordering::Relaxed)
     }
 }
 
@@ -99,11 +122,16 @@ impl Sender {
 
     /// Forgets what the application has sent so far.
     pub(super) fn listen(&self) {
-        self.received.0.store(false, Ordering::Relaxed);
+        self.received.forget();
     }
 
     /// Whether it has sent a byte since.
     pub(super) fn has_heard(&self) -> bool {
-        self.received.0.load(Ordering::Relaxed)
+        self.received.has_heard()
+    }
+
+    /// Whether a line was dropped from one of its answers, ever.
+    pub(super) fn has_dropped_line(&self) -> bool {
+        self.received.has_dropped_line()
     }
 }

@@ -73,8 +73,13 @@ impl Upstreams {
                 guard: Some(guard),
             };
             let answer = wait.until(answer).await?;
-            let mut response = answer.map_err(|error| UpstreamError::Send(error.into_error()))?;
-            accept(&mut response)?;
+            let mut response = answer.map_err(|error| {
+                let error = UpstreamError::of_connection(error.into_error());
+                self.reports.refused(&error);
+                error
+            })?;
+            lease.note_answer();
+            lease.set_framed(accept(&mut response)?);
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 self.judge_challenges(response.headers_mut(), auth)?;
                 hop_by_hop::strip(response.headers_mut());

@@ -131,6 +131,8 @@ mod streaming;
 mod strip_path;
 /// systemd hears how the service is, and keeps its sockets open.
 mod systemd;
+/// What a sloppy app is forgiven costs nobody the strictness that protects them.
+mod tolerance;
 /// TLS as it should be, and secrets that nobody else can read.
 mod transport;
 /// What is opened to an app as a tunnel is a WebSocket, and counted.
