@@ -43,6 +43,7 @@ use crate::request::Authority;
 pub(crate) use address::Address;
 pub(crate) use authentication::ConnectionAuth;
 use authentication::tie;
+pub(crate) use balance::{Balance, Requester};
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
@@ -88,8 +89,9 @@ pub(crate) struct Rewriting {
 /// How the requests of one app are sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Balanced when there is more than one.
     pub(crate) addresses: Vec<Address>,
+    /// Which one of several a request goes to.
+    pub(crate) balance: Balance,
     /// Send the browser's `Host`; else the address's own.
     pub(crate) preserve_host: bool,
     pub(crate) rewriting: Rewriting,
@@ -130,6 +132,7 @@ pub(crate) struct Upstreams {
     rewrites: bool,
     buffer_requests: usize,
     response_timeout: Duration,
+    balance: Balance,
     next: AtomicUsize,
     reports: Arc<Reports>,
 }
@@ -175,6 +178,7 @@ impl Upstreams {
             rewrites: settings.rewriting.redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
+            balance: settings.balance,
             next: AtomicUsize::new(0),
             reports,
         })
@@ -210,7 +214,7 @@ impl Upstreams {
         &self,
         permit: Permit,
         mut request: Request<RequestBody>,
-        client: IpAddr,
+        requester: Requester<'_>,
         auth: ConnectionAuth<'_>,
         guard: Option<Guard<'_>>,
     ) -> Result<Response<ResponseBody>, UpstreamError> {
@@ -224,10 +228,10 @@ impl Upstreams {
         }
         let is_rewritten = self.rewrites && webdav::is_rewritten(&request);
         let signs_in = self.judge_credentials(request.headers_mut(), auth)?;
-        let caller = Caller::of(&permit, client);
+        let caller = Caller::of(&permit, requester.client);
         let mut lease = match self.own_lease(&mut request, auth).await {
             Some(lease) => lease,
-            None => self.lease(&mut request, caller).await?,
+            None => self.lease(&mut request, caller, requester).await?,
         };
         if signs_in {
             tie(&mut lease, auth);

@@ -6,7 +6,13 @@ use std::time::Duration;
 use super::section::Section;
 use super::value;
 use crate::source_text::Fault;
-use crate::upstream::{Address, Rewriting, Settings, Tolerated};
+use crate::upstream::{Address, Balance, Rewriting, Settings, Tolerated};
+
+const BALANCE: [(&str, Balance); 3] = [
+    ("round-robin", Balance::RoundRobin),
+    ("least", Balance::Least),
+    ("sticky", Balance::Sticky),
+];
 
 const TOLERATE: [(&str, Tolerated); 2] = [
     ("invalid-header-lines", Tolerated::InvalidHeaderLines),
@@ -75,11 +81,13 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
             .get("secure_cookies", value::boolean)
             .unwrap_or(true),
     };
+    let balance = section.get("balance", |value| value::word(value, &BALANCE));
     let tolerate = section.list("tolerate", |value| value::word(value, &TOLERATE));
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
     Settings {
         addresses,
+        balance: balance.unwrap_or_default(),
         buffer_requests: buffer_requests.unwrap_or(0),
         ca: ca.map(|path| folder.join(path)),
         host,

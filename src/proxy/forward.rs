@@ -15,7 +15,9 @@ use super::in_flight::InFlight;
 use super::live::Permitted;
 use crate::error::RequestError;
 use crate::session::Session;
-use crate::upstream::{ClientBody, ConnectionAuth, Guard, RequestBody, Upload, UpstreamError};
+use crate::upstream::{
+    ClientBody, ConnectionAuth, Guard, RequestBody, Requester, Upload, UpstreamError,
+};
 
 /// An upload that has ended before is not judged again.
 const SHORT_UPLOAD: Duration = Duration::from_millis(250);
@@ -57,20 +59,28 @@ impl Proxy {
         let public = app.is_public(&permit);
         let upload = request.body().upload();
         let session = permitted.session.as_ref();
+        let requester = Requester {
+            client,
+            session: session.map(Arc::as_ref),
+        };
         let auth = self.connection_auth(connection, session, request.version());
         let ends = self.sessions.ends();
         let guard = || self.until_withdrawn(app, &permitted);
         let forwarded = if let Some(upload) = &upload {
             // It can outlive its permission. Boxed, so that the common way stays small.
             Box::pin(async {
-                let forwarded = app.upstreams.forward(permit, request, client, auth, None);
+                let forwarded = app
+                    .upstreams
+                    .forward(permit, request, requester, auth, None);
                 self.while_permitted(app, &permitted, Some(upload), forwarded)
                     .await
             })
             .await?
         } else {
             let guard = Some(&guard as Guard<'_>);
-            let forwarded = app.upstreams.forward(permit, request, client, auth, guard);
+            let forwarded = app
+                .upstreams
+                .forward(permit, request, requester, auth, guard);
             forwarded.await
         };
         if self.has_changed(ends, &permitted) || matches!(forwarded, Err(UpstreamError::Withdrawn))

@@ -16,7 +16,7 @@ use crate::portal::saved_posts::store::{PostId, SavedPost};
 use crate::portal::{self, RequestContext, saved_posts};
 use crate::request::Target;
 use crate::session::Session;
-use crate::upstream::{self, ClientBody, RequestBody, UpstreamError};
+use crate::upstream::{self, ClientBody, RequestBody, Requester, UpstreamError};
 
 /// A saved POST on its way to the application.
 struct Replay {
@@ -155,7 +155,13 @@ impl Proxy {
         } = prepared;
         let user = permit.identity().map(|who| who.user().to_owned());
         let auth = self.connection_auth(&connection, Some(&session), request.version());
-        let forwarded = app.upstreams.forward(permit, request, client, auth, None);
+        let requester = Requester {
+            client,
+            session: Some(&session),
+        };
+        let forwarded = app
+            .upstreams
+            .forward(permit, request, requester, auth, None);
         let forwarded = self
             .while_permitted(&app, &permitted, None, forwarded)
             .await;

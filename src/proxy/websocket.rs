@@ -15,7 +15,7 @@ use super::client_conn::ClientConn;
 use crate::error::RequestError;
 use crate::metrics::Open;
 use crate::upstream::upgrade::{self, Handshake};
-use crate::upstream::{Caller, RequestBody, UpstreamError};
+use crate::upstream::{Caller, RequestBody, Requester, UpstreamError};
 
 pub(super) use origin::Origin;
 pub(crate) use origin::WebSocketOrigins;
@@ -56,13 +56,19 @@ impl Proxy {
         let auth = self.connection_auth(connection, session.as_ref(), request.version());
         let ends = self.sessions.ends();
         let guard = || self.until_withdrawn(app, &permitted);
-        let upgraded = app.upstreams.upgrade(permit, request, client, auth, &guard);
+        let requester = Requester {
+            client,
+            session: session.as_deref(),
+        };
+        let upgraded = app
+            .upstreams
+            .upgrade(permit, request, requester, auth, &guard);
         let upgraded = upgraded.await;
         if self.has_changed(ends, &permitted) || matches!(upgraded, Err(UpstreamError::Withdrawn)) {
             self.permit_still(app, &permitted).await?;
         }
-        let (mut switched, application, address) = match upgraded.map_err(RequestError::Upstream)? {
-            Handshake::Switched(switched, application, address) => (switched, application, address),
+        let mut switched = match upgraded.map_err(RequestError::Upstream)? {
+            Handshake::Switched(switched) => switched,
             Handshake::Refused(mut response) => {
                 self.clean(app, response.headers_mut(), public, &permitted)
                     .await;
@@ -70,10 +76,13 @@ impl Proxy {
                 return Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)));
             }
         };
-        self.clean(app, switched.headers_mut(), true, &permitted)
+        self.clean(app, switched.response.headers_mut(), true, &permitted)
             .await;
         connection.state.upgrade();
-        let watch = self.shared.live.watch(app, Some(address), permitted);
+        let watch = self
+            .shared
+            .live
+            .watch(app, Some(switched.address), permitted);
         let ends = upgrade::Ends {
             stream: watch.ended().clone(),
             service: self.shared.shutdown.token().clone(),
@@ -83,16 +92,17 @@ impl Proxy {
         let open = Open::count(&app.counts.websockets);
         let connection = Arc::clone(connection);
         self.shared.shutdown.tunnels().spawn(async move {
-            let (_open, _counted) = (open, tunnel);
+            let _counted = (open, tunnel, switched.in_flight);
             let connection = connection; // counts as open, though hyper is done with it
             tokio::select! {
                 () = async {
                     let (sent, pushed) = (|| watch.touch(), || if push_is_use { watch.touch() });
-                    upgrade::tunnel(side, application, ends, sent, pushed).await;
+                    upgrade::tunnel(side, switched.application, ends, sent, pushed).await;
                 } => {}
                 () = connection.state.evicted() => {}
             }
         });
-        Ok(switched.map(|()| ResponseBody::ours(Bytes::new())))
+        let response = switched.response;
+        Ok(response.map(|()| ResponseBody::ours(Bytes::new())))
     }
 }

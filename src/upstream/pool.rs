@@ -2,10 +2,11 @@
 
 mod slots;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::balance::{Balance, InFlight};
 use super::body::Upload;
 use super::connect::Connector;
 use super::own::{Own, Tie};
@@ -28,6 +29,8 @@ pub(super) struct Endpoint {
     idle_timeout: Duration,
     max_age: Duration,
     slots: Slots,
+    /// Requests in flight, where somebody asks for it.
+    in_flight: Option<Arc<AtomicUsize>>,
     /// Milliseconds since the epoch; passive health: until then others are tried first.
     down_until: AtomicU64,
 }
@@ -60,6 +63,7 @@ pub(super) struct Lease {
     pub(super) reused: bool,
     /// To whom alone it belongs (SEC-92).
     tie: Option<Box<Tie>>,
+    in_flight: Option<InFlight>,
     _slot: Slot,
 }
 
@@ -78,6 +82,7 @@ impl Endpoint {
             idle_timeout: settings.idle_timeout,
             max_age: settings.max_age,
             slots: Slots::new(settings),
+            in_flight: (settings.balance == Balance::Least).then(Arc::default),
             down_until: AtomicU64::new(0),
         }
     }
@@ -114,14 +119,15 @@ impl Endpoint {
         self: &Arc<Self>,
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
+        let in_flight = self.begin(); // so that it counts while it waits
         let slot = self.slots.take(caller).await?;
         while let Some(mut connection) = self.pop() {
             if connection.sender.settles().await {
-                return Ok(self.hand_out(connection, true, slot));
+                return Ok(self.hand_out(connection, true, slot, in_flight));
             }
         }
         let connection = Box::pin(self.connect(false)).await?;
-        Ok(self.hand_out(connection, false, slot))
+        Ok(self.hand_out(connection, false, slot, in_flight))
     }
 
     /// A connection of its own for a handshake, which holds a slot as any request until it is
@@ -130,9 +136,10 @@ impl Endpoint {
         self: &Arc<Self>,
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
+        let in_flight = self.begin();
         let slot = self.slots.take(caller).await?;
         let connection = Box::pin(self.connect(true)).await?;
-        let mut lease = self.hand_out(connection, false, slot);
+        let mut lease = self.hand_out(connection, false, slot, in_flight);
         lease.set_last();
         Ok(lease)
     }
@@ -166,7 +173,23 @@ impl Endpoint {
         None
     }
 
-    fn hand_out(self: &Arc<Self>, connection: Connection, reused: bool, slot: Slot) -> Lease {
+    /// How many requests are on their way to this address, where that is counted.
+    pub(super) fn count_in_flight(&self) -> usize {
+        let count = self.in_flight.as_ref();
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self) -> Option<InFlight> {
+        self.in_flight.as_ref().map(InFlight::begin)
+    }
+
+    fn hand_out(
+        self: &Arc<Self>,
+        connection: Connection,
+        reused: bool,
+        slot: Slot,
+        in_flight: Option<InFlight>,
+    ) -> Lease {
         connection.sender.listen();
         Lease {
             endpoint: Arc::clone(self),
@@ -177,6 +200,7 @@ impl Endpoint {
             kept_until: None,
             reused,
             tie: None,
+            in_flight,
             _slot: slot,
         }
     }
@@ -237,6 +261,7 @@ impl Lease {
         self.sender().listen();
         self.upload = None;
         self.reused = true;
+        self.in_flight = self.endpoint.begin();
         Some(self)
     }
 
@@ -293,12 +318,18 @@ impl Lease {
         }
     }
 
+    /// What is to end with the tunnel that the connection has become.
+    pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
+        self.in_flight.take()
+    }
+
     /// Keeps the connection for the next request, after the whole answer.
-    pub(super) fn give_back(self) {
+    pub(super) fn give_back(mut self) {
         if self.last {
             return;
         }
         if let Some(tie) = &self.tie {
+            self.in_flight = None;
             if let Some(own) = tie.own() {
                 own.keep(self);
             }

@@ -1,7 +1,6 @@
 //! WebSockets: bytes both ways, from the application's 101 until either side, the session or the
 //! service ends.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version, header};
@@ -11,9 +10,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use super::balance::InFlight;
 use super::{
-    Address, Caller, ConnectionAuth, Guard, RequestBody, ResponseBody, UpstreamError, Upstreams,
-    Wait, accept, hop_by_hop,
+    Address, Caller, ConnectionAuth, Guard, RequestBody, Requester, ResponseBody, UpstreamError,
+    Upstreams, Wait, accept, hop_by_hop,
 };
 use crate::access::Permit;
 
@@ -36,8 +36,18 @@ pub(crate) enum Close {
 pub(crate) enum Handshake {
     /// Not a WebSocket after all; answered like any request.
     Refused(Response<ResponseBody>),
-    /// 101 for the client, the application's side of the tunnel, and where that is.
-    Switched(Response<()>, OnUpgrade, Address),
+    Switched(Switched),
+}
+
+/// The application speaks WebSocket from now on.
+pub(crate) struct Switched {
+    /// 101 for the client.
+    pub(crate) response: Response<()>,
+    /// Its side of the tunnel.
+    pub(crate) application: OnUpgrade,
+    pub(crate) address: Address,
+    /// Ends with the tunnel.
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 impl Upstreams {
@@ -47,7 +57,7 @@ impl Upstreams {
         &self,
         permit: Permit,
         mut request: Request<RequestBody>,
-        client: IpAddr,
+        requester: Requester<'_>,
         auth: ConnectionAuth<'_>,
         guard: Guard<'_>,
     ) -> Result<Handshake, UpstreamError> {
@@ -55,8 +65,8 @@ impl Upstreams {
         hop_by_hop::ask_for_websocket(request.headers_mut());
         self.judge_credentials(request.headers_mut(), auth)?;
         let mut failed = UpstreamError::Busy;
-        for (endpoint, host) in self.candidates() {
-            let caller = Caller::of(&permit, client);
+        for (endpoint, host) in self.candidates(requester) {
+            let caller = Caller::of(&permit, requester.client);
             let mut lease = match endpoint.lease_for_upgrade(caller).await {
                 Ok(lease) => lease,
                 Err(error) => {
@@ -89,13 +99,17 @@ impl Upstreams {
             if !hop_by_hop::names_websocket(response.headers()) {
                 return Err(UpstreamError::BadResponse("101 to something else"));
             }
-            let upgrade = hyper::upgrade::on(&mut response);
+            let application = hyper::upgrade::on(&mut response);
             let headers = response.headers_mut();
             hop_by_hop::strip(headers);
             headers.remove(header::CONTENT_LENGTH);
             hop_by_hop::ask_for_websocket(headers);
-            let address = endpoint.address().clone();
-            return Ok(Handshake::Switched(response.map(drop), upgrade, address));
+            return Ok(Handshake::Switched(Switched {
+                response: response.map(drop),
+                application,
+                address: endpoint.address().clone(),
+                in_flight: lease.take_in_flight(),
+            }));
         }
         Err(failed)
     }

@@ -16,6 +16,8 @@ mod answers;
 mod appliances;
 /// Real applications and clients work through the gate as they do without it.
 mod apps;
+/// Each request goes to the address of its app that the operator wants.
+mod balancing;
 /// What people see in a real browser, from the first minute on.
 mod browser;
 /// Programs without a session survive what they are told.
