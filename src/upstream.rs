@@ -8,6 +8,7 @@ mod client_body;
 mod connect;
 pub(crate) mod dial;
 mod error;
+pub(crate) mod health;
 pub(crate) mod hop_by_hop;
 mod keep_alive;
 mod letters;
@@ -35,10 +36,12 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::access::Permit;
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Clock;
 use crate::metrics::Pool;
 use crate::network::Network;
-use crate::request::Authority;
+use crate::request::{Authority, Host};
 
 pub(crate) use address::Address;
 pub(crate) use authentication::ConnectionAuth;
@@ -47,6 +50,7 @@ pub(crate) use balance::{Balance, Requester};
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
+pub(crate) use health::HealthCheck;
 pub(crate) use letters::OwnNames;
 pub(crate) use own::Own;
 use pool::Endpoint;
@@ -122,6 +126,20 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// How long a connection of the pool takes requests from its beginning on.
     pub(crate) max_age: Duration,
+    /// How each address is asked whether it is up, if it is.
+    pub(crate) health: Option<HealthCheck>,
+}
+
+impl Settings {
+    /// `Host` of a request of our own to an app that visitors know by `host`.
+    fn host_of_own(&self, address: &Address, host: Option<&Host>) -> HeaderValue {
+        let browsers = host.filter(|_| self.preserve_host);
+        let browsers = browsers.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        match &self.host {
+            Some(host) => host.to_header(),
+            None => browsers.unwrap_or_else(|| address.host_header()),
+        }
+    }
 }
 
 /// One app's application: one address or several.
@@ -143,15 +161,18 @@ pub(crate) struct Health {
     pub(crate) address: Address,
     /// Whether the last try to connect succeeded; true before the first.
     pub(crate) reachable: bool,
+    /// What its checks say, where there are any.
+    pub(crate) checked: Option<health::State>,
 }
 
 impl Upstreams {
-    /// `name` is the app's, and `own_names` those whose letters are not preserved.
+    /// `own_names` are those whose letters are not preserved; then come the app's name and host.
     pub(crate) fn open(
         settings: &Settings,
         own_names: OwnNames,
-        name: &Arc<str>,
+        (name, host): (&Arc<str>, Option<&Host>),
         clock: &Clock,
+        checks: &health::Registry,
     ) -> Result<Self, OpenError> {
         let own_names = settings.preserve_header_case.then(|| Arc::new(own_names));
         let secure = settings.addresses.iter().any(Address::is_https);
@@ -162,7 +183,11 @@ impl Upstreams {
             if let Some(own_names) = &own_names {
                 connector.preserve_header_case(Arc::clone(own_names));
             }
-            let endpoint = Endpoint::new(connector, clock.clone(), settings, &reports);
+            let checks = settings.health.as_ref().map(|check| {
+                let host = settings.host_of_own(address, host);
+                health::Checks::new(name, address, host, check, checks)
+            });
+            let endpoint = Endpoint::new(connector, clock.clone(), settings, &reports, checks);
             let host = settings.host.as_ref();
             let host = host.map_or_else(|| address.host_header(), Authority::to_header);
             Ok((Arc::new(endpoint), host))
@@ -294,6 +319,14 @@ impl Upstreams {
     pub(crate) fn pool(&self) -> Pool {
         let pools = self.endpoints.iter().map(|(endpoint, _)| endpoint.pool());
         pools.fold(Pool::default(), Pool::and)
+    }
+
+    /// Asks each address whether it is up, when it is time for that; until the token says that the
+    /// service stops.
+    pub(crate) fn check(&self, stop: &CancellationToken) {
+        for (endpoint, _) in &self.endpoints {
+            endpoint.check(stop);
+        }
     }
 
     /// Closes connections that nobody used for a while.

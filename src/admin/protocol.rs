@@ -198,6 +198,17 @@ pub(crate) struct UpstreamStatus {
     pub(crate) address: String,
     /// Whether the last try to connect succeeded; true before the first.
     pub(crate) reachable: bool,
+    /// Where the app has health checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<CheckStatus>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CheckStatus {
+    /// `up`, `down`, or `unknown` before two checks have said the same.
+    pub(crate) state: String,
+    /// What the last check met: a status, or what went wrong.
+    pub(crate) last: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::protocol::{
-    AppStatus, Done, Health, Holder, Largest, Line, Occupancy, Status, UpstreamStatus,
+    AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, Occupancy, Status, UpstreamStatus,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -116,9 +116,22 @@ fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
     let upstreams = upstreams.into_iter().map(|health| UpstreamStatus {
         address: health.address.to_string(),
         reachable: health.reachable,
+        health: health.checked.map(check),
     });
     AppStatus {
         name: name.to_string(),
         upstreams: upstreams.collect(),
+    }
+}
+
+fn check(checked: upstream::health::State) -> CheckStatus {
+    let state = match checked.is_up {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "unknown",
+    };
+    CheckStatus {
+        state: state.to_owned(),
+        last: checked.last,
     }
 }

@@ -131,15 +131,15 @@ fn text(status: &Status) -> String {
     }
     for app in &status.apps {
         for upstream in &app.upstreams {
-            let state = if upstream.reachable {
-                ""
-            } else {
-                ": unreachable at the last try"
-            };
-            line(
-                "app",
-                &format!("{} -> {}{state}", app.name, upstream.address),
-            );
+            let mut shown = format!("{} -> {}", app.name, upstream.address);
+            if !upstream.reachable {
+                shown.push_str(": unreachable at the last try");
+            }
+            if let Some(health) = &upstream.health {
+                let last = health.last.as_deref().unwrap_or("not asked yet");
+                let _ = write!(shown, ": health check says {}: {last}", health.state);
+            }
+            line("app", &shown);
         }
     }
     text

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::Uri;
+
 use super::section::Section;
 use super::value;
 use crate::source_text::Fault;
-use crate::upstream::{Address, Balance, Rewriting, Settings, Tolerated};
+use crate::upstream::{Address, Balance, HealthCheck, Rewriting, Settings, Tolerated};
 
 const BALANCE: [(&str, Balance); 3] = [
     ("round-robin", Balance::RoundRobin),
@@ -18,6 +20,9 @@ const TOLERATE: [(&str, Tolerated); 2] = [
     ("invalid-header-lines", Tolerated::InvalidHeaderLines),
     ("missing-close-notify", Tolerated::MissingCloseNotify),
 ];
+
+/// More often, checks would be a load.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For `buffer_requests`, whose memory is set aside for several bodies.
 const MOST_BUFFERED: usize = 1024 * 1024 * 1024;
@@ -82,6 +87,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
             .unwrap_or(true),
     };
     let balance = section.get("balance", |value| value::word(value, &BALANCE));
+    let health = health(section.table("health"));
     let tolerate = section.list("tolerate", |value| value::word(value, &TOLERATE));
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
@@ -103,6 +109,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
         max_tunnels_per_user: section
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
+        health,
         tolerate: tolerate.unwrap_or_default(),
         rewriting,
         preserve_header_case: section
@@ -110,4 +117,40 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
             .unwrap_or(false),
         preserve_host: preserve_host.unwrap_or(true),
     }
+}
+
+fn health(mut section: Section<'_>) -> Option<HealthCheck> {
+    let is_there = !section.is_empty();
+    let path = section.get("path", |value| match value::any_text(value)? {
+        "" => Ok(None),
+        path => request_target(path).map(Some),
+    });
+    let interval = section.get("interval", |value| match value::period(value)? {
+        interval if interval < SHORTEST_INTERVAL => {
+            Err(Fault::new("that is too often").help("write \"1s\" or more"))
+        }
+        interval => Ok(interval),
+    });
+    if is_there && section.raw("path").is_none() {
+        let fault = Fault::new("the key `path` is missing");
+        let help = "write what to ask the app for, as in path = \"/healthz\"";
+        section.refuse_all(fault.help(help));
+    }
+    Some(HealthCheck {
+        path: path??,
+        interval: interval.unwrap_or(Duration::from_secs(10)),
+    })
+}
+
+fn request_target(path: &str) -> Result<Uri, Fault> {
+    if !path.starts_with('/') {
+        let help = format!("write \"/{path}\"");
+        return Err(Fault::new("a path begins with /").help(help));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let uri = path.bytes().all(is_plain).then(|| path.parse().ok());
+    uri.flatten().ok_or_else(|| {
+        Fault::new("no request can have this path")
+            .help("write it as it stands in a request: escape spaces, # and what is not ASCII")
+    })
 }

@@ -29,7 +29,7 @@ use crate::request::{
 use crate::session::data;
 use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::upstream::tunnels::{self, Tunnels};
-use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, hop_by_hop};
+use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, health, hop_by_hop};
 
 /// One `[[app]]`.
 #[derive(Clone, Debug)]
@@ -121,6 +121,7 @@ impl App {
         clock: &Clock,
         metrics: &Metrics,
         tunnels: &tunnels::Registry,
+        checks: &health::Registry,
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
         let own_names = OwnNames::new(settings.identity.names().cloned());
@@ -136,7 +137,13 @@ impl App {
             hsts: Hsts::new(settings.hsts),
             rules: settings.rules,
             networks: settings.networks,
-            upstreams: Upstreams::open(&settings.upstream, own_names, &name, clock)?,
+            upstreams: Upstreams::open(
+                &settings.upstream,
+                own_names,
+                (&name, settings.host.as_ref()),
+                clock,
+                checks,
+            )?,
             name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,

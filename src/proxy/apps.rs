@@ -42,7 +42,8 @@ impl Apps {
         for app in settings {
             let host = app.host.clone();
             let name = app.name.clone();
-            let app = App::open(app, clock, &shared.metrics, &shared.open_tunnels);
+            let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
+            let app = App::open(app, clock, &shared.metrics, tunnels, checks);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
                 Some(host) => by_host

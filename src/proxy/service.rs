@@ -163,8 +163,12 @@ impl Proxy {
         self.judge_streams(); // before what may have to wait for a disk
         self.callers.tick().await;
         self.portal.sweep();
+        let shutdown = &self.shared.shutdown;
         for app in self.apps.iter() {
             app.upstreams.reap();
+            if !shutdown.has_begun() {
+                app.upstreams.check(shutdown.token());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics::{AnswerCounts, Metrics};
 use crate::random::NoRandomness;
 use crate::session::Sessions;
 use crate::telemetry::{RequestIds, Seldom};
-use crate::upstream::tunnels;
+use crate::upstream::{health, tunnels};
 
 /// One for the process, whatever is configured.
 pub(super) struct Shared {
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     latest: Mutex<Weak<Proxy>>,
     latest_number: AtomicU64,
     pub(super) open_tunnels: tunnels::Registry,
+    pub(super) health_checks: health::Registry,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
@@ -46,6 +47,7 @@ impl Shared {
             latest: Mutex::default(),
             latest_number: AtomicU64::new(0),
             open_tunnels: tunnels::Registry::default(),
+            health_checks: health::Registry::default(),
             no_app: metrics.no_app(),
             metrics,
             unreadable: Seldom::new(clock),

@@ -102,11 +102,8 @@ impl Connector {
             stream = Box::new(Corrected::new(stream, Arc::clone(own_names), next.clone()));
         }
         let received = BytesReceived::default();
-        if !self.tolerated.is_empty() {
-            stream = Box::new(Tolerant::new(stream, &self.tolerated, received.clone()));
-        }
         let stream = TokioIo::new(ObservedIo {
-            stream,
+            stream: self.forgive(stream, &received),
             received: received.clone(),
         });
         let mut builder = http1::Builder::new();
@@ -129,6 +126,18 @@ impl Connector {
             Some(task.abort_handle())
         };
         Ok(Sender::http1(requests, received, next_is_head, driver))
+    }
+
+    /// What hyper reads of a connection: what it brings, and without what is forgiven.
+    pub(super) fn forgive(
+        &self,
+        stream: Box<dyn Stream>,
+        received: &BytesReceived,
+    ) -> Box<dyn Stream> {
+        if self.tolerated.is_empty() {
+            return stream;
+        }
+        Box::new(Tolerant::new(stream, &self.tolerated, received.clone()))
     }
 
     /// Resolves the name anew each time, so that a change of address is followed, and tries every

@@ -52,15 +52,9 @@ pub(crate) fn dialers(settings: &Settings, host: Option<&Host>) -> Result<Vec<Di
     let timeout = settings.connect_timeout;
     let dialer = |address: &Address| {
         let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;
-        let browsers = host.filter(|_| settings.preserve_host);
-        let browsers = browsers.and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-        let host = match &settings.host {
-            Some(host) => host.to_header(),
-            None => browsers.unwrap_or_else(|| address.host_header()),
-        };
         Ok(Dialer {
             connector,
-            host,
+            host: settings.host_of_own(address, host),
             timeout,
         })
     };

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::balance::{Balance, InFlight};
 use super::body::Upload;
 use super::connect::Connector;
+use super::health::Checks;
 use super::own::{Own, Tie};
 use super::reports::Reports;
 use super::sender::Sender;
@@ -24,6 +27,7 @@ const DOWN_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Endpoint {
     connector: Connector,
     reports: Arc<Reports>,
+    checks: Option<Checks>,
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
@@ -73,10 +77,12 @@ impl Endpoint {
         clock: Clock,
         settings: &Settings,
         reports: &Arc<Reports>,
+        checks: Option<Checks>,
     ) -> Self {
         Self {
             connector,
             reports: Arc::clone(reports),
+            checks,
             clock,
             idle: Mutex::default(),
             idle_timeout: settings.idle_timeout,
@@ -89,6 +95,7 @@ impl Endpoint {
 
     pub(super) fn is_up(&self) -> bool {
         self.clock.now().as_millis() >= self.down_until.load(Ordering::Relaxed)
+            && !self.checks.as_ref().is_some_and(Checks::is_down)
     }
 
     /// For the metrics.
@@ -111,7 +118,22 @@ impl Endpoint {
         Health {
             address: self.connector.address().clone(),
             reachable: self.down_until.load(Ordering::Relaxed) == 0,
+            checked: self.checks.as_ref().map(Checks::state),
         }
+    }
+
+    /// Asks whether the address is up, if it is time for that.
+    pub(super) fn check(self: &Arc<Self>, stop: &CancellationToken) {
+        let Some(checks) = &self.checks else { return };
+        let Some(asking) = checks.is_due(&self.clock) else {
+            return;
+        };
+        let (this, stop) = (Arc::clone(self), stop.clone());
+        tokio::spawn(async move {
+            if let Some(checks) = &this.checks {
+                checks.ask(&this.connector, asking, stop).await;
+            }
+        });
     }
 
     /// A connection for one request: the last one that came back, else a new one.

@@ -52,6 +52,8 @@ mod handshakes;
 mod header_case;
 /// An upstream is told who asks by us, and by nobody else.
 mod headers;
+/// An address that is ill gets no requests before visitors notice it.
+mod health_checks;
 /// HTTP/2 is held to the same rules, and to its own.
 mod http2;
 /// One client's HTTP/2 costs the others nothing.

@@ -473,6 +473,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MARGIN: u64 = 1;",
     ),
     (
+        "a health check, including connecting, unless the interval is shorter",
+        "5 s",
+        "upstream/health.rs",
+        "const TIMEOUT: Duration = Duration::from_secs(5);",
+    ),
+    (
         "the head of its response, size",
         "128 KiB",
         "upstream/connect.rs",
