@@ -212,10 +212,7 @@ mod tests {
             );
         }
         let nobody = Identity::new("bob".to_owned(), vec![], None);
-        assert_eq!(
-            parse("{groups}").unwrap().render(&nobody, &key),
-            None
-        );
+        assert_eq!(parse("{groups}").unwrap().render(&nobody, &key), None);
     }
 
     #[test]

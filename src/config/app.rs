@@ -5,7 +5,6 @@ mod rule;
 
 use std::path::Path;
 
-
 use self::identity::identity;
 use self::rule::rules;
 use super::section::Section;

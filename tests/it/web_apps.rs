@@ -5,8 +5,12 @@
 mod cups;
 /// Pages, uploads and odd titles.
 mod mediawiki;
+/// A page that is compared with what it is called outside.
+mod qbittorrent;
 /// Names of queues in paths, by the page and by the command.
 mod rabbitmq;
+/// A page that only its own name opens.
+mod syncthing;
 /// What a servlet is told of its visitor.
 mod tomcat;
 
