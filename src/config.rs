@@ -38,6 +38,8 @@ use crate::{
 /// The settings of every module, read from one TOML file.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The folder with the responses to HTTP-01 challenges.
+    pub(crate) acme_challenges: Option<PathBuf>,
     pub(crate) admin: admin::PathSetting,
     /// Where a sign-out leads, as it stands in `Location`; `None` is a page of ours.
     pub(crate) after_logout: Option<HeaderValue>,
@@ -71,6 +73,7 @@ pub struct Config {
 /// The lines of keys that more can be wrong with than shows in the file; `None` is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lines {
+    pub(crate) acme_challenges: Option<usize>,
     pub(crate) audit_file: Option<usize>,
     pub(crate) listen: Option<usize>,
     pub(crate) metrics: Option<usize>,
@@ -157,8 +160,14 @@ impl Config {
         };
         let audit = self.log.audit_file.as_deref();
         let given = ["LOGS_DIRECTORY", "STATE_DIRECTORY"];
+        let challenges = self.acme_challenges.as_ref().map(|folder| OwnFile {
+            path: folder.clone(),
+            line: lines.acme_challenges,
+            is_certain: true,
+        });
         permission::Files {
             perspective,
+            challenges,
             config: self.path.clone(),
             users_file: self.users_file.clone(),
             tls: self.tls.files(),

@@ -20,7 +20,7 @@ pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::framed::{Framed, FramedView};
 use self::messages::{Link, Message, texts};
-pub(crate) use self::response::{Page, bare, json, plain, redirect};
+pub(crate) use self::response::{Page, bare, json, octets, plain, redirect};
 use crate::clock::Timestamp;
 use crate::request::Forgery;
 use crate::request::own_path;

@@ -21,10 +21,18 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Opens a file for reading. A pipe or a device in its place is an error, and not waited for: it
 /// may never say anything, and whoever reads it would stop the service.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    open_with(path, OFlags::NONBLOCK)
+}
+
+/// The same, but a symbolic link in its place is an error.
+pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
+    open_with(path, OFlags::NONBLOCK | OFlags::NOFOLLOW)
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(nonblocking)
+        .custom_flags(flags.bits().cast_signed())
         .open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
@@ -114,6 +122,12 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(read(&open(&link).unwrap()).unwrap(), b"content");
+        let refused = open_itself(&link).unwrap_err();
+        assert_eq!(
+            refused.raw_os_error(),
+            Some(rustix::io::Errno::LOOP.raw_os_error())
+        );
+        assert_eq!(read(&open_itself(&path).unwrap()).unwrap(), b"content");
         assert_eq!(text(&path).unwrap(), "content");
         fs::write(&path, "\u{feff}content").unwrap();
         assert_eq!(text(&path).unwrap(), "content");

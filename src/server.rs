@@ -1,6 +1,7 @@
 //! What runs: builds the service from its settings, serves, reloads, and stops.
 
 mod accept;
+mod acme_challenges;
 mod background;
 mod build;
 mod connection;

@@ -23,9 +23,11 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     let apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
     let listener = listener(&mut server);
+    let acme_challenges = acme_challenges(&mut server, &listener, folder);
     let mut administration = root.table("admin");
     let (mut session_section, mut log_section) = (root.table("session"), root.table("log"));
     let lines = Lines {
+        acme_challenges: server.line_of("acme_challenges"),
         audit_file: log_section.line_of("audit_file"),
         listen: server.line_of("listen"),
         metrics: administration.line_of("metrics"),
@@ -35,6 +37,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     };
     let public_port = server.get("public_port", value::port);
     Config {
+        acme_challenges,
         after_logout: after_logout::read(&mut login, &apps, &listener, public_port),
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
@@ -100,6 +103,23 @@ fn listener(server: &mut Section<'_>) -> listener::Settings {
         );
     }
     settings
+}
+
+/// Only plain HTTP is asked for them.
+fn acme_challenges(
+    server: &mut Section<'_>,
+    listener: &listener::Settings,
+    folder: &Path,
+) -> Option<PathBuf> {
+    let given = server.get("acme_challenges", value::path)?;
+    if listener.redirect_http.is_empty() {
+        let fault = Fault::new("certificate authorities ask on plain HTTP, which is not served");
+        server.refuse(
+            "acme_challenges",
+            fault.help("write redirect_http = [\"[::]:80\"] as well"),
+        );
+    }
+    Some(folder.join(given))
 }
 
 fn timeouts(mut section: Section<'_>) -> Timeouts {

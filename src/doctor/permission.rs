@@ -16,6 +16,8 @@ use crate::session;
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) perspective: Perspective,
+    /// The folder with the responses to ACME challenges.
+    pub(crate) challenges: Option<OwnFile>,
     pub(crate) config: PathBuf,
     pub(crate) users_file: PathBuf,
     /// Certificates and keys.
@@ -57,6 +59,7 @@ impl Files {
             sessions: at_line(&self.sessions, &new.sessions),
             socket: at_line(&self.socket, &new.socket),
             audit: at_line(&self.audit, &new.audit),
+            challenges: new.challenges.clone(),
             ..self.clone()
         }
     }
@@ -79,6 +82,9 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
     if let Some(place) = &files.audit {
         folders.push(folder_of(&place.path));
         findings.extend(audit(place, perspective).map(|finding| finding.at(place.line)));
+    }
+    if let Some(place) = &files.challenges {
+        findings.extend(challenges(&place.path, perspective).map(|found| found.at(place.line)));
     }
     findings.extend(untrusted(files));
     folders.sort();
@@ -267,6 +273,32 @@ fn audit(place: &OwnFile, perspective: Perspective) -> Option<Finding> {
         Ok(_) => None,
         Err(_) => writable_folder(place, "the audit file", perspective),
     }
+}
+
+/// The ACME client may make the folder when it needs it.
+fn challenges(folder: &Path, perspective: Perspective) -> Option<Finding> {
+    let shown = folder.display().to_string();
+    let (message, help) = match fs::metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (
+            "there is no such folder: unless the ACME client makes it, each challenge gets 404"
+                .to_owned(),
+            format!("mkdir -p {}", shell(folder)),
+        ),
+        Err(error) => (
+            format!("{perspective} cannot look at this folder: {error}"),
+            "let the user of the service enter it and the folders above it".to_owned(),
+        ),
+        Ok(found) if !found.is_dir() => (
+            "this is no folder: each challenge gets 404".to_owned(),
+            "correct `acme_challenges`".to_owned(),
+        ),
+        Ok(_) if access(folder, Access::EXEC_OK).is_err() => (
+            format!("{perspective} may not open files in this folder"),
+            format!("chmod a+x {}", shell(folder)),
+        ),
+        Ok(_) => return None,
+    };
+    Some(Finding::warning(shown, message, help))
 }
 
 /// The folder of a file that is to be made.

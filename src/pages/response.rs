@@ -152,6 +152,11 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes
     }
 }
 
+/// A file that no browser shows.
+pub(crate) fn octets(content: Bytes) -> Response<Bytes> {
+    safe(StatusCode::OK, "application/octet-stream", content)
+}
+
 /// One sentence, for those who show no HTML.
 pub(crate) fn plain(status: StatusCode, sentence: &'static str) -> Response<Bytes> {
     safe(status, TEXT, format!("{sentence}\n").into())

@@ -1,5 +1,6 @@
 //! What holds for all apps.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
@@ -14,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_protocol_from: ProxyHeaderSenders,
     /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
     pub(crate) public_port: Option<u16>,
+    /// The folder with the responses to HTTP-01 challenges.
+    pub(crate) acme_challenges: Option<PathBuf>,
     pub(crate) access_log: bool,
     /// Whether an app gets header names with the client's letters: hyper has to keep them from
     /// where they are read.

@@ -54,6 +54,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let pages = Pages::new(&config.branding, config.session.remember_for);
     // Each key by name: one that is new is forgotten neither here nor there.
     let Config {
+        acme_challenges,
         after_logout,
         apps,
         drain_timeout: drain,
@@ -95,6 +96,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
             trusted_proxies,
             proxy_protocol_from,
             public_port,
+            acme_challenges,
             access_log: log.access,
             preserve_header_case,
             kept_forms,

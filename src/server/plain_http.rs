@@ -5,6 +5,7 @@
 //! no place: a person is likely to wait for it.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,12 @@ use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use crate::clock::Clock;
 use crate::load::Place;
 use crate::request::title_case;
+
+/// What is answered: known at once, or found out first.
+pub(super) enum Answer {
+    Now(Response<Bytes>),
+    Later(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
+}
 
 /// Bytes of a head.
 const MAX_HEAD: usize = 16 * 1024;
@@ -40,7 +47,7 @@ pub(super) async fn answer_one(
     deadline: Instant,
     place: &Place,
     stop: &CancellationToken,
-    answer: impl FnOnce(Option<&Request<()>>) -> Response<Bytes>,
+    answer: impl FnOnce(Option<&Request<()>>) -> Answer,
 ) {
     let mut read = Vec::new();
     let head = timeout_at(deadline, read_head(&mut stream, &mut read));
@@ -49,7 +56,10 @@ pub(super) async fn answer_one(
         return;
     };
     let request = end.and_then(|end| parse(&read[..end]));
-    let response = answer(request.as_ref());
+    let response = match answer(request.as_ref()) {
+        Answer::Now(response) => response,
+        Answer::Later(response) => response.await,
+    };
     let to_head = (request.as_ref()).is_some_and(|request| *request.method() == Method::HEAD);
     let bytes = serialize(&response, to_head);
     let sent = timeout(WRITE_TIMEOUT, async {

@@ -1,5 +1,5 @@
-//! Plain HTTP, on a listener of its own or sent to the port of TLS: browsers are sent to https, and
-//! nothing else is done (SEC-77).
+//! Plain HTTP, on a listener of its own or sent to the port of TLS: browsers are sent to https, ACME
+//! challenges are answered where the configuration says so, and nothing else is done (SEC-77).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::plain_http::answer_one;
+use super::acme_challenges::{Challenge, Challenges};
+use super::plain_http::{Answer, answer_one};
 use super::proxy_header;
+use crate::clock::Clock;
 use crate::forwarded;
 use crate::listener;
 use crate::load::{Admission, Place};
@@ -31,12 +33,13 @@ pub(super) async fn redirect_to_https(
     admission: Arc<Admission>,
     port: u16,
 ) {
+    let challenges = Arc::new(Challenges::new(Clock::system()));
     let stop = service.shutdown().token();
     while let Some((mut stream, peer, mut admitted)) = stop
         .run_until_cancelled(listener::accept(&listener, &admission))
         .await
     {
-        let redirecting = Arc::clone(&service);
+        let (redirecting, challenges) = (Arc::clone(&service), Arc::clone(&challenges));
         service.shutdown().connections().spawn(async move {
             let service = redirecting;
             let client = proxy_header::client(&service, &mut stream, peer, &mut admitted).await;
@@ -46,10 +49,16 @@ pub(super) async fn redirect_to_https(
             let (deadline, place) = (Instant::now() + TIMEOUT, admitted.place());
             let stop = service.shutdown().token();
             let answer = answer_one(stream, deadline, place, stop, |request| {
+                let folder = service.settings().acme_challenges.clone();
+                let challenge = request.and_then(Challenge::of);
+                if let (Some(folder), Some(challenge)) = (folder, challenge) {
+                    let answer = async move { challenges.answer(folder, challenge).await };
+                    return Answer::Later(Box::pin(answer));
+                }
                 let location =
                     request.and_then(|request| https_address(&service, request, |_| port));
                 let refusal = (StatusCode::FORBIDDEN, texts::PROGRAM_USE_HTTPS);
-                answer(request, location, refusal)
+                Answer::Now(answer(request, location, refusal))
             });
             tokio::select! {
                 () = answer => {}
@@ -80,11 +89,11 @@ pub(super) async fn answer_on_tls_port(
     answer_one(stream, deadline, place, stop, |request| {
         if is_proxy || request.is_some_and(|request| forwarded::is_told(request.headers())) {
             let refusal = (StatusCode::BAD_REQUEST, texts::PROGRAM_PROXY_WITHOUT_TLS);
-            return answer(request, None, refusal);
+            return Answer::Now(answer(request, None, refusal));
         }
         let location = request.and_then(|request| https_address(service, request, port));
         let refusal = (StatusCode::BAD_REQUEST, texts::PROGRAM_PORT_IS_HTTPS);
-        answer(request, location, refusal)
+        Answer::Now(answer(request, location, refusal))
     })
     .await;
 }

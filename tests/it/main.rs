@@ -8,6 +8,8 @@ mod harness;
 
 /// Visitors see where they are signed in, end that, and change their password.
 mod account;
+/// Another ACME client gets its certificates through us.
+mod acme_challenges;
 /// Who runs the server sees who is signed in, and ends it at once.
 mod administration;
 /// What an app answers reaches its clients whole, however old the app is.

@@ -135,6 +135,7 @@ texts! {
     WORDS_UNKNOWN_BROWSER = "An unknown browser";
 
     // For programs that show people a line of text.
+    PROGRAM_NO_CHALLENGE = "There is no such challenge here.";
     PROGRAM_PORT_IS_HTTPS = "This port is for https. Put https:// in front of the address.";
     PROGRAM_PROXY_WITHOUT_TLS = "This port is for https, but the proxy in front speaks plain HTTP here.";
     PROGRAM_SIGN_IN = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
@@ -269,6 +270,7 @@ mod tests {
             include_str!("../humanise.rs"),
             include_str!("../../portal/ask.rs"),
             include_str!("../../proxy/error_response.rs"),
+            include_str!("../../server/acme_challenges.rs"),
             include_str!("../../server/redirect.rs"),
         ];
         let templates = TEMPLATES.map(|(_, template)| template);

@@ -28,9 +28,12 @@ async fn whoever_installs_it_has_an_app_behind_a_login_and_can_look_after_it() {
     let mut desk = Desk::new(HOST);
     build(&mut page, &mut desk).await;
     certificate(&mut page, &mut desk, https).await;
+    let challenges = page.next("toml");
+    page.skip("sh", "no authority can be reached from here");
     let config = page
         .next("toml")
         .replace("http://127.0.0.1:3000", &app.url());
+    let config = format!("{challenges}\n{config}");
     let machine = installed(root, &desk, &config, https, http).await;
 
     let add = page
@@ -52,6 +55,18 @@ async fn whoever_installs_it_has_an_app_behind_a_login_and_can_look_after_it() {
         .send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
         .await;
     plain.response().await.assert_status(308);
+    run(
+        &machine,
+        "umask 022; cd /var/lib; mkdir -p acme/.well-known/acme-challenge\n\
+         echo thumbprint > acme/.well-known/acme-challenge/token\n",
+    )
+    .await;
+    let mut plain = Raw::new(TcpStream::connect(http).await.unwrap());
+    plain
+        .send("GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: other.test\r\n\r\n")
+        .await;
+    let response = plain.response().await;
+    assert_eq!(response.assert_status(200).text(), "thumbprint\n");
     assert_eq!(app.requests(), 0);
     let ada = Browser::new(https, HOST).login("ada", PASSWORD).await;
     ada.get("/").await.assert_status(200);

@@ -419,6 +419,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MAX_SIZE: u64 = 64 * 1024 * 1024;",
     ),
     (
+        "a response to an ACME challenge",
+        "4 KiB",
+        "server/acme_challenges.rs",
+        "MAX: u64 = 4096;",
+    ),
+    (
         "free space on the disk of the sessions file, at least",
         "16 MiB",
         "session/disk/writer.rs",
