@@ -165,12 +165,18 @@ impl Config {
             line: lines.acme_challenges,
             is_certain: true,
         });
+        let headers = self
+            .apps
+            .iter()
+            .flat_map(|app| &app.request_headers.set_file);
+        let secrets = headers.map(|header| header.file.clone());
+        let secrets = self.tls.files().into_iter().chain(secrets);
         permission::Files {
             perspective,
             challenges,
             config: self.path.clone(),
             users_file: self.users_file.clone(),
-            tls: self.tls.files(),
+            secrets: secrets.collect(),
             sessions,
             socket,
             audit: audit.map(|file| place(file, lines.audit_file, &given)),

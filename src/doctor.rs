@@ -14,6 +14,7 @@ mod memory;
 mod network;
 pub(crate) mod permission;
 mod rule;
+mod secret_header;
 mod upstream;
 mod user;
 
@@ -200,6 +201,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         users.as_ref().ok(),
     ));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
+    findings.extend(secret_header::examine(&settings.apps, perspective));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));

@@ -104,6 +104,17 @@ impl Headers {
         self
     }
 
+    /// For an app that gets these from us as well, or not at all: the client's go, too.
+    #[must_use]
+    pub(crate) fn also_strip<'n>(
+        mut self,
+        names: impl IntoIterator<Item = &'n HeaderName>,
+    ) -> Self {
+        let folded = names.into_iter().map(|name| fold(name.as_str()));
+        self.folded.extend(folded);
+        self
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.templates.iter().map(|(name, _)| name)
     }

@@ -9,6 +9,7 @@ mod connection_state;
 mod error_response;
 mod exchange;
 mod forward;
+pub(crate) mod headers;
 mod identify;
 mod in_flight;
 mod live;

@@ -44,8 +44,8 @@ use crate::network::Network;
 use crate::request::{Authority, Host};
 
 pub(crate) use address::Address;
-pub(crate) use authentication::ConnectionAuth;
 use authentication::tie;
+pub(crate) use authentication::{ConnectionAuth, signs_connection_in};
 pub(crate) use balance::{Balance, Requester};
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;

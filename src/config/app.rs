@@ -1,5 +1,6 @@
 //! `[[app]]`: where it is, what it is told, and who may open it.
 
+mod headers;
 mod identity;
 mod rule;
 
@@ -172,13 +173,16 @@ fn app(
         allow: allow_in_path(section),
         case: case.unwrap_or_default(),
     };
+    let identity = identity(section.table("identity"));
     AppSettings {
         line: section.line(),
         name: section
             .get("name", value::string)
             .unwrap_or_else(default_name),
         upstream: upstream::read(section, folder),
-        identity: identity(section.table("identity")),
+        request_headers: headers::request(section.table("request_headers"), &identity, folder),
+        response_headers: headers::response(section.table("response_headers")),
+        identity,
         rules: rules(section.tables("rule"), &methods, paths),
         networks: Networks::new(section.list("networks", value::network).unwrap_or_default()),
         hsts: section.get("hsts", value::seconds),

@@ -175,14 +175,14 @@ fn certificate(section: &mut Section<'_>, folder: &Path) -> tls::CertificateFile
 
 /// What systemd has read for the service as a credential of this name (`LoadCredential=`), so that
 /// the file itself can stay root's. To be asked for every file with a secret that is only read.
-fn credential(path: &Path) -> Option<PathBuf> {
+pub(super) fn credential(path: &Path) -> Option<PathBuf> {
     let name = credential_name(path)?;
     let given = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
     (given.is_absolute() && given.is_file()).then_some(given)
 }
 
 /// Credentials have plain names.
-fn credential_name(path: &Path) -> Option<&OsStr> {
+pub(super) fn credential_name(path: &Path) -> Option<&OsStr> {
     let mut components = path.components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(name)), None) => Some(name),

@@ -76,7 +76,7 @@ impl<'a> Section<'a> {
     pub(super) fn list<T: PartialEq>(
         &mut self,
         key: &'static str,
-        parse: impl Fn(&DeValue<'_>) -> Result<T, Fault>,
+        mut parse: impl FnMut(&DeValue<'_>) -> Result<T, Fault>,
     ) -> Option<Vec<T>> {
         let value = self.raw(key)?;
         let Some(members) = value.get_ref().as_array() else {

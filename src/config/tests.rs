@@ -286,6 +286,8 @@ fn the_example_explains_every_key() {
         "[admin]",
         "[log]",
         "[[app]]",
+        "[app.request_headers]",
+        "[app.response_headers]",
         "[[app.rule]]",
     ];
     for section in sections {

@@ -20,8 +20,8 @@ pub(crate) struct Files {
     pub(crate) challenges: Option<OwnFile>,
     pub(crate) config: PathBuf,
     pub(crate) users_file: PathBuf,
-    /// Certificates and keys.
-    pub(crate) tls: Vec<PathBuf>,
+    /// Certificates, keys, and values of headers.
+    pub(crate) secrets: Vec<PathBuf>,
     pub(crate) sessions: Option<OwnFile>,
     /// The admin socket, where somebody insists on it.
     pub(crate) socket: Option<OwnFile>,
@@ -104,7 +104,7 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
 /// What another user could have written, or could replace (SEC-98), once each.
 fn untrusted(files: &Files) -> Vec<Finding> {
     let owners = owners(files);
-    let read: Vec<_> = files.tls.iter().chain([&files.users_file]).collect();
+    let read: Vec<_> = files.secrets.iter().chain([&files.users_file]).collect();
     let made = files.sessions.iter().chain(&files.socket);
     let made: Vec<_> = made.map(|place| &place.path).collect();
     let distrusted = read.iter().map(|path| trust(path, &owners));

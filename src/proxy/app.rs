@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::apps::Site;
+use super::headers::{Facts, RequestHeaders, ResponseChanges, ResponseHeaders};
 use super::live::Permitted;
 use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
@@ -46,6 +47,8 @@ pub(crate) struct AppSettings {
     pub(crate) hsts: Option<Duration>,
     pub(crate) upstream: upstream::Settings,
     pub(crate) identity: identity::Headers,
+    pub(crate) request_headers: RequestHeaders,
+    pub(crate) response_headers: ResponseHeaders,
     pub(crate) rules: access::Rules,
     /// From where it may be opened, whatever the rules say.
     pub(crate) networks: Networks,
@@ -85,6 +88,8 @@ pub(super) struct App {
     pub(super) websocket_origins: WebSocketOrigins,
     pub(super) far_reaching: FarReachingHeaders,
     pub(super) rewriter: Rewriter,
+    request_headers: Option<Box<RequestHeaders>>,
+    response_changes: Option<Box<ResponseChanges>>,
 }
 
 /// A request that the rules let through, as its client sent it.
@@ -124,14 +129,19 @@ impl App {
         checks: &health::Registry,
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
-        let own_names = OwnNames::new(settings.identity.names().cloned());
+        let request_headers = settings.request_headers;
+        let own_names = settings.identity.names().chain(request_headers.names());
+        let own_names = OwnNames::new(own_names.cloned());
         Ok(Self {
             counts: metrics.app(&name),
             tunnels: tunnels.of_app(&name, clock),
             tunnel_limits: tunnels::Limits::of(&settings.upstream),
             identity: settings
                 .identity
-                .strip_overrides(settings.rules.name_methods()),
+                .strip_overrides(settings.rules.name_methods())
+                .also_strip(request_headers.names()),
+            request_headers: (!request_headers.is_empty()).then(|| Box::new(request_headers)),
+            response_changes: ResponseChanges::new(settings.response_headers),
             rewriter: Rewriter::new(&settings.upstream, settings.part.stripped()),
             part: settings.part,
             hsts: Hsts::new(settings.hsts),
@@ -239,7 +249,7 @@ impl App {
         let Allowed {
             id,
             permit,
-            permitted,
+            mut permitted,
             mut head,
             target,
             client,
@@ -270,6 +280,19 @@ impl App {
             {
                 headers.insert(data::DATA, data);
             }
+        }
+        if self.request_headers.is_some() || self.response_changes.is_some() {
+            let facts = Facts {
+                client: client.known_address(),
+                host: &permitted.authority.to_header(),
+                prefix: self.part.stripped_header(),
+                id: &id,
+            };
+            if let Some(settings) = &self.request_headers {
+                settings.apply(&mut head.headers, &facts);
+            }
+            let changes = self.response_changes.as_ref();
+            permitted.changes = changes.map(|changes| changes.of(&facts));
         }
         Prepared {
             permit,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
 use super::app::App;
+use super::headers::Changes;
 use super::websocket::Origin;
 use crate::access::Decision;
 use crate::clock::Timestamp;
@@ -37,6 +38,8 @@ pub(super) struct Permitted {
     pub(super) client: Option<IpAddr>,
     /// Of users and configuration, from before it was judged.
     pub(super) revision: u64,
+    /// What becomes of the response.
+    pub(super) changes: Option<Arc<Changes>>,
 }
 
 impl Permitted {
@@ -56,6 +59,7 @@ impl Permitted {
             session,
             client,
             revision,
+            changes: None,
         }
     }
 }

@@ -47,6 +47,9 @@ impl Proxy {
         }
         app.far_reaching.drop_from(headers, &app.name);
         app.rewriter.rewrite(headers, &permitted.authority);
+        if let Some(changes) = &permitted.changes {
+            changes.apply(headers);
+        }
         if !public {
             private::keep_private(headers);
         }

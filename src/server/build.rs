@@ -56,7 +56,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let Config {
         acme_challenges,
         after_logout,
-        apps,
+        mut apps,
         drain_timeout: drain,
         kept_forms,
         limits,
@@ -77,6 +77,10 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         tls: _,
         users_file: _,
     } = config;
+    for app in &mut apps {
+        let read = app.request_headers.read_files();
+        read.map_err(StartError::SecretHeader)?;
+    }
     let preserves = |app: &proxy::AppSettings| app.upstream.preserve_header_case;
     let preserve_header_case = apps.iter().any(preserves);
     Ok(Built {

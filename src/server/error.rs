@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::auth::throttle::KnownError;
 use crate::auth::users_file::UsersFileError;
 use crate::pages::PagesError;
+use crate::proxy::headers::SecretHeaderError;
 use crate::telemetry::LogsError;
 use crate::tls::TlsError;
 use crate::{admin, proxy, session, upstream};
@@ -44,6 +45,12 @@ pub enum StartError {
     NoRandomness,
     /// The threads that serve cannot be started.
     Runtime(io::Error),
+    /// A value of `set_file` that cannot be used.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    SecretHeader(SecretHeaderError),
     /// The sessions cannot be kept where the configuration says.
     #[expect(
         private_interfaces,
@@ -100,6 +107,7 @@ impl StartError {
             | Self::Watchdog(_) => false,
             Self::KnownNetworks(_)
             | Self::Pages(_)
+            | Self::SecretHeader(_)
             | Self::Socket(_)
             | Self::Tls(_)
             | Self::Upstream(..)
@@ -127,6 +135,7 @@ impl fmt::Display for StartError {
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
             Self::Runtime(error) => write!(f, "cannot start the runtime threads: {error}"),
             Self::Pages(error) => error.fmt(f),
+            Self::SecretHeader(error) => error.fmt(f),
             Self::Sessions(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
             Self::Socket(error) => write!(
@@ -153,6 +162,7 @@ impl std::error::Error for StartError {
             | Self::Socket(error)
             | Self::Watchdog(error) => Some(error),
             Self::Pages(error) => Some(error),
+            Self::SecretHeader(error) => Some(error),
             Self::Sessions(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Upstream(_, error) => Some(error),

@@ -12,6 +12,7 @@ use super::{line_start, position};
 pub(crate) struct Fault {
     message: String,
     help: Option<String>,
+    is_secret: bool,
 }
 
 impl Fault {
@@ -19,7 +20,15 @@ impl Fault {
         Self {
             message: message.into(),
             help: None,
+            is_secret: false,
         }
+    }
+
+    /// The line that it is on is not shown, because there may be a secret on it.
+    #[must_use]
+    pub(crate) fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
     }
 
     #[must_use]
@@ -55,8 +64,9 @@ impl Fault {
 
     /// At these bytes of the text, which are shown.
     pub(crate) fn marked(self, text: &str, at: &Range<usize>) -> Problem {
+        let excerpt = (!self.is_secret).then(|| Excerpt::cut(text, at));
         Problem {
-            excerpt: Some(Excerpt::cut(text, at)),
+            excerpt,
             ..self.at(text, at.start)
         }
     }

@@ -85,6 +85,11 @@ pub(super) fn signs_in(headers: &HeaderMap) -> bool {
     names_scheme(headers, &header::AUTHORIZATION)
 }
 
+/// The same of one value of `Authorization`.
+pub(crate) fn signs_connection_in(value: &HeaderValue) -> bool {
+    value_names_scheme(value.as_bytes())
+}
+
 /// Whether an answer asks for such credentials, or goes on with them.
 pub(super) fn challenges(headers: &HeaderMap) -> bool {
     names_scheme(headers, &header::WWW_AUTHENTICATE)

@@ -102,10 +102,14 @@ mod readme;
 mod regressions;
 /// Another configuration is taken over whole or not at all, and nobody notices.
 mod reloads;
+/// What an app is told besides, and what it is not told.
+mod request_headers;
 /// A request has one name, for us, for the app and for a proxy in front.
 mod request_ids;
 /// What may be sent to an app twice is, and nothing else.
 mod resends;
+/// What visitors are told besides what an app says, and what they are not told.
+mod response_headers;
 /// Who is signed in stays so, and who signed out stays out, however the service ends.
 mod restarts;
 /// Where an app is inside shows nowhere outside, and the other way round.

@@ -12,6 +12,7 @@ const HOST: &str = "gate.test";
 #[tokio::test]
 async fn an_app_is_told_what_the_page_says_and_its_answers_lose_what_the_page_says() {
     let mut page = Page::open("apps.md");
+    headers_of_ones_own_are_set_and_removed(&mut page).await;
     let block = page.next("http");
     let (request, answer) = block.split_once("\n\n").unwrap();
     let app = session_data::app().await;
@@ -84,6 +85,45 @@ fn field<'m>(message: &'m str, name: &str) -> &'m str {
     let mut lines = message.lines();
     let line = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
     line.unwrap_or_else(|| panic!("no {name} in {message}"))
+}
+
+async fn headers_of_ones_own_are_set_and_removed(page: &mut Page) {
+    let answer = "HTTP/1.1 200 OK\r\nServer: x\r\nX-Powered-By: x\r\nContent-Length: 0\r\n\r\n";
+    let app = Upstream::raw(answer).await;
+    let keys = page.next("toml") + &page.next("toml");
+    let gate = Vestibule::before(&app)
+        .app("path = \"/wiki/\"\nstrip_path = true")
+        .app(&keys)
+        .rule("/wiki/", "everyone")
+        .prepare(|files| {
+            files.write("wiki.token", "Basic dXNlcjpwYXNz\n", 0o600);
+        });
+    let gate = gate.start().await;
+    let browser = gate.browser().header("accept-encoding", "gzip");
+    let reply = browser.get("/wiki/page").await;
+    let told = app.last();
+    for (name, value) in [
+        ("x-real-ip", Some("127.0.0.1")),
+        ("x-script-name", Some("/wiki")),
+        ("x-scheme", Some("https")),
+        ("authorization", Some("Basic dXNlcjpwYXNz")),
+        ("accept-encoding", None),
+    ] {
+        assert_eq!(told.value(name), value, "{name} in {}", told.head);
+    }
+    for (name, value) in [
+        ("x-frame-options", Some("SAMEORIGIN")),
+        ("x-content-type-options", Some("nosniff")),
+        ("content-security-policy", Some("frame-ancestors 'self'")),
+        ("server", None),
+        ("x-powered-by", None),
+    ] {
+        assert_eq!(reply.value(name), value, "{name} in {reply}");
+    }
+    let rows = page.rows("in `set`");
+    let names: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let known = ["{client}", "{host}", "{prefix}", "{proto}", "{request_id}"];
+    assert_eq!(names, known.into());
 }
 
 async fn every_header_of_the_table_arrives(page: &Page, ada: &Browser, app: &Upstream) {
