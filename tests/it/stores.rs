@@ -1,5 +1,8 @@
 //! Servers for files, calendars and images behind the login, with the requests of their clients.
 
+/// Packages, with a client that has no session.
+mod npm;
+
 use std::fs;
 use std::process::Command;
 

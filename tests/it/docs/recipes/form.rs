@@ -172,7 +172,7 @@ fn the_index_of_recipes_says_which_of_them_the_tests_run() {
 
 /// What a recipe is tested with is what `.ci/run` installs.
 #[test]
-fn versions_of_python_programs_are_those_that_are_installed() {
+fn versions_of_programs_are_those_that_are_installed() {
     let script = include_str!("../../../../.ci/run");
     let list = script
         .split("apps=(")
@@ -181,11 +181,13 @@ fn versions_of_python_programs_are_those_that_are_installed() {
         .split(')')
         .next()
         .unwrap();
-    let installed: Vec<_> = list
+    let mut installed: Vec<_> = list
         .split_whitespace()
         .map(|one| one.split_once("==").unwrap())
         .collect();
     assert!(installed.len() > 3, "{installed:?}");
+    let (_, verdaccio) = script.split_once("\nverdaccio=").unwrap();
+    installed.push(("verdaccio", verdaccio.lines().next().unwrap()));
     for recipe in Recipe::all().iter().filter(|recipe| recipe.is_run()) {
         let tested = recipe.parts[4].to_lowercase();
         for (name, version) in &installed {
