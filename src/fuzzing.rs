@@ -17,6 +17,7 @@ use crate::listener::proxy_protocol;
 use crate::portal::Endpoint;
 use crate::portal::form::Form;
 use crate::portal::return_to::ReturnTo;
+use crate::principal::user_name::canonical;
 use crate::request::wire::Framing;
 use crate::request::{AllowInPath, PathCase, PathForm, Readings, normal_path, own_path};
 use crate::session::cookie::{self, RequestCookies};
@@ -317,13 +318,14 @@ pub fn htpasswd(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let (entries, refused) = htpasswd::parse(text);
-    let lines = text.lines().map(str::trim);
+    let (entries, refused) = htpasswd::parse(text.as_bytes());
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.split('\n').map(str::trim_ascii);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert_eq!(lines.count(), entries.len() + refused.len());
     let mut names: Vec<_> = entries.iter().map(|entry| &*entry.name).collect();
     for entry in &entries {
-        assert!(users_file::canonical(&entry.name).is_some());
+        assert!(canonical(&entry.name).is_some());
         assert_eq!(
             StoredHash::parse(entry.hash.as_str()).as_ref(),
             Ok(&entry.hash)
