@@ -1,6 +1,8 @@
 //! What the fuzz targets in `fuzz/` call (SEC-86): each takes any bytes, and panics where something
 //! does not hold that has to hold of everything that a parser accepts.
 
+mod answer;
+
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -22,6 +24,8 @@ use crate::request::wire::Framing;
 use crate::request::{AllowInPath, PathCase, PathForm, Readings, normal_path, own_path};
 use crate::session::cookie::{self, RequestCookies};
 use crate::session::data::{self, AppData, DataChange};
+
+pub use answer::answer_head;
 
 /// The framing of HTTP/1.1: it does not matter how a connection is cut into reads, and what is
 /// passed on is what came, up to the byte that refuses.

@@ -58,6 +58,8 @@ use reports::Reports;
 pub(crate) use response_body::ResponseBody;
 use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
 pub(crate) use tolerant::Tolerated;
+#[cfg(fuzzing)]
+pub(crate) use tolerant::filter_answer;
 pub(crate) use trust::Fingerprint;
 
 /// Whom a request is for, where there is only so much for all of them (SEC-87).

@@ -351,5 +351,15 @@ fn begins_reserved(name: &[u8]) -> bool {
     RESERVED.contains(&&*folded)
 }
 
+/// What of an answer in these reads passes, and whether a line was dropped; or why it is refused.
+#[cfg(fuzzing)]
+pub(crate) fn filter_answer<'a>(
+    mut reads: impl Iterator<Item = &'a [u8]>,
+) -> Result<(Vec<u8>, bool), &'static str> {
+    let (mut head, mut out) = (Head::default(), Vec::new());
+    reads.try_for_each(|read| head.read(read, true, &mut out))?;
+    Ok((out, head.has_dropped))
+}
+
 #[cfg(test)]
 mod tests;
