@@ -63,6 +63,8 @@ pub(crate) enum RequestError {
     TooManyTunnels(Full),
     /// A login that is no form (SEC-55).
     UnsupportedMediaType,
+    /// A request body is announced that is larger than the app takes.
+    UploadTooLarge,
     Upstream(UpstreamError),
     /// A WebSocket handshake that may come from another site (SEC-74).
     WebSocketOrigin(OriginRefusal),
@@ -123,6 +125,7 @@ impl RequestError {
             Self::SessionEnded => &messages::SESSION_ENDED,
             Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
+            Self::UploadTooLarge => &messages::UPLOAD_TOO_LARGE,
             Self::Upstream(error) => Self::upstream(error),
             Self::WebSocketOrigin(_) => &messages::WEBSOCKET_ORIGIN,
             Self::WrongNetwork(_) => &messages::NETWORK_NOT_ALLOWED,
@@ -201,6 +204,7 @@ impl RequestError {
             }
             UpstreamError::Busy => &messages::APP_OVERLOADED,
             UpstreamError::ClientBody => &messages::UPLOAD_INTERRUPTED,
+            UpstreamError::ClientTooLarge => &messages::UPLOAD_TOO_LARGE,
             UpstreamError::ClientTooSlow => &messages::UPLOAD_TOO_SLOW,
             UpstreamError::Connect(_) => &messages::APP_UNREACHABLE,
             UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => {
@@ -313,6 +317,7 @@ impl std::error::Error for RequestError {
             | Self::SessionEnded
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType
+            | Self::UploadTooLarge
             | Self::WebSocketOrigin(_)
             | Self::WrongNetwork(_) => None,
         }

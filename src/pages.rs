@@ -112,7 +112,14 @@ pub(crate) struct LogoutView<'a> {
 /// What happened, what the visitor can do, and who can help; never an upstream address.
 pub(crate) struct ErrorView<'a> {
     pub(crate) message: &'a Message,
+    /// That of the message, with its values.
+    pub(crate) advice: &'a str,
     pub(crate) request_id: &'a str,
+}
+
+/// What a visitor can do about a body that is larger than so many bytes.
+pub(crate) fn with_limit(advice: &str, bytes: u64) -> String {
+    texts::fill(advice, &[("limit", &humanise::limit(bytes))])
 }
 
 struct Asset {
@@ -266,7 +273,7 @@ impl Pages {
             context! {
                 status => message.status.as_u16(),
                 happened => message.title,
-                advice => message.advice.split('`').collect::<Vec<_>>(),
+                advice => view.advice.split('`').map(str::to_owned).collect::<Vec<_>>(),
                 link => message.link.map(|link| match link {
                     Link::Login => "login",
                     Link::StartPage => "start",

@@ -143,6 +143,7 @@ impl Proxy {
         if !app.methods.contains(&head.method) {
             return Err(BadRequest::Method.into());
         }
+        app.check_length(&body)?;
         if let Some(folder) = app.folder(&target, &head, !body.is_end_stream()) {
             let redirect = pages::redirect(StatusCode::PERMANENT_REDIRECT, folder);
             return Ok(redirect.map(ResponseBody::ours));

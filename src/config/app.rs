@@ -162,6 +162,8 @@ fn app(
         .collect();
     let methods = section.filled_list("methods", METHODS, value::method);
     let methods = methods.unwrap_or_else(|| limits.methods.clone());
+    let max_body = section.get("max_body", value::any_size);
+    let max_body = max_body.filter(|most| *most > 0);
     let default_name = || {
         let host = host.as_ref().map_or("app", |host| host.as_str());
         format!("{host}{}", part.prefix())
@@ -179,7 +181,8 @@ fn app(
         name: section
             .get("name", value::string)
             .unwrap_or_else(default_name),
-        upstream: upstream::read(section, folder),
+        upstream: upstream::read(section, folder, max_body.unwrap_or(usize::MAX)),
+        max_body: max_body.unwrap_or(0) as u64,
         request_headers: headers::request(section.table("request_headers"), &identity, folder),
         response_headers: headers::response(section.table("response_headers")),
         identity,

@@ -27,7 +27,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// For `buffer_requests`, whose memory is set aside for several bodies.
 const MOST_BUFFERED: usize = 1024 * 1024 * 1024;
 
-pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
+/// No body is longer than `max_body`.
+pub(super) fn read(section: &mut Section<'_>, folder: &Path, max_body: usize) -> Settings {
     let several = section
         .raw("upstream")
         .is_some_and(|value| value.get_ref().is_array());
@@ -94,7 +95,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Settings {
     Settings {
         addresses,
         balance: balance.unwrap_or_default(),
-        buffer_requests: buffer_requests.unwrap_or(0),
+        buffer_requests: buffer_requests.unwrap_or(0).min(max_body),
         ca: ca.map(|path| folder.join(path)),
         host,
         pins: pins.unwrap_or_default(),

@@ -49,6 +49,20 @@ pub(super) fn size(bytes: usize) -> String {
     }
 }
 
+/// The same for what something may have: rounded down, and round numbers as they are.
+pub(super) fn limit(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..1000 => return size(usize::try_from(bytes).unwrap_or_default()),
+        1000..1_000_000 => (1000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    match (bytes / unit, bytes % unit * 10 / unit) {
+        (whole, 0) => format!("{whole} {name}"),
+        (whole, tenth) => format!("{whole}.{tenth} {name}"),
+    }
+}
+
 /// A path that nobody reads to its end is cut.
 pub(super) fn shortened(path: &str) -> String {
     const MAX: usize = 120;
@@ -76,6 +90,23 @@ pub(super) fn machine(moment: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_never_said_to_be_more_than_it_is() {
+        for (bytes, expected) in [
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1 KB"),
+            (1024, "1 KB"),
+            (65_536, "65.5 KB"),
+            (10_485_760, "10.4 MB"),
+            (25_000_000, "25 MB"),
+            (2_147_483_648, "2.1 GB"),
+            (u64::MAX, "18446744073.7 GB"),
+        ] {
+            assert_eq!(limit(bytes), expected, "{bytes}");
+        }
+    }
 
     #[test]
     fn a_wait_is_said_in_words_and_never_too_short() {

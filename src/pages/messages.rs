@@ -225,6 +225,9 @@ messages! {
     UPLOAD_INTERRUPTED = "upload_interrupted", BAD_REQUEST,
         "The upload was interrupted",
         SEND_AGAIN;
+    UPLOAD_TOO_LARGE = "upload_too_large", PAYLOAD_TOO_LARGE,
+        "What you sent is too large",
+        "It may have {limit} at most. Send less at a time.";
     UPLOAD_TOO_SLOW = "upload_too_slow", REQUEST_TIMEOUT,
         "The upload was too slow",
         SEND_AGAIN;

@@ -142,6 +142,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         let request_id = text;
         all.push(pages.error(&ErrorView {
             message,
+            advice: message.advice,
             request_id,
         }));
     }

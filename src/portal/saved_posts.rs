@@ -25,7 +25,7 @@ use crate::request::{AllowInPath, Authority, ClientKind, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
 use crate::upstream::ClientBody;
 
-use store::{Destination, Owner, PostId, SavedPost, SavedPostStore};
+use store::{Destination, Owner, PostId, SavedPost, SavedPostStore, Unread};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -67,14 +67,15 @@ impl SavedPosts {
     }
 
     /// Keeps a form for whoever signs in next with this browser, and asks them to: 401 with the
-    /// login form. `max_target` is what a request may have.
+    /// login form. `max_target` is what a request may have,
+    /// and `most` what the app takes of a body.
     pub(crate) async fn save(
         &self,
         context: &RequestContext<'_>,
         app: &Arc<str>,
         target: &Target,
         max_target: usize,
-        body: ClientBody,
+        (body, most): (ClientBody, u64),
     ) -> Result<Saved, RequestError> {
         let (ended, user) = self.former_session(context, app)?.unzip();
         let content_type = context.head.headers.get(header::CONTENT_TYPE);
@@ -89,7 +90,11 @@ impl SavedPosts {
         let slot = self.store.reserve(context.client, user.as_deref(), &to);
         let slot = slot.filter(|_| fits);
         let saved = match slot {
-            Some(mut slot) => store::read(body, &mut slot).await.map(|body| (body, slot)),
+            Some(mut slot) => match store::read(body, &mut slot, most).await {
+                Ok(body) => Some((body, slot)),
+                Err(Unread::TooLarge) => return Err(RequestError::UploadTooLarge),
+                Err(Unread::Lost) => None,
+            },
             None => None,
         };
         let Some((body, slot)) = saved else {

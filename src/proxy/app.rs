@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http_body::Body;
 
 use super::apps::Site;
 use super::headers::{Facts, RequestHeaders, ResponseChanges, ResponseHeaders};
@@ -60,6 +61,8 @@ pub(crate) struct AppSettings {
     pub(crate) push_is_use: bool,
     /// Methods that the app gets; what is ours has its own.
     pub(crate) methods: Vec<Method>,
+    /// Bytes of a request body; 0 for any number.
+    pub(crate) max_body: u64,
     /// What passes in a path for this app (SEC-29).
     pub(crate) allow_in_path: AllowInPath,
     /// Who may open WebSockets (SEC-74).
@@ -84,6 +87,7 @@ pub(super) struct App {
     pub(super) session_data: bool,
     pub(super) push_is_use: bool,
     pub(super) methods: Vec<Method>,
+    pub(super) max_body: u64,
     pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: WebSocketOrigins,
     pub(super) far_reaching: FarReachingHeaders,
@@ -159,6 +163,7 @@ impl App {
             session_data: settings.session_data,
             push_is_use: settings.push_is_use,
             methods: settings.methods,
+            max_body: settings.max_body,
             allow_in_path: settings.allow_in_path,
             websocket_origins: settings.websocket_origins,
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),
@@ -201,6 +206,15 @@ impl App {
             return Err(RequestError::ServiceWorker);
         }
         Ok(decision)
+    }
+
+    /// Refuses a body that is announced as larger than the application takes, before anything is
+    /// done for it. One that grows too large without saying so breaks off on its way.
+    pub(super) fn check_length(&self, body: &impl Body) -> Result<(), RequestError> {
+        if self.max_body != 0 && body.size_hint().lower() > self.max_body {
+            return Err(RequestError::UploadTooLarge);
+        }
+        Ok(())
     }
 
     /// Whether shared caches may keep the response to a request: everybody would get it.

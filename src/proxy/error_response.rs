@@ -1,12 +1,14 @@
 //! The response to a request that went wrong: a page for people, JSON for programs.
 
+use std::borrow::Cow;
+
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
 use super::body::ResponseBody;
 use super::exchange::Exchange;
 use crate::error::RequestError;
-use crate::pages::messages::texts;
+use crate::pages::messages::{self, Message, texts};
 use crate::pages::{self, ErrorView};
 use crate::portal;
 use crate::request::{BadRequest, ClientKind, methods};
@@ -23,6 +25,7 @@ impl Proxy {
     ) -> Response<ResponseBody> {
         let id = &exchange.id;
         let message = error.message();
+        let advice = &*advice(message, exchange);
         let is_the_clients = matches!(
             error,
             RequestError::BadRequest(_)
@@ -38,6 +41,7 @@ impl Proxy {
         let mut response = if exchange.is_page_load && !error.is_for_programs() {
             let view = ErrorView {
                 message,
+                advice,
                 request_id,
             };
             self.pages.error(&view).into_response()
@@ -46,7 +50,7 @@ impl Proxy {
         } else {
             let mut body = serde_json::json!({
                 "error": message.code,
-                "message": format!("{}. {}", message.title, message.advice),
+                "message": format!("{}. {advice}", message.title),
                 "request_id": request_id,
             });
             if let RequestError::LoginRequired(_) = error {
@@ -80,5 +84,15 @@ impl Proxy {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(ResponseBody::ours)
+    }
+}
+
+/// What the visitor can do, as far as it depends on the app.
+fn advice(message: &'static Message, exchange: &Exchange) -> Cow<'static, str> {
+    match &exchange.app {
+        Some(app) if message.code == messages::UPLOAD_TOO_LARGE.code => {
+            pages::with_limit(message.advice, app.max_body).into()
+        }
+        _ => message.advice.into(),
     }
 }

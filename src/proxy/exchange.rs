@@ -200,6 +200,10 @@ impl Exchange {
         let text = match error {
             RequestError::BadRequest(bad) => bad.text(),
             RequestError::WebSocketOrigin(refusal) => refusal.text(),
+            RequestError::UploadTooLarge
+            | RequestError::Upstream(UpstreamError::ClientTooLarge) => {
+                "the body is larger than `max_body`"
+            }
             RequestError::WrongNetwork(outside) => outside.text(),
             _ => return,
         };

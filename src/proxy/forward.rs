@@ -36,6 +36,10 @@ impl Proxy {
         let idle_timeout = self.settings.timeouts.body_idle;
         let begin = || in_flight.begin_upload();
         let body = RequestBody::new(body, idle_timeout, &app.counts.received, begin);
+        let body = match app.max_body {
+            0 => body,
+            most => body.at_most(most),
+        };
         match app.upstreams.buffer_requests() {
             0 => body,
             most => body.read_whole_up_to(most, || in_flight.hold_body()),

@@ -71,10 +71,14 @@ impl Proxy {
             let asked = self.portal.ask_to_sign_in(&context, target, limit);
             return Ok(asked?.map(ResponseBody::ours));
         }
+        let most = match app.max_body {
+            0 => u64::MAX,
+            most => most,
+        };
         let saved = self
             .portal
             .saved_posts()
-            .save(&context, &app.name, target, limit, body)
+            .save(&context, &app.name, target, limit, (body, most))
             .await?;
         if let Some(line) = &mut exchange.line {
             line.received = saved.bytes as u64;
@@ -105,9 +109,10 @@ impl Proxy {
         let Some(form) = taken.await? else {
             return Ok(saved_posts::to_page().map(ResponseBody::ours));
         };
+        let body = RequestBody::whole(form.body.clone());
+        app.check_length(&body)?; // it may be another limit by now
         app.counts.received.inc_by(form.body.len() as u64);
         strip_content(&mut allowed.head.headers); // before we say who it is for
-        let body = RequestBody::whole(form.body.clone());
         let mut prepared = app.prepare(allowed, &connection.peer_header, body);
         let headers = prepared.request.headers_mut();
         headers.insert(header::CONTENT_TYPE, form.content_type.clone());

@@ -32,6 +32,7 @@ pub(crate) struct Upload {
     bytes: AtomicU64,
     finished: AtomicBool,
     too_slow: AtomicBool,
+    too_large: AtomicBool,
     ended: Option<CancellationToken>,
 }
 
@@ -56,6 +57,11 @@ impl Upload {
     pub(crate) fn was_too_slow(&self) -> bool {
         self.too_slow.load(Ordering::Relaxed)
     }
+
+    /// Whether more came than the application takes.
+    pub(crate) fn was_too_large(&self) -> bool {
+        self.too_large.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a request body did not come to its end.
@@ -63,6 +69,7 @@ impl Upload {
 pub(crate) enum BodyError {
     /// As the protocol of the client says it.
     Client(Box<dyn Error + Send + Sync>),
+    TooLarge,
     TooSlow,
 }
 
@@ -70,6 +77,7 @@ impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Client(error) => write!(f, "reading the request body: {error}"),
+            Self::TooLarge => f.write_str("the request body is larger than `max_body`"),
             Self::TooSlow => f.write_str("the client sends its request body too slowly"),
         }
     }
@@ -79,7 +87,7 @@ impl Error for BodyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Client(error) => Some(&**error),
-            Self::TooSlow => None,
+            Self::TooLarge | Self::TooSlow => None,
         }
     }
 }
@@ -99,6 +107,8 @@ struct Streaming<B> {
     /// Where some of it is read before any is sent.
     kept: Option<Box<Kept>>,
     upload: Arc<Upload>,
+    /// Bytes that the application takes.
+    most: u64,
     received: Counter,
     /// Counts what is read and not taken yet.
     uploading: Uploading,
@@ -155,12 +165,21 @@ impl<B: Body> RequestBody<B> {
             body,
             kept: None,
             upload,
+            most: u64::MAX,
             received: received.clone(),
             uploading,
             idle_timeout,
             waited,
             waiting: None,
         }))
+    }
+
+    /// The same, where a body breaks off after so many bytes.
+    pub(crate) fn at_most(mut self, most: u64) -> Self {
+        if let Kind::Streaming(streaming) = &mut self.0 {
+            streaming.most = most;
+        }
+        self
     }
 
     /// The same, where a body without a length is read to its end before any of it is sent, as long
@@ -200,6 +219,7 @@ where
                 }
                 Some(Ok(_)) => {}
                 Some(Err(BodyError::Client(_))) => return Err(UpstreamError::ClientBody),
+                Some(Err(BodyError::TooLarge)) => return Err(UpstreamError::ClientTooLarge),
                 Some(Err(BodyError::TooSlow)) => return Err(UpstreamError::ClientTooSlow),
             }
         }
@@ -258,9 +278,12 @@ where
             if let Some(data) = frame.data_ref() {
                 self.received.inc_by(data.len() as u64);
                 self.uploading.take(data.len());
-                self.upload
-                    .bytes
-                    .fetch_add(data.len() as u64, Ordering::Relaxed);
+                let length = data.len() as u64;
+                let before = self.upload.bytes.fetch_add(length, Ordering::Relaxed);
+                if before + length > self.most {
+                    self.upload.too_large.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                }
                 if self.body.is_end_stream() {
                     self.upload.finished.store(true, Ordering::Release);
                 }
@@ -368,6 +391,22 @@ mod tests {
         let error = body.frame().await.unwrap().unwrap_err();
         assert!(matches!(error, BodyError::TooSlow), "{error}");
         assert!(upload.was_too_slow() && !upload.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_larger_than_it_may_be_breaks_off_before_the_byte_too_many() {
+        for (most, passes) in [(2, 1), (3, 2), (4, 2), (5, 3)] {
+            let frames = [Ok(data("ab")), Ok(data("c")), Ok(data("de"))];
+            let body = body(stream::iter(frames), &Counter::default());
+            let mut body = body.at_most(most);
+            let upload = body.upload().unwrap();
+            for _ in 0..passes {
+                assert!(body.frame().await.unwrap().is_ok(), "{most}");
+            }
+            let error = body.frame().await.and_then(Result::err);
+            assert_eq!(matches!(error, Some(BodyError::TooLarge)), most < 5);
+            assert_eq!(upload.was_too_large(), most < 5);
+        }
     }
 
     #[tokio::test]

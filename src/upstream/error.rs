@@ -39,6 +39,8 @@ pub(crate) enum UpstreamError {
     Busy,
     /// The client did not send the body that it had announced.
     ClientBody,
+    /// The client sent more than the application takes.
+    ClientTooLarge,
     /// The client sent its body slower than is bearable (SEC-26).
     ClientTooSlow,
     Connect(io::Error),
@@ -63,7 +65,8 @@ impl UpstreamError {
     /// Where it is counted.
     pub(crate) fn of<'c>(&self, counts: &'c UpstreamErrorCounts) -> Option<&'c Counter> {
         Some(match self {
-            Self::Http1Required | Self::Withdrawn => return None, // nothing went wrong
+            // Nothing went wrong.
+            Self::ClientTooLarge | Self::Http1Required | Self::Withdrawn => return None,
             Self::BadResponse(_) => &counts.bad_response,
             Self::Busy => &counts.busy,
             Self::ClientBody => &counts.client_body,
@@ -83,6 +86,7 @@ impl fmt::Display for UpstreamError {
                 f.write_str("none of the connections to the application was free in time")
             }
             Self::ClientBody => f.write_str("the client broke its request body off"),
+            Self::ClientTooLarge => f.write_str("the request body is larger than `max_body`"),
             Self::ClientTooSlow => f.write_str("the client sent its request body too slowly"),
             Self::Connect(error) => match Untrusted::of(error) {
                 Some(untrusted) => write!(f, "cannot connect to the application: {untrusted}"),
@@ -115,6 +119,7 @@ impl Error for UpstreamError {
             Self::BadResponse(_)
             | Self::Busy
             | Self::ClientBody
+            | Self::ClientTooLarge
             | Self::ClientTooSlow
             | Self::ConnectTimeout
             | Self::Http1Required

@@ -56,6 +56,7 @@ pub(super) async fn send(
         let unsent = error.take_message();
         let error = match wait.upload {
             Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
+            Some(upload) if upload.was_too_large() => UpstreamError::ClientTooLarge,
             _ if error.error().is_user() => UpstreamError::ClientBody,
             _ => UpstreamError::of_connection(error.into_error()),
         };

@@ -32,7 +32,7 @@ pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
 use quota::Quota;
 pub(crate) use quota::Slot;
-pub(in crate::portal) use reading::read;
+pub(in crate::portal) use reading::{Unread, read};
 
 /// How long a form waits.
 pub(in crate::portal) const SAVED_FOR: Duration = Duration::from_mins(15);

@@ -238,20 +238,29 @@ async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
     let desk = Desk::new();
     let reserve = || desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
     let whole = Bytes::from(vec![7; MAX_BODY]);
-    let read_whole = read(Full::new(whole.clone()), &mut reserve()).await;
-    assert_eq!(read_whole, Some(whole));
+    let read_whole = read(Full::new(whole.clone()), &mut reserve(), u64::MAX).await;
+    assert_eq!(read_whole, Ok(whole));
     let larger = Bytes::from(vec![7; MAX_BODY + 1]);
-    assert_eq!(read(Full::new(larger.clone()), &mut reserve()).await, None);
+    let read_larger = read(Full::new(larger.clone()), &mut reserve(), u64::MAX).await;
+    assert_eq!(read_larger, Err(Unread::Lost));
     // The same without a length that anybody said.
     let frames = [larger.slice(..MAX_BODY), larger.slice(MAX_BODY..)];
     let frames = frames.map(|data| Ok::<_, std::io::Error>(http_body::Frame::data(data)));
     let unsized_body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
-    assert_eq!(read(unsized_body, &mut reserve()).await, None);
+    let read_unsized = read(unsized_body, &mut reserve(), u64::MAX).await;
+    assert_eq!(read_unsized, Err(Unread::Lost));
+    for (most, is_read) in [(9999, false), (10_000, true)] {
+        let body = pieces(&larger.slice(..10_000), 1000);
+        let read = read(body, &mut reserve(), most).await;
+        assert_eq!(read.is_ok(), is_read, "{most}");
+        assert!(is_read || read == Err(Unread::TooLarge), "{most}");
+    }
 
     let small = SavedPostStore::new(2 * (OVERHEAD + 200), Clock::system());
     let mut slot = small.reserve(CLIENT, None, &desk.to("/save")).unwrap();
     let too_much = Full::new(Bytes::from_static(&[7; 200]));
-    assert_eq!(read(too_much, &mut slot).await, None, "there is no room");
+    let read = read(too_much, &mut slot, u64::MAX).await;
+    assert_eq!(read, Err(Unread::Lost), "there is no room");
 }
 
 /// A body of unknown length, which comes in pieces of `size`.
@@ -271,12 +280,16 @@ async fn no_more_memory_is_held_than_is_counted() {
         let whole: Bytes = (0..=255).cycle().take(length).collect();
         let mut slot = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
         let before = slot.bytes();
-        let body = read(Full::new(whole.clone()), &mut slot).await.unwrap();
+        let body = read(Full::new(whole.clone()), &mut slot, u64::MAX)
+            .await
+            .unwrap();
         assert_eq!((body.len(), slot.bytes()), (length, before + length));
         assert_eq!(held(body), length, "its length was known");
 
         let mut slot = desk.forms.reserve(CLIENT, None, &desk.to("/save")).unwrap();
-        let body = read(pieces(&whole, 1000), &mut slot).await.unwrap();
+        let body = read(pieces(&whole, 1000), &mut slot, u64::MAX)
+            .await
+            .unwrap();
         assert_eq!(body, whole);
         assert_eq!(held(body), slot.bytes() - before, "{length} in pieces");
     }
@@ -296,5 +309,5 @@ async fn a_body_that_breaks_off_is_not_kept() {
         Err(std::io::Error::other("gone")),
     ];
     let broken = StreamBody::new(futures_util::stream::iter(broken));
-    assert_eq!(read(broken, &mut slot).await, None);
+    assert_eq!(read(broken, &mut slot, u64::MAX).await, Err(Unread::Lost));
 }
