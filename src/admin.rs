@@ -1,9 +1,10 @@
 //! Administration: a Unix socket on which the owner of the process, and root, list and end
-//! sessions, have the configuration read again, and ask how the server is.
+//! sessions, close and open apps, have the configuration read again, and ask how the server is.
 //!
 //! One request a connection, everything bounded: a client that sends junk, stalls or does not read
 //! holds one of a few places for some seconds, and nobody else.
 
+mod apps;
 pub(crate) mod protocol;
 mod reload;
 mod sessions;
@@ -104,7 +105,7 @@ impl Admin {
             PathSetting::Configured(path) => Self::start(path, context).map(Some),
             PathSetting::Default(path) => {
                 let started = Self::start(path, context).inspect_err(|error| {
-                    tracing::warn!(%error, "the commands `session`, `reload` and `status` will not work");
+                    tracing::warn!(%error, "the commands `app`, `session`, `reload` and `status` will not work");
                 });
                 Ok(started.ok())
             }
@@ -238,6 +239,10 @@ async fn handle<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let sessions = &context.sessions;
     let last = match request {
+        Request::AppPause { app, sentence } => {
+            apps::pause(&context.server.service, &app, sentence.as_deref(), peer)
+        }
+        Request::AppResume { app } => apps::resume(&context.server.service, &app, peer),
         Request::Reload {} => {
             tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, "reload requested");
             context.reloads.ask().await

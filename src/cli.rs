@@ -1,6 +1,7 @@
 //! The commands: flags, exit codes, and one file for each command.
 
 mod admin_client;
+mod app;
 mod check;
 mod completions;
 mod hash_password;
@@ -40,6 +41,8 @@ enum Command {
     Check(check::Args),
     /// Add, list and change the users of the users file
     User(user::Args),
+    /// Close an app of the running server for maintenance, and open it again
+    App(app::Args),
     /// List and end the sessions of the running server
     Session(session::Args),
     /// Make the running server read its configuration again
@@ -133,6 +136,7 @@ pub fn run() -> ExitCode {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Check(args) => check::run(&args),
         Command::User(args) => user::run(&args),
+        Command::App(args) => app::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Session(args) => session::run(&args),
         Command::Status(args) => status::run(&args),

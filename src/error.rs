@@ -37,6 +37,8 @@ pub(crate) enum RequestError {
     LoginRequired(ClientKind),
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
+    /// The app is closed for maintenance, and the user is not exempt.
+    Maintenance,
     /// A method that one of our own pages does not support; those that it does.
     MethodNotAllowed(&'static str),
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
@@ -113,6 +115,7 @@ impl RequestError {
             Self::FormNotKept => &messages::FORM_NOT_KEPT,
             Self::LoginRequired(_) => &messages::LOGIN_REQUIRED,
             Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
+            Self::Maintenance => &messages::MAINTENANCE,
             Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
             Self::Misdirected => &messages::MISDIRECTED,
             Self::NoRandomness(_) | Self::Panicked => &messages::INTERNAL_ERROR,
@@ -304,6 +307,7 @@ impl std::error::Error for RequestError {
             | Self::Form
             | Self::FormNotKept
             | Self::LoginRequired(_)
+            | Self::Maintenance
             | Self::MethodNotAllowed(_)
             | Self::Misdirected
             | Self::NoRandomness(_)

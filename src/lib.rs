@@ -13,7 +13,7 @@
 //! | `server` | accepts and serves connections, starts, reloads and stops the service | `connection` (HTTP/1.1, HTTP/2), `linger` (answers before the end of an upload), `plain_http`, `systemd`, `watchdog`, the metrics listener |
 //! | `tls` | terminates TLS: certificates by SNI, handshakes | |
 //! | `load` | bounds what is open and in flight, and decides who is refused when it is too much | the memory ceiling, fair shares of networks and users |
-//! | `proxy` | **read it first**: parses, identifies, decides, prepares, forwards, finishes; `proxy::Service` outlives reloads | `apps` and `part` (which app), `response` (cleaning, rewriting of `Location` and cookies), `websocket`, `live` (streams that lose their permission) |
+//! | `proxy` | **read it first**: parses, identifies, decides, prepares, forwards, finishes; `proxy::Service` outlives reloads | `apps` and `part` (which app), `response` (cleaning, rewriting of `Location` and cookies), `websocket`, `live` (streams that lose their permission), `maintenance` (apps that are closed) |
 //! | `request` | parses a request once | `wire` (the bytes of a head), `path` and `readings` (normal form, and what apps make of it), `webdav` |
 //! | `forwarded` | finds the client's address behind trusted proxies, and writes `X-Forwarded-*` | |
 //! | `access` | judges a request by the rules of its app; only it makes a `Permit` | |

@@ -114,6 +114,8 @@ pub(crate) struct ErrorView<'a> {
     pub(crate) message: &'a Message,
     /// That of the message, with its values.
     pub(crate) advice: &'a str,
+    /// What the operator has to say, if anything.
+    pub(crate) notice: Option<&'a str>,
     pub(crate) request_id: &'a str,
 }
 
@@ -273,6 +275,7 @@ impl Pages {
             context! {
                 status => message.status.as_u16(),
                 happened => message.title,
+                notice => view.notice,
                 advice => view.advice.split('`').map(str::to_owned).collect::<Vec<_>>(),
                 link => message.link.map(|link| match link {
                     Link::Login => "login",

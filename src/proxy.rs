@@ -13,6 +13,7 @@ pub(crate) mod headers;
 mod identify;
 mod in_flight;
 mod live;
+mod maintenance;
 mod own_page;
 pub(crate) mod part;
 mod private;
@@ -27,6 +28,7 @@ mod websocket;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
@@ -52,9 +54,10 @@ pub(crate) use connection_state::ConnectionState;
 use exchange::Exchange;
 use in_flight::InFlight;
 use live::Permitted;
+pub(crate) use maintenance::{Exempt, MaintenanceSettings, NoSentence, Sentence};
 pub(crate) use part::Part;
 pub(crate) use response::far_reaching::FarReaching;
-pub(crate) use service::{OpenError, Service};
+pub(crate) use service::{NotResumed, OpenError, Service, UnknownApp};
 pub(crate) use settings::{Settings, Timeouts};
 use shared::Shared;
 pub(crate) use websocket::WebSocketOrigins;
@@ -70,7 +73,7 @@ pub(crate) struct Proxy {
     /// What it shares with the proxies of other configurations.
     shared: Arc<Shared>,
     /// Its place among them.
-    number: u64,
+    number: AtomicU64,
 }
 
 impl Proxy {
@@ -152,6 +155,7 @@ impl Proxy {
         // Who sends it, and may they?
         let revision = self.revision();
         let (session, principal) = self.identify(&context, exchange).await?;
+        app.maintenance.check(principal.as_ref())?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
         let permit = match decision {

@@ -15,6 +15,16 @@ use crate::session::Record;
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
+    /// Closes an app for maintenance.
+    AppPause {
+        app: String,
+        /// What visitors read.
+        sentence: Option<String>,
+    },
+    /// Opens it again.
+    AppResume {
+        app: String,
+    },
     /// Reads the configuration again.
     Reload {},
     /// The next sessions in the order of their keys. One page, so that a reader who takes hours
@@ -57,6 +67,10 @@ pub(crate) enum Line {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Done {
+    Paused {},
+    Resumed {
+        was_paused: bool,
+    },
     Reloaded {
         /// Keys whose new values do not hold yet.
         need_restart: Vec<String>,
@@ -191,6 +205,17 @@ pub(crate) struct Occupancy {
 pub(crate) struct AppStatus {
     pub(crate) name: String,
     pub(crate) upstreams: Vec<UpstreamStatus>,
+    /// While it is closed.
+    #[serde(default)]
+    pub(crate) maintenance: Option<MaintenanceStatus>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MaintenanceStatus {
+    /// `command` or `configuration`.
+    pub(crate) by: String,
+    /// What visitors read.
+    pub(crate) sentence: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -230,6 +255,14 @@ mod tests {
                 Some(key),
             ),
             (r#"{"command":"status"}"#, Some(Request::Status {})),
+            (
+                r#"{"command":"app-resume","app":"wiki"}"#,
+                Some(Request::AppResume {
+                    app: "wiki".to_owned(),
+                }),
+            ),
+            (r#"{"command":"app-resume"}"#, None),
+            (r#"{"command":"app-pause","app":"wiki","for":"1h"}"#, None),
             (r#"{"command":"reload"}"#, Some(Request::Reload {})),
             (r#"{"command":"reload","path":"/x"}"#, None),
             (r#"{"command":"status","all":true}"#, None),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::Context;
 use super::protocol::{
-    AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, Occupancy, Status, UpstreamStatus,
+    AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, MaintenanceStatus, Occupancy,
+    Status, UpstreamStatus,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -69,7 +70,7 @@ pub(super) async fn status(context: &Context) -> Line {
             Backend::Memory => "memory".to_owned(),
         },
         users: accounts.count(),
-        apps: server.service.health().into_iter().map(app).collect(),
+        apps: apps(&server.service),
         reload: reloads.last(),
     })))
 }
@@ -112,6 +113,25 @@ pub(super) async fn health(doctor: &doctor::Live) -> Health {
     }
 }
 
+fn apps(service: &Service) -> Vec<AppStatus> {
+    let mut apps: Vec<_> = service.health().into_iter().map(app).collect();
+    for (name, closed) in service.closed() {
+        if let Some(app) = apps.iter_mut().find(|app| app.name == *name) {
+            let by = if closed.by_command {
+                "command"
+            } else {
+                "configuration"
+            };
+            let sentence = closed.sentence;
+            app.maintenance = Some(MaintenanceStatus {
+                by: by.to_owned(),
+                sentence: sentence.map(|sentence| sentence.as_str().to_owned()),
+            });
+        }
+    }
+    apps
+}
+
 fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
     let upstreams = upstreams.into_iter().map(|health| UpstreamStatus {
         address: health.address.to_string(),
@@ -121,6 +141,7 @@ fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
     AppStatus {
         name: name.to_string(),
         upstreams: upstreams.collect(),
+        maintenance: None,
     }
 }
 

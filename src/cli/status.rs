@@ -130,6 +130,16 @@ fn text(status: &Status) -> String {
         line("reload", &how);
     }
     for app in &status.apps {
+        if let Some(closed) = &app.maintenance {
+            let by = if closed.by == "command" {
+                "`app pause`"
+            } else {
+                "the configuration"
+            };
+            let sentence = closed.sentence.as_ref();
+            let sentence = sentence.map_or_else(String::new, |said| format!(": {said}"));
+            line("closed", &format!("{}, by {by}{sentence}", app.name));
+        }
         for upstream in &app.upstreams {
             let mut shown = format!("{} -> {}", app.name, upstream.address);
             if !upstream.reachable {

@@ -2,6 +2,7 @@
 
 mod headers;
 mod identity;
+mod maintenance;
 mod rule;
 
 use std::path::Path;
@@ -189,6 +190,7 @@ fn app(
         rules: rules(section.tables("rule"), &methods, paths),
         networks: Networks::new(section.list("networks", value::network).unwrap_or_default()),
         hsts: section.get("hsts", value::seconds),
+        maintenance: maintenance::read(section),
         methods,
         keep_forms: section.get("keep_forms", value::boolean).unwrap_or(true),
         session_data: section.get("session_data", value::boolean).unwrap_or(false),

@@ -166,6 +166,10 @@ messages! {
         "Your session has ended",
         "Sign in again in another tab, then go on here."
         => Login;
+    MAINTENANCE = "maintenance", SERVICE_UNAVAILABLE,
+        "This app is closed for maintenance",
+        "Try again later. If you may use it meanwhile, sign in."
+        => Login;
     METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED,
         "This address does not accept this method",
         START_PAGE

@@ -143,6 +143,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         all.push(pages.error(&ErrorView {
             message,
             advice: message.advice,
+            notice: Some(text),
             request_id,
         }));
     }

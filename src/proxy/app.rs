@@ -12,6 +12,7 @@ use http_body::Body;
 use super::apps::Site;
 use super::headers::{Facts, RequestHeaders, ResponseChanges, ResponseHeaders};
 use super::live::Permitted;
+use super::maintenance::{Maintenance, MaintenanceSettings, Pauses};
 use super::part::{FORWARDED_PREFIX, Part};
 use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use super::response::hsts::Hsts;
@@ -61,6 +62,8 @@ pub(crate) struct AppSettings {
     pub(crate) push_is_use: bool,
     /// Methods that the app gets; what is ours has its own.
     pub(crate) methods: Vec<Method>,
+    /// Whether it is closed, and for whom it is not.
+    pub(crate) maintenance: MaintenanceSettings,
     /// Bytes of a request body; 0 for any number.
     pub(crate) max_body: u64,
     /// What passes in a path for this app (SEC-29).
@@ -87,6 +90,7 @@ pub(super) struct App {
     pub(super) session_data: bool,
     pub(super) push_is_use: bool,
     pub(super) methods: Vec<Method>,
+    pub(super) maintenance: Maintenance,
     pub(super) max_body: u64,
     pub(super) allow_in_path: AllowInPath,
     pub(super) websocket_origins: WebSocketOrigins,
@@ -131,6 +135,7 @@ impl App {
         metrics: &Metrics,
         tunnels: &tunnels::Registry,
         checks: &health::Registry,
+        pauses: &Pauses,
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
         let request_headers = settings.request_headers;
@@ -158,12 +163,13 @@ impl App {
                 clock,
                 checks,
             )?,
-            name,
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             push_is_use: settings.push_is_use,
             methods: settings.methods,
+            maintenance: Maintenance::new(settings.maintenance, &name, pauses),
             max_body: settings.max_body,
+            name,
             allow_in_path: settings.allow_in_path,
             websocket_origins: settings.websocket_origins,
             far_reaching: FarReachingHeaders::new(settings.allow_response, clock.clone()),

@@ -43,7 +43,8 @@ impl Apps {
             let host = app.host.clone();
             let name = app.name.clone();
             let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
-            let app = App::open(app, clock, &shared.metrics, tunnels, checks);
+            let (metrics, pauses) = (&shared.metrics, &shared.pauses);
+            let app = App::open(app, clock, metrics, tunnels, checks, pauses);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             match host {
                 Some(host) => by_host
@@ -92,6 +93,11 @@ impl Apps {
     pub(super) fn iter(&self) -> impl Iterator<Item = &App> {
         let sites = self.by_host.values().chain(&self.only);
         sites.flat_map(Site::apps).map(Arc::as_ref)
+    }
+
+    /// The app of a name.
+    pub(super) fn named(&self, name: &str) -> Option<&App> {
+        self.iter().find(|app| &*app.name == name)
     }
 
     /// What is known of the addresses of each app, by name.

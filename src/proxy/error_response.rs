@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::Proxy;
 use super::body::ResponseBody;
 use super::exchange::Exchange;
+use super::maintenance::Sentence;
 use crate::error::RequestError;
 use crate::pages::messages::{self, Message, texts};
 use crate::pages::{self, ErrorView};
@@ -17,6 +18,9 @@ use crate::session::cookie;
 /// When a client may ask again, in seconds.
 pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
+/// The same while an app is closed: nobody closes one for seconds.
+const RETRY_AFTER_MAINTENANCE: HeaderValue = HeaderValue::from_static("60");
+
 impl Proxy {
     pub(super) fn error_response(
         &self,
@@ -26,9 +30,14 @@ impl Proxy {
         let id = &exchange.id;
         let message = error.message();
         let advice = &*advice(message, exchange);
+        let notice = match error {
+            RequestError::Maintenance => self.notice(exchange),
+            _ => None,
+        };
         let is_the_clients = matches!(
             error,
             RequestError::BadRequest(_)
+                | RequestError::Maintenance
                 | RequestError::Overloaded(_)
                 | RequestError::TooManyTunnels(_)
         );
@@ -42,15 +51,18 @@ impl Proxy {
             let view = ErrorView {
                 message,
                 advice,
+                notice: notice.as_ref().map(Sentence::as_str),
                 request_id,
             };
             self.pages.error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
             pages::plain(message.status, texts::PROGRAM_SIGN_IN)
         } else {
+            let notice = notice.as_ref().map_or("", Sentence::as_str);
+            let space = if notice.is_empty() { "" } else { " " };
             let mut body = serde_json::json!({
                 "error": message.code,
-                "message": format!("{}. {advice}", message.title),
+                "message": format!("{}. {notice}{space}{advice}", message.title),
                 "request_id": request_id,
             });
             if let RequestError::LoginRequired(_) = error {
@@ -78,12 +90,27 @@ impl Proxy {
             headers.insert(header::WWW_AUTHENTICATE, portal::challenge(kind));
         }
         if message.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            let after = match error {
+                RequestError::Maintenance => RETRY_AFTER_MAINTENANCE,
+                _ => RETRY_AFTER,
+            };
+            headers.insert(header::RETRY_AFTER, after);
         }
         if exchange.is_http1() && error.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(ResponseBody::ours)
+    }
+
+    /// What the operator says of an app that is closed. A request may have begun while another
+    /// configuration held.
+    fn notice(&self, exchange: &Exchange) -> Option<Sentence> {
+        let app = exchange.app.as_ref()?;
+        let latest = self.shared.latest();
+        let latest = latest
+            .as_ref()
+            .and_then(|proxy| proxy.apps.named(&app.name));
+        latest.unwrap_or(app).maintenance.closed()?.sentence
     }
 }
 

@@ -200,6 +200,7 @@ impl Exchange {
         let text = match error {
             RequestError::BadRequest(bad) => bad.text(),
             RequestError::WebSocketOrigin(refusal) => refusal.text(),
+            RequestError::Maintenance => "the app is closed for maintenance",
             RequestError::UploadTooLarge
             | RequestError::Upstream(UpstreamError::ClientTooLarge) => {
                 "the body is larger than `max_body`"

@@ -146,7 +146,7 @@ impl Proxy {
         let latest = self.shared.latest();
         let latest = latest.as_deref().unwrap_or(self);
         if !latest.permits(app, None, permitted) {
-            return Err(RequestError::NotPermitted);
+            return Err(latest.refusal(permitted));
         }
         Ok(())
     }
@@ -195,7 +195,8 @@ impl Proxy {
                     return Err(if watch.session_has_ended() {
                         RequestError::SessionEnded
                     } else {
-                        RequestError::NotPermitted
+                        let latest = self.shared.latest();
+                        latest.as_deref().unwrap_or(self).refusal(permitted)
                     });
                 }
                 _ = look.tick() => {

@@ -18,6 +18,7 @@ use super::headers::Changes;
 use super::websocket::Origin;
 use crate::access::Decision;
 use crate::clock::Timestamp;
+use crate::error::RequestError;
 use crate::request::{Authority, Target};
 use crate::session::{self, Session, Sessions};
 use crate::upstream::Address;
@@ -232,7 +233,7 @@ impl Proxy {
     /// Of users and configuration: another one than before says that a request may be judged
     /// otherwise.
     pub(super) fn revision(&self) -> u64 {
-        self.number + self.callers.generation()
+        self.number.load(Ordering::Relaxed) + self.callers.generation()
     }
 
     /// The same of the configuration that holds now.
@@ -277,6 +278,7 @@ impl Proxy {
         };
         app.goes_on_with(was, address)
             && app.networks.admit(*client)
+            && app.maintenance.check(principal.as_ref()).is_ok()
             && matches!(
                 app.judge(target.path(), method, principal, *client),
                 Ok(Decision::Allow(_))
@@ -286,5 +288,17 @@ impl Proxy {
                 let checked = app.websocket_origins.check(origin, authority, trusted);
                 checked.is_ok()
             })
+    }
+
+    /// What is told to a request that was permitted, and is not any more.
+    pub(super) fn refusal(&self, permitted: &Permitted) -> RequestError {
+        let site = self.apps.of_host(permitted.authority.to_host().as_str());
+        let Some(Ok(Some(app))) = site.map(|site| site.app_of(permitted.target.path())) else {
+            return RequestError::NotPermitted;
+        };
+        let session = permitted.session.as_ref();
+        let principal = session.and_then(|session| self.callers.principal(session));
+        let checked = app.maintenance.check(principal.as_ref());
+        checked.err().unwrap_or(RequestError::NotPermitted)
     }
 }

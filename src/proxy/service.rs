@@ -1,7 +1,10 @@
 //! The proxy while configurations come and go.
 
+mod pausing;
+
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,10 +21,14 @@ use crate::portal::{self, Portal};
 use crate::random::NoRandomness;
 use crate::upstream;
 
+pub(crate) use pausing::{NotResumed, UnknownApp};
+
 /// The running proxy. Each request takes the one of the latest configuration; what is in flight
 /// ends with the one that it began with.
 pub(crate) struct Service {
     current: ArcSwap<Proxy>,
+    /// Held while another proxy, or another state of it, takes over.
+    changing: Mutex<()>,
     shared: Arc<Shared>,
     load: Arc<Load>,
 }
@@ -50,6 +57,7 @@ impl Service {
         shared.set_latest(&proxy);
         Ok(Self {
             current: ArcSwap::new(proxy),
+            changing: Mutex::default(),
             shared,
             load,
         })
@@ -73,9 +81,10 @@ impl Service {
     pub(crate) fn replace(&self, proxy: Proxy) {
         let saved_posts = proxy.portal.saved_posts();
         saved_posts.set_quota(proxy.settings.kept_forms);
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let proxy = Arc::new(proxy);
         self.current.store(Arc::clone(&proxy));
-        self.shared.set_latest(&proxy);
+        self.shared.renumber(&proxy); // an app may have been paused since it was prepared
         proxy.judge_streams();
     }
 
@@ -151,7 +160,7 @@ impl Proxy {
             pages: Arc::clone(portal.pages()),
             portal,
             settings: Arc::new(settings),
-            number: shared.count_configuration(),
+            number: AtomicU64::new(shared.count_configuration()),
             shared,
         })
     }

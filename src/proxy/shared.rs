@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Proxy;
 use super::live::LiveStreams;
+use super::maintenance::Pauses;
 use super::shutdown::Shutdown;
 use crate::clock::Clock;
 use crate::forwarded::Unreadable;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     latest_number: AtomicU64,
     pub(super) open_tunnels: tunnels::Registry,
     pub(super) health_checks: health::Registry,
+    /// Apps that commands have closed.
+    pub(super) pauses: Pauses,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
@@ -48,6 +51,7 @@ impl Shared {
             latest_number: AtomicU64::new(0),
             open_tunnels: tunnels::Registry::default(),
             health_checks: health::Registry::default(),
+            pauses: Pauses::default(),
             no_app: metrics.no_app(),
             metrics,
             unreadable: Seldom::new(clock),
@@ -84,6 +88,15 @@ impl Shared {
     pub(super) fn set_latest(&self, proxy: &Arc<Proxy>) {
         let latest = self.latest.lock();
         *latest.unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(proxy);
-        self.latest_number.store(proxy.number, Ordering::Release);
+        let number = proxy.number.load(Ordering::Relaxed);
+        self.latest_number.store(number, Ordering::Release);
+    }
+
+    /// Makes a proxy another one than before for whatever is judged again, and the latest. One at a
+    /// time: numbers only grow.
+    pub(super) fn renumber(&self, proxy: &Arc<Proxy>) {
+        let number = self.count_configuration();
+        proxy.number.store(number, Ordering::Relaxed);
+        self.set_latest(proxy);
     }
 }

@@ -72,6 +72,8 @@ mod log_targets;
 mod login;
 /// A log line says what happened, once, and keeps secrets.
 mod logs;
+/// An app that is closed says so, to all but those who mend it.
+mod maintenance;
 /// An app gets the methods that it knows, and no others.
 mod methods;
 /// An operator sees what the service does, where no visitor can.

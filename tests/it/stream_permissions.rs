@@ -215,6 +215,26 @@ async fn sec_89_streams_end_with_what_another_configuration_does_not_permit() {
 }
 
 #[tokio::test]
+async fn sec_89_streams_end_with_an_app_that_is_closed() {
+    let cases: [(&str, Change, [bool; 3]); 2] = [
+        (
+            "maintenance",
+            |text, _| text.replace("name = \"one\"", "name = \"one\"\nmaintenance = \"Now.\""),
+            [true, true, false],
+        ),
+        (
+            "maintenance for others",
+            |text, _| {
+                let keys = "maintenance = \"Now.\"\nmaintenance_allow = { users = [\"ada\"] }";
+                text.replace("name = ", &format!("{keys}\nname = "))
+            },
+            [false; 3],
+        ),
+    ];
+    Box::pin(assert_each_ends(&cases)).await;
+}
+
+#[tokio::test]
 async fn sec_89_streams_end_with_a_network_that_they_come_from() {
     let cases: [(&str, Change, [bool; 3]); 3] = [
         (

@@ -225,6 +225,13 @@ pub(super) fn ask(
         answer.verdict = WRONG_NETWORK;
         return Ok(answer);
     }
+    let maintenance = &app.maintenance;
+    let is_exempt = |who: &Principal| maintenance.exempt.has(who.identity());
+    if maintenance.sentence.is_some() && !principal.as_ref().is_some_and(is_exempt) {
+        answer.rule = String::from("`maintenance` of the app");
+        answer.verdict = "closed for maintenance";
+        return Ok(answer);
+    }
     if !app.part.is_whole_host() && app.part.prefix() == path {
         answer.rule = format!("308 to {}", app.part.path());
         answer.verdict = "allowed";

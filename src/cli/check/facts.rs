@@ -12,7 +12,7 @@ use crate::auth::users_file::Users;
 use crate::doctor::address::Holder;
 use crate::doctor::permission;
 use crate::load::memory::Ceiling;
-use crate::proxy::AppSettings;
+use crate::proxy::{AppSettings, Sentence};
 use crate::request;
 use crate::upstream::Address;
 
@@ -67,6 +67,9 @@ fn app_text(app: &AppSettings) -> String {
         app.part.path()
     };
     let mut text = format!("\napp {}: {host}{path} -> {upstreams}\n", app.name);
+    if let Some(sentence) = &app.maintenance.sentence {
+        let _ = writeln!(text, "  closed for maintenance: {}", sentence.as_str());
+    }
     if !app.networks.are_any() {
         let _ = writeln!(text, "  only from {}", app.networks);
     }
@@ -97,6 +100,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
             "path": app.part.path(),
             "upstreams": upstreams(app),
             "networks": app.networks.list(),
+            "maintenance": app.maintenance.sentence.as_ref().map(Sentence::as_str),
             "rules": app.rules.iter().map(describe).collect::<Vec<_>>(),
         })
     });

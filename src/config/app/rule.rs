@@ -175,7 +175,7 @@ fn allow_word(value: &DeValue<'_>) -> Result<Allow, Fault> {
 }
 
 /// As the users file spells it: composed.
-fn user(value: &DeValue<'_>) -> Result<String, Fault> {
+pub(super) fn user(value: &DeValue<'_>) -> Result<String, Fault> {
     let name = value::string(value)?;
     match user_name::spelling(&name) {
         Some(name) => Ok(name.into_owned()),
@@ -184,7 +184,7 @@ fn user(value: &DeValue<'_>) -> Result<String, Fault> {
 }
 
 /// The header joins groups with commas: a comma inside of one would make two (SEC-40).
-fn group(value: &DeValue<'_>) -> Result<String, Fault> {
+pub(super) fn group(value: &DeValue<'_>) -> Result<String, Fault> {
     let group = value::string(value)?;
     if group.contains(',') {
         return Err(

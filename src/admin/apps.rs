@@ -1,0 +1,42 @@
+//! Closes and opens apps for an operator.
+
+use super::Peer;
+use super::protocol::{Done, Line};
+use crate::proxy::{NotResumed, Sentence, Service, UnknownApp};
+use crate::telemetry::printable;
+
+pub(super) fn pause(service: &Service, app: &str, sentence: Option<&str>, peer: Peer) -> Line {
+    let sentence = match sentence.map(Sentence::parse).transpose() {
+        Ok(sentence) => sentence,
+        Err(no_sentence) => return Line::Error(no_sentence.to_string()),
+    };
+    match service.pause(app, sentence) {
+        Ok(()) => {
+            tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, app, "app paused");
+            Line::Done(Done::Paused {})
+        }
+        Err(unknown) => no_app(app, &unknown),
+    }
+}
+
+pub(super) fn resume(service: &Service, app: &str, peer: Peer) -> Line {
+    match service.resume(app) {
+        Ok(was_paused) => {
+            tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, app, "app resumed");
+            Line::Done(Done::Resumed { was_paused })
+        }
+        Err(NotResumed::UnknownApp(unknown)) => no_app(app, &unknown),
+        Err(NotResumed::Configured) => Line::Error(format!(
+            "the configuration closes the app `{app}`: take `maintenance` out of it, and run \
+             `vestibule reload`"
+        )),
+    }
+}
+
+fn no_app(name: &str, unknown: &UnknownApp) -> Line {
+    let name = printable(name);
+    Line::Error(match &unknown.nearest {
+        Some(near) => format!("there is no app `{name}`: did you mean `{near}`?"),
+        None => format!("there is no app `{name}`; `vestibule status` shows all of them"),
+    })
+}
