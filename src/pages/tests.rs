@@ -139,12 +139,11 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         &messages::NOT_FOUND,
         &messages::OVERLOADED,
     ] {
-        let request_id = text;
         all.push(pages.error(&ErrorView {
             message,
             advice: message.advice,
             notice: Some(text),
-            request_id,
+            request_id: text,
         }));
     }
     for problem in [

@@ -188,7 +188,7 @@ mod tests {
     fn a_command_closes_an_app_over_configurations_and_opens_what_it_closed() {
         let pauses = Pauses::default();
         let name: Arc<str> = "wiki".into();
-        let sentence = |text| Sentence::parse(text).ok();
+        let sentence = |text: &str| Sentence::parse(text).ok();
         let app = |configured: &str| {
             let settings = MaintenanceSettings {
                 sentence: sentence(configured),

@@ -231,11 +231,11 @@ async fn a_form_that_is_too_large_does_not_wait_for_a_login() {
         .await;
     let form = |length| [("text", "x".repeat(length))];
     let browser = gate.browser();
-    let send = async |length| {
+    let post = async |length| {
         let form = form(length);
         browser.post_form("/save", &[("text", &form[0].1)]).await
     };
-    send(LIMIT).await.assert_status(413);
+    post(LIMIT).await.assert_status(413);
     let mut raw = gate.raw().await;
     let fields = [
         "Origin: https://gate.test",
@@ -247,7 +247,7 @@ async fn a_form_that_is_too_large_does_not_wait_for_a_login() {
     raw.send(head("POST", &fields)).await;
     raw.send(chunked(&[b'x'; LIMIT + 1], 3)).await;
     raw.response().await.assert_status(413);
-    let kept = send(900).await;
+    let kept = post(900).await;
     kept.assert_status(401).assert_contains("is kept for");
     browser.clone().login("ada", PASSWORD).await;
     let page = browser.get("/.vestibule/form").await;
@@ -264,8 +264,8 @@ async fn a_form_that_is_too_large_does_not_wait_for_a_login() {
         ("sec-fetch-site", "same-origin"),
     ];
     let button = format!("csrf={csrf}\r\n");
-    let sent = browser.request(http::Method::POST, &actions[0], &headers, button.into());
-    sent.await.assert_status(413);
+    let replayed = browser.request(http::Method::POST, &actions[0], &headers, button.into());
+    replayed.await.assert_status(413);
     assert_eq!(app.requests(), 0);
 }
 

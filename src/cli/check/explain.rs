@@ -209,12 +209,7 @@ pub(super) fn ask(
     });
     if let Some(endpoint) = Endpoint::of(&path) {
         answer.rule = String::from(OWN);
-        let apps = || config.apps.iter().filter(|other| other.host == app.host);
-        let is_shut = |client| !apps().any(|app| app.networks.admit(client));
-        answer.verdict = match place {
-            Place::At(client) if endpoint.signs_in() && is_shut(client) => WRONG_NETWORK,
-            _ => "allowed",
-        };
+        answer.verdict = of_own_address(config, app, endpoint, place);
         return Ok(answer);
     }
     if let Place::At(client) = place
@@ -259,6 +254,22 @@ pub(super) fn ask(
     }
     answer.judge(app, &readings, method, principal.as_ref(), place);
     Ok(answer)
+}
+
+/// Our login is for whoever may open some app of its host.
+fn of_own_address(
+    config: &Config,
+    app: &AppSettings,
+    endpoint: Endpoint<'_>,
+    place: Place,
+) -> &'static str {
+    let mut apps = config.apps.iter().filter(|other| other.host == app.host);
+    match place {
+        Place::At(client) if endpoint.signs_in() && !apps.any(|app| app.networks.admit(client)) => {
+            WRONG_NETWORK
+        }
+        _ => "allowed",
+    }
 }
 
 /// The app that gets an address, or why none does.
