@@ -27,6 +27,8 @@ pub(crate) enum RequestError {
     EndNotKept(StoreError),
     /// The rules do not let this user in.
     Forbidden,
+    /// The rules let nobody in, and nobody is signed in.
+    ForbiddenToAll,
     /// One of our own forms with a field missing, twice or unreadable (SEC-55).
     Form,
     /// A form that may have been forged (SEC-54).
@@ -106,6 +108,7 @@ impl RequestError {
             Self::CrossSitePost => &messages::CROSS_SITE_FORM,
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
+            Self::ForbiddenToAll => &messages::FORBIDDEN_TO_ALL,
             Self::Form => &messages::FORM_INCOMPLETE,
             Self::Forged(Forgery::OtherSite) => &messages::FORM_FROM_ANOTHER_SITE,
             Self::Forged(Forgery::HostChanged) => &messages::FORM_HOST_CHANGED,
@@ -303,6 +306,7 @@ impl std::error::Error for RequestError {
             | Self::BodyTooSlow
             | Self::CrossSitePost
             | Self::Forbidden
+            | Self::ForbiddenToAll
             | Self::Forged(_)
             | Self::Form
             | Self::FormNotKept

@@ -8,12 +8,13 @@ pub(crate) mod messages;
 mod response;
 mod user_agent;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use minijinja::value::Kwargs;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, State, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
@@ -26,10 +27,12 @@ use crate::request::Forgery;
 use crate::request::own_path;
 
 /// All of our own pages with the operator's branding, compiled once and shared.
+#[derive(Clone)]
 pub(crate) struct Pages {
-    assets: [Asset; 3],
-    templates: Environment<'static>,
-    title: String,
+    assets: Arc<[Asset; 3]>,
+    templates: Arc<Environment<'static>>,
+    /// What visitors sign in to.
+    title: Arc<str>,
 }
 
 /// The sign-in form.
@@ -48,6 +51,9 @@ pub(crate) struct LoginView<'a> {
     pub(crate) notice: Option<LoginNotice<'a>>,
     /// For how long a form of this visitor still waits to be sent after the login.
     pub(crate) saved_for: Option<Duration>,
+    /// Whether pages of the app may be open that wait for this login: a session of this browser has
+    /// ended, or a script of such a page led here.
+    pub(crate) has_open_pages: bool,
 }
 
 /// What is said above the form.
@@ -116,6 +122,8 @@ pub(crate) struct ErrorView<'a> {
     pub(crate) advice: &'a str,
     /// What the operator has to say, if anything.
     pub(crate) notice: Option<&'a str>,
+    /// Whether the title of the pages is that of the app that the request was for.
+    pub(crate) names_app: bool,
     pub(crate) request_id: &'a str,
 }
 
@@ -178,17 +186,24 @@ impl Pages {
         }
         let remember_for = (!remember_for.is_zero()).then(|| humanise::wait(remember_for));
         templates.add_global("remember_for", remember_for);
-        templates.add_global("title", &branding.title);
         templates.add_global("footer", branding.footer.as_deref());
-        let title = branding.title.clone();
-        templates.add_function("say", move |key: &str, values: Kwargs| {
-            texts::say(&title, key, &values)
+        templates.add_function("say", |state: &State<'_, '_>, key: &str, values: Kwargs| {
+            let title = state.lookup("title").unwrap_or_default();
+            texts::say(title.as_str().unwrap_or_default(), key, &values)
         });
         Ok(Self {
-            assets,
-            templates,
-            title: branding.title.clone(),
+            assets: Arc::new(assets),
+            templates: Arc::new(templates),
+            title: branding.title.as_str().into(),
         })
+    }
+
+    /// The same pages for the app of this title; they keep that of the login for `None`.
+    pub(crate) fn titled(&self, title: Option<&Arc<str>>) -> Self {
+        Self {
+            title: Arc::clone(title.unwrap_or(&self.title)),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn login(&self, view: &LoginView<'_>) -> Page {
@@ -213,6 +228,7 @@ impl Pages {
                 user,
                 is_forbidden,
                 kept_for => view.saved_for.map(humanise::wait),
+                has_open_pages => view.has_open_pages,
             },
         );
         let page = page.follow_forms();
@@ -264,8 +280,9 @@ impl Pages {
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {
         let message = view.message;
         let help = match message.status {
-            _ if message.code == messages::NETWORK_NOT_ALLOWED.code => texts::ERROR_HELP,
-            StatusCode::FORBIDDEN => texts::ERROR_HELP_FORBIDDEN,
+            StatusCode::FORBIDDEN if message.link.is_some_and(Link::is_login) => {
+                texts::ERROR_HELP_FORBIDDEN
+            }
             status if status.is_server_error() => texts::ERROR_HELP_SERVER,
             _ => texts::ERROR_HELP,
         };
@@ -274,6 +291,7 @@ impl Pages {
             "error.html",
             context! {
                 status => message.status.as_u16(),
+                names_app => view.names_app,
                 happened => message.title,
                 notice => view.notice,
                 advice => view.advice.split('`').map(str::to_owned).collect::<Vec<_>>(),
@@ -299,6 +317,7 @@ impl Pages {
     }
 
     fn page(&self, status: StatusCode, name: &str, context: Value) -> Page {
+        let context = context! { title => &*self.title, ..context };
         let rendered = self
             .templates
             .get_template(name)

@@ -53,6 +53,8 @@ use sign_out::SignOut;
 const ACCOUNT: &str = own_path!("account");
 const FORM: &str = own_path!("form");
 pub(crate) const LOGIN: &str = own_path!("login");
+/// For a script whose request has failed.
+pub(crate) const LOGIN_IN_BACKGROUND: &str = own_path!("login?background=1");
 const LOGOUT: &str = own_path!("logout");
 
 /// What one configuration says of our pages.

@@ -51,7 +51,7 @@ use apps::Apps;
 pub(crate) use body::ResponseBody;
 pub(crate) use client_conn::ClientConn;
 pub(crate) use connection_state::ConnectionState;
-use exchange::Exchange;
+use exchange::{Exchange, Subject};
 use in_flight::InFlight;
 use live::Permitted;
 pub(crate) use maintenance::{Exempt, MaintenanceSettings, NoSentence, Sentence};
@@ -111,15 +111,17 @@ impl Proxy {
             Err(error) => return self.asset(&head).ok_or(error),
         };
         exchange.hsts = site.hsts(&authority, self.settings.public_port);
-        let app = site.app(&head)?;
-        exchange.app = Some(Arc::clone(app));
-        let target = Target::parse(&head, app.allow_in_path)?;
-        let (target, saved_post) = store::split(&head, target);
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);
+        exchange.note_client(client.address);
+        let app = exchange.find_app(site, &head)?;
+        let target = Target::parse(&head, app.allow_in_path)?;
+        let (target, saved_post) = store::split(&head, target);
         let own_page = self.own_page(&target, &head.headers)?;
+        if own_page.is_some() && site.title().is_none() {
+            exchange.subject = Subject::SeveralApps;
+        }
         let cookies = RequestCookies::take(&mut head.headers);
-        exchange.note_client(&app.name, client.address);
         if let Some(unreadable) = &client.unreadable {
             self.shared.report_unreadable(connection.peer, unreadable);
         }
@@ -129,6 +131,11 @@ impl Proxy {
             head: &head,
             authority: &authority,
             app: &app.name,
+            title: if own_page.is_some() {
+                site.title()
+            } else {
+                Some(&app.title)
+            },
             client: client.address,
             is_client_known: client.known_address().is_some(),
             cookies,
@@ -160,6 +167,7 @@ impl Proxy {
         let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
         let permit = match decision {
             Decision::Allow(permit) => permit,
+            Decision::Forbid if principal.is_none() => return Err(RequestError::ForbiddenToAll),
             Decision::Forbid => return Err(RequestError::Forbidden),
             Decision::WrongNetwork => return Err(RequestError::WrongNetwork(known.into())),
             Decision::Login => {

@@ -246,6 +246,8 @@ pub(crate) struct AccessLine {
     pub(crate) head: Option<Duration>,
     /// Whether the answer came to its end.
     pub(crate) complete: bool,
+    /// The code of an answer that is an error of ours.
+    pub(crate) reason: Option<&'static str>,
     /// Why the request was refused before anybody asked who sent it.
     pub(crate) error: Option<&'static str>,
 }
@@ -273,6 +275,7 @@ impl AccessLine {
             sent: 0,
             head: None,
             complete: false,
+            reason: None,
             error: None,
         }
     }
@@ -295,6 +298,7 @@ impl AccessLine {
             head_ms = self.head.map(milliseconds),
             total_ms = milliseconds(self.started.elapsed()),
             complete = self.complete,
+            reason = self.reason,
             error = self.error,
         );
     }

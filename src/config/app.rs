@@ -4,11 +4,13 @@ mod headers;
 mod identity;
 mod maintenance;
 mod rule;
+mod title;
 
 use std::path::Path;
 
 use self::identity::identity;
 use self::rule::rules;
+pub(super) use self::title::complete as complete_titles;
 use super::section::Section;
 use super::{upstream, value};
 use crate::access::Networks;
@@ -182,6 +184,7 @@ fn app(
         name: section
             .get("name", value::string)
             .unwrap_or_else(default_name),
+        title: section.get("title", title::title),
         upstream: upstream::read(section, folder, max_body.unwrap_or(usize::MAX)),
         max_body: max_body.unwrap_or(0) as u64,
         request_headers: headers::request(section.table("request_headers"), &identity, folder),

@@ -20,8 +20,10 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut server = root.table("server");
     let limits = limits(server.table("limits"));
-    let apps = app::read(&mut root, &limits, folder);
+    let mut apps = app::read(&mut root, &limits, folder);
     let mut login = root.table("login");
+    let title = login.get("title", value::string);
+    app::complete_titles(&mut apps, title.as_deref());
     let listener = listener(&mut server);
     let acme_challenges = acme_challenges(&mut server, &listener, folder);
     let mut administration = root.table("admin");
@@ -44,7 +46,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         metrics_hosts: administration
             .list("metrics_hosts", value::host)
             .unwrap_or_default(),
-        branding: branding(&mut login, &apps, folder),
+        branding: branding(&mut login, title, &apps, folder),
         apps,
         drain_timeout: server
             .get("drain_timeout", value::duration)
@@ -269,13 +271,20 @@ fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
     settings
 }
 
-fn branding(login: &mut Section<'_>, apps: &[AppSettings], folder: &Path) -> pages::Branding {
-    let title = login.get("title", value::string);
+fn branding(
+    login: &mut Section<'_>,
+    title: Option<String>,
+    apps: &[AppSettings],
+    folder: &Path,
+) -> pages::Branding {
+    let of_only_app = || match apps {
+        [app] => app.title.clone(),
+        _ => None,
+    };
     pages::Branding {
-        title: title.unwrap_or_else(|| match apps {
-            [app] => app.name.clone(),
-            _ => "Vestibule".to_owned(),
-        }),
+        title: title
+            .or_else(of_only_app)
+            .unwrap_or_else(|| "Vestibule".to_owned()),
         logo: login.get("logo", |value| {
             let path = value::path(value)?;
             let extension = path.extension().and_then(|extension| extension.to_str());

@@ -192,6 +192,11 @@ fn names_and_titles_that_are_left_out_come_from_the_app() {
         (MINIMUM.to_owned(), "app", "app"),
         (hosted.clone(), "wiki", "wiki"),
         (format!("{hosted}{other}"), "wiki", "Vestibule"),
+        (
+            MINIMUM.replace("[[app]]", "[[app]]\ntitle = \"W\""),
+            "app",
+            "W",
+        ),
         (format!("[login]\ntitle = \"T\"\n{MINIMUM}"), "app", "T"),
     ] {
         let config = parsed(&text);

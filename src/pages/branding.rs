@@ -24,6 +24,7 @@ const READABLE: f64 = 5.0;
 /// `[login]` `title`, `logo`, `accent`, `footer`: on all of our own pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Branding {
+    /// Of what belongs to no app, or to several.
     pub(crate) title: String,
     /// An image file: SVG, PNG, JPEG or WebP.
     pub(crate) logo: Option<PathBuf>,

@@ -31,6 +31,12 @@ pub(crate) enum Link {
     StartPage,
 }
 
+impl Link {
+    pub(super) fn is_login(self) -> bool {
+        matches!(self, Self::Login)
+    }
+}
+
 /// `KEY = code, status, what happened, what the visitor can do => where;`
 macro_rules! messages {
     ($($key:ident = $code:literal, $status:ident, $title:literal, $advice:expr $(=> $link:ident)?;)*) => {
@@ -126,6 +132,10 @@ messages! {
         "You may not open this page",
         "Your account has no access to it. Sign in as somebody else, or ask for access."
         => Login;
+    FORBIDDEN_TO_ALL = "forbidden", FORBIDDEN,
+        "Nobody may open this page",
+        "It is closed to everybody, with an account or without. Go to the start page."
+        => StartPage;
     FORM_FROM_ANOTHER_SITE = "form_from_another_site", FORBIDDEN,
         "This form was sent from another site",
         OPEN_AGAIN;

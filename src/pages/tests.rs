@@ -31,6 +31,7 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         remember: false,
         notice: problem.map(LoginNotice::Problem),
         saved_for: None,
+        has_open_pages: false,
     }
 }
 
@@ -144,6 +145,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             advice: message.advice,
             notice: Some(text),
             request_id: text,
+            names_app: true,
         }));
     }
     for problem in [
@@ -169,6 +171,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             remember: true,
             notice: problem.map(LoginNotice::Problem),
             saved_for: Some(Duration::from_mins(15)),
+            has_open_pages: true,
         }));
     }
     for why in FRAMED {

@@ -134,7 +134,11 @@ impl Account {
                 && now.since(login.at()) < NEWS,
             problem,
         };
-        Ok(self.pages.account(&view).into_response())
+        Ok(self
+            .pages
+            .titled(context.title)
+            .account(&view)
+            .into_response())
     }
 
     /// The user's sessions that are good for more than the list: those of the password of now.

@@ -72,14 +72,16 @@ impl Portal {
     }
 
     fn framed(&self, context: &RequestContext<'_>, link: &str, why: Framed) -> Page {
-        let host = context.authority.as_str();
-        framed(&self.pages, host, link, why)
+        framed(&self.pages, context, link, why)
     }
 }
 
 /// The page that may be shown in a frame.
-pub(super) fn framed(pages: &Pages, host: &str, link: &str, why: Framed) -> Page {
-    let page = pages.framed(&FramedView { host, link, why });
+pub(super) fn framed(pages: &Pages, context: &RequestContext<'_>, link: &str, why: Framed) -> Page {
+    let host = context.authority.as_str();
+    let page = pages
+        .titled(context.title)
+        .framed(&FramedView { host, link, why });
     match why {
         // A 403: it says nothing of a login.
         Framed::OwnPage => page,

@@ -23,6 +23,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) authority: &'a Authority,
     /// The name of the app whose host it came to.
     pub(crate) app: &'a Arc<str>,
+    /// What visitors sign in to there; `None` if it is more than one app.
+    pub(crate) title: Option<&'a Arc<str>>,
     /// For counters and the log.
     pub(crate) client: IpAddr,
     /// Whether that is the client, and no proxy that does not name it.
@@ -39,6 +41,8 @@ pub(crate) struct Destinations<'a> {
     pub(crate) longest: usize,
     /// Whether a user may load the page of this path, in normal form.
     pub(crate) may_open: &'a (dyn Fn(&str, Principal) -> bool + Sync),
+    /// The title of the app that a path in normal form is of.
+    pub(crate) title: &'a (dyn Fn(&str) -> Option<Arc<str>> + Sync),
 }
 
 impl RequestContext<'_> {

@@ -115,10 +115,10 @@ impl SavedPosts {
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
         );
         let page = if navigation::is_framed(&context.head.headers) {
-            let (host, why) = (context.authority.as_str(), Framed::Saved(store::SAVED_FOR));
-            cookie.set_on(framed(&self.pages, host, LOGIN, why))
+            let why = Framed::Saved(store::SAVED_FOR);
+            cookie.set_on(framed(&self.pages, context, LOGIN, why))
         } else {
-            let options = PostLoginOptions::home();
+            let options = PostLoginOptions::home(context);
             let page = self
                 .login_form
                 .page_with(context, &cookie, &options, None)?;
@@ -189,7 +189,11 @@ impl SavedPosts {
             now: self.clock.now(),
             forms: &forms,
         };
-        Ok(self.pages.saved_posts(&view).into_response())
+        Ok(self
+            .pages
+            .titled(context.title)
+            .saved_posts(&view)
+            .into_response())
     }
 
     /// Forgets a form.

@@ -32,6 +32,9 @@ use crate::session::StartError;
 use crate::telemetry::printable;
 use crate::upstream::ClientBody;
 
+/// The parameter of [`LOGIN_IN_BACKGROUND`](super::LOGIN_IN_BACKGROUND).
+const BACKGROUND: &str = "background";
+
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -40,13 +43,25 @@ pub(super) struct PostLoginOptions {
     pub(super) return_to: ReturnTo,
     /// Stay signed in when the browser is closed.
     pub(super) remember: bool,
+    /// Of the app that it leads to, where that has one.
+    pub(super) title: Option<Arc<str>>,
 }
 
 impl PostLoginOptions {
-    pub(super) fn home() -> Self {
+    /// To the start page, of the host that the request came to.
+    pub(super) fn home(context: &RequestContext<'_>) -> Self {
         Self {
             return_to: ReturnTo::home(),
             remember: false,
+            title: context.title.map(Arc::clone),
+        }
+    }
+
+    fn to(return_to: ReturnTo, remember: bool, destinations: &Destinations<'_>) -> Self {
+        Self {
+            title: (destinations.title)(return_to.path()),
+            return_to,
+            remember,
         }
     }
 }
@@ -89,6 +104,7 @@ impl LoginForm {
         } else {
             None
         };
+        let is_signed_in = matches!(notice, Some(LoginNotice::SignedInAs { .. }));
         let view = LoginView {
             host,
             csrf: &self.csrf.token(binding, context.authority),
@@ -104,8 +120,10 @@ impl LoginForm {
             saved_for: self
                 .saved_posts
                 .time_left(Owner::browser(cookie_value), host),
+            has_open_pages: has_open_pages(context) && !is_signed_in,
         };
-        Ok(cookie.set_on(self.pages.login(&view)))
+        let pages = self.pages.titled(options.title.as_ref().or(context.title));
+        Ok(cookie.set_on(pages.login(&view)))
     }
 
     /// Where a login leads that names its target so; what is kept by a name counts first.
@@ -118,6 +136,12 @@ impl LoginForm {
         let kept = self.long_targets.find(context, kept);
         kept.unwrap_or_else(|| ReturnTo::parse(return_to, longest))
     }
+}
+
+/// Whether this browser may have pages open whose requests have failed: it shows a session that has
+/// ended, or a script led it here.
+fn has_open_pages(context: &RequestContext<'_>) -> bool {
+    context.cookies.session.is_some() || form::query_value(context.head, BACKGROUND) == "1"
 }
 
 /// The page with that form, and the verdict on what it sends.
@@ -141,10 +165,8 @@ impl SignIn {
     ) -> Result<Response<Bytes>, RequestError> {
         let query = |name| form::query_value(context.head, name);
         let named = (&*query(KEPT), &*query(RETURN_TO));
-        let options = PostLoginOptions {
-            return_to: self.form.return_to(&context, named, destinations.longest),
-            remember: false,
-        };
+        let return_to = self.form.return_to(&context, named, destinations.longest);
+        let options = PostLoginOptions::to(return_to, false, &destinations);
         let Some((_, principal)) = context.peek(&self.callers).await? else {
             return Ok(self.form.page(&context, &options, None)?.into_response());
         };
@@ -171,10 +193,9 @@ impl SignIn {
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
         let (kept, return_to) = (form.take_optional(KEPT)?, form.take_optional(RETURN_TO)?);
         let named = (kept.as_str(), return_to.as_str());
-        let options = PostLoginOptions {
-            return_to: self.form.return_to(&context, named, destinations.longest),
-            remember: form.take_optional("remember")? == "on",
-        };
+        let return_to = self.form.return_to(&context, named, destinations.longest);
+        let remember = form.take_optional("remember")? == "on";
+        let options = PostLoginOptions::to(return_to, remember, &destinations);
         let token = form.take_optional("csrf")?;
         let binding = context
             .cookies

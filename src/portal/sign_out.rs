@@ -38,7 +38,11 @@ impl SignOut {
     ) -> Result<Response<Bytes>, RequestError> {
         let host = context.authority.as_str();
         let Some((session, principal)) = context.session(&self.callers).await? else {
-            return Ok(self.pages.signed_out(host).into_response());
+            return Ok(self
+                .pages
+                .titled(context.title)
+                .signed_out(host)
+                .into_response());
         };
         let csrf = &self
             .csrf
@@ -49,7 +53,11 @@ impl SignOut {
             csrf,
             leads_on: self.after_logout.is_some(),
         };
-        Ok(self.pages.logout(&view).into_response())
+        Ok(self
+            .pages
+            .titled(context.title)
+            .logout(&view)
+            .into_response())
     }
 
     /// Ends the session on the server before the browser is told (SEC-46, SEC-66). A form of an app

@@ -40,6 +40,8 @@ pub(crate) struct AppSettings {
     /// Where the configuration has it, for people.
     pub(crate) line: usize,
     pub(crate) name: String,
+    /// What visitors sign in to; `None` is its name.
+    pub(crate) title: Option<String>,
     /// `None` serves every host; only for a single app.
     pub(crate) host: Option<Host>,
     /// The part of the host that is the app's, and whether the app gets paths without it.
@@ -77,6 +79,8 @@ pub(crate) struct AppSettings {
 /// One application behind the proxy.
 pub(super) struct App {
     pub(super) name: Arc<str>,
+    /// What visitors sign in to.
+    pub(super) title: Arc<str>,
     pub(super) part: Part,
     pub(super) hsts: Hsts,
     pub(super) rules: access::Rules,
@@ -163,6 +167,7 @@ impl App {
                 clock,
                 checks,
             )?,
+            title: settings.title.map_or_else(|| Arc::clone(&name), Into::into),
             keep_forms: settings.keep_forms,
             session_data: settings.session_data,
             push_is_use: settings.push_is_use,

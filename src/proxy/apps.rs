@@ -162,6 +162,20 @@ impl Site {
         app.ok_or(RequestError::NotFound)
     }
 
+    /// The app whose folder a path begins with that nobody can read: for the log and for words, and
+    /// for nothing else.
+    pub(super) fn app_in_name(&self, head: &Parts) -> Option<&Arc<App>> {
+        let path = head.uri.path();
+        self.apps().iter().find(|app| app.part.covers(path))
+    }
+
+    /// What visitors of our own pages sign in to; `None` where there are several answers.
+    pub(super) fn title(&self) -> Option<&Arc<str>> {
+        let (first, others) = self.apps().split_first()?;
+        let same = others.iter().all(|app| app.title == first.title);
+        same.then_some(&first.title)
+    }
+
     /// The app that a path in normal form is of, in whichever way it is read (SEC-93).
     pub(super) fn app_of(&self, path: &str) -> Result<Option<&Arc<App>>, BadRequest> {
         match self {

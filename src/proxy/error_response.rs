@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
 use super::body::ResponseBody;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Subject};
 use super::maintenance::Sentence;
 use crate::error::RequestError;
 use crate::pages::messages::{self, Message, texts};
@@ -48,13 +48,19 @@ impl Proxy {
         }
         let request_id = &id.to_string();
         let mut response = if exchange.is_page_load && !error.is_for_programs() {
+            let title = exchange
+                .app
+                .as_ref()
+                .filter(|_| exchange.subject == Subject::App);
+            let title = title.map(|app| &app.title);
             let view = ErrorView {
                 message,
                 advice,
                 notice: notice.as_ref().map(Sentence::as_str),
+                names_app: title.is_some(),
                 request_id,
             };
-            self.pages.error(&view).into_response()
+            self.pages.titled(title).error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
             pages::plain(message.status, texts::PROGRAM_SIGN_IN)
         } else {
@@ -65,8 +71,12 @@ impl Proxy {
                 "message": format!("{}. {notice}{space}{advice}", message.title),
                 "request_id": request_id,
             });
-            if let RequestError::LoginRequired(_) = error {
-                body["login_url"] = portal::LOGIN.into();
+            if let RequestError::LoginRequired(kind) = error {
+                // A script leads people there, while its page stays open.
+                body["login_url"] = match kind {
+                    ClientKind::Browser => portal::LOGIN_IN_BACKGROUND.into(),
+                    ClientKind::Git | ClientKind::Program => portal::LOGIN.into(),
+                };
             }
             pages::json(message.status, &body)
         };

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::Proxy;
 use super::app::App;
+use super::apps::Site;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
@@ -30,6 +32,7 @@ pub(super) struct Exchange {
     pub(super) in_flight: InFlight,
     /// Once it is found.
     pub(super) app: Option<Arc<App>>,
+    pub(super) subject: Subject,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
@@ -45,6 +48,15 @@ pub(super) struct Exchange {
     /// Whether the body has been read to its end, where the next request comes after it.
     body_is_whole: Option<Arc<AtomicBool>>,
     started: Instant,
+}
+
+/// What an error page is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The app of the request.
+    App,
+    /// A page of ours for all apps of the host, whichever of them the request is counted for.
+    SeveralApps,
 }
 
 impl Exchange {
@@ -68,6 +80,7 @@ impl Exchange {
             id,
             in_flight,
             app: None,
+            subject: Subject::App,
             renewed: Vec::new(),
             hsts: None,
             version: request.version(),
@@ -146,6 +159,7 @@ impl Proxy {
         };
         let (status, took) = (response.status(), exchange.started.elapsed());
         if let Some(line) = &mut exchange.line {
+            line.app = exchange.app.as_ref().map(|app| Arc::clone(&app.name));
             line.status = status;
             line.head = Some(took);
         }
@@ -179,10 +193,24 @@ impl Exchange {
         whole.is_some_and(|whole| !whole.load(Ordering::Acquire))
     }
 
+    /// The app that the request is for. Where that cannot be told, it is still named in the log.
+    pub(super) fn find_app<'s>(
+        &mut self,
+        site: &'s Site,
+        head: &Parts,
+    ) -> Result<&'s Arc<App>, RequestError> {
+        let found = site.app(head);
+        let named = match &found {
+            Ok(app) => Some(*app),
+            Err(_) => site.app_in_name(head),
+        };
+        self.app = named.map(Arc::clone);
+        found
+    }
+
     /// For the access line, where there is one.
-    pub(super) fn note_client(&mut self, app: &Arc<str>, client: IpAddr) {
+    pub(super) fn note_client(&mut self, client: IpAddr) {
         if let Some(line) = &mut self.line {
-            line.app = Some(Arc::clone(app));
             line.client = client;
         }
     }
@@ -195,21 +223,23 @@ impl Exchange {
         }
     }
 
-    /// For the access line, where there is one: the page says less to visitors.
+    /// For the access line, where there is one: the code that programs get, and what the page does
+    /// not say to visitors.
     fn note_refusal(&mut self, error: &RequestError) {
         let text = match error {
-            RequestError::BadRequest(bad) => bad.text(),
-            RequestError::WebSocketOrigin(refusal) => refusal.text(),
-            RequestError::Maintenance => "the app is closed for maintenance",
+            RequestError::BadRequest(bad) => Some(bad.text()),
+            RequestError::WebSocketOrigin(refusal) => Some(refusal.text()),
+            RequestError::Maintenance => Some("the app is closed for maintenance"),
             RequestError::UploadTooLarge
             | RequestError::Upstream(UpstreamError::ClientTooLarge) => {
-                "the body is larger than `max_body`"
+                Some("the body is larger than `max_body`")
             }
-            RequestError::WrongNetwork(outside) => outside.text(),
-            _ => return,
+            RequestError::WrongNetwork(outside) => Some(outside.text()),
+            _ => None,
         };
         if let Some(line) = &mut self.line {
-            line.error = Some(text);
+            line.reason = Some(error.message().code);
+            line.error = text;
         }
     }
 

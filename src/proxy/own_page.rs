@@ -1,5 +1,7 @@
 //! Requests for our own pages: never forwarded (SEC-73).
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
@@ -67,7 +69,12 @@ impl Proxy {
             let is_shut = matches!(decision, Ok(Decision::Forbid | Decision::WrongNetwork));
             app.networks.admit(client) && !is_shut
         };
+        let title = |path: &str| {
+            let app = site?.app_of(path).ok().flatten()?;
+            Some(Arc::clone(&app.title))
+        };
         let destinations = Destinations {
+            title: &title,
             longest: self.settings.limits.target,
             may_open: &may_open,
         };

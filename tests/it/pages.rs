@@ -1,5 +1,6 @@
 //! Every answer of ours, SEC-64, SEC-65, SEC-67 to SEC-70, SEC-73.
 
+mod titles;
 mod without_session;
 
 use bytes::Bytes;

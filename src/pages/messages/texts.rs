@@ -84,6 +84,7 @@ texts! {
     LOGIN_HEADING = "Sign in to {title}";
     LOGIN_HIDE = "Hide";
     LOGIN_NOT_SAVED = "Your sign-in could not be saved, so you are not signed in. Tell the people who run this site that sessions cannot be written.";
+    LOGIN_OPEN_PAGES = "Pages that are still open in other tabs go on once you have signed in here. You need not load them again.";
     LOGIN_PASSWORD = "Password";
     LOGIN_REFUSED = "That user name and password do not match.";
     LOGIN_REMEMBER = "Stay signed in for {wait}";

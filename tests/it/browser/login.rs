@@ -86,6 +86,55 @@ async fn sec_64_a_sign_out_leads_to_another_host_and_where_that_leads() {
 }
 
 #[tokio::test]
+async fn an_open_page_goes_on_after_a_login_in_another_tab() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            let page = "<!doctype html><title>Editor</title><textarea></textarea><output></output>\
+                        <script>async function save() {\
+                        const answer = await fetch('/save', {method: 'POST', body: 'x'});\
+                        const said = answer.ok ? {} : await answer.json();\
+                        window.login = said.login_url;\
+                        document.querySelector('output').value = said.message ?? 'saved'; }</script>";
+            exchange.body().await;
+            let html = [("Content-Type", "text/html")];
+            exchange.reply("200 OK", &html, page).await;
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    browser.goto(&format!("{origin}/edit")).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser.wait_until("document.title === 'Editor'").await;
+    browser.type_into("textarea", "an hour of work").await;
+    gate.advance(std::time::Duration::from_hours(13));
+    browser.script("save()").await;
+    browser
+        .wait_until("document.querySelector('output').value.includes('in another tab')")
+        .await;
+    let login = browser.script("return window.login").await;
+    let editor = browser.tab().await;
+    browser.new_tab().await;
+    browser
+        .goto(&format!("{origin}{}", login.as_str().unwrap()))
+        .await;
+    let notice = browser.text("#open").await;
+    assert!(notice.contains("go on once you have signed in"), "{notice}");
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser.wait_until("document.title === 'Editor'").await;
+    browser.switch_to(&editor).await;
+    browser.script("save()").await;
+    browser
+        .wait_until("document.querySelector('output').value === 'saved'")
+        .await;
+    let typed = "return document.querySelector('textarea').value";
+    assert_eq!(browser.script(typed).await, "an hour of work");
+}
+
+#[tokio::test]
 async fn sec_63_the_fragment_survives_the_login() {
     for browser in [
         Chromium::start().await,

@@ -35,7 +35,11 @@ async fn sec_69_only_a_page_load_is_sent_to_the_login() {
         } else {
             let body = reply.json();
             assert_eq!(body["error"], "login_required");
-            assert_eq!(body["login_url"], "/.vestibule/login");
+            let is_browser = headers
+                .iter()
+                .any(|(name, _)| name.starts_with("sec-fetch-"));
+            let background = if is_browser { "?background=1" } else { "" };
+            assert_eq!(body["login_url"], format!("/.vestibule/login{background}"));
             let message = "Your session has ended. Sign in again in another tab, then go on here.";
             assert_eq!(body["message"], message);
             assert!(body["request_id"].is_string(), "{body}");
