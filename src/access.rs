@@ -9,12 +9,14 @@
 )]
 pub(crate) mod requirement;
 
+mod cross_site;
 mod networks;
 
 use std::net::IpAddr;
 
 use http::Method;
 
+use self::cross_site::CrossSitePosts;
 use crate::principal::{Identity, Principal};
 use crate::request::{PathCase, Readings, compared, fold_case};
 pub(crate) use networks::Networks;
@@ -41,6 +43,8 @@ pub(crate) struct Rule {
     networks: Networks,
     /// Whether everyone gets scripts of service workers there, too.
     service_worker: bool,
+    /// Forms of other sites that wait for a click.
+    cross_site_posts: Option<CrossSitePosts>,
     /// Where the configuration has it, for people.
     line: Option<usize>,
 }
@@ -67,6 +71,7 @@ impl Rule {
             allow,
             networks: Networks::default(),
             service_worker: false,
+            cross_site_posts: None,
             line: None,
         }
     }
@@ -136,8 +141,9 @@ impl Rule {
 /// The rules of one app, the strongest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
-    rules: Vec<Rule>,
+    sorted: Vec<Rule>,
     case: PathCase,
+    takes_cross_site_posts: bool,
 }
 
 impl Rules {
@@ -147,6 +153,9 @@ impl Rules {
         if case == PathCase::Insensitive {
             for rule in &mut rules {
                 rule.key = fold_case(&rule.key).into_owned();
+                if let Some(posts) = &mut rule.cross_site_posts {
+                    posts.fold_case();
+                }
             }
         }
         for (second, rule) in rules.iter().enumerate() {
@@ -158,7 +167,12 @@ impl Rules {
             }
         }
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.key.len()), rule.methods.is_empty()));
-        Ok(Self { rules, case })
+        let takes_cross_site_posts = rules.iter().any(Rule::takes_cross_site_posts);
+        Ok(Self {
+            sorted: rules,
+            case,
+            takes_cross_site_posts,
+        })
     }
 
     /// How the app takes upper and lower case in paths.
@@ -168,25 +182,25 @@ impl Rules {
 
     /// The rule that speaks for this [reading](Readings) of a path; `None` means any signed-in user.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(path, method))
+        self.sorted.iter().find(|rule| rule.matches(path, method))
     }
 
     /// The same for clients in whatever network.
     pub(crate) fn without_networks(&self) -> Self {
         let mut rules = self.clone();
-        for rule in &mut rules.rules {
+        for rule in &mut rules.sorted {
             rule.networks = Networks::default();
         }
         rules
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+        self.sorted.iter()
     }
 
     /// Whether some rule depends on the method, so that a method override could cheat it.
     pub(crate) fn name_methods(&self) -> bool {
-        self.rules.iter().any(|rule| !rule.methods.is_empty())
+        self.sorted.iter().any(|rule| !rule.methods.is_empty())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod account;
 mod branding;
+mod forms;
 mod framed;
 mod humanise;
 pub(crate) mod messages;
@@ -19,10 +20,10 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
 pub(crate) use self::branding::{Branding, PagesError};
+pub(crate) use self::forms::{CrossSitePostView, SavedPostView, SavedPostsView};
 pub(crate) use self::framed::{Framed, FramedView};
 use self::messages::{Link, Message, texts};
 pub(crate) use self::response::{Page, bare, json, octets, plain, redirect};
-use crate::clock::Timestamp;
 use crate::request::Forgery;
 use crate::request::own_path;
 
@@ -51,6 +52,8 @@ pub(crate) struct LoginView<'a> {
     pub(crate) notice: Option<LoginNotice<'a>>,
     /// For how long a form of this visitor still waits to be sent after the login.
     pub(crate) saved_for: Option<Duration>,
+    /// Whether they have said already that it is to be sent.
+    pub(crate) sends_itself: bool,
     /// Whether pages of the app may be open that wait for this login: a session of this browser has
     /// ended, or a script of such a page led here.
     pub(crate) has_open_pages: bool,
@@ -83,27 +86,6 @@ pub(crate) enum LoginProblem {
     NotKept,
     /// No more sessions fit (SEC-52).
     SessionsFull,
-}
-
-/// Forms that met an ended session, each with a button to send it and one to forget it.
-pub(crate) struct SavedPostsView<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) csrf: &'a str,
-    pub(crate) now: Timestamp,
-    /// The oldest first.
-    pub(crate) forms: &'a [SavedPostView<'a>],
-}
-
-pub(crate) struct SavedPostView<'a> {
-    pub(crate) id: &'a str,
-    /// Where the button sends: a path on this host.
-    pub(crate) action: &'a str,
-    pub(crate) path: &'a str,
-    /// Whether it may carry files.
-    pub(crate) multipart: bool,
-    /// Bytes of the body.
-    pub(crate) size: usize,
-    pub(crate) saved: Timestamp,
 }
 
 /// The button that signs out.
@@ -140,9 +122,13 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("account.html", include_str!("pages/account.html")),
     ("base.html", include_str!("pages/base.html")),
+    (
+        "cross_site_post.html",
+        include_str!("pages/cross_site_post.html"),
+    ),
     ("error.html", include_str!("pages/error.html")),
     ("framed.html", include_str!("pages/framed.html")),
     ("kept_form.html", include_str!("pages/kept_form.html")),
@@ -228,6 +214,7 @@ impl Pages {
                 user,
                 is_forbidden,
                 kept_for => view.saved_for.map(humanise::wait),
+                sends_itself => view.sends_itself,
                 has_open_pages => view.has_open_pages,
             },
         );
@@ -236,30 +223,6 @@ impl Pages {
             Some(wait) => page.retry_after(wait),
             None => page,
         }
-    }
-
-    pub(crate) fn saved_posts(&self, view: &SavedPostsView<'_>) -> Page {
-        let form = |form: &SavedPostView<'_>| {
-            context! {
-                id => form.id,
-                action => form.action,
-                path => humanise::shortened(form.path),
-                kind => if form.multipart {
-                    texts::SAVED_POST_WITH_FILES
-                } else {
-                    texts::SAVED_POST_WITH_TEXT
-                },
-                size => humanise::size(form.size),
-                kept => humanise::relative(form.saved, view.now),
-            }
-        };
-        let forms: Vec<Value> = view.forms.iter().map(form).collect();
-        self.page(
-            StatusCode::OK,
-            "kept_form.html",
-            context! { host => view.host, csrf => view.csrf, forms },
-        )
-        .follow_forms()
     }
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {

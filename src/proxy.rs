@@ -118,9 +118,8 @@ impl Proxy {
         let target = Target::parse(&head, app.allow_in_path)?;
         let (target, saved_post) = store::split(&head, target);
         let own_page = self.own_page(&target, &head.headers)?;
-        if own_page.is_some() && site.title().is_none() {
-            exchange.subject = Subject::SeveralApps;
-        }
+        let title = site.title_of(app, own_page.is_some());
+        exchange.subject = Subject::of(title);
         let cookies = RequestCookies::take(&mut head.headers);
         if let Some(unreadable) = &client.unreadable {
             self.shared.report_unreadable(connection.peer, unreadable);
@@ -131,11 +130,7 @@ impl Proxy {
             head: &head,
             authority: &authority,
             app: &app.name,
-            title: if own_page.is_some() {
-                site.title()
-            } else {
-                Some(&app.title)
-            },
+            title,
             client: client.address,
             is_client_known: client.known_address().is_some(),
             cookies,
@@ -165,6 +160,13 @@ impl Proxy {
         app.maintenance.check(principal.as_ref())?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
+        if app.rules.take_cross_site_posts()
+            && matches!(decision, Decision::Allow(_) | Decision::Login)
+            && let Some(sender) = self.sender(app, &context, &target)
+        {
+            let asked = self.ask_for_click(&sender, &context, app, &target, body, exchange);
+            return Box::pin(asked).await;
+        }
         let permit = match decision {
             Decision::Allow(permit) => permit,
             Decision::Forbid if principal.is_none() => return Err(RequestError::ForbiddenToAll),
@@ -180,6 +182,7 @@ impl Proxy {
 
         // Prepare its head for the application, and forward it.
         let has_cookie = context.cookies.any;
+        let login_cookie = context.cookies.login;
         let permitted = Permitted::new(&head, &target, authority, session, known, revision);
         let allowed = Allowed {
             id: exchange.id.clone(),
@@ -190,7 +193,8 @@ impl Proxy {
             client,
         };
         if let Some(id) = saved_post {
-            return Box::pin(self.replay(app, allowed, id, body, connection)).await;
+            let click = (id, login_cookie);
+            return Box::pin(self.replay(app, allowed, click, body, connection)).await;
         }
         if hop_by_hop::opens_websocket(&allowed.head, !body.is_end_stream()) {
             return Box::pin(self.open_websocket(app, allowed, upgrade, connection, has_cookie))

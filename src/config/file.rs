@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::{Config, Lines, after_logout, app, value};
+use crate::access::Rules;
 use crate::auth::throttle;
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
 use crate::load::ConnectionLimits;
@@ -37,6 +38,13 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         session_path: session_section.line_of("path"),
         socket: administration.line_of("socket"),
     };
+    let kept_forms = login.get("kept_forms", value::any_size);
+    let kept_forms = kept_forms.unwrap_or(64 * 1024 * 1024);
+    let mut rules = apps.iter().map(|app| &app.rules);
+    if kept_forms == 0 && rules.any(Rules::take_cross_site_posts) {
+        let fault = Fault::new("a rule with `cross_site_posts` keeps forms");
+        login.refuse("kept_forms", fault.help("leave one of the two keys out"));
+    }
     let public_port = server.get("public_port", value::port);
     Config {
         acme_challenges,
@@ -51,9 +59,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         drain_timeout: server
             .get("drain_timeout", value::duration)
             .unwrap_or(Duration::from_secs(30)),
-        kept_forms: login
-            .get("kept_forms", value::any_size)
-            .unwrap_or(64 * 1024 * 1024),
+        kept_forms,
         limits,
         listener,
         lines,

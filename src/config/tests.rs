@@ -154,7 +154,7 @@ fn durations_and_sizes_mean_what_their_units_say() {
     assert_eq!(config.limits.head, 16_384);
     assert_eq!(config.limits.target, 4000);
     assert_eq!(config.limits.cookie, 1_048_576);
-    assert_eq!(config.kept_forms, 0);
+    assert_eq!(config.kept_forms, 2_097_152);
     assert_eq!(config.listener.limits.max_per_address, 16);
 }
 
@@ -179,7 +179,14 @@ fn an_app_is_read_as_it_stands() {
     );
     assert!(wiki.websocket_origins.absent && !git.websocket_origins.absent);
     let paths: Vec<_> = wiki.rules.iter().map(access::Rule::path).collect();
-    assert_eq!(paths, ["/public", "/public", "/a%2Fb", "/"]);
+    assert_eq!(paths, ["/saml/acs", "/public", "/public", "/a%2Fb", "/"]);
+    let origins: Vec<_> = wiki
+        .rules
+        .iter()
+        .map(access::Rule::cross_site_posts)
+        .collect();
+    let expected = ["https://idp.example.org", "http://127.0.0.1:8080"];
+    assert_eq!(origins.concat(), expected);
     assert_eq!(git.name, "git.example.org");
     assert!(git.identity.names().next().is_none());
 }

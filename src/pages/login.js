@@ -1,6 +1,9 @@
-// The pages work without this; it adds the reveal button, the Caps Lock hint and progress.
+// The pages work without this; it adds the reveal button, the Caps Lock hint and progress, and sends
+// what was to be sent before the login.
 "use strict";
-{
+const waiting = document.querySelector("[data-send]");
+if (waiting) waiting.requestSubmit();
+else {
   const byId = (id) => document.getElementById(id);
   const reveal = byId("reveal");
   const submit = byId("submit");

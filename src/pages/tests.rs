@@ -31,6 +31,7 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         remember: false,
         notice: problem.map(LoginNotice::Problem),
         saved_for: None,
+        sends_itself: false,
         has_open_pages: false,
     }
 }
@@ -41,6 +42,8 @@ fn saved_posts(text: &str, now: Timestamp) -> [SavedPostView<'_>; 8] {
         id: text,
         action: text,
         path: text,
+        origin: (n == 0).then_some(text),
+        sends_itself: n == 0,
         multipart: n % 2 == 0,
         size: 1_048_576,
         saved: now,
@@ -126,6 +129,15 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         logout(true),
         pages.signed_out(text),
     ];
+    all.push(pages.cross_site_post(&CrossSitePostView {
+        host: text,
+        csrf: text,
+        action: text,
+        origin: text,
+        path: text,
+        multipart: false,
+        size: 4711,
+    }));
     for count in [0, 1, 8] {
         all.push(pages.saved_posts(&SavedPostsView {
             host: text,
@@ -148,6 +160,13 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             names_app: true,
         }));
     }
+    all.extend(logins(&pages, text));
+    all
+}
+
+/// Every login page, and what frames show in its place.
+fn logins(pages: &Pages, text: &str) -> Vec<Page> {
+    let mut all = Vec::new();
     for problem in [
         None,
         Some(LoginProblem::Refused),
@@ -171,6 +190,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             remember: true,
             notice: problem.map(LoginNotice::Problem),
             saved_for: Some(Duration::from_mins(15)),
+            sends_itself: true,
             has_open_pages: true,
         }));
     }
@@ -251,7 +271,11 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
         csp.contains("; form-action 'self';")
     });
-    assert_eq!(any.len(), 3 + 12 + 1, "saved POSTs, logins, a sign-out");
+    assert_eq!(
+        any.len(),
+        3 + 12 + 2,
+        "saved POSTs, logins, a sign-out, a form of another site"
+    );
     assert!(own.len() > any.len());
     for exit in any {
         let csp = exit.headers()["content-security-policy"].to_str().unwrap();
@@ -468,6 +492,8 @@ fn a_form_that_waits_goes_to_its_own_address_or_away() {
     let pages = pages("the wiki", None);
     let now = Timestamp::from_millis(1_795_458_936_000);
     let waiting = SavedPostView {
+        origin: None,
+        sends_itself: false,
         id: "id-1",
         action: "/a?x=1&vestibule-form=id-1",
         path: "/a",

@@ -104,9 +104,19 @@ impl Csrf {
         session: Option<&SessionKey>,
     ) -> Result<bool, RequestError> {
         let token = form.take_optional("csrf")?;
+        self.proves(head, authority, &token, session.map(Binding::Session))
+    }
+
+    /// The same for a token of the session or of the browser.
+    pub(super) fn proves(
+        &self,
+        head: &Parts,
+        authority: &Authority,
+        token: &str,
+        binding: Option<Binding<'_>>,
+    ) -> Result<bool, RequestError> {
         let sender = sender(&head.headers, authority).map_err(RequestError::Forged)?;
-        let binding = session.map(Binding::Session);
-        match (self.fits(&token, binding, authority), sender) {
+        match (self.fits(token, binding, authority), sender) {
             (_, Sender::Hidden) => Err(RequestError::Forged(Forgery::OriginHidden)),
             (true, _) => Ok(true),
             (false, Sender::OwnHost) => Ok(false),
@@ -115,7 +125,12 @@ impl Csrf {
     }
 
     /// Whether a form has the token of this session or browser, at this host.
-    fn fits(&self, token: &str, binding: Option<Binding<'_>>, authority: &Authority) -> bool {
+    pub(super) fn fits(
+        &self,
+        token: &str,
+        binding: Option<Binding<'_>>,
+        authority: &Authority,
+    ) -> bool {
         let expected = binding.map(|binding| self.token(binding, authority));
         expected.is_some_and(|expected| expected.as_bytes().ct_eq(token.as_bytes()).into())
     }

@@ -1,6 +1,7 @@
 //! Saved POSTs: what becomes of a form that met an ended session. It is kept until the login, shown
 //! after it, then sent or forgotten.
 
+mod cross_site;
 pub(crate) mod store;
 
 use std::sync::Arc;
@@ -37,6 +38,23 @@ pub(crate) struct Saved {
     pub(crate) response: Response<Bytes>,
 }
 
+/// What is kept, and the cookie of the browser that it is kept for.
+struct Kept {
+    cookie: LoginCookie,
+    id: PostId,
+    bytes: usize,
+}
+
+/// The request of a button that sends what was kept.
+pub(crate) struct Click<'a> {
+    pub(crate) authority: &'a Authority,
+    /// Of the browser.
+    pub(crate) login_cookie: Option<&'a HeaderValue>,
+    /// Where the form was going.
+    pub(crate) target: &'a Target,
+    pub(crate) id: PostId,
+}
+
 /// What waits, and the page that shows it.
 pub(crate) struct SavedPosts {
     pub(super) callers: Arc<Callers>,
@@ -53,6 +71,11 @@ impl SavedPosts {
     /// host. Only a browser that says so is believed, else any page could leave its forms here
     /// for others to send.
     pub(crate) fn accepts(&self, head: &Parts, authority: &Authority) -> bool {
+        self.can_keep(head) && csrf::is_from_own_page(&head.headers, authority)
+    }
+
+    /// Whether a request is a form that somebody sent by loading a page.
+    fn can_keep(&self, head: &Parts) -> bool {
         let mut kinds = head.headers.get_all(header::CONTENT_TYPE).iter();
         let is_form = match (kinds.next(), kinds.next()) {
             (Some(kind), None) => store::is_form(kind),
@@ -63,7 +86,6 @@ impl SavedPosts {
             && is_form
             && !head.headers.contains_key(header::CONTENT_ENCODING)
             && is_page_load(&head.headers)
-            && csrf::is_from_own_page(&head.headers, authority)
     }
 
     /// Keeps a form for whoever signs in next with this browser, and asks them to: 401 with the
@@ -84,32 +106,10 @@ impl SavedPosts {
             host: context.authority.as_str(),
             target: target.as_str(),
             content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
+            sender: None,
         };
-        let length = to.target.len();
-        let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
-        let slot = self.store.reserve(context.client, user.as_deref(), &to);
-        let slot = slot.filter(|_| fits);
-        let saved = match slot {
-            Some(mut slot) => match store::read(body, &mut slot, most).await {
-                Ok(body) => Some((body, slot)),
-                Err(Unread::TooLarge) => return Err(RequestError::UploadTooLarge),
-                Err(Unread::Lost) => None,
-            },
-            None => None,
-        };
-        let Some((body, slot)) = saved else {
-            tracing::warn!(
-                target: "audit", client = %context.client, app = &**app,
-                "form not kept: too large, too slow, or there is no room"
-            );
-            return Err(RequestError::FormNotKept);
-        };
-        let cookie = LoginCookie::of(context)?;
-        let owner = Owner::browser(cookie.as_bytes());
-        let bytes = body.len();
-        self.store
-            .save(owner, user.clone(), &to, body, slot)
-            .map_err(RequestError::NoRandomness)?;
+        let kept = self.keep(context, &to, user.as_ref(), max_target, (body, most));
+        let Kept { cookie, bytes, .. } = kept.await?;
         tracing::info!(
             target: "audit", client = %context.client, user = user.as_deref(),
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
@@ -129,6 +129,43 @@ impl SavedPosts {
             bytes,
             response: page.into_response(),
         })
+    }
+
+    /// Keeps a form for this browser, where there is room. `user` is whose session had ended.
+    async fn keep(
+        &self,
+        context: &RequestContext<'_>,
+        to: &Destination<'_>,
+        user: Option<&Arc<str>>,
+        max_target: usize,
+        (body, most): (ClientBody, u64),
+    ) -> Result<Kept, RequestError> {
+        let length = to.target.len();
+        let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
+        let user_name = user.map(|user| &**user);
+        let slot = self.store.reserve(context.client, user_name, to);
+        let slot = slot.filter(|_| fits);
+        let saved = match slot {
+            Some(mut slot) => match store::read(body, &mut slot, most).await {
+                Ok(body) => Some((body, slot)),
+                Err(Unread::TooLarge) => return Err(RequestError::UploadTooLarge),
+                Err(Unread::Lost) => None,
+            },
+            None => None,
+        };
+        let Some((body, slot)) = saved else {
+            tracing::warn!(
+                target: "audit", client = %context.client, app = &**to.app,
+                "form not kept: too large, too slow, or there is no room"
+            );
+            return Err(RequestError::FormNotKept);
+        };
+        let cookie = LoginCookie::of(context)?;
+        let owner = Owner::browser(cookie.as_bytes());
+        let bytes = body.len();
+        let id = self.store.save(owner, user.map(Arc::clone), to, body, slot);
+        let id = id.map_err(RequestError::NoRandomness)?;
+        Ok(Kept { cookie, id, bytes })
     }
 
     /// The session that this browser had, and whose it was; `None` when it shows none. One that
@@ -178,6 +215,8 @@ impl SavedPosts {
                 id,
                 action,
                 path: form.target.split('?').next().unwrap_or_default(),
+                origin: form.origin.as_ref().and_then(|origin| origin.to_str().ok()),
+                sends_itself: form.is_confirmed && waiting.len() == 1,
                 multipart: form.multipart,
                 size: form.size,
                 saved: form.saved,
@@ -231,21 +270,26 @@ impl SavedPosts {
         })
     }
 
-    /// Takes out the form that a Send button names, to send it to `target`; `None` when this
-    /// session has none of that name for there, or the button was not ours. Whoever gets it has to send it or to
-    /// [put it back](Self::put_back).
+    /// Takes out the form that a Send button names, to send it to where it was going; `None` when
+    /// neither this session nor, of another site, this browser has one of that name for there, or
+    /// the button was not ours. Whoever gets it has to send it or to [put it back](Self::put_back).
     pub(crate) async fn take(
         &self,
-        (head, authority): (&Parts, &Authority),
-        session: &SessionKey,
-        target: &Target,
-        id: PostId,
+        head: &Parts,
+        click: Click<'_>,
+        (session, user): (&SessionKey, &str),
         body: ClientBody,
     ) -> Result<Option<SavedPost>, RequestError> {
         navigation::check_load(&head.headers)?;
-        let mut form = Form::read_plain(body).await?;
-        let csrf = &self.csrf;
-        if !csrf.is_sent_by_us(head, authority, &mut form, Some(session))? {
+        let token = Form::read_plain(body).await?.take_optional("csrf")?;
+        let authority = click.authority;
+        let cookie = click.login_cookie.map(HeaderValue::as_bytes);
+        let cookie = cookie.filter(|cookie| {
+            let binding = Some(Binding::LoginCookie(cookie));
+            self.csrf.fits(&token, binding, authority)
+        });
+        let binding = cookie.map_or(Binding::Session(session), Binding::LoginCookie);
+        if !self.csrf.proves(head, authority, &token, Some(binding))? {
             return Ok(None);
         }
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
@@ -253,8 +297,15 @@ impl SavedPosts {
         if !good.map_err(RequestError::Session)? {
             return Ok(None);
         }
-        let host = authority.as_str();
-        Ok(self.store.take(*session, host, target.as_str(), id))
+        let (host, target) = (authority.as_str(), click.target.as_str());
+        Ok(match cookie {
+            Some(cookie) => {
+                let browser = Owner::browser(cookie);
+                let form = self.store.take_of_sender(browser, host, target, click.id);
+                form.map(|form| form.of(user))
+            }
+            None => self.store.take(*session, host, target, click.id),
+        })
     }
 
     /// Nothing of the form was sent: it can be tried again.

@@ -77,7 +77,7 @@ pub(super) struct LoginForm {
 
 impl LoginForm {
     /// Bound to this browser by a cookie that is not a session (SEC-54).
-    fn page(
+    pub(super) fn page(
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
@@ -104,6 +104,7 @@ impl LoginForm {
         } else {
             None
         };
+        let browser = Owner::browser(cookie_value);
         let is_signed_in = matches!(notice, Some(LoginNotice::SignedInAs { .. }));
         let view = LoginView {
             host,
@@ -117,9 +118,8 @@ impl LoginForm {
             kept: kept.as_deref(),
             remember: options.remember,
             notice,
-            saved_for: self
-                .saved_posts
-                .time_left(Owner::browser(cookie_value), host),
+            saved_for: self.saved_posts.time_left(browser, host),
+            sends_itself: self.saved_posts.is_confirmed(browser, host),
             has_open_pages: has_open_pages(context) && !is_signed_in,
         };
         let pages = self.pages.titled(options.title.as_ref().or(context.title));

@@ -246,6 +246,20 @@ impl App {
         Ok(access::decide(rules, &readings, method, principal, client))
     }
 
+    /// What it takes of a form that is kept.
+    pub(super) fn longest_form(&self) -> u64 {
+        match self.max_body {
+            0 => u64::MAX,
+            most => most,
+        }
+    }
+
+    /// Whether a form of this origin waits for a click on its way there.
+    pub(super) fn takes_post_from(&self, target: &Target, origin: &HeaderValue) -> bool {
+        let readings = self.readings(target.path());
+        readings.is_ok_and(|readings| self.rules.takes_post_from(&readings, origin.as_bytes()))
+    }
+
     /// Every reading of a path; an error if one of them leads to our own addresses.
     fn readings<'p>(&self, path: &'p str) -> Result<Readings<'p>, RequestError> {
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());

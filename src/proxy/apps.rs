@@ -169,8 +169,12 @@ impl Site {
         self.apps().iter().find(|app| app.part.covers(path))
     }
 
-    /// What visitors of our own pages sign in to; `None` where there are several answers.
-    pub(super) fn title(&self) -> Option<&Arc<str>> {
+    /// What visitors of this app sign in to, or those of our own pages; `None` where there are
+    /// several answers.
+    pub(super) fn title_of<'s>(&'s self, app: &'s App, is_own_page: bool) -> Option<&'s Arc<str>> {
+        if !is_own_page {
+            return Some(&app.title);
+        }
         let (first, others) = self.apps().split_first()?;
         let same = others.iter().all(|app| app.title == first.title);
         same.then_some(&first.title)

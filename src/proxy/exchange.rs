@@ -59,6 +59,13 @@ pub(super) enum Subject {
     SeveralApps,
 }
 
+impl Subject {
+    /// By its title.
+    pub(super) fn of(title: Option<&Arc<str>>) -> Self {
+        title.map_or(Self::SeveralApps, |_| Self::App)
+    }
+}
+
 impl Exchange {
     pub(super) fn begin(
         proxy: &Proxy,

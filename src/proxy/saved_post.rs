@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
@@ -12,8 +12,10 @@ use super::client_conn::ClientConn;
 use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
-use crate::portal::saved_posts::store::{PostId, SavedPost};
-use crate::portal::{self, RequestContext, saved_posts};
+use crate::portal::saved_posts::store::{PostId, SavedPost, Sender};
+use crate::portal::saved_posts::{self, Click};
+use crate::portal::{self, RequestContext};
+use crate::principal::Identity;
 use crate::request::Target;
 use crate::session::Session;
 use crate::upstream::{self, ClientBody, RequestBody, Requester, UpstreamError};
@@ -59,8 +61,16 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let limit = self.settings.limits.target;
-        if saved_post.is_some() {
-            return Err(portal::session_ended(context.head));
+        if let Some(id) = saved_post {
+            let click = Click {
+                authority: context.authority,
+                login_cookie: context.cookies.login.as_ref(),
+                target,
+                id,
+            };
+            let saved_posts = self.portal.saved_posts();
+            let asked = saved_posts.ask_first(&context, click, body).await?;
+            return Ok(asked.map(ResponseBody::ours));
         }
         if !app.keep_forms
             || !self
@@ -71,15 +81,53 @@ impl Proxy {
             let asked = self.portal.ask_to_sign_in(&context, target, limit);
             return Ok(asked?.map(ResponseBody::ours));
         }
-        let most = match app.max_body {
-            0 => u64::MAX,
-            most => most,
-        };
+        let most = app.longest_form();
         let saved = self
             .portal
             .saved_posts()
             .save(&context, &app.name, target, limit, (body, most))
             .await?;
+        if let Some(line) = &mut exchange.line {
+            line.received = saved.bytes as u64;
+        }
+        Ok(saved.response.map(ResponseBody::ours))
+    }
+
+    /// Who sent a form of another site that the app takes, after a click.
+    pub(super) fn sender(
+        &self,
+        app: &App,
+        context: &RequestContext<'_>,
+        target: &Target,
+    ) -> Option<Sender> {
+        let sender = self
+            .portal
+            .saved_posts()
+            .sender(context.head, context.authority)?;
+        app.takes_post_from(target, sender.origin())
+            .then_some(sender)
+    }
+
+    /// Keeps such a form and asks, whoever is signed in: the browser may have kept the session back.
+    pub(super) async fn ask_for_click(
+        &self,
+        sender: &Sender,
+        context: &RequestContext<'_>,
+        app: &App,
+        target: &Target,
+        body: ClientBody,
+        exchange: &mut Exchange,
+    ) -> Result<Response<ResponseBody>, RequestError> {
+        let (limit, saved_posts) = (self.settings.limits.target, self.portal.saved_posts());
+        let saved = saved_posts.save_from(
+            sender,
+            context,
+            &app.name,
+            target,
+            limit,
+            (body, app.longest_form()),
+        );
+        let saved = saved.await?;
         if let Some(line) = &mut exchange.line {
             line.received = saved.bytes as u64;
         }
@@ -93,7 +141,7 @@ impl Proxy {
         self: &Arc<Self>,
         app: &Arc<App>,
         mut allowed: Allowed,
-        id: PostId,
+        (id, login_cookie): (PostId, Option<HeaderValue>),
         body: ClientBody,
         connection: &Arc<ClientConn>,
     ) -> Result<Response<ResponseBody>, RequestError> {
@@ -101,12 +149,21 @@ impl Proxy {
             return Err(portal::session_ended(&allowed.head));
         };
         let key = session.key();
-        let page = (&allowed.head, &allowed.permitted.authority);
-        let taken = self
-            .portal
-            .saved_posts()
-            .take(page, &key, &allowed.target, id, body);
-        let Some(form) = taken.await? else {
+        let user = allowed.permit.identity().map_or("", Identity::user);
+        let click = Click {
+            authority: &allowed.permitted.authority,
+            login_cookie: login_cookie.as_ref(),
+            target: &allowed.target,
+            id,
+        };
+        let saved_posts = self.portal.saved_posts();
+        let taken = saved_posts.take(&allowed.head, click, (&key, user), body);
+        let taken = taken.await?.filter(|form| {
+            // The configuration may be another one by now.
+            let mut senders = form.sender.iter();
+            senders.all(|sender| app.takes_post_from(&allowed.target, sender.origin()))
+        });
+        let Some(form) = taken else {
             return Ok(saved_posts::to_page().map(ResponseBody::ours));
         };
         let body = RequestBody::whole(form.body.clone());
@@ -117,6 +174,9 @@ impl Proxy {
         let headers = prepared.request.headers_mut();
         headers.insert(header::CONTENT_TYPE, form.content_type.clone());
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
+        if let Some(sender) = &form.sender {
+            sender.restore(headers);
+        }
         let public = app.is_public(&prepared.permit);
         let permitted = prepared.permitted.clone();
         let replay = Replay {

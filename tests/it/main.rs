@@ -34,6 +34,8 @@ mod connection_auth;
 mod cookies;
 /// A change makes no request dearer without anybody noticing.
 mod costs;
+/// Forms of other sites that an app takes wait for a click.
+mod cross_site_posts;
 /// The pages of the documentation do what they say.
 mod docs;
 /// `check` and `status` find what is wrong before visitors do, and say how to fix it.

@@ -128,7 +128,7 @@ fn host(app: &AppSettings) -> Option<&str> {
     app.host.as_ref().map(request::Host::as_str)
 }
 
-/// Path, methods, who may, and from where.
+/// Path, methods, who may, from where, and whose forms wait there.
 pub(super) fn describe(rule: &Rule) -> String {
     let methods: Vec<_> = rule.methods().iter().map(Method::as_str).collect();
     let methods = match methods.as_slice() {
@@ -146,5 +146,9 @@ pub(super) fn describe(rule: &Rule) -> String {
         any if any.are_any() => String::new(),
         networks => format!(" from {networks}"),
     };
-    format!("{}{methods}: {allow}{from}", rule.path())
+    let forms = match rule.cross_site_posts() {
+        [] => String::new(),
+        origins => format!("; forms of {} after a click", origins.join(", ")),
+    };
+    format!("{}{methods}: {allow}{from}{forms}", rule.path())
 }

@@ -48,9 +48,44 @@ fn rule(section: &mut Section<'_>, let_in: &[Method], paths: Paths<'_>) -> Optio
     let (allow, networks) = allow(section).unwrap_or((Allow::Nobody, Networks::default()));
     let methods = methods.unwrap_or_default();
     let service_worker = section.get("service_worker", value::boolean);
-    let rule = Rule::new(&path?, methods, allow).within(networks);
-    let rule = rule.at(section.line());
-    Some(rule.with_service_workers(service_worker.unwrap_or(false)))
+    let origins = section.list("cross_site_posts", value::origin);
+    let origins = origins.unwrap_or_default();
+    let path = path?;
+    let rule = Rule::new(&path, methods, allow)
+        .within(networks)
+        .at(section.line())
+        .with_service_workers(service_worker.unwrap_or(false));
+    if !origins.is_empty()
+        && let Err(fault) = can_take_forms(&rule, &path, let_in, paths.case)
+    {
+        section.refuse("cross_site_posts", fault);
+    }
+    Some(rule.with_cross_site_posts(&path, origins))
+}
+
+/// Whether forms of other sites make sense there: with a login that they have to wait for.
+fn can_take_forms(rule: &Rule, path: &str, let_in: &[Method], case: PathCase) -> Result<(), Fault> {
+    let is_plain = Readings::of(path, case).is_ok_and(|readings| readings.others().is_empty());
+    let (problem, help) = match rule.allow() {
+        Allow::Everyone => (
+            "forms arrive there without a login anyway",
+            "leave the key out",
+        ),
+        Allow::Nobody => ("nobody may send a form there", "write who may in `allow`"),
+        _ if !rule.methods().is_empty() && !rule.methods().contains(&Method::POST) => {
+            ("the rule is not for POST", "add \"POST\" to its `methods`")
+        }
+        _ if !let_in.contains(&Method::POST) => (
+            "POST is not let in at all",
+            "add it to `methods` of the app or in [server.limits]",
+        ),
+        _ if !is_plain => (
+            "apps read this path in more than one way",
+            "give the app a plainer path for forms of other sites",
+        ),
+        Allow::Groups(_) | Allow::SignedIn | Allow::Users(_) => return Ok(()),
+    };
+    Err(Fault::new(problem).help(help))
 }
 
 fn rule_path(path: &str, paths: Paths<'_>) -> Result<String, Fault> {

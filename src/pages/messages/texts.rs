@@ -51,6 +51,11 @@ texts! {
     ACCOUNT_THROTTLED = "Too many wrong passwords. Try again in {wait}.";
     ACCOUNT_TITLE = "Your account, {title}";
 
+    // Forms of other sites that wait for a click.
+    CROSS_SITE_POST_HEADING = "Send this to {title}?";
+    CROSS_SITE_POST_LEAVE = "Do not send it";
+    CROSS_SITE_POST_QUESTION = "Another site wants to send a form in your name. If you have just come from there, send it; otherwise leave this page. It is discarded after 15 minutes.";
+
     // A page for an error; `pages/messages.rs` has what happened and what to do.
     ERROR_HELP = "The people who run {title} can help.";
     ERROR_HELP_FORBIDDEN = "The people who run {title} can change what your account may open.";
@@ -77,6 +82,7 @@ texts! {
     // The login.
     LOGIN_BUSY = "Too many people are signing in right now. Try again soon.";
     LOGIN_CAPS_LOCK = "Caps Lock is on.";
+    LOGIN_CROSS_SITE_POST = "What you were sending is kept for {wait}, and goes on after you have signed in.";
     LOGIN_FORM_FROM_ANOTHER_SITE = "This form was sent from another site. Sign in here.";
     LOGIN_FORM_HOST_CHANGED = "The host name or port in your browser is not the one that arrived here. The people who run this site can fix it: the proxy in front has to pass on the Host header, with its port.";
     LOGIN_FORM_OUTDATED = "This form was open for too long. Sign in again.";
@@ -114,16 +120,19 @@ texts! {
     // Forms that met an ended session.
     SAVED_POST_DISCARD = "Discard";
     SAVED_POST_FORM = "Form";
+    SAVED_POST_FROM = "From";
     SAVED_POST_HEADING = "You were about to send this to {title}";
     SAVED_POST_NONE = "What is kept here can be sent once, and is discarded after 15 minutes.";
     SAVED_POST_NONE_HEADING = "Nothing is waiting to be sent";
     SAVED_POST_NONE_TITLE = "Nothing to send";
     SAVED_POST_NOT_ARRIVED = "Your session had ended, so it has not arrived. Send it now, or discard it.";
+    SAVED_POST_NOT_SENT_YET = "It has not arrived yet. Send it now, or discard it.";
     SAVED_POST_NUMBER = "Form {number} of {count}";
     SAVED_POST_PAGE = "Page";
     SAVED_POST_SEND = "Send";
     SAVED_POST_START_PAGE = "Go to {title}";
     SAVED_POST_TITLE = "Send it to {title}?";
+    SAVED_POST_TO = "To";
     SAVED_POST_WHEN = "When";
     SAVED_POST_WITH_FILES = "may hold files";
     SAVED_POST_WITH_TEXT = "text";
@@ -265,6 +274,7 @@ mod tests {
         let sources = [
             include_str!("../../pages.rs"),
             include_str!("../account.rs"),
+            include_str!("../forms.rs"),
             include_str!("../framed.rs"),
             include_str!("../response.rs"),
             include_str!("../user_agent.rs"),

@@ -6,8 +6,10 @@
 //! one who has it, so it is never sent twice.
 
 mod address;
+mod kind;
 mod quota;
 mod reading;
+mod sender;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +32,12 @@ use crate::session::{FormerUsers, SessionKey};
 
 pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
+use kind::essence;
+pub(in crate::portal) use kind::{is_form, is_multipart_form};
 use quota::Quota;
 pub(crate) use quota::Slot;
 pub(in crate::portal) use reading::{Unread, read};
+pub(crate) use sender::Sender;
 
 /// How long a form waits.
 pub(in crate::portal) const SAVED_FOR: Duration = Duration::from_mins(15);
@@ -92,6 +97,8 @@ pub(in crate::portal) struct Destination<'a> {
     /// Path and query as the app would have got them.
     pub(in crate::portal) target: &'a str,
     pub(in crate::portal) content_type: &'a HeaderValue,
+    /// `None` for a form of the app itself.
+    pub(in crate::portal) sender: Option<&'a Sender>,
 }
 
 /// A form that waits.
@@ -107,6 +114,10 @@ pub(crate) struct SavedPost {
     host: String,
     /// Whose session had ended, or who adopted it; nobody else gets it.
     pub(in crate::portal) user: Option<Arc<str>>,
+    /// The page of another site that it is of.
+    pub(crate) sender: Option<Sender>,
+    /// Whether somebody has said before the login that it is to be sent.
+    is_confirmed: bool,
     _slot: Slot,
 }
 
@@ -118,6 +129,9 @@ pub(in crate::portal) struct Waiting {
     pub(in crate::portal) multipart: bool,
     pub(in crate::portal) size: usize,
     pub(in crate::portal) saved: Timestamp,
+    /// The origin of the page that it is of, if that is of another site.
+    pub(in crate::portal) origin: Option<HeaderValue>,
+    pub(in crate::portal) is_confirmed: bool,
 }
 
 /// What a login found.
@@ -173,6 +187,7 @@ impl SavedPostStore {
         to: &Destination<'_>,
     ) -> Option<Slot> {
         let texts = to.host.len() + to.target.len() + to.content_type.len();
+        let texts = texts + to.sender.map_or(0, Sender::length);
         self.quota.reserve(client, OVERHEAD + texts, user.is_some())
     }
 
@@ -198,6 +213,8 @@ impl SavedPostStore {
             saved: self.clock.now(),
             host: to.host.to_ascii_lowercase(),
             user,
+            sender: to.sender.cloned(),
+            is_confirmed: false,
             _slot: slot,
         };
         let mut forms = self.forms();
@@ -252,6 +269,12 @@ impl SavedPostStore {
         waiting
     }
 
+    /// Whether somebody wants a form of another site to be sent after the login.
+    pub(in crate::portal) fn is_confirmed(&self, owner: Owner, host: &str) -> bool {
+        let waiting = self.waiting(owner, host);
+        waiting.iter().any(|form| form.is_confirmed)
+    }
+
     /// For how long the newest form that waits for `owner` on this host will wait.
     pub(in crate::portal) fn time_left(&self, owner: Owner, host: &str) -> Option<Duration> {
         let newest = self.waiting(owner, host).pop()?;
@@ -266,9 +289,7 @@ impl SavedPostStore {
         target: &str,
         id: PostId,
     ) -> Option<SavedPost> {
-        self.take_if(session, |form| {
-            form.id == id && form.is_for(host) && form.target == target
-        })
+        self.take_if(Owner::Session(session), |form| form.is(host, target, id))
     }
 
     /// Takes a form out to forget it.
@@ -278,16 +299,19 @@ impl SavedPostStore {
         host: &str,
         id: PostId,
     ) -> Option<SavedPost> {
-        self.take_if(session, |form| form.id == id && form.is_for(host))
+        let owner = Owner::Session(session);
+        self.take_if(owner, |form| form.id == id && form.is_for(host))
     }
 
     /// Takes out all that waits for a session on this host, to forget it.
     pub(in crate::portal) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<SavedPost> {
-        std::iter::from_fn(|| self.take_if(session, |form| form.is_for(host))).collect()
+        let owner = Owner::Session(session);
+        std::iter::from_fn(|| self.take_if(owner, |form| form.is_for(host))).collect()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.
-    pub(in crate::portal) fn put_back(&self, session: SessionKey, form: SavedPost) {
+    pub(in crate::portal) fn put_back(&self, session: SessionKey, mut form: SavedPost) {
+        form.is_confirmed = false; // else its page would send it again and again
         let owner = Owner::Session(session);
         self.forms().entry(owner).or_default().push(form);
     }
@@ -301,14 +325,9 @@ impl SavedPostStore {
         });
     }
 
-    fn take_if(
-        &self,
-        session: SessionKey,
-        is_it: impl Fn(&SavedPost) -> bool,
-    ) -> Option<SavedPost> {
+    fn take_if(&self, owner: Owner, is_it: impl Fn(&SavedPost) -> bool) -> Option<SavedPost> {
         let now = self.clock.now();
         let mut forms = self.forms();
-        let owner = Owner::Session(session);
         let of_owner = forms.get_mut(&owner)?;
         let at = of_owner
             .iter()
@@ -331,8 +350,18 @@ impl SavedPost {
         now.since(self.saved) < SAVED_FOR
     }
 
+    fn is(&self, host: &str, target: &str, id: PostId) -> bool {
+        self.id == id && self.is_for(host) && self.target == target
+    }
+
     fn is_for(&self, host: &str) -> bool {
         self.host.eq_ignore_ascii_case(host)
+    }
+
+    /// Nobody but `user` gets it from now on.
+    pub(in crate::portal) fn of(mut self, user: &str) -> Self {
+        self.user = Some(user.into());
+        self
     }
 
     /// Names of users have no case.
@@ -346,6 +375,7 @@ impl SavedPost {
     fn is_the_same(&self, other: &Self) -> bool {
         self.host == other.host
             && self.target == other.target
+            && self.sender == other.sender
             && self.is_of(other.user.as_deref())
             && self.content_type == other.content_type
             && self.body == other.body
@@ -355,25 +385,11 @@ impl SavedPost {
         Waiting {
             id: self.id,
             target: self.target.clone(),
-            multipart: essence(&self.content_type).is_some_and(is_multipart),
+            multipart: is_multipart_form(&self.content_type),
             size: self.body.len(),
             saved: self.saved,
+            origin: self.sender.as_ref().map(|sender| sender.origin().clone()),
+            is_confirmed: self.is_confirmed,
         }
     }
-}
-
-/// Whether a form of HTML has this content type, whatever its parameters.
-pub(in crate::portal) fn is_form(content_type: &HeaderValue) -> bool {
-    let urlencoded = "application/x-www-form-urlencoded";
-    essence(content_type)
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(urlencoded) || is_multipart(kind))
-}
-
-fn is_multipart(kind: &str) -> bool {
-    kind.eq_ignore_ascii_case("multipart/form-data")
-}
-
-fn essence(content_type: &HeaderValue) -> Option<&str> {
-    let text = std::str::from_utf8(content_type.as_bytes()).ok()?;
-    text.split(';').next().map(str::trim)
 }

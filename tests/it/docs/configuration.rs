@@ -41,8 +41,10 @@ async fn two_apps_with_rules_are_checked_and_open_as_the_page_says() {
         &(page.next("toml") + admin), // at the end, as lines are counted
     );
     let tls = smallest.split("[[app]]").next().unwrap();
-    assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
-    assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
+    for _ in 0..3 {
+        assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
+    }
+    assert_is_accepted(&(smallest.clone() + &page.next("toml")));
     desk.run("vestibule user add ada --group admins\nvestibule user add bob --group operators")
         .await;
     let checked = desk.run(&page.next("sh")).await;

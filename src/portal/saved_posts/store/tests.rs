@@ -31,6 +31,7 @@ impl Desk {
             host: HOST,
             target,
             content_type: &self.kind,
+            sender: None,
         }
     }
 

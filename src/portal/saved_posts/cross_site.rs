@@ -1,0 +1,110 @@
+//! Forms of other sites that an app takes, such as the answer of an identity provider: browsers
+//! send no session along with them (RFC 6265bis §5.2, `SameSite=Lax`), and whoever filled in a form
+//! elsewhere has not said that it is to be sent here in their name. So it waits for a click on a page
+//! of ours that names sender and target, and for a login where one is needed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode, header};
+
+use super::store::{self, Destination, Owner, Sender};
+use super::{Click, Saved, SavedPosts};
+use crate::error::RequestError;
+use crate::pages::CrossSitePostView;
+use crate::portal::csrf::Binding;
+use crate::portal::form::Form;
+use crate::portal::sign_in::PostLoginOptions;
+use crate::portal::{RequestContext, challenge, navigation, session_ended};
+use crate::request::{Authority, ClientKind, Target};
+use crate::upstream::ClientBody;
+
+impl SavedPosts {
+    /// Who sent a form that can be kept for a click: a page of another site, by loading a page into
+    /// a tab.
+    pub(crate) fn sender(&self, head: &Parts, authority: &Authority) -> Option<Sender> {
+        if !self.can_keep(head) || navigation::check_load(&head.headers).is_err() {
+            return None;
+        }
+        Sender::of(&head.headers, authority)
+    }
+
+    /// Keeps a form of another site for this browser, and asks with a page that names both sides.
+    pub(crate) async fn save_from(
+        &self,
+        sender: &Sender,
+        context: &RequestContext<'_>,
+        app: &Arc<str>,
+        target: &Target,
+        max_target: usize,
+        body: (ClientBody, u64),
+    ) -> Result<Saved, RequestError> {
+        let content_type = context.head.headers.get(header::CONTENT_TYPE);
+        let to = Destination {
+            app,
+            host: context.authority.as_str(),
+            target: target.as_str(),
+            content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
+            sender: Some(sender),
+        };
+        let kept = self.keep(context, &to, None, max_target, body).await;
+        let kept = kept.map_err(|error| match error {
+            RequestError::FormNotKept => RequestError::CrossSitePost,
+            other => other,
+        })?;
+        let origin = sender.origin().to_str().unwrap_or_default(); // it is in the configuration
+        tracing::info!(
+            target: "audit", client = %context.client, origin, app = &**app, bytes = kept.bytes,
+            "form of another site kept"
+        );
+        let binding = Binding::LoginCookie(kept.cookie.as_bytes());
+        let view = CrossSitePostView {
+            host: to.host,
+            csrf: &self.csrf.token(binding, context.authority),
+            action: &store::address(to.target, kept.id),
+            origin,
+            path: target.path(),
+            multipart: store::is_multipart_form(to.content_type),
+            size: kept.bytes,
+        };
+        let page = self.pages.titled(context.title).cross_site_post(&view);
+        Ok(Saved {
+            bytes: kept.bytes,
+            response: kept.cookie.set_on(page).into_response(),
+        })
+    }
+
+    /// The click of a browser that is not signed in: the login comes first. Everything else that
+    /// looks like our button belongs to a session that has ended.
+    pub(crate) async fn ask_first(
+        &self,
+        context: &RequestContext<'_>,
+        click: Click<'_>,
+        body: ClientBody,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let head = context.head;
+        let cookie = click.login_cookie.map(http::HeaderValue::as_bytes);
+        let Some(cookie) = cookie else {
+            return Err(session_ended(head));
+        };
+        navigation::check_load(&head.headers)?;
+        let token = Form::read_plain(body).await?.take_optional("csrf")?;
+        let binding = Some(Binding::LoginCookie(cookie));
+        let (host, target) = (click.authority.as_str(), click.target.as_str());
+        let browser = Owner::browser(cookie);
+        if !self.csrf.fits(&token, binding, click.authority)
+            || !self.csrf.proves(head, click.authority, &token, binding)?
+            || !self.store.confirm(browser, host, target, click.id)
+        {
+            return Err(session_ended(head));
+        }
+        let options = PostLoginOptions::home(context);
+        let page = self.login_form.page(context, &options, None)?;
+        let page = page.status(StatusCode::UNAUTHORIZED);
+        let challenge = challenge(ClientKind::Browser);
+        Ok(page
+            .header(header::WWW_AUTHENTICATE, challenge)
+            .into_response())
+    }
+}

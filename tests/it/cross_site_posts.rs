@@ -1,0 +1,452 @@
+//! Forms of other sites that an app takes wait for a click and a login: SEC-54, SEC-64, SEC-69 and
+//! SEC-87.
+
+/// In a real browser, from one origin to the other.
+mod chromium;
+
+use bytes::Bytes;
+use hyper::Method;
+
+use crate::harness::*;
+
+const IDP: &str = "https://idp.test:8443";
+const FORMS: &str = "/.vestibule/form";
+const URLENCODED: &str = "application/x-www-form-urlencoded";
+const ANSWER: &str = "SAMLResponse=abc%2B&RelayState=%2Fstart";
+
+/// What Chromium says of a form of another site.
+const SENT: [(&str, &str); 8] = [
+    ("accept", "text/html,*/*;q=0.8"),
+    ("content-type", URLENCODED),
+    ("origin", IDP),
+    ("referer", "https://idp.test:8443/"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "cross-site"),
+    ("sec-fetch-user", "?1"),
+];
+
+fn wiki(app: &Upstream) -> Vestibule {
+    Vestibule::before(app)
+        .app("host = \"gate.test\"\ntitle = \"Team Wiki\"")
+        .user("ada", PASSWORD)
+        .account(User::new("eve", PASSWORD).groups(&["admins"]))
+        .rule("/", "signed-in")
+        .rule(
+            "/admin/acs",
+            "{ groups = [\"admins\"] }\ncross_site_posts = [\"https://idp.test:8443\"]",
+        )
+        .rule("/saml", "signed-in")
+        .rule("/saml/acs", "signed-in")
+        .config("cross_site_posts = [\"https://idp.test:8443\", \"http://pay.test\"]")
+        .config(&format!(
+            "[[app]]\nhost = \"other.test\"\nupstream = \"{}\"\n\
+             [[app.rule]]\npath = \"/saml/acs\"\nallow = \"signed-in\"\n\
+             cross_site_posts = [\"{IDP}\"]",
+            app.url()
+        ))
+}
+
+/// The headers with others in place of them, or without those that are empty.
+fn but<'a>(others: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let is_other = |name: &str| others.iter().any(|(other, _)| *other == name);
+    let kept = SENT.iter().copied().filter(|(name, _)| !is_other(name));
+    let others = others
+        .iter()
+        .copied()
+        .filter(|(_, value)| !value.is_empty());
+    kept.chain(others).collect()
+}
+
+async fn send(browser: &Browser, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let body = Bytes::from(body.to_owned());
+    browser.request(Method::POST, target, headers, body).await
+}
+
+/// What comes of a form of the other site in this browser, which keeps its cookies back.
+async fn arrive(browser: &Browser, target: &str) -> Reply {
+    arrive_by(browser.fresh(), browser, target).await
+}
+
+/// The same on the connections of `stranger`, which has no cookie.
+async fn arrive_by(stranger: Browser, browser: &Browser, target: &str) -> Reply {
+    let page = send(&stranger, target, &SENT, ANSWER).await;
+    assert_asks(&page);
+    let _ = browser.clone().cookie(&stranger.cookies()); // clones share their cookies
+    page
+}
+
+#[track_caller]
+fn assert_asks(page: &Reply) {
+    page.assert_status(200)
+        .assert_contains("<h1>Send this to Team Wiki?</h1>")
+        .assert_contains("<dd>https:&#x2f;&#x2f;idp.test:8443</dd>")
+        .assert_contains("<dd>Team Wiki</dd>")
+        .assert_header("cache-control", "no-store")
+        .assert_header("x-frame-options", "DENY");
+    let policy = page.value("content-security-policy").unwrap();
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!page.text().contains("abc"), "no echo of the form: {page}");
+}
+
+#[track_caller]
+fn assert_does_not_ask(page: &Reply) {
+    assert!(!page.text().contains("vestibule-form="), "{page}");
+    assert!(
+        !page
+            .values("set-cookie")
+            .iter()
+            .any(|set| set.contains("-login=")),
+        "{page}"
+    );
+}
+
+fn button(page: &Reply) -> String {
+    let actions = page.actions();
+    actions.first().unwrap_or_else(|| panic!("{page}")).clone()
+}
+
+/// Presses the first button of the page.
+async fn click(browser: &Browser, page: &Reply) -> Reply {
+    let body = format!("csrf={}\r\n", page.hidden("csrf"));
+    press(browser, &button(page), &body).await
+}
+
+async fn press(browser: &Browser, action: &str, body: &str) -> Reply {
+    let origin = browser.origin();
+    let headers = but(&[
+        ("origin", &origin),
+        ("referer", "https://gate.test/saml/acs"),
+        ("sec-fetch-site", "same-origin"),
+        ("content-type", "text/plain"),
+    ]);
+    send(browser, action, &headers, body).await
+}
+
+#[track_caller]
+fn assert_arrived(app: &Upstream, target: &str, user: &str) {
+    let got = app.last();
+    assert!(got.head.starts_with("POST "), "{}", got.head);
+    assert_eq!(got.target(), target);
+    assert_eq!(got.body, ANSWER.as_bytes());
+    let length = ANSWER.len().to_string();
+    for (name, value) in [
+        ("origin", IDP),
+        ("referer", "https://idp.test:8443/"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("content-type", URLENCODED),
+        ("content-length", &length),
+        ("x-forwarded-user", user),
+    ] {
+        assert_eq!(got.values(name), [value], "{name} in {}", got.head);
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_a_listed_site_goes_on_after_one_click_as_that_sites() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let target = "/saml/acs?a=%2F&b=1?";
+    let both = || [gate.browser(), gate.browser().over_http2()];
+    for (ada, stranger) in both().into_iter().zip(both()) {
+        let ada = ada.login("ada", PASSWORD).await;
+        let before = app.requests();
+        let page = arrive_by(stranger, &ada, target).await;
+        page.assert_contains("<dd>&#x2f;saml&#x2f;acs</dd>");
+        assert_eq!(app.requests(), before, "nothing is sent by itself");
+        let answer = click(&ada, &page).await;
+        answer.assert_status(200);
+        assert_eq!(app.requests(), before + 1);
+        assert_arrived(&app, target, "ada");
+        // Once, whoever presses again.
+        click(&ada, &page).await.assert_redirects_to(FORMS);
+        ada.get(FORMS).await.assert_contains("Nothing is waiting");
+        assert_eq!(app.requests(), before + 1);
+    }
+    // A browser that sends the session along, as one does from the same site, is asked as well.
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let before = app.requests();
+    let same_site = but(&[("sec-fetch-site", "same-site"), ("referer", "")]);
+    let page = send(&ada, "/saml/acs", &same_site, ANSWER).await;
+    assert_asks(&page);
+    assert_eq!(app.requests(), before);
+    click(&ada, &page).await.assert_status(200);
+    let got = app.last();
+    assert_eq!(got.value("sec-fetch-site"), Some("same-site"));
+    assert_eq!(got.value("referer"), None, "{}", got.head);
+    // So is an old browser, which says nothing but where the form is from.
+    let old = [SENT[0], SENT[1], ("origin", "http://pay.test")];
+    let page = send(&gate.browser(), "/saml/acs", &old, ANSWER).await;
+    page.assert_status(200)
+        .assert_contains("<dd>http:&#x2f;&#x2f;pay.test</dd>");
+}
+
+#[tokio::test]
+async fn whoever_is_not_signed_in_signs_in_between_the_click_and_the_app() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    for browser in [gate.browser(), gate.browser().over_http2()] {
+        let before = app.requests();
+        let page = arrive(&browser, "/saml/acs").await;
+        let login = click(&browser, &page).await;
+        login
+            .assert_status(401)
+            .assert_contains("<title>Sign in to Team Wiki</title>")
+            .assert_contains("goes on after you have signed in");
+        let fields = [
+            ("csrf", &*login.hidden("csrf")),
+            ("return_to", "/"),
+            ("username", "ada"),
+            ("password", PASSWORD),
+        ];
+        let reply = browser.post_form("/.vestibule/login", &fields).await;
+        reply.assert_redirects_to(FORMS);
+        let page = browser.get(FORMS).await;
+        page.assert_contains("data-send")
+            .assert_contains("<dd>https:&#x2f;&#x2f;idp.test:8443</dd>");
+        assert_eq!(app.requests(), before);
+        click(&browser, &page).await.assert_status(200);
+        assert_arrived(&app, "/saml/acs", "ada");
+        assert_eq!(app.requests(), before + 1);
+    }
+    // Without the click, a login sends nothing, and asks once more.
+    let browser = gate.browser();
+    arrive(&browser, "/saml/acs").await;
+    let before = app.requests();
+    browser
+        .try_login("ada", PASSWORD)
+        .await
+        .assert_redirects_to(FORMS);
+    let page = browser.get(FORMS).await;
+    page.assert_contains("idp.test").assert_contains("Discard");
+    assert!(!page.text().contains("data-send"), "{page}");
+    assert_eq!(app.requests(), before);
+}
+
+#[tokio::test]
+async fn sec_69_what_is_not_exactly_such_a_form_is_refused_as_ever() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let acs = "/saml/acs";
+    for (target, headers, status) in [
+        (acs, but(&[("origin", "https://evil.test")]), 401),
+        (acs, but(&[("origin", "https://idp.test")]), 401),
+        (acs, but(&[("origin", "http://idp.test:8443")]), 401),
+        (acs, but(&[("origin", "https://idp.test:8443/")]), 401),
+        (acs, but(&[("origin", "https://IDP.test:8443")]), 401),
+        (acs, but(&[("origin", "null")]), 401),
+        (acs, but(&[("origin", "")]), 401),
+        (
+            acs,
+            but(&[("origin", IDP), ("origin", "https://evil.test")]),
+            401,
+        ),
+        (acs, but(&[("origin", IDP), ("origin", IDP)]), 401),
+        (acs, but(&[("sec-fetch-site", "same-origin")]), 401),
+        (acs, but(&[("sec-fetch-site", "none")]), 401),
+        (acs, but(&[("sec-fetch-mode", "cors")]), 401),
+        (acs, but(&[("sec-fetch-mode", "no-cors")]), 401),
+        (acs, but(&[("sec-fetch-dest", "iframe")]), 401),
+        (acs, but(&[("sec-fetch-dest", "embed")]), 401),
+        (acs, but(&[("content-type", "text/plain")]), 401),
+        (acs, but(&[("content-type", "application/json")]), 401),
+        (acs, but(&[("content-type", "")]), 401),
+        (
+            acs,
+            but(&[("content-type", URLENCODED), ("content-type", URLENCODED)]),
+            401,
+        ),
+        (acs, but(&[("content-encoding", "gzip")]), 401),
+        ("/saml/acs/", SENT.to_vec(), 401),
+        ("/saml/acs/x", SENT.to_vec(), 401),
+        ("/saml/acs;x", SENT.to_vec(), 401),
+        ("/saml/ACS", SENT.to_vec(), 401),
+        ("/saml/acs%2f", SENT.to_vec(), 400),
+        ("/saml/acs/%2e", SENT.to_vec(), 401),
+        ("/saml", SENT.to_vec(), 401),
+        ("/", SENT.to_vec(), 401),
+        ("/.vestibule/login", SENT.to_vec(), 400),
+    ] {
+        let reply = send(&gate.browser(), target, &headers, ANSWER).await;
+        let is_dot = target.ends_with("%2e"); // the folder `/saml/acs/`, in normal form
+        assert!(
+            reply.status == status || is_dot,
+            "{target} {headers:?}: {reply}"
+        );
+        assert_does_not_ask(&reply);
+    }
+    for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::GET] {
+        let browser = gate.browser();
+        let request = browser.request(method.clone(), acs, &SENT, ANSWER.into());
+        assert_does_not_ask(&request.await);
+    }
+    assert_eq!(app.requests(), 0);
+    // Without the key, the app and its users see no difference.
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    send(&ada, "/saml/x", &SENT, ANSWER)
+        .await
+        .assert_status(200);
+    assert_eq!(app.last().value("origin"), Some(IDP));
+}
+
+#[tokio::test]
+async fn sec_54_nobody_else_presses_the_button() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let page = arrive(&ada, "/saml/acs").await;
+    let (action, body) = (button(&page), format!("csrf={}\r\n", page.hidden("csrf")));
+    // Another browser has not the cookie of the page, with a session or without.
+    let other = gate.browser().login("ada", PASSWORD).await;
+    press(&other, &action, &body)
+        .await
+        .assert_redirects_to(FORMS);
+    press(&gate.browser(), &action, &body)
+        .await
+        .assert_status(401);
+    arrive(&other, "/saml/acs").await;
+    press(&other, &action, &body)
+        .await
+        .assert_redirects_to(FORMS);
+    // Another site presses nothing, and neither does a script of the app, which has no token.
+    let origin = ada.origin();
+    for (said, status) in [
+        (&[("origin", IDP)][..], 403),
+        (&[("origin", "null"), ("sec-fetch-site", "cross-site")], 403),
+        (&[("origin", ""), ("sec-fetch-site", "cross-site")], 403),
+        (&[("origin", &origin), ("sec-fetch-site", "same-site")], 403),
+        (
+            &[
+                ("origin", &*origin),
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-mode", "cors"),
+            ],
+            403,
+        ),
+    ] {
+        let headers = but(&[said, &[("content-type", "text/plain")]].concat());
+        let reply = send(&ada, &action, &headers, &body).await;
+        assert_eq!(reply.status, status, "{said:?}: {reply}");
+    }
+    for token in ["csrf=\r\n", "csrf=x\r\n", "", "csrf=a\r\ncsrf=b\r\n"] {
+        let reply = press(&ada, &action, token).await;
+        assert!(matches!(reply.status, 303 | 400), "{token:?}: {reply}");
+    }
+    // No other target, host or form.
+    let elsewhere = action.replace("/saml/acs", "/saml/x");
+    press(&ada, &elsewhere, &body)
+        .await
+        .assert_redirects_to(FORMS);
+    let more = action.replace('?', "?admin=1&");
+    press(&ada, &more, &body).await.assert_redirects_to(FORMS);
+    let there = gate.browser_for("other.test").login("ada", PASSWORD).await;
+    let login_cookie = ada.cookies();
+    let login_cookie = login_cookie
+        .split("; ")
+        .find(|pair| pair.contains("-login="));
+    let there = there.cookie(login_cookie.unwrap());
+    press(&there, &action, &body)
+        .await
+        .assert_redirects_to(FORMS);
+    let posted = ada.post_form(&action, &[("a", "b")]).await; // a form of the app, as ever
+    posted.assert_status(200);
+    assert_eq!(app.requests(), 1);
+    assert_eq!(app.last().target(), "/saml/acs");
+    press(&ada, &action, &body).await.assert_status(200);
+    assert_arrived(&app, "/saml/acs", "ada");
+}
+
+#[tokio::test]
+async fn rules_time_and_configuration_hold_at_the_click() {
+    let app = Upstream::echo().await;
+    let mut gate = wiki(&app).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let page = arrive(&ada, "/admin/acs").await;
+    click(&ada, &page).await.assert_status(403);
+    let page = arrive(&ada, "/saml/acs").await;
+    gate.advance(std::time::Duration::from_mins(15));
+    click(&ada, &page).await.assert_redirects_to(FORMS);
+    let page = arrive(&ada, "/saml/acs").await;
+    gate.reload(|text| {
+        text.replace(
+            "\"https://idp.test:8443\", \"http://pay.test\"",
+            "\"http://pay.test\"",
+        )
+    })
+    .unwrap();
+    click(&ada, &page).await.assert_redirects_to(FORMS);
+    let refused = send(&gate.browser(), "/saml/acs", &SENT, ANSWER).await;
+    refused
+        .assert_status(401)
+        .assert_contains("A form of another site was not delivered");
+    assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_form_that_the_app_cannot_get_waits_for_another_try() {
+    let mut app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let page = arrive(&ada, "/saml/acs").await;
+    app.stop().await;
+    click(&ada, &page).await.assert_status(502);
+    app.start().await;
+    let page = ada.get(FORMS).await;
+    page.assert_contains("idp.test");
+    click(&ada, &page).await.assert_status(200);
+    assert_arrived(&app, "/saml/acs", "ada");
+}
+
+#[tokio::test]
+async fn sec_87_forms_of_other_sites_are_bounded_and_take_no_room_from_users() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).login("kept_forms = \"1MiB\"").start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    ada.get("/edit").await.assert_status(200);
+    let large = "a=".to_owned() + &"x".repeat(100 * 1024);
+    let mut refused = None;
+    for _ in 0..20 {
+        let reply = send(&gate.browser(), "/saml/acs", &SENT, &large).await;
+        if reply.status != 200 {
+            refused = Some(reply);
+            break;
+        }
+    }
+    let refused = refused.expect("there is a bound");
+    refused
+        .assert_status(401)
+        .assert_contains("A form of another site was not delivered");
+    assert_does_not_ask(&refused);
+    // What a user was typing still finds its room.
+    gate.advance(std::time::Duration::from_mins(31));
+    let own = but(&[
+        ("origin", "https://gate.test"),
+        ("sec-fetch-site", "same-origin"),
+    ]);
+    let page = send(&ada, "/save", &own, &large).await;
+    page.assert_contains("is kept for 15 minutes: sign in");
+    let huge = "a=".to_owned() + &"x".repeat(1024 * 1024);
+    let reply = send(&gate.browser(), "/saml/acs", &SENT, &huge).await;
+    reply.assert_status(401);
+    assert_eq!(app.requests(), 1);
+}
+
+#[tokio::test]
+async fn files_in_a_form_of_another_site_arrive_too() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let kind = "multipart/form-data; boundary=\"--a b\"";
+    let body: Vec<u8> = (0..=255).collect();
+    let headers = but(&[("content-type", kind)]);
+    let stranger = ada.fresh();
+    let page = stranger.request(Method::POST, "/saml/acs", &headers, body.clone().into());
+    let page = page.await;
+    assert_asks(&page);
+    let ada = ada.cookie(&stranger.cookies());
+    click(&ada, &page).await.assert_status(200);
+    let got = app.last();
+    assert_eq!(got.value("content-type"), Some(kind));
+    assert_eq!(got.body, body);
+}
