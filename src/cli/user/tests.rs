@@ -89,7 +89,7 @@ fn names_groups_addresses_and_passwords_are_checked_before_anything_is_written()
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users.toml");
     for (line, expected) in [
-        (&["a b"][..], "2: \"a b\" is no name"),
+        (&["a  b"][..], "2: \"a  b\" is no name"),
         (&["ada", "--group", "a,b"], "2: \"a,b\" is no group"),
         (
             &["ada", "--email", "ada"],
