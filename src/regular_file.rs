@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 pub(crate) use trust::{
-    Distrust, Owners, quoted, shared_with_a_group, shell, trust, trust_folders,
+    Distrust, Owners, operand, quoted, shared_with_a_group, shell, trust, trust_folders,
 };
 
 /// More than a users file of a hundred thousand users.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::password::{HashError, StoredHash};
 use crate::principal::user_name::{self, canonical, spelling};
-use crate::regular_file::{quoted, shell, to_utf8};
+use crate::regular_file::{operand, quoted, shell, to_utf8};
 
 /// One line that can be taken over.
 #[derive(Debug, PartialEq)]
@@ -43,8 +43,9 @@ impl Refused {
         let anew = || {
             format!(
                 "set a new one with `htpasswd -B {} {name}`, or remove the line and do \
-                 `vestibule user add {name}`",
+                 `vestibule user add {}`",
                 shell(path),
+                operand(name),
                 name = quoted(name)
             )
         };

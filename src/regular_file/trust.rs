@@ -151,6 +151,12 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+/// The same for a word that a command must not take for an option; no option can follow it.
+pub(crate) fn operand(word: &str) -> String {
+    let end_of_options = if word.starts_with('-') { "-- " } else { "" };
+    format!("{end_of_options}{}", quoted(word))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -161,6 +167,19 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_word_stays_one_word_and_no_option() {
+        for (word, expected) in [
+            ("ada", "ada"),
+            ("$(touch y)", "'$(touch y)'"),
+            ("O'Brien", r"'O'\''Brien'"),
+            ("-x", "-- -x"),
+            ("-x y", "-- '-x y'"),
+        ] {
+            assert_eq!(operand(word), expected);
+        }
     }
 
     /// A folder with a file in a folder.

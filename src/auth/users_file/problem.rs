@@ -2,7 +2,7 @@
 
 use crate::auth::password::HashError;
 use crate::principal::user_name;
-use crate::regular_file::quoted;
+use crate::regular_file::operand;
 use crate::source_text::Fault;
 
 pub(super) enum Cause {
@@ -63,11 +63,11 @@ impl Cause {
     fn fix(&self, user: &str) -> Option<String> {
         Some(match self {
             Self::Email => "write it as \"name@example.org\"".to_owned(),
-            Self::Hash(_) => format!("do `vestibule user passwd {}`", quoted(user)),
+            Self::Hash(_) => format!("do `vestibule user passwd {}`", operand(user)),
             Self::Name => user_name::RULE.to_owned(),
             Self::NoPassword => format!(
                 "do `vestibule user passwd {}`, or paste what `vestibule hash-password` prints",
-                quoted(user)
+                operand(user)
             ),
             Self::NoTable | Self::UnknownTable(_) => {
                 "users are written as `[user.NAME]`".to_owned()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::auth::users_file::UsersFileError;
-use crate::regular_file::quoted;
+use crate::regular_file::operand;
 
 /// Why a user was not changed.
 #[derive(Debug)]
@@ -29,9 +29,10 @@ impl fmt::Display for EditError {
             Self::File(error) => error.fmt(f),
             Self::NameTaken(name) => write!(
                 f,
-                "there is a user {name:?} already; do `vestibule user passwd {quoted}` for another \
-                 password, or `vestibule user remove {quoted}` first",
-                quoted = quoted(name)
+                "there is a user {shown:?} already; do `vestibule user passwd {name}` for another \
+                 password, or `vestibule user remove {name}` first",
+                shown = name,
+                name = operand(name)
             ),
             Self::NoSuchUser {
                 name,
