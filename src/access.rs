@@ -11,6 +11,7 @@ pub(crate) mod requirement;
 
 mod cross_site;
 mod networks;
+mod user_names;
 
 use std::net::IpAddr;
 
@@ -20,6 +21,7 @@ use self::cross_site::CrossSitePosts;
 use crate::principal::{Identity, Principal};
 use crate::request::{PathCase, Readings, compared, fold_case};
 pub(crate) use networks::Networks;
+pub(crate) use user_names::UserNames;
 
 /// Who may open the part of an app that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub(crate) enum Allow {
     Groups(Vec<String>),
     Nobody,
     SignedIn,
-    Users(Vec<String>),
+    Users(UserNames),
 }
 
 /// One `[[app.rule]]`.
@@ -308,9 +310,7 @@ fn decide_one(
         (Allow::Groups(groups), Some(who)) if who.identity().is_in_any(groups) => {
             Decision::Allow(Permit::new(Some(who), false))
         }
-        (Allow::Users(users), Some(who))
-            if users.iter().any(|user| user == who.identity().user()) =>
-        {
+        (Allow::Users(users), Some(who)) if users.contain(who.identity().user()) => {
             Decision::Allow(Permit::new(Some(who), false))
         }
         (Allow::Nobody, _) | (Allow::Groups(_) | Allow::Users(_), Some(_)) => Decision::Forbid,

@@ -3,10 +3,14 @@ use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, Method as By};
 
 fn someone(groups: &[&str]) -> Principal {
+    called("ada", groups)
+}
+
+fn called(user: &str, groups: &[&str]) -> Principal {
     let groups = groups.iter().map(|&g| g.to_owned()).collect();
-    let identity = Identity::new("ada".to_owned(), groups, None);
+    let identity = Identity::new(user.to_owned(), groups, None);
     let context = AuthContext::new(By::Password.into(), Timestamp::from_millis(0));
-    let account = AccountRef::of_users_file("ada");
+    let account = AccountRef::of_users_file(user);
     Principal::new(account, identity.into(), context.into())
 }
 
@@ -105,17 +109,22 @@ fn sec_34_the_longest_path_wins_then_the_rule_that_names_methods() {
 }
 
 #[test]
-fn users_are_compared_exactly() {
-    let rules = [Rule::new("/", vec![], Allow::Users(vec!["ada".to_owned()]))];
-    assert_eq!(
-        verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
-        "allow"
-    );
-    let rules = [Rule::new("/", vec![], Allow::Users(vec!["Ada".to_owned()]))];
-    assert_eq!(
-        verdict(&rules, &Method::GET, "/", Some(someone(&[]))),
-        "forbid"
-    );
+fn sec_58_users_are_compared_as_everywhere() {
+    for (named, user, expected) in [
+        ("ada", "ada", "allow"),
+        ("Ada", "ada", "allow"),
+        ("ada", "Ada", "allow"),
+        ("JÜRGEN", "Jürgen", "allow"),
+        ("Ju\u{308}rgen", "JÜRGEN", "allow"),
+        ("jurgen", "Jürgen", "forbid"),
+        ("ada", "adam", "forbid"),
+        ("ada", "ad\u{430}", "forbid"),
+    ] {
+        let names = ["eve", named].map(str::to_owned).to_vec();
+        let rules = [Rule::new("/", vec![], Allow::Users(UserNames::new(names)))];
+        let verdict = verdict(&rules, &Method::GET, "/", Some(called(user, &[])));
+        assert_eq!(verdict, expected, "{named} {user}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use http::Method;
 use super::Finding;
 use crate::access::{Allow, Rule};
 use crate::auth::users_file::{User, Users};
+use crate::principal::user_name;
 use crate::proxy::AppSettings;
+use crate::regular_file::operand;
 use crate::request::{Limits, Readings, methods};
 use crate::source_text::nearest;
 
@@ -138,25 +140,32 @@ fn lets_in_more(weak: &Allow, strict: &Allow) -> bool {
         | (Allow::Users(_), Allow::Groups(_)) => true,
         (_, Allow::SignedIn) => false,
         (Allow::SignedIn, _) => true,
-        (Allow::Groups(weak), Allow::Groups(strict))
-        | (Allow::Users(weak), Allow::Users(strict)) => {
+        (Allow::Groups(weak), Allow::Groups(strict)) => {
             weak.iter().any(|name| !strict.contains(name))
         }
+        (Allow::Users(weak), Allow::Users(strict)) => weak.iter().any(|name| !strict.contain(name)),
     }
 }
 
+/// What a rule names, all that are named so, all that there are, and how they are compared.
+type Unknown<'a> = (&'a str, &'a [String], Vec<&'a str>, fn(&str, &str) -> bool);
+
 /// Groups and users of a rule that nobody has or is.
 fn unknown(allow: &Allow, users: &Users) -> Option<(String, String)> {
-    let (what, named, known): (_, _, Vec<&str>) = match allow {
+    let (what, named, known, is_same): Unknown<'_> = match allow {
         Allow::Everyone | Allow::Nobody | Allow::SignedIn => return None,
         Allow::Groups(groups) => {
             let known = users.iter().flat_map(User::groups);
-            ("group", groups, known.map(String::as_str).collect())
+            let known = known.map(String::as_str).collect();
+            ("group", groups, known, |one, other| one == other)
         }
-        Allow::Users(names) => ("user", names, users.iter().map(User::name).collect()),
+        Allow::Users(names) => {
+            let known = users.iter().map(User::name).collect();
+            ("user", names.spelled(), known, user_name::is_same)
+        }
     };
     let missing: Vec<&str> = (named.iter().map(String::as_str))
-        .filter(|name| !known.contains(name))
+        .filter(|name| !known.iter().any(|known| is_same(known, name)))
         .collect();
     let first = *missing.first()?;
     let quoted = format!("\"{}\"", missing.join("\", \""));
@@ -171,18 +180,22 @@ fn unknown(allow: &Allow, users: &Users) -> Option<(String, String)> {
     } else {
         who
     };
-    let same = known.iter().find(|known| known.eq_ignore_ascii_case(first));
-    let near = same
-        .copied()
-        .or_else(|| nearest(first, known.iter().copied()));
-    let help = match near {
-        Some(near) => format!("did you mean \"{near}\"? Upper and lower case count here"),
-        None if what == "group" => {
+    let same = known.iter().find(|known| user_name::is_same(known, first));
+    let near = nearest(first, known.iter().copied());
+    let help = match (same, near) {
+        (Some(same), _) => format!("did you mean \"{same}\"? Upper and lower case count here"),
+        (None, Some(near)) => format!("did you mean \"{near}\"?"),
+        (None, None) if what == "group" => {
             format!(
                 "add \"{first}\" to the `groups` of somebody in the users file, or correct the rule"
             )
         }
-        None => format!("vestibule user add {first}, or correct the rule"),
+        (None, None) => {
+            format!(
+                "do `vestibule user add {}`, or correct the rule",
+                operand(first)
+            )
+        }
     };
     Some((message, help))
 }

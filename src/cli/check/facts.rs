@@ -140,7 +140,7 @@ pub(super) fn describe(rule: &Rule) -> String {
         Allow::Groups(groups) => format!("groups {}", groups.join(", ")),
         Allow::Nobody => "nobody".to_owned(),
         Allow::SignedIn => "signed-in".to_owned(),
-        Allow::Users(users) => format!("users {}", users.join(", ")),
+        Allow::Users(users) => format!("users {}", users.spelled().join(", ")),
     };
     let from = match rule.networks() {
         any if any.are_any() => String::new(),

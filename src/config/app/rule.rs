@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::Paths;
-use crate::access::{Allow, Networks, Rule, Rules};
+use crate::access::{Allow, Networks, Rule, Rules, UserNames};
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
@@ -167,7 +167,7 @@ fn allow(section: &mut Section<'_>) -> Option<(Allow, Networks)> {
             return None;
         }
         (Some(groups), None) => Allow::Groups(groups),
-        (None, Some(users)) => Allow::Users(users),
+        (None, Some(users)) => Allow::Users(UserNames::new(users)),
         (None, None) if everyone => Allow::Everyone,
         (None, None) if !networks.are_any() => Allow::SignedIn,
         (None, None) => {

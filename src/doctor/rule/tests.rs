@@ -37,6 +37,7 @@ fn users(folder: &tempfile::TempDir) -> Users {
     let user = |name: &str, rest: &str| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n");
     let text = [
         user("ada", "groups = [\"admins\"]"),
+        user("\"Jürgen\"", "groups = [\"Gäste\"]"),
         user("eve", "groups = [\"guests\"]\ndisabled = true"),
     ];
     std::fs::write(&path, text.concat()).unwrap();
@@ -191,12 +192,38 @@ fn whom_a_rule_names_in_vain_is_said() {
             Some("no user is in the groups \"staff\", \"it\"; add \"staff\" to the `groups` of"),
         ),
         (
-            "{ users = [\"Ada\"] }",
-            Some("there is no user \"Ada\": it lets nobody in; did you mean \"ada\"? Upper and"),
+            "{ groups = [\"Admins\"] }",
+            Some(
+                "no user is in the group \"Admins\": it lets nobody in; did you mean \"admins\"? Upp",
+            ),
+        ),
+        (
+            "{ groups = [\"GÄSTE\"] }",
+            Some(
+                "no user is in the group \"GÄSTE\": it lets nobody in; did you mean \"Gäste\"? Upp",
+            ),
+        ),
+        ("{ users = [\"Ada\", \"JÜRGEN\", \"Ju\u{308}rgen\"] }", None),
+        (
+            "{ users = [\"adam\"] }",
+            Some("there is no user \"adam\": it lets nobody in; did you mean \"ada\"?"),
         ),
         (
             "{ users = [\"zoe\"] }",
-            Some("there is no user \"zoe\": it lets nobody in; vestibule user add zoe"),
+            Some("there is no user \"zoe\": it lets nobody in; do `vestibule user add zoe`, or"),
+        ),
+        (
+            "{ users = [\"$(touch y)\"] }",
+            Some(
+                "there is no user \"$(touch y)\": it lets nobody in; do `vestibule user add \
+                 '$(touch y)'`, or",
+            ),
+        ),
+        (
+            "{ users = [\"-x y\"] }",
+            Some(
+                "there is no user \"-x y\": it lets nobody in; do `vestibule user add -- '-x y'`, or",
+            ),
         ),
     ] {
         let rules = rule("/x", &format!("allow = {allow}"));
