@@ -12,8 +12,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::regular_file::shell;
-use form::Form;
-use sections::{Sections, clean};
+use form::{Form, of_section};
+use sections::{Section, Sections, clean};
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,17 @@ enum Cause {
     /// It holds something else.
     Form(Form),
     /// The section of this number, counted from one, is broken.
-    Broken(usize, pem::Error),
+    Broken(usize, Fault),
+}
+
+/// What is wrong in a section. The words of [`pem::Error`] do not say it to people, and some of
+/// them hold what may be a key (SEC-79).
+#[derive(Debug)]
+enum Fault {
+    /// With this label.
+    NoEnd(String),
+    NotBase64,
+    Other,
 }
 
 /// The certificates in the order of the file, at least one.
@@ -70,17 +80,46 @@ fn read<T: PemObject>(
     };
     let text = clean(content);
     let found: Vec<_> = Sections::of(&text).collect();
-    let fitting = found
-        .iter()
-        .filter(|section| is_wanted(section.label) && !section.is_encrypted());
-    let read = (1..).zip(fitting).map(|(number, section)| {
-        T::from_pem_slice(section.text).map_err(|error| unfit(Cause::Broken(number, error)))
+    let fitting = || {
+        let wanted = found.iter().filter(|section| is_wanted(section.label));
+        wanted.filter(|section| !section.is_encrypted())
+    };
+    if let Some(joined) = fitting().find(|section| section.is_joined) {
+        return Err(unfit(Cause::Form(of_section(joined))));
+    }
+    let read = (1..).zip(fitting()).map(|(number, section)| {
+        T::from_pem_slice(section.text)
+            .map_err(|error| unfit(Cause::Broken(number, Fault::of(&error, section))))
     });
     let read = read.collect::<Result<Vec<_>, _>>()?;
     if read.is_empty() {
         return Err(unfit(Cause::Form(Form::of(content, &found, wanted))));
     }
     Ok(read)
+}
+
+impl Fault {
+    fn of(error: &pem::Error, section: &Section<'_>) -> Self {
+        match error {
+            pem::Error::MissingSectionEnd { .. } => {
+                Self::NoEnd(String::from_utf8_lossy(section.label).into_owned())
+            }
+            pem::Error::Base64Decode(_) => Self::NotBase64,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEnd(label) => write!(f, "its line -----END {label}----- is missing"),
+            Self::NotBase64 => {
+                f.write_str("what stands between its first and its last line is no Base64")
+            }
+            Self::Other => f.write_str("it is no PEM"),
+        }
+    }
 }
 
 impl Wanted {
@@ -142,14 +181,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl std::error::Error for Unfit {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            Cause::Broken(_, error) => Some(error),
-            Cause::Form(_) => None,
-        }
-    }
-}
+impl std::error::Error for Unfit {}
 
 /// Where a command puts what it makes: beside the file, which stays as it is.
 pub(crate) fn converted(path: &Path, wanted: Wanted) -> PathBuf {

@@ -95,6 +95,17 @@ fn every_key() -> Config {
 }
 
 #[test]
+fn sec_79_a_key_in_place_of_a_path_is_not_repeated() {
+    let pem = "-----BEGIN PRIVATE KEY-----\\\\nMIGHAgEA\\\\n-----END PRIVATE KEY-----";
+    let problems = report(&MINIMUM.replace("\"k\"", &format!("\"{pem}\"")));
+    let expected = [
+        "3:7: [tls] key: this is PEM, not the path of a file",
+        "help: put it into a file that nobody else can read, and write its path here",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn paths_start_from_the_folder_of_the_file() {
     let config = every_key();
     assert_eq!(

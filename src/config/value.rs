@@ -63,7 +63,13 @@ pub(super) fn string(value: &DeValue<'_>) -> Result<String, Fault> {
 }
 
 pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, Fault> {
-    text(value).map(PathBuf::from)
+    let text = text(value)?;
+    if text.contains("-----BEGIN ") {
+        // Paths are shown and logged, and this may be a key.
+        return Err(Fault::new("this is PEM, not the path of a file")
+            .help("put it into a file that nobody else can read, and write its path here"));
+    }
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Fault> {

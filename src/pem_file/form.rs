@@ -12,6 +12,8 @@ use super::sections::Section;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Empty,
+    /// PEM with a first line that is none.
+    DamagedBegin,
     /// The name of the encoding, for `iconv`.
     Utf16(&'static str),
     /// PEM that was encoded once more, as in a Secret of Kubernetes.
@@ -31,6 +33,8 @@ pub(super) enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Pem,
+    /// PEM with something else in place of line ends.
+    JoinedPem,
     Der,
 }
 
@@ -62,13 +66,16 @@ impl Form {
             [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => Self::JavaKeyStore,
             _ if content.trim_ascii().starts_with(b"LS0tLS1CRUdJTi") => Self::Base64,
             _ if is_ssh_public_key(content) => Self::Asn1(Encoding::Pem, Kind::PublicKey),
-            _ => of_der(content).unwrap_or(Self::Unknown),
+            _ => of_der(content)
+                .or_else(|| Section::within_a_line(content).map(|found| of_section(&found)))
+                .unwrap_or(Self::Unknown),
         }
     }
 
     /// Of several sections, the one is spoken of that comes closest to what is wanted.
     fn distance(&self, wanted: Wanted) -> u8 {
         match (wanted == Wanted::Key, self) {
+            (_, Self::Asn1(Encoding::JoinedPem, kind)) if kind.is_for(wanted) => 0,
             (true, Self::Asn1(_, Kind::EncryptedKey) | Self::OpenSshKey)
             | (false, Self::OddCertificate | Self::Asn1(_, Kind::Pkcs7)) => 0,
             (true, Self::Asn1(_, Kind::PublicKey)) | (false, Self::Asn1(_, Kind::Request)) => 1,
@@ -90,6 +97,9 @@ impl Form {
             Self::OpenSshKey => "this is a key of OpenSSH, not one of TLS",
             Self::Pkcs12 => "this is PKCS #12 (.pfx, .p12), not PEM",
             Self::Asn1(encoding, kind) => return kind.message(*encoding, wanted),
+            Self::DamagedBegin => {
+                return format!("there is no {what} in it: its -----BEGIN line is damaged");
+            }
             Self::OtherPem(label) => return format!("there is no {what} in it, but a {label}"),
             Self::Unknown => return format!("there is no {what} in it: this is no PEM"),
         };
@@ -129,6 +139,9 @@ impl Form {
                 "openssl pkcs12 -in {from} {} -out {to}",
                 pkcs12_part(wanted)
             ),
+            Self::Asn1(Encoding::JoinedPem, kind) if kind.is_for(wanted) => {
+                private(joined(from, to))
+            }
             Self::Asn1(_, kind) => match (kind, wanted) {
                 (Kind::Certificate, Wanted::Chain | Wanted::Authorities) => {
                     format!("openssl x509{encoding} -in {from} -out {to}")
@@ -181,7 +194,20 @@ impl Form {
 }
 
 impl Kind {
+    /// Whether a command makes what is wanted of it.
+    fn is_for(self, wanted: Wanted) -> bool {
+        match self {
+            Self::Certificate | Self::Pkcs7 => wanted != Wanted::Key,
+            Self::EncryptedKey | Self::Key => wanted == Wanted::Key,
+            Self::Parameters | Self::PublicKey | Self::Request | Self::RevocationList => false,
+        }
+    }
+
     fn message(self, encoding: Encoding, wanted: Wanted) -> String {
+        if encoding == Encoding::JoinedPem && self.is_for(wanted) {
+            return "its PEM has something else in place of line ends, such as \\n or spaces"
+                .to_owned();
+        }
         let what = wanted.words().0;
         let is_der = encoding == Encoding::Der;
         let this = match self {
@@ -210,6 +236,13 @@ impl Kind {
     }
 }
 
+/// Whatever has taken the place of line ends goes, and what the text is wrapped into, too.
+fn joined(from: &str, to: &str) -> String {
+    format!(
+        r"sed -E 's,\\[nr]|%0[ad]|<br ?/?>,,gI; s,-----(BEGIN|END) [A-Z0-9 ]+-----,\n&\n,g' < {from} | sed -E '/^-----/!s,[^A-Za-z0-9+/=],,g; /^$/d' | fold -w 64 > {to}"
+    )
+}
+
 /// Keys stay readable for their owner only: openssl sees to that by itself.
 fn pkcs12_part(wanted: Wanted) -> &'static str {
     match wanted {
@@ -218,8 +251,17 @@ fn pkcs12_part(wanted: Wanted) -> &'static str {
     }
 }
 
-fn of_section(section: &Section<'_>) -> Form {
+pub(super) fn of_section(section: &Section<'_>) -> Form {
+    let encoding = if section.is_joined {
+        Encoding::JoinedPem
+    } else {
+        Encoding::Pem
+    };
     let kind = match section.label {
+        b"" => return Form::DamagedBegin,
+        // What is in them is asked again when they have lines.
+        b"OPENSSH PRIVATE KEY" if section.is_joined => Kind::Key,
+        b"TRUSTED CERTIFICATE" | b"X509 CERTIFICATE" if section.is_joined => Kind::Certificate,
         b"OPENSSH PRIVATE KEY" => return Form::OpenSshKey,
         b"TRUSTED CERTIFICATE" | b"X509 CERTIFICATE" => return Form::OddCertificate,
         b"CERTIFICATE" => Kind::Certificate,
@@ -232,11 +274,10 @@ fn of_section(section: &Section<'_>) -> Form {
         b"PKCS7" | b"CMS" => Kind::Pkcs7,
         b"EC PARAMETERS" | b"DH PARAMETERS" | b"DSA PARAMETERS" => Kind::Parameters,
         label => {
-            let label = String::from_utf8_lossy(label);
-            return Form::OtherPem(label.replace(char::is_control, "\u{fffd}"));
+            return Form::OtherPem(String::from_utf8_lossy(label).into_owned());
         }
     };
-    Form::Asn1(Encoding::Pem, kind)
+    Form::Asn1(encoding, kind)
 }
 
 /// As in `id_ed25519.pub`.

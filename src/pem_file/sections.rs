@@ -4,12 +4,18 @@ use zeroize::Zeroizing;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+/// The longest of those in use has half of it.
+const MAX_LABEL: usize = 40;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// From a line `-----BEGIN LABEL-----` up to its end.
 pub(super) struct Section<'t> {
+    /// Empty where the first line is damaged.
     pub(super) label: &'t [u8],
     pub(super) text: &'t [u8],
+    /// Whether it has something else in place of line ends.
+    pub(super) is_joined: bool,
 }
 
 impl Section<'_> {
@@ -18,6 +24,20 @@ impl Section<'_> {
     pub(super) fn is_encrypted(&self) -> bool {
         let mut lines = self.text.split(|&byte| byte == b'\n');
         lines.any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"))
+    }
+
+    /// The first one inside of a line, as in JSON.
+    pub(super) fn within_a_line(content: &[u8]) -> Option<Section<'_>> {
+        let mut begins = memchr::memmem::find_iter(content, BEGIN);
+        begins.find_map(|at| {
+            let text = &content[at..];
+            let (label, _) = label(&text[BEGIN.len()..])?;
+            Some(Section {
+                label,
+                text,
+                is_joined: true,
+            })
+        })
     }
 }
 
@@ -52,12 +72,25 @@ impl<'t> Iterator for Sections<'t> {
         let (start, line) = start?;
         let (text, rest) = self.0.split_at(at);
         self.0 = rest;
-        let label = line[BEGIN.len()..].trim_ascii_end();
+        let text = &text[start..];
+        let (label, behind) = label(&line[BEGIN.len()..]).unwrap_or_default();
+        let mut ends = memchr::memmem::find_iter(text, END);
         Some(Section {
-            label: label.strip_suffix(b"-----").unwrap_or(label),
-            text: &text[start..],
+            label,
+            text,
+            is_joined: !behind.trim_ascii().is_empty() || ends.any(|at| text[at - 1] != b'\n'),
         })
     }
+}
+
+/// The label at the beginning of a text, and what comes behind its dashes. A whole key may stand
+/// there when its line ends are lost, and labels are shown and logged: whatever is none is not
+/// taken for one (SEC-79).
+fn label(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (label, behind) = text.split_at(memchr::memmem::find(text, DASHES)?);
+    let is_plain = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' ');
+    ((1..=MAX_LABEL).contains(&label.len()) && label.iter().all(is_plain))
+        .then_some((label, &behind[DASHES.len()..]))
 }
 
 /// The same text with each section on lines of its own: without byte order marks, which Windows
