@@ -39,6 +39,9 @@ pub(crate) enum TlsError {
 /// What to do with a damaged file.
 pub(crate) const ANEW: &str = "the file is damaged: get a new copy from its issuer";
 
+/// The keys that are no [`WeakKey`].
+const TAKEN: &str = "RSA with 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, and Ed25519";
+
 const ORDER: &str =
     "put the server's own certificate first, then the one that signed it, and so on";
 
@@ -64,12 +67,12 @@ impl TlsError {
         match self {
             Self::Damaged(_, error) => format!("its first certificate cannot be read: {error}"),
             Self::WeakKey(_, kind, _) => {
-                format!("the key is {kind}, which TLS here does not take, nor do most browsers")
+                format!("the key is {kind}, which TLS here does not take; it takes {TAKEN}")
             }
             Self::Mismatch(files) => {
                 format!("this is not the key of {}", files.cert.display())
             }
-            Self::UnusableKey(_, error) => format!("TLS cannot use this key: {error}"),
+            Self::UnusableKey(..) => format!("TLS here cannot use this key; it takes {TAKEN}"),
             Self::NotFirst(files, order) => {
                 let number = order.first().copied().unwrap_or_default();
                 let cert = files.cert.display();
@@ -122,6 +125,9 @@ impl TlsError {
             Self::KeyTooOpen(path, _) => format!("chmod 600 {}", shell(path)),
             Self::UnusableKey(..) | Self::Tls(_) => {
                 "make a new pair, of ECDSA P-256 or RSA with 2048 bits or more".to_owned()
+            }
+            Self::Unreadable(_, error) if error.kind() != io::ErrorKind::NotFound => {
+                "name another file in `cert` and `key`".to_owned()
             }
             Self::Unreadable(..) => {
                 "put it there, or name another file in `cert` and `key`".to_owned()

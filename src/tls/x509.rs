@@ -3,13 +3,14 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use x509_parser::asn1_rs::Tag;
+use rustls::pki_types::PrivateKeyDer;
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use crate::clock::Timestamp;
 
@@ -91,8 +92,6 @@ impl fmt::Display for Name {
 /// The key of a certificate, where it is none that TLS here takes: RSA with 2048 to 8192 bits, the
 /// curves of NIST, and Ed25519.
 pub(super) fn weak_key(certificate: &[u8]) -> Option<WeakKey> {
-    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
-    const ED25519: &str = "1.3.101.112";
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let info = certificate.public_key();
     match info.parsed() {
@@ -100,21 +99,39 @@ pub(super) fn weak_key(certificate: &[u8]) -> Option<WeakKey> {
             let bits = key.key_size();
             (!(2048..=8192).contains(&bits)).then_some(WeakKey::Rsa(bits))
         }
-        Ok(PublicKey::EC(_)) => {
-            let parameters = info.algorithm.parameters.as_ref();
-            let named = parameters.filter(|parameters| parameters.tag() == Tag::Oid);
-            let curve = named.and_then(|parameters| parameters.as_oid().ok());
-            let curve = curve.map(|curve| curve.to_id_string());
-            let taken = curve
-                .as_deref()
-                .is_some_and(|curve| CURVES.contains(&curve));
-            (!taken).then_some(WeakKey::Curve(curve))
-        }
-        _ => {
-            let algorithm = info.algorithm.algorithm.to_id_string();
-            (algorithm != ED25519).then_some(WeakKey::Algorithm(algorithm))
-        }
+        _ => of_algorithm(&info.algorithm),
     }
+}
+
+/// The same of a key by itself, as far as PKCS #8 tells it (RFC 5958).
+pub(super) fn weak_private_key(key: &PrivateKeyDer<'_>) -> Option<WeakKey> {
+    const RSA: &str = "1.2.840.113549.1.1.1";
+    let PrivateKeyDer::Pkcs8(key) = key else {
+        return None;
+    };
+    let (_, outer) = Any::from_der(key.secret_pkcs8_der()).ok()?;
+    let (behind_version, _) = Any::from_der(outer.data).ok()?;
+    let (_, algorithm) = AlgorithmIdentifier::from_der(behind_version).ok()?;
+    of_algorithm(&algorithm).filter(|weak| *weak != WeakKey::Algorithm(RSA.to_owned()))
+}
+
+/// Whatever is no RSA.
+fn of_algorithm(algorithm: &AlgorithmIdentifier<'_>) -> Option<WeakKey> {
+    const EC: &str = "1.2.840.10045.2.1";
+    const CURVES: [&str; 3] = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
+    const ED25519: &str = "1.3.101.112";
+    let id = algorithm.algorithm.to_id_string();
+    if id != EC {
+        return (id != ED25519).then_some(WeakKey::Algorithm(id));
+    }
+    let parameters = algorithm.parameters.as_ref();
+    let named = parameters.filter(|parameters| parameters.tag() == Tag::Oid);
+    let curve = named.and_then(|parameters| parameters.as_oid().ok());
+    let curve = curve.map(|curve| curve.to_id_string());
+    let taken = curve
+        .as_deref()
+        .is_some_and(|curve| CURVES.contains(&curve));
+    (!taken).then_some(WeakKey::Curve(curve))
 }
 
 impl fmt::Display for WeakKey {
@@ -139,6 +156,8 @@ impl fmt::Display for WeakKey {
                 let name = match id.as_str() {
                     "1.2.840.10040.4.1" => "DSA",
                     "1.2.840.113549.1.1.10" => "RSA for PSS only",
+                    "1.3.101.110" => "X25519",
+                    "1.3.101.111" => "X448",
                     "1.3.101.113" => "Ed448",
                     _ => "of the algorithm ",
                 };
