@@ -326,29 +326,65 @@ const RESERVED: [&[u8]; 15] = [
 /// Whether some parser may take an invalid line for a field with such a name: one that skips what
 /// is before it, ends the name at a blank, folds `_` or other bytes, or breaks lines elsewhere.
 fn may_be_reserved(line: &[u8]) -> bool {
+    let mut lines = line.split(|byte| byte.is_ascii_control() && *byte != b'\t');
+    has_reserved_name(line) || lines.any(has_reserved_name)
+}
+
+/// One pass, however many places there are where the name may begin: the app chooses them.
+fn has_reserved_name(line: &[u8]) -> bool {
+    let letters = letters_of_name(line);
+    (letters.iter().enumerate())
+        .filter(|(_, letter)| letter.begins)
+        .any(|(at, _)| RESERVED.iter().any(|name| is_name(&letters[at..], name)))
+}
+
+/// Whether they begin with all of a name.
+fn is_name(letters: &[Letter], name: &[u8]) -> bool {
+    let Some(letters) = letters.get(..name.len()) else {
+        return false;
+    };
+    letters.last().is_some_and(|last| last.ends)
+        && letters
+            .iter()
+            .map(|letter| letter.byte)
+            .eq(name.iter().copied())
+}
+
+/// A letter or digit before the colon of a line.
+struct Letter {
+    /// In lower case.
+    byte: u8,
+    /// A name may begin here.
+    begins: bool,
+    /// A name may end here.
+    ends: bool,
+}
+
+fn letters_of_name(line: &[u8]) -> Vec<Letter> {
     let begin = line.iter().position(u8::is_ascii_alphanumeric);
     let line = &line[begin.unwrap_or(line.len())..];
     let name = &line[..memchr(b':', line).unwrap_or(line.len())];
-    let is_break = |byte: u8| byte.is_ascii_control() || !byte.is_ascii();
-    let breaks = name.iter().enumerate().filter(|(_, byte)| is_break(**byte));
-    let mut begins = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1));
-    begins.any(|begin| begins_reserved(&name[begin..]))
-}
-
-/// The same for one place where the name may begin.
-fn begins_reserved(name: &[u8]) -> bool {
-    let mut folded = Vec::new();
+    let mut letters: Vec<Letter> = Vec::new();
+    let mut begins = true;
     for &byte in name {
         if byte.is_ascii_alphanumeric() {
-            folded.push(byte.to_ascii_lowercase());
-            if RESERVED.iter().all(|name| name.len() < folded.len()) {
-                return false;
-            }
-        } else if !is_token(byte) && RESERVED.contains(&&*folded) {
-            return true;
+            letters.push(Letter {
+                byte: byte.to_ascii_lowercase(),
+                begins,
+                ends: false,
+            });
+            begins = false;
+            continue;
+        }
+        begins |= byte.is_ascii_control() || !byte.is_ascii();
+        if let (Some(last), false) = (letters.last_mut(), is_token(byte)) {
+            last.ends = true;
         }
     }
-    RESERVED.contains(&&*folded)
+    if let Some(last) = letters.last_mut() {
+        last.ends = true;
+    }
+    letters
 }
 
 /// What of an answer in these reads passes, and whether a line was dropped; or why it is refused.

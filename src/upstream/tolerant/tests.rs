@@ -35,6 +35,8 @@ fn sec_15_lines_that_are_no_fields_are_dropped() {
         b"Content: b", // is one
         b"\xef\xbb\xbfX-Name: value",
         b"Contents of the length",
+        b"Contents of: the connection: lost",
+        b"\x1b[31mError: \x1b[0mconnection lost",
         b"Teapot of tea",
         b"X-Transfer-Encoding : chunked",
         b"Not-Set-Cookie : a=b",
@@ -84,6 +86,9 @@ fn sec_15_what_may_be_framing_connection_or_cookie_is_refused() {
             format!("({name}): 5"),
             format!("x\x0b{name}: 5"),
             format!("x\u{85}{name}: 5"),
+            format!("x y: z\x0b{name}: 5"),
+            format!("x y: z\x1e {name} : 5"),
+            format!("x y\x0c:{name}: 5"),
             format!("x\u{2028}{name}: 5"),
             format!("{} : 5", name.replace('-', "_")),
             format!("{}: 5", name.replace('-', " ")),
@@ -98,6 +103,92 @@ fn sec_15_what_may_be_framing_connection_or_cookie_is_refused() {
             assert!(read(&with_line(line.as_bytes())).is_err(), "{line:?}");
         }
     }
+}
+
+/// Lines as long as a head may be, in which a name could begin or end at many places.
+#[test]
+fn sec_15_an_invalid_line_takes_no_longer_than_its_length_allows() {
+    let begun = std::time::Instant::now();
+    for unit in [
+        &b"\xff"[..],
+        b"a\xff",
+        b"\x01a",
+        b"te-\xff",
+        b"proxy-authentication-inf\xff",
+        b"-",
+        b"- ",
+        b" ",
+        b"a ",
+        b"\xe2\x80\xa8t",
+    ] {
+        for (before, after) in [("a", ""), ("x y: z", ":")] {
+            let room = MAX_HEAD - 100;
+            let line = [
+                before.as_bytes(),
+                &unit.repeat(room / unit.len()),
+                after.as_bytes(),
+            ];
+            let _ = read(&with_line(&line.concat()));
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_mins(1));
+}
+
+/// What `has_reserved_name` finds in one pass: a name at any of the places where one may begin.
+fn has_reserved_name_somewhere(line: &[u8]) -> bool {
+    let begin = line.iter().position(u8::is_ascii_alphanumeric);
+    let line = &line[begin.unwrap_or(line.len())..];
+    let name = line.split(|byte| *byte == b':').next().unwrap();
+    (0..name.len()).any(|begin| {
+        let is_break = |byte: u8| byte.is_ascii_control() || !byte.is_ascii();
+        (begin == 0 || is_break(name[begin - 1]))
+            && (begin + 1..=name.len()).any(|end| {
+                let letters = name[begin..end]
+                    .iter()
+                    .filter(|it| it.is_ascii_alphanumeric());
+                let letters: Vec<_> = letters.map(u8::to_ascii_lowercase).collect();
+                let is_end = name.get(end).is_none_or(|byte| !is_token(*byte));
+                is_end && RESERVED.contains(&&*letters)
+            })
+    })
+}
+
+#[test]
+fn sec_15_a_reserved_name_is_found_at_whatever_place_it_begins() {
+    let parts = [
+        "TE",
+        "te",
+        "Set",
+        "Cookie",
+        "2",
+        "Connection",
+        "Content",
+        "Length",
+        "x",
+        "-",
+        "_",
+        " ",
+        "\t",
+        "\x0b",
+        "\u{85}",
+        "\u{2028}",
+        "(",
+        "\"",
+        ":",
+        ".",
+    ];
+    let (mut seed, mut found) = (1_u32, 0);
+    for _ in 0..20_000 {
+        let mut line = String::new();
+        for _ in 0..6 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            line.push_str(parts[(seed >> 16) as usize % parts.len()]);
+        }
+        let expected = has_reserved_name_somewhere(line.as_bytes());
+        assert_eq!(has_reserved_name(line.as_bytes()), expected, "{line:?}");
+        found += usize::from(expected);
+    }
+    assert!((1_000..19_000).contains(&found), "{found}");
 }
 
 #[test]
