@@ -50,7 +50,7 @@ impl Shared {
             latest: Mutex::default(),
             latest_number: AtomicU64::new(0),
             open_tunnels: tunnels::Registry::default(),
-            health_checks: health::Registry::default(),
+            health_checks: health::Registry::new(clock.clone()),
             pauses: Pauses::default(),
             no_app: metrics.no_app(),
             metrics,

@@ -20,6 +20,7 @@ use super::connect::Connector;
 use super::{Address, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::random::random;
+use crate::telemetry::Seldom;
 
 /// How long one check may take, unless the interval is shorter.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,8 +45,11 @@ pub(crate) struct State {
 }
 
 /// The checks of all apps, whatever is configured meanwhile.
-#[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<HashMap<Key, Weak<Verdict>>>);
+#[derive(Debug)]
+pub(crate) struct Registry {
+    verdicts: Mutex<HashMap<Key, Weak<Verdict>>>,
+    clock: Clock,
+}
 
 /// What is the same question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,12 +68,15 @@ pub(super) struct Checks {
     verdict: Arc<Verdict>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Verdict {
     /// What the history says, for each request.
     is_down: AtomicBool,
     is_asking: AtomicBool,
     history: Mutex<History>,
+    /// An address may go down and up with each check.
+    said_down: Seldom,
+    said_up: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +84,16 @@ struct History {
     results: Results,
     last: Option<String>,
     plan: Plan,
+    /// Of the verdict, since the log was told.
+    changes: u32,
+}
+
+/// What the log is told.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    is_up: bool,
+    /// One, or more that the log was not told of.
+    changes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -113,13 +130,20 @@ impl Results {
 }
 
 impl Registry {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            verdicts: Mutex::default(),
+            clock,
+        }
+    }
+
     fn of(&self, key: Key) -> Arc<Verdict> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
             return known;
         }
         all.retain(|_, verdict| verdict.strong_count() > 0);
-        let verdict = Arc::default();
+        let verdict = Arc::new(Verdict::new(&self.clock));
         all.insert(key, Arc::downgrade(&verdict));
         verdict
     }
@@ -201,31 +225,59 @@ impl Checks {
             .as_ref()
             .is_ok_and(|status| status.is_success() || status.is_redirection());
         let answer = Shown(answer).to_string();
-        let mut history = self.verdict.history();
-        history.results.note(is_good);
-        history.last = Some(answer.clone());
-        let Some(is_up) = history.results.decide() else {
+        let Some(Change { is_up, changes }) = self.verdict.note(is_good, &answer) else {
             return;
         };
-        let was_down = self.verdict.is_down.swap(!is_up, Ordering::Relaxed);
-        drop(history);
         let app = &*self.app;
-        match (was_down, is_up) {
-            (false, false) => tracing::warn!(
-                app, %address, answer,
-                "an address of the application is down: two of its last three health checks failed"
-            ),
-            (true, true) => tracing::info!(
-                app, %address, answer,
+        let changes = (changes > 1).then_some(changes);
+        if is_up {
+            tracing::info!(
+                app, %address, answer, changes,
                 "an address of the application is up again: two of its last three health checks \
                  succeeded"
-            ),
-            _ => {}
+            );
+        } else {
+            tracing::warn!(
+                app, %address, answer, changes,
+                "an address of the application is down: two of its last three health checks failed"
+            );
         }
     }
 }
 
 impl Verdict {
+    fn new(clock: &Clock) -> Self {
+        Self {
+            is_down: AtomicBool::default(),
+            is_asking: AtomicBool::default(),
+            history: Mutex::default(),
+            said_down: Seldom::new(clock.clone()),
+            said_up: Seldom::new(clock.clone()),
+        }
+    }
+
+    /// What was not said of a change is said with a later check.
+    fn note(&self, is_good: bool, answer: &str) -> Option<Change> {
+        let mut history = self.history();
+        history.results.note(is_good);
+        history.last = Some(answer.to_owned());
+        let is_up = history.results.decide()?;
+        let was_up = !self.is_down.swap(!is_up, Ordering::Relaxed);
+        if is_up != was_up {
+            history.changes = history.changes.saturating_add(1);
+        }
+        let said = if is_up {
+            &self.said_up
+        } else {
+            &self.said_down
+        };
+        if history.changes == 0 || !said.is_due() {
+            return None;
+        }
+        let changes = std::mem::take(&mut history.changes);
+        Some(Change { is_up, changes })
+    }
+
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -308,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_verdict_is_of_the_question_and_outlives_a_reload() {
-        let registry = Registry::default();
+        let registry = Registry::new(Clock::system());
         let before = checks(&registry, "/healthz", 10);
         fail(&before);
         assert!(!before.is_down());
@@ -324,8 +376,43 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_changes_often_is_told_of_once_a_minute() {
+        let clock = Clock::system();
+        let verdict = Verdict::new(&clock);
+        let mut told = Vec::new();
+        for second in 0..130_u32 {
+            let is_good = second >= 90 || second % 2 == 0;
+            if let Some(Change { is_up, changes }) = verdict.note(is_good, "") {
+                told.push((second, is_up, changes));
+            }
+            clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(
+            told,
+            [
+                (3, false, 1),
+                (4, true, 1),
+                (63, false, 59),
+                (64, true, 1),
+                (124, true, 26)
+            ]
+        );
+        // As it is, it is not told of again.
+        clock.advance(Duration::from_secs(600));
+        assert_eq!(verdict.note(true, ""), None);
+        // A change that lasts is told of at once.
+        assert_eq!(verdict.note(false, ""), None);
+        let change = Change {
+            is_up: false,
+            changes: 1,
+        };
+        assert_eq!(verdict.note(false, ""), Some(change));
+    }
+
+    #[test]
     fn checks_come_one_at_a_time_and_no_later_than_their_interval() {
-        let (registry, clock) = (Registry::default(), Clock::system());
+        let clock = Clock::system();
+        let registry = Registry::new(clock.clone());
         let ours = checks(&registry, "/", 100);
         assert!(ours.is_due(&clock).is_none(), "the first is planned");
         clock.advance(FIRST_WITHIN);
