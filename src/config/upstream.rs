@@ -126,7 +126,7 @@ fn health(mut section: Section<'_>) -> Option<HealthCheck> {
         "" => Ok(None),
         path => request_target(path).map(Some),
     });
-    let interval = section.get("interval", |value| match value::period(value)? {
+    let interval = section.get("interval", |value| match value::duration(value)? {
         interval if interval < SHORTEST_INTERVAL => {
             Err(Fault::new("that is too often").help("write \"1s\" or more"))
         }
@@ -145,7 +145,7 @@ fn health(mut section: Section<'_>) -> Option<HealthCheck> {
 
 fn request_target(path: &str) -> Result<Uri, Fault> {
     if !path.starts_with('/') {
-        let help = format!("write \"/{path}\"");
+        let help = format!("write \"{}\"", meant_path(path));
         return Err(Fault::new("a path begins with /").help(help));
     }
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
@@ -154,4 +154,20 @@ fn request_target(path: &str) -> Result<Uri, Fault> {
         Fault::new("no request can have this path")
             .help("write it as it stands in a request: escape spaces, # and what is not ASCII")
     })
+}
+
+/// Of an address, its path; else only the slash was forgotten.
+fn meant_path(text: &str) -> String {
+    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let after_scheme = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => Some(rest),
+        _ => None,
+    };
+    let rest = after_scheme.unwrap_or(text);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if after_scheme.is_some() || (host.contains(':') && !host.contains('?')) {
+        format!("/{path}")
+    } else {
+        format!("/{text}")
+    }
 }
