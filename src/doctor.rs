@@ -201,6 +201,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         users.as_ref().ok(),
     ));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
+    findings.extend(upstream::examine(&settings.apps));
     findings.extend(secret_header::examine(&settings.apps, perspective));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {

@@ -130,6 +130,8 @@ pub(crate) struct Settings {
     pub(crate) max_age: Duration,
     /// How each address is asked whether it is up, if it is.
     pub(crate) health: Option<HealthCheck>,
+    /// `health` is there, without any key of its own.
+    pub(crate) has_empty_health: bool,
 }
 
 impl Settings {

@@ -88,7 +88,10 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, max_body: usize) ->
             .unwrap_or(true),
     };
     let balance = section.get("balance", |value| value::word(value, &BALANCE));
-    let health = health(section.table("health"));
+    let is_there = section.raw("health").is_some();
+    let health_table = section.table("health");
+    let has_empty_health = is_there && health_table.is_empty();
+    let health = health(health_table);
     let tolerate = section.list("tolerate", |value| value::word(value, &TOLERATE));
     let mut seconds =
         |key, default| (section.get(key, value::period)).unwrap_or(Duration::from_secs(default));
@@ -111,6 +114,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, max_body: usize) ->
             .get("max_tunnels_per_user", value::count)
             .unwrap_or(64),
         health,
+        has_empty_health,
         tolerate: tolerate.unwrap_or_default(),
         rewriting,
         preserve_header_case: section

@@ -1,4 +1,4 @@
-//! Every address of every app is dialled, all at once.
+//! Every address of every app is dialled, all at once; and keys about them that do nothing.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Finding;
 use crate::proxy::AppSettings;
 use crate::upstream::dial::{DialError, Dialer, dialers};
-use crate::upstream::{Address, OpenError};
+use crate::upstream::{Address, Balance, OpenError, Settings, Tolerated};
 
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
@@ -23,6 +23,37 @@ pub(super) fn open(apps: &[AppSettings]) -> Dialers {
     apps.iter()
         .map(|app| dialers(&app.upstream, app.host.as_ref()))
         .collect()
+}
+
+/// Keys that do nothing where they are.
+pub(super) fn examine(apps: &[AppSettings]) -> Vec<Finding> {
+    let found = apps.iter().flat_map(|app| {
+        let idle = idle_keys(&app.upstream).into_iter().flatten();
+        idle.map(move |(message, help)| {
+            Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+        })
+    });
+    found.collect()
+}
+
+fn idle_keys(settings: &Settings) -> [Option<(&'static str, &'static str)>; 3] {
+    let waits_for_tls = settings.tolerate.contains(&Tolerated::MissingCloseNotify);
+    let has_tls = settings.addresses.iter().any(Address::is_https);
+    let balances = settings.balance != Balance::default();
+    [
+        (waits_for_tls && !has_tls).then_some((
+            "no upstream of it is https: \"missing-close-notify\" in its `tolerate` does nothing",
+            "leave that word out, or write https://",
+        )),
+        (balances && settings.addresses.len() == 1).then_some((
+            "it has one address: its `balance` does nothing",
+            "leave the key out, or name all addresses in `upstream`",
+        )),
+        settings.has_empty_health.then_some((
+            "its `health` has no `path`: nothing is checked",
+            "write what to ask the app for, as in path = \"/healthz\", or leave the key out",
+        )),
+    ]
 }
 
 /// Findings in the order of the configuration. `asks` is whether apps are asked for their first page,
@@ -163,4 +194,51 @@ fn no_tls(address: &Address, error: &rustls::Error) -> (String, String) {
         ),
     };
     (format!("{address} {problem}: {error}"), help.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn keys_that_do_nothing_are_warned_of() {
+        let tolerates = "tolerate = [\"invalid-header-lines\", \"missing-close-notify\"]";
+        let (one, two) = ("[\"http://a:1\"]", "[\"http://a:1\", \"https://a:2\"]");
+        for (upstream, keys, expected) in [
+            (
+                "\"http://a:1\"",
+                tolerates,
+                Some("no upstream of it is https"),
+            ),
+            (
+                "\"unix:/run/a\"",
+                tolerates,
+                Some("no upstream of it is https"),
+            ),
+            ("\"https://a:1\"", tolerates, None),
+            (two, tolerates, None),
+            (one, "tolerate = [\"invalid-header-lines\"]", None),
+            (one, "balance = \"least\"", Some("it has one address")),
+            (one, "balance = \"sticky\"", Some("it has one address")),
+            (one, "balance = \"round-robin\"", None),
+            (two, "balance = \"sticky\"", None),
+            (one, "health = {}", Some("its `health` has no `path`")),
+            (one, "health = { path = \"\", interval = \"10s\" }", None),
+            (one, "health = { path = \"/\" }", None),
+            (one, "", None),
+        ] {
+            let text = format!(
+                "[tls]\ncert = \"c\"\nkey = \"k\"\n[[app]]\nname = \"wiki\"\n\
+                 upstream = {upstream}\n{keys}\n"
+            );
+            let config = Config::parse(&text, "config.toml".as_ref()).unwrap();
+            let found = examine(&config.apps);
+            assert_eq!(found.len(), expected.iter().len(), "{keys}: {found:?}");
+            for (finding, start) in found.iter().zip(expected) {
+                assert!(finding.message.starts_with(start), "{finding:?}");
+                assert_eq!((&*finding.subject, finding.line), ("app wiki", Some(4)));
+            }
+        }
+    }
 }
