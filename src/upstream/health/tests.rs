@@ -85,7 +85,7 @@ fn an_address_that_changes_often_is_told_of_once_a_minute() {
         ]
     );
     // As it is, it is not told of again.
-    clock.advance(Duration::from_secs(600));
+    clock.advance(Duration::from_mins(10));
     assert_eq!(verdict.note(true, ""), None);
     // A change that lasts is told of at once.
     assert_eq!(verdict.note(false, ""), None);
