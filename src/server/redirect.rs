@@ -26,7 +26,8 @@ use crate::request::Authority;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Takes plain connections until the service stops. `port` is the one of TLS, which counts unless
-/// the configuration names another.
+/// the configuration names another, or the client came without a port: then 80 of the outside is
+/// mapped to here, or is ours, and so is 443.
 pub(super) async fn redirect_to_https(
     service: Arc<Service>,
     listener: TcpListener,
@@ -48,6 +49,10 @@ pub(super) async fn redirect_to_https(
             }
             let (deadline, place) = (Instant::now() + TIMEOUT, admitted.place());
             let stop = service.shutdown().token();
+            let port_of_tls = |authority: &Authority| match authority.port() {
+                None | Some(80) => 443,
+                Some(_) => port,
+            };
             let answer = answer_one(stream, deadline, place, stop, |request| {
                 let folder = service.settings().acme_challenges.clone();
                 let challenge = request.and_then(Challenge::of);
@@ -56,7 +61,7 @@ pub(super) async fn redirect_to_https(
                     return Answer::Later(Box::pin(answer));
                 }
                 let location =
-                    request.and_then(|request| https_address(&service, request, |_| port));
+                    request.and_then(|request| https_address(&service, request, port_of_tls));
                 let refusal = (StatusCode::FORBIDDEN, texts::PROGRAM_USE_HTTPS);
                 Answer::Now(answer(request, location, refusal))
             });

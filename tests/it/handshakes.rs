@@ -93,13 +93,21 @@ async fn with_plain_listener(keys: &str) -> (Upstream, Gate) {
 #[tokio::test]
 async fn sec_77_plain_http_knows_one_host_in_its_spellings() {
     let (app, gate) = with_plain_listener("host = \"gate.test\"").await;
-    let expected = format!("https://gate.test:{}/a%20b?c=d", gate.address().port());
-    for host in ["gate.test", "GATE.test", "gate.test:80", "gate.test."] {
+    // Whoever came without a port came by 80, of which 443 is the other.
+    let (usual, other) = (String::new(), format!(":{}", gate.address().port()));
+    for (host, port) in [
+        ("gate.test", &usual),
+        ("GATE.test", &usual),
+        ("gate.test:80", &usual),
+        ("gate.test.", &usual),
+        ("gate.test:8080", &other),
+    ] {
         let reply = plainly(
             &gate,
             &format!("GET /a%20b?c=d HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         )
         .await;
+        let expected = format!("https://gate.test{port}/a%20b?c=d");
         reply
             .assert_status(308)
             .assert_header("location", &expected);
@@ -122,9 +130,20 @@ async fn sec_77_plain_http_knows_one_host_in_its_spellings() {
 #[tokio::test]
 async fn sec_77_plain_http_leads_a_lone_app_without_host_to_the_host_asked_for() {
     let (_app, gate) = with_plain_listener("").await;
-    let reply = plainly(&gate, "GET / HTTP/1.1\r\nHost: box.lan\r\n\r\n").await;
-    let location = format!("https://box.lan:{}/", gate.address().port());
-    reply
-        .assert_status(308)
-        .assert_header("location", &location);
+    let port = gate.address().port();
+    for (host, location) in [
+        ("box.lan", "https://box.lan/".to_owned()),
+        ("box.lan:8080", format!("https://box.lan:{port}/")),
+        ("[2001:db8::1]", "https://[2001:db8::1]/".to_owned()),
+        (
+            "[2001:db8::1]:8080",
+            format!("https://[2001:db8::1]:{port}/"),
+        ),
+        ("192.0.2.1:8080", format!("https://192.0.2.1:{port}/")),
+    ] {
+        let reply = plainly(&gate, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        reply
+            .assert_status(308)
+            .assert_header("location", &location);
+    }
 }
