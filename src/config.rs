@@ -135,7 +135,15 @@ impl Config {
             files: self.files(perspective),
             ceiling: self.memory_ceiling(0),
             trusted_proxies: self.trusted_proxies.clone(),
+            port: self.browsers_port(),
         }
+    }
+
+    /// Where a test or systemd gives the port, the usual one is meant.
+    fn browsers_port(&self) -> u16 {
+        let listen = self.listener.listen.first().map(SocketAddr::port);
+        let listen = listen.filter(|&port| port != 0);
+        self.public_port.or(listen).unwrap_or(443)
     }
 
     fn files(&self, perspective: Perspective) -> permission::Files {

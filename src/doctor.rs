@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::certificate::Certificate;
 use self::permission::Perspective;
-use self::upstream::Dialers;
+use self::upstream::{Asks, Dialers};
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
@@ -124,6 +124,8 @@ pub(crate) struct Settings {
     pub(crate) ceiling: Ceiling,
     /// Behind these, clients do not have connections of their own.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// The port that browsers use.
+    pub(crate) port: u16,
 }
 
 /// What was seen.
@@ -154,10 +156,11 @@ impl Examiner {
         let deadline = Instant::now() + LIMIT;
         let files = self.examine_files(settings.clone(), now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
-        // An app that is watched all the time is not asked for its first page all the time.
-        let asks = !settings.trusted_proxies.is_empty()
-            && settings.files.perspective == Perspective::Person;
-        let dialled = upstream::dial(&settings.apps, dialers, asks, deadline).await;
+        let asks = (settings.files.perspective == Perspective::Person).then_some(Asks {
+            has_trusted_proxies: !settings.trusted_proxies.is_empty(),
+        });
+        let apps = (settings.apps.as_slice().into(), settings.port);
+        let dialled = upstream::dial(apps, dialers, asks, deadline).await;
         examination.findings.extend(dialled);
         sort(&mut examination.findings);
         Some(examination)
@@ -169,7 +172,7 @@ impl Examiner {
             let _place = place;
             (
                 examine_files(&settings, now),
-                upstream::open(&settings.apps),
+                upstream::open(&settings.apps, settings.port),
             )
         });
         reading

@@ -57,6 +57,7 @@ use live::Permitted;
 pub(crate) use maintenance::{Exempt, MaintenanceSettings, NoSentence, Sentence};
 pub(crate) use part::Part;
 pub(crate) use response::far_reaching::FarReaching;
+pub(crate) use response::rewrite::Rewriter;
 pub(crate) use service::{NotResumed, OpenError, Service, UnknownApp};
 pub(crate) use settings::{Settings, Timeouts};
 use shared::Shared;

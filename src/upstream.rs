@@ -45,7 +45,9 @@ use crate::request::{Authority, Host};
 
 pub(crate) use address::Address;
 use authentication::tie;
-pub(crate) use authentication::{ConnectionAuth, signs_connection_in};
+pub(crate) use authentication::{
+    ConnectionAuth, challenges as connection_auth_is_asked_for, signs_connection_in,
+};
 pub(crate) use balance::{Balance, Requester};
 pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;

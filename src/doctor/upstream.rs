@@ -1,7 +1,11 @@
-//! Every address of every app is dialled, all at once; and keys about them that do nothing.
+//! Every address of every app is dialled, all at once, and each app is asked for its first page; and
+//! keys about them that do nothing.
+
+mod first_page;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -9,19 +13,35 @@ use tokio::time::Instant;
 
 use super::Finding;
 use crate::proxy::AppSettings;
+use crate::proxy::headers::RequestHeaders;
 use crate::upstream::dial::{DialError, Dialer, dialers};
 use crate::upstream::{Address, Balance, OpenError, Settings, Tolerated};
+use first_page::Asked;
 
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
 
-/// The addresses of each app, or why it could never be reached.
-pub(super) type Dialers = Vec<Result<Vec<Dialer>, OpenError>>;
+/// The addresses of each app, with the headers that it is sent; or why it could never be reached.
+pub(super) type Dialers = Vec<Result<(Vec<Dialer>, RequestHeaders), OpenError>>;
 
-/// Reads the authorities of each app.
-pub(super) fn open(apps: &[AppSettings]) -> Dialers {
+/// What is asked besides, to see what visitors will get: by a person's command only. An app that is
+/// watched all the time is not asked for its first page all the time.
+#[derive(Clone, Copy)]
+pub(super) struct Asks {
+    /// Then connections belong to nobody (SEC-92).
+    pub(super) has_trusted_proxies: bool,
+}
+
+/// Reads the authorities of each app. `port` is the one that browsers use.
+pub(super) fn open(apps: &[AppSettings], port: u16) -> Dialers {
     apps.iter()
-        .map(|app| dialers(&app.upstream, app.host.as_ref()))
+        .map(|app| {
+            let mut headers = app.request_headers.clone();
+            // Whoever may not read them is told so elsewhere.
+            let _ = headers.read_files();
+            let dialers = dialers(&app.upstream, app.host.as_ref(), port)?;
+            Ok((dialers, headers))
+        })
         .collect()
 }
 
@@ -56,44 +76,55 @@ fn idle_keys(settings: &Settings) -> [Option<(&'static str, &'static str)>; 3] {
     ]
 }
 
-/// Findings in the order of the configuration. `asks` is whether apps are asked for their first page,
-/// too, to see how they sign visitors in.
+/// Findings in the order of the configuration. Of the addresses of an app that is asked, the first
+/// one that takes a connection is.
 pub(super) async fn dial(
-    apps: &[AppSettings],
+    (apps, port): (Arc<[AppSettings]>, u16),
     dialers: Dialers,
-    asks: bool,
+    asks: Option<Asks>,
     deadline: Instant,
 ) -> Vec<Finding> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut dialling = JoinSet::new();
     let mut findings = Vec::new();
     for (index, opened) in dialers.into_iter().enumerate() {
-        match opened {
-            Ok(dialers) => {
-                for (number, dialer) in dialers.into_iter().enumerate() {
-                    let places = Arc::clone(&places);
-                    dialling.spawn(async move {
-                        let _place = places.acquire_owned().await;
-                        let dialled = dialer.dial(deadline).await;
-                        let signs_connections_in = asks
-                            && dialled.is_ok()
-                            && dialer.asks_for_connection_auth(deadline).await;
-                        (index, number, dialer, dialled, signs_connections_in)
-                    });
-                }
+        let (dialers, headers) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                findings.push((index, 0, unusable(&apps[index], &error)));
+                continue;
             }
-            Err(error) => findings.push((index, 0, unusable(&apps[index], &error))),
+        };
+        let is_asked = Arc::new(AtomicBool::new(asks.is_none()));
+        let headers = Arc::new(headers);
+        for (number, dialer) in dialers.into_iter().enumerate() {
+            let (places, is_asked) = (Arc::clone(&places), Arc::clone(&is_asked));
+            let (apps, headers) = (Arc::clone(&apps), Arc::clone(&headers));
+            dialling.spawn(async move {
+                let _place = places.acquire_owned().await;
+                let app = &apps[index];
+                let finding = match dialer.dial(deadline).await {
+                    Err(error) => Some(unreachable(app, &dialer, &error, deadline).await),
+                    Ok(()) if is_asked.swap(true, Ordering::Relaxed) => None,
+                    Ok(()) => {
+                        let asked = Asked {
+                            app,
+                            apps: &apps,
+                            dialer: &dialer,
+                            headers: &headers,
+                            port,
+                            has_trusted_proxies: asks.is_some_and(|asks| asks.has_trusted_proxies),
+                        };
+                        asked.finding(deadline).await
+                    }
+                };
+                Some((index, number, finding?))
+            });
         }
     }
     while let Some(joined) = dialling.join_next().await {
         match joined {
-            Ok((index, number, dialer, Err(error), _)) => {
-                findings.push((index, number, unreachable(&apps[index], &dialer, &error)));
-            }
-            Ok((index, number, dialer, Ok(()), true)) => {
-                findings.push((index, number, connection_auth(&apps[index], &dialer)));
-            }
-            Ok((.., Ok(()), false)) => {}
+            Ok(found) => findings.extend(found),
             Err(error) => resume_unwind(error.into_panic()),
         }
     }
@@ -126,20 +157,13 @@ fn unusable_help(error: &OpenError) -> &'static str {
     }
 }
 
-/// Its challenge is taken out (SEC-92).
-fn connection_auth(app: &AppSettings, dialer: &Dialer) -> Finding {
-    let message = format!(
-        "{} asks for NTLM or Negotiate, which sign a connection in: behind `trusted_proxies`, \
-         connections belong to nobody, and nobody can sign in there",
-        dialer.address()
-    );
-    let help = "have the application take the identity headers, or another sign-in; or let browsers \
-                connect to Vestibule itself";
-    Finding::warning(format!("app {}", app.name), message, help).at(app.line)
-}
-
 /// Visitors get 502 or 504, until that is fixed.
-fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding {
+async fn unreachable(
+    app: &AppSettings,
+    dialer: &Dialer,
+    error: &DialError,
+    deadline: Instant,
+) -> Finding {
     let address = dialer.address();
     let (message, help) = match error {
         DialError::Certificate { problem, help } => (problem.clone(), help.clone()),
@@ -161,6 +185,7 @@ fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding
             format!("the host of {address} is not known: {error}"),
             "correct `upstream`, or add the name to DNS or /etc/hosts".to_owned(),
         ),
+        DialError::NoTls(_) if dialer.speaks_the_other(deadline).await => plain(address),
         DialError::NoTls(error) => no_tls(address, error),
         DialError::Refused => (
             format!("nothing listens at {address}"),
@@ -174,6 +199,14 @@ fn unreachable(app: &AppSettings, dialer: &Dialer, error: &DialError) -> Finding
         ),
     };
     Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+}
+
+fn plain(address: &Address) -> (String, String) {
+    let http = address.to_string().replacen("https://", "http://", 1);
+    (
+        format!("{address} speaks plain HTTP, not TLS"),
+        format!("write upstream = \"{http}\""),
+    )
 }
 
 fn no_tls(address: &Address, error: &rustls::Error) -> (String, String) {

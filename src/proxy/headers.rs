@@ -40,12 +40,12 @@ impl About {
 }
 
 /// The same of one request.
-pub(super) struct Facts<'r> {
+pub(crate) struct Facts<'r> {
     /// `None` where a trusted proxy does not say who is beyond.
-    pub(super) client: Option<IpAddr>,
-    pub(super) host: &'r HeaderValue,
-    pub(super) prefix: Option<&'r HeaderValue>,
-    pub(super) id: &'r RequestId,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) host: &'r HeaderValue,
+    pub(crate) prefix: Option<&'r HeaderValue>,
+    pub(crate) id: &'r RequestId,
 }
 
 /// The value of a header.
@@ -139,7 +139,7 @@ impl RequestHeaders {
     }
 
     /// Whatever a client has sent under these names is gone by now.
-    pub(super) fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, facts: &Facts<'_>) {
         for name in &self.remove {
             headers.remove(name); // of what we ourselves have said
         }

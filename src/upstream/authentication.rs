@@ -91,7 +91,7 @@ pub(crate) fn signs_connection_in(value: &HeaderValue) -> bool {
 }
 
 /// Whether an answer asks for such credentials, or goes on with them.
-pub(super) fn challenges(headers: &HeaderMap) -> bool {
+pub(crate) fn challenges(headers: &HeaderMap) -> bool {
     names_scheme(headers, &header::WWW_AUTHENTICATE)
         || names_scheme(headers, &header::PROXY_AUTHENTICATE)
 }

@@ -1,6 +1,6 @@
 //! Tries to connect, and says what was in the way.
 
-mod sign_in;
+mod first_page;
 
 use std::io;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::connect::Connector;
 use super::trust::{Untrusted, clients};
 use super::{Address, OpenError, Settings};
 use crate::request::Host;
+pub(crate) use first_page::{Answer, AskError, AskedBy};
 
 /// One address of an app, to be tried once.
 pub(crate) struct Dialer {
@@ -20,6 +21,7 @@ pub(crate) struct Dialer {
     /// What a request has there.
     host: HeaderValue,
     timeout: Duration,
+    settings: Settings,
 }
 
 /// Why there is no connection.
@@ -45,20 +47,37 @@ pub(crate) enum DialError {
     TimedOut(Duration),
 }
 
-/// The addresses of an app that visitors know by this host.
-pub(crate) fn dialers(settings: &Settings, host: Option<&Host>) -> Result<Vec<Dialer>, OpenError> {
+/// The addresses of an app that visitors know by this host; `port` is the one that browsers use.
+pub(crate) fn dialers(
+    settings: &Settings,
+    host: Option<&Host>,
+    port: u16,
+) -> Result<Vec<Dialer>, OpenError> {
     let secure = settings.addresses.iter().any(Address::is_https);
     let tls = secure.then(|| clients(settings)).transpose()?;
     let timeout = settings.connect_timeout;
     let dialer = |address: &Address| {
         let connector = Connector::new(address.clone(), tls.as_ref(), settings)?;
+        let passes = settings.preserve_host && settings.host.is_none();
+        let browsers = host.filter(|_| passes);
+        let browsers = browsers.and_then(|host| browsers_host(host, port));
         Ok(Dialer {
             connector,
-            host: settings.host_of_own(address, host),
+            host: browsers.unwrap_or_else(|| settings.host_of_own(address, host)),
             timeout,
+            settings: settings.clone(),
         })
     };
     settings.addresses.iter().map(dialer).collect()
+}
+
+/// `Host` as a browser says it.
+pub(crate) fn browsers_host(host: &Host, port: u16) -> Option<HeaderValue> {
+    let text = match port {
+        443 => host.as_str().to_owned(),
+        port => format!("{}:{port}", host.as_str()),
+    };
+    HeaderValue::try_from(text).ok()
 }
 
 impl Dialer {

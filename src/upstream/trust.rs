@@ -39,6 +39,9 @@ pub(crate) use untrusted::Untrusted;
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
+    /// Of no certificate that anybody has.
+    pub(super) const NONE: Self = Self([0; 32]);
+
     /// Reads `sha256:` and hexadecimal digits, with or without colons between the bytes, as
     /// `openssl x509 -fingerprint -sha256` prints them.
     pub(crate) fn parse(text: &str) -> Option<Self> {

@@ -1,6 +1,7 @@
 //! What `check` finds before a start, and `status` in a running server, each with its fix.
 
 mod files;
+mod first_page;
 mod key_files;
 mod live;
 mod upstreams;
@@ -73,7 +74,7 @@ fn before(app: &Upstream) -> Vestibule {
         .user("ada", PASSWORD)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_well_is_told_in_facts() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -104,7 +105,7 @@ async fn what_is_well_is_told_in_facts() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rel_16_a_certificate_is_judged_by_its_end_and_its_names() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -127,7 +128,7 @@ async fn rel_16_a_certificate_is_judged_by_its_end_and_its_names() {
     ]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pair_that_does_not_fit_or_cannot_be_read_is_refused() {
     let app = Upstream::echo().await;
     let files = before(&app)
@@ -159,7 +160,7 @@ async fn a_pair_that_does_not_fit_or_cannot_be_read_is_refused() {
     assert_eq!(code, Some(78), "and so it does not start");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_damaged_inside_is_told_by_every_command() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -178,7 +179,7 @@ async fn a_certificate_that_is_damaged_inside_is_told_by_every_command() {
     assert!(!said.contains("key.pem"), "{said}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_somebody_has_is_told_with_their_name() {
     let app = Upstream::echo().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -200,7 +201,7 @@ async fn an_address_that_somebody_has_is_told_with_their_name() {
     Checked::of(&files).is_ok(&[]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_that_exclude_each_other_are_found_before_the_start() {
     let app = Upstream::echo().await;
     let port = held_port().port();
@@ -218,7 +219,7 @@ async fn addresses_that_exclude_each_other_are_found_before_the_start() {
     assert_eq!(code, Some(1), "and so it does not start: {said}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_that_nobody_can_meet_are_warned_of() {
     let app = Upstream::echo().await;
     let files = before(&app)
@@ -254,7 +255,7 @@ async fn rules_that_nobody_can_meet_are_warned_of() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_31_the_rule_that_is_said_to_open_nothing_opens_nothing() {
     let app = Upstream::echo().await;
     let gate = before(&app)
@@ -274,7 +275,7 @@ async fn sec_31_the_rule_that_is_said_to_open_nothing_opens_nothing() {
     assert_eq!(app.requests(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_for_every_host_is_offered_the_names_of_the_certificate() {
     let app = Upstream::echo().await;
     let files = Vestibule::before(&app).user("ada", PASSWORD).write();

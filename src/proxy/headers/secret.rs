@@ -53,7 +53,10 @@ impl SecretHeader {
             return Err(SecretHeaderError::TooOpen(path(), mode));
         }
         let content = Zeroizing::new(regular_file::read(&file).map_err(unreadable)?);
-        let line = content.strip_suffix(b"\n").unwrap_or(&content);
+        // Windows puts a byte order mark in front.
+        let marked = content.strip_prefix("\u{feff}".as_bytes());
+        let line = marked.unwrap_or(&content);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let is_visible = |byte: &u8| *byte == b' ' || byte.is_ascii_graphic();
         let value = Some(line).filter(|line| !line.is_empty() && line.iter().all(is_visible));

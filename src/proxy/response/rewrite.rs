@@ -15,7 +15,7 @@ use crate::upstream::{self, Address, Rewriting};
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What one application may call itself.
-pub(in crate::proxy) struct Rewriter {
+pub(crate) struct Rewriter {
     what: Rewriting,
     inside: Vec<Inside>,
     /// The folder below which visitors see the application, and that it is not told of.
@@ -40,7 +40,7 @@ enum Origin {
 
 impl Rewriter {
     /// `prefix` is what `strip_path` takes off, as in `/wiki`.
-    pub(in crate::proxy) fn new(settings: &upstream::Settings, prefix: Option<&str>) -> Self {
+    pub(crate) fn new(settings: &upstream::Settings, prefix: Option<&str>) -> Self {
         Self {
             what: settings.rewriting,
             prefix: prefix.map(Into::into),
@@ -54,7 +54,7 @@ impl Rewriter {
 
     /// Rewrites a response to a request for `ours`. Most have nothing to rewrite, and are only
     /// looked through.
-    pub(in crate::proxy) fn rewrite(&self, headers: &mut HeaderMap, ours: &Authority) {
+    pub(crate) fn rewrite(&self, headers: &mut HeaderMap, ours: &Authority) {
         for (name, value) in headers.iter_mut() {
             let Some(field) = Field::of(name) else {
                 continue;

@@ -11,7 +11,7 @@ pub(super) fn set_mode(files: &Files, name: &str, mode: u32) {
     fs::set_permissions(files.path(name), Permissions::from_mode(mode)).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_79_what_others_can_read_or_change_is_told_with_its_mend() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -51,7 +51,7 @@ async fn sec_79_what_others_can_read_or_change_is_told_with_its_mend() {
 }
 
 /// Whoever owns the users file, or may replace it, lets in whom they like.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_98_files_of_other_users_are_refused_with_the_command_that_mends_it() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can give files away");
@@ -103,7 +103,7 @@ async fn sec_98_files_of_other_users_are_refused_with_the_command_that_mends_it(
     Checked::of(&files).is_ok(&[]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folders_that_are_missing_are_told() {
     let app = Upstream::echo().await;
     let files = before(&app)
@@ -151,7 +151,7 @@ fn check_as_nobody(files: &Files) -> Option<Checked> {
     Some(Checked::by(files, program.uid(NOBODY).gid(NOBODY)))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_this_user_may_not_do_is_told() {
     let app = Upstream::echo().await;
     let files = before(&app)
@@ -195,7 +195,7 @@ async fn what_this_user_may_not_do_is_told() {
     assert!(checked.stdout.contains(said), "{}", checked.stdout);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_never_ends_is_not_waited_for() {
     let app = Upstream::echo().await;
     for name in ["cert.pem", "key.pem", "users.toml"] {
@@ -218,7 +218,7 @@ async fn a_file_that_never_ends_is_not_waited_for() {
     ]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_that_never_ends_is_not_waited_for() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -236,7 +236,7 @@ async fn a_configuration_that_never_ends_is_not_waited_for() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_who_cannot_sign_in_are_told() {
     let app = Upstream::echo().await;
     let mut files = before(&app).write();
@@ -272,7 +272,7 @@ async fn users_who_cannot_sign_in_are_told() {
     ]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_logo_that_cannot_be_shown_is_refused() {
     let app = Upstream::echo().await;
     let files = before(&app).login("logo = \"logo.svg\"").write();

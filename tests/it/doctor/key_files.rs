@@ -121,7 +121,7 @@ const IN_OTHER_FORMS: [(&str, &str, &str); 16] = [
     ),
 ];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_in_other_forms_are_named_with_the_command_that_makes_pem_of_them() {
     if ["openssl", "ssh-keygen", "iconv"]
         .iter()
@@ -157,7 +157,7 @@ async fn files_in_other_forms_are_named_with_the_command_that_makes_pem_of_them(
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stands_in_the_place_of_a_certificate_or_a_key_is_said() {
     if real::find("openssl").is_none() {
         return;
@@ -218,7 +218,7 @@ async fn what_stands_in_the_place_of_a_certificate_or_a_key_is_said() {
 }
 
 /// Keys that neither browsers nor we take, with the command for another one.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_tls_does_not_take_are_told_by_their_kind() {
     if real::find("openssl").is_none() {
         return;
@@ -269,7 +269,7 @@ async fn keys_that_tls_does_not_take_are_told_by_their_kind() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_in_the_wrong_order_is_told_with_the_command_that_orders_it() {
     let app = Upstream::echo().await;
     let files = before(&app).write();
@@ -302,7 +302,7 @@ async fn a_chain_in_the_wrong_order_is_told_with_the_command_that_orders_it() {
 }
 
 /// With it Windows begins its text files; `cat` leaves it in the middle.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn byte_order_marks_are_forgiven() {
     let files = Vestibule::before_url("https://127.0.0.1:1")
         .app("name = \"wiki\"\nhost = \"gate.test\"\nupstream_ca = \"ca.pem\"")
@@ -344,7 +344,7 @@ async fn byte_order_marks_are_forgiven() {
 }
 
 /// Neither is guessed at: the command says what is converted.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_in_other_encodings_is_told_with_the_command_that_converts_it() {
     if real::find("iconv").is_none() {
         return;
