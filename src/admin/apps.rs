@@ -20,16 +20,24 @@ pub(super) fn pause(service: &Service, app: &str, sentence: Option<&str>, peer: 
 }
 
 pub(super) fn resume(service: &Service, app: &str, peer: Peer) -> Line {
-    match service.resume(app) {
-        Ok(was_paused) => {
-            tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, app, "app resumed");
-            Line::Done(Done::Resumed { was_paused })
-        }
+    let resumed = service.resume(app);
+    if let Ok(_) | Err(NotResumed::Configured { was_paused: true }) = resumed {
+        tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, app, "app resumed");
+    }
+    match resumed {
+        Ok(was_paused) => Line::Done(Done::Resumed { was_paused }),
         Err(NotResumed::UnknownApp(unknown)) => no_app(app, &unknown),
-        Err(NotResumed::Configured) => Line::Error(format!(
-            "the configuration closes the app `{app}`: take `maintenance` out of it, and run \
-             `vestibule reload`"
-        )),
+        Err(NotResumed::Configured { was_paused }) => {
+            let paused = if was_paused {
+                "the pause is over, but "
+            } else {
+                ""
+            };
+            Line::Error(format!(
+                "{paused}the configuration closes the app `{app}`: take `maintenance` out of it, \
+                 and run `vestibule reload`"
+            ))
+        }
     }
 }
 

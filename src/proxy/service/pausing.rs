@@ -17,8 +17,10 @@ pub(crate) struct UnknownApp {
 #[derive(Debug)]
 pub(crate) enum NotResumed {
     UnknownApp(UnknownApp),
-    /// Its configuration closes it.
-    Configured,
+    /// Its configuration closes it, whether or not it was paused besides.
+    Configured {
+        was_paused: bool,
+    },
 }
 
 impl Service {
@@ -45,7 +47,7 @@ impl Service {
         };
         let was_paused = app.maintenance.resume();
         if app.maintenance.is_configured() {
-            return Err(NotResumed::Configured);
+            return Err(NotResumed::Configured { was_paused });
         }
         Ok(was_paused)
     }
