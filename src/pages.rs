@@ -106,6 +106,8 @@ pub(crate) struct ErrorView<'a> {
     pub(crate) notice: Option<&'a str>,
     /// Whether the title of the pages is that of the app that the request was for.
     pub(crate) names_app: bool,
+    /// The folder of that app, without the first slash: empty for all of a host.
+    pub(crate) start: &'a str,
     pub(crate) request_id: &'a str,
 }
 
@@ -255,6 +257,7 @@ impl Pages {
             context! {
                 status => message.status.as_u16(),
                 names_app => view.names_app,
+                start => view.start,
                 happened => message.title,
                 notice => view.notice,
                 advice => view.advice.split('`').map(str::to_owned).collect::<Vec<_>>(),

@@ -153,6 +153,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         &messages::OVERLOADED,
     ] {
         all.push(pages.error(&ErrorView {
+            start: "",
             message,
             advice: message.advice,
             notice: Some(text),

@@ -52,12 +52,14 @@ impl Proxy {
                 .app
                 .as_ref()
                 .filter(|_| exchange.subject == Subject::App);
+            let start = title.map_or_else(String::new, |app| app.part.path());
             let title = title.map(|app| &app.title);
             let view = ErrorView {
                 message,
                 advice,
                 notice: notice.as_ref().map(Sentence::as_str),
                 names_app: title.is_some(),
+                start: start.trim_start_matches('/'),
                 request_id,
             };
             self.pages.titled(title).error(&view).into_response()

@@ -212,6 +212,22 @@ async fn a_command_closes_an_app_until_it_opens_it_or_the_server_restarts() {
 }
 
 #[tokio::test]
+async fn whoever_signs_in_at_a_closed_app_below_a_path_comes_back_to_it() {
+    let app = Upstream::echo().await;
+    let keys = format!("host = \"gate.test\"\npath = \"/wiki/\"\n{KEYS}");
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).app(&keys);
+    let gate = gate.start().await;
+    let browser = gate.browser();
+    let page = browser.get("/wiki/x?y").await;
+    assert_closed(&page);
+    page.assert_contains("href=\"/.vestibule/login?switch=1&amp;return_to=/wiki&#x2f;\"");
+    let form = browser
+        .get("/.vestibule/login?switch=1&return_to=/wiki/")
+        .await;
+    assert_eq!(form.hidden("return_to"), "/wiki/");
+}
+
+#[tokio::test]
 async fn what_cannot_be_closed_or_opened_is_said() {
     let app = Upstream::echo().await;
     let service = users(Vestibule::before(&app)).app(KEYS).spawn().await;
@@ -253,6 +269,15 @@ async fn what_cannot_be_closed_or_opened_is_said() {
     assert_eq!(closed(&service)["by"], "command");
     let (code, _, stderr) = ran(&service, &["app", "resume", "wiki"]);
     assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("the pause is over, but the configuration closes"),
+        "{stderr}"
+    );
+    eventually("the end of the pause in the log", || {
+        let lines = service.program.log();
+        lines.iter().any(|line| line["message"] == "app resumed")
+    })
+    .await;
     assert_eq!(closed(&service)["by"], "configuration");
 }
 
