@@ -165,7 +165,8 @@ impl Proxy {
             && matches!(decision, Decision::Allow(_) | Decision::Login)
             && let Some(sender) = self.sender(app, &context, &target)
         {
-            let asked = self.ask_for_click(&sender, &context, app, &target, body, exchange);
+            let from = (&sender, principal.as_ref());
+            let asked = self.ask_for_click(from, &context, app, &target, body, exchange);
             return Box::pin(asked).await;
         }
         let permit = match decision {

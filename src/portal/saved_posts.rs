@@ -301,8 +301,8 @@ impl SavedPosts {
         Ok(match cookie {
             Some(cookie) => {
                 let browser = Owner::browser(cookie);
-                let form = self.store.take_of_sender(browser, host, target, click.id);
-                form.map(|form| form.of(user))
+                let store = &self.store;
+                store.take_of_sender((browser, user), host, target, click.id)
             }
             None => self.store.take(*session, host, target, click.id),
         })

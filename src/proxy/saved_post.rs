@@ -15,10 +15,10 @@ use crate::identity;
 use crate::portal::saved_posts::store::{PostId, SavedPost, Sender};
 use crate::portal::saved_posts::{self, Click};
 use crate::portal::{self, RequestContext};
-use crate::principal::Identity;
+use crate::principal::{Identity, Principal};
 use crate::request::Target;
 use crate::session::Session;
-use crate::upstream::{self, ClientBody, RequestBody, Requester, UpstreamError};
+use crate::upstream::{self, ClientBody, RequestBody, Requester, UpstreamError, hop_by_hop};
 
 /// A saved POST on its way to the application.
 struct Replay {
@@ -109,9 +109,10 @@ impl Proxy {
     }
 
     /// Keeps such a form and asks, whoever is signed in: the browser may have kept the session back.
+    /// `principal` is there where it has not.
     pub(super) async fn ask_for_click(
         &self,
-        sender: &Sender,
+        (sender, principal): (&Sender, Option<&Principal>),
         context: &RequestContext<'_>,
         app: &App,
         target: &Target,
@@ -119,8 +120,9 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let (limit, saved_posts) = (self.settings.limits.target, self.portal.saved_posts());
+        let user = principal.map(|principal| principal.identity().user());
         let saved = saved_posts.save_from(
-            sender,
+            (sender, user),
             context,
             &app.name,
             target,
@@ -169,14 +171,10 @@ impl Proxy {
         let body = RequestBody::whole(form.body.clone());
         app.check_length(&body)?; // it may be another limit by now
         app.counts.received.inc_by(form.body.len() as u64);
-        strip_content(&mut allowed.head.headers); // before we say who it is for
+        write_content(&mut allowed.head.headers, &form);
         let mut prepared = app.prepare(allowed, &connection.peer_header, body);
         let headers = prepared.request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, form.content_type.clone());
         headers.insert(header::CONTENT_LENGTH, form.body.len().into());
-        if let Some(sender) = &form.sender {
-            sender.restore(headers);
-        }
         let public = app.is_public(&prepared.permit);
         let permitted = prepared.permitted.clone();
         let replay = Replay {
@@ -252,8 +250,19 @@ impl Proxy {
     }
 }
 
-/// Removes what the request of the button says of its own body: the app gets other bytes. Spelled
-/// as CGI has it, too (SEC-36).
+/// Has the request of the button say of its body what the form said: the app gets those bytes.
+/// Before the request is prepared, so that the headers that the configuration sets stand above these;
+/// what the button nominates goes first, so that it removes none of them (SEC-38).
+fn write_content(headers: &mut HeaderMap, form: &SavedPost) {
+    hop_by_hop::strip(headers);
+    strip_content(headers);
+    headers.insert(header::CONTENT_TYPE, form.content_type.clone());
+    if let Some(sender) = &form.sender {
+        sender.restore(headers);
+    }
+}
+
+/// Removes what a request says of its own body. Spelled as CGI has it, too (SEC-36).
 fn strip_content(headers: &mut HeaderMap) {
     let of_body = |name: &&HeaderName| {
         let folded = identity::fold(name.as_str());

@@ -183,6 +183,50 @@ async fn a_form_of_a_listed_site_goes_on_after_one_click_as_that_sites() {
 }
 
 #[tokio::test]
+async fn sec_87_a_form_that_came_with_a_session_is_of_its_user_alone() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    let browser = gate.browser().login("ada", PASSWORD).await;
+    let same_site = but(&[("sec-fetch-site", "same-site")]);
+    let page = send(&browser, "/saml/acs", &same_site, ANSWER).await;
+    assert_asks(&page);
+    // She leaves, and somebody else signs in with her browser.
+    let before = app.requests();
+    let browser = browser.login("eve", PASSWORD).await;
+    click(&browser, &page).await.assert_redirects_to(FORMS);
+    browser
+        .get(FORMS)
+        .await
+        .assert_contains("Nothing is waiting");
+    assert_eq!(app.requests(), before);
+}
+
+#[tokio::test]
+async fn headers_that_the_configuration_sets_stand_above_those_of_the_form() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .app(
+            "host = \"gate.test\"\ntitle = \"Team Wiki\"\n[app.request_headers]\n\
+             set = { \"Origin\" = \"https://fixed.test\", \"Sec-Fetch-Site\" = \"none\" }\n\
+             remove = [\"Referer\"]",
+        )
+        .user("ada", PASSWORD)
+        .rule("/saml/acs", "signed-in")
+        .config("cross_site_posts = [\"https://idp.test:8443\"]")
+        .start()
+        .await;
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    let page = arrive(&ada, "/saml/acs").await;
+    click(&ada, &page).await.assert_status(200);
+    let got = app.last();
+    assert_eq!(got.body, ANSWER.as_bytes());
+    assert_eq!(got.values("origin"), ["https://fixed.test"], "{}", got.head);
+    assert_eq!(got.values("sec-fetch-site"), ["none"], "{}", got.head);
+    assert_eq!(got.value("referer"), None, "{}", got.head);
+    assert_eq!(got.values("content-type"), [URLENCODED], "{}", got.head);
+}
+
+#[tokio::test]
 async fn whoever_is_not_signed_in_signs_in_between_the_click_and_the_app() {
     let app = Upstream::echo().await;
     let gate = wiki(&app).start().await;

@@ -31,9 +31,10 @@ impl SavedPosts {
     }
 
     /// Keeps a form of another site for this browser, and asks with a page that names both sides.
+    /// `user` is whose session came with it: then it is theirs, like the room that it takes (SEC-87).
     pub(crate) async fn save_from(
         &self,
-        sender: &Sender,
+        (sender, user): (&Sender, Option<&str>),
         context: &RequestContext<'_>,
         app: &Arc<str>,
         target: &Target,
@@ -48,7 +49,10 @@ impl SavedPosts {
             content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
             sender: Some(sender),
         };
-        let kept = self.keep(context, &to, None, max_target, body).await;
+        let user = user.map(Arc::from);
+        let kept = self
+            .keep(context, &to, user.as_ref(), max_target, body)
+            .await;
         let kept = kept.map_err(|error| match error {
             RequestError::FormNotKept => RequestError::CrossSitePost,
             other => other,

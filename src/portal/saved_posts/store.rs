@@ -42,6 +42,9 @@ pub(crate) use sender::Sender;
 /// How long a form waits.
 pub(in crate::portal) const SAVED_FOR: Duration = Duration::from_mins(15);
 
+/// How long after the click on its page a form of another site is sent by the login alone.
+const CONFIRMED_FOR: Duration = Duration::from_mins(2);
+
 /// The largest body that is kept.
 pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
 
@@ -116,8 +119,8 @@ pub(crate) struct SavedPost {
     pub(in crate::portal) user: Option<Arc<str>>,
     /// The page of another site that it is of.
     pub(crate) sender: Option<Sender>,
-    /// Whether somebody has said before the login that it is to be sent.
-    is_confirmed: bool,
+    /// When somebody said before the login that it is to be sent.
+    confirmed: Option<Timestamp>,
     _slot: Slot,
 }
 
@@ -214,7 +217,7 @@ impl SavedPostStore {
             host: to.host.to_ascii_lowercase(),
             user,
             sender: to.sender.cloned(),
-            is_confirmed: false,
+            confirmed: None,
             _slot: slot,
         };
         let mut forms = self.forms();
@@ -264,7 +267,7 @@ impl SavedPostStore {
         let forms = self.forms();
         let of_owner = forms.get(&owner).into_iter().flatten();
         let here = of_owner.filter(|form| form.is_fresh(now) && form.is_for(host));
-        let mut waiting: Vec<_> = here.map(SavedPost::describe).collect();
+        let mut waiting: Vec<_> = here.map(|form| form.describe(now)).collect();
         waiting.sort_by_key(|form| form.saved);
         waiting
     }
@@ -311,7 +314,7 @@ impl SavedPostStore {
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.
     pub(in crate::portal) fn put_back(&self, session: SessionKey, mut form: SavedPost) {
-        form.is_confirmed = false; // else its page would send it again and again
+        form.confirmed = None; // else its page would send it again and again
         let owner = Owner::Session(session);
         self.forms().entry(owner).or_default().push(form);
     }
@@ -359,7 +362,7 @@ impl SavedPost {
     }
 
     /// Nobody but `user` gets it from now on.
-    pub(in crate::portal) fn of(mut self, user: &str) -> Self {
+    fn of(mut self, user: &str) -> Self {
         self.user = Some(user.into());
         self
     }
@@ -381,7 +384,13 @@ impl SavedPost {
             && self.body == other.body
     }
 
-    fn describe(&self) -> Waiting {
+    /// For a little while only: who signs in later may be somebody else.
+    fn is_confirmed(&self, now: Timestamp) -> bool {
+        let confirmed = self.confirmed;
+        confirmed.is_some_and(|confirmed| now.since(confirmed) < CONFIRMED_FOR)
+    }
+
+    fn describe(&self, now: Timestamp) -> Waiting {
         Waiting {
             id: self.id,
             target: self.target.clone(),
@@ -389,7 +398,7 @@ impl SavedPost {
             size: self.body.len(),
             saved: self.saved,
             origin: self.sender.as_ref().map(|sender| sender.origin().clone()),
-            is_confirmed: self.is_confirmed,
+            is_confirmed: self.is_confirmed(now),
         }
     }
 }

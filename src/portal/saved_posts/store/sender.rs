@@ -65,18 +65,21 @@ impl Sender {
 }
 
 impl SavedPostStore {
-    /// Takes out a form of another site that waits for this browser, to send it. Of two at once,
-    /// one gets it.
+    /// Takes out a form of another site that waits for this browser, for `user` to send it. Of two at
+    /// once, one gets it. What came with another user's session stays theirs.
     pub(in crate::portal) fn take_of_sender(
         &self,
-        browser: Owner,
+        (browser, user): (Owner, &str),
         host: &str,
         target: &str,
         id: PostId,
     ) -> Option<SavedPost> {
-        self.take_if(browser, |form| {
-            form.sender.is_some() && form.is(host, target, id)
-        })
+        let form = self.take_if(browser, |form| {
+            form.sender.is_some()
+                && form.is(host, target, id)
+                && (form.user.is_none() || form.is_of(Some(user)))
+        });
+        form.map(|form| form.of(user))
     }
 
     /// Notes that whoever uses this browser wants the form of another site to be sent; whether it
@@ -93,7 +96,7 @@ impl SavedPostStore {
         let mut of_browser = forms.get_mut(&browser).into_iter().flatten();
         let form = of_browser
             .find(|form| form.sender.is_some() && form.is_fresh(now) && form.is(host, target, id));
-        form.map(|form| form.is_confirmed = true).is_some()
+        form.map(|form| form.confirmed = Some(now)).is_some()
     }
 }
 

@@ -1,7 +1,7 @@
 use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::*;
-use crate::request::Host;
+use crate::request::{Authority, Host};
 
 const URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -175,6 +175,35 @@ fn after_fifteen_minutes_it_is_gone_swept_or_not() {
     assert_eq!(adopted, Adopted::default());
     assert!(desk.take(key, late).is_none());
     assert!(desk.forms.time_left(browser(), HOST).is_none());
+}
+
+#[test]
+fn a_click_before_the_login_counts_for_two_minutes() {
+    let desk = Desk::new();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("origin", HeaderValue::from_static("https://idp.test"));
+    let authority = Authority::parse(&HeaderValue::from_static(HOST)).unwrap();
+    let sender = Sender::of(&headers, &authority).unwrap();
+    let to = Destination {
+        sender: Some(&sender),
+        ..desk.to("/acs")
+    };
+    let slot = desk.forms.reserve(CLIENT, None, &to).unwrap();
+    let body = Bytes::from_static(b"a=1");
+    let id = desk.forms.save(browser(), None, &to, body, slot);
+    let id = id.ok().unwrap();
+    assert!(!desk.forms.is_confirmed(browser(), HOST));
+    assert!(desk.forms.confirm(browser(), HOST, "/acs", id));
+    desk.clock.advance(CONFIRMED_FOR / 2);
+    assert!(desk.forms.is_confirmed(browser(), HOST));
+    // Whoever signs in by now may be somebody else.
+    desk.clock.advance(CONFIRMED_FOR / 2);
+    assert!(!desk.forms.is_confirmed(browser(), HOST));
+    assert_eq!(
+        desk.forms.waiting(browser(), HOST).len(),
+        1,
+        "it waits all the same"
+    );
 }
 
 #[test]
