@@ -269,5 +269,8 @@ async fn certificate_and_key_may_be_credentials_of_systemd_and_the_users_file_ma
     again.args(["serve", "--config"]);
     let (code, _, said) = run_to_end(again.arg(service.files.path("config.toml")), "");
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("key.pem can be read"), "{said}");
+    assert!(
+        said.contains("key.pem: others can read or change the key"),
+        "{said}"
+    );
 }

@@ -67,7 +67,11 @@ async fn whoever_installs_it_has_an_app_behind_a_login_and_can_look_after_it() {
         .await;
     let response = plain.response().await;
     assert_eq!(response.assert_status(200).text(), "thumbprint\n");
-    assert_eq!(app.requests(), 0);
+    let is_check = |got: &Received| got.value("user-agent") == Some("vestibule-check");
+    assert!(
+        app.received().iter().all(is_check),
+        "only `check` has asked the app"
+    );
     let ada = Browser::new(https, HOST).login("ada", PASSWORD).await;
     ada.get("/").await.assert_status(200);
     assert_eq!(app.last().value("x-forwarded-user"), Some("ada"));
