@@ -270,7 +270,7 @@ impl Decision {
 
 /// Judges a request by method, path, user and the client's address, and by nothing else (SEC-33):
 /// whichever way the application may read the path, the request has to be permitted (SEC-93).
-/// `client` is `None` where it is not known.
+/// `client` is `None` if its address is unknown.
 pub(crate) fn decide(
     rules: &Rules,
     readings: &Readings<'_>,

@@ -41,7 +41,7 @@ pub struct Config {
     /// The folder with the responses to HTTP-01 challenges.
     pub(crate) acme_challenges: Option<PathBuf>,
     pub(crate) admin: admin::PathSetting,
-    /// Where a sign-out leads, as it stands in `Location`; `None` is a page of ours.
+    /// `Location` after a sign-out; `None` shows our own page.
     pub(crate) after_logout: Option<HeaderValue>,
     pub(crate) apps: Vec<proxy::AppSettings>,
     pub(crate) branding: pages::Branding,

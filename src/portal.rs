@@ -61,7 +61,7 @@ const LOGOUT: &str = own_path!("logout");
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) pages: Arc<Pages>,
-    /// Where a sign-out leads, as it stands in `Location`; `None` is a page of ours.
+    /// `Location` after a sign-out; `None` shows our own page.
     pub(crate) after_logout: Option<HeaderValue>,
 }
 

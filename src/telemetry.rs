@@ -246,7 +246,7 @@ pub(crate) struct AccessLine {
     pub(crate) head: Option<Duration>,
     /// Whether the answer came to its end.
     pub(crate) complete: bool,
-    /// The code of an answer that is an error of ours.
+    /// The error code of a response of our own.
     pub(crate) reason: Option<&'static str>,
     /// Why the request was refused before anybody asked who sent it.
     pub(crate) error: Option<&'static str>,

@@ -19,7 +19,7 @@ impl Networks {
         self.0.is_empty()
     }
 
-    /// Whether a client at this address may go on. One whose address is not known is in no network
+    /// Whether a client at this address may go on. A client with an unknown address is in no network
     /// (SEC-41).
     pub(crate) fn admit(&self, client: Option<IpAddr>) -> bool {
         self.are_any() || client.is_some_and(|client| self.contain(client))

@@ -55,7 +55,7 @@ pub(super) struct Exchange {
 pub(super) enum Subject {
     /// The app of the request.
     App,
-    /// A page of ours for all apps of the host, whichever of them the request is counted for.
+    /// One of our own pages that serves all apps of the host; metrics count it for one of them.
     SeveralApps,
 }
 

@@ -125,7 +125,7 @@ impl Maintenance {
         self.settings.sentence.is_some() || self.pause.is_on.load(Ordering::Acquire)
     }
 
-    /// Refuses whoever is not exempt while the app is closed.
+    /// Refuses everyone but the exempt while the app is closed.
     pub(super) fn check(&self, principal: Option<&Principal>) -> Result<(), RequestError> {
         let is_exempt = |who: &Principal| self.settings.exempt.has(who.identity());
         if self.is_on() && !principal.is_some_and(is_exempt) {

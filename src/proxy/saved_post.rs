@@ -108,8 +108,8 @@ impl Proxy {
             .then_some(sender)
     }
 
-    /// Keeps such a form and asks, whoever is signed in: the browser may have kept the session back.
-    /// `principal` is there where it has not.
+    /// Keeps such a form and asks for a click, with or without a session: browsers send none along
+    /// from another site. `principal` is the user, if one did.
     pub(super) async fn ask_for_click(
         &self,
         (sender, principal): (&Sender, Option<&Principal>),

@@ -24,7 +24,7 @@ impl Fault {
         }
     }
 
-    /// The line that it is on is not shown, because there may be a secret on it.
+    /// Hides the source line, which may contain a secret.
     #[must_use]
     pub(crate) fn secret(mut self) -> Self {
         self.is_secret = true;

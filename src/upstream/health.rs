@@ -184,7 +184,7 @@ impl Checks {
         }
     }
 
-    /// Whether a check is due; whoever asks has to make it then.
+    /// Whether a check is due; a caller that is told so has to run it.
     pub(super) fn is_due(&self, clock: &Clock) -> Option<Asking> {
         let now = clock.now();
         let mut history = self.verdict.history();

@@ -256,7 +256,7 @@ pub(super) fn ask(
     Ok(answer)
 }
 
-/// Our login is for whoever may open some app of its host.
+/// Our login is open to clients that may reach at least one app of its host.
 fn of_own_address(
     config: &Config,
     app: &AppSettings,

@@ -1,7 +1,7 @@
 //! Forms of other sites that an app takes, such as the answer of an identity provider: browsers
-//! send no session along with them (RFC 6265bis §5.2, `SameSite=Lax`), and whoever filled in a form
-//! elsewhere has not said that it is to be sent here in their name. So it waits for a click on a page
-//! of ours that names sender and target, and for a login where one is needed.
+//! send no session along with them (RFC 6265bis §5.2, `SameSite=Lax`), and a visitor who filled in a form
+//! elsewhere has not agreed to send it here as themselves. So it waits for a click on our own page,
+//! which names sender and target, and for a login where one is needed.
 
 use std::sync::Arc;
 

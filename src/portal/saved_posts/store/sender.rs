@@ -82,7 +82,7 @@ impl SavedPostStore {
         form.map(|form| form.of(user))
     }
 
-    /// Notes that whoever uses this browser wants the form of another site to be sent; whether it
+    /// Notes a click of this browser on Send before the login; whether the form
     /// is there.
     pub(in crate::portal) fn confirm(
         &self,
