@@ -124,8 +124,15 @@ pub(crate) struct Settings {
     pub(crate) ceiling: Ceiling,
     /// Behind these, clients do not have connections of their own.
     pub(crate) trusted_proxies: TrustedProxies,
-    /// The port that browsers use.
-    pub(crate) port: u16,
+    pub(crate) port: BrowsersPort,
+}
+
+/// The port that browsers use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrowsersPort {
+    pub(crate) number: u16,
+    /// Otherwise it is a guess: a mapping or a proxy in front may give them another one.
+    pub(crate) is_configured: bool,
 }
 
 /// What was seen.

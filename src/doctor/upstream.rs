@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Finding;
+use super::{BrowsersPort, Finding};
 use crate::proxy::AppSettings;
 use crate::proxy::headers::RequestHeaders;
 use crate::upstream::dial::{DialError, Dialer, dialers};
@@ -21,8 +21,9 @@ use first_page::Asked;
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
 
-/// The addresses of each app, with the headers that it is sent; or why it could never be reached.
-pub(super) type Dialers = Vec<Result<(Vec<Dialer>, RequestHeaders), OpenError>>;
+/// The addresses of each app, with the headers that it is sent, if all of them could be read; or why
+/// it could never be reached.
+pub(super) type Dialers = Vec<Result<(Vec<Dialer>, Option<RequestHeaders>), OpenError>>;
 
 /// What is asked besides, to see what visitors will get: by a person's command only. An app that is
 /// watched all the time is not asked for its first page all the time.
@@ -32,15 +33,16 @@ pub(super) struct Asks {
     pub(super) has_trusted_proxies: bool,
 }
 
-/// Reads the authorities of each app. `port` is the one that browsers use.
-pub(super) fn open(apps: &[AppSettings], port: u16) -> Dialers {
+/// Reads the authorities of each app, and the files of its headers.
+pub(super) fn open(apps: &[AppSettings], port: BrowsersPort) -> Dialers {
     apps.iter()
         .map(|app| {
             let mut headers = app.request_headers.clone();
-            // Whoever may not read them is told so elsewhere.
-            let _ = headers.read_files();
-            let dialers = dialers(&app.upstream, app.host.as_ref(), port)?;
-            Ok((dialers, headers))
+            // What is wrong with them is said elsewhere. Without one, the app would answer another
+            // request than that of a visitor.
+            let are_read = headers.read_files_of_any_owner().is_ok();
+            let dialers = dialers(&app.upstream, app.host.as_ref(), port.number)?;
+            Ok((dialers, are_read.then_some(headers)))
         })
         .collect()
 }
@@ -79,7 +81,7 @@ fn idle_keys(settings: &Settings) -> [Option<(&'static str, &'static str)>; 3] {
 /// Findings in the order of the configuration. Of the addresses of an app that is asked, the first
 /// one that takes a connection is.
 pub(super) async fn dial(
-    (apps, port): (Arc<[AppSettings]>, u16),
+    (apps, port): (Arc<[AppSettings]>, BrowsersPort),
     dialers: Dialers,
     asks: Option<Asks>,
     deadline: Instant,
@@ -96,27 +98,31 @@ pub(super) async fn dial(
             }
         };
         let is_asked = Arc::new(AtomicBool::new(asks.is_none()));
-        let headers = Arc::new(headers);
+        let headers = headers.map(Arc::new);
         for (number, dialer) in dialers.into_iter().enumerate() {
             let (places, is_asked) = (Arc::clone(&places), Arc::clone(&is_asked));
-            let (apps, headers) = (Arc::clone(&apps), Arc::clone(&headers));
+            let (apps, headers) = (Arc::clone(&apps), headers.clone());
             dialling.spawn(async move {
                 let _place = places.acquire_owned().await;
                 let app = &apps[index];
                 let finding = match dialer.dial(deadline).await {
                     Err(error) => Some(unreachable(app, &dialer, &error, deadline).await),
                     Ok(()) if is_asked.swap(true, Ordering::Relaxed) => None,
-                    Ok(()) => {
-                        let asked = Asked {
-                            app,
-                            apps: &apps,
-                            dialer: &dialer,
-                            headers: &headers,
-                            port,
-                            has_trusted_proxies: asks.is_some_and(|asks| asks.has_trusted_proxies),
-                        };
-                        asked.finding(deadline).await
-                    }
+                    Ok(()) => match &headers {
+                        Some(headers) => {
+                            let asked = Asked {
+                                app,
+                                apps: &apps,
+                                dialer: &dialer,
+                                headers,
+                                port,
+                                has_trusted_proxies: asks
+                                    .is_some_and(|asks| asks.has_trusted_proxies),
+                            };
+                            asked.finding(deadline).await
+                        }
+                        None => None,
+                    },
                 };
                 Some((index, number, finding?))
             });

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
-use super::super::Finding;
+use super::super::{BrowsersPort, Finding};
 use crate::proxy::AppSettings;
 use crate::proxy::headers::{Facts, RequestHeaders};
 use crate::request::Authority;
@@ -24,8 +24,7 @@ pub(super) struct Asked<'a> {
     pub(super) dialer: &'a Dialer,
     /// Of the configuration, which the app gets with each request.
     pub(super) headers: &'a RequestHeaders,
-    /// Of browsers; 443 where nobody says.
-    pub(super) port: u16,
+    pub(super) port: BrowsersPort,
     /// Then connections belong to nobody (SEC-92).
     pub(super) has_trusted_proxies: bool,
 }
@@ -36,6 +35,7 @@ type Meaning = (String, String);
 impl Asked<'_> {
     /// Asks once; and once more by the app's own name, where an answer may be due to the name.
     pub(super) async fn finding(&self, deadline: Instant) -> Option<Finding> {
+        let started = Instant::now();
         let (message, help) = match self.ask(AskedBy::Visitors, deadline).await {
             Ok(answer) => {
                 let other = is_due_to_host(&answer) && self.has_other_name();
@@ -46,7 +46,7 @@ impl Asked<'_> {
                 };
                 self.meaning(&answer, own.as_ref())?
             }
-            Err(error) => self.silence(&error, deadline).await,
+            Err(error) => self.silence(&error, started, deadline).await,
         };
         Some(Finding::warning(format!("app {}", self.app.name), message, help).at(self.app.line))
     }
@@ -94,7 +94,7 @@ impl Asked<'_> {
     /// As browsers say it.
     fn browsers_host(&self) -> HeaderValue {
         let host = self.app.host.as_ref();
-        let host = host.and_then(|host| browsers_host(host, self.port));
+        let host = host.and_then(|host| browsers_host(host, self.port.number));
         host.unwrap_or_else(|| self.dialer.host(AskedBy::Visitors))
     }
 
@@ -117,7 +117,8 @@ impl Asked<'_> {
         if answer.status == StatusCode::UNAUTHORIZED {
             return self.sign_in(answer);
         }
-        if answer.status.is_redirection() {
+        // Browsers follow no other 3xx.
+        if matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
             return self.redirect(answer);
         }
         // Not an error by its own name.
@@ -242,11 +243,14 @@ impl Asked<'_> {
     }
 
     /// There is a connection, and no answer.
-    async fn silence(&self, error: &AskError, deadline: Instant) -> Meaning {
+    async fn silence(&self, error: &AskError, started: Instant, deadline: Instant) -> Meaning {
         let address = self.dialer.address();
         match error {
             AskError::TimedOut => (
-                format!("{address} takes connections, and does not answer within 3 seconds"),
+                format!(
+                    "{address} takes connections, and has not answered within {:.1?}",
+                    started.elapsed()
+                ),
                 "look at the log of the application".to_owned(),
             ),
             AskError::Upstream(_)

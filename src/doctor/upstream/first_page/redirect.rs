@@ -9,6 +9,9 @@ use crate::proxy::Rewriter;
 use crate::request::{Authority, Target};
 use crate::upstream::dial::Answer;
 
+/// Characters of an address that are shown.
+const LONGEST_SHOWN: usize = 120;
+
 impl Asked<'_> {
     /// Of a redirect, as browsers get it.
     pub(super) fn redirect(&self, answer: &Answer) -> Option<Meaning> {
@@ -24,8 +27,10 @@ impl Asked<'_> {
         if location.scheme_str() == Some("http") {
             return Some(self.not_ours(&location));
         }
-        if location.port_u16().unwrap_or(443) != site.port().unwrap_or(443) {
-            return Some(self.inside(&location));
+        let port = location.port_u16().unwrap_or(443);
+        let is_usual = port == 443 && !self.port.is_configured;
+        if port != site.port().unwrap_or(443) && !is_usual {
+            return Some(self.other_port(&location, port));
         }
         let is_same = location.path() == self.app.part.path() && location.query().is_none();
         // With a cookie, the next request is another one.
@@ -67,8 +72,9 @@ impl Asked<'_> {
     /// What [`Rewriter`] leaves as it is when it is switched off.
     fn not_ours(&self, location: &Uri) -> Meaning {
         let message = format!(
-            "{} redirects to {location}, which browsers cannot follow",
-            self.dialer.address()
+            "{} redirects to {}, which browsers cannot follow",
+            self.dialer.address(),
+            shown(location)
         );
         let help = if self.app.upstream.rewriting.redirects {
             self.tell_its_address()
@@ -83,8 +89,9 @@ impl Asked<'_> {
 
     fn inside(&self, location: &Uri) -> Meaning {
         let message = format!(
-            "{} redirects to {location}, an address of the inside, which browsers may not reach",
-            self.dialer.address()
+            "{} redirects to {}, an address of the inside, which browsers may not reach",
+            self.dialer.address(),
+            shown(location)
         );
         let upstream = &self.app.upstream;
         let help = if upstream.preserve_host && upstream.host.is_none() {
@@ -99,12 +106,27 @@ impl Asked<'_> {
         (message, help)
     }
 
+    /// On the host that was asked for.
+    fn other_port(&self, location: &Uri, port: u16) -> Meaning {
+        let message = format!(
+            "{} redirects to {}, another port than that of browsers ({})",
+            self.dialer.address(),
+            shown(location),
+            self.port.number
+        );
+        let help = format!(
+            "{}; or set public_port = {port}, if browsers use that one",
+            self.tell_its_address()
+        );
+        (message, help)
+    }
+
     /// To https, where browsers are already.
     fn circle(&self, location: &Uri) -> Meaning {
         let message = format!(
-            "{} redirects to {location}, the very address that was asked for: browsers go round in \
-             circles",
-            self.dialer.address()
+            "{} redirects to {}, the very address that was asked for: browsers go round in circles",
+            self.dialer.address(),
+            shown(location)
         );
         let help = "let the application believe the X-Forwarded-Proto and X-Forwarded-Host that it \
                     gets from here (trusted proxies), or switch its own redirect to https off";
@@ -113,13 +135,13 @@ impl Asked<'_> {
 
     /// On the same host.
     fn path(&self, location: &Uri) -> Option<Meaning> {
-        let address = self.dialer.address();
+        let (address, shown) = (self.dialer.address(), shown(location));
         let head = Request::get(location.path()).body(()).ok()?.into_parts().0;
         let target = match Target::parse(&head, self.app.allow_in_path) {
             Ok(target) => target,
             Err(error) => {
                 let message = format!(
-                    "{address} redirects to {location}, which is refused here: {}",
+                    "{address} redirects to {shown}, which is refused here: {}",
                     error.text()
                 );
                 let help = "name what that path has in `allow_in_path`";
@@ -132,7 +154,7 @@ impl Asked<'_> {
         }
         let below = self.app.part.path();
         let message = format!(
-            "{address} redirects to {location}, which is not below {below}: nobody gets there"
+            "{address} redirects to {shown}, which is not below {below}: nobody gets there"
         );
         let help = format!(
             "tell the application that it is below {below} (base path), or write strip_path = true"
@@ -146,6 +168,25 @@ impl Asked<'_> {
         let path = self.app.part.path();
         format!("tell the application its address, https://{host}{path} (base or external URL)")
     }
+}
+
+/// Without what may be a secret, the query and the user, and no longer than a line: the app chooses it.
+fn shown(location: &Uri) -> String {
+    let host = location.host().unwrap_or_default();
+    let port = location.port().map(|port| format!(":{port}"));
+    let whole = format!(
+        "{}://{host}{}{}",
+        location.scheme_str().unwrap_or_default(),
+        port.unwrap_or_default(),
+        location.path()
+    );
+    let mut shown: String = whole.chars().take(LONGEST_SHOWN).collect();
+    if shown.len() < whole.len() {
+        shown.push('\u{2026}');
+    } else if location.query().is_some() {
+        shown.push_str("?\u{2026}");
+    }
+    shown
 }
 
 /// Where a browser at this site goes; `None` for what starts from the page itself, and so stays.
