@@ -161,6 +161,7 @@ impl Proxy {
         app.maintenance.check(principal.as_ref())?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
+        // Under overload, too, as a late form: what is kept has bounds of its own.
         if app.rules.take_cross_site_posts()
             && matches!(decision, Decision::Allow(_) | Decision::Login)
             && let Some(sender) = self.sender(app, &context, &target)

@@ -3,7 +3,7 @@
 use crate::principal::user_name;
 
 /// Compared as names are everywhere (SEC-58).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UserNames {
     spelled: Vec<String>,
     /// The same as they are compared.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::access::UserNames;
 use crate::error::RequestError;
 use crate::principal::{Identity, Principal};
 
@@ -64,15 +65,15 @@ pub(crate) struct MaintenanceSettings {
 }
 
 /// Users whom maintenance does not keep out; the rules hold for them as ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Exempt {
     pub(crate) groups: Vec<String>,
-    pub(crate) users: Vec<String>,
+    pub(crate) users: UserNames,
 }
 
 impl Exempt {
     pub(crate) fn has(&self, user: &Identity) -> bool {
-        user.is_in_any(&self.groups) || self.users.iter().any(|name| name == user.user())
+        user.is_in_any(&self.groups) || self.users.contain(user.user())
     }
 }
 

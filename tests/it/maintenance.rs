@@ -11,7 +11,7 @@ const SENTENCE: &str = "<b>Back</b> at six & \"not\" before.";
 const SHOWN: &str = "&lt;b&gt;Back&lt;&#x2f;b&gt; at six &amp; &quot;not&quot; before.";
 const KEYS: &str = "name = \"wiki\"\n\
                     maintenance = '<b>Back</b> at six & \"not\" before.'\n\
-                    maintenance_allow = { groups = [\"menders\"], users = [\"eve\"] }";
+                    maintenance_allow = { groups = [\"menders\"], users = [\"EVE\"] }";
 const CLOSED: &str = "This app is closed for maintenance";
 
 /// Within this after the change: half a second, and machines are slow.

@@ -1,6 +1,7 @@
 //! `maintenance` and `maintenance_allow`: apps that are closed, and for whom they are not.
 
 use super::rule::{group, user};
+use crate::access::UserNames;
 use crate::config::section::Section;
 use crate::config::value;
 use crate::proxy::{Exempt, MaintenanceSettings, Sentence};
@@ -31,7 +32,7 @@ pub(super) fn read(section: &mut Section<'_>) -> MaintenanceSettings {
         sentence: sentence.flatten(),
         exempt: Exempt {
             groups: groups.unwrap_or_default(),
-            users: users.unwrap_or_default(),
+            users: UserNames::new(users.unwrap_or_default()),
         },
     }
 }
