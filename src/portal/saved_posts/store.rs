@@ -7,6 +7,7 @@
 
 mod address;
 mod kind;
+mod post_id;
 mod quota;
 mod reading;
 mod sender;
@@ -14,26 +15,24 @@ mod sender;
 mod tests;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Timestamp};
 use crate::principal::user_name;
-use crate::random::{NoRandomness, random};
+use crate::random::NoRandomness;
 use crate::session::{FormerUsers, SessionKey};
 
 pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
 use kind::essence;
 pub(in crate::portal) use kind::{is_form, is_multipart_form};
+pub(crate) use post_id::PostId;
 use quota::Quota;
 pub(crate) use quota::Slot;
 pub(in crate::portal) use reading::{Unread, read};
@@ -50,32 +49,6 @@ pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
 
 /// What a form takes besides its texts and its body, well rounded up.
 const OVERHEAD: usize = 1024;
-
-/// Names a saved POST: 128 random bits. No secret: without the session it opens nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PostId([u8; 16]);
-
-impl PostId {
-    /// Length of its text.
-    const TEXT: usize = 22;
-
-    fn generate() -> Result<Self, NoRandomness> {
-        random().map(Self)
-    }
-
-    /// Reads what [`Display`](fmt::Display) writes; everything else is no id.
-    pub(in crate::portal) fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 16];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        (text.len() == Self::TEXT && length == bytes.len()).then_some(Self(bytes))
-    }
-}
-
-impl fmt::Display for PostId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
 
 /// Whom a form waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
