@@ -185,7 +185,6 @@ impl Proxy {
 
         // Prepare its head for the application, and forward it.
         let has_cookie = context.cookies.any;
-        let login_cookie = context.cookies.login;
         let permitted = Permitted::new(&head, &target, authority, session, known, revision);
         let allowed = Allowed {
             id: exchange.id.clone(),
@@ -196,8 +195,7 @@ impl Proxy {
             client,
         };
         if let Some(id) = saved_post {
-            let click = (id, login_cookie);
-            return Box::pin(self.replay(app, allowed, click, body, connection)).await;
+            return Box::pin(self.replay(app, allowed, id, body, connection)).await;
         }
         if hop_by_hop::opens_websocket(&allowed.head, !body.is_end_stream()) {
             return Box::pin(self.open_websocket(app, allowed, upgrade, connection, has_cookie))

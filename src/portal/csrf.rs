@@ -17,6 +17,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::form::Form;
+use super::saved_posts::store::PostId;
 use crate::error::RequestError;
 use crate::random::{NoRandomness, random};
 use crate::request::{Authority, Forgery};
@@ -45,6 +46,8 @@ enum Sender {
 pub(crate) enum Binding<'a> {
     /// The value of the login cookie, before there is a session.
     LoginCookie(&'a [u8]),
+    /// The form of another site that a page shows.
+    Page(PostId),
     Session(&'a SessionKey),
 }
 
@@ -61,21 +64,30 @@ impl Csrf {
     }
 
     pub(crate) fn token(&self, binding: Binding<'_>, authority: &Authority) -> String {
+        let mac = match binding {
+            Binding::LoginCookie(value) => self.mac(b"login\0", value, authority),
+            Binding::Page(id) => self.mac(b"page\0", id.to_string().as_bytes(), authority),
+            Binding::Session(key) => self.mac(b"session\0", key.to_string().as_bytes(), authority),
+        };
+        URL_SAFE_NO_PAD.encode(mac)
+    }
+
+    /// A value for the login cookie of a browser that has none when it sends on the form of a page.
+    /// The same for each click: of two in a row, neither shows the cookie, and only the second one
+    /// gets an answer.
+    pub(super) fn login_cookie_after(&self, page: PostId, authority: &Authority) -> String {
+        let mac = self.mac(b"cookie\0", page.to_string().as_bytes(), authority);
+        URL_SAFE_NO_PAD.encode(&mac[..16])
+    }
+
+    fn mac(&self, purpose: &[u8], value: &[u8], authority: &Authority) -> [u8; 32] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
-        match binding {
-            Binding::LoginCookie(value) => {
-                mac.update(b"login\0");
-                mac.update(value);
-            }
-            Binding::Session(key) => {
-                mac.update(b"session\0");
-                mac.update(key.to_string().as_bytes());
-            }
-        }
+        mac.update(purpose);
+        mac.update(value);
         mac.update(b"\0");
         mac.update(authority.as_str().to_ascii_lowercase().as_bytes());
-        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        mac.finalize().into_bytes().into()
     }
 
     /// What the login asks for: that the form was sent from this host, or has the token.
@@ -107,7 +119,35 @@ impl Csrf {
         self.proves(head, authority, &token, session.map(Binding::Session))
     }
 
-    /// The same for a token of the session or of the browser.
+    /// Whether a button of the page that shows a form of another site was pressed: it has the token
+    /// of that form, and the browser says that the page is of this host.
+    ///
+    /// Such a page is bound to no cookie. Whoever writes the `Origin` of a listed site by hand gets
+    /// one, and can have another browser send its token from a page elsewhere. But no page elsewhere
+    /// has a browser call it ours. So silence proves nothing here, nor does `Origin: null`,
+    /// nor `Sec-Fetch-Site: none`: Safari says that of any page whose `Referrer-Policy` hides it.
+    ///
+    /// `Sec-Fetch-User` is not asked for: Safari has none, and no browser sends it with a reload. It
+    /// would keep out the scripts of this host alone, which can send the app what they like.
+    pub(super) fn proves_click(
+        &self,
+        head: &Parts,
+        authority: &Authority,
+        token: &str,
+        page: PostId,
+    ) -> Result<bool, RequestError> {
+        if !self.fits(token, Some(Binding::Page(page)), authority) {
+            return Ok(false);
+        }
+        sender(&head.headers, authority).map_err(RequestError::Forged)?;
+        if is_from_own_page(&head.headers, authority) {
+            Ok(true)
+        } else {
+            Err(RequestError::Forged(Forgery::OriginHidden))
+        }
+    }
+
+    /// Whether a form was sent from a page of ours: the token is of the session.
     pub(super) fn proves(
         &self,
         head: &Parts,
@@ -124,13 +164,8 @@ impl Csrf {
         }
     }
 
-    /// Whether a form has the token of this session or browser, at this host.
-    pub(super) fn fits(
-        &self,
-        token: &str,
-        binding: Option<Binding<'_>>,
-        authority: &Authority,
-    ) -> bool {
+    /// Whether a form has the token of this session, browser or page, at this host.
+    fn fits(&self, token: &str, binding: Option<Binding<'_>>, authority: &Authority) -> bool {
         let expected = binding.map(|binding| self.token(binding, authority));
         expected.is_some_and(|expected| expected.as_bytes().ct_eq(token.as_bytes()).into())
     }
@@ -242,6 +277,36 @@ mod tests {
             }
             assert_eq!(sender(&headers, &authority), expected, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn sec_54_each_token_is_of_one_kind_one_thing_and_one_host() {
+        let csrf = Csrf::new().ok().unwrap();
+        let host = |host| Authority::parse(&HeaderValue::from_static(host)).unwrap();
+        let (page, other) = (PostId::ANY.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+        let key = crate::session::SessionId::generate().unwrap().key();
+        let tokens = [
+            csrf.token(Binding::Page(PostId::ANY), &host("gate.test")),
+            csrf.token(Binding::Page(PostId::ANY), &host("gate.test:444")),
+            csrf.token(
+                Binding::Page(PostId::parse(other).unwrap()),
+                &host("gate.test"),
+            ),
+            csrf.token(Binding::LoginCookie(page.as_bytes()), &host("gate.test")),
+            csrf.token(Binding::Session(&key), &host("gate.test")),
+        ];
+        for token in &tokens {
+            let same = tokens.iter().filter(|other| *other == token).count();
+            assert_eq!((same, token.len()), (1, 43), "{token}");
+        }
+        let token = &tokens[0];
+        assert_eq!(
+            *token,
+            csrf.token(Binding::Page(PostId::ANY), &host("GATE.test"))
+        );
+        let cookie = csrf.login_cookie_after(PostId::ANY, &host("gate.test"));
+        assert_eq!(cookie.len(), Csrf::login_cookie().ok().unwrap().len());
+        assert!(!token.starts_with(&cookie), "the page does not show it");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use http::{HeaderMap, header};
 
 use super::RequestContext;
 use super::csrf::Csrf;
+use super::saved_posts::store::PostId;
 use crate::error::RequestError;
 use crate::pages::Page;
 use crate::session::cookie::set_login;
@@ -19,17 +20,34 @@ pub(super) struct LoginCookie {
 impl LoginCookie {
     /// The one that the browser has, else a new one.
     pub(super) fn of(context: &RequestContext<'_>) -> Result<Self, RequestError> {
-        let shown = context.cookies.login.as_ref();
-        Ok(match shown.and_then(|value| value.to_str().ok()) {
-            Some(value) => Self {
-                value: value.to_owned(),
-                is_new: false,
+        Self::shown(context).map_or_else(
+            || {
+                let value = Csrf::login_cookie().map_err(RequestError::NoRandomness)?;
+                Ok(Self::new(value))
             },
-            None => Self {
-                value: Csrf::login_cookie().map_err(RequestError::NoRandomness)?,
-                is_new: true,
-            },
+            Ok,
+        )
+    }
+
+    /// The one that the browser has, else the one that sending on the form of a page gives it.
+    pub(super) fn after(page: PostId, csrf: &Csrf, context: &RequestContext<'_>) -> Self {
+        Self::shown(context)
+            .unwrap_or_else(|| Self::new(csrf.login_cookie_after(page, context.authority)))
+    }
+
+    fn shown(context: &RequestContext<'_>) -> Option<Self> {
+        let shown = context.cookies.login.as_ref()?.to_str().ok()?;
+        Some(Self {
+            value: shown.to_owned(),
+            is_new: false,
         })
+    }
+
+    fn new(value: String) -> Self {
+        Self {
+            value,
+            is_new: true,
+        }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

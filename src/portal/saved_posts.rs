@@ -38,9 +38,8 @@ pub(crate) struct Saved {
     pub(crate) response: Response<Bytes>,
 }
 
-/// What is kept, and the cookie of the browser that it is kept for.
+/// What is kept.
 struct Kept {
-    cookie: LoginCookie,
     id: PostId,
     bytes: usize,
 }
@@ -48,8 +47,6 @@ struct Kept {
 /// The request of a button that sends what was kept.
 pub(crate) struct Click<'a> {
     pub(crate) authority: &'a Authority,
-    /// Of the browser.
-    pub(crate) login_cookie: Option<&'a HeaderValue>,
     /// Where the form was going.
     pub(crate) target: &'a Target,
     pub(crate) id: PostId,
@@ -108,8 +105,11 @@ impl SavedPosts {
             content_type: content_type.ok_or(RequestError::UnsupportedMediaType)?,
             sender: None,
         };
-        let kept = self.keep(context, &to, user.as_ref(), max_target, (body, most));
-        let Kept { cookie, bytes, .. } = kept.await?;
+        let cookie = LoginCookie::of(context)?;
+        let browser = Some(Owner::browser(cookie.as_bytes()));
+        let owner = (browser, user.as_ref());
+        let kept = self.keep(context, &to, owner, max_target, (body, most));
+        let Kept { bytes, .. } = kept.await?;
         tracing::info!(
             target: "audit", client = %context.client, user = user.as_deref(),
             session = ended.map(|key: SessionKey| key.short().to_string()), app = &**app, bytes, "form kept"
@@ -131,12 +131,13 @@ impl SavedPosts {
         })
     }
 
-    /// Keeps a form for this browser, where there is room. `user` is whose session had ended.
+    /// Keeps a form for a browser, else for its page, where there is room. `user` is whose session had
+    /// ended.
     async fn keep(
         &self,
         context: &RequestContext<'_>,
         to: &Destination<'_>,
-        user: Option<&Arc<str>>,
+        (browser, user): (Option<Owner>, Option<&Arc<str>>),
         max_target: usize,
         (body, most): (ClientBody, u64),
     ) -> Result<Kept, RequestError> {
@@ -160,12 +161,12 @@ impl SavedPosts {
             );
             return Err(RequestError::FormNotKept);
         };
-        let cookie = LoginCookie::of(context)?;
-        let owner = Owner::browser(cookie.as_bytes());
         let bytes = body.len();
-        let id = self.store.save(owner, user.map(Arc::clone), to, body, slot);
+        let id = self
+            .store
+            .save(browser, user.map(Arc::clone), to, body, slot);
         let id = id.map_err(RequestError::NoRandomness)?;
-        Ok(Kept { cookie, id, bytes })
+        Ok(Kept { id, bytes })
     }
 
     /// The session that this browser had, and whose it was; `None` when it shows none. One that
@@ -271,7 +272,7 @@ impl SavedPosts {
     }
 
     /// Takes out the form that a Send button names, to send it to where it was going; `None` when
-    /// neither this session nor, of another site, this browser has one of that name for there, or
+    /// neither this session nor the page with the button has one of that name for there, or
     /// the button was not ours. Whoever gets it has to send it or to [put it back](Self::put_back).
     pub(crate) async fn take(
         &self,
@@ -282,14 +283,10 @@ impl SavedPosts {
     ) -> Result<Option<SavedPost>, RequestError> {
         navigation::check_load(&head.headers)?;
         let token = Form::read_plain(body).await?.take_optional("csrf")?;
-        let authority = click.authority;
-        let cookie = click.login_cookie.map(HeaderValue::as_bytes);
-        let cookie = cookie.filter(|cookie| {
-            let binding = Some(Binding::LoginCookie(cookie));
-            self.csrf.fits(&token, binding, authority)
-        });
-        let binding = cookie.map_or(Binding::Session(session), Binding::LoginCookie);
-        if !self.csrf.proves(head, authority, &token, Some(binding))? {
+        let (csrf, authority) = (&self.csrf, click.authority);
+        let is_of_page = csrf.proves_click(head, authority, &token, click.id)?;
+        let binding = Some(Binding::Session(session));
+        if !is_of_page && !csrf.proves(head, authority, &token, binding)? {
             return Ok(None);
         }
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
@@ -298,13 +295,11 @@ impl SavedPosts {
             return Ok(None);
         }
         let (host, target) = (authority.as_str(), click.target.as_str());
-        Ok(match cookie {
-            Some(cookie) => {
-                let browser = Owner::browser(cookie);
-                let store = &self.store;
-                store.take_of_sender((browser, user), host, target, click.id)
-            }
-            None => self.store.take(*session, host, target, click.id),
+        Ok(if is_of_page {
+            let store = &self.store;
+            store.take_of_page((*session, user), host, target, click.id)
+        } else {
+            self.store.take(*session, host, target, click.id)
         })
     }
 

@@ -119,7 +119,7 @@ impl LoginForm {
             remember: options.remember,
             notice,
             saved_for: self.saved_posts.time_left(browser, host),
-            sends_itself: self.saved_posts.is_confirmed(browser, host),
+            sends_itself: self.saved_posts.sends_itself(browser, host),
             has_open_pages: has_open_pages(context) && !is_signed_in,
         };
         let pages = self.pages.titled(options.title.as_ref().or(context.title));

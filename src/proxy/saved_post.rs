@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, Response, header};
 
 use super::Proxy;
 use super::app::{Allowed, App, Prepared};
@@ -62,14 +62,8 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let limit = self.settings.limits.target;
         if let Some(id) = saved_post {
-            let click = Click {
-                authority: context.authority,
-                login_cookie: context.cookies.login.as_ref(),
-                target,
-                id,
-            };
             let saved_posts = self.portal.saved_posts();
-            let asked = saved_posts.ask_first(&context, click, body).await?;
+            let asked = saved_posts.ask_first(&context, target, id, body).await?;
             return Ok(asked.map(ResponseBody::ours));
         }
         if !app.keep_forms
@@ -143,7 +137,7 @@ impl Proxy {
         self: &Arc<Self>,
         app: &Arc<App>,
         mut allowed: Allowed,
-        (id, login_cookie): (PostId, Option<HeaderValue>),
+        id: PostId,
         body: ClientBody,
         connection: &Arc<ClientConn>,
     ) -> Result<Response<ResponseBody>, RequestError> {
@@ -154,7 +148,6 @@ impl Proxy {
         let user = allowed.permit.identity().map_or("", Identity::user);
         let click = Click {
             authority: &allowed.permitted.authority,
-            login_cookie: login_cookie.as_ref(),
             target: &allowed.target,
             id,
         };

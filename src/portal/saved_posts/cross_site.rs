@@ -2,6 +2,10 @@
 //! send no session along with them (RFC 6265bis §5.2, `SameSite=Lax`), and a visitor who filled in a form
 //! elsewhere has not agreed to send it here as themselves. So it waits for a click on our own page,
 //! which names sender and target, and for a login where one is needed.
+//!
+//! Browsers hold the login cookie back as well, so the response sets none: a new one would take the
+//! place of the one that the browser has, and whatever waits for that one would be lost. The form
+//! waits for its page, and from the click on, which brings the cookies along, for session or browser.
 
 use std::sync::Arc;
 
@@ -9,12 +13,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode, header};
 
-use super::store::{self, Destination, Owner, Sender};
-use super::{Click, Saved, SavedPosts};
+use super::store::{self, Destination, Owner, PostId, Sender};
+use super::{Saved, SavedPosts};
 use crate::error::RequestError;
 use crate::pages::CrossSitePostView;
 use crate::portal::csrf::Binding;
 use crate::portal::form::Form;
+use crate::portal::login_cookie::LoginCookie;
 use crate::portal::sign_in::PostLoginOptions;
 use crate::portal::{RequestContext, challenge, navigation, session_ended};
 use crate::request::{Authority, ClientKind, Target};
@@ -30,7 +35,7 @@ impl SavedPosts {
         Sender::of(&head.headers, authority)
     }
 
-    /// Keeps a form of another site for this browser, and asks with a page that names both sides.
+    /// Keeps a form of another site for its page, and asks with that page, which names both sides.
     /// `user` is whose session came with it: then it is theirs, like the room that it takes (SEC-87).
     pub(crate) async fn save_from(
         &self,
@@ -50,9 +55,8 @@ impl SavedPosts {
             sender: Some(sender),
         };
         let user = user.map(Arc::from);
-        let kept = self
-            .keep(context, &to, user.as_ref(), max_target, body)
-            .await;
+        let owner = (None, user.as_ref());
+        let kept = self.keep(context, &to, owner, max_target, body).await;
         let kept = kept.map_err(|error| match error {
             RequestError::FormNotKept => RequestError::CrossSitePost,
             other => other,
@@ -62,10 +66,9 @@ impl SavedPosts {
             target: "audit", client = %context.client, origin, app = &**app, bytes = kept.bytes,
             "form of another site kept"
         );
-        let binding = Binding::LoginCookie(kept.cookie.as_bytes());
         let view = CrossSitePostView {
             host: to.host,
-            csrf: &self.csrf.token(binding, context.authority),
+            csrf: &self.csrf.token(Binding::Page(kept.id), context.authority),
             action: &store::address(to.target, kept.id),
             origin,
             path: target.path(),
@@ -75,36 +78,36 @@ impl SavedPosts {
         let page = self.pages.titled(context.title).cross_site_post(&view);
         Ok(Saved {
             bytes: kept.bytes,
-            response: kept.cookie.set_on(page).into_response(),
+            response: page.into_response(),
         })
     }
 
-    /// The click of a browser that is not signed in: the login comes first. Everything else that
-    /// looks like our button belongs to a session that has ended.
+    /// The click of a browser that is not signed in: the form waits for it from now on, and the login
+    /// comes first. Everything else that looks like our button belongs to a session that has ended.
     pub(crate) async fn ask_first(
         &self,
         context: &RequestContext<'_>,
-        click: Click<'_>,
+        target: &Target,
+        id: PostId,
         body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
-        let head = context.head;
-        let cookie = click.login_cookie.map(http::HeaderValue::as_bytes);
-        let Some(cookie) = cookie else {
-            return Err(session_ended(head));
-        };
-        navigation::check_load(&head.headers)?;
+        let (head, authority) = (context.head, context.authority);
         let token = Form::read_plain(body).await?.take_optional("csrf")?;
-        let binding = Some(Binding::LoginCookie(cookie));
-        let (host, target) = (click.authority.as_str(), click.target.as_str());
-        let browser = Owner::browser(cookie);
-        if !self.csrf.fits(&token, binding, click.authority)
-            || !self.csrf.proves(head, click.authority, &token, binding)?
-            || !self.store.confirm(browser, host, target, click.id)
-        {
+        if !self.csrf.proves_click(head, authority, &token, id)? {
+            return Err(session_ended(head));
+        }
+        navigation::check_load(&head.headers)?;
+        let cookie = LoginCookie::after(id, &self.csrf, context);
+        let new = self.csrf.login_cookie_after(id, authority);
+        let browsers = [cookie.as_bytes(), new.as_bytes()].map(Owner::browser);
+        let (host, target) = (authority.as_str(), target.as_str());
+        if !self.store.claim(browsers.into(), host, target, id) {
             return Err(session_ended(head));
         }
         let options = PostLoginOptions::home(context);
-        let page = self.login_form.page(context, &options, None)?;
+        let page = self
+            .login_form
+            .page_with(context, &cookie, &options, None)?;
         let page = page.status(StatusCode::UNAUTHORIZED);
         let challenge = challenge(ClientKind::Browser);
         Ok(page

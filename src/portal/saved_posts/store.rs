@@ -2,8 +2,9 @@
 //! them has signed in and says whether to send them after all.
 //!
 //! A form waits for one browser, which shows the login cookie that it was kept by, and after the
-//! login for the session that has begun there. Nobody else finds it. Who takes it out is the only
-//! one who has it, so it is never sent twice.
+//! login for the session that has begun there. A form of another site came without a cookie: it
+//! waits for the page that shows it, until somebody clicks there. Nobody else finds it. Who takes it
+//! out is the only one who has it, so it is never sent twice.
 
 mod address;
 mod kind;
@@ -55,6 +56,8 @@ const OVERHEAD: usize = 1024;
 pub(in crate::portal) enum Owner {
     /// A browser where nobody is signed in, by the hash of its login cookie.
     Browser([u8; 32]),
+    /// The page that shows a form of another site.
+    Page(PostId),
     Session(SessionKey),
 }
 
@@ -119,11 +122,13 @@ pub(in crate::portal) struct Adopted {
     pub(in crate::portal) dropped: usize,
 }
 
+type Forms = HashMap<Owner, Vec<SavedPost>>;
+
 /// All forms that wait, by whom they wait for.
 pub(crate) struct SavedPostStore {
     clock: Clock,
     quota: Quota,
-    forms: Mutex<HashMap<Owner, Vec<SavedPost>>>,
+    forms: Mutex<Forms>,
     /// The form of a session that they do not know is not kept.
     former_users: Arc<FormerUsers>,
 }
@@ -167,11 +172,11 @@ impl SavedPostStore {
         self.quota.reserve(client, OVERHEAD + texts, user.is_some())
     }
 
-    /// Keeps a form for `owner`; the same one once more, after a reload, takes the place of the
-    /// first. `user` is whose session had ended.
+    /// Keeps a form for a browser, else for the page that will show it. The same one once more for a
+    /// browser, after a reload, takes the place of the first. `user` is whose session had ended.
     pub(in crate::portal) fn save(
         &self,
-        owner: Owner,
+        browser: Option<Owner>,
         user: Option<Arc<str>>,
         to: &Destination<'_>,
         body: Bytes,
@@ -194,7 +199,7 @@ impl SavedPostStore {
             _slot: slot,
         };
         let mut forms = self.forms();
-        let of_owner = forms.entry(owner).or_default();
+        let of_owner = forms.entry(browser.unwrap_or(Owner::Page(id))).or_default();
         of_owner.retain(|other| !other.is_the_same(&form));
         of_owner.push(form);
         Ok(id)
@@ -245,10 +250,10 @@ impl SavedPostStore {
         waiting
     }
 
-    /// Whether somebody wants a form of another site to be sent after the login.
-    pub(in crate::portal) fn is_confirmed(&self, owner: Owner, host: &str) -> bool {
-        let waiting = self.waiting(owner, host);
-        waiting.iter().any(|form| form.is_confirmed)
+    /// Whether a form is sent after the login without another click: somebody wants a form of another
+    /// site to be, and nothing else waits to be chosen from.
+    pub(in crate::portal) fn sends_itself(&self, owner: Owner, host: &str) -> bool {
+        matches!(&self.waiting(owner, host)[..], [form] if form.is_confirmed)
     }
 
     /// For how long the newest form that waits for `owner` on this host will wait.
@@ -302,23 +307,30 @@ impl SavedPostStore {
     }
 
     fn take_if(&self, owner: Owner, is_it: impl Fn(&SavedPost) -> bool) -> Option<SavedPost> {
-        let now = self.clock.now();
-        let mut forms = self.forms();
-        let of_owner = forms.get_mut(&owner)?;
-        let at = of_owner
-            .iter()
-            .position(|form| form.is_fresh(now) && is_it(form))?;
-        let form = of_owner.remove(at);
-        if of_owner.is_empty() {
-            forms.remove(&owner);
-        }
-        Some(form)
+        take_from(&mut self.forms(), owner, self.clock.now(), is_it)
     }
 
     /// No code that holds the lock can leave the forms half changed (REL-11).
-    fn forms(&self) -> MutexGuard<'_, HashMap<Owner, Vec<SavedPost>>> {
+    fn forms(&self) -> MutexGuard<'_, Forms> {
         self.forms.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn take_from(
+    forms: &mut Forms,
+    owner: Owner,
+    now: Timestamp,
+    is_it: impl Fn(&SavedPost) -> bool,
+) -> Option<SavedPost> {
+    let of_owner = forms.get_mut(&owner)?;
+    let at = of_owner
+        .iter()
+        .position(|form| form.is_fresh(now) && is_it(form))?;
+    let form = of_owner.remove(at);
+    if of_owner.is_empty() {
+        forms.remove(&owner);
+    }
+    Some(form)
 }
 
 impl SavedPost {

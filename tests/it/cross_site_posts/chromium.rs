@@ -94,6 +94,9 @@ async fn the_answer_of_an_identity_provider_arrives_after_one_click() {
         assert_eq!(sent.body, b"SAMLResponse=abc%2B&RelayState=%2Fstart");
         assert_eq!(sent.value("origin"), Some(&*sender), "{}", sent.head);
         assert_eq!(sent.value("sec-fetch-site"), Some("cross-site"));
+        let by_click = is_signed_in || !script;
+        let clicked = by_click.then_some("?1");
+        assert_eq!(sent.value("sec-fetch-user"), clicked, "{}", sent.head);
         let referer = sent.value("referer").unwrap_or_default();
         assert!(!referer.contains("gate.test"), "{}", sent.head);
         assert_eq!(sent.value("x-forwarded-user"), Some("ada"));
@@ -131,4 +134,54 @@ async fn another_origin_and_a_frame_are_refused() {
         .await;
     browser.wait_until("window.loaded").await;
     assert_eq!(posts(&app).len(), 0);
+}
+
+#[tokio::test]
+async fn two_tabs_and_an_open_login_page_lose_nothing() {
+    let app = Upstream::echo().await;
+    let mut gate = wiki(&app).start().await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    let idp = identity_provider(&format!("{origin}/saml/acs?a=1")).await;
+    let sender = format!("http://idp.test:{}", port_of(&idp));
+    gate.reload(|text| text.replace("http://pay.test", &sender))
+        .unwrap();
+    for first in [0, 1] {
+        let Some(browser) = Chromium::start().await else {
+            return;
+        };
+        let before = posts(&app).len();
+        browser.goto(&format!("{origin}/wiki/page")).await;
+        browser
+            .wait_until("document.title === 'Sign in to Team Wiki'")
+            .await;
+        let login = browser.tab().await;
+        let mut tabs = Vec::new();
+        for _ in 0..2 {
+            browser.new_tab().await;
+            browser.goto(&format!("{sender}/")).await;
+            browser.script("document.forms[0].submit()").await;
+            browser
+                .wait_until("document.title === 'Send it to Team Wiki?'")
+                .await;
+            tabs.push(browser.tab().await);
+        }
+        // One click before the login, which another tab does; one after it.
+        browser.switch_to(&tabs[first]).await;
+        browser.click("form button").await;
+        browser
+            .wait_until("document.title === 'Sign in to Team Wiki'")
+            .await;
+        browser.switch_to(&login).await;
+        sign_in(&browser).await;
+        browser
+            .wait_until("document.body.textContent.includes('POST /saml/acs?a=1')")
+            .await;
+        assert_eq!(posts(&app).len(), before + 1);
+        browser.switch_to(&tabs[1 - first]).await;
+        browser.click("form button").await;
+        browser
+            .wait_until("document.body.textContent.includes('POST /saml/acs?a=1')")
+            .await;
+        assert_eq!(posts(&app).len(), before + 2);
+    }
 }

@@ -66,71 +66,156 @@ async fn sec_69_what_is_not_exactly_such_a_form_is_refused_as_ever() {
     assert_eq!(app.last().value("origin"), Some(IDP));
 }
 
+/// What a browser says of a page that has the token of somebody else's page, and the error.
+fn forgeries(own: &str) -> [(Vec<(&str, &str)>, &'static str); 10] {
+    let elsewhere = "This form was sent from another site";
+    let hidden = "Your browser does not say where this form came from";
+    let site = |site| ("sec-fetch-site", site);
+    let nothing = [
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-fetch-user",
+    ];
+    let old = |origin| {
+        let nothing = nothing.iter().map(|name| (*name, ""));
+        nothing.chain([("origin", origin)]).collect()
+    };
+    [
+        (vec![("origin", IDP), site("cross-site")], elsewhere),
+        (vec![("origin", "null"), site("cross-site")], elsewhere),
+        (vec![("origin", ""), site("cross-site")], elsewhere),
+        (vec![("origin", own), site("same-site")], elsewhere),
+        (
+            vec![("origin", IDP), site("same-origin")],
+            "This form was sent to a different host name",
+        ),
+        // Safari says this of a page that hides itself.
+        (vec![("origin", "null"), site("none")], hidden),
+        (vec![("origin", own), site("none")], hidden),
+        (old("https://evil.test"), elsewhere),
+        (old("null"), hidden),
+        (old(""), hidden),
+    ]
+}
+
 #[tokio::test]
-async fn sec_54_nobody_else_presses_the_button() {
+async fn sec_54_no_page_elsewhere_has_another_browser_press_the_button() {
+    let app = Upstream::echo().await;
+    let gate = wiki(&app).start().await;
+    // Whoever writes the origin of the other site by hand gets the token, without a browser.
+    let page = send(&gate.browser(), "/saml/acs", &SENT, ANSWER).await;
+    assert_asks(&page);
+    let (action, body) = (button(&page), format!("csrf={}\r\n", page.hidden("csrf")));
+    let victims = [
+        gate.browser(),
+        gate.browser().login("ada", PASSWORD).await,
+        gate.browser().login("ada", PASSWORD).await.over_http2(),
+    ];
+    for victim in victims {
+        let before = victim.cookies();
+        for (said, error) in forgeries(&victim.origin()) {
+            let headers = but(&[&*said, &[("content-type", "text/plain")]].concat());
+            let reply = send(&victim, &action, &headers, &body).await;
+            reply.assert_status(403).assert_contains(error);
+            assert_eq!(reply.value("set-cookie"), None, "{said:?}");
+        }
+        // Nor does a script or a frame of this host.
+        for said in [("sec-fetch-mode", "cors"), ("sec-fetch-dest", "iframe")] {
+            let own = victim.origin();
+            let headers = but(&[
+                ("content-type", "text/plain"),
+                ("origin", &own),
+                ("sec-fetch-site", "same-origin"),
+                said,
+            ]);
+            let reply = send(&victim, &action, &headers, &body).await;
+            reply.assert_status(403);
+        }
+        assert_eq!(victim.cookies(), before);
+        victim
+            .try_login("ada", PASSWORD)
+            .await
+            .assert_redirects_to("/");
+    }
+    assert_eq!(app.requests(), 0);
+    // A browser without Fetch Metadata names its origin; one that hides it says more.
+    let ada = gate.browser().login("ada", PASSWORD).await;
+    for said in [
+        [("origin", "null"), ("sec-fetch-site", "same-origin")],
+        [("origin", &*ada.origin()), ("sec-fetch-site", "")],
+    ] {
+        let page = arrive(&ada, "/saml/acs").await;
+        let mut headers = but(&[&said[..], &[("content-type", "text/plain")]].concat());
+        if said[1].1.is_empty() {
+            headers.retain(|(name, _)| !name.starts_with("sec-"));
+        }
+        let body = format!("csrf={}\r\n", page.hidden("csrf"));
+        let reply = send(&ada, &button(&page), &headers, &body).await;
+        reply.assert_status(200);
+        assert_eq!(app.last().value("origin"), Some(IDP));
+    }
+}
+
+#[tokio::test]
+async fn sec_54_a_button_has_the_token_of_its_own_form_at_its_own_host() {
     let app = Upstream::echo().await;
     let gate = wiki(&app).start().await;
     let ada = gate.browser().login("ada", PASSWORD).await;
-    let page = arrive(&ada, "/saml/acs").await;
-    let (action, body) = (button(&page), format!("csrf={}\r\n", page.hidden("csrf")));
-    // Another browser has not the cookie of the page, with a session or without.
-    let other = gate.browser().login("ada", PASSWORD).await;
-    press(&other, &action, &body)
-        .await
-        .assert_redirects_to(FORMS);
-    press(&gate.browser(), &action, &body)
-        .await
-        .assert_status(401);
-    arrive(&other, "/saml/acs").await;
-    press(&other, &action, &body)
-        .await
-        .assert_redirects_to(FORMS);
-    // Another site presses nothing, and neither does a script of the app, which has no token.
-    let origin = ada.origin();
-    for (said, status) in [
-        (&[("origin", IDP)][..], 403),
-        (&[("origin", "null"), ("sec-fetch-site", "cross-site")], 403),
-        (&[("origin", ""), ("sec-fetch-site", "cross-site")], 403),
-        (&[("origin", &origin), ("sec-fetch-site", "same-site")], 403),
-        (
-            &[
-                ("origin", &*origin),
-                ("sec-fetch-site", "same-origin"),
-                ("sec-fetch-mode", "cors"),
-            ],
-            403,
-        ),
+    let (page, other) = (
+        arrive(&ada, "/saml/acs").await,
+        arrive(&ada, "/saml/acs").await,
+    );
+    let (action, token) = (button(&page), page.hidden("csrf"));
+    let body = format!("csrf={token}\r\n");
+    let others = format!("csrf={}\r\n", other.hidden("csrf"));
+    // Not of another form, of the session, made up, or twice.
+    let account = ada.get("/.vestibule/account").await.hidden("csrf");
+    let account = format!("csrf={account}\r\n");
+    for wrong in [&others, &account, "csrf=\r\n", "csrf=x\r\n", ""] {
+        let reply = press(&ada, &action, wrong).await;
+        reply.assert_redirects_to(FORMS);
+        let reply = press(&gate.browser(), &action, wrong).await;
+        reply.assert_status(401);
+        assert_eq!(reply.value("set-cookie"), None, "{reply}");
+    }
+    let twice = press(&ada, &action, &format!("{body}{body}")).await;
+    twice.assert_status(400);
+    // It opens nothing else: no login, no page of ours.
+    let fields = [
+        ("csrf", &*token),
+        ("username", "ada"),
+        ("password", PASSWORD),
+    ];
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish();
+    let silent = [("content-type", URLENCODED), ("accept", "text/html")];
+    let reply = send(&gate.browser(), "/.vestibule/login", &silent, &form).await;
+    reply.assert_status(403);
+    // No other target or host.
+    for elsewhere in [
+        action.replace("/saml/acs", "/saml/x"),
+        action.replace('?', "?admin=1&"),
     ] {
-        let headers = but(&[said, &[("content-type", "text/plain")]].concat());
-        let reply = send(&ada, &action, &headers, &body).await;
-        assert_eq!(reply.status, status, "{said:?}: {reply}");
+        let reply = press(&ada, &elsewhere, &body).await;
+        reply.assert_redirects_to(FORMS);
+        let reply = press(&gate.browser(), &elsewhere, &body).await;
+        reply.assert_status(401);
     }
-    for token in ["csrf=\r\n", "csrf=x\r\n", "", "csrf=a\r\ncsrf=b\r\n"] {
-        let reply = press(&ada, &action, token).await;
-        assert!(matches!(reply.status, 303 | 400), "{token:?}: {reply}");
-    }
-    // No other target, host or form.
-    let elsewhere = action.replace("/saml/acs", "/saml/x");
-    press(&ada, &elsewhere, &body)
-        .await
-        .assert_redirects_to(FORMS);
-    let more = action.replace('?', "?admin=1&");
-    press(&ada, &more, &body).await.assert_redirects_to(FORMS);
-    let there = gate.browser_for("other.test").login("ada", PASSWORD).await;
-    let login_cookie = ada.cookies();
-    let login_cookie = login_cookie
-        .split("; ")
-        .find(|pair| pair.contains("-login="));
-    let there = there.cookie(login_cookie.unwrap());
-    press(&there, &action, &body)
-        .await
-        .assert_redirects_to(FORMS);
+    let there = gate.browser_for("other.test");
+    press(&there, &action, &body).await.assert_status(401);
+    let there = there.login("ada", PASSWORD).await;
+    let reply = press(&there, &action, &body).await;
+    reply.assert_redirects_to(FORMS);
     let posted = ada.post_form(&action, &[("a", "b")]).await; // a form of the app, as ever
     posted.assert_status(200);
     assert_eq!(app.requests(), 1);
     assert_eq!(app.last().target(), "/saml/acs");
-    press(&ada, &action, &body).await.assert_status(200);
-    assert_arrived(&app, "/saml/acs", "ada");
+    for (body, action) in [(&body, &action), (&others, &button(&other))] {
+        press(&ada, action, body).await.assert_status(200);
+        assert_arrived(&app, "/saml/acs", "ada");
+    }
 }
 
 #[tokio::test]

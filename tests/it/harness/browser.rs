@@ -42,6 +42,12 @@ impl Browser {
         Self::new(self.address, &self.host)
     }
 
+    /// The same without a cookie.
+    pub(crate) fn without_cookies(mut self) -> Self {
+        self.cookies = Arc::default();
+        self
+    }
+
     /// Speaks HTTP/2 from now on.
     pub(crate) fn over_http2(mut self) -> Self {
         self.alpn = "h2";

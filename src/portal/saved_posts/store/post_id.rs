@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::random::{NoRandomness, random};
 
-/// Names a saved POST: 128 random bits. No secret: without the session it opens nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names a saved POST: 128 random bits. No secret: without the session, or the token of its page, it
+/// opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PostId([u8; 16]);
 
 impl PostId {
@@ -35,7 +36,7 @@ impl fmt::Display for PostId {
 
 #[cfg(test)]
 impl PostId {
-    pub(super) const ANY: Self = Self([7; 16]);
+    pub(in crate::portal) const ANY: Self = Self([7; 16]);
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Owner, PostId, SavedPost, SavedPostStore};
+use super::{Owner, PostId, SavedPost, SavedPostStore, take_from};
 use crate::request::Authority;
+use crate::session::SessionKey;
 
 /// What a browser says of the page that sent a form, where that is of another site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,38 +66,53 @@ impl Sender {
 }
 
 impl SavedPostStore {
-    /// Takes out a form of another site that waits for this browser, for `user` to send it. Of two at
-    /// once, one gets it. What came with another user's session stays theirs.
-    pub(in crate::portal) fn take_of_sender(
+    /// Takes out the form that a page shows, for `user` to send it; or the session has it by now.
+    /// Of two at once, one gets it. What came with another user's session stays theirs.
+    pub(in crate::portal) fn take_of_page(
         &self,
-        (browser, user): (Owner, &str),
+        (session, user): (SessionKey, &str),
         host: &str,
         target: &str,
         id: PostId,
     ) -> Option<SavedPost> {
-        let form = self.take_if(browser, |form| {
-            form.sender.is_some()
-                && form.is(host, target, id)
-                && (form.user.is_none() || form.is_of(Some(user)))
-        });
-        form.map(|form| form.of(user))
+        let is_it = |form: &SavedPost| {
+            form.is_of_page(host, target, id) && (form.user.is_none() || form.is_of(Some(user)))
+        };
+        let mut owners = [Owner::Page(id), Owner::Session(session)].into_iter();
+        let form = owners.find_map(|owner| self.take_if(owner, is_it))?;
+        Some(form.of(user))
     }
 
-    /// Notes a click of this browser on Send before the login; whether the form
-    /// is there.
-    pub(in crate::portal) fn confirm(
+    /// Notes a click on Send before the login, and has the form that the page shows wait for this
+    /// browser; whether it is there. A click before, whose answer may be lost, may have left it with
+    /// this browser, or with `new`, which has the cookie that a browser without one gets.
+    pub(in crate::portal) fn claim(
         &self,
-        browser: Owner,
+        (browser, new): (Owner, Owner),
         host: &str,
         target: &str,
         id: PostId,
     ) -> bool {
         let now = self.clock.now();
         let mut forms = self.forms();
-        let mut of_browser = forms.get_mut(&browser).into_iter().flatten();
-        let form = of_browser
-            .find(|form| form.sender.is_some() && form.is_fresh(now) && form.is(host, target, id));
-        form.map(|form| form.confirmed = Some(now)).is_some()
+        let mut owners = [Owner::Page(id), browser, new].into_iter();
+        let form = owners.find_map(|owner| {
+            take_from(&mut forms, owner, now, |form| {
+                form.is_of_page(host, target, id)
+            })
+        });
+        let Some(mut form) = form else {
+            return false;
+        };
+        form.confirmed = Some(now);
+        forms.entry(browser).or_default().push(form);
+        true
+    }
+}
+
+impl SavedPost {
+    fn is_of_page(&self, host: &str, target: &str, id: PostId) -> bool {
+        self.sender.is_some() && self.is(host, target, id)
     }
 }
 

@@ -41,7 +41,27 @@ impl Desk {
         let slot = self.forms.reserve(CLIENT, user, &to).unwrap();
         let body = Bytes::from_static(body.as_bytes());
         let user = user.map(Into::into);
-        self.forms.save(owner, user, &to, body, slot).ok().unwrap()
+        let id = self.forms.save(Some(owner), user, &to, body, slot);
+        id.ok().unwrap()
+    }
+
+    /// Keeps a form of another site for its page.
+    fn save_from_elsewhere(&self, user: Option<&str>) -> PostId {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_static("https://idp.test"));
+        let authority = Authority::parse(&HeaderValue::from_static(HOST)).unwrap();
+        let sender = Sender::of(&headers, &authority).unwrap();
+        let to = Destination {
+            sender: Some(&sender),
+            ..self.to("/acs")
+        };
+        let slot = self.forms.reserve(CLIENT, user, &to).unwrap();
+        let (body, user) = (Bytes::from_static(b"a=1"), user.map(Into::into));
+        self.forms.save(None, user, &to, body, slot).ok().unwrap()
+    }
+
+    fn claim(&self, browser: Owner, id: PostId) -> bool {
+        self.forms.claim((browser, browser), HOST, "/acs", id)
     }
 
     fn take(&self, key: SessionKey, id: PostId) -> Option<SavedPost> {
@@ -163,30 +183,60 @@ fn after_fifteen_minutes_it_is_gone_swept_or_not() {
 #[test]
 fn a_click_before_the_login_counts_for_two_minutes() {
     let desk = Desk::new();
-    let mut headers = http::HeaderMap::new();
-    headers.insert("origin", HeaderValue::from_static("https://idp.test"));
-    let authority = Authority::parse(&HeaderValue::from_static(HOST)).unwrap();
-    let sender = Sender::of(&headers, &authority).unwrap();
-    let to = Destination {
-        sender: Some(&sender),
-        ..desk.to("/acs")
-    };
-    let slot = desk.forms.reserve(CLIENT, None, &to).unwrap();
-    let body = Bytes::from_static(b"a=1");
-    let id = desk.forms.save(browser(), None, &to, body, slot);
-    let id = id.ok().unwrap();
-    assert!(!desk.forms.is_confirmed(browser(), HOST));
-    assert!(desk.forms.confirm(browser(), HOST, "/acs", id));
+    let id = desk.save_from_elsewhere(None);
+    assert!(!desk.forms.sends_itself(browser(), HOST));
+    assert!(desk.claim(browser(), id));
     desk.clock.advance(CONFIRMED_FOR / 2);
-    assert!(desk.forms.is_confirmed(browser(), HOST));
+    assert!(desk.forms.sends_itself(browser(), HOST));
     // Whoever signs in by now may be somebody else.
     desk.clock.advance(CONFIRMED_FOR / 2);
-    assert!(!desk.forms.is_confirmed(browser(), HOST));
+    assert!(!desk.forms.sends_itself(browser(), HOST));
     assert_eq!(
         desk.forms.waiting(browser(), HOST).len(),
         1,
         "it waits all the same"
     );
+}
+
+#[test]
+fn a_form_of_another_site_waits_for_its_page_until_a_click() {
+    let desk = Desk::new();
+    let id = desk.save_from_elsewhere(None);
+    let late = desk.save(browser(), Some("ada"), "a=1");
+    assert_eq!(desk.forms.waiting(browser(), HOST).len(), 1);
+    for (host, target) in [("git.test:8443", "/acs"), (HOST, "/acs?x"), (HOST, "/save")] {
+        let browsers = (browser(), browser());
+        assert!(!desk.forms.claim(browsers, host, target, id), "{target}");
+    }
+    assert!(!desk.claim(browser(), late), "not of another site");
+    // Whoever clicks twice sends once, and whichever browser the answer reaches has it.
+    let new = Owner::browser(b"new");
+    assert!(desk.claim(new, id) && desk.claim(new, id));
+    assert!(desk.forms.claim((browser(), new), HOST, "/acs", id));
+    assert!(!desk.claim(Owner::browser(b"other"), id));
+    let ada = session();
+    assert_eq!(desk.forms.adopt([browser()], HOST, "ada", ada).waiting, 2);
+    assert!(!desk.claim(browser(), id));
+    let take = || desk.forms.take_of_page((ada, "ada"), HOST, "/acs", id);
+    let form = take().unwrap();
+    assert!(take().is_none());
+    desk.forms.put_back(ada, form);
+    assert!(take().is_some(), "it was not sent");
+    assert!(desk.take(ada, late).is_some());
+    assert_eq!(desk.forms.forms().len(), 0);
+}
+
+#[test]
+fn a_form_of_another_site_that_came_with_a_session_is_its_users() {
+    let desk = Desk::new();
+    let id = desk.save_from_elsewhere(Some("ada"));
+    let take = |user| desk.forms.take_of_page((session(), user), HOST, "/acs", id);
+    assert!(take("bob").is_none());
+    assert_eq!(take("Ada").unwrap().user.as_deref(), Some("Ada"));
+    let id = desk.save_from_elsewhere(Some("ada"));
+    assert!(desk.claim(browser(), id));
+    let adopted = desk.forms.adopt([browser()], HOST, "bob", session());
+    assert_eq!((adopted.waiting, adopted.dropped), (0, 1));
 }
 
 #[test]
