@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
-use crate::request::{BadRequest, ClientKind, Forgery, PathError};
+use crate::request::{BadRequest, ClientKind, Forgery, Malformed, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -178,6 +178,7 @@ impl RequestError {
             BadRequest::Destination => &messages::DESTINATION_ELSEWHERE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
             BadRequest::Field | BadRequest::TooManyAddresses => &messages::BAD_FIELD,
+            BadRequest::Head(malformed) => Self::malformed(malformed),
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
             BadRequest::Path(error) => Self::bad_path(error),
             BadRequest::Query => &messages::BYTES_IN_QUERY,
@@ -186,6 +187,23 @@ impl RequestError {
             BadRequest::Method => &messages::METHOD_NOT_ALLOWED,
             BadRequest::TargetTooLong => &messages::ADDRESS_TOO_LONG,
             BadRequest::TooManyFields => &messages::TOO_MANY_FIELDS,
+        }
+    }
+
+    fn malformed(malformed: Malformed) -> &'static Message {
+        match malformed {
+            Malformed::Chunk
+            | Malformed::Http2
+            | Malformed::LineEnd
+            | Malformed::RequestLine
+            | Malformed::Version => &messages::MALFORMED_REQUEST,
+            Malformed::ContentLength
+            | Malformed::Field
+            | Malformed::Framing
+            | Malformed::TransferEncoding => &messages::BAD_FIELD,
+            Malformed::Fragment | Malformed::Target => &messages::BAD_REQUEST,
+            Malformed::TargetTooLong => &messages::ADDRESS_TOO_LONG,
+            Malformed::TooLarge => &messages::HEAD_TOO_LARGE,
         }
     }
 

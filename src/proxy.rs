@@ -14,6 +14,7 @@ mod identify;
 mod in_flight;
 mod live;
 mod maintenance;
+mod malformed_head;
 mod own_page;
 pub(crate) mod part;
 mod private;

@@ -9,6 +9,7 @@ mod deadline;
 mod error;
 mod linger;
 mod listen;
+mod malformed;
 mod metrics_listener;
 mod plain_http;
 mod proxy_header;

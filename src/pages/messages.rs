@@ -166,6 +166,9 @@ messages! {
     FORM_WITHOUT_COOKIE = "form_without_cookie", FORBIDDEN,
         "Your browser sent no cookie with this form",
         "Allow cookies for this site, then open the page again.";
+    HEAD_TOO_LARGE = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The header fields of the request are too large, or too many",
+        DELETE_COOKIES;
     HTTP_1_1_REQUIRED = "http_1_1_required", MISDIRECTED_REQUEST,
         "The app signs you in over HTTP/1.1 only",
         "Use a browser that falls back to HTTP/1.1.";
@@ -180,6 +183,9 @@ messages! {
         "This app is closed for maintenance",
         "Try again later. If you may use it meanwhile, sign in."
         => Login;
+    MALFORMED_REQUEST = "bad_request", BAD_REQUEST,
+        "The request is not valid HTTP",
+        SEND_AGAIN;
     METHOD_NOT_ALLOWED = "method_not_allowed", METHOD_NOT_ALLOWED,
         "This address does not accept this method",
         START_PAGE

@@ -26,6 +26,8 @@ pub(crate) struct ConnectionState {
     ends: AtomicBool,
     /// The end of the connection is the end of the response.
     ends_response: AtomicBool,
+    /// Whether a request has begun since all that was written before had gone out.
+    begun: AtomicBool,
 }
 
 impl ConnectionState {
@@ -38,6 +40,7 @@ impl ConnectionState {
             write_blocked_since: AtomicU64::new(0),
             ends: AtomicBool::new(false),
             ends_response: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
         })
     }
 
@@ -47,6 +50,7 @@ impl ConnectionState {
             self.place.forget_refused();
         }
         self.place.begin_request();
+        self.begun.store(true, Ordering::Relaxed);
         InFlight::new(Arc::clone(self))
     }
 
@@ -111,6 +115,19 @@ impl ConnectionState {
     /// Whether requests are in flight.
     pub(crate) fn is_answering(&self) -> bool {
         self.place.active() > 0
+    }
+
+    /// Notes that all that was written so far has gone out.
+    pub(crate) fn note_flushed(&self) {
+        if !self.is_answering() {
+            self.begun.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what is written now can be of a request: one has begun since all before it had gone
+    /// out.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(crate) fn ends(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is wrong with a request that can be parsed.
 
-use super::PathError;
+use super::{Malformed, PathError};
 
 /// What is wrong with a request before anybody asks who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum BadRequest {
     Expectation,
     /// A field whose value two parsers might read in two ways.
     Field,
+    /// Of HTTP/1.1, what is no request at all.
+    Head(Malformed),
     /// No Host, several, or one that is no host.
     Host,
     /// The target names another host than `Host` does.
@@ -43,6 +45,7 @@ impl BadRequest {
             Self::Destination => "`Destination` or `If` names an address that is not of this app",
             Self::Expectation => "`Expect` is not 100-continue",
             Self::Field => "a header field has a value that servers read differently",
+            Self::Head(malformed) => malformed.text(),
             Self::Host => "the request names no host, several, or one that is no host",
             Self::HostMismatch => "an address in the request names another host than `Host`",
             Self::Method => "the method is not let in",

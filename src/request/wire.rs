@@ -16,6 +16,8 @@
 
 use http::{HeaderMap, header};
 
+use super::Malformed;
+
 /// Follows the requests of one connection byte by byte, however they are cut into reads.
 #[derive(Debug)]
 pub(crate) struct Framing {
@@ -52,8 +54,8 @@ enum State {
     Trailers,
     /// After a WebSocket handshake.
     Unread,
-    /// Refused: nothing after it counts.
-    Done,
+    /// Refused, and why: nothing after it counts.
+    Done(Malformed),
 }
 
 /// What the head says of the body.
@@ -64,9 +66,6 @@ enum Declared {
     Chunked,
     Length(u64),
 }
-
-#[derive(Debug)]
-struct Refused;
 
 const UPGRADE: &[u8] = b"upgrade";
 
@@ -111,7 +110,15 @@ impl Framing {
 
     /// Whether the client was refused: then nothing more of it is to be read.
     pub(crate) fn has_refused(&self) -> bool {
-        self.state == State::Done
+        matches!(self.state, State::Done(_))
+    }
+
+    /// Why the client was refused, if it was.
+    pub(crate) fn refused(&self) -> Option<Malformed> {
+        match self.state {
+            State::Done(malformed) => Some(malformed),
+            _ => None,
+        }
     }
 
     /// Reads along; spoils the byte at which the client is refused. Gives how many bytes are to
@@ -120,7 +127,7 @@ impl Framing {
         let mut at = 0;
         while at < bytes.len() {
             let taken = match self.state {
-                State::Done => return at,
+                State::Done(_) => return at,
                 State::Unread => return bytes.len(),
                 State::Content(left) => {
                     self.skip(left, bytes.len() - at, State::Content, State::Idle)
@@ -132,7 +139,7 @@ impl Framing {
                     let split = self.after_cr;
                     match self.read_line(bytes, at) {
                         Ok(taken) => taken,
-                        Err(offset) => {
+                        Err((offset, malformed)) => {
                             let rest = &bytes[at..];
                             let after_cr = match offset {
                                 0 => split,
@@ -141,7 +148,7 @@ impl Framing {
                             // hyper skips a NUL in a chunk extension; there it refuses a bare LF.
                             let extension = self.state == State::ChunkSize && !after_cr;
                             bytes[at + offset] = if extension { b'\n' } else { 0 };
-                            self.state = State::Done;
+                            self.state = State::Done(malformed);
                             return at + offset + 1;
                         }
                     }
@@ -179,15 +186,16 @@ impl Framing {
     }
 
     /// Takes the rest of a line from `at` on, or what there is of it. Gives how many bytes that is;
-    /// the error is the offset to refuse at.
-    fn read_line(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
-        let (content, taken, ends) = self.find_end(&bytes[at..])?;
+    /// the error is the offset to refuse at, and why.
+    fn read_line(&mut self, bytes: &[u8], at: usize) -> Result<usize, (usize, Malformed)> {
+        let line_end = |offset| (offset, Malformed::LineEnd);
+        let (content, taken, ends) = self.find_end(&bytes[at..]).map_err(line_end)?;
         if self.state == State::Idle && !content.is_empty() {
             self.state = State::RequestLine;
         }
         if self.state == State::RequestLine {
             if let Some(fragment) = memchr::memchr(b'#', content) {
-                return Err(fragment); // SEC-10: no fragment in a target
+                return Err((fragment, Malformed::Fragment)); // SEC-10: no fragment in a target
             }
             if !content.is_ascii() {
                 let places = content.iter().enumerate();
@@ -196,13 +204,17 @@ impl Framing {
             }
         }
         if self.state == State::ChunkEnd && !content.is_empty() {
-            return Err(0);
+            return Err((0, Malformed::Chunk));
         }
         if !ends {
             self.keep(content);
             let cut = self.length > LINE;
             let hopeless = cut && self.state == State::ChunkSize && chunk_size(&self.line).is_err();
-            return if hopeless { Err(0) } else { Ok(taken) };
+            return if hopeless {
+                Err((0, Malformed::Chunk))
+            } else {
+                Ok(taken)
+            };
         }
         let ended = if self.length == 0 {
             self.end_line(&content[..content.len().min(LINE)], content.len() > LINE)
@@ -212,7 +224,7 @@ impl Framing {
             self.end_line(&line[..length], self.length > LINE)
         };
         self.length = 0;
-        ended.map_err(|Refused| taken - 1)?;
+        ended.map_err(|malformed| (taken - 1, malformed))?;
         Ok(taken)
     }
 
@@ -247,7 +259,7 @@ impl Framing {
     }
 
     /// `line` is `cut` off after [`LINE`] bytes.
-    fn end_line(&mut self, line: &[u8], cut: bool) -> Result<(), Refused> {
+    fn end_line(&mut self, line: &[u8], cut: bool) -> Result<(), Malformed> {
         let empty = line.is_empty();
         self.state = match self.state {
             State::RequestLine => {
@@ -276,7 +288,7 @@ impl Framing {
     }
 
     /// SEC-01 to SEC-03: one framing field in all, and that one without any doubt.
-    fn read_field(&mut self, line: &[u8], cut: bool) -> Result<(), Refused> {
+    fn read_field(&mut self, line: &[u8], cut: bool) -> Result<(), Malformed> {
         // Of the fields that browsers send, most do not get past their first letter.
         if !matches!(line, [b'C' | b'c' | b'T' | b't' | b'U' | b'u', ..]) {
             return Ok(());
@@ -286,14 +298,14 @@ impl Framing {
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let declared = if name.eq_ignore_ascii_case(b"content-length") {
-            let digits = std::str::from_utf8(value).map_err(|_| Refused)?;
+            let digits = std::str::from_utf8(value).map_err(|_| Malformed::ContentLength)?;
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(Refused);
+                return Err(Malformed::ContentLength);
             }
-            Declared::Length(digits.parse().map_err(|_| Refused)?)
+            Declared::Length(digits.parse().map_err(|_| Malformed::ContentLength)?)
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Refused);
+                return Err(Malformed::TransferEncoding);
             }
             Declared::Chunked
         } else {
@@ -302,7 +314,7 @@ impl Framing {
             return Ok(());
         };
         if self.body != Declared::None || cut {
-            return Err(Refused);
+            return Err(Malformed::Framing);
         }
         self.body = declared;
         Ok(())
@@ -310,16 +322,16 @@ impl Framing {
 }
 
 /// SEC-04: hex digits only; an extension may follow and is ignored (RFC 9112 §7.1.1).
-fn chunk_size(line: &[u8]) -> Result<u64, Refused> {
+fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
     if digits.is_empty()
         || digits.len() > CHUNK_SIZE_DIGITS
         || !digits.iter().all(u8::is_ascii_hexdigit)
     {
-        return Err(Refused);
+        return Err(Malformed::Chunk);
     }
-    let digits = std::str::from_utf8(digits).map_err(|_| Refused)?;
-    u64::from_str_radix(digits, 16).map_err(|_| Refused)
+    let digits = std::str::from_utf8(digits).map_err(|_| Malformed::Chunk)?;
+    u64::from_str_radix(digits, 16).map_err(|_| Malformed::Chunk)
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep};
 
 use super::deadline::Deadline;
+use super::malformed;
 use super::socket::Socket;
 use super::streams::Streams;
 use crate::proxy::stall::{self, Said, SessionEnd};
 use crate::proxy::{ClientConn, ResponseBody, Service, Settings};
+use crate::request::Malformed;
 
 /// Bounds what one client that does not read holds (SEC-27).
 const WRITE_BUFFER: usize = 64 * 1024;
@@ -89,7 +91,7 @@ pub(super) async fn serve_http1(
         let is_cut = match driven {
             Driven::Broken => true,
             Driven::Ended => connection.state.is_answering(),
-            Driven::Done | Driven::Idle => false,
+            Driven::Done | Driven::Idle | Driven::Refused(_) => false,
         };
         if is_cut && connection.state.is_unframed() {
             if let Some(parts) = served.into_parts() {
@@ -104,6 +106,17 @@ pub(super) async fn serve_http1(
             return; // a tunnel has it now
         };
         socket = parts.io.into_inner();
+        if let Driven::Refused(malformed) = driven {
+            malformed::refuse(
+                &service,
+                &connection,
+                &mut socket,
+                malformed,
+                &parts.read_buf,
+            )
+            .await;
+            return socket.close(&service).await;
+        }
         if matches!(driven, Driven::Done | Driven::Broken) {
             return socket.close(&service).await;
         }
@@ -186,6 +199,8 @@ enum Driven {
     Done,
     /// A response has failed halfway.
     Broken,
+    /// Its last head was no request.
+    Refused(Malformed),
     /// There is no request, and there has been none for the idle timeout.
     Idle,
 }
@@ -243,10 +258,10 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 return Poll::Ready(Driven::Done);
             };
             tracing::debug!(client = %connection.peer, %error, "a connection has ended");
-            return Poll::Ready(if error.is_user() {
-                Driven::Broken
-            } else {
-                Driven::Done
+            return Poll::Ready(match malformed::of_error(&error) {
+                Some(malformed) => Driven::Refused(malformed),
+                None if error.is_user() => Driven::Broken,
+                None => Driven::Done,
             });
         }
         match stall::take() {

@@ -138,7 +138,7 @@ fn has_body(request: &Request<()>) -> bool {
     says(header::CONTENT_LENGTH) || says(header::TRANSFER_ENCODING)
 }
 
-fn serialize(response: &Response<Bytes>, to_head: bool) -> Vec<u8> {
+pub(super) fn serialize(response: &Response<Bytes>, to_head: bool) -> Vec<u8> {
     let date = httpdate::fmt_http_date(Clock::system().now().to_system_time());
     let mut bytes = format!(
         "HTTP/1.1 {}\r\nDate: {date}\r\nContent-Length: {}\r\nConnection: close\r\n",

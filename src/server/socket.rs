@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::CLOSE_TIMEOUT;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use crate::proxy::{ClientConn, Service, Timeouts};
+use crate::request::Malformed;
 use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 
@@ -24,6 +25,18 @@ pub(super) struct Socket {
     protocol: Protocol,
     /// What was read and did not fit, see [`Framing::widened`].
     surplus: Vec<u8>,
+    withheld: Withheld,
+}
+
+/// The answer that hyper gives by itself to a head that is no request: another goes out instead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Withheld {
+    /// There was none.
+    Nothing,
+    /// It, and the end of the connection after it, were not sent.
+    Answer,
+    /// That other goes out.
+    Replaced,
 }
 
 /// What is read is looked at on its way.
@@ -49,6 +62,7 @@ impl Socket {
             connection,
             protocol,
             surplus: Vec::new(),
+            withheld: Withheld::Nothing,
         }
     }
 
@@ -58,6 +72,7 @@ impl Socket {
         let most = match &self.protocol {
             Protocol::Http1(Some(framing)) if framing.is_inside_body() => MOST_OF_BODY,
             Protocol::Http1(Some(framing)) if !framing.is_between_requests() => MOST_OF_HEAD,
+            _ if self.withheld == Withheld::Replaced => MOST_OF_HEAD,
             _ => return,
         };
         let shut_down = tokio::time::timeout(CLOSE_TIMEOUT, self.shutdown()).await;
@@ -66,6 +81,33 @@ impl Socket {
             let place = self.connection.state.place();
             linger(transport, most, place, service.shutdown().token()).await;
         }
+    }
+
+    /// Why the client was refused on the wire, if it was.
+    pub(super) fn refused(&self) -> Option<Malformed> {
+        match &self.protocol {
+            Protocol::Http1(Some(framing)) => framing.refused(),
+            Protocol::Http1(None) | Protocol::Http2(_) => None,
+        }
+    }
+
+    /// Whether an answer of hyper's own was withheld. What is written from now on goes out.
+    pub(super) fn stop_withholding(&mut self) -> bool {
+        std::mem::replace(&mut self.withheld, Withheld::Replaced) == Withheld::Answer
+    }
+
+    /// Whether these `bytes` are such an answer: they begin one, and no request has begun that they
+    /// could be of.
+    fn withholds(&mut self, bytes: &[u8]) -> bool {
+        if self.withheld == Withheld::Nothing
+            && !self.connection.state.has_begun()
+            && matches!(self.protocol, Protocol::Http1(Some(_)))
+            && bytes.starts_with(b"HTTP/1.")
+            && bytes.get(8..10) == Some(b" 4")
+        {
+            self.withheld = Withheld::Answer;
+        }
+        self.withheld == Withheld::Answer
     }
 
     /// Resets the connection: an orderly end would make a response look whole that was cut, because
@@ -146,6 +188,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.withholds(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(written)
     }
@@ -155,6 +200,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.withholds(slices.first().map_or(&[], |slice| &**slice)) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.written(written)
     }
@@ -165,10 +213,16 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.connection.state.note_flushed();
+        }
         self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.withheld == Withheld::Answer {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -76,6 +76,8 @@ mod login;
 mod logs;
 /// An app that is closed says so, to all but those who mend it.
 mod maintenance;
+/// What never becomes a request is told why, and is in the access log.
+mod malformed_heads;
 /// An app gets the methods that it knows, and no others.
 mod methods;
 /// An operator sees what the service does, where no visitor can.
