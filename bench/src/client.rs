@@ -1,0 +1,274 @@
+//! Clients: a connection by HTTP/1.1 or HTTP/2 over TLS, and requests with a session.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::header::{
+    ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT,
+};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::body::Bulk;
+use crate::certificate::Certificate;
+
+/// Windows of HTTP/2 as Chrome has them.
+const STREAM_WINDOW: u32 = 6 << 20;
+const CONNECTION_WINDOW: u32 = 15 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// Somebody who asks one proxy.
+pub(crate) struct Client {
+    address: SocketAddr,
+    authority: String,
+    tls: [Arc<ClientConfig>; 2],
+    /// What shows who it is; empty before the login.
+    cookie: Option<HeaderValue>,
+}
+
+/// Of connections that are made one after the other.
+pub(crate) struct Tickets(Arc<ClientConfig>);
+
+/// An open connection.
+pub(crate) struct Connection {
+    sender: Sender,
+    pub(crate) resumed: bool,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Bulk>),
+    Http2(http2::SendRequest<Bulk>),
+}
+
+/// A request that is sent again and again.
+#[derive(Clone)]
+pub(crate) struct Template {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Client {
+    pub(crate) fn new(certificate: &Certificate, port: u16) -> io::Result<Self> {
+        Ok(Self {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            authority: format!("localhost:{port}"),
+            tls: [certificate.client("http/1.1")?, certificate.client("h2")?],
+            cookie: None,
+        })
+    }
+
+    pub(crate) fn sign_in_with(&mut self, cookie: &str) -> io::Result<()> {
+        self.cookie = Some(cookie.parse().map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    pub(crate) async fn connect(&self, version: Version) -> io::Result<Connection> {
+        let config = match version {
+            Version::Http1 => &self.tls[0],
+            Version::Http2 => &self.tls[1],
+        };
+        self.connect_by(config, version).await
+    }
+
+    /// The same by HTTP/1.1, with a ticket of an earlier connection if there is one.
+    pub(crate) async fn resume(&self, tickets: &Tickets) -> io::Result<Connection> {
+        self.connect_by(&tickets.0, Version::Http1).await
+    }
+
+    pub(crate) fn tickets(&self) -> Tickets {
+        let mut config = ClientConfig::clone(&self.tls[0]);
+        config.resumption = Resumption::in_memory_sessions(8);
+        Tickets(Arc::new(config))
+    }
+
+    async fn connect_by(
+        &self,
+        config: &Arc<ClientConfig>,
+        version: Version,
+    ) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        let stream = connector.connect(name, stream).await?;
+        let tls = stream.get_ref().1;
+        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        let protocol = tls.alpn_protocol() == Some(b"h2");
+        if protocol != (version == Version::Http2) {
+            return Err(io::Error::other(
+                "the proxy does not speak this version of HTTP",
+            ));
+        }
+        let stream = TokioIo::new(stream);
+        let sender = match version {
+            Version::Http1 => {
+                let (sender, connection) =
+                    http1::handshake(stream).await.map_err(io::Error::other)?;
+                tokio::spawn(connection);
+                Sender::Http1(sender)
+            }
+            Version::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .initial_stream_window_size(STREAM_WINDOW)
+                    .initial_connection_window_size(CONNECTION_WINDOW);
+                let (sender, connection) =
+                    builder.handshake(stream).await.map_err(io::Error::other)?;
+                tokio::spawn(connection);
+                Sender::Http2(sender)
+            }
+        };
+        Ok(Connection { sender, resumed })
+    }
+
+    /// A request for a path, as it is sent over this version.
+    pub(crate) fn request(&self, version: Version, method: Method, path: &str) -> Template {
+        let mut headers = HeaderMap::new();
+        let uri = match version {
+            Version::Http1 => {
+                let host = HeaderValue::from_str(&self.authority);
+                headers.insert(HOST, host.expect("a host"));
+                path.parse()
+            }
+            Version::Http2 => format!("https://{}{path}", self.authority).parse(),
+        };
+        headers.insert(USER_AGENT, HeaderValue::from_static("vestibule-bench"));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        if let Some(cookie) = &self.cookie {
+            headers.insert(COOKIE, cookie.clone());
+        }
+        Template {
+            method,
+            uri: uri.expect("a path"),
+            headers,
+        }
+    }
+
+    /// The status and the body of one request over a connection of its own.
+    pub(crate) async fn fetch(&self, path: &str) -> io::Result<(StatusCode, Bytes)> {
+        let mut connection = self.connect(Version::Http1).await?;
+        let template = self.request(Version::Http1, Method::GET, path);
+        let response = connection.send(&template, Bulk::empty()).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await;
+        Ok((status, body.map_err(io::Error::other)?.to_bytes()))
+    }
+
+    /// Signs in as a visitor does: opens the form, fills it in, and keeps the cookies.
+    pub(crate) async fn sign_in(
+        &mut self,
+        path: &str,
+        user: &str,
+        password: &str,
+    ) -> io::Result<()> {
+        let mut connection = self.connect(Version::Http1).await?;
+        let mut form = self.request(Version::Http1, Method::GET, path);
+        form.headers
+            .insert(ACCEPT, HeaderValue::from_static("text/html"));
+        let page = connection.send(&form, Bulk::empty()).await?;
+        let cookie = cookies(page.headers());
+        let page = page
+            .into_body()
+            .collect()
+            .await
+            .map_err(io::Error::other)?
+            .to_bytes();
+        let token = hidden(&String::from_utf8_lossy(&page), "csrf")
+            .ok_or_else(|| io::Error::other("the login page has no form"))?;
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("username", user), ("password", password), ("csrf", &token)])
+            .finish();
+        let mut post = self.request(Version::Http1, Method::POST, path);
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        post.headers.insert(CONTENT_TYPE, kind);
+        post.headers
+            .insert("sec-fetch-site", HeaderValue::from_static("same-origin"));
+        post.headers
+            .insert(COOKIE, cookie.parse().map_err(io::Error::other)?);
+        let response = connection.send(&post, Bulk::text(body)).await?;
+        let cookie = cookies(response.headers());
+        if cookie.is_empty() {
+            return Err(io::Error::other(format!(
+                "the login answers {}",
+                response.status()
+            )));
+        }
+        self.sign_in_with(&cookie)
+    }
+}
+
+impl Connection {
+    pub(crate) async fn send(
+        &mut self,
+        template: &Template,
+        body: Bulk,
+    ) -> io::Result<Response<Incoming>> {
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await.map_err(io::Error::other)?;
+                sender
+                    .send_request(template.with(body))
+                    .await
+                    .map_err(io::Error::other)
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await.map_err(io::Error::other)?;
+                sender
+                    .send_request(template.with(body))
+                    .await
+                    .map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// For one more stream of the same connection, if it has streams.
+    pub(crate) fn stream(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => Some(Self {
+                sender: Sender::Http2(sender.clone()),
+                resumed: self.resumed,
+            }),
+        }
+    }
+}
+
+impl Template {
+    fn with(&self, body: Bulk) -> Request<Bulk> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+/// Those that a response sets, as the next request has them.
+fn cookies(headers: &HeaderMap) -> String {
+    let set = headers.get_all(SET_COOKIE).iter();
+    let set = set.filter_map(|value| value.to_str().ok()?.split(';').next());
+    let set = set.filter(|cookie| !cookie.ends_with('='));
+    set.collect::<Vec<_>>().join("; ")
+}
+
+/// The value of a hidden field of a page.
+fn hidden(page: &str, name: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\""))?;
+    let (_, rest) = rest.split('>').next()?.split_once("value=\"")?;
+    Some(rest.split('"').next()?.to_owned())
+}
