@@ -9,6 +9,7 @@ mod install;
 mod migration;
 mod operations;
 pub(crate) mod page;
+mod performance;
 mod recipes;
 mod reference;
 mod visitors;
