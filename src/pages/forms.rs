@@ -36,6 +36,9 @@ pub(crate) struct SavedPostView<'a> {
 pub(crate) struct CrossSitePostView<'a> {
     pub(crate) host: &'a str,
     pub(crate) csrf: &'a str,
+    pub(crate) id: &'a str,
+    /// The first page of the app: a path on this host.
+    pub(crate) start: &'a str,
     /// Where the button sends: a path on this host.
     pub(crate) action: &'a str,
     /// Of the page that sent it.
@@ -74,6 +77,8 @@ impl Pages {
         let context = context! {
             host => view.host,
             csrf => view.csrf,
+            id => view.id,
+            start => view.start,
             action => view.action,
             origin => view.origin,
             path => humanise::shortened(view.path),

@@ -134,6 +134,8 @@ fn all(title: &str, text: &str) -> Vec<Page> {
     all.push(pages.cross_site_post(&CrossSitePostView {
         host: text,
         csrf: text,
+        id: text,
+        start: text,
         action: text,
         origin: text,
         path: text,

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::ask::framed;
+use super::ask::{RETURN_TO, framed};
 use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
+use super::return_to::ReturnTo;
 use super::sign_in::{LoginForm, PostLoginOptions};
 use super::{
     FORM, LOGIN, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
@@ -244,18 +245,25 @@ impl SavedPosts {
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
         let (action, id) = (form.take("action")?, form.take("form")?);
-        let key = context.cookies.session.as_ref().map(SessionId::key);
-        let csrf = &self.csrf;
-        let ours = csrf.is_sent_by_us(context.head, context.authority, &mut form, key.as_ref())?;
+        let token = form.take_optional("csrf")?;
         let id = PostId::parse(&id).filter(|_| action == "discard");
         let id = id.ok_or(RequestError::Form)?;
+        let (csrf, head, authority) = (&self.csrf, context.head, context.authority);
+        if csrf.proves_click(head, authority, &token, id)? {
+            self.discard_of_page(&context, id);
+            let start = form.take_optional(RETURN_TO)?;
+            return Ok(ReturnTo::parse(&start, MAX_TARGET).redirect());
+        }
+        let key = context.cookies.session.as_ref().map(SessionId::key);
+        let binding = key.as_ref().map(Binding::Session);
+        let ours = csrf.proves(head, authority, &token, binding)?;
         let Some((session, principal)) = context.session(&self.callers).await? else {
-            return Err(session_ended(context.head));
+            return Err(session_ended(head));
         };
         if !ours {
             return Ok(to_page());
         }
-        let (key, host) = (session.key(), context.authority.as_str());
+        let (key, host) = (session.key(), authority.as_str());
         if let Some(form) = self.store.discard(key, host, id) {
             tracing::info!(
                 target: "audit", client = %context.client, user = principal.identity().user(),

@@ -115,10 +115,11 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let (limit, saved_posts) = (self.settings.limits.target, self.portal.saved_posts());
         let user = principal.map(|principal| principal.identity().user());
+        let start = app.part.path();
         let saved = saved_posts.save_from(
             (sender, user),
             context,
-            &app.name,
+            (&app.name, &start),
             target,
             limit,
             (body, app.longest_form()),

@@ -3,6 +3,8 @@
 
 /// In a real browser, from one origin to the other.
 mod chromium;
+/// What nobody sends.
+mod discarding;
 /// What is no such form, whose button it is not, and how many there may be.
 mod refused;
 /// What else waits in the browser.

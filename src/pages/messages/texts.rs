@@ -54,7 +54,7 @@ texts! {
     // Forms of other sites that wait for a click.
     CROSS_SITE_POST_HEADING = "Send this to {title}?";
     CROSS_SITE_POST_LEAVE = "Do not send it";
-    CROSS_SITE_POST_QUESTION = "Another site wants to send a form in your name. If you have just come from there, send it; otherwise leave this page. It is discarded after 15 minutes.";
+    CROSS_SITE_POST_QUESTION = "Another site wants to send a form in your name. If you have just come from there, send it; otherwise do not. It is discarded after 15 minutes.";
 
     // A page for an error; `pages/messages.rs` has what happened and what to do.
     ERROR_HELP = "The people who run {title} can help.";

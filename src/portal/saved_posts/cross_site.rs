@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::store::{self, Destination, Owner, PostId, Sender};
 use super::{Saved, SavedPosts};
@@ -23,6 +23,7 @@ use crate::portal::login_cookie::LoginCookie;
 use crate::portal::sign_in::PostLoginOptions;
 use crate::portal::{RequestContext, challenge, navigation, session_ended};
 use crate::request::{Authority, ClientKind, Target};
+use crate::session::SessionId;
 use crate::upstream::ClientBody;
 
 impl SavedPosts {
@@ -37,11 +38,12 @@ impl SavedPosts {
 
     /// Keeps a form of another site for its page, and asks with that page, which names both sides.
     /// `user` is whose session came with it: then it is theirs, like the room that it takes (SEC-87).
+    /// `start` is the path of the app.
     pub(crate) async fn save_from(
         &self,
         (sender, user): (&Sender, Option<&str>),
         context: &RequestContext<'_>,
-        app: &Arc<str>,
+        (app, start): (&Arc<str>, &str),
         target: &Target,
         max_target: usize,
         body: (ClientBody, u64),
@@ -69,6 +71,8 @@ impl SavedPosts {
         let view = CrossSitePostView {
             host: to.host,
             csrf: &self.csrf.token(Binding::Page(kept.id), context.authority),
+            id: &kept.id.to_string(),
+            start,
             action: &store::address(to.target, kept.id),
             origin,
             path: target.path(),
@@ -113,5 +117,26 @@ impl SavedPosts {
         Ok(page
             .header(header::WWW_AUTHENTICATE, challenge)
             .into_response())
+    }
+    /// Forgets the form that a page shows, wherever clicks on that page may have left it.
+    pub(super) fn discard_of_page(&self, context: &RequestContext<'_>, id: PostId) {
+        let new = self.csrf.login_cookie_after(id, context.authority);
+        let shown = context.cookies.login.as_ref().map(HeaderValue::as_bytes);
+        let browsers = shown
+            .into_iter()
+            .chain([new.as_bytes()])
+            .map(Owner::browser);
+        let session = context.cookies.session.as_ref().map(SessionId::key);
+        let owners = browsers.chain(session.map(Owner::Session));
+        let form = self
+            .store
+            .discard_of_page(owners, context.authority.as_str(), id);
+        if let Some(form) = form {
+            tracing::info!(
+                target: "audit", client = %context.client, user = form.user.as_deref(),
+                session = session.map(|key| key.short().to_string()), app = &*form.app,
+                bytes = form.body.len(), "form discarded"
+            );
+        }
     }
 }

@@ -108,6 +108,21 @@ impl SavedPostStore {
         forms.entry(browser).or_default().push(form);
         true
     }
+
+    /// Takes out the form that a page shows, or that one of `owners` has by now, to forget it.
+    pub(in crate::portal) fn discard_of_page(
+        &self,
+        owners: impl IntoIterator<Item = Owner>,
+        host: &str,
+        id: PostId,
+    ) -> Option<SavedPost> {
+        let mut owners = std::iter::once(Owner::Page(id)).chain(owners);
+        owners.find_map(|owner| {
+            self.take_if(owner, |form| {
+                form.sender.is_some() && form.id == id && form.is_for(host)
+            })
+        })
+    }
 }
 
 impl SavedPost {
