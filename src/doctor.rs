@@ -9,6 +9,7 @@
 
 pub(crate) mod address;
 pub(crate) mod certificate;
+mod cross_site;
 mod live;
 mod memory;
 mod network;
@@ -211,6 +212,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         users.as_ref().ok(),
     ));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
+    findings.extend(cross_site::examine(&settings.apps, settings.port));
     findings.extend(upstream::examine(&settings.apps));
     findings.extend(secret_header::examine(&settings.apps, perspective));
     findings.extend(permission::examine(&settings.files));
