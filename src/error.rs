@@ -19,9 +19,13 @@ pub(crate) enum RequestError {
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
+    /// A form of another site that the app takes could not be kept for its click.
+    CrossSiteNotKept,
     /// A form of another site, by which browsers send no session, for a part of the app that needs
     /// one (SEC-69).
     CrossSitePost,
+    /// A form of another site that the app takes is too large to be kept for its click.
+    CrossSiteTooLarge,
     /// A session that the user ended is over, but a restart might bring it back: the store could
     /// not be written.
     EndNotKept(StoreError),
@@ -105,7 +109,9 @@ impl RequestError {
             Self::BadRequest(bad) => Self::bad_request(*bad),
             Self::BodyTooLarge => &messages::FORM_TOO_LARGE,
             Self::BodyTooSlow => &messages::FORM_TOO_SLOW,
+            Self::CrossSiteNotKept => &messages::CROSS_SITE_FORM_NOT_KEPT,
             Self::CrossSitePost => &messages::CROSS_SITE_FORM,
+            Self::CrossSiteTooLarge => &messages::CROSS_SITE_FORM_TOO_LARGE,
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
             Self::ForbiddenToAll => &messages::FORBIDDEN_TO_ALL,
@@ -154,7 +160,9 @@ impl RequestError {
             Self::BadRequest(_)
                 | Self::BodyTooLarge
                 | Self::BodyTooSlow
+                | Self::CrossSiteNotKept
                 | Self::CrossSitePost
+                | Self::CrossSiteTooLarge
                 | Self::FormNotKept
                 | Self::Misdirected
                 | Self::NotPermitted
@@ -322,7 +330,9 @@ impl std::error::Error for RequestError {
             Self::BadRequest(_)
             | Self::BodyTooLarge
             | Self::BodyTooSlow
+            | Self::CrossSiteNotKept
             | Self::CrossSitePost
+            | Self::CrossSiteTooLarge
             | Self::Forbidden
             | Self::ForbiddenToAll
             | Self::Forged(_)

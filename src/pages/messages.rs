@@ -114,6 +114,12 @@ messages! {
         "A form of another site was not delivered",
         "Browsers send no session along with a form of another site. Go to the start page, and do from there what you wanted to do."
         => StartPage;
+    CROSS_SITE_FORM_NOT_KEPT = "cross_site_form_not_kept", SERVICE_UNAVAILABLE,
+        "A form of another site was not delivered",
+        "It came too slowly, or there is no room for it right now. Go back to the other site, and send it again.";
+    CROSS_SITE_FORM_TOO_LARGE = "cross_site_form_too_large", PAYLOAD_TOO_LARGE,
+        "The form of another site is too large",
+        "What waits here for a click may have 1 MiB, and its address 2 KiB. Go back to the other site, and send less.";
     DESTINATION_ELSEWHERE = "destination_elsewhere", BAD_GATEWAY,
         "The destination is not in this app",
         "Nothing can be copied or moved from one app to another. Download it here, and upload it there.";

@@ -27,7 +27,7 @@ use crate::request::{AllowInPath, Authority, ClientKind, Target};
 use crate::session::{SessionId, SessionKey, Sessions};
 use crate::upstream::ClientBody;
 
-use store::{Destination, Owner, PostId, SavedPost, SavedPostStore, Unread};
+use store::{Destination, Owner, PostId, SavedPost, SavedPostStore, Sender, Unread};
 
 /// A longer one is not kept, as no login returns to it (SEC-63).
 const MAX_TARGET: usize = 2048;
@@ -145,23 +145,23 @@ impl SavedPosts {
         let length = to.target.len();
         let fits = length <= MAX_TARGET && length + store::LENGTH <= max_target;
         let user_name = user.map(|user| &**user);
-        let slot = self.store.reserve(context.client, user_name, to);
-        let slot = slot.filter(|_| fits);
-        let saved = match slot {
-            Some(mut slot) => match store::read(body, &mut slot, most).await {
-                Ok(body) => Some((body, slot)),
-                Err(Unread::TooLarge) => return Err(RequestError::UploadTooLarge),
-                Err(Unread::Lost) => None,
-            },
-            None => None,
+        let read = if !fits {
+            Err(Unread::TooLarge)
+        } else if let Some(mut slot) = self.store.reserve(context.client, user_name, to) {
+            let read = store::read(body, &mut slot, most).await;
+            read.map(|body| (body, slot))
+        } else {
+            Err(Unread::Lost)
         };
-        let Some((body, slot)) = saved else {
-            tracing::warn!(
-                target: "audit", client = %context.client, app = &**to.app,
-                "form not kept: too large, too slow, or there is no room"
-            );
-            return Err(RequestError::FormNotKept);
-        };
+        let (body, slot) = read.map_err(|why| {
+            if !matches!(why, Unread::OverLimit) {
+                tracing::warn!(
+                    target: "audit", client = %context.client, app = &**to.app,
+                    "form not kept: too large, too slow, or there is no room"
+                );
+            }
+            not_kept(&why, to.sender)
+        })?;
         let bytes = body.len();
         let id = self
             .store
@@ -360,6 +360,16 @@ impl SavedPostStore {
                 app = &*form.app, bytes = form.body.len(), "form discarded"
             );
         }
+    }
+}
+
+/// What its sender is told of a form that is not kept.
+fn not_kept(why: &Unread, sender: Option<&Sender>) -> RequestError {
+    match (why, sender) {
+        (Unread::OverLimit, _) => RequestError::UploadTooLarge,
+        (Unread::TooLarge, Some(_)) => RequestError::CrossSiteTooLarge,
+        (Unread::Lost, Some(_)) => RequestError::CrossSiteNotKept,
+        (Unread::TooLarge | Unread::Lost, None) => RequestError::FormNotKept,
     }
 }
 

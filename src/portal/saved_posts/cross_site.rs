@@ -58,11 +58,7 @@ impl SavedPosts {
         };
         let user = user.map(Arc::from);
         let owner = (None, user.as_ref());
-        let kept = self.keep(context, &to, owner, max_target, body).await;
-        let kept = kept.map_err(|error| match error {
-            RequestError::FormNotKept => RequestError::CrossSitePost,
-            other => other,
-        })?;
+        let kept = self.keep(context, &to, owner, max_target, body).await?;
         let origin = sender.origin().to_str().unwrap_or_default(); // it is in the configuration
         tracing::info!(
             target: "audit", client = %context.client, origin, app = &**app, bytes = kept.bytes,

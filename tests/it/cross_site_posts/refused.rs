@@ -235,9 +235,13 @@ async fn sec_87_forms_of_other_sites_are_bounded_and_take_no_room_from_users() {
     }
     let refused = refused.expect("there is a bound");
     refused
-        .assert_status(401)
-        .assert_contains("A form of another site was not delivered");
+        .assert_status(503)
+        .assert_contains("A form of another site was not delivered")
+        .assert_contains("there is no room for it right now");
     assert_does_not_ask(&refused);
+    // What comes with a session has the room of users.
+    let reply = send(&ada, "/saml/acs", &SENT, &large).await;
+    assert_asks(&reply);
     // What a user was typing still finds its room.
     gate.advance(std::time::Duration::from_mins(31));
     let own = but(&[
@@ -247,7 +251,14 @@ async fn sec_87_forms_of_other_sites_are_bounded_and_take_no_room_from_users() {
     let page = send(&ada, "/save", &own, &large).await;
     page.assert_contains("is kept for 15 minutes: sign in");
     let huge = "a=".to_owned() + &"x".repeat(1024 * 1024);
-    let reply = send(&gate.browser(), "/saml/acs", &SENT, &huge).await;
-    reply.assert_status(401);
+    let long = format!("/saml/acs?{}", "x".repeat(2048));
+    for (target, body) in [("/saml/acs", &huge), (&long, &large)] {
+        let reply = send(&gate.browser(), target, &SENT, body).await;
+        reply
+            .assert_status(413)
+            .assert_contains("The form of another site is too large");
+        assert!(!reply.text().contains("session"), "{reply}");
+        assert_does_not_ask(&reply);
+    }
     assert_eq!(app.requests(), 1);
 }

@@ -18,8 +18,10 @@ const FIRST: usize = 4096;
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::portal) enum Unread {
     /// Its app would not take it either.
+    OverLimit,
+    /// It is larger than what is kept.
     TooLarge,
-    /// It is larger than what is kept, too slow, more than there is room for, or not all of it came.
+    /// It is too slow, more than there is room for, or not all of it came.
     Lost,
 }
 
@@ -31,7 +33,7 @@ pub(in crate::portal) async fn read(
 ) -> Result<Bytes, Unread> {
     let said = body.size_hint();
     if said.lower() > MAX_BODY as u64 {
-        return Err(Unread::Lost);
+        return Err(Unread::TooLarge);
     }
     let mut buffer = Buffer {
         bytes: Vec::new(),
@@ -67,10 +69,10 @@ impl Buffer<'_> {
     fn append(&mut self, data: &[u8]) -> Result<(), Unread> {
         let length = self.bytes.len() + data.len();
         if length as u64 > self.most {
-            return Err(Unread::TooLarge);
+            return Err(Unread::OverLimit);
         }
         if length > MAX_BODY {
-            return Err(Unread::Lost);
+            return Err(Unread::TooLarge);
         }
         if length > self.bytes.capacity() {
             let doubled = (self.bytes.capacity() * 2).clamp(FIRST, MAX_BODY);

@@ -305,18 +305,18 @@ async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
     assert_eq!(read_whole, Ok(whole));
     let larger = Bytes::from(vec![7; MAX_BODY + 1]);
     let read_larger = read(Full::new(larger.clone()), &mut reserve(), u64::MAX).await;
-    assert_eq!(read_larger, Err(Unread::Lost));
+    assert_eq!(read_larger, Err(Unread::TooLarge));
     // The same without a length that anybody said.
     let frames = [larger.slice(..MAX_BODY), larger.slice(MAX_BODY..)];
     let frames = frames.map(|data| Ok::<_, std::io::Error>(http_body::Frame::data(data)));
     let unsized_body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
     let read_unsized = read(unsized_body, &mut reserve(), u64::MAX).await;
-    assert_eq!(read_unsized, Err(Unread::Lost));
+    assert_eq!(read_unsized, Err(Unread::TooLarge));
     for (most, is_read) in [(9999, false), (10_000, true)] {
         let body = pieces(&larger.slice(..10_000), 1000);
         let read = read(body, &mut reserve(), most).await;
         assert_eq!(read.is_ok(), is_read, "{most}");
-        assert!(is_read || read == Err(Unread::TooLarge), "{most}");
+        assert!(is_read || read == Err(Unread::OverLimit), "{most}");
     }
 
     let small = SavedPostStore::new(2 * (OVERHEAD + 200), Clock::system());
