@@ -1,6 +1,6 @@
 //! What the common request costs: a GET with a session, over a connection that is kept alive, for a
-//! small answer. Instructions, allocations and system calls are counted, because they are the same
-//! on a busy machine; clocks are not.
+//! small answer; and what connections, bodies and idle clients cost. Instructions, allocations and
+//! system calls are counted, because they are the same on a busy machine; clocks are not.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg rustix_use_libc" cargo build --profile cost
@@ -11,18 +11,18 @@
 //! its other backend for this build.
 
 mod bench;
+mod bulk;
 mod callgrind;
+mod client;
 mod conditions;
+mod connections;
+mod idle;
 mod report;
 mod strace;
 
-use std::time::Duration;
-
-use bench::{Bench, Run};
-use conditions::{counted_build, has_the_numbers_cpu};
-use report::Report;
-
-use crate::harness::real::{find, missing};
+use bench::{Bench, Plan, countable};
+use client::{Work, small_app};
+use report::{Report, Tolerance};
 
 /// What one request may cost. Lower numbers are committed together with the change that they are
 /// due to; higher ones need a reason in its message.
@@ -43,24 +43,34 @@ const HTTP2: Cost = Cost {
     allocations: 36.1,
     system_calls: 6,
 };
+
+/// What the line of the access log has of [`HTTP1`].
+const ACCESS_LINE: Cost = Cost {
+    instructions: 9_600.0,
+    allocations: 3.8,
+    system_calls: 0,
+};
+
 const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
 
-/// Instructions may be so much above the number: how they fall into reads and wake-ups is not
-/// quite the same each time.
-const TOLERANCE: f64 = 1.02;
+const TOLERANCE: Tolerance = Tolerance {
+    instructions: 1.02,
+    // Half of an allocation is a rounding error, and one is one too many.
+    allocations: 0.5,
+    system_calls: 0,
+};
 
-/// Half of an allocation is a rounding error, and one is one too many.
-const ROUNDING: f64 = 0.5;
+/// Both numbers that it is the difference of may be a little off.
+const ACCESS_LINE_TOLERANCE: Tolerance = Tolerance {
+    instructions: 1.1,
+    ..TOLERANCE
+};
 
-/// Requests before counting begins, and requests that are counted.
-const WARM_UP: usize = 100;
-const COUNTED: usize = 1000;
-
-/// How long the program is left alone, to count what it does by the clock.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// Where a request begins in a trace.
-const TARGET: &str = "/counted";
+const REQUESTS: Plan = Plan {
+    warm_up: 100,
+    rounds: 5,
+    times: 200,
+};
 
 #[derive(Clone, Copy, Debug)]
 struct Cost {
@@ -69,49 +79,28 @@ struct Cost {
     system_calls: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Http1,
-    Http2,
+impl Cost {
+    fn minus(self, less: Self) -> Self {
+        Self {
+            instructions: self.instructions - less.instructions,
+            allocations: self.allocations - less.allocations,
+            system_calls: self.system_calls.saturating_sub(less.system_calls),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs valgrind, strace and a build of its own: see CONTRIBUTING.md"]
 async fn a_request_costs_no_more_than_before() {
-    let (Some(program), Some(_), Some(_)) = (counted_build(), find("valgrind"), find("strace"))
-    else {
-        return;
-    };
-    if !has_the_numbers_cpu() {
-        missing("an x86-64 CPU with AVX2");
-        return;
-    }
-    let mut report = Report::default();
-    for (protocol, before) in [(Protocol::Http1, HTTP1), (Protocol::Http2, HTTP2)] {
-        let bench = Bench::new(&program, protocol).await;
-        let few = bench.under_callgrind(WARM_UP, Duration::ZERO).await;
-        let idle = bench.under_callgrind(WARM_UP, IDLE).await;
-        let many = bench
-            .under_callgrind(WARM_UP + COUNTED, Duration::ZERO)
-            .await;
-        let a_request = |count: fn(&callgrind::Counts) -> u64| a_request(few, idle, many, count);
-        let now = Cost {
-            instructions: a_request(|counts| counts.instructions),
-            allocations: a_request(|counts| counts.allocations),
-            system_calls: bench.under_strace(WARM_UP + COUNTED).await,
-        };
-        report.add(protocol, before, now);
-    }
-    eprintln!("{report}");
-    assert!(!report.is_above, "{report}");
-}
-
-/// What the second of two runs has counted more, for each of its requests; without what the program
-/// does by the clock, of which a slow machine sees more.
-#[expect(clippy::cast_precision_loss, reason = "counts below 2^52")]
-fn a_request(few: Run, idle: Run, many: Run, count: impl Fn(&callgrind::Counts) -> u64) -> f64 {
-    let more = |run: Run| count(&run.counts) as f64 - count(&few.counts) as f64;
-    let longer = |run: Run| run.took.as_secs_f64() - few.took.as_secs_f64();
-    let a_second = more(idle) / longer(idle);
-    (more(many) - a_second * longer(many)) / COUNTED as f64
+    let Some(program) = countable() else { return };
+    let mut report = Report::new("a request");
+    let bench = Bench::new(&program, small_app().await, "").await;
+    let [http1, http2] = bench.costs([Work::Http1, Work::Http2], REQUESTS).await;
+    report.add("Http1", HTTP1, http1, TOLERANCE);
+    report.add("Http2", HTTP2, http2, TOLERANCE);
+    let bench = Bench::new(&program, small_app().await, "[log]\naccess = false").await;
+    let [without] = bench.costs([Work::Http1], REQUESTS).await;
+    let line = http1.minus(without);
+    report.add("Access line", ACCESS_LINE, line, ACCESS_LINE_TOLERANCE);
+    report.judge();
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use browser::{Browser, SESSION_COOKIE};
 pub(crate) use files::{Files, User, hash};
 pub(crate) use gate::{Gate, Service, Vestibule};
-pub(crate) use h2::{Frame, RawHttp2, frame, headers_block};
+pub(crate) use h2::{AnyBody, Frame, Http2, RawHttp2, frame, headers_block};
 pub(crate) use manager::Manager;
 pub(crate) use program::{
     Program, command, held_port, run, run_to_end, run_with_input, run_without_config,

@@ -1,6 +1,5 @@
-//! The program under the tools that count, and what it is asked.
+//! The program under the tools that count.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -9,149 +8,154 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::{Protocol, TARGET, callgrind, strace};
+use super::callgrind::{self, Callgrind, Counts};
+use super::client::{Client, Open, Work};
+use super::conditions::{counted_build, has_the_numbers_cpu};
+use super::{Cost, strace};
+use crate::harness::real::{find, missing};
 use crate::harness::*;
 
-/// One run under callgrind.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) counts: callgrind::Counts,
-    pub(super) took: Duration,
+/// How often a client does its work.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    /// Times before counting begins.
+    pub(super) warm_up: usize,
+    /// Rounds that are counted, and times in each. Of the rounds it is the lower quartile that
+    /// counts: a busy machine tears some of them up.
+    pub(super) rounds: usize,
+    pub(super) times: u32,
 }
+
+/// How long the program is left alone, to count what it does by the clock, of which a slow machine
+/// sees more.
+const IDLE: Duration = Duration::from_secs(8);
 
 /// The program in front of an app, with somebody signed in.
 pub(super) struct Bench {
     program: PathBuf,
-    protocol: Protocol,
     app: Upstream,
     service: Mutex<Option<Service>>,
-    cookie: String,
+    client: Client,
+}
+
+/// The program to count, where there is one and the tools for it.
+pub(super) fn countable() -> Option<PathBuf> {
+    let program = counted_build()?;
+    find("valgrind")?;
+    find("strace")?;
+    if !has_the_numbers_cpu() {
+        missing("an x86-64 CPU with AVX2");
+        return None;
+    }
+    Some(program)
 }
 
 impl Bench {
-    /// The login is not under valgrind, where hashing would take its time; the session is on disk.
-    pub(super) async fn new(program: &Path, protocol: Protocol) -> Self {
-        let app = Upstream::raw(answer()).await;
-        let gate = Vestibule::before(&app).user("ada", PASSWORD);
+    /// `config` has more sections. The login is not under valgrind, where hashing would take its
+    /// time; the session is on disk.
+    pub(super) async fn new(program: &Path, app: Upstream, config: &str) -> Self {
+        let gate = Vestibule::before(&app).user("ada", PASSWORD).config(config);
         let service = gate.spawn_by(one_thread(Command::new(program))).await;
         let ada = service.browser().login("ada", PASSWORD).await;
-        let cookie = ada.session_cookie();
+        let client = Client::new(&ada.session_cookie());
         Self {
             program: program.to_owned(),
-            protocol,
             app,
             service: Mutex::new(Some(stopped(service).await)),
-            cookie,
+            client,
         }
     }
 
-    pub(super) async fn under_callgrind(&self, requests: usize, idle: Duration) -> Run {
-        let folder = tempfile::tempdir().unwrap();
-        let output = folder.path().join("counts");
-        let mut command = Command::new("valgrind");
-        command
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", output.display()))
-            .arg(&self.program);
-        let took = self.ask(command, requests, idle).await;
-        let counts = callgrind::Counts::read(&output);
-        Run { counts, took }
+    /// What each of these works costs when it is done once.
+    pub(super) async fn costs<const N: usize>(&self, works: [Work; N], plan: Plan) -> [Cost; N] {
+        let calls = self.under_strace(&works, plan).await;
+        let counts = self.under_callgrind(&works, plan).await;
+        let costs = calls.into_iter().zip(counts);
+        let costs = costs.map(|(system_calls, counts)| Cost {
+            instructions: counts.instructions,
+            allocations: counts.allocations,
+            system_calls,
+        });
+        let costs: Vec<_> = costs.collect();
+        costs.try_into().expect("one cost for each work")
     }
 
-    pub(super) async fn under_strace(&self, requests: usize) -> u64 {
+    async fn under_callgrind(&self, works: &[Work], plan: Plan) -> Vec<Counts> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut callgrind = Callgrind::new(folder.path());
+        let service = self.start(callgrind.command(&self.program)).await;
+        let mut rounds = Vec::new();
+        for &work in works {
+            let mut open = self.client.open(work, &service).await;
+            self.repeat(&mut open, plan.warm_up).await;
+            callgrind::zero(&service);
+            for _ in 0..plan.rounds {
+                let started = Instant::now();
+                self.repeat(&mut open, plan.times as usize).await;
+                rounds.push((callgrind.dump(&service), started.elapsed()));
+            }
+        }
+        let started = Instant::now();
+        sleep(IDLE).await;
+        let idle = (callgrind.dump(&service), started.elapsed());
+        self.stop(service).await;
+        let of_each = |count: fn(&Counts) -> f64, rounds: &[(Counts, Duration)]| {
+            let a_second = count(&idle.0) / idle.1.as_secs_f64();
+            let rounds = rounds.iter();
+            let rounds = rounds.map(|(counts, took)| count(counts) - a_second * took.as_secs_f64());
+            let mut rounds: Vec<_> = rounds.collect();
+            rounds.sort_by(f64::total_cmp);
+            rounds[rounds.len() / 4] / f64::from(plan.times)
+        };
+        let counts = rounds.chunks(plan.rounds).map(|rounds| Counts {
+            instructions: of_each(|counts| counts.instructions, rounds),
+            allocations: of_each(|counts| counts.allocations, rounds),
+        });
+        counts.collect()
+    }
+
+    async fn under_strace(&self, works: &[Work], plan: Plan) -> Vec<u64> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("strace");
         // -D: the child is the program itself, which is to get the signal.
         command.args(["-D", "-ff", "-o"]);
         command.arg(folder.path().join("trace")).arg(&self.program);
-        self.ask(command, requests, Duration::ZERO).await;
+        let service = self.start(command).await;
+        let times = plan.rounds * plan.times as usize;
+        for &work in works {
+            let mut open = self.client.open(work, &service).await;
+            self.repeat(&mut open, plan.warm_up + times).await;
+        }
+        self.stop(service).await;
         eventually_some("the trace", async || {
-            strace::calls_of_a_request(folder.path())
+            strace::calls_of_each(folder.path(), works.len(), plan.warm_up, times)
         })
         .await
     }
 
-    /// Runs the program by this command, asks so many times for the page, and leaves it alone for
-    /// so long. Gives the time that it was up.
-    async fn ask(&self, command: Command, requests: usize, idle: Duration) -> Duration {
-        let service = self.service.lock().unwrap().take().unwrap();
-        let service = service.start_again_by(one_thread(command)).await;
-        let (before, started) = (self.app.requests(), Instant::now());
-        match self.protocol {
-            Protocol::Http1 => self.ask_by_http1(&service, requests).await,
-            Protocol::Http2 => self.ask_by_http2(&service, requests).await,
+    async fn repeat(&self, open: &mut Open<'_>, times: usize) {
+        let before = self.app.requests();
+        for _ in 0..times {
+            open.once().await;
         }
-        assert_eq!(self.app.requests(), before + requests);
-        sleep(idle).await;
-        let took = started.elapsed();
+        assert_eq!(self.app.requests(), before + times);
+    }
+
+    async fn start(&self, command: Command) -> Service {
+        let service = self.service.lock().unwrap().take().unwrap();
+        service.start_again_by(one_thread(command)).await
+    }
+
+    async fn stop(&self, service: Service) {
         let service = stopped(service).await;
         *self.service.lock().unwrap() = Some(service);
-        took
-    }
-
-    async fn ask_by_http1(&self, service: &Service, requests: usize) {
-        let mut client = service.raw().await;
-        let mut request = format!("GET {TARGET} HTTP/1.1\r\nHost: gate.test\r\n");
-        for (name, value) in self.fields() {
-            write!(request, "{name}: {value}\r\n").unwrap();
-        }
-        request.push_str("\r\n");
-        for _ in 0..requests {
-            client.send(&request).await;
-            client.response().await.assert_status(200);
-        }
-    }
-
-    async fn ask_by_http2(&self, service: &Service, requests: usize) {
-        let client = service.http2().await;
-        let fields = self.fields();
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        for _ in 0..requests {
-            client.get(TARGET, &fields).await.assert_status(200);
-        }
-    }
-
-    /// As a browser sends them.
-    fn fields(&self) -> Vec<(&'static str, String)> {
-        let fixed = [
-            (
-                "user-agent",
-                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-            ),
-            (
-                "accept",
-                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            ),
-            ("accept-language", "en-US,en;q=0.5"),
-            ("accept-encoding", "gzip, deflate, br, zstd"),
-            ("sec-fetch-dest", "document"),
-            ("sec-fetch-mode", "navigate"),
-            ("sec-fetch-site", "same-origin"),
-            ("sec-fetch-user", "?1"),
-        ];
-        let mut fields: Vec<_> = fixed.map(|(name, value)| (name, value.to_owned())).into();
-        fields.push(("cookie", format!("theme=dark; {}; lang=en", self.cookie)));
-        fields
     }
 }
 
 /// Requests come one after the other, and one thread of the runtime serves them all.
-fn one_thread(mut command: Command) -> Command {
+pub(super) fn one_thread(mut command: Command) -> Command {
     command.env("TOKIO_WORKER_THREADS", "1");
     command
-}
-
-/// 1 KiB with the fields that an app sends.
-fn answer() -> String {
-    let body = "x".repeat(1024);
-    format!(
-        "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: text/html; \
-         charset=utf-8\r\nContent-Length: 1024\r\nCache-Control: no-cache\r\nETag: \"1\"\r\n\
-         Vary: Accept-Encoding\r\nX-Content-Type-Options: nosniff\r\n\r\n{body}"
-    )
 }
 
 async fn stopped(mut service: Service) -> Service {

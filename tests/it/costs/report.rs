@@ -3,48 +3,76 @@
 use std::fmt;
 
 use super::conditions::compiler;
-use super::{COMPILER, Cost, Protocol, ROUNDING, TOLERANCE};
+use super::{COMPILER, Cost};
+
+/// How much more than the committed number is still the same.
+#[derive(Clone, Copy)]
+pub(super) struct Tolerance {
+    /// A ratio: how they fall into reads and wake-ups is not quite the same each time.
+    pub(super) instructions: f64,
+    pub(super) allocations: f64,
+    pub(super) system_calls: u64,
+}
 
 /// Numbers that were counted, beside the committed ones.
-#[derive(Default)]
 pub(super) struct Report {
+    what: &'static str,
     lines: Vec<String>,
     table: Vec<String>,
-    pub(super) is_above: bool,
+    is_above: bool,
 }
 
 impl Report {
-    pub(super) fn add(&mut self, protocol: Protocol, before: Cost, now: Cost) {
-        #[expect(clippy::cast_precision_loss, reason = "a handful of calls")]
-        let calls = |cost: Cost| cost.system_calls as f64;
-        let limits = [
-            (
-                "instructions",
-                (before.instructions, now.instructions),
-                before.instructions * TOLERANCE,
-            ),
-            (
-                "allocations",
-                (before.allocations, now.allocations),
-                before.allocations + ROUNDING,
-            ),
-            ("system calls", (calls(before), calls(now)), calls(before)),
-        ];
-        for (what, (before, now), limit) in limits {
-            let verdict = if now > limit { "  TOO MUCH" } else { "" };
-            self.is_above |= now > limit;
-            self.lines.push(format!(
-                "{protocol:?}  {what:<12}  {before:>9.1} -> {now:>9.1}  ratio {:.3}{verdict}",
-                now / before
-            ));
+    pub(super) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            lines: Vec::new(),
+            table: Vec::new(),
+            is_above: false,
         }
-        self.table.push(format!("{protocol:?}: {now:.1?}"));
+    }
+
+    pub(super) fn add(&mut self, name: &str, before: Cost, now: Cost, tolerance: Tolerance) {
+        #[expect(clippy::cast_precision_loss, reason = "some thousands of calls")]
+        let calls = |calls: u64| calls as f64;
+        self.compare(
+            &format!("{name}  instructions"),
+            (before.instructions, now.instructions),
+            before.instructions * tolerance.instructions,
+        );
+        self.compare(
+            &format!("{name}  allocations"),
+            (before.allocations, now.allocations),
+            before.allocations + tolerance.allocations,
+        );
+        self.compare(
+            &format!("{name}  system calls"),
+            (calls(before.system_calls), calls(now.system_calls)),
+            calls(before.system_calls + tolerance.system_calls),
+        );
+        self.table.push(format!("{name}: {now:.1?}"));
+    }
+
+    /// One number of its own.
+    pub(super) fn compare(&mut self, name: &str, (before, now): (f64, f64), limit: f64) {
+        let verdict = if now > limit { "  TOO MUCH" } else { "" };
+        self.is_above |= now > limit;
+        let ratio = if before > 0.0 { now / before } else { 1.0 };
+        self.lines.push(format!(
+            "{name:<27}  {before:>11.1} -> {now:>11.1}  ratio {ratio:.3}{verdict}"
+        ));
+    }
+
+    /// Prints it; fails when something has become more than before.
+    pub(super) fn judge(self) {
+        eprintln!("{self}");
+        assert!(!self.is_above, "{self}");
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "what a request costs, committed -> counted:")?;
+        writeln!(f, "what {} costs, committed -> counted:", self.what)?;
         for line in &self.lines {
             writeln!(f, "  {line}")?;
         }
@@ -55,10 +83,7 @@ impl fmt::Display for Report {
                 "counted with {compiler}, committed with {COMPILER}: first count main"
             )?;
         }
-        writeln!(
-            f,
-            "to commit what was counted, put it into tests/it/costs.rs:"
-        )?;
+        writeln!(f, "to commit what was counted, put it into tests/it/costs:")?;
         for line in &self.table {
             writeln!(f, "  {line}")?;
         }

@@ -1,20 +1,26 @@
-//! System calls of one request, in what strace has written of each thread.
+//! System calls of one request or connection, in what strace has written of each thread.
 
 use std::fs;
 use std::path::Path;
 
-use super::{COUNTED, TARGET, WARM_UP};
+use super::client::MARK;
 
+/// Those of each of so many works, which were done one after the other, so many times after a warm-up.
 /// `None` until the trace is whole.
 ///
 /// Between one request to the app and the next there is one request, and now and then a tick or
 /// the wake-up of the log's writer, which come by the clock and are not its own: the lower quartile
 /// has none of them.
-pub(super) fn calls_of_a_request(folder: &Path) -> Option<u64> {
+pub(super) fn calls_of_each(
+    folder: &Path,
+    works: usize,
+    warm_up: usize,
+    times: usize,
+) -> Option<Vec<u64>> {
     let threads = fs::read_dir(folder).unwrap();
     let traces = threads.map(|file| fs::read(file.unwrap().path()).unwrap());
     let traces = traces.map(|trace| String::from_utf8_lossy(&trace).into_owned());
-    let marked: Vec<_> = traces.filter(|trace| trace.contains(TARGET)).collect();
+    let marked: Vec<_> = traces.filter(|trace| trace.contains(MARK)).collect();
     let [trace] = marked.as_slice() else {
         assert!(
             marked.is_empty(),
@@ -22,10 +28,15 @@ pub(super) fn calls_of_a_request(folder: &Path) -> Option<u64> {
         );
         return None;
     };
-    let counts = calls_between(trace, &format!("\"GET {TARGET} "));
-    let mut counts = counts.get(WARM_UP..WARM_UP + COUNTED - 1)?.to_vec();
-    counts.sort_unstable();
-    Some(counts[counts.len() / 4])
+    let counts = calls_between(trace, MARK);
+    let each = warm_up + times;
+    let calls = (0..works).map(|work| {
+        let counted = work * each + warm_up..(work + 1) * each - 1;
+        let mut counts = counts.get(counted)?.to_vec();
+        counts.sort_unstable();
+        Some(counts[counts.len() / 4])
+    });
+    calls.collect()
 }
 
 /// How many calls there are from each one that has the mark to the next.
@@ -61,5 +72,5 @@ fn calls_are_counted_from_mark_to_mark() {
         futex(0x1, FUTEX_WAKE_PRIVATE, 1) = 1\n\
         writev(9, [{iov_base=\"GET /counted HTTP/1.1\"...}], 1) = 200\n\
         +++ exited with 0 +++\n";
-    assert_eq!(calls_between(trace, "\"GET /counted "), [2, 3]);
+    assert_eq!(calls_between(trace, " /counted HTTP/1.1"), [2, 3]);
 }

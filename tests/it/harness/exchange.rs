@@ -276,7 +276,8 @@ impl Exchange {
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
-        self.buffer.drain(..count).collect()
+        let rest = self.buffer.split_off(count);
+        std::mem::replace(&mut self.buffer, rest)
     }
 
     /// Reads more; `None` when the proxy has closed.

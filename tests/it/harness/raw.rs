@@ -66,6 +66,18 @@ impl Raw {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Reads so much of a body, and forgets it.
+    pub(crate) async fn skip(&mut self, length: usize) {
+        let mut left = length - self.buffer.len();
+        self.buffer.clear();
+        while left > 0 {
+            self.buffer.reserve(64 * 1024);
+            within("more of a body", self.fill()).await;
+            left -= self.buffer.len();
+            self.buffer.clear();
+        }
+    }
+
     /// The same; nothing when the gate has closed.
     pub(crate) async fn try_bytes(&mut self) -> Vec<u8> {
         if self.buffer.is_empty() {
@@ -84,6 +96,11 @@ impl Raw {
         let what = format!("the end of the connection after {sent:?}");
         let bytes = within(&what, self.read_rest()).await;
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Says that nothing more will be sent, with `close_notify`.
+    pub(crate) async fn close(&mut self) {
+        let _ = self.writer.shutdown().await;
     }
 
     /// How the connection ends: `Ok` as it should, with `close_notify`.

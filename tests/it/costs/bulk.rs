@@ -1,0 +1,61 @@
+//! What a body of one MiB costs.
+
+use super::Cost;
+use super::bench::{Bench, Plan, countable};
+use super::client::{Work, bulk_app};
+use super::report::{Report, Tolerance};
+
+const HTTP1_DOWN: Cost = Cost {
+    instructions: 3_895_000.0,
+    allocations: 92.0,
+    system_calls: 33,
+};
+const HTTP1_UP: Cost = Cost {
+    instructions: 5_150_000.0,
+    allocations: 102.0,
+    system_calls: 100,
+};
+const HTTP2_DOWN: Cost = Cost {
+    instructions: 4_190_000.0,
+    allocations: 216.0,
+    system_calls: 83,
+};
+const HTTP2_UP: Cost = Cost {
+    instructions: 4_750_000.0,
+    allocations: 370.0,
+    system_calls: 112,
+};
+
+/// How a body falls into reads depends on how far its sender is ahead.
+const TOLERANCE: Tolerance = Tolerance {
+    instructions: 1.05,
+    allocations: 60.0,
+    system_calls: 8,
+};
+
+const BODIES: Plan = Plan {
+    warm_up: 2,
+    rounds: 7,
+    times: 1,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs valgrind, strace and a build of its own: see CONTRIBUTING.md"]
+async fn a_body_costs_no_more_than_before() {
+    let Some(program) = countable() else { return };
+    let bench = Bench::new(&program, bulk_app().await, "").await;
+    let works = [
+        Work::Http1Download,
+        Work::Http2Download,
+        Work::Http1Upload,
+        Work::Http2Upload,
+    ];
+    let costs = bench.costs(works, BODIES).await;
+    let [http1_down, http2_down, http1_up, http2_up] = costs;
+    let mut report = Report::new("a MiB of a body");
+    report.add("Http1 down", HTTP1_DOWN, http1_down, TOLERANCE);
+    report.add("Http2 down", HTTP2_DOWN, http2_down, TOLERANCE);
+    report.add("Http1 up", HTTP1_UP, http1_up, TOLERANCE);
+    report.add("Http2 up", HTTP2_UP, http2_up, TOLERANCE);
+    report.judge();
+}
