@@ -28,6 +28,7 @@ pub(crate) mod stall;
 mod websocket;
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -86,10 +87,12 @@ impl Proxy {
         in_flight: InFlight,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, h2::Error> {
-        let mut exchange = Exchange::begin(self, connection.peer, in_flight, &request);
-        let response = self.respond(connection, &mut exchange, request);
-        // A panic ends this request and no other (REL-11); what it held is unwound.
-        let response = AssertUnwindSafe(response).catch_unwind().await;
+        let mut exchange = Exchange::begin(self, connection, in_flight, &request);
+        let response = {
+            let response = pin!(self.respond(connection, &mut exchange, request));
+            // A panic ends this request and no other (REL-11); what it held is unwound.
+            AssertUnwindSafe(response).catch_unwind().await
+        };
         let response = response.unwrap_or(Err(RequestError::Panicked));
         self.finish(connection, exchange, response)
     }
@@ -115,7 +118,7 @@ impl Proxy {
         exchange.hsts = site.hsts(&authority, self.settings.public_port);
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);
-        exchange.note_client(client.address);
+        exchange.note_client(client.address, connection);
         let app = exchange.find_app(site, &head)?;
         let target = Target::parse(&head, app.allow_in_path)?;
         let (target, saved_post) = store::split(&head, target);

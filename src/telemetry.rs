@@ -19,7 +19,6 @@ mod timestamp;
 use std::borrow::Cow;
 use std::fmt::{Display, Formatter};
 use std::io::{self, IsTerminal};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -230,7 +229,8 @@ impl std::error::Error for LogsError {
 pub(crate) struct AccessLine {
     pub(crate) request: RequestId,
     pub(crate) started: Instant,
-    pub(crate) client: IpAddr,
+    /// Its address.
+    pub(crate) client: Arc<str>,
     pub(crate) method: Method,
     /// Without query.
     pub(crate) path: String,
@@ -258,7 +258,7 @@ pub(crate) struct AccessLine {
 const MAX_FIELD: usize = 512;
 
 impl AccessLine {
-    pub(crate) fn begin<B>(request: RequestId, client: IpAddr, of: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(request: RequestId, client: Arc<str>, of: &Request<B>) -> Self {
         Self {
             request,
             started: Clock::stopwatch(),
@@ -286,14 +286,14 @@ impl AccessLine {
         let session = self.session.map(hex);
         tracing::info!(
             target: "access",
-            request = %self.request,
-            client = %self.client,
+            request = self.request.as_str(),
+            client = &*self.client,
             user = self.user.as_deref().map(Identity::user),
             session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             app = self.app.as_deref(),
-            method = %self.method,
-            path = %printable(&self.path),
-            version = ?self.version,
+            method = self.method.as_str(),
+            path = &*printable(&self.path),
+            version = name_of(self.version),
             status = self.status.as_u16(),
             received = self.received,
             sent = self.sent,
@@ -303,6 +303,18 @@ impl AccessLine {
             reason = self.reason,
             error = self.error,
         );
+    }
+}
+
+/// As its `Debug` has it.
+fn name_of(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "unknown",
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct ClientConn {
     /// The other end of the socket, or whom it named by the PROXY protocol: a client, or a proxy
     /// before us.
     pub(crate) peer: IpAddr,
+    /// The same as logs have it.
+    pub(super) peer_text: Arc<str>,
     /// The same as applications read it.
     pub(super) peer_header: HeaderValue,
     /// The host that TLS was asked for.
@@ -47,6 +49,7 @@ impl ClientConn {
     ) -> Self {
         Self {
             peer,
+            peer_text: peer.to_string().into(),
             peer_header: forwarded::header_of(peer),
             server_name,
             state: ConnectionState::new(load, Arc::clone(admitted.place())),

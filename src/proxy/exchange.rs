@@ -69,18 +69,18 @@ impl Subject {
 impl Exchange {
     pub(super) fn begin(
         proxy: &Proxy,
-        peer: IpAddr,
+        connection: &ClientConn,
         in_flight: InFlight,
         request: &Request<Incoming>,
     ) -> Self {
-        let trusted = proxy.settings.trusted_proxies.contain(peer);
+        let trusted = proxy.settings.trusted_proxies.contain(connection.peer);
         let told = trusted.then(|| RequestId::of_proxy(request.headers()));
         let id = told.flatten();
         let id = id.unwrap_or_else(|| proxy.shared.request_ids.next());
-        let line = proxy
-            .settings
-            .access_log
-            .then(|| Box::new(AccessLine::begin(id.clone(), peer, request)));
+        let line = proxy.settings.access_log.then(|| {
+            let peer = Arc::clone(&connection.peer_text);
+            Box::new(AccessLine::begin(id.clone(), peer, request))
+        });
         let is_left_unread =
             request.version() < Version::HTTP_2 && wire::is_left_unread(request.headers());
         Self {
@@ -215,10 +215,12 @@ impl Exchange {
         found
     }
 
-    /// For the access line, where there is one.
-    pub(super) fn note_client(&mut self, client: IpAddr) {
-        if let Some(line) = &mut self.line {
-            line.client = client;
+    /// For the access line, where there is one: whom a trusted proxy names.
+    pub(super) fn note_client(&mut self, client: IpAddr, connection: &ClientConn) {
+        if let Some(line) = &mut self.line
+            && client != connection.peer
+        {
+            line.client = client.to_string().into();
         }
     }
 

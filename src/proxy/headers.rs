@@ -194,7 +194,7 @@ impl ResponseChanges {
             client: None,
             host: &HeaderValue::from_static(""),
             prefix: None,
-            id: &RequestId::Own(0, 0),
+            id: &RequestId::own(0, 0),
         };
         let fixed = is_fixed.then(|| Arc::new(Changes::new(&settings, &nobody)));
         Some(Box::new(Self { settings, fixed }))
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn values_are_made_of_what_is_known_of_the_request() {
-        let id = RequestId::Own(1, 2);
+        let id = RequestId::own(1, 2);
         let (host, prefix) = (
             HeaderValue::from_static("a.test:8443"),
             HeaderValue::from_static("/wiki"),
@@ -300,7 +300,7 @@ mod tests {
             set_missing: additions(&[("x-there", "ours"), ("x-missing", "ours")]),
             remove: vec![HeaderName::from_static("server")],
         });
-        let (host, id) = (HeaderValue::from_static("a"), RequestId::Own(0, 0));
+        let (host, id) = (HeaderValue::from_static("a"), RequestId::own(0, 0));
         let facts = Facts {
             client: None,
             host: &host,

@@ -59,7 +59,7 @@ impl Object {
     fn add_name(&mut self, name: &str) {
         let separator = if self.text.is_empty() { b'{' } else { b',' };
         self.text.push(separator);
-        push_string(&mut self.text, name);
+        push_quoted(&mut self.text, name); // names stand in the sources, and need no escapes
         self.text.push(b':');
     }
 
@@ -92,13 +92,17 @@ impl Object {
 /// time is cheaper than at each.
 fn push_string(line: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
-        line.reserve(text.len() + 2);
-        line.push(b'"');
-        line.extend_from_slice(text.as_bytes());
-        line.push(b'"');
+        push_quoted(line, text);
     } else {
         let _ = serde_json::to_writer(line, text); // writing to memory cannot fail
     }
+}
+
+fn push_quoted(line: &mut Vec<u8>, text: &str) {
+    line.reserve(text.len() + 2);
+    line.push(b'"');
+    line.extend_from_slice(text.as_bytes());
+    line.push(b'"');
 }
 
 /// Whether JSON has no escape for any of it (RFC 8259 §7).

@@ -31,9 +31,16 @@ pub(crate) struct RequestIds {
 /// The name of one request.
 #[derive(Clone, Debug)]
 pub(crate) enum RequestId {
-    Own(u32, u64),
+    Own(Digits),
     /// The one that a trusted proxy has given it.
     OfProxy(Arc<str>),
+}
+
+/// Written once, and needed by the log and the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Digits {
+    text: [u8; LONGEST],
+    length: u8,
 }
 
 impl RequestIds {
@@ -46,11 +53,23 @@ impl RequestIds {
     }
 
     pub(crate) fn next(&self) -> RequestId {
-        RequestId::Own(self.process, self.next.fetch_add(1, Ordering::Relaxed))
+        RequestId::own(self.process, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 impl RequestId {
+    pub(crate) fn own(process: u32, request: u64) -> Self {
+        let used = 16 - request.leading_zeros() as usize / 4;
+        let length = PROCESS + 1 + used.max(REQUEST);
+        let mut text = [0; LONGEST];
+        hexadecimal(process.into(), &mut text[..PROCESS]);
+        text[PROCESS] = b'-';
+        hexadecimal(request, &mut text[PROCESS + 1..length]);
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 26")]
+        let length = length as u8;
+        Self::Own(Digits { text, length })
+    }
+
     /// The one in the head from a trusted proxy, if there is exactly one, and a log and a page can
     /// have it (SEC-71).
     pub(crate) fn of_proxy(headers: &HeaderMap) -> Option<Self> {
@@ -62,27 +81,30 @@ impl RequestId {
     }
 
     pub(crate) fn to_header(&self) -> HeaderValue {
-        let value = HeaderValue::from_str(self.text(&mut [0; LONGEST]));
+        let value = match self {
+            Self::Own(digits) => HeaderValue::from_bytes(digits.as_bytes()),
+            Self::OfProxy(id) => HeaderValue::from_str(id),
+        };
         value.expect("an id is visible ASCII")
     }
 
-    fn text<'t>(&'t self, buffer: &'t mut [u8; LONGEST]) -> &'t str {
-        let (process, request) = match self {
-            Self::Own(process, request) => (u64::from(*process), *request),
-            Self::OfProxy(id) => return id,
-        };
-        let used = 16 - request.leading_zeros() as usize / 4;
-        let length = PROCESS + 1 + used.max(REQUEST);
-        hexadecimal(process, &mut buffer[..PROCESS]);
-        buffer[PROCESS] = b'-';
-        hexadecimal(request, &mut buffer[PROCESS + 1..length]);
-        std::str::from_utf8(&buffer[..length]).expect("digits are ASCII")
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Own(digits) => str::from_utf8(digits.as_bytes()).expect("digits are ASCII"),
+            Self::OfProxy(id) => id,
+        }
+    }
+}
+
+impl Digits {
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
     }
 }
 
 impl Display for RequestId {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.text(&mut [0; LONGEST]))
+        f.write_str(self.as_str())
     }
 }
 
@@ -106,7 +128,7 @@ mod tests {
             (u32::MAX, 0x100_0000, "ffffffff-1000000"),
             (1, u64::MAX, "00000001-ffffffffffffffff"),
         ] {
-            let id = RequestId::Own(process, request);
+            let id = RequestId::own(process, request);
             assert_eq!(id.to_string(), expected);
             assert_eq!(id.to_header(), expected);
         }

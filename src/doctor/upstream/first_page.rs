@@ -81,7 +81,7 @@ impl Asked<'_> {
             client: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
             host: &host,
             prefix: prefix.as_ref(),
-            id: &RequestId::Own(0, 0),
+            id: &RequestId::own(0, 0),
         };
         self.headers.apply(&mut headers, &facts);
         let path = match stripped {
