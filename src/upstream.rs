@@ -58,7 +58,7 @@ pub(crate) use own::Own;
 use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
-use send::{Wait, accept, copy, drop_length, frame, say_that_it_is_empty, send};
+use send::{Spare, Wait, accept, drop_length, frame, say_that_it_is_empty, send};
 pub(crate) use tolerant::Tolerated;
 #[cfg(fuzzing)]
 pub(crate) use tolerant::filter_answer;
@@ -269,7 +269,7 @@ impl Upstreams {
         }
         drop(permit); // used up: one permit, one request
         let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
-            .then(|| copy(&request));
+            .then(|| Spare::of(&request));
         let reused = lease.reused;
         lease.set_upload(upload.clone());
         let wait = Wait {
@@ -278,7 +278,9 @@ impl Upstreams {
             guard,
         };
         let answer = match send(&mut lease, wait, request).await {
-            Err((error, unsent)) if reused => match unsent.or(spare) {
+            Err((error, unsent)) if reused => match unsent
+                .or_else(|| spare.map(Spare::into_request))
+            {
                 // After an answer, however bad, it has been acted upon.
                 Some(request) if matches!(error, UpstreamError::Send(_)) && !lease.has_heard() => {
                     lease.reconnect().await?;

@@ -1,9 +1,12 @@
 //! Sends one request, and waits for its answer.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{
+    Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header,
+};
 use hyper::body::{Body, Incoming};
 
 use super::body::{RequestBody, Upload};
@@ -50,7 +53,7 @@ pub(super) async fn send(
     wait: Wait<'_, '_>,
     request: Request<RequestBody>,
 ) -> Answer {
-    let answer = lease.sender().send(request);
+    let answer = pin!(lease.sender().send(request));
     let answer = wait.until(answer).await.map_err(|error| (error, None))?;
     answer.map_err(|mut error| {
         let unsent = error.take_message();
@@ -74,8 +77,10 @@ pub(super) struct Wait<'u, 'g> {
 }
 
 impl Wait<'_, '_> {
-    pub(super) async fn until<F: Future>(self, answer: F) -> Result<F::Output, UpstreamError> {
-        let mut answer = std::pin::pin!(answer);
+    pub(super) async fn until<F: Future>(
+        self,
+        mut answer: Pin<&mut F>,
+    ) -> Result<F::Output, UpstreamError> {
         // Most answers come soon, and need neither a guard nor a second timer.
         let soon = match self.guard {
             Some(_) => self.timeout.min(SOON),
@@ -169,12 +174,36 @@ pub(super) fn drop_length(response: &mut Response<Incoming>) -> bool {
             || headers.contains_key(header::TRANSFER_ENCODING))
 }
 
-/// A request without a body, to send once more.
-pub(super) fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone(); // letters of header names
-    copy
+/// A request without a body, to send once more. It seldom comes to that: a list of its headers is
+/// made in half the time of a second map.
+pub(super) struct Spare {
+    method: Method,
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions, // letters of header names
+}
+
+impl Spare {
+    pub(super) fn of(request: &Request<RequestBody>) -> Self {
+        let headers = request.headers().iter();
+        let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: headers.collect(),
+            extensions: request.extensions().clone(),
+        }
+    }
+
+    pub(super) fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::empty());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        let headers = request.headers_mut();
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        *request.extensions_mut() = self.extensions;
+        request
+    }
 }

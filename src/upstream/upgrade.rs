@@ -1,6 +1,7 @@
 //! WebSockets: bytes both ways, from the application's 101 until either side, the session or the
 //! service ends.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version, header};
@@ -76,7 +77,7 @@ impl Upstreams {
             };
             drop(permit); // used up: one permit, one request
             self.set_host(&mut request, endpoint.address(), host);
-            let answer = lease.sender().send(request);
+            let answer = pin!(lease.sender().send(request));
             let wait = Wait {
                 timeout: self.response_timeout,
                 upload: None,
