@@ -37,6 +37,11 @@ impl About {
 impl Template<About> {
     /// The value for one request; `None` when something that it speaks of is absent (SEC-37).
     fn render(&self, who: &Identity, session: &dyn Display) -> Option<HeaderValue> {
+        if let [Part::Value(About::User)] = self.parts()
+            && who.user().bytes().all(is_plain)
+        {
+            return HeaderValue::from_str(who.user()).ok(); // as nearly all are
+        }
         let mut value = String::new();
         for part in self.parts() {
             match part {
@@ -66,12 +71,16 @@ pub(crate) const GROUP_SEPARATOR: char = ',';
 /// percent sign, so that an upstream can undo it without doubt.
 fn encode(out: &mut String, text: &str) {
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
+        if is_plain(byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}"); // writing to a String cannot fail
         }
     }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'%'
 }
 
 /// The `[app.identity]` of one app: header names and what they say.

@@ -206,6 +206,9 @@ impl Framing {
         if self.state == State::ChunkEnd && !content.is_empty() {
             return Err((0, Malformed::Chunk));
         }
+        if self.state == State::Fields && self.length == 0 && ends && is_other_field(content) {
+            return Ok(taken); // as most lines are
+        }
         if !ends {
             self.keep(content);
             let cut = self.length > LINE;
@@ -289,8 +292,7 @@ impl Framing {
 
     /// SEC-01 to SEC-03: one framing field in all, and that one without any doubt.
     fn read_field(&mut self, line: &[u8], cut: bool) -> Result<(), Malformed> {
-        // Of the fields that browsers send, most do not get past their first letter.
-        if !matches!(line, [b'C' | b'c' | b'T' | b't' | b'U' | b'u', ..]) {
+        if is_other_field(line) {
             return Ok(());
         }
         let Some(colon) = memchr::memchr(b':', line) else {
@@ -319,6 +321,11 @@ impl Framing {
         self.body = declared;
         Ok(())
     }
+}
+
+/// Whether a line is a field by whose first letter it is none of those that matter here.
+fn is_other_field(line: &[u8]) -> bool {
+    !matches!(line, [] | [b'C' | b'c' | b'T' | b't' | b'U' | b'u', ..])
 }
 
 /// SEC-04: hex digits only; an extension may follow and is ignored (RFC 9112 §7.1.1).

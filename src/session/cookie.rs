@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::id::SessionId;
@@ -46,18 +46,19 @@ impl RequestCookies {
     /// every byte; the crumbs of HTTP/2 become one field (RFC 9113 §8.2.3).
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
         let mut ours: [Copies<'_>; OURS.len()] = Default::default();
-        let (mut fields, mut kept) = (0, BytesMut::new());
+        let (mut fields, mut kept) = (0, Vec::new());
         for field in headers.get_all(header::COOKIE) {
             fields += 1;
-            for (at, pair) in field.as_bytes().split(|&byte| byte == b';').enumerate() {
+            for (at, pair) in pairs(field.as_bytes()).enumerate() {
                 let (name, value) = split(pair);
                 if let Some(our) = find_ours(name) {
                     ours[our].add(name == OURS[our].as_bytes(), value);
                 } else if kept.is_empty() {
-                    kept.put_slice(pair.trim_ascii_start());
+                    kept.reserve_exact(field.len());
+                    kept.extend_from_slice(pair.trim_ascii_start());
                 } else {
-                    kept.put_slice(if at == 0 { b"; " } else { b";" });
-                    kept.put_slice(pair);
+                    kept.extend_from_slice(if at == 0 { b"; " } else { b";" });
+                    kept.extend_from_slice(pair);
                 }
             }
         }
@@ -75,7 +76,7 @@ impl RequestCookies {
                 .and_then(|value| HeaderValue::from_bytes(value).ok()),
         };
         if fields > 1 || any {
-            match HeaderValue::from_maybe_shared(kept.freeze()) {
+            match HeaderValue::from_maybe_shared(Bytes::from(kept.into_boxed_slice())) {
                 Ok(rest) if !rest.is_empty() => headers.insert(header::COOKIE, rest),
                 _ => headers.remove(header::COOKIE),
             };
@@ -114,11 +115,19 @@ impl<'a> Copies<'a> {
     }
 }
 
+/// The parts of a field between its semicolons.
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let end = memchr::memchr(b';', field);
+        rest = end.map(|end| &field[end + 1..]);
+        Some(&field[..end.unwrap_or(field.len())])
+    })
+}
+
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
-    let equals = pair
-        .iter()
-        .position(|&byte| byte == b'=')
-        .unwrap_or(pair.len());
+    let equals = memchr::memchr(b'=', pair).unwrap_or(pair.len());
     let value = pair.get(equals + 1..).unwrap_or_default();
     (pair[..equals].trim_ascii(), value.trim_ascii())
 }
