@@ -3,6 +3,7 @@
 mod accept;
 mod acme_challenges;
 mod background;
+mod batch;
 mod build;
 mod connection;
 mod deadline;

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep};
 
+use super::batch::{Batch, Gathering};
 use super::deadline::Deadline;
 use super::malformed;
 use super::socket::Socket;
@@ -138,7 +139,8 @@ pub(super) async fn serve_http2(
     socket: Socket,
 ) {
     let settings = service.settings();
-    let mut served = pin!({
+    let socket = Gathering::new(socket);
+    let served = pin!({
         let mut builder = http2::Builder::new(Streams {
             write_timeout: settings.timeouts.write,
             load: Arc::clone(service.load()),
@@ -151,21 +153,27 @@ pub(super) async fn serve_http2(
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(WRITE_BUFFER);
         let service = service_fn(respond(&service, &connection));
-        builder.serve_connection(TokioIo::new(socket), service)
+        builder.serve_connection(TokioIo::new(socket.share()), service)
     });
+    let mut served = Batch {
+        served,
+        socket,
+        is_answering: &|| connection.state.is_answering(),
+        shut_down: http2::Connection::graceful_shutdown,
+        has_waited: false,
+    };
     let idle_timeout = settings.timeouts.keep_alive;
-    let shut_down = http2::Connection::graceful_shutdown;
     let driven = drive(
         &service,
         &settings,
         &connection,
-        served.as_mut(),
+        Pin::new(&mut served),
         idle_timeout,
-        shut_down,
+        Batch::graceful_shutdown,
     )
     .await;
     if let Driven::Idle = driven {
-        served.as_mut().graceful_shutdown();
+        Pin::new(&mut served).graceful_shutdown();
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, served).await; // says GOAWAY
     }
 }
