@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::body::Bulk;
 use crate::client::{Client, Connection, Template, Version};
 use crate::machine::{Foreign, Moment};
-use crate::process;
+use crate::process::{self, Cpu};
 use crate::work::Load;
 
 /// The path of the small response, and its length.
@@ -139,14 +139,14 @@ async fn observe(
         let (began, count, cpu) = (
             Instant::now(),
             counters.done.load(Ordering::Relaxed),
-            process::cpu(process),
+            Cpu::of(process),
         );
         let mut peak = memory_peak(process, length, bulk).await;
         // On a machine that is busy with something else, a short while may not be enough.
         while counters.done.load(Ordering::Relaxed) == count && began.elapsed() < PATIENCE {
             peak = peak.max(memory_peak(process, length, bulk).await);
         }
-        let (seconds, cpu) = (began.elapsed().as_secs_f64(), process::cpu(process) - cpu);
+        let (seconds, cpu) = (began.elapsed().as_secs_f64(), Cpu::of(process).since(cpu));
         let count = counters.done.load(Ordering::Relaxed) - count;
         let mut times = counters.taken_times();
         times.sort_unstable();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process;
+use crate::process::{self, Cpu};
 
 /// What figures depend on.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -54,7 +54,7 @@ pub(crate) struct Moment {
     /// All ticks, of all cores.
     all: u64,
     /// Seconds of this process and of everything it has started.
-    own: f64,
+    own: Cpu,
 }
 
 /// Between two moments, in parts of the whole machine.
@@ -80,7 +80,7 @@ impl Moment {
             busy: tick(0) + tick(1) + tick(2),
             stolen: tick(7),
             all: ticks.iter().take(8).sum(),
-            own: process::cpu(std::process::id()),
+            own: Cpu::of(std::process::id()),
         }
     }
 
@@ -88,7 +88,7 @@ impl Moment {
         let all = process::seconds(later.all - self.all).max(process::TICK);
         let busy = process::seconds(later.busy.saturating_sub(self.busy));
         let stolen = process::seconds(later.stolen.saturating_sub(self.stolen));
-        let others = busy - (later.own - self.own);
+        let others = busy - later.own.since(self.own);
         Foreign {
             others: (others / all).max(0.0),
             stolen: stolen / all,

@@ -77,11 +77,46 @@ impl Drop for Running {
     }
 }
 
-/// CPU time of a process and its descendants in seconds, those that have ended included.
-pub(crate) fn cpu(root: u32) -> f64 {
-    let all = stats();
-    let ticks: u64 = tree(&all, root).iter().map(|pid| all[pid].ticks).sum();
-    seconds(ticks)
+/// CPU time of a process and its descendants so far, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu {
+    /// By the scheduler's clock; of threads that are still there.
+    exact: f64,
+    /// In ticks; of all, those that have ended included.
+    whole: f64,
+}
+
+impl Cpu {
+    pub(crate) fn of(root: u32) -> Self {
+        let all = stats();
+        let tree = tree(&all, root);
+        let nanoseconds: u64 = tree.iter().map(|&pid| scheduled(pid)).sum();
+        Self {
+            exact: Duration::from_nanos(nanoseconds).as_secs_f64(),
+            whole: seconds(tree.iter().map(|pid| all[pid].ticks).sum()),
+        }
+    }
+
+    /// The exact time, unless threads have ended since then and taken theirs along.
+    pub(crate) fn since(self, earlier: Self) -> f64 {
+        let (exact, whole) = (self.exact - earlier.exact, self.whole - earlier.whole);
+        if whole - exact > 2.0 * TICK + 0.02 * whole {
+            whole
+        } else {
+            exact
+        }
+    }
+}
+
+/// The time of the threads of a process, in nanoseconds: the first field of each `schedstat`.
+fn scheduled(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let of = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.filter_map(|thread| of(thread.path())).sum()
 }
 
 /// Memory of the tree in bytes: PSS, so that pages shared by its processes count once.
@@ -164,6 +199,22 @@ mod tests {
         let line = "7 (a) (b c) S 3 7 7 0 -1 0 0 0 0 0 10 20 3 4 20 0 1 0 5 6 7";
         let stat = parse(line).unwrap();
         assert_eq!((stat.parent, stat.ticks), (3, 37));
+    }
+
+    #[test]
+    fn time_is_exact_until_threads_end() {
+        let at = |exact, whole| Cpu { exact, whole };
+        let begin = at(1.0, 1.0);
+        for (end, since) in [
+            (at(1.123, 1.12), 0.123),
+            (at(1.123, 1.14), 0.123),
+            (at(1.123, 1.3), 0.3),
+            (at(1.0, 1.5), 0.5),
+        ] {
+            assert!((end.since(begin) - since).abs() < 1e-9, "{end:?}");
+        }
+        let own = Cpu::of(std::process::id());
+        while Cpu::of(std::process::id()).since(own) < 0.001 {}
     }
 
     #[test]
