@@ -7,6 +7,7 @@ mod queue;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{io, thread};
 
 use tokio::sync::oneshot;
@@ -14,8 +15,8 @@ use tokio::sync::oneshot;
 use super::VerifyError;
 use super::password::Hasher;
 use super::timing::Hold;
-use queue::Queue;
 pub(crate) use queue::Waiter;
+use queue::{Next, Queue};
 
 /// Logins that wait for a thread; at 50 ms each the last one waits some three seconds.
 const QUEUE: usize = 64;
@@ -23,6 +24,9 @@ const QUEUE: usize = 64;
 /// The threads give way to everything of usual priority; of a core that others want all the time
 /// they get a seventieth. They are not bound to a core: one that is idle takes them over.
 const NICE: i32 = 19;
+
+/// How long a thread keeps the memory of its last hash, for the next one to come soon.
+const KEEP_MEMORY: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut Hasher) -> Rest + Send>;
 
@@ -52,7 +56,7 @@ struct Rest {
     answer: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// Each thread keeps 19 MiB for argon2, and takes up to 256 MiB while it verifies a hash that
+/// A thread holds 19 MiB for argon2 until nobody has signed in for [`KEEP_MEMORY`], and takes up to 256 MiB while it verifies a hash that
 /// costs as much (REL-06). The threads end when the pool is dropped.
 pub(super) struct Pool {
     queue: Arc<Queue<Job>>,
@@ -132,7 +136,18 @@ fn work(jobs: &Queue<Job>) {
         tracing::debug!(target: "vestibule", %error, "hashing threads keep their priority");
     }
     let mut hasher = Hasher::default();
-    while let Some(job) = jobs.next() {
+    let mut patience = None;
+    loop {
+        let job = match jobs.next(patience) {
+            Next::Do(job) => job,
+            Next::Rest => {
+                // Most of the time nobody signs in.
+                (hasher, patience) = (Hasher::default(), None);
+                continue;
+            }
+            Next::Stop => return,
+        };
+        patience = Some(KEEP_MEMORY);
         // One login that panics fails alone (REL-11).
         let done = panic::catch_unwind(AssertUnwindSafe(|| job(&mut hasher)));
         let Ok(rest) = done else {
@@ -152,7 +167,6 @@ fn work(jobs: &Queue<Job>) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::super::timing::Work;
     use super::*;

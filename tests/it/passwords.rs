@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::harness::*;
+use crate::soak::status;
 
 async fn gate(app: &Upstream) -> Gate {
     Vestibule::before(app)
@@ -376,4 +377,21 @@ async fn sec_60_who_is_signed_in_does_not_wait_for_a_login_flood() {
         statuses.iter().all(|status| [401, 503].contains(status)),
         "{statuses:?}"
     );
+}
+
+#[tokio::test]
+async fn the_memory_of_a_login_is_given_back() {
+    let app = Upstream::echo().await;
+    let service = Vestibule::before(&app).user("ada", PASSWORD).spawn().await;
+    let resident = || status(service.program.id(), "VmRSS:");
+    let before = resident();
+    // The most, because a busy machine may look late.
+    let most = status(service.program.id(), "VmHWM:");
+    service.browser().login("ada", PASSWORD).await;
+    let needed = status(service.program.id(), "VmHWM:") - most;
+    assert!(needed > 16 * 1024, "{needed} KiB");
+    eventually("the memory is given back", || {
+        resident() < before + 4 * 1024
+    })
+    .await;
 }

@@ -3,8 +3,19 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::network::{Network, QuotaPermit, Quotas};
+
+/// What a thread does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    Do(T),
+    /// There is nothing to do for now.
+    Rest,
+    /// The queue is closed.
+    Stop,
+}
 
 /// Who waits for a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,19 +117,21 @@ impl<T> Queue<T> {
         self.changed.notify_one();
     }
 
-    /// Waits for whatever is next; `None` when the queue is closed.
-    pub(super) fn next(&self) -> Option<T> {
-        let mut state = self.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(item) = state.waiting.pop() {
-                return Some(item);
-            }
-            let woken = self.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+    /// Waits for whatever is next, for as long as `patience` lasts.
+    pub(super) fn next(&self, patience: Option<Duration>) -> Next<T> {
+        let nothing = |state: &mut State<T>| !state.closed && state.waiting.is_empty();
+        let state = self.lock();
+        let mut state = if let Some(patience) = patience {
+            let woken = self.changed.wait_timeout_while(state, patience, nothing);
+            woken.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            let woken = self.changed.wait_while(state, nothing);
+            woken.unwrap_or_else(PoisonError::into_inner)
+        };
+        if state.closed {
+            return Next::Stop;
         }
+        state.waiting.pop().map_or(Next::Rest, Next::Do)
     }
 
     /// Whatever still waits is dropped.
@@ -203,7 +216,11 @@ mod tests {
         for &address in arrivals {
             queue.push(waiter(address), address);
         }
-        arrivals.iter().map(|_| queue.next().unwrap()).collect()
+        let next = |_| match queue.next(None) {
+            Next::Do(address) => address,
+            other => panic!("{other:?}"),
+        };
+        arrivals.iter().map(next).collect()
     }
 
     #[test]
@@ -246,9 +263,20 @@ mod tests {
         let place = queue.place(&user).unwrap();
         queue.push(user.clone(), "password change");
         assert!(queue.place(&user).is_none(), "one at a time");
-        assert_eq!(queue.next(), Some("login"));
-        assert_eq!(queue.next(), Some("password change"));
+        assert_eq!(queue.next(None), Next::Do("login"));
+        assert_eq!(queue.next(None), Next::Do("password change"));
         drop(place);
         assert!(queue.place(&user).is_some());
+    }
+
+    #[test]
+    fn a_thread_rests_when_nothing_comes_and_stops_with_the_queue() {
+        let queue = Queue::new(4);
+        queue.push(waiter("192.0.2.1"), "login");
+        assert_eq!(queue.next(Some(Duration::ZERO)), Next::Do("login"));
+        assert_eq!(queue.next(Some(Duration::ZERO)), Next::Rest);
+        queue.close();
+        assert_eq!(queue.next(Some(Duration::ZERO)), Next::Stop);
+        assert_eq!(queue.next(None), Next::Stop);
     }
 }
