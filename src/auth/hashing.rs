@@ -140,9 +140,13 @@ fn work(jobs: &Queue<Job>) {
     loop {
         let job = match jobs.next(patience) {
             Next::Do(job) => job,
+            Next::Rest if hasher.has_memory() => {
+                hasher = Hasher::default();
+                continue;
+            }
             Next::Rest => {
-                // Most of the time nobody signs in.
-                (hasher, patience) = (Hasher::default(), None);
+                Hasher::return_memory();
+                patience = None;
                 continue;
             }
             Next::Stop => return,

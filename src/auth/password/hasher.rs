@@ -1,6 +1,7 @@
 //! Makes and verifies hashes.
 
 use std::fmt;
+use std::hint::black_box;
 
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
@@ -54,6 +55,18 @@ impl Hasher {
                 .verify_password(password, stored.text.as_str())
                 .is_ok(),
         }
+    }
+
+    /// Whether it keeps memory.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.blocks.capacity() > 0
+    }
+
+    /// To be called some time after a hasher was dropped: mimalloc keeps what is freed for a tenth
+    /// of a second, and gives it back when the next large piece is freed after that. In a process
+    /// where little happens, that would be the next login.
+    pub(crate) fn return_memory() {
+        drop(black_box(Vec::<Block>::with_capacity(MEMORY_KIB as usize)));
     }
 
     /// Argon2id with a fresh salt.
