@@ -11,7 +11,9 @@ pub(crate) mod address;
 pub(crate) mod certificate;
 mod cross_site;
 mod live;
+mod maintenance;
 mod memory;
+mod named;
 mod network;
 pub(crate) mod permission;
 mod rule;
@@ -211,6 +213,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         &settings.limits,
         users.as_ref().ok(),
     ));
+    findings.extend(maintenance::examine(&settings.apps, users.as_ref().ok()));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
     findings.extend(cross_site::examine(&settings.apps, settings.port));
     findings.extend(upstream::examine(&settings.apps));

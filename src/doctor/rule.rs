@@ -11,13 +11,11 @@ use std::net::Ipv6Addr;
 use http::Method;
 
 use super::Finding;
+use super::named::Named;
 use crate::access::{Allow, Rule};
-use crate::auth::users_file::{User, Users};
-use crate::principal::user_name;
+use crate::auth::users_file::Users;
 use crate::proxy::AppSettings;
-use crate::regular_file::operand;
 use crate::request::{Limits, Readings, methods};
-use crate::source_text::nearest;
 
 /// Without `users`, which cannot be read, nobody knows who is missing.
 pub(super) fn examine(
@@ -37,11 +35,8 @@ pub(super) fn examine(
             if let Some((message, help)) = leaves_methods(rule, app) {
                 findings.push(Finding::warning(subject(), message, help).at(rule.line()));
             }
-            if let Some(users) = users {
-                let unknown = unknown(rule.allow(), users);
-                let finding =
-                    unknown.map(|(message, help)| Finding::warning(subject(), message, help));
-                findings.extend(finding.map(|finding| finding.at(rule.line())));
+            if let Some((message, help)) = users.and_then(|users| unknown(rule.allow(), users)) {
+                findings.push(Finding::warning(subject(), message, help).at(rule.line()));
             }
         }
     }
@@ -147,57 +142,21 @@ fn lets_in_more(weak: &Allow, strict: &Allow) -> bool {
     }
 }
 
-/// What a rule names, all that are named so, all that there are, and how they are compared.
-type Unknown<'a> = (&'a str, &'a [String], Vec<&'a str>, fn(&str, &str) -> bool);
-
 /// Groups and users of a rule that nobody has or is.
 fn unknown(allow: &Allow, users: &Users) -> Option<(String, String)> {
-    let (what, named, known, is_same): Unknown<'_> = match allow {
+    let named = match allow {
         Allow::Everyone | Allow::Nobody | Allow::SignedIn => return None,
-        Allow::Groups(groups) => {
-            let known = users.iter().flat_map(User::groups);
-            let known = known.map(String::as_str).collect();
-            ("group", groups, known, |one, other| one == other)
-        }
-        Allow::Users(names) => {
-            let known = users.iter().map(User::name).collect();
-            ("user", names.spelled(), known, user_name::is_same)
-        }
+        Allow::Groups(groups) => Named::Groups(groups),
+        Allow::Users(names) => Named::Users(names),
     };
-    let missing: Vec<&str> = (named.iter().map(String::as_str))
-        .filter(|name| !known.iter().any(|known| is_same(known, name)))
-        .collect();
-    let first = *missing.first()?;
-    let quoted = format!("\"{}\"", missing.join("\", \""));
-    let who = match (what, missing.len()) {
-        ("group", 1) => format!("no user is in the group {quoted}"),
-        ("group", _) => format!("no user is in the groups {quoted}"),
-        (_, 1) => format!("there is no user {quoted}"),
-        _ => format!("there are no users {quoted}"),
-    };
-    let message = if missing.len() == named.len() {
-        format!("{who}: it lets nobody in")
+    let unknown = named.unknown(users)?;
+    let nobody = if unknown.is_all {
+        ": it lets nobody in"
     } else {
-        who
+        ""
     };
-    let same = known.iter().find(|known| user_name::is_same(known, first));
-    let near = nearest(first, known.iter().copied());
-    let help = match (same, near) {
-        (Some(same), _) => format!("did you mean \"{same}\"? Upper and lower case count here"),
-        (None, Some(near)) => format!("did you mean \"{near}\"?"),
-        (None, None) if what == "group" => {
-            format!(
-                "add \"{first}\" to the `groups` of somebody in the users file, or correct the rule"
-            )
-        }
-        (None, None) => {
-            format!(
-                "do `vestibule user add {}`, or correct the rule",
-                operand(first)
-            )
-        }
-    };
-    Some((message, help))
+    let message = format!("{}{nobody}", unknown.message);
+    Some((message, unknown.help("the rule")))
 }
 
 #[cfg(test)]

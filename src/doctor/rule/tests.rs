@@ -1,6 +1,7 @@
 use super::*;
 use crate::access::{self, Decision, Rules};
 use crate::config::Config;
+use crate::doctor::named::testing::users;
 use crate::request::{Limits, PathCase, Readings};
 
 /// The findings of one app with these rules, as `line: message; help`.
@@ -27,22 +28,6 @@ fn shown(apps: &[AppSettings], limits: &Limits, users: Option<&Users>) -> Vec<St
 
 fn rule(path: &str, rest: &str) -> String {
     format!("[[app.rule]]\npath = \"{path}\"\n{rest}\n")
-}
-
-/// Users with these groups, the last of them disabled.
-fn users(folder: &tempfile::TempDir) -> Users {
-    use std::os::unix::fs::PermissionsExt;
-    const HASH: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-    let path = folder.path().join("users.toml");
-    let user = |name: &str, rest: &str| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n");
-    let text = [
-        user("ada", "groups = [\"admins\"]"),
-        user("\"Jürgen\"", "groups = [\"Gäste\"]"),
-        user("eve", "groups = [\"guests\"]\ndisabled = true"),
-    ];
-    std::fs::write(&path, text.concat()).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    crate::auth::users_file::read(&path).unwrap()
 }
 
 #[test]
