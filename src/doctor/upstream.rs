@@ -2,12 +2,12 @@
 //! keys about them that do nothing.
 
 mod first_page;
+mod turns;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::proxy::headers::RequestHeaders;
 use crate::upstream::dial::{DialError, Dialer, dialers};
 use crate::upstream::{Address, Balance, OpenError, Settings, Tolerated};
 use first_page::Asked;
+use turns::Turns;
 
 /// Below what a process may have open by default.
 const AT_ONCE: usize = 128;
@@ -86,7 +87,17 @@ pub(super) async fn dial(
     asks: Option<Asks>,
     deadline: Instant,
 ) -> Vec<Finding> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    dial_at_once(AT_ONCE, (apps, port), dialers, asks, deadline).await
+}
+
+async fn dial_at_once(
+    at_once: usize,
+    (apps, port): (Arc<[AppSettings]>, BrowsersPort),
+    dialers: Dialers,
+    asks: Option<Asks>,
+    deadline: Instant,
+) -> Vec<Finding> {
+    let turns = Turns::new(at_once, &dialers, asks, deadline);
     let mut dialling = JoinSet::new();
     let mut findings = Vec::new();
     for (index, opened) in dialers.into_iter().enumerate() {
@@ -100,31 +111,21 @@ pub(super) async fn dial(
         let is_asked = Arc::new(AtomicBool::new(asks.is_none()));
         let headers = headers.map(Arc::new);
         for (number, dialer) in dialers.into_iter().enumerate() {
-            let (places, is_asked) = (Arc::clone(&places), Arc::clone(&is_asked));
+            let (turns, is_asked) = (turns.clone(), Arc::clone(&is_asked));
             let (apps, headers) = (Arc::clone(&apps), headers.clone());
             dialling.spawn(async move {
-                let _place = places.acquire_owned().await;
-                let app = &apps[index];
-                let finding = match dialer.dial(deadline).await {
-                    Err(error) => Some(unreachable(app, &dialer, &error, deadline).await),
-                    Ok(()) if is_asked.swap(true, Ordering::Relaxed) => None,
-                    Ok(()) => match &headers {
-                        Some(headers) => {
-                            let asked = Asked {
-                                app,
-                                apps: &apps,
-                                dialer: &dialer,
-                                headers,
-                                port,
-                                has_trusted_proxies: asks
-                                    .is_some_and(|asks| asks.has_trusted_proxies),
-                            };
-                            asked.finding(deadline).await
-                        }
-                        None => None,
-                    },
-                };
-                Some((index, number, finding?))
+                let asked = headers.as_deref().map(|headers| Asked {
+                    app: &apps[index],
+                    apps: &apps,
+                    dialer: &dialer,
+                    headers,
+                    port,
+                    has_trusted_proxies: asks.is_some_and(|asks| asks.has_trusted_proxies),
+                });
+                let finding = look(&apps[index], &dialer, &turns, || {
+                    asked.filter(|_| !is_asked.swap(true, Ordering::Relaxed))
+                });
+                Some((index, number, finding.await?))
             });
         }
     }
@@ -136,6 +137,43 @@ pub(super) async fn dial(
     }
     findings.sort_by_key(|(index, number, _)| (*index, *number));
     findings.into_iter().map(|(.., finding)| finding).collect()
+}
+
+/// Dials an address, and asks the app there if it is to be asked.
+async fn look<'a>(
+    app: &AppSettings,
+    dialer: &Dialer,
+    turns: &Turns,
+    asked: impl FnOnce() -> Option<Asked<'a>>,
+) -> Option<Finding> {
+    let Some(turn) = turns.next().await else {
+        return Some(out_of_time(app, dialer, "was not tried"));
+    };
+    if let Err(error) = dialer.dial(turn.deadline).await {
+        return Some(unreachable(app, dialer, &error, turn.deadline).await);
+    }
+    let asked = asked()?;
+    drop(turn);
+    match turns.next().await {
+        Some(turn) => asked.finding(turn.deadline).await,
+        None => Some(out_of_time(
+            app,
+            dialer,
+            "takes connections, and was not asked for its first page",
+        )),
+    }
+}
+
+fn out_of_time(app: &AppSettings, dialer: &Dialer, what: &str) -> Finding {
+    Finding::warning(
+        format!("app {}", app.name),
+        format!(
+            "{} {what}: the others took all of the time",
+            dialer.address()
+        ),
+        "see to the addresses that do not answer, then check again",
+    )
+    .at(app.line)
 }
 
 /// The service does not start with it.
@@ -236,48 +274,4 @@ fn no_tls(address: &Address, error: &rustls::Error) -> (String, String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn keys_that_do_nothing_are_warned_of() {
-        let tolerates = "tolerate = [\"invalid-header-lines\", \"missing-close-notify\"]";
-        let (one, two) = ("[\"http://a:1\"]", "[\"http://a:1\", \"https://a:2\"]");
-        for (upstream, keys, expected) in [
-            (
-                "\"http://a:1\"",
-                tolerates,
-                Some("no upstream of it is https"),
-            ),
-            (
-                "\"unix:/run/a\"",
-                tolerates,
-                Some("no upstream of it is https"),
-            ),
-            ("\"https://a:1\"", tolerates, None),
-            (two, tolerates, None),
-            (one, "tolerate = [\"invalid-header-lines\"]", None),
-            (one, "balance = \"least\"", Some("it has one address")),
-            (one, "balance = \"sticky\"", Some("it has one address")),
-            (one, "balance = \"round-robin\"", None),
-            (two, "balance = \"sticky\"", None),
-            (one, "health = {}", Some("its `health` has no `path`")),
-            (one, "health = { path = \"\", interval = \"10s\" }", None),
-            (one, "health = { path = \"/\" }", None),
-            (one, "", None),
-        ] {
-            let text = format!(
-                "[tls]\ncert = \"c\"\nkey = \"k\"\n[[app]]\nname = \"wiki\"\n\
-                 upstream = {upstream}\n{keys}\n"
-            );
-            let config = Config::parse(&text, "config.toml".as_ref()).unwrap();
-            let found = examine(&config.apps);
-            assert_eq!(found.len(), expected.iter().len(), "{keys}: {found:?}");
-            for (finding, start) in found.iter().zip(expected) {
-                assert!(finding.message.starts_with(start), "{finding:?}");
-                assert_eq!((&*finding.subject, finding.line), ("app wiki", Some(4)));
-            }
-        }
-    }
-}
+mod tests;
