@@ -11,7 +11,7 @@ use super::super::{BrowsersPort, Finding};
 use crate::proxy::AppSettings;
 use crate::proxy::headers::{Facts, RequestHeaders};
 use crate::request::Authority;
-use crate::telemetry::RequestId;
+use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::upstream::dial::{Answer, AskError, AskedBy, Dialer, browsers_host};
 use crate::upstream::{Address, connection_auth_is_asked_for};
 
@@ -52,10 +52,11 @@ impl Asked<'_> {
     }
 
     async fn ask(&self, by: AskedBy, deadline: Instant) -> Result<Answer, AskError> {
-        // By its own name it is asked as if by itself: no header says another one.
-        let host = match by {
-            AskedBy::Visitors => self.browsers_host(),
-            AskedBy::Own => self.dialer.host(by),
+        // By its own name it is asked as if by itself: no header says another one. In the log of the
+        // app, the ids are no visitor's.
+        let (host, id) = match by {
+            AskedBy::Visitors => (self.browsers_host(), RequestId::own(0, 0)),
+            AskedBy::Own => (self.dialer.host(by), RequestId::own(0, 1)),
         };
         let stripped = self.app.part.stripped();
         let prefix = stripped.and_then(|prefix| HeaderValue::from_str(prefix).ok());
@@ -71,6 +72,7 @@ impl Asked<'_> {
             forwarded("x-forwarded-for", HeaderValue::from_static("127.0.0.1")),
             forwarded("x-forwarded-host", host.clone()),
             forwarded("x-forwarded-proto", HeaderValue::from_static("https")),
+            (REQUEST_ID, id.to_header()),
         ]);
         headers.extend(
             prefix
@@ -81,7 +83,7 @@ impl Asked<'_> {
             client: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
             host: &host,
             prefix: prefix.as_ref(),
-            id: &RequestId::own(0, 0),
+            id: &id,
         };
         self.headers.apply(&mut headers, &facts);
         let path = match stripped {
@@ -106,6 +108,11 @@ impl Asked<'_> {
     fn has_other_name(&self) -> bool {
         self.app.host.is_some()
             && self.dialer.host(AskedBy::Visitors) != self.dialer.host(AskedBy::Own)
+    }
+
+    /// Whether the app gets the part of the host that is its own as visitors have it.
+    fn keeps_path(&self) -> bool {
+        !self.app.part.is_whole_host() && self.app.part.stripped().is_none()
     }
 
     fn meaning(&self, answer: &Answer, own: Option<&Answer>) -> Option<Meaning> {
@@ -142,7 +149,19 @@ impl Asked<'_> {
                 let message = format!("{address} answers {} to its first page", status.as_u16());
                 return Some((message, "look at the log of the application".to_owned()));
             }
-            // By its own name, too: an app need not have a page there.
+            // By its own name, too.
+            StatusCode::NOT_FOUND if self.keeps_path() => {
+                let path = self.app.part.path();
+                let message = format!(
+                    "{address} answers 404 to {path}: it may not know that it is below {path}"
+                );
+                let help = format!(
+                    "nothing, if it has no page there; else {}",
+                    self.tell_its_path()
+                );
+                return Some((message, help));
+            }
+            // An app need not have a page there.
             _ => return None,
         };
         Some((message, self.other_host()))

@@ -65,6 +65,7 @@ async fn each_app_is_asked_once_and_for_nobody() {
         ("user-agent", "vestibule-check"),
         ("x-forwarded-host", "gate.test"),
         ("x-forwarded-proto", "https"),
+        ("x-request-id", "00000000-000000"),
     ] {
         assert_eq!(asked.values(name), [value], "{name}");
     }
@@ -318,6 +319,38 @@ async fn the_wrong_scheme_is_told_with_the_right_address() {
         let (message, help) = only_finding(&checked);
         assert_eq!(message, format!("{wrong} speaks plain HTTP, not TLS"));
         assert_eq!(help, format!("write upstream = \"{url}\""));
+    }
+}
+
+/// Its pages are somewhere else, and nobody would get to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_does_not_know_its_path_is_told() {
+    let (fine, missing) = (answer("200 OK", ""), answer("404 Not Found", ""));
+    for (own, said) in [
+        (
+            &missing,
+            "answers 404 to /wiki/: it may not know that it is below /wiki/",
+        ),
+        (
+            &fine,
+            "answers 404 to the host gate.test, and 200 to its own name",
+        ),
+    ] {
+        let up = app(&missing, own).await;
+        let (message, help) = only_finding(&Checked::of(&files(&up.url(), "path = \"/wiki/\"")));
+        assert!(message.contains(said), "{message}");
+        assert_eq!(
+            help.contains(
+                "tell the application that it is below /wiki/ (base path), or write strip_path = true"
+            ),
+            own == &missing,
+            "{help}"
+        );
+    }
+    // It need not have a page at the top, where it is told so.
+    let up = app(&missing, &missing).await;
+    for keys in ["", "path = \"/wiki/\"\nstrip_path = true"] {
+        Checked::of(&files(&up.url(), keys)).is_ok(&[]);
     }
 }
 

@@ -156,10 +156,14 @@ impl Asked<'_> {
         let message = format!(
             "{address} redirects to {shown}, which is not below {below}: nobody gets there"
         );
-        let help = format!(
+        Some((message, self.tell_its_path()))
+    }
+
+    pub(super) fn tell_its_path(&self) -> String {
+        let below = self.app.part.path();
+        format!(
             "tell the application that it is below {below} (base path), or write strip_path = true"
-        );
-        Some((message, help))
+        )
     }
 
     fn tell_its_address(&self) -> String {
