@@ -46,8 +46,8 @@ enum Cause {
 /// them hold what may be a key (SEC-79).
 #[derive(Debug)]
 enum Fault {
-    /// With this label.
-    NoEnd(String),
+    /// With this label, if it is known.
+    NoEnd(Option<String>),
     NotBase64,
     Other,
 }
@@ -102,7 +102,7 @@ impl Fault {
     fn of(error: &pem::Error, section: &Section<'_>) -> Self {
         match error {
             pem::Error::MissingSectionEnd { .. } => {
-                Self::NoEnd(String::from_utf8_lossy(section.label).into_owned())
+                Self::NoEnd(section.known_label().map(str::to_owned))
             }
             pem::Error::Base64Decode(_) => Self::NotBase64,
             _ => Self::Other,
@@ -113,7 +113,8 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoEnd(label) => write!(f, "its line -----END {label}----- is missing"),
+            Self::NoEnd(Some(label)) => write!(f, "its line -----END {label}----- is missing"),
+            Self::NoEnd(None) => f.write_str("its -----END line is missing"),
             Self::NotBase64 => {
                 f.write_str("what stands between its first and its last line is no Base64")
             }

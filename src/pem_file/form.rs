@@ -25,8 +25,8 @@ pub(super) enum Form {
     /// Certificates and key in one, by PKCS #12.
     Pkcs12,
     Asn1(Encoding, Kind),
-    /// PEM with sections of other kinds; the first label.
-    OtherPem(String),
+    /// PEM with sections of other kinds; the first label, if it is known.
+    OtherPem(Option<String>),
     Unknown,
 }
 
@@ -100,7 +100,12 @@ impl Form {
             Self::DamagedBegin => {
                 return format!("there is no {what} in it: its -----BEGIN line is damaged");
             }
-            Self::OtherPem(label) => return format!("there is no {what} in it, but a {label}"),
+            Self::OtherPem(Some(label)) => {
+                return format!("there is no {what} in it, but a {label}");
+            }
+            Self::OtherPem(None) => {
+                return format!("there is no {what} in it, but a section with an unknown label");
+            }
             Self::Unknown => return format!("there is no {what} in it: this is no PEM"),
         };
         message.to_owned()
@@ -273,9 +278,7 @@ pub(super) fn of_section(section: &Section<'_>) -> Form {
         b"X509 CRL" => Kind::RevocationList,
         b"PKCS7" | b"CMS" => Kind::Pkcs7,
         b"EC PARAMETERS" | b"DH PARAMETERS" | b"DSA PARAMETERS" => Kind::Parameters,
-        label => {
-            return Form::OtherPem(String::from_utf8_lossy(label).into_owned());
-        }
+        _ => return Form::OtherPem(section.known_label().map(str::to_owned)),
     };
     Form::Asn1(encoding, kind)
 }

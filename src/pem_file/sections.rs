@@ -7,6 +7,51 @@ const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 /// The longest of those in use has half of it.
 const MAX_LABEL: usize = 40;
+/// Of the labels of RFC 7468, and of the tools for TLS, SSH, PGP, age and TPM.
+const WORDS: [&str; 42] = [
+    "ACERT",
+    "AGE",
+    "ANY",
+    "ATTRIBUTE",
+    "BLOCK",
+    "CERTIFICATE",
+    "CHAIN",
+    "CMS",
+    "CRL",
+    "DH",
+    "DSA",
+    "EC",
+    "ECDSA",
+    "ED25519",
+    "ENCRYPTED",
+    "FILE",
+    "HEADER",
+    "KEY",
+    "LIST",
+    "MESSAGE",
+    "NEW",
+    "OPENSSH",
+    "PARAMETERS",
+    "PGP",
+    "PKCS10",
+    "PKCS12",
+    "PKCS7",
+    "PRIVATE",
+    "PUBLIC",
+    "REQUEST",
+    "RSA",
+    "SESSION",
+    "SIGNATURE",
+    "SIGNED",
+    "SSH",
+    "SSH2",
+    "SSL",
+    "TRUSTED",
+    "TSS",
+    "TSS2",
+    "X509",
+    "X942",
+];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// From a line `-----BEGIN LABEL-----` up to its end.
@@ -18,7 +63,7 @@ pub(super) struct Section<'t> {
     pub(super) is_joined: bool,
 }
 
-impl Section<'_> {
+impl<'t> Section<'t> {
     /// Whether it takes a passphrase, by the older of both ways (RFC 1421 §4.6.1.1). The newer one
     /// has a label of its own.
     pub(super) fn is_encrypted(&self) -> bool {
@@ -26,13 +71,21 @@ impl Section<'_> {
         lines.any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"))
     }
 
+    /// The label, if it is made of words that labels have: letters of a key are none, and errors show
+    /// and log it (SEC-79).
+    pub(super) fn known_label(&self) -> Option<&'t str> {
+        let label = std::str::from_utf8(self.label).ok()?;
+        let is_known = |word: &str| WORDS.contains(&word);
+        label.split(' ').all(is_known).then_some(label)
+    }
+
     /// The first one inside of a line, as in JSON.
-    pub(super) fn within_a_line(content: &[u8]) -> Option<Section<'_>> {
+    pub(super) fn within_a_line(content: &'t [u8]) -> Option<Self> {
         let mut begins = memchr::memmem::find_iter(content, BEGIN);
         begins.find_map(|at| {
             let text = &content[at..];
             let (label, _) = label(&text[BEGIN.len()..])?;
-            Some(Section {
+            Some(Self {
                 label,
                 text,
                 is_joined: true,
@@ -84,8 +137,7 @@ impl<'t> Iterator for Sections<'t> {
 }
 
 /// The label at the beginning of a text, and what comes behind its dashes. A whole key may stand
-/// there when its line ends are lost, and labels are shown and logged: whatever is none is not
-/// taken for one (SEC-79).
+/// there when its line ends are lost: whatever is none is not taken for one (SEC-79).
 fn label(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (label, behind) = text.split_at(memchr::memmem::find(text, DASHES)?);
     let is_plain = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b' ');

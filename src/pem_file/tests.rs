@@ -142,6 +142,11 @@ fn a_file_with_something_else_is_called_by_its_name() {
             Wanted::Key,
             "but a DSA PRIVATE KEY; name",
         ),
+        (
+            NOTHING.replace("CERTIFICATE", "PGP MESSAGE").into(),
+            Wanted::Chain,
+            "but a PGP MESSAGE; ",
+        ),
     ] {
         let said = said(&content, wanted);
         assert!(said.contains(expected), "{said}, expected {expected}");
@@ -275,4 +280,28 @@ fn pem_without_line_ends_is_mended_by_the_command() {
     let expected = "there is no certificate in it, but a private key; name the file with the \
                     certificate in `cert`; if `key` names it, exchange the two";
     assert!(said.ends_with(expected), "{said}");
+}
+
+/// Letters of a key between the dashes pass for a label, and are shown to nobody.
+#[test]
+fn sec_79_a_label_of_other_words_is_not_printed() {
+    for label in [
+        "MIGHAGEAMBMGBYQGSM49AGEGCCQGSM49AWEHBG0W",
+        "PRIVATE KEY MIGHAGEAMBMGBYQGSM49",
+        "PRIVATE  KEY",
+        " PRIVATE KEY",
+        "CERTIFICATES",
+    ] {
+        for (content, wanted) in [
+            (NOTHING.replace("CERTIFICATE", label), Wanted::Chain),
+            (NOTHING.replace("CERTIFICATE", label), Wanted::Key),
+        ] {
+            let said = said(content.as_bytes(), wanted);
+            assert!(!said.contains("MIGH") && !said.contains(label), "{said}");
+            assert!(
+                said.contains("but a section with an unknown label; "),
+                "{said}"
+            );
+        }
+    }
 }
