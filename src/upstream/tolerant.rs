@@ -8,6 +8,8 @@
 //! bodies: a head begins with the first byte after a request was sent, and what follows it passes
 //! unread, so that the filter and hyper cannot disagree on where an answer ends.
 
+mod reserved;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -19,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::{MAX_HEAD, Stream};
 use super::sender::BytesReceived;
+use reserved::may_be_reserved;
 
 /// Of one read of a head.
 const READ: usize = 8 * 1024;
@@ -301,90 +304,6 @@ fn field_name(line: &[u8]) -> Option<&[u8]> {
 /// RFC 9110 §5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Names whose fields frame the answer, are of the connection, or give a session away; without
-/// what is neither a letter nor a digit.
-const RESERVED: [&[u8]; 15] = [
-    b"connection",
-    b"contentlength",
-    b"keepalive",
-    b"proxyauthenticate",
-    b"proxyauthenticationinfo",
-    b"proxyauthorization",
-    b"proxyconnection",
-    b"setcookie",
-    b"setcookie2",
-    b"te",
-    b"trailer",
-    b"transferencoding",
-    b"upgrade",
-    b"xsessionset",
-    b"xsessionunset",
-];
-
-/// Whether some parser may take an invalid line for a field with such a name: one that skips what
-/// is before it, ends the name at a blank, folds `_` or other bytes, or breaks lines elsewhere.
-fn may_be_reserved(line: &[u8]) -> bool {
-    let mut lines = line.split(|byte| byte.is_ascii_control() && *byte != b'\t');
-    has_reserved_name(line) || lines.any(has_reserved_name)
-}
-
-/// One pass, however many places there are where the name may begin: the app chooses them.
-fn has_reserved_name(line: &[u8]) -> bool {
-    let letters = letters_of_name(line);
-    (letters.iter().enumerate())
-        .filter(|(_, letter)| letter.begins)
-        .any(|(at, _)| RESERVED.iter().any(|name| is_name(&letters[at..], name)))
-}
-
-/// Whether they begin with all of a name.
-fn is_name(letters: &[Letter], name: &[u8]) -> bool {
-    let Some(letters) = letters.get(..name.len()) else {
-        return false;
-    };
-    letters.last().is_some_and(|last| last.ends)
-        && letters
-            .iter()
-            .map(|letter| letter.byte)
-            .eq(name.iter().copied())
-}
-
-/// A letter or digit before the colon of a line.
-struct Letter {
-    /// In lower case.
-    byte: u8,
-    /// A name may begin here.
-    begins: bool,
-    /// A name may end here.
-    ends: bool,
-}
-
-fn letters_of_name(line: &[u8]) -> Vec<Letter> {
-    let begin = line.iter().position(u8::is_ascii_alphanumeric);
-    let line = &line[begin.unwrap_or(line.len())..];
-    let name = &line[..memchr(b':', line).unwrap_or(line.len())];
-    let mut letters: Vec<Letter> = Vec::new();
-    let mut begins = true;
-    for &byte in name {
-        if byte.is_ascii_alphanumeric() {
-            letters.push(Letter {
-                byte: byte.to_ascii_lowercase(),
-                begins,
-                ends: false,
-            });
-            begins = false;
-            continue;
-        }
-        begins |= byte.is_ascii_control() || !byte.is_ascii();
-        if let (Some(last), false) = (letters.last_mut(), is_token(byte)) {
-            last.ends = true;
-        }
-    }
-    if let Some(last) = letters.last_mut() {
-        last.ends = true;
-    }
-    letters
 }
 
 /// What of an answer in these reads passes, and whether a line was dropped; or why it is refused.

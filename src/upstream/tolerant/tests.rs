@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::reserved::{RESERVED, has_reserved_name};
 use super::*;
 
 /// Reads a whole answer at once; what goes on to hyper, and whether a line was dropped.
