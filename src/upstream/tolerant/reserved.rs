@@ -1,6 +1,7 @@
 //! Invalid lines that some parser may take for a field that must not be dropped.
 
 use memchr::memchr;
+use unicode_normalization::UnicodeNormalization;
 
 use super::is_token;
 
@@ -25,10 +26,35 @@ pub(super) const RESERVED: [&[u8]; 15] = [
 ];
 
 /// Whether some parser may take an invalid line for a field with such a name: one that skips what
-/// is before it, ends the name at a blank, folds `_` or other bytes, or breaks lines elsewhere.
+/// is before it, ends the name at a blank, folds `_` or other bytes, breaks lines elsewhere, or takes
+/// other characters for the letters of ASCII.
 pub(super) fn may_be_reserved(line: &[u8]) -> bool {
+    is_reserved(line)
+        || !line.is_ascii() && (is_reserved(&as_latin_1(line)) || is_reserved(&folded(line)))
+}
+
+fn is_reserved(line: &[u8]) -> bool {
     let mut lines = line.split(|byte| byte.is_ascii_control() && *byte != b'\t');
     has_reserved_name(line) || lines.any(has_reserved_name)
+}
+
+/// With a line end where Latin-1 has one besides those of ASCII.
+fn as_latin_1(line: &[u8]) -> Vec<u8> {
+    let of_byte = |&byte: &u8| if byte == 0x85 { b'\n' } else { byte };
+    line.iter().map(of_byte).collect()
+}
+
+/// With ASCII in place of what UTF-8 has for the same by compatibility (UAX #15), as the Kelvin sign,
+/// the long s U+017F or full-width letters, or by case, as the two letters of Turkish; and with the
+/// line ends of Unicode.
+fn folded(line: &[u8]) -> Vec<u8> {
+    let fold = |letter| match letter {
+        '\u{85}' | '\u{2028}' | '\u{2029}' => '\n',
+        '\u{130}' | '\u{131}' => 'i',
+        other => other,
+    };
+    let line = String::from_utf8_lossy(line);
+    line.nfkc().map(fold).collect::<String>().into_bytes()
 }
 
 /// One pass, however many places there are where the name may begin: the app chooses them.

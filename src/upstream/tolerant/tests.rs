@@ -106,6 +106,45 @@ fn sec_15_what_may_be_framing_connection_or_cookie_is_refused() {
     }
 }
 
+/// By parsers that compare without case as Unicode does, or normalise, or break lines as Unicode does.
+#[test]
+fn sec_15_a_name_in_other_letters_is_refused_too() {
+    let wide = |name: &str| {
+        let wide = |letter: char| match letter {
+            '!'..='~' => char::from_u32(u32::from(letter) + 0xfee0).unwrap(),
+            other => other,
+        };
+        name.chars().map(wide).collect::<String>()
+    };
+    for line in [
+        "Set-Coo\u{212a}ie: a=b".to_owned(),
+        "\u{17f}et-cookie: a=b".to_owned(),
+        "\u{17f}et-coo\u{212a}\u{130}e2: a=b".to_owned(),
+        "\u{17f}et-cook\u{131}e: a=b".to_owned(),
+        "Tran\u{17f}fer-Encoding: chunked".to_owned(),
+        "\u{212a}eep-Alive: timeout=5".to_owned(),
+        wide("Content-Length") + ": 5",
+        wide("connection: close"),
+        wide("te") + ": trailers",
+        "x y: z\u{85}Set-Cookie: a=b".to_owned(),
+        "x y: z\u{2028}Set-Cookie: a=b".to_owned(),
+        "x y: z\u{2029} Content-Length : 5".to_owned(),
+        "x y: z\u{2028}\u{17f}et-Coo\u{212a}ie: a=b".to_owned(),
+        "no colon\u{85}TE".to_owned(),
+    ] {
+        assert!(read(&with_line(line.as_bytes())).is_err(), "{line:?}");
+    }
+    assert!(read(&with_line(b"x y: z\x85Set-Cookie: a=b")).is_err());
+    for line in [
+        "\u{17f}ome: \u{212a}elvin",
+        "\u{c9}t\u{e9}: te",
+        "x y: z\u{2028}and more",
+        "Not-\u{17f}et-Cookie: a=b",
+    ] {
+        assert!(read(&with_line(line.as_bytes())).unwrap().1, "{line:?}");
+    }
+}
+
 /// Lines as long as a head may be, in which a name could begin or end at many places.
 #[test]
 fn sec_15_an_invalid_line_takes_no_longer_than_its_length_allows() {
