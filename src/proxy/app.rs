@@ -143,8 +143,8 @@ impl App {
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
         let request_headers = settings.request_headers;
-        let own_names = settings.identity.names().chain(request_headers.names());
-        let own_names = OwnNames::new(own_names.cloned());
+        let own_names = settings.identity.names().cloned();
+        let own_names = OwnNames::new(own_names, request_headers.written.iter().cloned());
         Ok(Self {
             counts: metrics.app(&name),
             tunnels: tunnels.of_app(&name, clock),

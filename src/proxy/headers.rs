@@ -116,6 +116,8 @@ pub(crate) struct RequestHeaders {
     /// Values that are in files of their own.
     pub(crate) set_file: Vec<SecretHeader>,
     pub(crate) remove: Vec<HeaderName>,
+    /// All of these names with the letters that the configuration has.
+    pub(crate) written: Vec<Box<str>>,
 }
 
 impl RequestHeaders {

@@ -1,7 +1,7 @@
 //! The letters of header names, for apps that tell `SOAPAction` from `Soapaction`.
 //!
 //! hyper keeps those that a client has written, for each field that is left when a request is sent.
-//! A field that is ours has Title-Case all the same: otherwise a client could hide a body from an
+//! A field that is ours has Title-Case all the same, or the letters of the configuration: otherwise a client could hide a body from an
 //! app that compares letters, by `content-LENGTH`, or its user, by `x-forwarded-USER`. hyper has no
 //! place for that, so the head is corrected on its way out. Its length stays what it was.
 
@@ -30,18 +30,28 @@ static OF_THE_MESSAGE: [HeaderName; 5] = [
 
 /// Names whose letters are never the client's.
 #[derive(Debug)]
-pub(crate) struct OwnNames(Vec<HeaderName>);
+pub(crate) struct OwnNames {
+    names: Vec<HeaderName>,
+    /// Those of the configuration, which goes out with its letters.
+    written: Vec<Box<str>>,
+}
 
 impl OwnNames {
-    /// `ours` are those that the app gets from us, besides those that every app gets.
-    pub(crate) fn new(ours: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = OF_THE_MESSAGE.iter().cloned().chain(ours);
-        Self(names.collect())
+    /// `ours` are those that the app gets from us, besides those that every app gets and those that
+    /// are `written` in the configuration.
+    pub(crate) fn new(
+        ours: impl IntoIterator<Item = HeaderName>,
+        written: impl IntoIterator<Item = Box<str>>,
+    ) -> Self {
+        Self {
+            names: OF_THE_MESSAGE.iter().cloned().chain(ours).collect(),
+            written: written.into_iter().collect(),
+        }
     }
 
     fn contain(&self, name: &[u8]) -> bool {
         let is = |own: &HeaderName| own.as_str().as_bytes().eq_ignore_ascii_case(name);
-        self.0.iter().any(is)
+        self.names.iter().any(is)
             || std::str::from_utf8(name).is_ok_and(|name| forwarded::is_reserved(&fold(name)))
     }
 
@@ -52,7 +62,10 @@ impl OwnNames {
                 continue;
             };
             let name = &mut line[..colon];
-            if self.contain(name) {
+            let is = |written: &&Box<str>| written.as_bytes().eq_ignore_ascii_case(name);
+            if let Some(written) = self.written.iter().find(is) {
+                name.copy_from_slice(written.as_bytes());
+            } else if self.contain(name) {
                 title_case(name);
             }
         }
@@ -177,17 +190,20 @@ mod tests {
     use super::*;
 
     fn own_names() -> Arc<OwnNames> {
-        Arc::new(OwnNames::new([HeaderName::from_static("x-user")]))
+        Arc::new(OwnNames::new(
+            [HeaderName::from_static("x-user")],
+            ["X-API-key".into()],
+        ))
     }
 
     #[test]
     fn only_names_of_ours_are_corrected() {
         let head = "GET /HOST:1 HTTP/1.1\r\nhOST: content-LENGTH: 1\r\nx-USER: X-uSER\r\nX-oTHER: x\r\n\
-            CONTENT-length: 5\r\nx_user: 1\r\n\r\n";
+            CONTENT-length: 5\r\nx_user: 1\r\nX-Api-Key: x-api-key\r\n\r\n";
         let mut bytes = head.as_bytes().to_vec();
         own_names().correct(&mut bytes);
         let expected = "GET /HOST:1 HTTP/1.1\r\nHost: content-LENGTH: 1\r\nX-User: X-uSER\r\nX-oTHER: x\r\n\
-            Content-Length: 5\r\nx_user: 1\r\n\r\n";
+            Content-Length: 5\r\nx_user: 1\r\nX-API-key: x-api-key\r\n\r\n";
         assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     }
 

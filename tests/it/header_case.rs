@@ -395,3 +395,41 @@ async fn preserve_header_case_comes_with_a_reload() {
     assert!(names(&text).contains(&"ETag"), "{text}");
     assert!(names(&app.last().head).contains(&"SOAPAction"));
 }
+
+/// Whatever letters a client uses for the same name.
+#[tokio::test]
+async fn headers_of_the_configuration_keep_its_letters_with_the_key() {
+    let app = Upstream::echo().await;
+    let headers = "[app.request_headers]\n\
+        set = { \"SOAPAction\" = \"urn:ours\", \"x-lower\" = \"1\" }\n\
+        set_file = { \"X-API-key\" = \"app.token\" }";
+    for (key, expected) in [
+        (
+            "preserve_header_case = true",
+            ["SOAPAction: urn:ours", "x-lower: 1", "X-API-key: s3cr3t"],
+        ),
+        (
+            "",
+            ["Soapaction: urn:ours", "X-Lower: 1", "X-Api-Key: s3cr3t"],
+        ),
+    ] {
+        let gate = Vestibule::before(&app)
+            .app(&format!("{key}\n{headers}"))
+            .public()
+            .prepare(|files| {
+                files.write("app.token", "s3cr3t\n", 0o600);
+            })
+            .start()
+            .await;
+        let theirs = "soapACTION: theirs\r\nX-LOWER: theirs\r\nx-api-KEY: theirs\r\n";
+        let head =
+            format!("GET / HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\n{theirs}\r\n");
+        answer(&gate, &head).await;
+        let got = app.last().head;
+        for line in expected {
+            let lines: Vec<_> = got.split("\r\n").collect();
+            assert!(lines.contains(&line), "{line} in {got}");
+        }
+        assert!(!got.contains("theirs"), "{got}");
+    }
+}

@@ -43,9 +43,13 @@ const OF_THE_CONNECTION: [&str; 13] = [
     "upgrade",
 ];
 
-/// Names as folded in one table, to tell which is there twice.
+/// The names in one table.
 #[derive(Default)]
-struct Names(Vec<String>);
+struct Names {
+    /// To tell which is there twice.
+    folded: Vec<String>,
+    written: Vec<Box<str>>,
+}
 
 /// `identity` are the headers of `[app.identity]`.
 pub(super) fn request(
@@ -69,6 +73,7 @@ pub(super) fn request(
         set,
         set_file,
         remove,
+        written: names.written,
     }
 }
 
@@ -92,11 +97,12 @@ impl Names {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             Fault::new("this is not a header name").help("use letters, digits and `-`, in quotes")
         })?;
-        if self.0.contains(&folded) {
+        if self.folded.contains(&folded) {
             return Err(Fault::new("this header is named twice")
                 .help("case does not count, and `_` counts as `-`"));
         }
-        self.0.push(folded);
+        self.folded.push(folded);
+        self.written.push(name.into());
         Ok(header)
     }
 }
