@@ -18,6 +18,7 @@ mod redirect;
 mod reload;
 mod restart_only;
 mod signals;
+mod slices;
 mod socket;
 mod streams;
 pub(crate) mod systemd;

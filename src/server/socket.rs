@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::CLOSE_TIMEOUT;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
+use super::slices::Slices;
 use crate::proxy::{ClientConn, Service, Timeouts};
 use crate::request::Malformed;
 use crate::request::frames::DataFrames;
@@ -191,7 +192,11 @@ impl AsyncWrite for Socket {
         if self.withholds(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let stream = Pin::new(&mut self.stream);
+        let written = match Slices::of_one(bytes) {
+            Some(small) => stream.poll_write_vectored(cx, small.as_slice()),
+            None => stream.poll_write(cx, bytes),
+        };
         self.written(written)
     }
 
@@ -203,6 +208,8 @@ impl AsyncWrite for Socket {
         if self.withholds(slices.first().map_or(&[], |slice| &**slice)) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
+        let small = Slices::of(slices);
+        let slices = small.as_ref().map_or(slices, Slices::as_slice);
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.written(written)
     }
