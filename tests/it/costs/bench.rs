@@ -80,6 +80,16 @@ impl Bench {
         costs.try_into().expect("one cost for each work")
     }
 
+    /// What is done until the program listens.
+    pub(super) async fn start_under_callgrind(&self) -> Counts {
+        let folder = tempfile::tempdir().unwrap();
+        let mut callgrind = Callgrind::new(folder.path());
+        let service = self.start(callgrind.command(&self.program)).await;
+        let counts = callgrind.dump(&service);
+        self.stop(service).await;
+        counts
+    }
+
     async fn under_callgrind(&self, works: &[Work], plan: Plan) -> Vec<Counts> {
         let folder = tempfile::tempdir().unwrap();
         let mut callgrind = Callgrind::new(folder.path());
