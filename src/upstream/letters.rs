@@ -62,9 +62,9 @@ impl OwnNames {
                 continue;
             };
             let name = &mut line[..colon];
-            let is = |written: &&Box<str>| written.as_bytes().eq_ignore_ascii_case(name);
-            if let Some(written) = self.written.iter().find(is) {
-                name.copy_from_slice(written.as_bytes());
+            let mut written = self.written.iter().map(|written| written.as_bytes());
+            if let Some(written) = written.find(|written| written.eq_ignore_ascii_case(name)) {
+                name.copy_from_slice(written);
             } else if self.contain(name) {
                 title_case(name);
             }
