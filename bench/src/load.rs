@@ -2,9 +2,10 @@
 
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -50,21 +51,36 @@ struct Counters {
     done: Arc<AtomicU64>,
     /// Microseconds of each response.
     times: Mutex<Vec<u32>>,
+    /// When requests were due that come at a fixed rate, and have no response.
+    due: Mutex<BTreeSet<Instant>>,
 }
 
 impl Counters {
     fn answered(&self, since: Instant) {
         self.done.fetch_add(1, Ordering::Relaxed);
-        let took = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
-        self.times
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(took);
+        locked(&self.times).push(microseconds(since));
     }
 
     fn taken_times(&self) -> Vec<u32> {
-        std::mem::take(&mut self.times.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut locked(&self.times))
     }
+
+    /// Without these, a proxy that cannot keep up would be judged by the few that it answers.
+    fn times_without_response(&self) -> Vec<u32> {
+        locked(&self.due)
+            .iter()
+            .copied()
+            .map(microseconds)
+            .collect()
+    }
+}
+
+fn microseconds(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Tasks = JoinSet<io::Result<()>>;
@@ -149,6 +165,7 @@ async fn observe(
         let (seconds, cpu) = (began.elapsed().as_secs_f64(), Cpu::of(process).since(cpu));
         let count = counters.done.load(Ordering::Relaxed) - count;
         let mut times = counters.taken_times();
+        times.extend(counters.times_without_response());
         times.sort_unstable();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let count = count as f64;
@@ -264,16 +281,19 @@ async fn open(
                     return Ok(());
                 };
                 small(&mut connection, &template).await?;
+                locked(&counters.due).remove(&began);
                 counters.answered(began);
             }
         });
     }
+    let counters = Arc::clone(counters);
     // A thread, as the timers of tokio are no finer than a millisecond. It ends with the queue.
     std::thread::spawn(move || {
         let began = Instant::now();
         for number in 1.. {
             let next = began + Duration::from_secs(1) * number / rate;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            locked(&counters.due).insert(next);
             if due.send(next).is_err() {
                 return;
             }

@@ -30,12 +30,12 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: (kib + (1 << 19)) >> 20,
             system: system.trim_matches('"').to_owned(),
-            kernel: kernel.trim().to_owned(),
+            // Without what its builder has added.
+            kernel: version_in(&kernel).unwrap_or_default(),
         }
     }
 }
 
-/// The value of a field in a file of `name: value` or `name=value`.
 fn first(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let value = text.lines().find_map(|line| {

@@ -60,6 +60,7 @@ mod tests {
     fn the_documentation_shows_the_measurements_that_are_published() {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let records = Records::read(&sources.join(PUBLISHED)).unwrap();
+        assert!(!records.are_a_trial());
         let page = fs::read_to_string(sources.join(PAGE)).unwrap();
         let replaced = replace(&page, &table::all(&records)).unwrap();
         assert!(
