@@ -190,6 +190,35 @@ async fn the_audit_trail_says_who_signed_in_and_out_and_who_tried() {
     assert_eq!(audit[1]["session"], audit[2]["session"]);
 }
 
+/// As people search for them: `client=127.0.0.1`.
+#[tokio::test]
+async fn values_of_an_access_line_in_text_have_no_quotes() {
+    let app = Upstream::echo().await;
+    let service = Vestibule::before(&app)
+        .public()
+        .config("[log]\nformat = \"text\"")
+        .spawn()
+        .await;
+    service.browser().get("/a'b").await.assert_status(200);
+    let last = app.last();
+    let id = last.value("x-request-id").unwrap();
+    let line = eventually_some("the line", async || {
+        let text = service.program.stdout();
+        let line = text.lines().find(|line| line.contains("method="));
+        line.map(str::to_owned)
+    })
+    .await;
+    for value in [
+        &*format!(" request={id} "),
+        " client=127.0.0.1 ",
+        " method=GET ",
+        " path=/a'b ",
+        " version=HTTP/1.1 ",
+    ] {
+        assert!(line.contains(value), "{value} in {line}");
+    }
+}
+
 #[tokio::test]
 async fn the_access_log_can_be_off_and_lines_can_be_text() {
     let app = Upstream::echo().await;
