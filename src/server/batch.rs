@@ -26,12 +26,17 @@ struct Gathered<S> {
     socket: S,
     /// To be written.
     bytes: Vec<u8>,
+    /// Why what was gathered could not be written: h2 has been told that it was.
+    failed: Option<io::ErrorKind>,
 }
 
 impl<S> Gathering<S> {
     pub(super) fn new(socket: S) -> Self {
-        let bytes = Vec::new();
-        Self(Arc::new(Mutex::new(Gathered { socket, bytes })))
+        Self(Arc::new(Mutex::new(Gathered {
+            socket,
+            bytes: Vec::new(),
+            failed: None,
+        })))
     }
 
     /// The same socket.
@@ -69,6 +74,10 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         drained
     }
 
+    fn check(&self) -> io::Result<()> {
+        self.failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>, is_answering: bool) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx))?;
         if !is_answering && self.bytes.capacity() > KEPT {
@@ -103,6 +112,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let gathered = &mut *self.lock();
+        gathered.check()?;
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         if gathered.bytes.len() + length > MOST {
             ready!(gathered.poll_drain(cx))?;
@@ -122,7 +132,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
 
     /// h2 flushes after each frame; what is still here is flushed when it has no more of them.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.lock().check())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -165,8 +175,12 @@ impl<C: Future, S: AsyncWrite + Unpin> Future for Batch<'_, C, S> {
         let ended = self.served.as_mut().poll(cx);
         if ended.is_pending() {
             let is_answering = (self.is_answering)();
-            // Of a socket that has failed, h2 is told when it reads or writes next.
-            let _ = self.socket.lock().poll_flush(cx, is_answering);
+            let mut gathered = self.socket.lock();
+            if let Poll::Ready(Err(error)) = gathered.poll_flush(cx, is_answering)
+                && gathered.failed.replace(error.kind()).is_none()
+            {
+                cx.waker().wake_by_ref(); // for h2 to be told
+            }
         }
         ended
     }
@@ -291,6 +305,28 @@ mod tests {
         let mut bytes = Vec::new();
         let ((), read) = tokio::join!(batch, client.read_to_end(&mut bytes));
         assert_eq!(read.unwrap(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_told_to_the_connection() {
+        let (socket, client) = duplex(1000);
+        drop(client);
+        let socket = Gathering::new(socket);
+        let mut writer = socket.share();
+        let mut served = std::pin::pin!(async {
+            writer.write_all(b"a response").await?;
+            tokio::task::yield_now().await; // nothing more to write
+            writer.flush().await
+        });
+        let batch = Batch {
+            served: served.as_mut(),
+            socket,
+            is_answering: &|| true,
+            shut_down: |_| {},
+            has_waited: false,
+        };
+        let error = batch.await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[tokio::test]
