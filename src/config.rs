@@ -141,9 +141,9 @@ impl Config {
 
     /// Where a test or systemd gives the port, or proxies stand in front, the usual one is meant.
     fn browsers_port(&self) -> doctor::BrowsersPort {
-        let is_in_front = self.trusted_proxies.is_empty() && self.proxy_protocol_from.is_empty();
+        let is_outermost = self.trusted_proxies.is_empty() && self.proxy_protocol_from.is_empty();
         let listen = self.listener.listen.first().map(SocketAddr::port);
-        let listen = listen.filter(|&port| port != 0 && is_in_front);
+        let listen = listen.filter(|&port| port != 0 && is_outermost);
         doctor::BrowsersPort {
             number: self.public_port.or(listen).unwrap_or(443),
             is_configured: self.public_port.is_some(),

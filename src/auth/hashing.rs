@@ -56,8 +56,9 @@ struct Rest {
     answer: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// A thread holds 19 MiB for argon2 until nobody has signed in for [`KEEP_MEMORY`], and takes up to 256 MiB while it verifies a hash that
-/// costs as much (REL-06). The threads end when the pool is dropped.
+/// A thread holds 19 MiB for argon2 until nobody has signed in for [`KEEP_MEMORY`], and takes up to
+/// 256 MiB while it verifies a hash that costs as much (REL-06). The threads end when the pool is
+/// dropped.
 pub(super) struct Pool {
     queue: Arc<Queue<Job>>,
 }

@@ -31,7 +31,8 @@ pub(super) fn of_error(error: &hyper::Error) -> Option<Malformed> {
     })
 }
 
-/// Answers a head that is no request, of which hyper has `read` so much, and writes its access line. The connection is to be closed.
+/// Answers a head that is no request, of which hyper has `read` so much, and writes its access line.
+/// The connection is to be closed.
 pub(super) async fn refuse(
     service: &Service,
     connection: &ClientConn,

@@ -114,6 +114,7 @@ impl SavedPosts {
             .header(header::WWW_AUTHENTICATE, challenge)
             .into_response())
     }
+
     /// Forgets the form that a page shows, wherever clicks on that page may have left it.
     pub(super) fn discard_of_page(&self, context: &RequestContext<'_>, id: PostId) {
         let new = self.csrf.login_cookie_after(id, context.authority);
