@@ -1,9 +1,10 @@
 //! The letters of header names, for apps that tell `SOAPAction` from `Soapaction`.
 //!
 //! hyper keeps those that a client has written, for each field that is left when a request is sent.
-//! A field that is ours has Title-Case all the same, or the letters of the configuration: otherwise a client could hide a body from an
-//! app that compares letters, by `content-LENGTH`, or its user, by `x-forwarded-USER`. hyper has no
-//! place for that, so the head is corrected on its way out. Its length stays what it was.
+//! A field that is ours has Title-Case all the same, or the letters of the configuration: otherwise
+//! a client could hide a body from an app that compares letters, by `content-LENGTH`, or its user, by
+//! `x-forwarded-USER`. hyper has no place for that, so the head is corrected on its way out. Its
+//! length stays what it was.
 
 use std::io;
 use std::pin::Pin;
