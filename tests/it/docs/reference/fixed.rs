@@ -269,7 +269,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "CACHE: usize = 8 * 1024 * 1024;",
     ),
     (
-        "a hashing thread, one for every two cores; more if a hash in the users file needs more",
+        "a hashing thread, one for every two cores, while people sign in; more if a hash in the users file needs more",
         "19 MiB",
         "auth/password.rs",
         "MEMORY_KIB: u32 = 19 * 1024;",
