@@ -6,7 +6,7 @@ use super::client::{Work, bulk_app};
 use super::report::{Report, Tolerance};
 
 const HTTP1_DOWN: Cost = Cost {
-    instructions: 3_895_000.0,
+    instructions: 3_075_000.0,
     allocations: 92.0,
     system_calls: 33,
 };
@@ -16,7 +16,7 @@ const HTTP1_UP: Cost = Cost {
     system_calls: 100,
 };
 const HTTP2_DOWN: Cost = Cost {
-    instructions: 4_190_000.0,
+    instructions: 3_480_000.0,
     allocations: 216.0,
     system_calls: 83,
 };
