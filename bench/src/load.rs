@@ -29,7 +29,7 @@ const STEADY_CONNECTIONS: usize = 64;
 /// Longer than this, nothing of it may take beyond its own time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome {
     /// Requests, connections or bytes.

@@ -60,7 +60,7 @@ pub(crate) struct Moment {
 /// Between two moments, in parts of the whole machine.
 #[derive(Clone, Copy)]
 pub(crate) struct Foreign {
-    /// What processes have used that are none of ours.
+    /// CPU time of unrelated processes.
     pub(crate) others: f64,
     pub(crate) stolen: f64,
 }

@@ -1,4 +1,4 @@
-//! What comes of raw figures: tables in Markdown, plots in SVG, and both in the documentation.
+//! Turns measurements into Markdown tables and SVG plots, and publishes both in the documentation.
 
 mod plot;
 mod statistics;

@@ -147,7 +147,7 @@ impl Csrf {
         }
     }
 
-    /// Whether a form was sent from a page of ours: the token is of the session.
+    /// Whether a form was sent from one of our own pages, by the token of a session or a login cookie.
     pub(super) fn proves(
         &self,
         head: &Parts,

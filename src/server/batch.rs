@@ -2,7 +2,7 @@
 //!
 //! h2 writes each DATA frame above a quarter of a KiB by itself and flushes after it, and a
 //! connection's task runs as soon as one of its streams has a response. On its own each small
-//! response would be a TLS record and a system call, which is most of what it costs. Here the
+//! response would be a TLS record and a system call. Here the
 //! connection waits until the tasks that are ready with it have run, and what it writes then is
 //! gathered until it has nothing more to write.
 

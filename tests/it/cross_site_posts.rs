@@ -5,7 +5,7 @@
 mod chromium;
 /// What nobody sends.
 mod discarding;
-/// What is no such form, whose button it is not, and how many there may be.
+/// Requests that are not kept, clicks that are not believed, and limits.
 mod refused;
 /// What else waits in the browser.
 mod side_by_side;

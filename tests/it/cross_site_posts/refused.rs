@@ -181,7 +181,7 @@ async fn sec_54_a_button_has_the_token_of_its_own_form_at_its_own_host() {
     }
     let twice = press(&ada, &action, &format!("{body}{body}")).await;
     twice.assert_status(400);
-    // It opens nothing else: no login, no page of ours.
+    // The token is good for nothing else: neither the login nor our other pages take it.
     let fields = [
         ("csrf", &*token),
         ("username", "ada"),
