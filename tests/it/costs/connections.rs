@@ -24,7 +24,9 @@ const HTTP2: Cost = Cost {
 
 const TOLERANCE: Tolerance = Tolerance {
     instructions: 1.02,
-    allocations: 3.0,
+    // Whether a client's first frames come together with the end of its handshake: counted 263.8 to
+    // 267.9 on two machines.
+    allocations: 6.0,
     // Reads that come too early: the client computes, too.
     system_calls: 2,
 };
