@@ -18,7 +18,7 @@
 //! | `forwarded` | finds the client's address behind trusted proxies, and writes `X-Forwarded-*` | |
 //! | `access` | judges a request by the rules of its app; only it makes a `Permit` | |
 //! | `identity` | strips forged identity headers and sets ours | |
-//! | `upstream` | the connections to the apps | `balance` (which address), `health`, `pool`, `connect`, `tolerant`, `trust` (their certificates), `tunnels`, `body` |
+//! | `upstream` | the connections to the apps | `balance` (which address), `health`, `pool`, `connect`, `http1` (requests and responses on the wire), `tolerant`, `trust` (their certificates), `tunnels`, `body` |
 //!
 //! # Signing in
 //!

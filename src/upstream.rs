@@ -10,6 +10,7 @@ pub(crate) mod dial;
 mod error;
 pub(crate) mod health;
 pub(crate) mod hop_by_hop;
+mod http1;
 mod keep_alive;
 mod letters;
 mod own;
@@ -53,12 +54,16 @@ pub(crate) use body::{MIN_BYTES_PER_SECOND, RequestBody, Upload};
 pub(crate) use client_body::ClientBody;
 pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use health::HealthCheck;
+#[cfg(fuzzing)]
+pub(crate) use http1::DecodedResponse;
+pub(crate) use http1::ResponseError;
 pub(crate) use letters::OwnNames;
 pub(crate) use own::Own;
 use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
-use send::{Spare, Wait, accept, drop_length, frame, say_that_it_is_empty, send};
+use send::{Spare, Wait, drop_length, frame, say_that_it_is_empty, send};
+pub(crate) use sender::Application;
 pub(crate) use tolerant::Tolerated;
 #[cfg(fuzzing)]
 pub(crate) use tolerant::filter_answer;
@@ -298,7 +303,6 @@ impl Upstreams {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16
         }
-        lease.set_framed(accept(&mut response)?);
         if drop_length(&mut response) {
             lease.set_last();
         }
@@ -320,7 +324,7 @@ impl Upstreams {
             tie(&mut lease, auth);
         }
         lease.heed(hop_by_hop::strip_response(response.headers_mut()));
-        Ok(response.map(|body| ResponseBody::new(body, lease)))
+        Ok(response.map(|()| ResponseBody::new(lease)))
     }
 
     /// The connections to all addresses together.

@@ -10,7 +10,7 @@ use super::in_flight::InFlight;
 use super::live::{LiveStreams, Permitted, StreamGuard};
 use super::stall::{self, Said};
 use crate::telemetry::AccessLine;
-use crate::upstream::{self, MIN_BYTES_PER_SECOND};
+use crate::upstream::{self, MIN_BYTES_PER_SECOND, ResponseError};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ pub(crate) enum BodyError {
     /// The rules say no by now.
     NotPermitted,
     SessionEnded,
-    Upstream(hyper::Error),
+    Upstream(ResponseError),
 }
 
 impl std::fmt::Display for BodyError {
@@ -64,11 +64,7 @@ impl std::fmt::Display for BodyError {
             Self::NotPermitted => f.write_str("it is not permitted any more"),
             Self::SessionEnded => f.write_str("the session has ended"),
             Self::Upstream(error) => {
-                write!(f, "the application broke its answer off: {error}")?;
-                match error.source() {
-                    Some(source) => write!(f, ": {source}"),
-                    None => Ok(()),
-                }
+                write!(f, "the application broke its answer off: {error}")
             }
         }
     }

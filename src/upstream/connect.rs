@@ -1,34 +1,26 @@
 //! Opens connections to an application: TCP, TLS or a Unix socket.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::letters::{Corrected, NextIsHead, OwnNames};
+use super::letters::{self, OwnNames};
 use super::sender::{BytesReceived, Sender};
 use super::tolerant::Tolerant;
 use super::trust::{Clients, Untrusted};
 use super::{Address, OpenError, Settings, Tolerated, UpstreamError};
 
-/// An application's answer may have more and longer fields than we take from a browser.
-const MAX_HEADERS: usize = 256;
+/// An application's answer may have longer fields than we take from a browser.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
-
-/// Bounds what one stalled reader holds (SEC-27), and is enough to keep a fast one busy.
-const BUFFER: usize = 64 * 1024;
 
 /// Finds peers that are gone without a word (REL-07).
 const KEEPALIVE: Duration = Duration::from_mins(1);
@@ -91,49 +83,24 @@ impl Connector {
         &self.address
     }
 
-    /// A connection that is ready for its first request. Upgrades need `upgradable`.
+    /// A connection that is ready for its first request; `upgradable` is for a WebSocket.
     pub(super) async fn connect(&self, upgradable: bool) -> Result<Sender, UpstreamError> {
         let stream = tokio::time::timeout(self.timeout, self.open());
         let stream = stream.await.map_err(|_| UpstreamError::ConnectTimeout)?;
-        let mut stream = stream.map_err(UpstreamError::Connect)?;
-        let mut next_is_head = None;
-        if let Some(own_names) = &self.own_names {
-            let next = next_is_head.insert(NextIsHead::default());
-            stream = Box::new(Corrected::new(stream, Arc::clone(own_names), next.clone()));
-        }
+        let stream = stream.map_err(UpstreamError::Connect)?;
         let received = BytesReceived::default();
-        let stream = TokioIo::new(ObservedIo {
-            stream: self.forgive(stream, &received),
-            received: received.clone(),
-        });
-        let mut builder = http1::Builder::new();
-        builder
-            .title_case_headers(true)
-            .preserve_header_case(next_is_head.is_some())
-            .max_buf_size(BUFFER.max(MAX_HEAD))
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD);
-        let (requests, connection) = builder
-            .handshake(stream)
-            .await
-            .map_err(UpstreamError::Send)?;
-        // Whatever ends the connection reaches whoever waits at the sender.
-        let driver = if upgradable {
-            tokio::spawn(async move { drop(connection.with_upgrades().await) });
-            None
-        } else {
-            let task = tokio::spawn(async move { drop(connection.await) });
-            Some(task.abort_handle())
-        };
-        Ok(Sender::http1(requests, received, next_is_head, driver))
+        let stream = self.forgive(stream, &received);
+        match &self.own_names {
+            None => Ok(Sender::http1(stream, received)),
+            Some(own_names) => {
+                let client = letters::Client::new(stream, own_names, received.clone(), upgradable);
+                Ok(Sender::letters(client.await?, received))
+            }
+        }
     }
 
-    /// What hyper reads of a connection: what it brings, and without what is forgiven.
-    pub(super) fn forgive(
-        &self,
-        stream: Box<dyn Stream>,
-        received: &BytesReceived,
-    ) -> Box<dyn Stream> {
+    /// What is read of a connection: what it brings, and without what is forgiven.
+    fn forgive(&self, stream: Box<dyn Stream>, received: &BytesReceived) -> Box<dyn Stream> {
         if self.tolerated.is_empty() {
             return stream;
         }
@@ -192,56 +159,5 @@ impl Tls {
             }
             _ => Err(error),
         }
-    }
-}
-
-/// Notes that something came.
-struct ObservedIo {
-    stream: Box<dyn Stream>,
-    received: BytesReceived,
-}
-
-impl AsyncRead for ObservedIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.received.note();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for ObservedIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

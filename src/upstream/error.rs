@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::InvalidDnsNameError;
 
-use super::reports::has_invalid_line;
-use super::tolerant;
+use super::http1::ResponseError;
 use super::trust::Untrusted;
 use crate::metrics::UpstreamErrorCounts;
 use crate::pem_file::Unfit;
@@ -48,15 +47,15 @@ pub(crate) enum UpstreamError {
     /// The application signs connections in, and the client's is of HTTP/2 (SEC-92).
     Http1Required,
     /// No answer, or none that is HTTP.
-    Send(hyper::Error),
+    Send(ResponseError),
     ResponseTimeout,
     /// The request was not permitted any more before there was an answer (SEC-89).
     Withdrawn,
 }
 
 impl UpstreamError {
-    pub(super) fn of_connection(error: hyper::Error) -> Self {
-        match tolerant::refusal(&error) {
+    pub(super) fn of_connection(error: ResponseError) -> Self {
+        match error.refusal() {
             Some(what) => Self::BadResponse(what),
             None => Self::Send(error),
         }
@@ -97,15 +96,12 @@ impl fmt::Display for UpstreamError {
                 f.write_str("the application signs connections in, which takes HTTP/1.1")
             }
             Self::ResponseTimeout => f.write_str("the application did not answer in time"),
-            Self::Send(error) if has_invalid_line(error) => write!(
+            Self::Send(error) if error.is_of_line() => write!(
                 f,
                 "no answer from the application: {error}; tolerate = [\"invalid-header-lines\"] \
                  drops lines that are no header fields"
             ),
-            Self::Send(error) => match error.source() {
-                Some(source) => write!(f, "no answer from the application: {error}: {source}"),
-                None => write!(f, "no answer from the application: {error}"),
-            },
+            Self::Send(error) => write!(f, "no answer from the application: {error}"),
             Self::Withdrawn => f.write_str("the request is not permitted any more"),
         }
     }

@@ -6,6 +6,9 @@
 //! `x-forwarded-USER`. hyper has no place for that, so the head is corrected on its way out. Its
 //! length stays what it was.
 
+mod client;
+mod observed;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::connect::Stream;
 use crate::forwarded;
 use crate::identity::fold;
 use crate::request::title_case;
+pub(super) use client::Client;
 
 /// Fields of the connection and of the message, which are written anew for the app.
 static OF_THE_MESSAGE: [HeaderName; 5] = [
@@ -75,16 +79,16 @@ impl OwnNames {
 
 /// Says that the next bytes are those of a head.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NextIsHead(Arc<AtomicBool>);
+struct NextIsHead(Arc<AtomicBool>);
 
 impl NextIsHead {
-    pub(super) fn note(&self) {
+    fn note(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 /// A connection whose heads are corrected.
-pub(super) struct Corrected {
+struct Corrected {
     stream: Box<dyn Stream>,
     own: Arc<OwnNames>,
     next_is_head: NextIsHead,
@@ -96,11 +100,7 @@ pub(super) struct Corrected {
 }
 
 impl Corrected {
-    pub(super) fn new(
-        stream: Box<dyn Stream>,
-        own: Arc<OwnNames>,
-        next_is_head: NextIsHead,
-    ) -> Self {
+    fn new(stream: Box<dyn Stream>, own: Arc<OwnNames>, next_is_head: NextIsHead) -> Self {
         Self {
             stream,
             own,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http_body::SizeHint;
 use tokio_util::sync::CancellationToken;
 
 use super::balance::{Balance, InFlight};
@@ -15,7 +16,7 @@ use super::health::Checks;
 use super::own::{Own, Tie};
 use super::reports::Reports;
 use super::sender::Sender;
-use super::{Address, Caller, Health, Settings, UpstreamError};
+use super::{Address, Caller, Health, ResponseError, Settings, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Pool;
 use crate::session::{Session, SessionGuard};
@@ -59,8 +60,6 @@ pub(super) struct Lease {
     upload: Option<Arc<Upload>>,
     /// Whether the connection serves no request after this one.
     last: bool,
-    /// Whether the answer says itself where it ends.
-    framed: bool,
     /// Until when the application keeps it, where it says so.
     kept_until: Option<Timestamp>,
     /// Whether it has served a request before: then it may have died unnoticed.
@@ -181,14 +180,14 @@ impl Endpoint {
     /// Closes connections that serve nobody any more.
     pub(super) fn reap(&self) {
         let now = self.clock.now();
-        self.idle().retain(|idle| idle.serves_at(now));
+        self.idle().retain_mut(|idle| idle.serves_at(now));
     }
 
     fn pop(&self) -> Option<Connection> {
         let now = self.clock.now();
         let mut pool = self.idle();
         while let Some(idle) = pool.pop() {
-            if idle.serves_at(now) {
+            if now < idle.until {
                 return Some(idle.connection);
             }
         }
@@ -218,7 +217,6 @@ impl Endpoint {
             connection,
             upload: None,
             last: false,
-            framed: true,
             kept_until: None,
             reused,
             tie: None,
@@ -233,7 +231,7 @@ impl Endpoint {
 }
 
 impl Idle {
-    fn serves_at(&self, now: Timestamp) -> bool {
+    fn serves_at(&mut self, now: Timestamp) -> bool {
         now < self.until && !self.connection.sender.is_closed()
     }
 }
@@ -275,7 +273,6 @@ impl Lease {
     pub(super) async fn resume(mut self) -> Option<Self> {
         let until = self.kept_until.take();
         if until.is_some_and(|until| self.endpoint.clock.now() >= until)
-            || self.sender().is_closed()
             || !self.sender().settles().await
         {
             return None;
@@ -318,14 +315,19 @@ impl Lease {
         }
     }
 
-    /// Notes whether the answer says itself where it ends.
-    pub(super) fn set_framed(&mut self, framed: bool) {
-        self.framed = framed;
+    /// Whether all of the answer's content has come.
+    pub(super) fn content_is_at_end(&self) -> bool {
+        self.connection.sender.is_at_end()
+    }
+
+    /// Of what there is yet to come of it.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.connection.sender.size_hint()
     }
 
     /// Says in the log which key lets an answer pass that was cut, if there is one.
-    pub(super) fn report_cut(&self, error: &hyper::Error) {
-        if !self.framed && self.address().is_https() {
+    pub(super) fn report_cut(&self, error: &ResponseError) {
+        if !self.connection.sender.is_framed() && self.address().is_https() {
             self.endpoint.reports.cut(error);
         }
     }
@@ -347,7 +349,7 @@ impl Lease {
 
     /// Keeps the connection for the next request, after the whole answer.
     pub(super) fn give_back(mut self) {
-        if self.last {
+        if self.last || !self.sender().rest() {
             return;
         }
         if let Some(tie) = &self.tie {

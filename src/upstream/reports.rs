@@ -1,12 +1,10 @@
 //! What the log says of an application now and then: often which key lets it work.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::{Settings, UpstreamError};
+use super::{ResponseError, Settings, UpstreamError};
 use crate::clock::Clock;
 use crate::telemetry::Seldom;
 
@@ -87,7 +85,7 @@ impl Reports {
 
     /// The same for an answer that was refused, where `tolerate` may let it pass.
     pub(super) fn refused(&self, error: &UpstreamError) {
-        if matches!(error, UpstreamError::Send(error) if has_invalid_line(error))
+        if matches!(error, UpstreamError::Send(error) if error.is_of_line())
             && self.invalid_line.is_due()
         {
             tracing::warn!(
@@ -109,11 +107,8 @@ impl Reports {
     }
 
     /// The same for an answer over TLS whose end is that of its connection.
-    pub(super) fn cut(&self, error: &hyper::Error) {
-        let source = error.source().and_then(|it| it.downcast_ref::<io::Error>());
-        if source.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-            && self.cut.is_due()
-        {
+    pub(super) fn cut(&self, error: &ResponseError) {
+        if error.is_end_without_notice() && self.cut.is_due() {
             tracing::warn!(
                 app = &*self.app,
                 "an answer without a length was cut: the application ended TLS without \
@@ -121,10 +116,4 @@ impl Reports {
             );
         }
     }
-}
-
-/// Whether hyper has refused the head of an answer for one of its lines. It has no other way to
-/// tell that from the rest that it refuses.
-pub(super) fn has_invalid_line(error: &hyper::Error) -> bool {
-    error.is_parse() && error.to_string() == "invalid HTTP header parsed"
 }

@@ -5,23 +5,24 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::Address;
 use super::pool::Lease;
+use super::{Address, ResponseError};
 
-/// The body of an application's answer. Its connection goes back to the pool when it has come to
-/// its end, and is closed when it has not (SEC-05).
+/// The body of an application's answer, as its connection gives it. The connection goes back to the
+/// pool when it has come to its end, and is closed when it has not (SEC-05).
 pub(crate) struct ResponseBody {
-    body: Incoming,
+    /// There until all of it has come, or no more will.
     lease: Option<Lease>,
+    is_cut: bool,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
+    /// Of the response whose head the connection has brought.
+    pub(super) fn new(lease: Lease) -> Self {
         let mut body = Self {
-            body,
             lease: Some(lease),
+            is_cut: false,
         };
         body.return_lease_at_end();
         body
@@ -33,7 +34,7 @@ impl ResponseBody {
     }
 
     fn return_lease_at_end(&mut self) {
-        if self.body.is_end_stream()
+        if self.is_end_stream()
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();
@@ -43,41 +44,47 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        loop {
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-            match frame {
-                Some(Ok(frame)) if frame.is_data() => {
-                    self.return_lease_at_end();
-                    return Poll::Ready(Some(Ok(frame)));
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(None);
+        };
+        match ready!(lease.sender().poll_content(cx)) {
+            Some(Ok(data)) => {
+                self.return_lease_at_end();
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(error)) => {
+                lease.report_cut(&error);
+                self.lease = None;
+                self.is_cut = true;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                if let Some(lease) = self.lease.take() {
+                    lease.give_back();
                 }
-                Some(Ok(_)) => {} // trailers end here (SEC-39)
-                Some(Err(error)) => {
-                    if let Some(lease) = self.lease.take() {
-                        lease.report_cut(&error);
-                    }
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    if let Some(lease) = self.lease.take() {
-                        lease.give_back();
-                    }
-                    return Poll::Ready(None);
-                }
+                Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.lease {
+            Some(lease) => lease.content_is_at_end(),
+            None => !self.is_cut,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.lease {
+            Some(lease) => lease.size_hint(),
+            None if self.is_cut => SizeHint::new(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }

@@ -7,7 +7,7 @@ use http::{
     Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header,
 };
-use hyper::body::{Body, Incoming};
+use http_body::Body;
 
 use super::body::{RequestBody, Upload};
 use super::pool::Lease;
@@ -17,7 +17,7 @@ use super::{Guard, UpstreamError};
 const SOON: Duration = Duration::from_millis(250);
 
 /// An answer; or what went wrong, and the request when nothing of it was written.
-pub(super) type Answer = Result<Response<Incoming>, (UpstreamError, Option<Request<RequestBody>>)>;
+pub(super) type Answer = Result<Response<()>, (UpstreamError, Option<Request<RequestBody>>)>;
 
 /// Says of a request without a body that it has none, where its method means something by one
 /// (RFC 9110 §8.6): many an application answers 411 otherwise.
@@ -55,16 +55,19 @@ pub(super) async fn send(
 ) -> Answer {
     let answer = pin!(lease.sender().send(request));
     let answer = wait.until(answer).await.map_err(|error| (error, None))?;
-    answer.map_err(|mut error| {
-        let unsent = error.take_message();
+    let mut response = answer.map_err(|(error, unsent)| {
         let error = match wait.upload {
             Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
             Some(upload) if upload.was_too_large() => UpstreamError::ClientTooLarge,
-            _ if error.error().is_user() => UpstreamError::ClientBody,
-            _ => UpstreamError::of_connection(error.into_error()),
+            _ if error.is_of_request() => UpstreamError::ClientBody,
+            _ => UpstreamError::of_connection(error),
         };
         (error, unsent)
-    })
+    })?;
+    // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
+    // connection of its clients, and hide from them that a body was cut.
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
 }
 
 /// How long the head of an answer is waited for.
@@ -123,45 +126,10 @@ impl Wait<'_, '_> {
     }
 }
 
-/// What hyper forgives in an answer and we do not (SEC-15); the rest is an answer of our version.
-/// Whether it says itself where it ends.
-pub(super) fn accept(response: &mut Response<Incoming>) -> Result<bool, UpstreamError> {
-    let headers = response.headers_mut();
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 {
-        return Err(UpstreamError::BadResponse("more than one Content-Length"));
-    }
-    let digits = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
-    if !headers.get(header::CONTENT_LENGTH).is_none_or(digits) {
-        return Err(UpstreamError::BadResponse(
-            "a Content-Length that is no number",
-        ));
-    }
-    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut is_framed = lengths > 0;
-    if let Some(encoding) = encodings.next() {
-        if lengths > 0 {
-            return Err(UpstreamError::BadResponse(
-                "Content-Length and Transfer-Encoding",
-            ));
-        }
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(UpstreamError::BadResponse(
-                "a Transfer-Encoding other than chunked",
-            ));
-        }
-        is_framed = true;
-    }
-    // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
-    // connection of its clients, and hide from them that a body was cut.
-    *response.version_mut() = Version::HTTP_11;
-    Ok(is_framed)
-}
-
 /// Removes the length from an answer that has no content by its status: one with a 204 is forbidden
 /// (RFC 9110 §8.6), and with either there are clients of HTTP/2 that wait for so many bytes.
 /// Whether content may follow all the same, which would be taken for the next answer.
-pub(super) fn drop_length(response: &mut Response<Incoming>) -> bool {
+pub(super) fn drop_length(response: &mut Response<()>) -> bool {
     let is_204 = match response.status() {
         StatusCode::NO_CONTENT => true,
         StatusCode::NOT_MODIFIED => false,

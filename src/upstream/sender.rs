@@ -2,42 +2,51 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper::{Request, Response};
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::SizeHint;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
-use super::letters::NextIsHead;
-
-/// How long a connection that came back may take until it can serve again.
-const SETTLE: Duration = Duration::from_millis(500);
+use super::connect::Stream;
+use super::http1::{self, ResponseError};
+use super::letters;
 
 /// What a request is sent into.
 pub(super) struct Sender {
     protocol: Protocol,
     received: BytesReceived,
-    /// Where the letters of header names are kept.
-    next_is_head: Option<NextIsHead>,
-    /// `None` where the connection is to outlive its sender as a tunnel.
-    _driver: Option<Driver>,
 }
 
 /// What the application speaks. All that differs by it is in this file and in the handshake.
 enum Protocol {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Box<http1::Connection>),
+    /// The same, where header names keep their letters.
+    Letters(Box<letters::Client>),
 }
 
-/// Closes the connection together with its sender. hyper by itself goes on with a request body
-/// whose answer is there already, for as long as the client keeps it coming (SEC-05).
-struct Driver(AbortHandle);
+/// The application's side of a tunnel.
+pub(crate) struct Application(Side);
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
+enum Side {
+    /// A stream, and what has come of it already.
+    Http1(Box<dyn Stream>, Bytes),
+    Letters(OnUpgrade),
+}
+
+impl Application {
+    /// Its stream, and what has come of it already; `None` if it has gone by now.
+    pub(super) async fn open(self) -> Option<(Box<dyn Stream>, Bytes)> {
+        match self.0 {
+            Side::Http1(stream, first) => Some((stream, first)),
+            Side::Letters(upgrade) => {
+                let stream = TokioIo::new(upgrade.await.ok()?);
+                Some((Box::new(stream), Bytes::new()))
+            }
+        }
     }
 }
 
@@ -76,48 +85,105 @@ impl BytesReceived {
 }
 
 impl Sender {
-    pub(super) fn http1(
-        requests: http1::SendRequest<RequestBody>,
-        received: BytesReceived,
-        next_is_head: Option<NextIsHead>,
-        driver: Option<AbortHandle>,
-    ) -> Self {
+    pub(super) fn http1(stream: Box<dyn Stream>, received: BytesReceived) -> Self {
+        let connection = http1::Connection::new(stream, received.clone());
         Self {
-            protocol: Protocol::Http1(requests),
+            protocol: Protocol::Http1(Box::new(connection)),
             received,
-            next_is_head,
-            _driver: driver.map(Driver),
         }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        match &self.protocol {
-            Protocol::Http1(requests) => requests.is_closed(),
+    pub(super) fn letters(client: letters::Client, received: BytesReceived) -> Self {
+        Self {
+            protocol: Protocol::Letters(Box::new(client)),
+            received,
         }
     }
 
-    /// Waits until it can serve one more request. It came back when its answer had ended; the task
-    /// that drives it may still have to notice. `false` says that it closed meanwhile.
+    /// Whether it serves no further request, as far as is known by now.
+    pub(super) fn is_closed(&mut self) -> bool {
+        match &mut self.protocol {
+            Protocol::Http1(connection) => !connection.is_open(),
+            Protocol::Letters(client) => client.is_closed(),
+        }
+    }
+
+    /// Whether it can serve one more request; `false` says that it closed meanwhile.
     pub(super) async fn settles(&mut self) -> bool {
         match &mut self.protocol {
-            Protocol::Http1(requests) => {
-                requests.is_ready() || matches!(timeout(SETTLE, requests.ready()).await, Ok(Ok(())))
-            }
+            Protocol::Http1(connection) => connection.is_open(),
+            Protocol::Letters(client) => client.settles().await,
         }
     }
 
-    /// The error has the request when nothing of it was written.
-    pub(super) fn send(
+    /// Whether it can be kept for another request after this one, whose response is over.
+    pub(super) fn rest(&mut self) -> bool {
+        match &mut self.protocol {
+            Protocol::Http1(connection) => connection.rest(),
+            Protocol::Letters(client) => !client.is_closed(),
+        }
+    }
+
+    /// Sends a request, and gives the head of the response. The request comes back with the error
+    /// when it is certain that nothing of it was written.
+    pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
-    {
-        if let Some(next_is_head) = &self.next_is_head {
-            next_is_head.note();
-        }
+    ) -> Result<Response<()>, (ResponseError, Option<Request<RequestBody>>)> {
         match &mut self.protocol {
-            Protocol::Http1(requests) => requests.try_send_request(request),
+            Protocol::Http1(connection) => connection
+                .send(request)
+                .await
+                .map_err(|error| (error, None)),
+            Protocol::Letters(client) => Box::pin(client.send(request)).await,
         }
+    }
+
+    /// Whether the response says itself where it ends.
+    pub(super) fn is_framed(&self) -> bool {
+        match &self.protocol {
+            Protocol::Http1(connection) => connection.is_framed(),
+            Protocol::Letters(client) => client.is_framed(),
+        }
+    }
+
+    /// The next piece of the response's content; `None` at its end.
+    pub(super) fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ResponseError>>> {
+        match &mut self.protocol {
+            Protocol::Http1(connection) => connection.poll_content(cx),
+            Protocol::Letters(client) => client.poll_content(cx),
+        }
+    }
+
+    /// Whether all of the response's content has come.
+    pub(super) fn is_at_end(&self) -> bool {
+        match &self.protocol {
+            Protocol::Http1(connection) => connection.is_at_end(),
+            Protocol::Letters(client) => client.is_at_end(),
+        }
+    }
+
+    /// Of the response's content.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.protocol {
+            Protocol::Http1(connection) => connection.size_hint(),
+            Protocol::Letters(client) => client.size_hint(),
+        }
+    }
+
+    /// What the connection has become by a 101.
+    pub(super) fn take_application(&mut self) -> Option<Application> {
+        let side = match &mut self.protocol {
+            Protocol::Http1(connection) => {
+                let (stream, first) = connection.take_stream()?;
+                Side::Http1(stream, first)
+            }
+            Protocol::Letters(client) => Side::Letters(client.take_upgrade()?),
+        };
+        Some(Application(side))
     }
 
     /// Forgets what the application has sent so far.

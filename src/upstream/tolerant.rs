@@ -179,8 +179,7 @@ impl fmt::Display for Refused {
 impl Error for Refused {}
 
 /// Why the filter has refused an answer, if it was the filter.
-pub(super) fn refusal(error: &hyper::Error) -> Option<&'static str> {
-    let error = error.source()?.downcast_ref::<io::Error>()?;
+pub(super) fn refusal(error: &io::Error) -> Option<&'static str> {
     let refused = error.get_ref()?.downcast_ref::<Refused>()?;
     Some(refused.0)
 }

@@ -1,7 +1,6 @@
 //! WebSockets: bytes both ways, from the application's 101 until either side, the session or the
 //! service ends.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version, header};
@@ -13,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::balance::InFlight;
 use super::{
-    Address, Caller, ConnectionAuth, Guard, RequestBody, Requester, ResponseBody, UpstreamError,
-    Upstreams, Wait, accept, hop_by_hop,
+    Address, Application, Caller, ConnectionAuth, Guard, RequestBody, Requester, ResponseBody,
+    UpstreamError, Upstreams, Wait, hop_by_hop, send,
 };
 use crate::access::Permit;
 
@@ -45,7 +44,7 @@ pub(crate) struct Switched {
     /// 101 for the client.
     pub(crate) response: Response<()>,
     /// Its side of the tunnel.
-    pub(crate) application: OnUpgrade,
+    pub(crate) application: Application,
     pub(crate) address: Address,
     /// Ends with the tunnel.
     pub(crate) in_flight: Option<InFlight>,
@@ -77,36 +76,34 @@ impl Upstreams {
             };
             drop(permit); // used up: one permit, one request
             self.set_host(&mut request, endpoint.address(), host);
-            let answer = pin!(lease.sender().send(request));
             let wait = Wait {
                 timeout: self.response_timeout,
                 upload: None,
                 guard: Some(guard),
             };
-            let answer = wait.until(answer).await?;
-            let mut response = answer.map_err(|error| {
-                let error = UpstreamError::of_connection(error.into_error());
+            let answer = send(&mut lease, wait, request).await;
+            let mut response = answer.map_err(|(error, _)| {
                 self.reports.refused(&error);
                 error
             })?;
             lease.note_answer();
-            lease.set_framed(accept(&mut response)?);
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 self.judge_challenges(response.headers_mut(), auth)?;
                 hop_by_hop::strip(response.headers_mut());
-                let response = response.map(|body| ResponseBody::new(body, lease));
+                let response = response.map(|()| ResponseBody::new(lease));
                 return Ok(Handshake::Refused(response));
             }
             if !hop_by_hop::names_websocket(response.headers()) {
                 return Err(UpstreamError::BadResponse("101 to something else"));
             }
-            let application = hyper::upgrade::on(&mut response);
+            let application = lease.sender().take_application();
+            let application = application.ok_or(UpstreamError::BadResponse("101 too early"))?;
             let headers = response.headers_mut();
             hop_by_hop::strip(headers);
             headers.remove(header::CONTENT_LENGTH);
             hop_by_hop::ask_for_websocket(headers);
             return Ok(Handshake::Switched(Switched {
-                response: response.map(drop),
+                response,
                 application,
                 address: endpoint.address().clone(),
                 in_flight: lease.take_in_flight(),
@@ -130,16 +127,17 @@ pub(crate) struct Ends {
 /// what it receives.
 pub(crate) async fn tunnel(
     client: OnUpgrade,
-    application: OnUpgrade,
+    application: Application,
     ends: Ends,
     on_client_data: impl Fn(),
     on_app_data: impl Fn(),
 ) {
-    let Ok((client, application)) = tokio::try_join!(client, application) else {
+    let (Ok(client), Some((application, first))) = tokio::join!(client, application.open()) else {
         return; // one side has gone before the tunnel was there
     };
     let (mut from_client, mut to_client) = tokio::io::split(TokioIo::<Upgraded>::new(client));
-    let (mut from_app, mut to_app) = tokio::io::split(TokioIo::<Upgraded>::new(application));
+    let (from_app, mut to_app) = tokio::io::split(application);
+    let mut from_app = (&*first).chain(from_app);
     let mut frames = Frames::default();
     let close = {
         let up = copy(&mut from_client, &mut to_app, ends.write, |_| {

@@ -182,7 +182,7 @@ async fn what_is_up_and_what_is_down() {
     let strange = tls::Certificate::generate(&["localhost"]);
     let untrusted = Upstream::tls_with(&strange.cert_pem, &strange.key_pem).await;
     let close = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(140_000));
     let endless = Upstream::scripted(|exchange| Box::pin(exchange.download_without_end())).await;
     let dripping = Upstream::scripted(|exchange| {
         Box::pin(async {

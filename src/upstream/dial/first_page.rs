@@ -1,16 +1,14 @@
 //! Asks an app for its first page, as it would be asked for a visitor, but for nobody.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::Dialer;
 use crate::upstream::connect::Connector;
-use crate::upstream::send::accept;
+use crate::upstream::sender::Sender;
 use crate::upstream::trust::{Fingerprint, clients};
 use crate::upstream::{Address, RequestBody, Settings, UpstreamError};
 
@@ -126,11 +124,10 @@ async fn ask(
         *request.headers_mut() = headers;
         let mut sender = connector.connect(false).await?;
         let answered = sender.send(request).await;
-        let mut response = answered.map_err(|error| UpstreamError::Send(error.into_error()))?;
-        accept(&mut response)?;
-        let (head, body) = response.into_parts();
+        let response = answered.map_err(|(error, _)| UpstreamError::of_connection(error))?;
+        let (head, ()) = response.into_parts();
         let text = if head.status.is_client_error() {
-            begin(body, deadline).await
+            begin(&mut sender, deadline).await
         } else {
             String::new()
         };
@@ -147,12 +144,12 @@ async fn ask(
 }
 
 /// What came of a body until then, or until there was enough of it.
-async fn begin(mut body: Incoming, deadline: Instant) -> String {
+async fn begin(sender: &mut Sender, deadline: Instant) -> String {
     let mut read = Vec::new();
     while read.len() < MAX_BODY
-        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
+        && let content = poll_fn(|cx| sender.poll_content(cx))
+        && let Ok(Some(Ok(data))) = timeout_at(deadline, content).await
     {
-        let data = frame.into_data().unwrap_or_else(|_| Bytes::new());
         read.extend_from_slice(&data[..data.len().min(MAX_BODY - read.len())]);
     }
     String::from_utf8_lossy(&read).into_owned()

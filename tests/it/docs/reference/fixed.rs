@@ -493,8 +493,8 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "the head of its response, number of fields",
         "256",
-        "upstream/connect.rs",
-        "MAX_HEADERS: usize = 256;",
+        "upstream/http1/head.rs",
+        "MAX_FIELDS: usize = 256;",
     ),
     (
         "time for which an address is tried last after a failed connection",
