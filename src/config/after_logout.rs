@@ -54,7 +54,7 @@ fn split(address: &str) -> Result<(Host, Option<u16>, &str), Fault> {
 }
 
 fn is_of_an_app(host: &Host, apps: &[AppSettings]) -> Result<(), Fault> {
-    let mut hosts: Vec<_> = apps.iter().filter_map(|app| app.host.as_ref()).collect();
+    let mut hosts: Vec<_> = apps.iter().flat_map(|app| app.hosts.names()).collect();
     if hosts.contains(&host) {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! `[[app]]`: where it is, what it is told, and who may open it.
 
 mod headers;
+mod hosts;
 mod identity;
 mod maintenance;
 mod rule;
@@ -8,6 +9,7 @@ mod title;
 
 use std::path::Path;
 
+use self::hosts::hosts;
 use self::identity::identity;
 use self::rule::rules;
 pub(super) use self::title::complete as complete_titles;
@@ -16,7 +18,7 @@ use super::{upstream, value};
 use crate::access::Networks;
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
-use crate::request::{AllowInPath, Host, Limits, PathCase, PathForm, fold_case, own_path};
+use crate::request::{AllowInPath, Hosts, Limits, PathCase, PathForm, fold_case, own_path};
 use crate::source_text::Fault;
 
 const PATH_CASE: [(&str, PathCase); 2] = [
@@ -84,11 +86,16 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
         }
         let is_same = |other: &&AppSettings| {
             let case = app.rules.case().or(other.rules.case());
-            app.host.is_some() && other.host == app.host && other.part.is_same(&app.part, case)
+            !app.hosts.are_any()
+                && other.hosts.meet(&app.hosts)
+                && other.part.is_same(&app.part, case)
         };
         if let Some(other) = apps.iter().find(is_same) {
+            let host = app.hosts.shared(&other.hosts).next();
+            let host = host.filter(|_| app.hosts.iter().count() > 1);
+            let host = host.map_or_else(|| "this host".to_owned(), |host| format!("`{host}`"));
             if app.part.is_whole_host() {
-                let fault = Fault::new(format!("the app `{}` has this host already", other.name));
+                let fault = Fault::new(format!("the app `{}` has {host} already", other.name));
                 let help = "each app needs a host of its own, or a `path` of its own on it";
                 section.refuse("host", fault.help(help));
             } else {
@@ -98,14 +105,14 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
                     fault.help("each app of a host needs a path of its own"),
                 );
             }
-        } else if (app.host.is_some() || section.raw("name").is_some())
+        } else if (!app.hosts.are_any() || section.raw("name").is_some())
             && apps.iter().any(|other| other.name == app.name)
         {
             let fault = Fault::new(format!("another app is called `{}` already", app.name));
             section.refuse("name", fault.help("each app needs a name of its own"));
         }
         let differs = |other: &&AppSettings| {
-            other.host == app.host && other.hsts.is_some() && other.hsts != app.hsts
+            other.hosts.meet(&app.hosts) && other.hsts.is_some() && other.hsts != app.hsts
         };
         if app.hsts.is_some()
             && let Some(other) = apps.iter().find(differs)
@@ -118,31 +125,19 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
         }
         apps.push(app);
     }
-    share_hsts(&mut apps);
     apps
-}
-
-/// Browsers know one value for a host, whichever of its apps it comes from.
-fn share_hsts(apps: &mut [AppSettings]) {
-    for at in 0..apps.len() {
-        let Some(hsts) = apps[at].hsts else { continue };
-        let host = apps[at].host.clone();
-        for app in apps.iter_mut().filter(|app| app.host == host) {
-            app.hsts = Some(hsts);
-        }
-    }
 }
 
 /// Where visitors see an app.
 struct Place {
-    host: Option<Host>,
+    hosts: Hosts,
     part: Part,
 }
 
 impl Place {
     fn read(section: &mut Section<'_>) -> Self {
         Self {
-            host: section.get("host", value::host),
+            hosts: hosts(section),
             part: part(section),
         }
     }
@@ -156,8 +151,12 @@ fn app(
     at: usize,
     places: &[Place],
 ) -> AppSettings {
-    let Place { host, part } = &places[at];
-    let is_other = |place: &&Place| host.is_some() && place.host == *host && place.part != *part;
+    let Place { hosts, part } = &places[at];
+    let is_other = |place: &&Place| {
+        // Where an app has a host of its own besides, all of its paths are asked for there.
+        let has_each = hosts.shared(&place.hosts).count() == hosts.iter().count();
+        !hosts.are_any() && has_each && place.part != *part
+    };
     let others: Vec<_> = places
         .iter()
         .filter(is_other)
@@ -168,7 +167,8 @@ fn app(
     let max_body = section.get("max_body", value::any_size);
     let max_body = max_body.filter(|most| *most > 0);
     let default_name = || {
-        let host = host.as_ref().map_or("app", |host| host.as_str());
+        let host = hosts.iter().next();
+        let host = host.map_or_else(|| "app".to_owned(), ToString::to_string);
         format!("{host}{}", part.prefix())
     };
     let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
@@ -212,7 +212,7 @@ fn app(
                 value::word(value, &ALLOW_RESPONSE)
             })
             .unwrap_or_default(),
-        host: host.clone(),
+        hosts: hosts.clone(),
         part: part.clone(),
     }
 }

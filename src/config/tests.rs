@@ -179,7 +179,10 @@ fn an_app_is_read_as_it_stands() {
     assert_eq!(files.part.path(), "/files/");
     assert_eq!(files.part.stripped(), Some("/files"));
     assert_eq!(wiki.name, "wiki");
-    assert_eq!(wiki.host.as_ref().unwrap().as_str(), "wiki.example.org");
+    assert_eq!(
+        wiki.hosts.to_string(),
+        "wiki.example.org, *.wiki.example.org"
+    );
     assert_eq!(
         format!("{:?}", wiki.upstream.addresses),
         r#"[Https { host: "wiki.internal", port: 443 }, Http { host: "::1", port: 3000 }, Unix("/run/wiki.sock")]"#

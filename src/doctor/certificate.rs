@@ -10,7 +10,7 @@ use super::Finding;
 use super::permission::Perspective;
 use crate::clock::Timestamp;
 use crate::proxy::AppSettings;
-use crate::request::Host;
+use crate::request::{Host, HostPattern};
 use crate::tls::inspect::{self, Inspection, Trust};
 use crate::tls::{self, ANEW, CertificateFiles, Details, TlsError};
 use unusable::unusable;
@@ -59,7 +59,13 @@ pub(super) fn examine(
         findings.extend(order(files, &seen.chain));
         findings.extend(certificate.trust());
     }
-    findings.extend(apps.iter().filter_map(|app| name(app, certificates)));
+    for app in apps {
+        let found = app
+            .hosts
+            .iter()
+            .filter_map(|host| name(app, host, certificates));
+        findings.extend(found);
+    }
     findings.extend(apps.iter().filter_map(|app| any_name(app, certificates)));
     findings
 }
@@ -227,9 +233,10 @@ fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
 }
 
 /// An app whose visitors are shown a certificate for somebody else.
-fn name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
-    let host = app.host.as_ref()?.as_str();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+fn name(app: &AppSettings, host: &HostPattern, certificates: &[Certificate]) -> Option<Finding> {
+    // A name that nobody has, where all below one are the app's: only a wildcard covers it.
+    let bare = host.to_string().replace('*', "vestibule-check");
+    let bare = bare.trim_start_matches('[').trim_end_matches(']');
     let read: Vec<_> = (certificates.iter())
         .filter(|certificate| !certificate.seen.chain.is_empty())
         .collect();
@@ -262,7 +269,7 @@ fn name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
 /// An app that is served for whatever name a client says: the name goes into `X-Forwarded-Host`,
 /// and from there into the links and mails of many applications.
 fn any_name(app: &AppSettings, certificates: &[Certificate]) -> Option<Finding> {
-    if app.host.is_some() {
+    if !app.hosts.are_any() {
         return None;
     }
     let chains = certificates.iter().map(|one| &one.seen.chain);

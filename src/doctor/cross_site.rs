@@ -44,14 +44,17 @@ fn of_origin(
 
 /// Whether it is of the pages of the app. Where the port is a guess, browsers may use 443 as well.
 fn is_own(origin: &str, app: &AppSettings, port: BrowsersPort) -> bool {
-    let (Some(host), Some(rest)) = (&app.host, origin.strip_prefix("https://")) else {
+    let Some(rest) = origin.strip_prefix("https://") else {
         return false;
     };
-    let Some(named) = rest.strip_prefix(host.as_str()) else {
-        return false;
-    };
-    let is_default = named.is_empty() && (port.number == 443 || !port.is_configured);
-    is_default || named == format!(":{}", port.number)
+    let mut named = app
+        .hosts
+        .names()
+        .filter_map(|host| rest.strip_prefix(host.as_str()));
+    named.any(|named| {
+        let is_default = named.is_empty() && (port.number == 443 || !port.is_configured);
+        is_default || named == format!(":{}", port.number)
+    })
 }
 
 fn is_over_a_network(origin: &str) -> bool {

@@ -54,10 +54,12 @@ pub(super) fn describe(rule: &Rule) -> String {
 
 /// Browsers write an address in one way, and the host has to be the same text.
 fn unreachable(app: &AppSettings) -> Option<Finding> {
-    let host = app.host.as_ref()?.as_str();
-    let literal = host.strip_prefix('[')?.strip_suffix(']')?;
-    let usual = literal.parse::<Ipv6Addr>().ok()?.to_string();
-    (usual != literal).then(|| {
+    let unusual = app.hosts.names().find_map(|host| {
+        let literal = host.as_str().strip_prefix('[')?.strip_suffix(']')?;
+        let usual = literal.parse::<Ipv6Addr>().ok()?.to_string();
+        (usual != literal).then_some((host.as_str(), usual))
+    });
+    unusual.map(|(host, usual)| {
         let message =
             format!("browsers write the host {host} as [{usual}]: nobody gets to this app");
         let help = format!("write host = \"[{usual}]\"");

@@ -42,7 +42,7 @@ pub(super) fn open(apps: &[AppSettings], port: BrowsersPort) -> Dialers {
             // What is wrong with them is said elsewhere. Without one, the app would answer another
             // request than that of a visitor.
             let are_read = headers.read_files_of_any_owner().is_ok();
-            let dialers = dialers(&app.upstream, app.host.as_ref(), port.number)?;
+            let dialers = dialers(&app.upstream, app.hosts.first_name(), port.number)?;
             Ok((dialers, are_read.then_some(headers)))
         })
         .collect()

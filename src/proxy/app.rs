@@ -27,7 +27,7 @@ use crate::metrics::{AppCounts, Metrics};
 use crate::portal::Endpoint;
 use crate::principal::Principal;
 use crate::request::{
-    self, AllowInPath, Authority, BadRequest, Host, PathCase, Readings, Target, webdav,
+    self, AllowInPath, Authority, BadRequest, Hosts, PathCase, Readings, Target, webdav,
 };
 use crate::session::data;
 use crate::telemetry::{REQUEST_ID, RequestId};
@@ -42,9 +42,9 @@ pub(crate) struct AppSettings {
     pub(crate) name: String,
     /// What visitors sign in to; `None` is its name.
     pub(crate) title: Option<String>,
-    /// `None` serves every host; only for a single app.
-    pub(crate) host: Option<Host>,
-    /// The part of the host that is the app's, and whether the app gets paths without it.
+    /// None at all serve every host; only for a single app.
+    pub(crate) hosts: Hosts,
+    /// The part of its hosts that is the app's, and whether the app gets paths without it.
     pub(crate) part: Part,
     /// For how long browsers come back by TLS only; zero says nothing, `None` is the default. The
     /// same for each of the apps of a host.
@@ -163,7 +163,7 @@ impl App {
             upstreams: Upstreams::open(
                 &settings.upstream,
                 own_names,
-                (&name, settings.host.as_ref()),
+                (&name, settings.hosts.first_name()),
                 clock,
                 checks,
             )?,

@@ -1,6 +1,5 @@
 //! All applications behind the proxy, by the host and the part of it that each of them serves.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,16 +14,18 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
 use crate::portal::Endpoint;
-use crate::request::{AllowInPath, Authority, BadRequest, PathCase, Target};
+use crate::request::{AllowInPath, Authority, BadRequest, HostMap, PathCase, Target};
 use crate::upstream::Health;
 
 pub(super) struct Apps {
-    by_host: HashMap<String, Site>,
+    /// Each once, whatever number of hosts it has.
+    all: Vec<Arc<App>>,
+    by_host: HostMap<Site>,
     /// Of the only app, when it serves every host.
     only: Option<Site>,
 }
 
-/// The apps of one host.
+/// The apps of one host, or of all hosts below a name.
 pub(super) enum Site {
     /// One has all of it.
     Whole(Arc<App>),
@@ -38,27 +39,26 @@ impl Apps {
         clock: &Clock,
         shared: &Shared,
     ) -> Result<Self, OpenError> {
-        let (mut by_host, mut only) = (HashMap::<String, Vec<_>>::new(), Vec::new());
+        let (mut by_host, mut only) = (HostMap::<Vec<_>>::default(), Vec::new());
+        let mut all = Vec::with_capacity(settings.len());
         for app in settings {
-            let host = app.host.clone();
+            let hosts = app.hosts.clone();
             let name = app.name.clone();
             let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
             let (metrics, pauses) = (&shared.metrics, &shared.pauses);
             let app = App::open(app, clock, metrics, tunnels, checks, pauses);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
-            match host {
-                Some(host) => by_host
-                    .entry(host.as_str().to_owned())
-                    .or_default()
-                    .push(app),
-                None => only.push(app),
+            if hosts.are_any() {
+                only.push(Arc::clone(&app));
             }
+            for host in hosts.iter() {
+                by_host.entry(host).push(Arc::clone(&app));
+            }
+            all.push(app);
         }
-        let sites = by_host
-            .into_iter()
-            .map(|(host, apps)| (host, Site::of(apps)));
         Ok(Self {
-            by_host: sites.collect(),
+            all,
+            by_host: by_host.map(Site::of),
             only: (!only.is_empty()).then(|| Site::of(only)),
         })
     }
@@ -84,15 +84,11 @@ impl Apps {
 
     /// The apps of a host, without port and without the dot at its end.
     pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
-        self.only.as_ref().or_else(|| {
-            let site = self.by_host.get(host);
-            site.or_else(|| self.by_host.get(&host.to_ascii_lowercase()))
-        })
+        self.only.as_ref().or_else(|| self.by_host.get(host))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &App> {
-        let sites = self.by_host.values().chain(&self.only);
-        sites.flat_map(Site::apps).map(Arc::as_ref)
+        self.all.iter().map(Arc::as_ref)
     }
 
     /// The app of a name.
@@ -145,7 +141,10 @@ impl Site {
 
     /// `Strict-Transport-Security` of whatever this host answers.
     pub(super) fn hsts(&self, host: &Authority, public_port: Option<u16>) -> Option<HeaderValue> {
-        self.apps().first()?.hsts.field(host, public_port) // the same in each of them
+        // Browsers know one for a host: those of its apps that say one say the same.
+        let mut apps = self.apps().iter().map(|app| &app.hsts);
+        let said = apps.clone().find(|hsts| hsts.is_configured());
+        said.or_else(|| apps.next())?.field(host, public_port)
     }
 
     /// The app that a request is for. Our own pages belong to the host, and so to any of them.

@@ -128,6 +128,8 @@ mod session_data;
 mod session_hosts;
 /// A session more takes no place of others.
 mod session_limits;
+/// An app has several names, and all names below one.
+mod several_hosts;
 /// Apps below paths of one host get what is theirs.
 mod shared_hosts;
 /// What an app cannot do to our pages, which share its origin.

@@ -14,7 +14,7 @@ use crate::config::{Config, value};
 use crate::portal::Endpoint;
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
 use crate::proxy::{AppSettings, part};
-use crate::request::{self, AllowInPath, PathCase, Readings, own_path};
+use crate::request::{self, AllowInPath, HostMap, PathCase, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
 const OWN: &str = "Vestibule's own address, never sent to an app";
@@ -184,7 +184,8 @@ pub(super) fn ask(
         verdict: "refused",
         within_networks: None,
     };
-    let app = match app_of(config, &host, &target) {
+    let apps = apps_of(config, &host);
+    let app = match app_of(&apps, &host, &target) {
         Ok(app) => app,
         Err(why) => {
             answer.rule = why;
@@ -209,7 +210,7 @@ pub(super) fn ask(
     });
     if let Some(endpoint) = Endpoint::of(&path) {
         answer.rule = String::from(OWN);
-        answer.verdict = of_own_address(config, app, endpoint, place);
+        answer.verdict = of_own_address(&apps, endpoint, place);
         return Ok(answer);
     }
     if let Place::At(client) = place
@@ -257,13 +258,8 @@ pub(super) fn ask(
 }
 
 /// Our login is open to clients that may reach at least one app of its host.
-fn of_own_address(
-    config: &Config,
-    app: &AppSettings,
-    endpoint: Endpoint<'_>,
-    place: Place,
-) -> &'static str {
-    let mut apps = config.apps.iter().filter(|other| other.host == app.host);
+fn of_own_address(apps: &[&AppSettings], endpoint: Endpoint<'_>, place: Place) -> &'static str {
+    let mut apps = apps.iter();
     match place {
         Place::At(client) if endpoint.signs_in() && !apps.any(|app| app.networks.admit(client)) => {
             WRONG_NETWORK
@@ -272,15 +268,28 @@ fn of_own_address(
     }
 }
 
-/// The app that gets an address, or why none does.
+/// The apps of a host, the longest path first.
+fn apps_of<'c>(config: &'c Config, host: &request::Host) -> Vec<&'c AppSettings> {
+    let mut by_host = HostMap::<Vec<&AppSettings>>::default();
+    for app in &config.apps {
+        if app.hosts.are_any() {
+            return vec![app]; // the only one
+        }
+        for pattern in app.hosts.iter() {
+            by_host.entry(pattern).push(app);
+        }
+    }
+    let mut apps = by_host.get(host.as_str()).cloned().unwrap_or_default();
+    apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
+    apps
+}
+
+/// Which of the apps of a host gets an address, or why none does.
 fn app_of<'c>(
-    config: &'c Config,
+    apps: &[&'c AppSettings],
     host: &request::Host,
     target: &str,
 ) -> Result<&'c AppSettings, String> {
-    let serves = |app: &&AppSettings| app.host.as_ref().is_none_or(|known| known == host);
-    let mut apps: Vec<_> = config.apps.iter().filter(serves).collect();
-    apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
     let Some(last) = apps.last() else {
         return Err(format!("no app has the host {}", host.as_str()));
     };

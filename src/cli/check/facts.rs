@@ -13,7 +13,6 @@ use crate::doctor::address::Holder;
 use crate::doctor::permission;
 use crate::load::memory::Ceiling;
 use crate::proxy::{AppSettings, Sentence};
-use crate::request;
 use crate::upstream::Address;
 
 /// For people. A fact more is a line more here.
@@ -60,7 +59,10 @@ pub(super) fn text(report: &Report<'_>) -> String {
 
 fn app_text(app: &AppSettings) -> String {
     let upstreams = upstreams(app).join(", ");
-    let host = host(app).unwrap_or("any host");
+    let host = match &app.hosts {
+        any if any.are_any() => "any host".to_owned(),
+        hosts => hosts.to_string(),
+    };
     let path = if app.part.is_whole_host() {
         String::new()
     } else {
@@ -96,7 +98,8 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
     let apps = report.config.apps.iter().map(|app| {
         json!({
             "name": app.name,
-            "host": host(app),
+            "host": app.hosts.iter().next().map(ToString::to_string),
+            "hosts": app.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "path": app.part.path(),
             "upstreams": upstreams(app),
             "networks": app.networks.list(),
@@ -122,10 +125,6 @@ fn upstreams(app: &AppSettings) -> Vec<String> {
         .iter()
         .map(Address::to_string)
         .collect()
-}
-
-fn host(app: &AppSettings) -> Option<&str> {
-    app.host.as_ref().map(request::Host::as_str)
 }
 
 /// Path, methods, who may, from where, and whose forms wait there.

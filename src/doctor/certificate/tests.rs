@@ -177,6 +177,24 @@ fn a_certificate_that_is_damaged_inside_is_told_and_not_its_key() {
 }
 
 #[test]
+fn a_wildcard_of_an_app_needs_one_in_a_certificate() {
+    let key = KeyPair::generate().unwrap();
+    let late = NOW + 99 * DAY_SECONDS;
+    let chain = |name: &str| params(name, 0, late).self_signed(&key).unwrap().pem();
+    let hosts = ["*.apps.example.org", "a.apps.example.org"];
+    let wildcard = found(&chain("*.apps.example.org"), &key, &hosts);
+    let of_names = |found: &[String]| {
+        let names = found
+            .iter()
+            .filter(|one| one.contains("no certificate is for"));
+        names.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(of_names(&wildcard), [""; 0]);
+    let single = of_names(&found(&chain("a.apps.example.org"), &key, &hosts));
+    assert!(only(single).contains("no certificate is for *.apps.example.org: browsers"));
+}
+
+#[test]
 fn an_authority_that_has_ended_is_told_where_clients_go_by_it() {
     let late = NOW + 99 * DAY_SECONDS;
     let root = authority("root", NOW - DAY_SECONDS);

@@ -95,7 +95,7 @@ impl Asked<'_> {
 
     /// As browsers say it.
     fn browsers_host(&self) -> HeaderValue {
-        let host = self.app.host.as_ref();
+        let host = self.app.hosts.first_name();
         let host = host.and_then(|host| browsers_host(host, self.port.number));
         host.unwrap_or_else(|| self.dialer.host(AskedBy::Visitors))
     }
@@ -106,7 +106,7 @@ impl Asked<'_> {
     }
 
     fn has_other_name(&self) -> bool {
-        self.app.host.is_some()
+        self.app.hosts.first_name().is_some()
             && self.dialer.host(AskedBy::Visitors) != self.dialer.host(AskedBy::Own)
     }
 

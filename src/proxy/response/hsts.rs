@@ -29,6 +29,11 @@ impl Hsts {
         }
     }
 
+    /// Whether the configuration has it.
+    pub(in crate::proxy) fn is_configured(&self) -> bool {
+        !matches!(self, Self::Default)
+    }
+
     /// The field of a response to a request for this host. `public_port` is the service's own, if
     /// the configuration has it; otherwise that of `Host`.
     pub(in crate::proxy) fn field(

@@ -41,7 +41,7 @@ async fn two_apps_with_rules_are_checked_and_open_as_the_page_says() {
         &(page.next("toml") + admin), // at the end, as lines are counted
     );
     let tls = smallest.split("[[app]]").next().unwrap();
-    for _ in 0..3 {
+    for _ in 0..4 {
         assert_is_accepted(&(tls.to_owned() + &page.next("toml")));
     }
     assert_is_accepted(&(smallest.clone() + &page.next("toml")));

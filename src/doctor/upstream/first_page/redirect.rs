@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use http::{Request, Uri, header, uri};
 
 use super::{Asked, Meaning};
-use crate::proxy::Rewriter;
-use crate::request::{Authority, Target};
+use crate::proxy::{AppSettings, Rewriter};
+use crate::request::{Authority, Host, Target};
 use crate::upstream::dial::Answer;
 
 /// Characters of an address that are shown.
@@ -42,8 +42,12 @@ impl Asked<'_> {
 
     /// Another host than the one that was asked.
     fn elsewhere(&self, location: &Uri, host: &str) -> Option<Meaning> {
-        let mut others = self.apps.iter().filter_map(|app| app.host.as_ref());
-        if others.any(|other| other.is(host)) {
+        let known = Host::parse(host);
+        let is_of = |app: &AppSettings| {
+            let known = known.as_ref().filter(|_| !app.hosts.are_any());
+            known.is_some_and(|host| app.hosts.have(host))
+        };
+        if self.apps.iter().any(is_of) {
             return None;
         }
         if self.is_own_address(location) {
@@ -148,7 +152,10 @@ impl Asked<'_> {
                 return Some((message, help.to_owned()));
             }
         };
-        let mut same_host = self.apps.iter().filter(|app| app.host == self.app.host);
+        let mut same_host = self
+            .apps
+            .iter()
+            .filter(|app| app.hosts.meet(&self.app.hosts));
         if same_host.any(|app| app.part.covers(target.path())) {
             return None;
         }
