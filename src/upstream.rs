@@ -56,13 +56,14 @@ pub(crate) use error::{OpenError, UpstreamError};
 pub(crate) use health::HealthCheck;
 #[cfg(fuzzing)]
 pub(crate) use http1::DecodedResponse;
+use http1::Message;
 pub(crate) use http1::ResponseError;
 pub(crate) use letters::OwnNames;
 pub(crate) use own::Own;
 use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
-use send::{Spare, Wait, drop_length, frame, say_that_it_is_empty, send};
+use send::{Wait, drop_length, frame, say_that_it_is_empty, send, send_or_repeat};
 pub(crate) use sender::Application;
 pub(crate) use tolerant::Tolerated;
 #[cfg(fuzzing)]
@@ -242,10 +243,6 @@ impl Upstreams {
     }
 
     /// Sends a permitted request and gives the answer as it streams.
-    ///
-    /// A connection from the pool may have died unnoticed. Where nothing was written, the request
-    /// goes out again on a fresh connection; where something was, only if it has no body, its
-    /// method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03).
     pub(crate) async fn forward(
         &self,
         permit: Permit,
@@ -273,32 +270,19 @@ impl Upstreams {
             tie(&mut lease, auth);
         }
         drop(permit); // used up: one permit, one request
-        let spare = (lease.reused && upload.is_none() && request.method().is_idempotent())
-            .then(|| Spare::of(&request));
-        let reused = lease.reused;
         lease.set_upload(upload.clone());
         let wait = Wait {
             timeout: self.response_timeout,
             upload: upload.as_deref(),
             guard,
         };
-        let answer = match send(&mut lease, wait, request).await {
-            Err((error, unsent)) if reused => match unsent
-                .or_else(|| spare.map(Spare::into_request))
-            {
-                // After an answer, however bad, it has been acted upon.
-                Some(request) if matches!(error, UpstreamError::Send(_)) && !lease.has_heard() => {
-                    lease.reconnect().await?;
-                    Box::pin(send(&mut lease, wait, request)).await
-                }
-                _ => Err((error, None)),
-            },
-            answer => answer,
+        let answer = if lease.reused {
+            send_or_repeat(&mut lease, wait, request).await
+        } else {
+            let sent = send(&mut lease, wait, Message::Request(request)).await;
+            sent.map_err(|(error, _)| error)
         };
-        let mut response = answer.map_err(|(error, _)| {
-            self.reports.refused(&error);
-            error
-        })?;
+        let mut response = answer.inspect_err(|error| self.reports.refused(error))?;
         lease.note_answer();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::BadResponse("101 that nobody asked for")); // SEC-16

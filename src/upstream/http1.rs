@@ -59,10 +59,28 @@ pub(super) struct Connection {
     content: Content,
     /// Whether the application keeps the connection after that.
     keeps_alive: bool,
+    /// Whether the request is a HEAD, whose response has no content.
+    is_head: bool,
     /// Interim responses to this request.
     interim: usize,
     /// Why the client could not go on with its request, though a response has begun.
     failed: Option<ResponseError>,
+}
+
+/// What is sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are requests, and a box would be an allocation for each"
+)]
+pub(super) enum Message {
+    Request(Request<RequestBody>),
+    Written(Written),
+}
+
+/// A request without a body, as another connection has written it.
+pub(super) struct Written {
+    head: Vec<u8>,
+    is_head: bool,
 }
 
 enum Transport {
@@ -100,6 +118,7 @@ impl Connection {
             fields: HeaderMap::new(),
             content: Content::None,
             keeps_alive: true,
+            is_head: false,
             interim: 0,
             failed: None,
         }
@@ -140,14 +159,11 @@ impl Connection {
 
     /// Sends a request, and gives the head of the response. What comes of its content gives
     /// [`Self::poll_content`].
-    pub(super) async fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<()>, ResponseError> {
-        let is_head = self.begin(request)?;
+    pub(super) async fn send(&mut self, message: Message) -> Result<Response<()>, ResponseError> {
+        self.begin(message)?;
         let head = poll_fn(|cx| self.poll_head(cx)).await?;
         let status = head.response.status();
-        let has_content = !(is_head
+        let has_content = !(self.is_head
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED));
         self.content = if has_content {
@@ -162,16 +178,32 @@ impl Connection {
         Ok(head.response)
     }
 
-    /// Whether it is a HEAD, whose response has no content.
-    fn begin(&mut self, request: Request<RequestBody>) -> Result<bool, ResponseError> {
-        let (head, body) = request.into_parts();
+    fn begin(&mut self, message: Message) -> Result<(), ResponseError> {
         self.keeps_alive = false; // until there is a response that says so
         self.interim = 0;
         self.failed = None;
-        self.sending.begin(&head, body)?;
-        self.fields = head.headers;
-        self.fields.clear();
-        Ok(head.method == Method::HEAD)
+        match message {
+            Message::Request(request) => {
+                let (head, body) = request.into_parts();
+                self.is_head = head.method == Method::HEAD;
+                self.sending.begin(&head, body)?;
+                self.fields = head.headers;
+                self.fields.clear();
+            }
+            Message::Written(written) => {
+                self.is_head = written.is_head;
+                self.sending.begin_again(written.head);
+            }
+        }
+        Ok(())
+    }
+
+    /// The request that got no response. It had no body.
+    pub(super) fn take_written(&mut self) -> Written {
+        Written {
+            head: self.sending.take_head(),
+            is_head: self.is_head,
+        }
     }
 
     /// Whether the response says itself where it ends.

@@ -10,6 +10,7 @@ use http::{
 use http_body::Body;
 
 use super::body::{RequestBody, Upload};
+use super::http1::Message;
 use super::pool::Lease;
 use super::{Guard, UpstreamError};
 
@@ -48,12 +49,8 @@ pub(super) async fn frame(request: &mut Request<RequestBody>) -> Result<bool, Up
 }
 
 /// Sends on one connection. The error has the request when nothing of it was written.
-pub(super) async fn send(
-    lease: &mut Lease,
-    wait: Wait<'_, '_>,
-    request: Request<RequestBody>,
-) -> Answer {
-    let answer = pin!(lease.sender().send(request));
+pub(super) async fn send(lease: &mut Lease, wait: Wait<'_, '_>, message: Message) -> Answer {
+    let answer = pin!(lease.sender().send(message));
     let answer = wait.until(answer).await.map_err(|error| (error, None))?;
     let mut response = answer.map_err(|(error, unsent)| {
         let error = match wait.upload {
@@ -68,6 +65,38 @@ pub(super) async fn send(
     // connection of its clients, and hide from them that a body was cut.
     *response.version_mut() = Version::HTTP_11;
     Ok(response)
+}
+
+/// Sends on a connection that has served before, and may have died unnoticed. Where nothing was
+/// written, the request goes out again on a fresh connection; where something was, only if it has no
+/// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03).
+pub(super) async fn send_or_repeat(
+    lease: &mut Lease,
+    wait: Wait<'_, '_>,
+    request: Request<RequestBody>,
+) -> Result<Response<()>, UpstreamError> {
+    let may_repeat = wait.upload.is_none() && request.method().is_idempotent();
+    let copy = may_repeat && lease.sender().needs_copy();
+    let copy = copy.then(|| Copy::of(&request));
+    let (error, unsent) = match send(lease, wait, Message::Request(request)).await {
+        Ok(response) => return Ok(response),
+        Err(failed) => failed,
+    };
+    // After an answer, however bad, it has been acted upon.
+    if !matches!(error, UpstreamError::Send(_)) || lease.has_heard() {
+        return Err(error);
+    }
+    let again = unsent.or_else(|| copy.map(Copy::into_request));
+    let again = match again.map(Message::Request) {
+        None if may_repeat => lease.sender().take_written().map(Message::Written),
+        again => again,
+    };
+    let Some(again) = again else {
+        return Err(error);
+    };
+    lease.reconnect().await?;
+    let sent = Box::pin(send(lease, wait, again)).await;
+    sent.map_err(|(error, _)| error)
 }
 
 /// How long the head of an answer is waited for.
@@ -144,15 +173,15 @@ pub(super) fn drop_length(response: &mut Response<()>) -> bool {
 
 /// A request without a body, to send once more. It seldom comes to that: a list of its headers is
 /// made in half the time of a second map.
-pub(super) struct Spare {
+struct Copy {
     method: Method,
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Extensions, // letters of header names
 }
 
-impl Spare {
-    pub(super) fn of(request: &Request<RequestBody>) -> Self {
+impl Copy {
+    fn of(request: &Request<RequestBody>) -> Self {
         let headers = request.headers().iter();
         let headers = headers.map(|(name, value)| (name.clone(), value.clone()));
         Self {
@@ -163,7 +192,7 @@ impl Spare {
         }
     }
 
-    pub(super) fn into_request(self) -> Request<RequestBody> {
+    fn into_request(self) -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::empty());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;

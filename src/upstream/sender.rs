@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::RequestBody;
 use super::connect::Stream;
-use super::http1::{self, ResponseError};
+use super::http1::{self, Message, ResponseError, Written};
 use super::letters;
 
 /// What a request is sent into.
@@ -128,14 +128,32 @@ impl Sender {
     /// when it is certain that nothing of it was written.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        message: Message,
     ) -> Result<Response<()>, (ResponseError, Option<Request<RequestBody>>)> {
+        match (&mut self.protocol, message) {
+            (Protocol::Http1(connection), message) => {
+                let sent = connection.send(message).await;
+                sent.map_err(|error| (error, None))
+            }
+            (Protocol::Letters(client), Message::Request(request)) => {
+                Box::pin(client.send(request)).await
+            }
+            // Each connection of an app is like the other.
+            (Protocol::Letters(_), Message::Written(_)) => Err((ResponseError::Closed, None)),
+        }
+    }
+
+    /// Whether a request that may have to be sent once more is to be copied before.
+    pub(super) fn needs_copy(&self) -> bool {
+        matches!(self.protocol, Protocol::Letters(_))
+    }
+
+    /// The request without a body that got no response, to be sent over another connection; `None`
+    /// where it was to be copied.
+    pub(super) fn take_written(&mut self) -> Option<Written> {
         match &mut self.protocol {
-            Protocol::Http1(connection) => connection
-                .send(request)
-                .await
-                .map_err(|error| (error, None)),
-            Protocol::Letters(client) => Box::pin(client.send(request)).await,
+            Protocol::Http1(connection) => Some(connection.take_written()),
+            Protocol::Letters(_) => None,
         }
     }
 

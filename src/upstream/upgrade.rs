@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::balance::InFlight;
 use super::{
-    Address, Application, Caller, ConnectionAuth, Guard, RequestBody, Requester, ResponseBody,
-    UpstreamError, Upstreams, Wait, hop_by_hop, send,
+    Address, Application, Caller, ConnectionAuth, Guard, Message, RequestBody, Requester,
+    ResponseBody, UpstreamError, Upstreams, Wait, hop_by_hop, send,
 };
 use crate::access::Permit;
 
@@ -81,7 +81,7 @@ impl Upstreams {
                 upload: None,
                 guard: Some(guard),
             };
-            let answer = send(&mut lease, wait, request).await;
+            let answer = send(&mut lease, wait, Message::Request(request)).await;
             let mut response = answer.map_err(|(error, _)| {
                 self.reports.refused(&error);
                 error

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Dialer;
 use crate::upstream::connect::Connector;
+use crate::upstream::http1::Message;
 use crate::upstream::sender::Sender;
 use crate::upstream::trust::{Fingerprint, clients};
 use crate::upstream::{Address, RequestBody, Settings, UpstreamError};
@@ -123,7 +124,7 @@ async fn ask(
             request.map_err(|_| UpstreamError::BadResponse("there is no path to ask for"))?;
         *request.headers_mut() = headers;
         let mut sender = connector.connect(false).await?;
-        let answered = sender.send(request).await;
+        let answered = sender.send(Message::Request(request)).await;
         let response = answered.map_err(|(error, _)| UpstreamError::of_connection(error))?;
         let (head, ()) = response.into_parts();
         let text = if head.status.is_client_error() {

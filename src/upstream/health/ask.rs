@@ -7,6 +7,7 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use tokio::time::timeout;
 
 use crate::upstream::connect::Connector;
+use crate::upstream::http1::Message;
 use crate::upstream::{RequestBody, UpstreamError};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static("vestibule-health");
@@ -30,7 +31,7 @@ pub(super) async fn ask(
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let answer = sender.send(request).await;
+    let answer = sender.send(Message::Request(request)).await;
     let answer = answer.map_err(|(error, _)| UpstreamError::of_connection(error))?;
     let body = async {
         let mut read = 0;

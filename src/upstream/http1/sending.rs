@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -104,6 +105,20 @@ impl Sending {
         self.written = 0;
         self.state = State::Sending;
         Ok(())
+    }
+
+    /// The same with a head that has no body after it.
+    pub(super) fn begin_again(&mut self, head: Vec<u8>) {
+        *self = Self {
+            head,
+            framing: Framing::Length(0),
+            state: State::Sending,
+            ..Self::default()
+        };
+    }
+
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        mem::take(&mut self.head)
     }
 
     /// Writes as much as the body has and the application takes; ready when that is all. After an

@@ -51,7 +51,8 @@ async fn a_request_is_written_with_names_as_people_write_them() {
         .header("soapaction", "B\u{e4}r")
         .body(RequestBody::empty())
         .unwrap();
-    let sending = tokio::spawn(async move { connection.send(request).await.map(drop) });
+    let sending =
+        tokio::spawn(async move { connection.send(Message::Request(request)).await.map(drop) });
     let expected = "GET /?c=d HTTP/1.1\r\nHost: wiki.test\r\nX-Forwarded-For: ::1\r\n\
         Soapaction: B\u{e4}r\r\n\r\n";
     assert_eq!(read_head(&mut app).await, expected);
@@ -74,7 +75,7 @@ async fn a_connection_serves_one_request_after_the_other() {
     for n in 0..3 {
         assert!(connection.is_open());
         let request = if n == 1 { post("", 0) } else { get() };
-        connection.send(request).await.unwrap();
+        connection.send(Message::Request(request)).await.unwrap();
         assert_eq!(content(&mut connection).await.unwrap(), [b'0' + n]);
         assert!(connection.rest());
     }
@@ -102,7 +103,10 @@ async fn a_body_is_as_long_as_its_head_says() {
     ] {
         let (mut connection, mut app) = connect();
         let head = format!("{:?}", request.headers());
-        let error = connection.send(request).await.unwrap_err();
+        let error = connection
+            .send(Message::Request(request))
+            .await
+            .unwrap_err();
         assert!(error.is_of_request(), "{head}: {error:?}");
         drop(connection);
         let mut sent = String::new();
@@ -124,7 +128,7 @@ async fn bodies_are_sent_whole_however_little_the_application_takes() {
     ] {
         let (mut connection, mut app) = connect();
         let sending = tokio::spawn(async move {
-            connection.send(request).await.unwrap();
+            connection.send(Message::Request(request)).await.unwrap();
             connection
         });
         read_head(&mut app).await;
@@ -142,7 +146,10 @@ async fn an_early_response_does_not_stop_its_request() {
     let text: &'static str = "0123456789".repeat(1000).leak();
     let (mut connection, mut app) = connect();
     let sending = tokio::spawn(async move {
-        connection.send(post(text, text.len())).await.unwrap();
+        connection
+            .send(Message::Request(post(text, text.len())))
+            .await
+            .unwrap();
         connection
     });
     read_head(&mut app).await;
@@ -163,7 +170,10 @@ async fn sec_05_the_rest_of_a_request_ends_with_its_response() {
     let text: &'static str = "0123456789".repeat(1000).leak();
     let (mut connection, mut app) = connect();
     let sending = tokio::spawn(async move {
-        connection.send(post(text, text.len())).await.unwrap();
+        connection
+            .send(Message::Request(post(text, text.len())))
+            .await
+            .unwrap();
         connection
     });
     read_head(&mut app).await;
@@ -183,7 +193,11 @@ async fn sec_05_the_rest_of_a_request_ends_with_its_response() {
 async fn a_response_counts_though_the_request_could_not_be_written() {
     let text: &'static str = "0123456789".repeat(1000).leak();
     let (mut connection, mut app) = connect();
-    let sending = tokio::spawn(async move { connection.send(post(text, text.len())).await });
+    let sending = tokio::spawn(async move {
+        connection
+            .send(Message::Request(post(text, text.len())))
+            .await
+    });
     read_head(&mut app).await;
     let answer = b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n";
     app.write_all(answer).await.unwrap();
@@ -200,7 +214,7 @@ async fn a_tunnel_has_what_came_right_after_the_handshake() {
         app.write_all(answer).await.unwrap();
         app
     });
-    let response = connection.send(get()).await.unwrap();
+    let response = connection.send(Message::Request(get())).await.unwrap();
     assert_eq!(response.status(), 101);
     let mut app = app.await.unwrap();
     assert!(connection.is_at_end() && !connection.rest());
@@ -224,4 +238,30 @@ fn a_closed_connection_is_not_polled() {
         connection.poll_content(&mut cx),
         Poll::Ready(None)
     ));
+}
+
+/// REL-03: what is sent once more is what was written, byte for byte.
+#[tokio::test]
+async fn rel_03_a_request_without_an_answer_can_be_written_to_another_connection() {
+    let (mut dead, mut app) = connect();
+    let request = Request::head("/a?b").header(header::HOST, "wiki.test");
+    let request = request.body(RequestBody::empty()).unwrap();
+    let sending = tokio::spawn(async move {
+        let error = dead.send(Message::Request(request)).await.unwrap_err();
+        assert!(matches!(error, ResponseError::Closed), "{error:?}");
+        dead.take_written()
+    });
+    let first = read_head(&mut app).await;
+    drop(app);
+    let written = sending.await.unwrap();
+    let (mut fresh, mut app) = connect();
+    let sending = tokio::spawn(async move {
+        let response = fresh.send(Message::Written(written)).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "3");
+        fresh.is_open()
+    });
+    assert_eq!(read_head(&mut app).await, first);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+    app.write_all(answer).await.unwrap();
+    assert!(sending.await.unwrap(), "it is still known for a HEAD");
 }

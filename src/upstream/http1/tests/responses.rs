@@ -25,7 +25,7 @@ async fn exchange(
         }
         let _ = over.await;
     });
-    let response = connection.send(request).await;
+    let response = connection.send(Message::Request(request)).await;
     let exchanged = match response {
         Err(error) => Err(error),
         Ok(response) => content(&mut connection)
@@ -210,7 +210,7 @@ async fn chunks_that_are_none_are_an_error_after_what_came_before() {
             let _ = app.write_all(answer.as_bytes()).await;
             let _ = app.read_u8().await;
         });
-        connection.send(get()).await.unwrap();
+        connection.send(Message::Request(get())).await.unwrap();
         let mut before = Vec::new();
         let error = loop {
             match poll_fn(|cx| connection.poll_content(cx)).await {
@@ -245,7 +245,7 @@ async fn a_response_that_is_cut_is_no_response() {
                     app.write_all(piece).await.unwrap();
                 }
             });
-            connection.send(get()).await.unwrap();
+            connection.send(Message::Request(get())).await.unwrap();
             let error = content(&mut connection).await.unwrap_err();
             assert!(matches!(error, ResponseError::Cut), "{error:?}");
             assert!(!connection.is_open());
