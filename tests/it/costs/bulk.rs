@@ -6,24 +6,24 @@ use super::client::{Work, bulk_app};
 use super::report::{Report, Tolerance};
 
 const HTTP1_DOWN: Cost = Cost {
-    instructions: 3_075_000.0,
+    instructions: 3_120_000.0,
     allocations: 92.0,
-    system_calls: 33,
+    system_calls: 31,
 };
 const HTTP1_UP: Cost = Cost {
     instructions: 5_150_000.0,
-    allocations: 102.0,
-    system_calls: 100,
+    allocations: 45.0,
+    system_calls: 93,
 };
 const HTTP2_DOWN: Cost = Cost {
-    instructions: 3_480_000.0,
-    allocations: 216.0,
-    system_calls: 83,
+    instructions: 3_435_000.0,
+    allocations: 235.0,
+    system_calls: 82,
 };
 const HTTP2_UP: Cost = Cost {
-    instructions: 4_750_000.0,
-    allocations: 370.0,
-    system_calls: 112,
+    instructions: 4_740_000.0,
+    allocations: 340.0,
+    system_calls: 113,
 };
 
 /// How a body falls into reads depends on how far its sender is ahead.
