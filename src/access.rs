@@ -19,7 +19,7 @@ use http::Method;
 
 use self::cross_site::CrossSitePosts;
 use crate::principal::{Identity, Principal};
-use crate::request::{PathCase, Readings, compared, fold_case};
+use crate::request::{PathCase, PathIndex, Readings, compared, fold_case};
 pub(crate) use networks::Networks;
 pub(crate) use user_names::UserNames;
 
@@ -124,18 +124,14 @@ impl Rule {
         &self.networks
     }
 
-    /// Whole segments only: `/public` does not match `/publicx` (SEC-32).
-    fn matches(&self, path: &str, method: &Method) -> bool {
-        let below = path.strip_prefix(self.key.as_str());
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            && (self.methods.is_empty() || self.methods.contains(method))
+    fn is_for(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
     }
 
     /// Two rules of one path contradict each other when some method belongs to both and neither
     /// is the more special one.
     fn contradicts(&self, other: &Self) -> bool {
-        self.key == other.key
-            && self.methods.is_empty() == other.methods.is_empty()
+        self.methods.is_empty() == other.methods.is_empty()
             && (self.methods.is_empty() || self.methods.iter().any(|m| other.methods.contains(m)))
     }
 }
@@ -144,6 +140,8 @@ impl Rule {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     sorted: Vec<Rule>,
+    /// Of their keys.
+    index: PathIndex,
     case: PathCase,
     takes_cross_site_posts: bool,
 }
@@ -160,17 +158,17 @@ impl Rules {
                 }
             }
         }
+        let index = PathIndex::new(rules.iter().map(|rule| rule.key.as_str()));
         for (second, rule) in rules.iter().enumerate() {
-            if let Some(first) = rules[..second]
-                .iter()
-                .position(|other| other.contradicts(rule))
-            {
+            let mut before = index.at(&rule.key).take_while(|first| *first < second);
+            if let Some(first) = before.find(|first| rules[*first].contradicts(rule)) {
                 return Err(Ambiguous { first, second });
             }
         }
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.key.len()), rule.methods.is_empty()));
         let takes_cross_site_posts = rules.iter().any(Rule::takes_cross_site_posts);
         Ok(Self {
+            index: PathIndex::new(rules.iter().map(|rule| rule.key.as_str())),
             sorted: rules,
             case,
             takes_cross_site_posts,
@@ -184,7 +182,14 @@ impl Rules {
 
     /// The rule that speaks for this [reading](Readings) of a path; `None` means any signed-in user.
     pub(crate) fn find(&self, path: &str, method: &Method) -> Option<&Rule> {
-        self.sorted.iter().find(|rule| rule.matches(path, method))
+        let mut covering = self.index.covering(path).map(|place| &self.sorted[place]);
+        covering.find(|rule| rule.is_for(method))
+    }
+
+    /// The rules of the path of this one, itself included.
+    pub(crate) fn of_path_of<'r>(&'r self, rule: &'r Rule) -> impl Iterator<Item = &'r Rule> {
+        let same = self.index.at(&rule.key).map(|place| &self.sorted[place]);
+        same.filter(|other| other.path == rule.path)
     }
 
     /// The same for clients in whatever network.

@@ -267,3 +267,52 @@ fn sec_67_what_is_for_a_network_is_not_for_shared_caches() {
         assert!(!permit.lets_service_workers());
     }
 }
+
+/// What an index is to find, looked for rule by rule.
+fn first_that_matches<'r>(rules: &'r Rules, path: &str, method: &Method) -> Option<&'r Rule> {
+    rules.iter().find(|rule| {
+        let below = path.strip_prefix(rule.key.as_str());
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) && rule.is_for(method)
+    })
+}
+
+#[test]
+fn sec_32_the_strongest_rule_speaks_among_thousands() {
+    let methods = |n: usize| match n % 3 {
+        0 => vec![],
+        1 => vec![Method::GET],
+        _ => vec![Method::POST, Method::PUT],
+    };
+    let mut rules = Vec::new();
+    for n in 0..3000 {
+        let path = format!("/{}/{}/{}", n % 7, n / 7 % 11, n / 77);
+        rules.push(Rule::new(&path, methods(n), Allow::SignedIn).at(n));
+        if n < 77 {
+            rules.push(Rule::new(
+                &format!("/{}/{}", n % 7, n / 7),
+                methods(n),
+                Allow::Nobody,
+            ));
+        }
+    }
+    rules.push(Rule::new("/", vec![], Allow::Nobody));
+    let rules = Rules::new(rules, PathCase::Sensitive).unwrap();
+    for path in [
+        "*",
+        "/",
+        "/6",
+        "/6/",
+        "/6/10",
+        "/6/10/38",
+        "/6/10/38/x",
+        "/0/0/0",
+        "/6/1",
+        "/7/1",
+    ] {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let found = rules.find(path, &method).map(std::ptr::from_ref);
+            let expected = first_that_matches(&rules, path, &method).map(std::ptr::from_ref);
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+}

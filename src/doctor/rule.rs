@@ -79,7 +79,7 @@ fn never_asked(rule: &Rule, app: &AppSettings, limits: &Limits) -> Option<(Strin
             format!("write the path without it, as in \"{bare}\""),
         ));
     }
-    let same_path = || app.rules.iter().filter(|other| other.path() == rule.path());
+    let same_path = || app.rules.of_path_of(rule);
     let named = |method| same_path().any(|other| other.methods().contains(method));
     if rule.methods().is_empty() && app.methods.iter().all(named) {
         let others: Vec<_> = same_path()
