@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::{App, AppSettings};
-use super::part;
+use super::part::PartIndex;
 use super::service::OpenError;
 use super::shared::Shared;
 use crate::clock::Clock;
@@ -29,8 +29,21 @@ pub(super) struct Apps {
 pub(super) enum Site {
     /// One has all of it.
     Whole(Arc<App>),
-    /// Each has a part, the longest path first, and perhaps one has the rest.
-    Parts { apps: Vec<Arc<App>>, case: PathCase },
+    /// Each has a part, and perhaps one has the rest.
+    Parts(Shares),
+}
+
+/// The apps that share a host.
+pub(super) struct Shares {
+    /// The longest path first.
+    apps: Vec<Arc<App>>,
+    parts: PartIndex,
+    /// What passes in a path for one of them.
+    allow: AllowInPath,
+    /// What visitors sign in to, where it is the same in each of them.
+    title: Option<Arc<str>>,
+    /// The place of one that says `hsts`. Browsers know one for a host: all that say it say the same.
+    says_hsts: usize,
 }
 
 impl Apps {
@@ -122,15 +135,13 @@ impl Site {
         {
             return Self::Whole(Arc::clone(app));
         }
-        let case = apps.iter().map(|app| app.rules.case());
-        let case = case.fold(PathCase::Sensitive, PathCase::or);
-        Self::Parts { apps, case }
+        Self::Parts(Shares::of(apps))
     }
 
     fn apps(&self) -> &[Arc<App>] {
         match self {
             Self::Whole(app) => std::slice::from_ref(app),
-            Self::Parts { apps, .. } => apps,
+            Self::Parts(shares) => &shares.apps,
         }
     }
 
@@ -141,21 +152,22 @@ impl Site {
 
     /// `Strict-Transport-Security` of whatever this host answers.
     pub(super) fn hsts(&self, host: &Authority, public_port: Option<u16>) -> Option<HeaderValue> {
-        // Browsers know one for a host: those of its apps that say one say the same.
-        let mut apps = self.apps().iter().map(|app| &app.hsts);
-        let said = apps.clone().find(|hsts| hsts.is_configured());
-        said.or_else(|| apps.next())?.field(host, public_port)
+        let app = match self {
+            Self::Whole(app) => app,
+            Self::Parts(shares) => shares.apps.get(shares.says_hsts)?,
+        };
+        app.hsts.field(host, public_port)
     }
 
     /// The app that a request is for. Our own pages belong to the host, and so to any of them.
     pub(super) fn app(&self, head: &Parts) -> Result<&Arc<App>, RequestError> {
-        let Self::Parts { apps, .. } = self else {
-            return self.app_of("/")?.ok_or(RequestError::NotFound);
+        let shares = match self {
+            Self::Whole(app) => return Ok(app),
+            Self::Parts(shares) => shares,
         };
-        let allow = apps.iter().map(|app| app.allow_in_path);
-        let target = Target::parse(head, allow.fold(AllowInPath::default(), AllowInPath::or))?;
+        let target = Target::parse(head, shares.allow)?;
         let app = match Endpoint::of(target.path()) {
-            Some(_) => apps.last(),
+            Some(_) => shares.apps.last(),
             None => self.app_of(target.path())?,
         };
         app.ok_or(RequestError::NotFound)
@@ -164,30 +176,48 @@ impl Site {
     /// The app whose folder a path begins with that nobody can read: for the log and for words, and
     /// for nothing else.
     pub(super) fn app_in_name(&self, head: &Parts) -> Option<&Arc<App>> {
-        let path = head.uri.path();
-        self.apps().iter().find(|app| app.part.covers(path))
+        match self {
+            Self::Whole(app) => Some(app),
+            Self::Parts(shares) => shares.app_at(shares.parts.covering(head.uri.path())),
+        }
     }
 
     /// What visitors of this app sign in to, or those of our own pages; `None` where there are
     /// several answers.
     pub(super) fn title_of<'s>(&'s self, app: &'s App, is_own_page: bool) -> Option<&'s Arc<str>> {
-        if !is_own_page {
-            return Some(&app.title);
+        match self {
+            Self::Parts(shares) if is_own_page => shares.title.as_ref(),
+            _ => Some(&app.title),
         }
-        let (first, others) = self.apps().split_first()?;
-        let same = others.iter().all(|app| app.title == first.title);
-        same.then_some(&first.title)
     }
 
     /// The app that a path in normal form is of, in whichever way it is read (SEC-93).
     pub(super) fn app_of(&self, path: &str) -> Result<Option<&Arc<App>>, BadRequest> {
         match self {
             Self::Whole(app) => Ok(Some(app)),
-            Self::Parts { apps, case } => {
-                let parts = apps.iter().map(|app| &app.part);
-                let chosen = part::choose(&parts, path, *case)?;
-                Ok(chosen.map(|at| &apps[at]))
-            }
+            Self::Parts(shares) => Ok(shares.app_at(shares.parts.choose(path)?)),
         }
+    }
+}
+
+impl Shares {
+    fn of(apps: Vec<Arc<App>>) -> Self {
+        let case = apps.iter().map(|app| app.rules.case());
+        let case = case.fold(PathCase::Sensitive, PathCase::or);
+        let allow = apps.iter().map(|app| app.allow_in_path);
+        let mut titles = apps.iter().map(|app| &app.title);
+        let title = titles.next().cloned();
+        let configured = apps.iter().position(|app| app.hsts.is_configured());
+        Self {
+            parts: PartIndex::new(apps.iter().map(|app| &app.part), case),
+            allow: allow.fold(AllowInPath::default(), AllowInPath::or),
+            says_hsts: configured.unwrap_or(0),
+            title: title.filter(|first| titles.all(|title| title == first)),
+            apps,
+        }
+    }
+
+    fn app_at(&self, place: Option<usize>) -> Option<&Arc<App>> {
+        self.apps.get(place?)
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::request::{BadRequest, PathCase, Readings, fold_case};
+use crate::request::{BadRequest, PathCase, PathIndex, Readings, fold_case};
 
 /// Tells an app below which path visitors see it.
 pub(super) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -57,11 +57,6 @@ impl Part {
         covers(&self.prefix, path)
     }
 
-    /// The same without regard to case, of a path whose case is [folded](fold_case).
-    fn covers_folded(&self, path: &str) -> bool {
-        covers(&fold_case(&self.prefix), path)
-    }
-
     /// Whether two apps would share a path.
     pub(crate) fn is_same(&self, other: &Self, case: PathCase) -> bool {
         match case {
@@ -76,28 +71,53 @@ fn covers(prefix: &str, path: &str) -> bool {
     below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) || prefix.is_empty() // and `*`
 }
 
-/// Which of the parts of a host a path in normal form is of. It has to be the same in whichever way
-/// the path is read (SEC-93); without regard to case as well, where that is `case` for one of the
-/// apps: several may be one application behind. The longest prefix comes first.
-pub(crate) fn choose<'p>(
-    parts: &(impl Iterator<Item = &'p Part> + Clone),
-    path: &str,
-    case: PathCase,
-) -> Result<Option<usize>, BadRequest> {
-    let readings = Readings::of(path, PathCase::Sensitive).map_err(BadRequest::Path)?;
-    let find = |path: &str| parts.clone().position(|part| part.covers(path));
-    let find_folded = |path: &str| {
-        let path = fold_case(path);
-        parts.clone().position(|part| part.covers_folded(&path))
-    };
-    let found = find(readings.path());
-    let is_same = |path: &str| {
-        find(path) == found && (case == PathCase::Sensitive || find_folded(path) == found)
-    };
-    if !is_same(readings.path()) || !readings.others().iter().all(|other| is_same(other)) {
-        return Err(BadRequest::SeveralApps);
+/// The parts of one host.
+pub(crate) struct PartIndex {
+    index: PathIndex,
+    /// The same without regard to case, where that is how one of the apps takes paths: several may
+    /// be one application behind.
+    folded: Option<PathIndex>,
+    /// That which has what no other has.
+    rest: Option<usize>,
+}
+
+impl PartIndex {
+    pub(crate) fn new<'p>(parts: impl Iterator<Item = &'p Part>, case: PathCase) -> Self {
+        let prefixes: Vec<_> = parts.map(Part::prefix).collect();
+        let folded = || {
+            let folded: Vec<_> = prefixes.iter().map(|prefix| fold_case(prefix)).collect();
+            PathIndex::new(folded.iter().map(|prefix| &**prefix))
+        };
+        Self {
+            index: PathIndex::new(prefixes.iter().copied()),
+            folded: (case == PathCase::Insensitive).then(folded),
+            rest: prefixes.iter().position(|prefix| prefix.is_empty()),
+        }
     }
-    Ok(found)
+
+    /// Which of them a path in normal form is of. It has to be the same in whichever way the path is
+    /// read (SEC-93).
+    pub(crate) fn choose(&self, path: &str) -> Result<Option<usize>, BadRequest> {
+        let readings = Readings::of(path, PathCase::Sensitive).map_err(BadRequest::Path)?;
+        let found = self.covering(readings.path());
+        let is_same = |path: &str| {
+            let in_case = |folded| self.first(folded, &fold_case(path)) == found;
+            self.covering(path) == found && self.folded.as_ref().is_none_or(in_case)
+        };
+        if !is_same(readings.path()) || !readings.others().iter().all(|other| is_same(other)) {
+            return Err(BadRequest::SeveralApps);
+        }
+        Ok(found)
+    }
+
+    /// The one with the longest prefix that covers a path as it is written.
+    pub(super) fn covering(&self, path: &str) -> Option<usize> {
+        self.first(&self.index, path)
+    }
+
+    fn first(&self, index: &PathIndex, path: &str) -> Option<usize> {
+        index.covering(path).next().or(self.rest)
+    }
 }
 
 #[cfg(test)]
@@ -151,13 +171,13 @@ mod tests {
             ] {
                 let path = path.replace('\u{212a}', "%E2%84%AA");
                 assert_eq!(
-                    choose(&parts.iter(), &path, case),
+                    PartIndex::new(parts.iter(), case).choose(&path),
                     expected,
                     "{path} {case:?}"
                 );
             }
         }
-        let apart = choose(&parts[..2].iter(), "/x", PathCase::Insensitive);
+        let apart = PartIndex::new(parts[..2].iter(), PathCase::Insensitive).choose("/x");
         assert_eq!(apart, Ok(None));
         assert!(parts[1].is_same(&Part::new("/wiki/", true), PathCase::Insensitive));
         assert!(!parts[1].is_same(&Part::new("/wiki/", true), PathCase::Sensitive));

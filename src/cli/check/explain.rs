@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::config::{Config, value};
 use crate::portal::Endpoint;
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
-use crate::proxy::{AppSettings, part};
+use crate::proxy::AppSettings;
+use crate::proxy::part::PartIndex;
 use crate::request::{self, AllowInPath, HostMap, PathCase, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
@@ -306,7 +307,7 @@ fn app_of<'c>(
     let case = apps.iter().map(|app| app.rules.case());
     let case = case.fold(PathCase::Sensitive, PathCase::or);
     let parts = apps.iter().map(|app| &app.part);
-    let found = part::choose(&parts, &path, case);
+    let found = PartIndex::new(parts, case).choose(&path);
     let found = found.map_err(|error| format!("no path: {}", error.text()))?;
     found
         .map(|at| apps[at])
