@@ -7,6 +7,7 @@ mod maintenance;
 mod rule;
 mod title;
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use self::hosts::hosts;
@@ -18,7 +19,9 @@ use super::{upstream, value};
 use crate::access::Networks;
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
-use crate::request::{AllowInPath, Hosts, Limits, PathCase, PathForm, fold_case, own_path};
+use crate::request::{
+    AllowInPath, HostPattern, Hosts, Limits, PathCase, PathForm, fold_case, own_path,
+};
 use crate::source_text::Fault;
 
 const PATH_CASE: [(&str, PathCase); 2] = [
@@ -40,17 +43,33 @@ pub(super) const METHODS: &str = "write [\"GET\", \"HEAD\"] or more";
 /// How an app reads paths.
 #[derive(Clone, Copy)]
 struct Paths<'a> {
-    part: &'a Part,
-    /// The other apps' of the same host.
-    others: &'a [&'a Part],
+    place: &'a Place,
+    /// Those of all apps that share its first host.
+    of_host: &'a [&'a Place],
     allow: AllowInPath,
     case: PathCase,
 }
 
 impl Paths<'_> {
-    /// Whether a path of this app is within another's, which gets the requests for it then.
+    fn part(&self) -> &Part {
+        &self.place.part
+    }
+
+    /// The part of another app that has a path of this one, and gets the requests for it.
+    fn other_with(&self, path: &str) -> Option<&Part> {
+        let hosts = &self.place.hosts;
+        let is_other = |place: &&&Place| {
+            // Where an app has a host of its own besides, all of its paths are asked for there.
+            let has_each = hosts.shared(&place.hosts).count() == hosts.iter().count();
+            has_each && place.part != *self.part()
+        };
+        let others = self.of_host.iter().filter(is_other);
+        let mut others = others.map(|place| &place.part);
+        others.find(|other| self.is_of(other, path))
+    }
+
     fn is_of(&self, other: &Part, path: &str) -> bool {
-        if !self.part.covers(other.prefix()) {
+        if !self.part().covers(other.prefix()) {
             return false;
         }
         match self.case {
@@ -77,20 +96,30 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
     let several = sections.len() > 1;
     let mut sections = sections;
     let places: Vec<_> = sections.iter_mut().map(Place::read).collect();
+    let mut of_host = HashMap::<_, Vec<_>>::new();
+    for place in &places {
+        for host in place.hosts.iter() {
+            of_host.entry(host).or_default().push(place);
+        }
+    }
     let mut apps: Vec<AppSettings> = Vec::with_capacity(sections.len());
-    for (at, mut section) in sections.into_iter().enumerate() {
-        let app = app(&mut section, limits, folder, at, &places);
+    let mut known = Known::default();
+    for (mut section, place) in sections.into_iter().zip(&places) {
+        let first = place.hosts.iter().next();
+        let of_host = first.and_then(|host| of_host.get(host));
+        let of_host = of_host.map_or(&[][..], Vec::as_slice);
+        let app = app(&mut section, limits, folder, place, of_host);
         if several && section.raw("host").is_none() {
             let fault = Fault::new("the key `host` is missing");
             section.refuse_all(fault.help("only a single app can serve every host"));
         }
-        let is_same = |other: &&AppSettings| {
+        let is_same = |at: &usize| {
+            let other = &apps[*at];
             let case = app.rules.case().or(other.rules.case());
-            !app.hosts.are_any()
-                && other.hosts.meet(&app.hosts)
-                && other.part.is_same(&app.part, case)
+            other.part.is_same(&app.part, case)
         };
-        if let Some(other) = apps.iter().find(is_same) {
+        if let Some(at) = known.of_place(&app).filter(is_same).min() {
+            let other = &apps[at];
             let host = app.hosts.shared(&other.hosts).next();
             let host = host.filter(|_| app.hosts.iter().count() > 1);
             let host = host.map_or_else(|| "this host".to_owned(), |host| format!("`{host}`"));
@@ -106,26 +135,64 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
                 );
             }
         } else if (!app.hosts.are_any() || section.raw("name").is_some())
-            && apps.iter().any(|other| other.name == app.name)
+            && known.names.contains(&app.name)
         {
             let fault = Fault::new(format!("another app is called `{}` already", app.name));
             section.refuse("name", fault.help("each app needs a name of its own"));
         }
-        let differs = |other: &&AppSettings| {
-            other.hosts.meet(&app.hosts) && other.hsts.is_some() && other.hsts != app.hsts
-        };
+        let differs = |at: &usize| apps[*at].hsts.is_some() && apps[*at].hsts != app.hsts;
         if app.hsts.is_some()
-            && let Some(other) = apps.iter().find(differs)
+            && let Some(at) = known.of_host(&app).filter(differs).min()
         {
+            let other = &apps[at];
             let fault = Fault::new(format!(
                 "the app `{}` has another for this host",
                 other.name
             ));
             section.refuse("hsts", fault.help("a host has one: write it once"));
         }
+        known.add(apps.len(), &app);
         apps.push(app);
     }
     apps
+}
+
+/// The apps that were read so far: there may be thousands.
+#[derive(Default)]
+struct Known {
+    names: HashSet<String>,
+    by_host: HashMap<HostPattern, Vec<usize>>,
+    /// By host and path, without regard to case.
+    by_place: HashMap<(HostPattern, String), Vec<usize>>,
+}
+
+impl Known {
+    fn add(&mut self, at: usize, app: &AppSettings) {
+        self.names.insert(app.name.clone());
+        for (host, path) in places(app) {
+            self.by_host.entry(host.clone()).or_default().push(at);
+            self.by_place.entry((host, path)).or_default().push(at);
+        }
+    }
+
+    /// Those that share a host with an app.
+    fn of_host(&self, app: &AppSettings) -> impl Iterator<Item = usize> {
+        let hosts = app.hosts.iter();
+        let found = hosts.filter_map(|host| self.by_host.get(host));
+        found.flatten().copied()
+    }
+
+    /// Those of them that have the same path.
+    fn of_place(&self, app: &AppSettings) -> impl Iterator<Item = usize> {
+        let found = places(app).filter_map(|place| self.by_place.get(&place));
+        found.flatten().copied()
+    }
+}
+
+fn places(app: &AppSettings) -> impl Iterator<Item = (HostPattern, String)> {
+    let path = fold_case(app.part.prefix());
+    let hosts = app.hosts.iter().cloned();
+    hosts.map(move |host| (host, path.clone().into_owned()))
 }
 
 /// Where visitors see an app.
@@ -143,25 +210,15 @@ impl Place {
     }
 }
 
-/// `places` are those of all apps; this one's is that at `at`.
+/// `of_host` are the places of all apps that share the first host.
 fn app(
     section: &mut Section<'_>,
     limits: &Limits,
     folder: &Path,
-    at: usize,
-    places: &[Place],
+    place: &Place,
+    of_host: &[&Place],
 ) -> AppSettings {
-    let Place { hosts, part } = &places[at];
-    let is_other = |place: &&Place| {
-        // Where an app has a host of its own besides, all of its paths are asked for there.
-        let has_each = hosts.shared(&place.hosts).count() == hosts.iter().count();
-        !hosts.are_any() && has_each && place.part != *part
-    };
-    let others: Vec<_> = places
-        .iter()
-        .filter(is_other)
-        .map(|place| &place.part)
-        .collect();
+    let Place { hosts, part } = place;
     let methods = section.filled_list("methods", METHODS, value::method);
     let methods = methods.unwrap_or_else(|| limits.methods.clone());
     let max_body = section.get("max_body", value::any_size);
@@ -173,8 +230,8 @@ fn app(
     };
     let case = section.get("path_case", |value| value::word(value, &PATH_CASE));
     let paths = Paths {
-        part,
-        others: &others,
+        place,
+        of_host,
         allow: allow_in_path(section),
         case: case.unwrap_or_default(),
     };

@@ -5,19 +5,24 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use crate::source_text::{Fault, Problem, position};
+use crate::source_text::{Fault, Problem};
 
 /// Collects everything that is wrong, so that one run shows all of it.
 #[derive(Debug)]
 pub(super) struct Problems<'a> {
     text: &'a str,
+    /// Where its lines end. Each app and each rule asks for its line.
+    newlines: Vec<usize>,
     found: RefCell<Vec<(Option<Range<usize>>, Fault)>>,
 }
 
 impl<'a> Problems<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let found = RefCell::default();
-        Self { text, found }
+        Self {
+            text,
+            newlines: memchr::memchr_iter(b'\n', text.as_bytes()).collect(),
+            found: RefCell::default(),
+        }
     }
 
     /// `at` are bytes of the text; `None` is the file as a whole.
@@ -31,7 +36,7 @@ impl<'a> Problems<'a> {
 
     /// The line of a place, for a problem that points to another one.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
-        position(self.text, at.start).0
+        self.newlines.partition_point(|end| *end < at.start) + 1
     }
 
     /// The problems in the order of the file.
@@ -118,6 +123,7 @@ impl std::error::Error for ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source_text::position;
 
     fn shown(text: &str, part: &str) -> String {
         let start = text.find(part).unwrap();
@@ -131,6 +137,16 @@ mod tests {
     fn a_problem_shows_its_line_and_marks_the_place() {
         let expected = "x.toml:2:5: key: wrong\n    2 | b = 30\n      |     ^^\n      help: fix it\n\nx.toml: 1 problem";
         assert_eq!(shown("a = 1\nb = 30\r\nc = 2", "30"), expected);
+    }
+
+    #[test]
+    fn lines_are_counted_as_in_reports() {
+        let text = "a\n\nb\r\n\u{e4}\nc";
+        let problems = Problems::new(text);
+        for at in 0..=text.len() {
+            let (line, _) = position(text, at);
+            assert_eq!(problems.line(&(at..at)), line, "byte {at}");
+        }
     }
 
     #[test]

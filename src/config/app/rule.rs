@@ -126,12 +126,12 @@ fn rule_path(path: &str, paths: Paths<'_>) -> Result<String, Fault> {
                 .help(format!("write \"{normal}\"")),
         );
     }
-    let (part, bare) = (paths.part, path.trim_end_matches('/'));
+    let (part, bare) = (paths.part(), path.trim_end_matches('/'));
     if !part.covers(path) && !Part::new(path, false).covers(part.prefix()) {
         let fault = Fault::new(format!("the app has no more than {}", part.path()));
         return Err(fault.help(format!("write \"{}{bare}\"", part.prefix())));
     }
-    if let Some(other) = paths.others.iter().find(|other| paths.is_of(other, path)) {
+    if let Some(other) = paths.other_with(path) {
         let other = other.path();
         let fault = Fault::new(format!("another app of this host has {other}"));
         return Err(fault.help("write the rule below that [[app]]"));
