@@ -6,6 +6,7 @@
 //! Whoever logs formats the line and hands it to a [`queue`], whose thread writes it: no target,
 //! however slow or full, makes a request wait.
 
+mod access_line;
 mod audit_file;
 mod json;
 mod line;
@@ -22,9 +23,8 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http::{Method, Request, StatusCode, Version};
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Filter, SubscriberExt};
@@ -32,6 +32,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
+pub(crate) use self::access_line::AccessLine;
 use self::audit_file::AuditFile;
 use self::json::Json;
 use self::line::Lines;
@@ -40,9 +41,6 @@ pub(crate) use self::refused_head::RefusedHead;
 pub(crate) use self::request_id::{REQUEST_ID, RequestId, RequestIds};
 pub(crate) use self::seldom::Seldom;
 use self::stdout::Stdout;
-use crate::clock::Clock;
-use crate::principal::Identity;
-use crate::request::escape_raw;
 
 /// `[log] format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,108 +223,8 @@ impl std::error::Error for LogsError {
     }
 }
 
-/// One request on its way to its access line, which is written when its last byte is gone.
-pub(crate) struct AccessLine {
-    pub(crate) request: RequestId,
-    pub(crate) started: Instant,
-    /// Its address.
-    pub(crate) client: Arc<str>,
-    pub(crate) method: Method,
-    /// Without query.
-    pub(crate) path: String,
-    pub(crate) version: Version,
-    pub(crate) app: Option<Arc<str>>,
-    pub(crate) user: Option<Arc<Identity>>,
-    /// The beginning of the key of its session: 8 hex digits for people.
-    pub(crate) session: Option<u32>,
-    pub(crate) status: StatusCode,
-    /// Of the request's body.
-    pub(crate) received: u64,
-    /// Of the answer's body.
-    pub(crate) sent: u64,
-    /// How long the head of the answer took.
-    pub(crate) head: Option<Duration>,
-    /// Whether the answer came to its end.
-    pub(crate) complete: bool,
-    /// The error code of a response of our own.
-    pub(crate) reason: Option<&'static str>,
-    /// Why the request was refused before anybody asked who sent it.
-    pub(crate) error: Option<&'static str>,
-}
-
 /// A value from the network is logged up to here (SEC-71).
 const MAX_FIELD: usize = 512;
-
-impl AccessLine {
-    pub(crate) fn begin<B>(request: RequestId, client: Arc<str>, of: &Request<B>) -> Self {
-        Self {
-            request,
-            started: Clock::stopwatch(),
-            client,
-            method: of.method().clone(),
-            path: match of.uri().path() {
-                plain if plain.is_ascii() => plain.to_owned(),
-                raw => escape_raw(raw, of.version()),
-            },
-            version: of.version(),
-            app: None,
-            user: None,
-            session: None,
-            status: StatusCode::OK,
-            received: 0,
-            sent: 0,
-            head: None,
-            complete: false,
-            reason: None,
-            error: None,
-        }
-    }
-
-    pub(crate) fn write(&self) {
-        let session = self.session.map(hex);
-        tracing::info!(
-            target: "access",
-            request = %self.request,
-            client = %self.client,
-            user = self.user.as_deref().map(Identity::user),
-            session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
-            app = self.app.as_deref(),
-            method = %self.method,
-            path = %printable(&self.path),
-            version = %name_of(self.version),
-            status = self.status.as_u16(),
-            received = self.received,
-            sent = self.sent,
-            head_ms = self.head.map(milliseconds),
-            total_ms = milliseconds(self.started.elapsed()),
-            complete = self.complete,
-            reason = self.reason,
-            error = self.error,
-        );
-    }
-}
-
-/// As its `Debug` has it.
-fn name_of(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "HTTP/0.9",
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_11 => "HTTP/1.1",
-        Version::HTTP_2 => "HTTP/2.0",
-        Version::HTTP_3 => "HTTP/3.0",
-        _ => "unknown",
-    }
-}
-
-/// Digits as `{:08x}` gives them, without a place of their own in memory.
-fn hex(number: u32) -> [u8; 8] {
-    std::array::from_fn(|at| b"0123456789abcdef"[(number >> (28 - 4 * at)) as usize & 0xf])
-}
-
-/// With three digits behind the point.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
 
 /// `text` on one line: what could end a line or steer a terminal is escaped, the rest is cut at
 /// [`MAX_FIELD`] characters.
@@ -354,13 +252,6 @@ fn is_visible(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_session_is_shown_by_eight_digits() {
-        for number in [0, 1, 0x0123_4567, 0x89ab_cdef, u32::MAX] {
-            assert_eq!(hex(number), format!("{number:08x}").as_bytes());
-        }
-    }
 
     #[test]
     fn sec_71_nothing_splits_a_line() {
