@@ -7,6 +7,7 @@
 //! however slow or full, makes a request wait.
 
 mod access_line;
+mod access_log;
 mod audit_file;
 mod json;
 mod line;
@@ -33,6 +34,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, reload};
 
 pub(crate) use self::access_line::AccessLine;
+use self::access_log::AccessLog;
 use self::audit_file::AuditFile;
 use self::json::Json;
 use self::line::Lines;
@@ -69,10 +71,12 @@ pub(crate) struct Settings {
 pub(crate) fn start(settings: &Settings) -> Result<Logs, LogsError> {
     let stdout = Stdout::open().map_err(LogsError::Stdout)?;
     let journal = stdout.is_journal();
-    let (filter, level) = reload::Layer::new(settings.targets());
+    let targets = settings.targets();
+    let (filter, level) = reload::Layer::new(targets.clone());
     let logs = Logs {
         set_level: Box::new(move |targets| {
             // It fails when the subscriber is gone, and then there is no log.
+            AccessLog::set_level(&targets);
             let _ = level.reload(targets);
         }),
         stdout: Queue::open("standard output", stdout).map_err(LogsError::Stdout)?,
@@ -81,11 +85,15 @@ pub(crate) fn start(settings: &Settings) -> Result<Logs, LogsError> {
             .transpose()?,
     };
     let audit = logs.audit.as_ref().map(audit_layer);
+    let json = settings.is_json();
     // Another subscriber is there only where a test or an embedding program has set it.
-    let _ = tracing_subscriber::registry()
-        .with(stdout_layer(settings, filter, &logs.stdout, journal))
+    let started = tracing_subscriber::registry()
+        .with(stdout_layer(json, filter, &logs.stdout, journal))
         .with(audit)
         .try_init();
+    if json && started.is_ok() {
+        AccessLog::start(&logs.stdout, journal, &targets);
+    }
     Ok(logs)
 }
 
@@ -96,6 +104,14 @@ impl Settings {
         2 * queues * queue::CAPACITY
     }
 
+    fn is_json(&self) -> bool {
+        match self.format {
+            Format::Auto => !io::stdout().is_terminal(),
+            Format::Json => true,
+            Format::Text => false,
+        }
+    }
+
     fn targets(&self) -> Targets {
         self.level
             .parse()
@@ -103,21 +119,11 @@ impl Settings {
     }
 }
 
-fn stdout_layer<S, F>(
-    settings: &Settings,
-    filter: F,
-    queue: &Arc<Queue>,
-    journal: bool,
-) -> impl Layer<S>
+fn stdout_layer<S, F>(json: bool, filter: F, queue: &Arc<Queue>, journal: bool) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     F: Filter<S> + 'static,
 {
-    let json = match settings.format {
-        Format::Auto => !io::stdout().is_terminal(),
-        Format::Json => true,
-        Format::Text => false,
-    };
     let lines = fmt::layer().with_ansi(false).with_writer(Lines {
         queue: Arc::clone(queue),
         text: !json,

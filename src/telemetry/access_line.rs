@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode, Version};
 
+use super::access_log::AccessLog;
 use super::{RequestId, printable};
 use crate::clock::Clock;
 use crate::principal::Identity;
@@ -65,6 +66,15 @@ impl AccessLine {
     }
 
     pub(crate) fn write(&self) {
+        let total = self.started.elapsed();
+        match AccessLog::of_process() {
+            Some(log) => log.write(self, total),
+            None => self.tell(total),
+        }
+    }
+
+    /// As an event, which is for texts: [`AccessLog`] writes the same fields as JSON.
+    pub(super) fn tell(&self, total: Duration) {
         let session = self.session.map(hex);
         tracing::info!(
             target: "access",
@@ -80,7 +90,7 @@ impl AccessLine {
             received = self.received,
             sent = self.sent,
             head_ms = self.head.map(milliseconds),
-            total_ms = milliseconds(self.started.elapsed()),
+            total_ms = milliseconds(total),
             complete = self.complete,
             reason = self.reason,
             error = self.error,
@@ -89,7 +99,7 @@ impl AccessLine {
 }
 
 /// As its `Debug` has it.
-fn name_of(version: Version) -> &'static str {
+pub(super) fn name_of(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",
         Version::HTTP_10 => "HTTP/1.0",
@@ -101,13 +111,20 @@ fn name_of(version: Version) -> &'static str {
 }
 
 /// Digits as `{:08x}` gives them, without a place of their own in memory.
-fn hex(number: u32) -> [u8; 8] {
+pub(super) fn hex(number: u32) -> [u8; 8] {
     std::array::from_fn(|at| b"0123456789abcdef"[(number >> (28 - 4 * at)) as usize & 0xf])
 }
 
 /// With three digits behind the point.
+#[expect(clippy::cast_precision_loss, reason = "no request takes centuries")]
 fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+    microseconds(time) as f64 / 1000.0
+}
+
+/// Rounded.
+pub(super) fn microseconds(time: Duration) -> u64 {
+    let rounded = (time + Duration::from_nanos(500)).as_micros();
+    u64::try_from(rounded).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

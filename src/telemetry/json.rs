@@ -33,12 +33,27 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut object = Object::new();
-        object.add_shown("timestamp", |text| timestamp::push(text, Clock::wall()));
-        object.add_text("level", event.metadata().level().as_str());
+        begin(&mut object.text, event.metadata().level().as_str());
         event.record(&mut object);
-        object.add_text("target", event.metadata().target());
-        writer.write_str(&object.end()?)
+        end(&mut object.text, event.metadata().target());
+        let text = String::from_utf8(object.text).map_err(|_| fmt::Error)?;
+        writer.write_str(&text)
     }
+}
+
+/// Begins the object of what happens now.
+pub(super) fn begin(line: &mut Vec<u8>, level: &str) {
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    timestamp::push(line, Clock::wall());
+    line.extend_from_slice(b"\",\"level\":");
+    push_quoted(line, level.as_bytes());
+}
+
+/// Ends the object, and the line.
+pub(super) fn end(line: &mut Vec<u8>, target: &str) {
+    line.extend_from_slice(b",\"target\":");
+    push_string(line, target);
+    line.extend_from_slice(b"}\n");
 }
 
 /// An object that is being written.
@@ -57,9 +72,8 @@ impl Object {
     }
 
     fn add_name(&mut self, name: &str) {
-        let separator = if self.text.is_empty() { b'{' } else { b',' };
-        self.text.push(separator);
-        push_quoted(&mut self.text, name); // names stand in the sources, and need no escapes
+        self.text.push(b',');
+        push_quoted(&mut self.text, name.as_bytes()); // names stand in the sources, and need no escapes
         self.text.push(b':');
     }
 
@@ -81,27 +95,23 @@ impl Object {
         self.add_text(name, &text);
         self.shown = text;
     }
-
-    fn end(mut self) -> Result<String, fmt::Error> {
-        self.text.extend(b"}\n");
-        String::from_utf8(self.text).map_err(|_| fmt::Error)
-    }
 }
 
 /// Nearly every text of a line is short and written as it is: to look at eight of its bytes at a
 /// time is cheaper than at each.
-fn push_string(line: &mut Vec<u8>, text: &str) {
+pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
-        push_quoted(line, text);
+        push_quoted(line, text.as_bytes());
     } else {
         let _ = serde_json::to_writer(line, text); // writing to memory cannot fail
     }
 }
 
-fn push_quoted(line: &mut Vec<u8>, text: &str) {
+/// A text that is known to need no escapes.
+pub(super) fn push_quoted(line: &mut Vec<u8>, text: &[u8]) {
     line.reserve(text.len() + 2);
     line.push(b'"');
-    line.extend_from_slice(text.as_bytes());
+    line.extend_from_slice(text);
     line.push(b'"');
 }
 
@@ -159,7 +169,7 @@ impl Visit for Object {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -176,6 +186,19 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// The line that an event makes.
+    pub(in crate::telemetry) fn line_of(tell: impl FnOnce()) -> String {
+        let written = Written::default();
+        let lines = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(Json)
+            .with_writer(move || lines.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, tell);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
@@ -196,20 +219,13 @@ mod tests {
 
     #[test]
     fn sec_71_an_event_is_one_object_on_one_line() {
-        let written = Written::default();
-        let lines = written.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(Json)
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let text = line_of(|| {
             tracing::warn!(
                 target: "access", text = "a\"\\\r\n\u{1b}\u{e9}", none = None::<&str>,
                 debug = ?("b", '\n'), shown = %"c\n", yes = true, less = -1, more = u64::MAX,
                 broken = 1.25, nothing = f64::NAN, "it\nis \"said\""
             );
         });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let (timestamp, rest) = text.split_once(',').unwrap();
         assert_eq!(
             rest,

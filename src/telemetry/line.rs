@@ -59,7 +59,7 @@ fn worth(event: &Metadata<'_>) -> Worth {
 }
 
 /// sd-daemon(3)
-fn priority(level: Level) -> &'static [u8] {
+pub(super) fn priority(level: Level) -> &'static [u8] {
     match level {
         Level::ERROR => b"<3>",
         Level::WARN => b"<4>",

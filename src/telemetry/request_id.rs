@@ -88,7 +88,7 @@ impl RequestId {
         value.expect("an id is visible ASCII")
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Own(digits) => str::from_utf8(digits.as_bytes()).expect("digits are ASCII"),
             Self::OfProxy(id) => id,
