@@ -57,80 +57,78 @@ pub(super) async fn serve_http1(
     connection: Arc<ClientConn>,
     mut socket: Socket,
 ) {
-    loop {
-        let settings = service.settings();
-        let mut served = {
-            let mut builder = http1::Builder::new();
-            let head = settings.limits.head.max(MIN_BUFFER);
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(None) // ours is a `Deadline`, and knows idle from slow
-                .title_case_headers(true)
-                .preserve_header_case(settings.preserve_header_case)
-                .max_header_size(settings.limits.head)
-                .max_buf_size(head.max(WRITE_BUFFER));
-            if settings.limits.fields != 100 {
-                builder.max_headers(settings.limits.fields); // hyper's default needs no allocation
-            }
-            let service = service_fn(respond(&service, &connection));
-            builder
-                .serve_connection(TokioIo::new(socket), service)
-                .with_upgrades()
-        };
-        let idle_timeout = PARK_AFTER.min(settings.timeouts.keep_alive);
-        let shut_down = http1::UpgradeableConnection::graceful_shutdown;
-        let driven = drive(
-            &service,
-            &settings,
-            &connection,
-            Pin::new(&mut served),
-            idle_timeout,
-            shut_down,
-        )
-        .await;
-        // Before what it holds is dropped, its request with it.
-        let is_cut = match driven {
-            Driven::Broken => true,
-            Driven::Ended => connection.state.is_answering(),
-            Driven::Done | Driven::Idle | Driven::Refused(_) => false,
-        };
-        if is_cut && connection.state.is_unframed() {
-            if let Some(parts) = served.into_parts() {
-                parts.io.into_inner().reset();
-            }
-            return;
-        }
-        if driven == Driven::Ended {
-            return;
-        }
-        let Some(parts) = served.into_parts() else {
-            return; // a tunnel has it now
-        };
-        socket = parts.io.into_inner();
-        if let Driven::Refused(malformed) = driven {
-            malformed::refuse(
-                &service,
-                &connection,
-                &mut socket,
-                malformed,
-                &parts.read_buf,
-            )
-            .await;
-            return socket.close(&service).await;
-        }
-        if matches!(driven, Driven::Done | Driven::Broken) {
-            return socket.close(&service).await;
-        }
-        // hyper's buffers would stay with every idle connection, three times what TLS needs:
-        // only the socket waits for the next request.
-        if !parts.read_buf.is_empty() {
-            return;
-        }
-        if !socket.wait(&service, &settings.timeouts).await {
+    // hyper's buffers and states would stay with every idle connection, several times what TLS
+    // needs. They are in a box, which is given back: only the socket waits for the next request.
+    while let Some(parked) = Box::pin(serve_requests(&service, &connection, socket)).await {
+        socket = parked;
+        if !socket.wait(&service, &service.settings().timeouts).await {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.shutdown()).await;
             return;
         }
     }
+}
+
+/// Serves a connection until it ends; gives its socket where it has had no request for a while.
+async fn serve_requests(
+    service: &Arc<Service>,
+    connection: &Arc<ClientConn>,
+    socket: Socket,
+) -> Option<Socket> {
+    let settings = service.settings();
+    let mut served = {
+        let mut builder = http1::Builder::new();
+        let head = settings.limits.head.max(MIN_BUFFER);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(None) // ours is a `Deadline`, and knows idle from slow
+            .title_case_headers(true)
+            .preserve_header_case(settings.preserve_header_case)
+            .max_header_size(settings.limits.head)
+            .max_buf_size(head.max(WRITE_BUFFER));
+        if settings.limits.fields != 100 {
+            builder.max_headers(settings.limits.fields); // hyper's default needs no allocation
+        }
+        let service = service_fn(respond(service, connection));
+        builder
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades()
+    };
+    let idle_timeout = PARK_AFTER.min(settings.timeouts.keep_alive);
+    let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+    let driven = drive(
+        service,
+        &settings,
+        connection,
+        Pin::new(&mut served),
+        idle_timeout,
+        shut_down,
+    )
+    .await;
+    // Before what it holds is dropped, its request with it.
+    let is_cut = match driven {
+        Driven::Broken => true,
+        Driven::Ended => connection.state.is_answering(),
+        Driven::Done | Driven::Idle | Driven::Refused(_) => false,
+    };
+    if is_cut && connection.state.is_unframed() {
+        if let Some(parts) = served.into_parts() {
+            parts.io.into_inner().reset();
+        }
+        return None;
+    }
+    if driven == Driven::Ended {
+        return None;
+    }
+    let parts = served.into_parts()?; // a tunnel has it otherwise
+    let mut socket = parts.io.into_inner();
+    if let Driven::Refused(malformed) = driven {
+        malformed::refuse(service, connection, &mut socket, malformed, &parts.read_buf).await;
+    }
+    if driven != Driven::Idle {
+        socket.close(service).await;
+        return None;
+    }
+    parts.read_buf.is_empty().then_some(socket)
 }
 
 pub(super) async fn serve_http2(

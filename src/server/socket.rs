@@ -21,7 +21,9 @@ use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 
 pub(super) struct Socket {
-    stream: TlsStream<TcpStream>,
+    /// Boxed: it is large, and a socket moves from one state of its connection to the next, each of
+    /// which would have room for it.
+    stream: Box<TlsStream<TcpStream>>,
     connection: Arc<ClientConn>,
     protocol: Protocol,
     /// What was read and did not fit, see [`Framing::widened`].
@@ -59,7 +61,7 @@ impl Socket {
             Protocol::Http2(DataFrames::new())
         };
         Self {
-            stream,
+            stream: Box::new(stream),
             connection,
             protocol,
             surplus: Vec::new(),
