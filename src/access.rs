@@ -10,7 +10,6 @@
 pub(crate) mod requirement;
 
 mod cross_site;
-mod networks;
 mod user_names;
 
 use std::net::IpAddr;
@@ -19,8 +18,7 @@ use http::Method;
 
 use self::cross_site::CrossSitePosts;
 use crate::principal::{Identity, Principal};
-use crate::request::{PathCase, PathIndex, Readings, compared, fold_case};
-pub(crate) use networks::Networks;
+use crate::request::{Networks, PathCase, PathIndex, Readings, compared, fold_case};
 pub(crate) use user_names::UserNames;
 
 /// Who may open the part of an app that a rule names.

@@ -16,11 +16,10 @@ use self::rule::rules;
 pub(super) use self::title::complete as complete_titles;
 use super::section::Section;
 use super::{upstream, value};
-use crate::access::Networks;
 use crate::portal::Endpoint;
 use crate::proxy::{AppSettings, FarReaching, Part, WebSocketOrigins};
 use crate::request::{
-    AllowInPath, HostPattern, Hosts, Limits, PathCase, PathForm, fold_case, own_path,
+    AllowInPath, HostPattern, Hosts, Limits, Networks, PathCase, PathForm, fold_case, own_path,
 };
 use crate::source_text::Fault;
 

@@ -2,9 +2,10 @@
 
 use super::Finding;
 use super::rule::describe;
-use crate::access::{Allow, Networks, Rule};
+use crate::access::{Allow, Rule};
 use crate::forwarded::TrustedProxies;
 use crate::proxy::AppSettings;
+use crate::request::Networks;
 
 pub(super) fn examine(apps: &[AppSettings], trusted: &TrustedProxies) -> Vec<Finding> {
     let proxies = Networks::new(trusted.networks().to_vec());

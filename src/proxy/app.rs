@@ -18,7 +18,7 @@ use super::response::far_reaching::{FarReaching, FarReachingHeaders};
 use super::response::hsts::Hsts;
 use super::response::rewrite::Rewriter;
 use super::websocket::WebSocketOrigins;
-use crate::access::{self, Decision, Networks, Permit};
+use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::Client;
@@ -27,7 +27,7 @@ use crate::metrics::{AppCounts, Metrics};
 use crate::portal::Endpoint;
 use crate::principal::Principal;
 use crate::request::{
-    self, AllowInPath, Authority, BadRequest, Hosts, PathCase, Readings, Target, webdav,
+    self, AllowInPath, Authority, BadRequest, Hosts, Networks, PathCase, Readings, Target, webdav,
 };
 use crate::session::data;
 use crate::telemetry::{REQUEST_ID, RequestId};

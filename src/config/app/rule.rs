@@ -5,13 +5,13 @@ use percent_encoding::percent_decode_str;
 use toml::de::DeValue;
 
 use super::Paths;
-use crate::access::{Allow, Networks, Rule, Rules, UserNames};
+use crate::access::{Allow, Rule, Rules, UserNames};
 use crate::config::section::Section;
 use crate::config::value;
 use crate::portal::Endpoint;
 use crate::principal::user_name;
 use crate::proxy::Part;
-use crate::request::{self, PathCase, Readings, own_path};
+use crate::request::{self, Networks, PathCase, Readings, own_path};
 use crate::source_text::Fault;
 
 pub(super) fn rules(sections: Vec<Section<'_>>, let_in: &[Method], paths: Paths<'_>) -> Rules {
