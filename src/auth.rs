@@ -5,7 +5,10 @@
 //! one against the own hash. Hashes of another cost than ours would still tell by their time who
 //! exists; while the users file holds such hashes, refusals wait for a fixed interval.
 
+pub(crate) mod api_token;
+pub(crate) mod authenticators;
 pub(crate) mod callers;
+pub(crate) mod credential;
 mod hashing;
 pub(crate) mod htpasswd;
 mod local_users;

@@ -36,7 +36,7 @@ impl About {
 
 impl Template<About> {
     /// The value for one request; `None` when something that it speaks of is absent (SEC-37).
-    fn render(&self, who: &Identity, session: &dyn Display) -> Option<HeaderValue> {
+    fn render(&self, who: &Identity, session: Option<&dyn Display>) -> Option<HeaderValue> {
         if let [Part::Value(About::User)] = self.parts()
             && who.user().bytes().all(is_plain)
         {
@@ -55,7 +55,7 @@ impl Template<About> {
                         encode(&mut value, group);
                     }
                 }
-                Part::Value(About::Session) => write!(value, "{session}").ok()?,
+                Part::Value(About::Session) => write!(value, "{}", session?).ok()?,
                 Part::Text(text) => value.push_str(text),
                 Part::Value(About::User) => encode(&mut value, who.user()),
             }
@@ -143,8 +143,13 @@ impl Headers {
     }
 
     /// Says who a request is for: exactly one of each header, or none (SEC-37). `session` is the
-    /// key of the session.
-    pub(crate) fn inject(&self, headers: &mut HeaderMap, who: &Identity, session: &dyn Display) {
+    /// key of the session; programs have none.
+    pub(crate) fn inject(
+        &self,
+        headers: &mut HeaderMap,
+        who: &Identity,
+        session: Option<&dyn Display>,
+    ) {
         for (name, template) in &self.templates {
             if let Some(value) = template.render(who, session) {
                 headers.insert(name, value);
@@ -224,7 +229,7 @@ mod tests {
             ),
             ("fixed", Some("fixed".to_owned())),
         ] {
-            let value = parse(template).unwrap().render(&ada, &key);
+            let value = parse(template).unwrap().render(&ada, Some(&key));
             assert_eq!(
                 value.map(|v| v.to_str().unwrap().to_owned()),
                 expected,
@@ -232,7 +237,9 @@ mod tests {
             );
         }
         let nobody = Identity::new("bob".to_owned(), vec![], None);
-        assert_eq!(parse("{groups}").unwrap().render(&nobody, &key), None);
+        assert_eq!(parse("{groups}").unwrap().render(&nobody, Some(&key)), None);
+        let session = parse("{session}").unwrap();
+        assert_eq!(session.render(&ada, None), None, "a program has none");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who somebody is and how they proved it. Knows nothing of the ways to prove it, nor of sessions:
 //! `auth`, `session`, `access` and `identity` all speak of the people that are described here.
 
+mod scope;
 pub(crate) mod user_name;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+pub(crate) use scope::Scope;
 
 /// A person as the app is to see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,19 @@ pub(crate) enum SourceName {
     UsersFile,
 }
 
+impl SourceName {
+    /// Reads what [`name`](Self::name) writes.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        (name == "users file").then_some(Self::UsersFile)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::UsersFile => "users file",
+        }
+    }
+}
+
 /// Names an account for as long as it exists, whatever its groups and e-mail become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AccountRef {
@@ -89,6 +104,9 @@ pub(crate) enum Method {
     RecoveryCode,
     /// A key of a device that verifies its user (Web Authentication).
     Passkey,
+    /// A secret of a program, which proves neither who sits in front of it nor that anybody does
+    /// (SEC-96).
+    ApiToken,
     /// A session of another version names it.
     Unknown(Box<str>),
 }
@@ -108,6 +126,7 @@ impl Method {
             "totp" => Self::Totp,
             "recovery code" => Self::RecoveryCode,
             "passkey" => Self::Passkey,
+            "API token" => Self::ApiToken,
             unknown => Self::Unknown(unknown.into()),
         }
     }
@@ -119,6 +138,7 @@ impl Method {
             Self::Totp => "totp",
             Self::RecoveryCode => "recovery code",
             Self::Passkey => "passkey",
+            Self::ApiToken => "API token",
             Self::Unknown(name) => name,
         }
     }
@@ -128,7 +148,7 @@ impl Method {
             Self::Password | Self::NewPassword => &[Factor::Knowledge],
             Self::Totp | Self::RecoveryCode => &[Factor::Possession],
             Self::Passkey => &[Factor::Knowledge, Factor::Possession],
-            Self::Unknown(_) => &[],
+            Self::ApiToken | Self::Unknown(_) => &[],
         }
     }
 }
@@ -210,6 +230,8 @@ pub(crate) struct Principal {
     account: AccountRef,
     identity: Arc<Identity>,
     context: Arc<AuthContext>,
+    /// What the proof is good for; `None` for all that the user may do.
+    scope: Option<Arc<Scope>>,
 }
 
 impl Principal {
@@ -222,7 +244,19 @@ impl Principal {
             account,
             identity,
             context,
+            scope: None,
         }
+    }
+
+    /// The same, for no more than this.
+    #[must_use]
+    pub(crate) fn within(mut self, scope: Arc<Scope>) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
     }
 
     pub(crate) fn account(&self) -> &AccountRef {
@@ -297,6 +331,9 @@ mod tests {
             ("recovery code+password", true),
             ("passkey", true),
             ("passkey+password", true),
+            ("API token", false),
+            ("API token+password", false),
+            ("API token+totp", false),
         ] {
             assert_eq!(
                 Methods::parse(methods).are_two_factors(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::principal::AuthContext;
+use crate::principal::{AuthContext, Method};
 
 /// What a login has to be good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,11 @@ impl Requirement {
             return Some(StepUp::SecondFactor);
         }
         let age = now.since(context.at());
-        let too_old = self.max_age.is_some_and(|max_age| age >= max_age);
+        // However young a token is, nobody has proved anything since (SEC-96).
+        let is_token = context.methods().include(&Method::ApiToken);
+        let too_old = self
+            .max_age
+            .is_some_and(|max_age| age >= max_age || is_token);
         too_old.then_some(StepUp::Again)
     }
 }
@@ -78,6 +82,18 @@ mod tests {
                 Some(StepUp::SecondFactor),
             ),
             (requirement(true, None), "password+totp", late, None),
+            (
+                requirement(false, Some(HOUR)),
+                "API token",
+                soon,
+                Some(StepUp::Again),
+            ),
+            (
+                requirement(true, None),
+                "API token",
+                soon,
+                Some(StepUp::SecondFactor),
+            ),
             (
                 requirement(true, Some(HOUR)),
                 "password+totp",

@@ -1,0 +1,409 @@
+//! API tokens: secrets by which programs act for a user, for a while and within a scope (SEC-96).
+//!
+//! All of them are in memory, so that a request asks no disk; the store is read once, at start.
+
+mod new;
+mod text;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::authenticators::{AuthenticatorStore, StoreError};
+use crate::clock::{Clock, Timestamp};
+use crate::principal::{AccountRef, AuthContext, Method, Scope, user_name};
+use crate::random::NoRandomness;
+
+pub(crate) use new::{DEFAULT_LIFETIME, NewToken, NotAToken, TokenLimits};
+pub(crate) use text::{ApiToken, TokenKey, TokenKeyPrefix, find_in};
+
+/// Tokens of one user; more are refused.
+const MAX_PER_USER: usize = 50;
+
+/// Tokens in all; each takes about half a KiB of memory.
+const MAX_TOKENS: usize = 20_000;
+
+/// Uses go to the store once in this time: a crash loses at most the last minute of them.
+const FLUSH_EVERY: Duration = Duration::from_mins(1);
+
+/// For how long people still see that a token has expired.
+const SHOWN_EXPIRED: Duration = Duration::from_hours(24 * 30);
+
+/// A token as stores keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenRecord {
+    pub(crate) key: TokenKey,
+    pub(crate) account: AccountRef,
+    /// What its user calls it.
+    pub(crate) name: Box<str>,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Timestamp,
+    pub(crate) last_used: Option<Timestamp>,
+}
+
+/// A token in use.
+#[derive(Debug)]
+pub(crate) struct Token {
+    record: TokenRecord,
+    context: Arc<AuthContext>,
+    /// Milliseconds; zero is never.
+    last_used: AtomicU64,
+    flushed: AtomicU64,
+    revoked: AtomicBool,
+}
+
+impl Token {
+    fn new(record: TokenRecord) -> Self {
+        let last_used = record.last_used.map_or(0, Timestamp::as_millis);
+        let context = AuthContext::new(Method::ApiToken.into(), record.created);
+        Self {
+            context: Arc::new(context),
+            last_used: last_used.into(),
+            flushed: last_used.into(),
+            revoked: AtomicBool::new(false),
+            record,
+        }
+    }
+
+    pub(crate) fn key(&self) -> TokenKey {
+        self.record.key
+    }
+
+    pub(crate) fn account(&self) -> &AccountRef {
+        &self.record.account
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        self.record.account.subject()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.record.scope
+    }
+
+    pub(crate) fn context(&self) -> &Arc<AuthContext> {
+        &self.context
+    }
+
+    pub(crate) fn created(&self) -> Timestamp {
+        self.record.created
+    }
+
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.record.expires
+    }
+
+    pub(crate) fn last_used(&self) -> Option<Timestamp> {
+        let at = self.last_used.load(Ordering::Relaxed);
+        (at > 0).then(|| Timestamp::from_millis(at))
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+}
+
+/// Why a token opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Expired,
+    Revoked,
+}
+
+/// Why no token was made.
+#[derive(Debug)]
+pub(crate) enum MakeError {
+    /// The user has [`MAX_PER_USER`], or there are [`MAX_TOKENS`].
+    TooMany,
+    NoRandomness(NoRandomness),
+    Store(StoreError),
+}
+
+/// All tokens.
+pub(crate) struct ApiTokens {
+    clock: Clock,
+    store: Arc<dyn AuthenticatorStore>,
+    index: RwLock<Index>,
+    /// One token at a time is made, so that nobody has more than there may be.
+    making: tokio::sync::Mutex<()>,
+    /// Streams of tokens may have to end.
+    ended: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct Index {
+    tokens: HashMap<TokenKey, Arc<Token>>,
+    /// By names as they are compared.
+    of_user: HashMap<String, Vec<TokenKey>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When expired tokens were last looked for.
+    looked: Timestamp,
+    flushed: Timestamp,
+    /// Of the accounts, when they were last looked at.
+    generation: Option<u64>,
+    /// Revoked here, and maybe still in the store: removing them is tried again.
+    unremoved: Vec<TokenKey>,
+}
+
+impl ApiTokens {
+    /// Reads all of them.
+    pub(crate) fn open(
+        store: Arc<dyn AuthenticatorStore>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let mut index = Index::default();
+        for record in store.tokens()? {
+            index.insert(Arc::new(Token::new(record)));
+        }
+        let state = State {
+            looked: clock.now(),
+            flushed: clock.now(),
+            ..State::default()
+        };
+        Ok(Self {
+            clock,
+            store,
+            index: RwLock::new(index),
+            making: tokio::sync::Mutex::default(),
+            ended: Notify::new(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Makes a token. Its text is given out here, once, and kept nowhere.
+    pub(crate) async fn make(
+        &self,
+        account: AccountRef,
+        new: NewToken,
+    ) -> Result<(ApiToken, Arc<Token>), MakeError> {
+        let _making = self.making.lock().await;
+        let now = self.clock.now();
+        let is_expired = |token: &Arc<Token>| now >= token.expires();
+        let own = self.of_user(account.subject());
+        let unexpired = own.iter().filter(|token| !is_expired(token)).count();
+        if unexpired >= MAX_PER_USER || self.read().tokens.len() >= MAX_TOKENS {
+            return Err(MakeError::TooMany);
+        }
+        if own.len() >= MAX_PER_USER {
+            // Nobody needs to see those any more.
+            let expired = own.iter().filter(|token| is_expired(token));
+            let expired = expired.map(|token| token.key()).collect();
+            self.revoke(expired).await.map_err(MakeError::Store)?;
+        }
+        let text = ApiToken::generate().map_err(MakeError::NoRandomness)?;
+        let record = TokenRecord {
+            key: text.key(),
+            account,
+            name: new.name.into(),
+            scope: Arc::new(new.scope),
+            created: now,
+            expires: now.plus(new.lifetime),
+            last_used: None,
+        };
+        let kept = self.store.insert_token(Arc::new(record.clone()));
+        kept.await.map_err(MakeError::Store)?;
+        let token = Arc::new(Token::new(record));
+        self.write().insert(Arc::clone(&token));
+        Ok((text, token))
+    }
+
+    /// The token of this text, expired or not.
+    pub(crate) fn find(&self, text: &ApiToken) -> Option<Arc<Token>> {
+        // By its hash: how long that takes says nothing of the tokens that there are.
+        self.read().tokens.get(&text.key()).cloned()
+    }
+
+    /// Whether a token opens anything now.
+    pub(crate) fn check(&self, token: &Token) -> Result<(), Ended> {
+        if token.is_revoked() {
+            return Err(Ended::Revoked);
+        }
+        if self.clock.now() >= token.expires() {
+            return Err(Ended::Expired);
+        }
+        Ok(())
+    }
+
+    /// How many there are, expired ones included.
+    pub(crate) fn count(&self) -> usize {
+        self.read().tokens.len()
+    }
+
+    /// The time that tokens go by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn note_use(&self, token: &Token) {
+        let now = self.clock.now().as_millis();
+        token.last_used.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Those of one user, the newest first.
+    pub(crate) fn of_user(&self, user: &str) -> Vec<Arc<Token>> {
+        let index = self.read();
+        let keys = index.of_user.get(&user_name::key(user));
+        let tokens = keys.into_iter().flatten();
+        let tokens = tokens.filter_map(|key| index.tokens.get(key).cloned());
+        newest_first(tokens.collect())
+    }
+
+    /// All of them, by user, the newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Token>> {
+        let mut tokens = newest_first(self.read().tokens.values().cloned().collect());
+        tokens.sort_by_cached_key(|token| user_name::key(token.user()));
+        tokens
+    }
+
+    /// Those whose key begins so.
+    pub(crate) fn beginning_with(&self, prefix: &TokenKeyPrefix) -> Vec<Arc<Token>> {
+        let index = self.read();
+        let tokens = index.tokens.values();
+        let tokens = tokens.filter(|token| prefix.is_of(&token.key()));
+        newest_first(tokens.cloned().collect())
+    }
+
+    /// Ends tokens at once, with their streams. An error says that a restart might bring some back;
+    /// removing them is tried again.
+    pub(crate) async fn revoke(&self, keys: Vec<TokenKey>) -> Result<usize, StoreError> {
+        let mut revoked = 0;
+        {
+            let mut index = self.write();
+            for key in &keys {
+                revoked += usize::from(index.remove(key));
+            }
+        }
+        if revoked == 0 {
+            return Ok(0);
+        }
+        self.ended.notify_one();
+        if let Err(error) = self.store.remove_tokens(keys.clone()).await {
+            self.state().unremoved.extend(keys);
+            return Err(error);
+        }
+        Ok(revoked)
+    }
+
+    /// Resolves when streams of tokens may have to end.
+    pub(crate) async fn have_ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Looks after what no request does: streams of tokens that expire, tokens of users who are gone
+    /// or disabled, last uses, and what could not be removed. `is_active` judges users as they are
+    /// at this `generation` of the accounts.
+    pub(crate) async fn tick(&self, generation: u64, is_active: impl Fn(&AccountRef) -> bool) {
+        let now = self.clock.now();
+        let (looked, accounts_changed, flush, retry) = {
+            let mut state = self.state();
+            let looked = std::mem::replace(&mut state.looked, now);
+            let changed = state.generation.replace(generation) != Some(generation);
+            let flush = now.since(state.flushed) >= FLUSH_EVERY;
+            if flush {
+                state.flushed = now;
+            }
+            (looked, changed, flush, std::mem::take(&mut state.unremoved))
+        };
+        let (mut over, mut expire) = (Vec::new(), false);
+        for token in self.read().tokens.values() {
+            let expires = token.expires();
+            expire |= looked < expires && expires <= now;
+            let is_gone = accounts_changed && !is_active(token.account());
+            if is_gone {
+                tracing::info!(
+                    target: "audit", user = token.user(), token = %token.key().short(),
+                    "API token ended: the user is gone or disabled"
+                );
+            }
+            if is_gone || now.since(expires) >= SHOWN_EXPIRED {
+                over.push(token.key());
+            }
+        }
+        if expire {
+            self.ended.notify_one();
+        }
+        if let Err(error) = self.revoke(over).await {
+            tracing::error!(%error, "API tokens that have ended were not removed; it is tried again");
+        }
+        if !retry.is_empty() && self.store.remove_tokens(retry.clone()).await.is_err() {
+            self.state().unremoved.extend(retry);
+        }
+        if flush {
+            self.flush().await;
+        }
+    }
+
+    /// Writes down when tokens were last used.
+    async fn flush(&self) {
+        let unflushed = |token: &Arc<Token>| {
+            let at = token.last_used.load(Ordering::Relaxed);
+            let before = token.flushed.swap(at, Ordering::Relaxed);
+            (at > before).then(|| (token.key(), Timestamp::from_millis(at)))
+        };
+        let uses: Vec<_> = self.read().tokens.values().filter_map(unflushed).collect();
+        if !uses.is_empty() && self.store.touch_tokens(uses).await.is_err() {
+            tracing::error!("the last uses of API tokens were not written down");
+        }
+    }
+
+    /// Flushes, and gives the store back.
+    pub(crate) async fn close(&self) {
+        self.flush().await;
+        let _closed = self.store.close().await; // whatever it says, it is over
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn insert(&mut self, token: Arc<Token>) {
+        let of_user = self.of_user.entry(user_name::key(token.user()));
+        of_user.or_default().push(token.key());
+        self.tokens.insert(token.key(), token);
+    }
+
+    fn remove(&mut self, key: &TokenKey) -> bool {
+        let Some(token) = self.tokens.remove(key) else {
+            return false;
+        };
+        token.revoked.store(true, Ordering::Release);
+        let user = user_name::key(token.user());
+        if let Some(keys) = self.of_user.get_mut(&user) {
+            keys.retain(|other| other != key);
+            if keys.is_empty() {
+                self.of_user.remove(&user);
+            }
+        }
+        true
+    }
+}
+
+fn newest_first(mut tokens: Vec<Arc<Token>>) -> Vec<Arc<Token>> {
+    tokens.sort_by_key(|token| (std::cmp::Reverse(token.created()), token.key()));
+    tokens
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What users have to prove themselves by besides passwords: kept beside the sessions, for longer.
+//!
+//! So far these are API tokens. A store decides nothing: it hands out what it has, expired or not.
+
+mod codec;
+mod disk;
+mod memory;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use self::disk::Disk;
+use self::memory::Memory;
+use super::api_token::{TokenKey, TokenRecord};
+use crate::clock::Timestamp;
+use crate::regular_file::Distrust;
+
+/// The name of the file, in the folder of the sessions.
+pub(crate) const FILE: &str = "authenticators.redb";
+
+/// The store could not be read or written; the details are in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreError;
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the API tokens cannot be read or written")
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Why authenticators cannot be kept beside the sessions.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The file does not hold what was written into it. What it would say of revoked tokens is lost,
+    /// so nothing of it is used.
+    Damaged(PathBuf, String),
+    /// Another process has the file open.
+    InUse(PathBuf),
+    Io(PathBuf, io::Error),
+    /// Another user owns the file, and so could have written anything into it.
+    Owner(PathBuf, u32),
+    /// Others than its owner may read or write it (SEC-79).
+    TooOpen(PathBuf, u32),
+    /// Another user could put another file in its place (SEC-98).
+    Untrusted(Distrust),
+}
+
+impl OpenError {
+    /// Whether somebody has to fix something before another try makes sense.
+    pub(crate) fn is_invalid(&self) -> bool {
+        match self {
+            Self::Damaged(..) | Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_) => true,
+            Self::InUse(_) | Self::Io(..) => false,
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(path, damage) => write!(
+                f,
+                "the file {path} with the API tokens is damaged ({damage}); put a copy of it back, \
+                 or move it away with `mv {path} {path}.damaged` and start again: nobody has a \
+                 token then, and each has to be made anew",
+                path = path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "another process has the API tokens in {} open; stop it, or give this one a folder \
+                 of its own with `path` in [session]",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(
+                f,
+                "cannot open the file {} with the API tokens: {error}",
+                path.display()
+            ),
+            Self::Owner(path, owner) => write!(
+                f,
+                "the file {path} with the API tokens belongs to another user ({owner}); do `chown` \
+                 to the user that runs vestibule",
+                path = path.display()
+            ),
+            Self::TooOpen(path, mode) => write!(
+                f,
+                "others may open the file {path} with the API tokens (mode {mode:04o}); do \
+                 `chmod 600 {path}`",
+                path = path.display()
+            ),
+            Self::Untrusted(distrust) => write!(f, "the file with the API tokens: {distrust}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            Self::Damaged(..)
+            | Self::InUse(_)
+            | Self::Owner(..)
+            | Self::TooOpen(..)
+            | Self::Untrusted(_) => None,
+        }
+    }
+}
+
+/// A store's answer, which may have to wait for a disk.
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Keeps authenticators by key. Each call is atomic.
+pub(crate) trait AuthenticatorStore: Send + Sync {
+    /// Every token that can be read, in no order. Rows of a later version are left alone (REL-19).
+    /// Waits for the disk: for the start.
+    fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// When this answers, the token outlives the process, as far as tokens here do.
+    fn insert_token(&self, token: Arc<TokenRecord>) -> Answer<'_, ()>;
+
+    /// Gives how many there were; when this answers, they never come back.
+    fn remove_tokens(&self, keys: Vec<TokenKey>) -> Answer<'_, usize>;
+
+    /// Keeps when tokens that are there were last used, unless there was a later use.
+    fn touch_tokens(&self, uses: Vec<(TokenKey, Timestamp)>) -> Answer<'_, ()>;
+
+    /// Gives the store back.
+    fn close(&self) -> Answer<'_, ()>;
+}
+
+/// In this file, or without one in memory.
+pub(crate) fn open(file: Option<&Path>) -> Result<Arc<dyn AuthenticatorStore>, OpenError> {
+    Ok(match file {
+        Some(file) => Arc::new(Disk::open(file)?),
+        None => Arc::new(Memory::default()),
+    })
+}
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,168 @@
+//! How a token is written down: JSON with short names, its key beside it.
+//!
+//! `v` is the oldest version whose readers understand the row: new fields that readers may leave out
+//! do not raise it (REL-19). A field that narrows what a token opens has to raise it: who does not
+//! understand it would let the token open more.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::Method;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::auth::api_token::{TokenKey, TokenRecord};
+use crate::clock::Timestamp;
+use crate::principal::{AccountRef, Scope, SourceName};
+use crate::request::Networks;
+
+const VERSION: u32 = 1;
+
+/// Why a row cannot be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// It needs a reader of this version.
+    Version(u32),
+    Malformed(serde_json::Error),
+    Value(&'static str),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => write!(
+                f,
+                "a later version of vestibule wrote it (format {version})"
+            ),
+            Self::Malformed(error) => error.fmt(f),
+            Self::Value(field) => write!(f, "the field `{field}` has no valid value"),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    #[serde(rename = "v")]
+    version: u32,
+    #[serde(rename = "s")]
+    source: Cow<'a, str>,
+    #[serde(rename = "u")]
+    user: Cow<'a, str>,
+    #[serde(rename = "n")]
+    name: Cow<'a, str>,
+    #[serde(rename = "c")]
+    created: Timestamp,
+    #[serde(rename = "x")]
+    expires: Timestamp,
+    #[serde(rename = "a", default, skip_serializing_if = "slice_is_empty")]
+    apps: Cow<'a, [String]>,
+    #[serde(rename = "p", default, skip_serializing_if = "slice_is_empty")]
+    paths: Cow<'a, [String]>,
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<Cow<'a, str>>,
+    #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
+    networks: Vec<Cow<'a, str>>,
+}
+
+/// What a row of any version says of itself.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "v")]
+    version: u32,
+}
+
+fn slice_is_empty(slice: &[String]) -> bool {
+    slice.is_empty()
+}
+
+/// Neither its key nor its last use is in it: both are kept beside it.
+pub(super) fn encode(token: &TokenRecord) -> Vec<u8> {
+    let scope = &*token.scope;
+    let networks = scope.networks().list();
+    let row = Row {
+        version: VERSION,
+        source: token.account.source().name().into(),
+        user: token.account.subject().into(),
+        name: (&*token.name).into(),
+        created: token.created,
+        expires: token.expires,
+        apps: scope.apps().into(),
+        paths: scope.paths().into(),
+        methods: scope.methods().iter().map(|m| m.as_str().into()).collect(),
+        networks: networks.into_iter().map(Cow::Owned).collect(),
+    };
+    serde_json::to_vec(&row).expect("a row of text and numbers can be written")
+}
+
+pub(super) fn decode(key: TokenKey, row: &[u8]) -> Result<TokenRecord, Unreadable> {
+    let Header { version } = serde_json::from_slice(row).map_err(Unreadable::Malformed)?;
+    if version > VERSION {
+        return Err(Unreadable::Version(version));
+    }
+    let row: Row<'_> = serde_json::from_slice(row).map_err(Unreadable::Malformed)?;
+    let account = match SourceName::parse(&row.source) {
+        Some(SourceName::UsersFile) => AccountRef::of_users_file(&row.user),
+        None => return Err(Unreadable::Value("s")),
+    };
+    let methods: Result<Vec<Method>, _> = row.methods.iter().map(|m| m.parse()).collect();
+    let networks: Result<Vec<IpNet>, _> = row.networks.iter().map(|net| network(net)).collect();
+    let scope = Scope::new(
+        row.apps.into_owned(),
+        row.paths.into_owned(),
+        methods.map_err(|_| Unreadable::Value("m"))?,
+        Networks::new(networks.map_err(|_| Unreadable::Value("w"))?),
+    );
+    Ok(TokenRecord {
+        key,
+        account,
+        name: row.name.into(),
+        scope: scope.into(),
+        created: row.created,
+        expires: row.expires,
+        last_used: None,
+    })
+}
+
+/// As [`Networks::list`] writes one.
+fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(address) => Ok(address.into()),
+        Err(_) => text.parse(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::record;
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_back_as_it_was() {
+        let token = record("Ada");
+        let row = encode(&token);
+        assert_eq!(decode(token.key, &row).unwrap(), *token);
+        let text = String::from_utf8(row).unwrap();
+        assert!(!text.contains("vst_"), "{text}");
+    }
+
+    #[test]
+    fn rel_19_what_a_later_version_wrote_is_not_guessed_at() {
+        let token = record("ada");
+        let row = String::from_utf8(encode(&token)).unwrap();
+        for (from, to, expected) in [
+            ("\"v\":1", "\"v\":2", "a later version"),
+            ("\"s\":\"users file\"", "\"s\":\"ldap\"", "field `s`"),
+            ("\"GET\"", "\"G E T\"", "field `m`"),
+            ("10.0.0.0/8", "10.0.0.0/80", "field `w`"),
+            ("\"v\":1,", "", "missing field"),
+        ] {
+            assert!(row.contains(from), "{row}");
+            let row = row.replace(from, to);
+            let error = decode(token.key, row.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        // What a reader may leave out.
+        let more = row.replace("\"v\":1", "\"v\":1,\"new\":[7]");
+        assert_eq!(decode(token.key, more.as_bytes()).unwrap(), *token);
+    }
+}

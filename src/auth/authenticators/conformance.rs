@@ -1,0 +1,111 @@
+//! What every store has to keep to, as tests: whoever writes one has them run on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use super::AuthenticatorStore;
+use crate::auth::api_token::{ApiToken, TokenRecord};
+use crate::clock::Timestamp;
+use crate::principal::{AccountRef, Scope};
+use crate::request::Networks;
+
+/// The suite, each test on a new store: of what it lives in, and the store.
+macro_rules! conformance_tests {
+    ($open:expr) => {
+        conformance_tests! { $open =>
+            what_is_kept_stays_until_it_is_removed,
+            of_two_uses_the_later_one_is_kept,
+            a_use_brings_nothing_back,
+            many_at_once_are_all_kept,
+        }
+    };
+    ($open:expr => $($test:ident,)+) => {
+        mod conformance {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let (_place, store) = $open;
+                    $crate::auth::authenticators::conformance::$test(store).await;
+                }
+            )+
+        }
+    };
+}
+pub(super) use conformance_tests;
+
+/// A token of a user, of the 1970s.
+pub(super) fn record(user: &str) -> Arc<TokenRecord> {
+    let scope = Scope::new(
+        vec!["wiki".to_owned()],
+        vec!["/api".to_owned()],
+        vec![Method::GET, "REPORT".parse().unwrap()],
+        Networks::new(vec!["10.0.0.0/8".parse().unwrap()]),
+    );
+    let created = Timestamp::from_millis(1000);
+    Arc::new(TokenRecord {
+        key: ApiToken::generate().unwrap().key(),
+        account: AccountRef::of_users_file(user),
+        name: "calendar \u{1f980}".into(),
+        scope: scope.into(),
+        created,
+        expires: created.plus(Duration::from_hours(24)),
+        last_used: None,
+    })
+}
+
+fn all(store: &dyn AuthenticatorStore) -> Vec<TokenRecord> {
+    let mut tokens = store.tokens().unwrap();
+    tokens.sort_by_key(|token| token.key);
+    tokens
+}
+
+pub(super) async fn what_is_kept_stays_until_it_is_removed(store: Arc<dyn AuthenticatorStore>) {
+    assert_eq!(all(&*store), []);
+    let (ada, bob) = (record("ada"), record("bob"));
+    store.insert_token(Arc::clone(&ada)).await.unwrap();
+    store.insert_token(Arc::clone(&bob)).await.unwrap();
+    let mut both = vec![(*ada).clone(), (*bob).clone()];
+    both.sort_by_key(|token| token.key);
+    assert_eq!(all(&*store), both);
+    let keys = vec![ada.key, record("eve").key, ada.key];
+    assert_eq!(store.remove_tokens(keys).await, Ok(1));
+    assert_eq!(store.remove_tokens(vec![ada.key]).await, Ok(0));
+    assert_eq!(all(&*store), [(*bob).clone()]);
+}
+
+pub(super) async fn of_two_uses_the_later_one_is_kept(store: Arc<dyn AuthenticatorStore>) {
+    let ada = record("ada");
+    store.insert_token(Arc::clone(&ada)).await.unwrap();
+    for at in [7_000, 9_000, 8_000] {
+        let used = vec![(ada.key, Timestamp::from_millis(at))];
+        store.touch_tokens(used).await.unwrap();
+    }
+    let kept = all(&*store);
+    assert_eq!(kept[0].last_used, Some(Timestamp::from_millis(9_000)));
+}
+
+pub(super) async fn a_use_brings_nothing_back(store: Arc<dyn AuthenticatorStore>) {
+    let ada = record("ada");
+    store.insert_token(Arc::clone(&ada)).await.unwrap();
+    store.remove_tokens(vec![ada.key]).await.unwrap();
+    let used = vec![(ada.key, Timestamp::from_millis(7_000))];
+    store.touch_tokens(used).await.unwrap();
+    assert_eq!(all(&*store), []);
+    store.insert_token(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(all(&*store), [(*ada).clone()], "never used");
+}
+
+pub(super) async fn many_at_once_are_all_kept(store: Arc<dyn AuthenticatorStore>) {
+    let tasks = (0..20).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.insert_token(record("ada")).await })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(all(&*store).len(), 20);
+}
