@@ -251,6 +251,8 @@ pub(crate) enum Decision {
     Allow(Permit),
     Forbid,
     Login,
+    /// The user may, but not by the API token that the request shows (SEC-96).
+    OutOfScope,
     /// Nobody may from where the client is: no login helps.
     WrongNetwork,
 }
@@ -261,6 +263,7 @@ impl Decision {
         match (self, other) {
             (Self::Forbid, _) | (_, Self::Forbid) => Self::Forbid,
             (Self::WrongNetwork, _) | (_, Self::WrongNetwork) => Self::WrongNetwork,
+            (Self::OutOfScope, _) | (_, Self::OutOfScope) => Self::OutOfScope,
             (Self::Login, _) | (_, Self::Login) => Self::Login,
             (Self::Allow(one), Self::Allow(other)) => Self::Allow(Permit {
                 principal: one.principal,
@@ -301,6 +304,10 @@ fn decide_one(
     let rule = rules.find(path, method);
     if rule.is_some_and(|rule| !rule.networks.admit(client)) {
         return Decision::WrongNetwork;
+    }
+    let scope = principal.as_ref().and_then(Principal::scope);
+    if scope.is_some_and(|scope| !scope.covers(path, method, rules.case)) {
+        return Decision::OutOfScope;
     }
     let allow = rule.map_or(&Allow::SignedIn, |rule| &rule.allow);
     match (allow, principal) {

@@ -10,6 +10,7 @@ mod reload;
 mod sessions;
 mod socket;
 mod status;
+mod tokens;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub(crate) use self::socket::BindError;
 use self::socket::SocketFile;
 pub(crate) use self::status::Server;
 use crate::auth::Accounts;
+use crate::auth::api_token::ApiTokens;
 use crate::doctor;
 use crate::session::Sessions;
 
@@ -67,6 +69,7 @@ pub(crate) struct Context {
     pub(crate) reloads: Reloads,
     pub(crate) server: Server,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tokens: Arc<ApiTokens>,
 }
 
 /// Clients at a time; more wait to be accepted.
@@ -105,7 +108,7 @@ impl Admin {
             PathSetting::Configured(path) => Self::start(path, context).map(Some),
             PathSetting::Default(path) => {
                 let started = Self::start(path, context).inspect_err(|error| {
-                    tracing::warn!(%error, "the commands `app`, `session`, `reload` and `status` will not work");
+                    tracing::warn!(%error, "the commands `app`, `session`, `token`, `reload` and `status` will not work");
                 });
                 Ok(started.ok())
             }
@@ -258,6 +261,10 @@ async fn handle<W: AsyncWrite + Unpin>(
             sessions::revoke_of_user(sessions, &user, peer).await
         }
         Request::SessionRevokeAll {} => sessions::revoke_all(sessions, peer).await,
+        Request::TokenAdd(new) => tokens::add(context, new, peer).await,
+        Request::TokenList { user } => tokens::list(context, user.as_deref(), answer).await?,
+        Request::TokenRevoke { key } => tokens::revoke(context, &key, peer, answer).await?,
+        Request::TokenRevokeOfUser { user } => tokens::revoke_of_user(context, &user, peer).await,
         Request::Status {} => status::status(context).await,
         Request::Health {} => Line::Done(Done::Health(status::health(&context.doctor).await)),
     };

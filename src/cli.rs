@@ -12,6 +12,7 @@ mod reload;
 mod serve;
 mod session;
 mod status;
+mod token;
 mod user;
 
 use std::fmt;
@@ -45,6 +46,8 @@ enum Command {
     App(app::Args),
     /// List and end the sessions of the running server
     Session(session::Args),
+    /// Make, list and revoke the API tokens of the running server
+    Token(token::Args),
     /// Make the running server read its configuration again
     Reload(reload::Args),
     /// Show the state of the running server, and what is wrong
@@ -139,6 +142,7 @@ pub fn run() -> ExitCode {
         Command::App(args) => app::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Session(args) => session::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Status(args) => status::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),

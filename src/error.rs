@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::auth::credential::Refusal;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
@@ -19,6 +20,8 @@ pub(crate) enum RequestError {
     BodyTooLarge,
     /// The body of a form did not come in time (SEC-26).
     BodyTooSlow,
+    /// A program shows something that proves nothing (any more).
+    CredentialRefused(Refusal, ClientKind),
     /// A form of another site that the app takes could not be kept for its click.
     CrossSiteNotKept,
     /// A form of another site, by which browsers send no session, for a part of the app that needs
@@ -50,6 +53,9 @@ pub(crate) enum RequestError {
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
     Misdirected,
     NoRandomness(NoRandomness),
+    /// An API token that its user revoked is worthless, but a restart might bring it back: the store
+    /// could not be written.
+    TokenEndNotKept,
     /// There is too much to do, and others come first (REL-13).
     Overloaded(Cause),
     /// A script, a frame or the like that asks for one of our own pages (SEC-91).
@@ -67,6 +73,8 @@ pub(crate) enum RequestError {
     SessionEnded,
     /// It was permitted when it began, and is not any more (SEC-89).
     NotPermitted,
+    /// The user may, but not by this API token (SEC-96).
+    OutOfScope,
     /// One WebSocket more than there may be (SEC-87).
     TooManyTunnels(Full),
     /// A login that is no form (SEC-55).
@@ -109,6 +117,7 @@ impl RequestError {
             Self::BadRequest(bad) => Self::bad_request(*bad),
             Self::BodyTooLarge => &messages::FORM_TOO_LARGE,
             Self::BodyTooSlow => &messages::FORM_TOO_SLOW,
+            Self::CredentialRefused(..) => &messages::INVALID_TOKEN,
             Self::CrossSiteNotKept => &messages::CROSS_SITE_FORM_NOT_KEPT,
             Self::CrossSitePost => &messages::CROSS_SITE_FORM,
             Self::CrossSiteTooLarge => &messages::CROSS_SITE_FORM_TOO_LARGE,
@@ -131,10 +140,12 @@ impl RequestError {
             Self::NotANavigation => &messages::PAGE_LOAD_REQUIRED,
             Self::NotFromOurPage => &messages::FORM_NOT_FROM_OUR_PAGE,
             Self::NotFound => &messages::NOT_FOUND,
+            Self::OutOfScope => &messages::INSUFFICIENT_SCOPE,
             Self::Overloaded(_) => &messages::OVERLOADED,
             Self::ServiceWorker => &messages::SERVICE_WORKER_NOT_ALLOWED,
             Self::Session(_) => &messages::SESSIONS_UNAVAILABLE,
             Self::SessionEnded => &messages::SESSION_ENDED,
+            Self::TokenEndNotKept => &messages::TOKEN_END_NOT_SAVED,
             Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
             Self::UploadTooLarge => &messages::UPLOAD_TOO_LARGE,
@@ -148,7 +159,11 @@ impl RequestError {
     pub(crate) fn is_for_programs(&self) -> bool {
         matches!(
             self,
-            Self::LoginRequired(_) | Self::NotANavigation | Self::ServiceWorker
+            Self::CredentialRefused(..)
+                | Self::LoginRequired(_)
+                | Self::NotANavigation
+                | Self::OutOfScope
+                | Self::ServiceWorker
         )
     }
 
@@ -183,6 +198,7 @@ impl RequestError {
     fn bad_request(bad: BadRequest) -> &'static Message {
         match bad {
             BadRequest::CookieTooLarge => &messages::COOKIES_TOO_LARGE,
+            BadRequest::Credentials => &messages::BAD_CREDENTIALS,
             BadRequest::Destination => &messages::DESTINATION_ELSEWHERE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
             BadRequest::Field | BadRequest::TooManyAddresses => &messages::BAD_FIELD,
@@ -307,6 +323,7 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadRequest(bad) => write!(f, "bad request: {}", bad.text()),
+            Self::CredentialRefused(refusal, _) => f.write_str(refusal.text()),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::WebSocketOrigin(refusal) => f.write_str(refusal.text()),
             Self::WrongNetwork(outside) => f.write_str(outside.text()),
@@ -330,6 +347,7 @@ impl std::error::Error for RequestError {
             Self::BadRequest(_)
             | Self::BodyTooLarge
             | Self::BodyTooSlow
+            | Self::CredentialRefused(..)
             | Self::CrossSiteNotKept
             | Self::CrossSitePost
             | Self::CrossSiteTooLarge
@@ -347,10 +365,12 @@ impl std::error::Error for RequestError {
             | Self::NotFound
             | Self::NotFromOurPage
             | Self::NotPermitted
+            | Self::OutOfScope
             | Self::Overloaded(_)
             | Self::Panicked
             | Self::ServiceWorker
             | Self::SessionEnded
+            | Self::TokenEndNotKept
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType
             | Self::UploadTooLarge

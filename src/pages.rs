@@ -18,7 +18,9 @@ use minijinja::value::Kwargs;
 use minijinja::{Environment, State, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::account::{AccountProblem, AccountView, SessionView};
+pub(crate) use self::account::{
+    AccountForm, AccountProblem, AccountView, SessionView, TokenAppView, TokenView, TokensView,
+};
 pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::forms::{CrossSitePostView, SavedPostView, SavedPostsView};
 pub(crate) use self::framed::{Framed, FramedView};
@@ -124,8 +126,9 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("account.html", include_str!("pages/account.html")),
+    ("tokens.html", include_str!("pages/tokens.html")),
     ("base.html", include_str!("pages/base.html")),
     (
         "cross_site_post.html",

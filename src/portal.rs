@@ -24,6 +24,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
 
 use crate::auth::Accounts;
+use crate::auth::api_token::ApiTokens;
 use crate::auth::callers::Callers;
 use crate::auth::throttle::{self, Throttle};
 use crate::clock::Clock;
@@ -39,7 +40,7 @@ use account::Account;
 use account::password::PasswordForm;
 use ask::{ask_to_sign_in, login_required};
 pub(crate) use ask::{challenge, session_ended};
-pub(crate) use context::{Destinations, RequestContext};
+pub(crate) use context::{Destinations, RequestContext, TokenApp};
 use csrf::Csrf;
 use logins::Logins;
 use long_targets::LongTargets;
@@ -65,6 +66,14 @@ pub(crate) struct Settings {
     pub(crate) after_logout: Option<HeaderValue>,
 }
 
+/// What our pages look people up in.
+#[derive(Clone)]
+pub(crate) struct Backends {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tokens: Arc<ApiTokens>,
+}
+
 /// All of our pages, as one configuration has them.
 pub(crate) struct Portal {
     shared: Shared,
@@ -88,12 +97,12 @@ struct Shared {
     saved_posts: Arc<SavedPostStore>,
     sessions: Arc<Sessions>,
     throttle: Arc<Throttle>,
+    tokens: Arc<ApiTokens>,
 }
 
 impl Portal {
     pub(crate) fn new(
-        accounts: Arc<Accounts>,
-        sessions: Arc<Sessions>,
+        backends: Backends,
         settings: Settings,
         throttle: Throttle,
         saved_posts: SavedPostStore,
@@ -101,7 +110,17 @@ impl Portal {
         counts: LoginCounts,
     ) -> Result<Self, NoRandomness> {
         let former_users = Arc::clone(saved_posts.former_users());
-        let callers = Callers::new(Arc::clone(&accounts), Arc::clone(&sessions), former_users);
+        let Backends {
+            accounts,
+            sessions,
+            tokens,
+        } = backends;
+        let callers = Callers::new(
+            Arc::clone(&accounts),
+            Arc::clone(&sessions),
+            former_users,
+            Arc::clone(&tokens),
+        );
         let shared = Shared {
             accounts,
             callers: Arc::new(callers),
@@ -112,6 +131,7 @@ impl Portal {
             saved_posts: Arc::new(saved_posts),
             sessions,
             throttle: Arc::new(throttle),
+            tokens,
         };
         Ok(Self::of(shared, settings))
     }
@@ -163,6 +183,7 @@ impl Portal {
                     throttle: throttle(),
                 },
                 sessions: sessions(),
+                tokens: Arc::clone(&shared.tokens),
             },
             saved_posts: SavedPosts {
                 callers: callers(),

@@ -6,6 +6,7 @@ mod apps;
 mod body;
 mod client_conn;
 mod connection_state;
+mod credentials;
 mod error_response;
 mod exchange;
 mod forward;
@@ -53,6 +54,7 @@ use apps::Apps;
 pub(crate) use body::ResponseBody;
 pub(crate) use client_conn::ClientConn;
 pub(crate) use connection_state::ConnectionState;
+pub(crate) use credentials::CredentialSettings;
 use exchange::{Exchange, Subject};
 use in_flight::InFlight;
 use live::Permitted;
@@ -126,6 +128,7 @@ impl Proxy {
         let title = site.title_of(app, own_page.is_some());
         exchange.subject = Subject::of(title);
         let cookies = RequestCookies::take(&mut head.headers);
+        let shown = app.take_credentials(&mut head.headers, own_page.is_some())?;
         if let Some(unreadable) = &client.unreadable {
             self.shared.report_unreadable(connection.peer, unreadable);
         }
@@ -161,7 +164,7 @@ impl Proxy {
 
         // Who sends it, and may they?
         let revision = self.revision();
-        let (session, principal) = self.identify(&context, exchange).await?;
+        let (proof, principal) = self.identify(&context, app, shown, exchange).await?;
         app.maintenance.check(principal.as_ref())?;
         let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
         let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
@@ -178,6 +181,7 @@ impl Proxy {
             Decision::Allow(permit) => permit,
             Decision::Forbid if principal.is_none() => return Err(RequestError::ForbiddenToAll),
             Decision::Forbid => return Err(RequestError::Forbidden),
+            Decision::OutOfScope => return Err(RequestError::OutOfScope),
             Decision::WrongNetwork => return Err(RequestError::WrongNetwork(known.into())),
             Decision::Login => {
                 self.admit_to_login(app, &context, admitted)?;
@@ -189,7 +193,7 @@ impl Proxy {
 
         // Prepare its head for the application, and forward it.
         let has_cookie = context.cookies.any;
-        let permitted = Permitted::new(&head, &target, authority, session, known, revision);
+        let permitted = Permitted::new(&head, &target, authority, proof, known, revision);
         let allowed = Allowed {
             id: exchange.id.clone(),
             permit,

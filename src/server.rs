@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::admin::{Admin, Outcome, Reloads};
+use crate::auth::api_token::ApiTokens;
 use crate::auth::throttle::KnownNetworks;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -129,6 +130,7 @@ pub struct Running {
 struct Handles {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
+    tokens: Arc<ApiTokens>,
     known: Arc<KnownNetworks>,
     admission: Arc<Admission>,
     /// Accept loops and housekeeping: none of them ends before the service does.
@@ -178,6 +180,7 @@ impl Running {
         if let Err(error) = self.handles.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }
+        self.handles.tokens.close().await;
         let known = self.handles.known;
         let _written = tokio::task::spawn_blocking(move || known.close()).await;
         self.monitoring.shutdown().await;

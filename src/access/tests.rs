@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::Timestamp;
-use crate::principal::{AccountRef, AuthContext, Method as By};
+use crate::principal::{AccountRef, AuthContext, Method as By, Scope};
 
 fn someone(groups: &[&str]) -> Principal {
     called("ada", groups)
@@ -36,7 +36,32 @@ fn verdict_at(
         Decision::Allow(_) => "allow".to_owned(),
         Decision::Forbid => "forbid".to_owned(),
         Decision::Login => "login".to_owned(),
+        Decision::OutOfScope => "scope".to_owned(),
         Decision::WrongNetwork => "network".to_owned(),
+    }
+}
+
+#[test]
+fn sec_96_a_scope_narrows_what_the_rules_allow_in_every_reading() {
+    let rules = [
+        Rule::new("/api/closed", vec![], Allow::Nobody),
+        Rule::new("/public", vec![], Allow::Everyone),
+    ];
+    let paths = vec!["/api".to_owned()];
+    let scope = Scope::new(vec![], paths, vec![Method::GET], Networks::default());
+    let scope = std::sync::Arc::new(scope);
+    for (method, path, expected) in [
+        (Method::GET, "/api/x", "allow"),
+        (Method::GET, "/api/closed", "forbid"),
+        (Method::POST, "/api/x", "scope"),
+        (Method::GET, "/other", "scope"),
+        (Method::GET, "/public", "scope"),
+        (Method::GET, "/api;v=1/x", "scope"),
+        (Method::GET, "/api/x;v=1", "allow"),
+    ] {
+        let who = someone(&[]).within(std::sync::Arc::clone(&scope));
+        let found = verdict(&rules, &method, path, Some(who));
+        assert_eq!(found, expected, "{method} {path}");
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn resume(service: &Service, app: &str, peer: Peer) -> Line {
     }
 }
 
-fn no_app(name: &str, unknown: &UnknownApp) -> Line {
+pub(super) fn no_app(name: &str, unknown: &UnknownApp) -> Line {
     let name = printable(name);
     Line::Error(match &unknown.nearest {
         Some(near) => format!("there is no app `{name}`: did you mean `{near}`?"),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::api_token::{Token, TokenLimits};
+use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::session::Record;
 
@@ -45,6 +47,19 @@ pub(crate) enum Request {
         user: String,
     },
     SessionRevokeAll {},
+    /// Makes an API token.
+    TokenAdd(NewTokenRequest),
+    /// API tokens, of all users or of one.
+    TokenList {
+        user: Option<String>,
+    },
+    /// Revokes the one token whose key begins so.
+    TokenRevoke {
+        key: String,
+    },
+    TokenRevokeOfUser {
+        user: String,
+    },
     Status {},
     /// What is wrong with the server. Applications are dialled for it now and then.
     Health {},
@@ -55,6 +70,7 @@ pub(crate) enum Request {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Line {
     Session(Box<SessionView>),
+    Token(Box<TokenView>),
     /// The last line: it was done.
     Done(Done),
     /// The last line: it was not, or not as it should be. A sentence for people.
@@ -82,6 +98,16 @@ pub(crate) enum Done {
     /// How many sessions have ended; of whom, if it was the one of a key.
     Ended {
         sessions: usize,
+        user: Option<String>,
+    },
+    /// The text of a token, which nobody can show again, and what there is of it from now on.
+    Made {
+        token: String,
+        view: Box<TokenView>,
+    },
+    /// How many tokens were revoked; of whom, if it was the one of a key.
+    Revoked {
+        tokens: usize,
         user: Option<String>,
     },
     Status(Box<Status>),
@@ -130,6 +156,53 @@ impl From<&Record> for SessionView {
     }
 }
 
+/// A new API token.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTokenRequest {
+    pub(crate) user: String,
+    pub(crate) name: String,
+    /// How long it is good for, in seconds.
+    pub(crate) seconds: u64,
+    pub(crate) limits: TokenLimits,
+}
+
+/// An API token as operators see it; times in UTC by RFC 3339. Empty lists restrict nothing.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenView {
+    pub(crate) key: String,
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) apps: Vec<String>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) methods: Vec<String>,
+    pub(crate) networks: Vec<String>,
+    pub(crate) created: String,
+    pub(crate) expires: String,
+    pub(crate) expired: bool,
+    pub(crate) last_used: Option<String>,
+}
+
+impl TokenView {
+    pub(super) fn of(token: &Token, now: Timestamp) -> Self {
+        let scope = token.scope();
+        let methods = scope.methods().iter();
+        Self {
+            key: token.key().to_string(),
+            user: token.user().to_owned(),
+            name: token.name().to_owned(),
+            apps: scope.apps().to_vec(),
+            paths: scope.paths().to_vec(),
+            methods: methods.map(ToString::to_string).collect(),
+            networks: scope.networks().list(),
+            created: token.created().to_rfc3339(),
+            expires: token.expires().to_rfc3339(),
+            expired: now >= token.expires(),
+            last_used: token.last_used().map(Timestamp::to_rfc3339),
+        }
+    }
+}
+
 /// The server at one moment.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -157,6 +230,9 @@ pub(crate) struct Status {
     pub(crate) store: String,
     /// In the users file, as it was last read.
     pub(crate) users: usize,
+    /// API tokens, expired ones included.
+    #[serde(default)]
+    pub(crate) tokens: usize,
     pub(crate) apps: Vec<AppStatus>,
     /// The last time that the configuration was to be read again.
     pub(crate) reload: Option<ReloadStatus>,

@@ -33,6 +33,7 @@ pub(super) async fn status(context: &Context) -> Line {
         reloads,
         server,
         sessions,
+        tokens,
     } = context;
     let settings = sessions.settings();
     let open = match sessions.count().await {
@@ -70,6 +71,7 @@ pub(super) async fn status(context: &Context) -> Line {
             Backend::Memory => "memory".to_owned(),
         },
         users: accounts.count(),
+        tokens: tokens.count(),
         apps: apps(&server.service),
         reload: reloads.last(),
     })))

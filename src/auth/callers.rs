@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::Accounts;
-use crate::principal::Principal;
+use super::api_token::{ApiToken, ApiTokens, Ended};
+use super::credential::{Credential, Refusal};
+use crate::principal::{AccountRef, Principal, user_name};
 use crate::session::{
     ConnectionCache, EndReason, FormerUsers, Record, Session, SessionKey, Sessions, Shown,
     StoreError,
@@ -13,13 +15,15 @@ use crate::session::{
 #[derive(Debug)]
 pub(crate) enum Caller {
     Anonymous,
+    /// A program, by what it shows with each request.
+    Credential(Credential, Principal),
     Session(Arc<Session>, Principal),
 }
 
 impl Caller {
     pub(crate) fn into_session(self) -> Option<(Arc<Session>, Principal)> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Credential(..) => None,
             Self::Session(session, principal) => Some((session, principal)),
         }
     }
@@ -30,6 +34,7 @@ pub(crate) struct Callers {
     accounts: Arc<Accounts>,
     sessions: Arc<Sessions>,
     former_users: Arc<FormerUsers>,
+    tokens: Arc<ApiTokens>,
 }
 
 impl Callers {
@@ -37,11 +42,13 @@ impl Callers {
         accounts: Arc<Accounts>,
         sessions: Arc<Sessions>,
         former_users: Arc<FormerUsers>,
+        tokens: Arc<ApiTokens>,
     ) -> Self {
         Self {
             accounts,
             sessions,
             former_users,
+            tokens,
         }
     }
 
@@ -80,6 +87,38 @@ impl Callers {
             Some(Caller::Session(session, principal))
         });
         Ok(caller.unwrap_or(Caller::Anonymous))
+    }
+
+    /// Who sends a request that shows this token, perhaps together with the name of a user; counts
+    /// as a use.
+    pub(crate) fn identify_by_token(
+        &self,
+        text: &ApiToken,
+        user: Option<&str>,
+    ) -> Result<Caller, Refusal> {
+        let token = self.tokens.find(text).ok_or(Refusal::Unknown)?;
+        if user.is_some_and(|user| !user_name::is_same(user, token.user())) {
+            return Err(Refusal::OtherUser);
+        }
+        self.accounts.refresh();
+        let credential = Credential::Token(Arc::clone(&token));
+        let principal = self.principal_of(&credential)?;
+        self.tokens.note_use(&token);
+        Ok(Caller::Credential(credential, principal))
+    }
+
+    /// The user of a credential as the accounts are now, for no more than it is good for.
+    pub(crate) fn principal_of(&self, credential: &Credential) -> Result<Principal, Refusal> {
+        let Credential::Token(token) = credential;
+        self.tokens.check(token).map_err(|ended| match ended {
+            Ended::Expired => Refusal::Expired,
+            Ended::Revoked => Refusal::Unknown,
+        })?;
+        let account = self.accounts.active(token.account());
+        let identity = Arc::clone(account.ok_or(Refusal::User)?.identity());
+        let (account, context) = (token.account().clone(), Arc::clone(token.context()));
+        let principal = Principal::new(account, identity, context);
+        Ok(principal.within(Arc::clone(token.scope())))
     }
 
     /// The user of a session as the accounts are now; `None` when the user is gone or disabled, or
@@ -129,6 +168,10 @@ impl Callers {
                 Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
             }
         }
+        let is_active = |account: &AccountRef| self.accounts.active(account).is_some();
+        self.tokens
+            .tick(self.accounts.generation(), is_active)
+            .await;
         let is_good = |session: &Session| self.principal(session).is_some();
         self.sessions.sweep(is_good).await;
         self.sessions

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Failure;
-use crate::admin::protocol::{Done, Line, Request, SessionView};
+use crate::admin::protocol::{Done, Line, Request, SessionView, TokenView};
 use crate::config::Config;
 
 /// A server answers at once, and in a crowd within a few times of what it grants each client.
@@ -19,6 +19,7 @@ const MAX_LINE: u64 = 1024 * 1024;
 /// What the server has to say.
 pub(super) struct Answer {
     pub(super) sessions: Vec<SessionView>,
+    pub(super) tokens: Vec<TokenView>,
     /// How it ended; what the server refuses is a failure.
     pub(super) done: Result<Done, Failure>,
 }
@@ -58,24 +59,21 @@ impl Client {
         text.push(b'\n');
         (&socket).write_all(&text).map_err(|error| broken(&error))?;
         let mut reader = BufReader::new(&socket);
-        let mut sessions = Vec::new();
-        loop {
+        let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+        let done = loop {
             match read_line(&mut reader)? {
                 Line::Session(session) => sessions.push(*session),
-                Line::Done(done) => {
-                    let done = Ok(done);
-                    return Ok(Answer { sessions, done });
-                }
-                Line::Error(words) => {
-                    let done = Err(Failure::Failed(words));
-                    return Ok(Answer { sessions, done });
-                }
-                Line::Invalid(words) => {
-                    let done = Err(Failure::Invalid(words));
-                    return Ok(Answer { sessions, done });
-                }
+                Line::Token(token) => tokens.push(*token),
+                Line::Done(done) => break Ok(done),
+                Line::Error(words) => break Err(Failure::Failed(words)),
+                Line::Invalid(words) => break Err(Failure::Invalid(words)),
             }
-        }
+        };
+        Ok(Answer {
+            sessions,
+            tokens,
+            done,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 use clap::Subcommand;
 
 use self::table::Table;
+pub(super) use self::table::safe;
 use super::admin_client::{Client, foreign};
 use super::{ConfigFile, Failure, print};
 use crate::admin::protocol::{Done, Request, SessionView};
@@ -177,7 +178,7 @@ fn revoke(client: &Client, which: &Which) -> Result<(), Failure> {
     };
     let answer = client.ask(&request)?;
     for several in &answer.sessions {
-        let user = table::safe(&several.user);
+        let user = safe(&several.user);
         let SessionView {
             key,
             created,

@@ -121,6 +121,9 @@ fn text(status: &Status) -> String {
         &format!("{}, store {}", occupancy(&status.sessions), status.store),
     );
     line("users", &status.users.to_string());
+    if status.tokens > 0 {
+        line("tokens", &status.tokens.to_string());
+    }
     if let Some(reload) = &status.reload {
         let how = match (&reload.error, reload.need_restart.as_slice()) {
             (Some(error), _) => format!("failed at {}: {error}", reload.at),

@@ -1,5 +1,6 @@
 //! `[[app]]`: where it is, what it is told, and who may open it.
 
+mod credentials;
 mod headers;
 mod hosts;
 mod identity;
@@ -235,6 +236,7 @@ fn app(
         case: case.unwrap_or_default(),
     };
     let identity = identity(section.table("identity"));
+    let credentials = credentials::read(section, &identity);
     AppSettings {
         line: section.line(),
         name: section
@@ -268,6 +270,7 @@ fn app(
                 value::word(value, &ALLOW_RESPONSE)
             })
             .unwrap_or_default(),
+        credentials,
         hosts: hosts.clone(),
         part: part.clone(),
     }

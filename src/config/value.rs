@@ -107,6 +107,11 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, Fault> {
     Ok(duration)
 }
 
+/// The same of a command; an error is a sentence.
+pub(crate) fn duration_of(text: &str) -> Result<Duration, String> {
+    duration(&DeValue::String(text.into())).map_err(Fault::sentence)
+}
+
 /// A duration for whoever counts whole seconds; zero too.
 pub(super) fn seconds(value: &DeValue<'_>) -> Result<Duration, Fault> {
     let duration = duration(value)?;

@@ -1,10 +1,14 @@
-//! The account page: who am I, where am I signed in, and a new password.
+//! The account page: who am I, where am I signed in, API tokens, and a new password.
+
+mod tokens;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
 use minijinja::{Value, context};
+
+pub(crate) use tokens::{TokenAppView, TokenView, TokensView};
 
 use super::messages::texts::{self, fill};
 use super::{Page, Pages, humanise, user_agent};
@@ -25,7 +29,28 @@ pub(crate) struct AccountView<'a> {
     pub(crate) sessions: &'a [SessionView<'a>],
     /// The password was set a moment ago, and this session started with it.
     pub(crate) password_is_new: bool,
-    pub(crate) problem: Option<AccountProblem>,
+    /// `None` where there is nothing to say of them.
+    pub(crate) tokens: Option<TokensView<'a>>,
+    /// With the form that it is about.
+    pub(crate) problem: Option<(AccountForm, AccountProblem)>,
+}
+
+/// A part of the account page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccountForm {
+    Password,
+    Sessions,
+    Tokens,
+}
+
+impl AccountForm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// One of the user's sessions.
@@ -49,6 +74,8 @@ pub(crate) enum AccountProblem {
     Busy,
     /// The new password and its repetition.
     Differ,
+    /// The new token would open nothing.
+    NoApp,
     /// The users file cannot be written.
     NotWritten,
     /// Somebody else has changed the account since the old password was verified.
@@ -59,6 +86,17 @@ pub(crate) enum AccountProblem {
     Throttled {
         wait: Duration,
     },
+    /// Too many paths or networks, or too long.
+    TokenLimits,
+    /// A name that is none.
+    TokenName,
+    /// A network that is none.
+    TokenNetwork,
+    /// The store cannot be written.
+    TokenNotKept,
+    /// A path that is none, or not in normal form.
+    TokenPath,
+    TooManyTokens,
     Weak(Weakness),
     /// The old password is not right.
     Wrong,
@@ -66,9 +104,9 @@ pub(crate) enum AccountProblem {
 
 impl Pages {
     pub(crate) fn account(&self, view: &AccountView<'_>) -> Page {
-        let status = view.problem.map_or(StatusCode::OK, AccountProblem::status);
-        let problem = view.problem.map(|problem| problem.sentence(&self.title));
-        let of_sessions = view.problem == Some(AccountProblem::AlreadyEnded);
+        let (form, problem) = view.problem.unzip();
+        let status = problem.map_or(StatusCode::OK, AccountProblem::status);
+        let sentence = problem.map(|problem| problem.sentence(&self.title));
         let sessions = view.sessions.iter();
         let sessions: Vec<_> = sessions.map(|session| session.context(view.now)).collect();
         let page = self.page(
@@ -83,12 +121,13 @@ impl Pages {
                 method => view.method,
                 sessions,
                 password_is_new => view.password_is_new,
-                problem,
-                of_sessions,
+                tokens => view.tokens.as_ref().map(|tokens| tokens.context(view.now)),
+                problem => sentence,
+                form => form.map(AccountForm::name),
                 min_characters => MIN_CHARACTERS,
             },
         );
-        match view.problem.and_then(AccountProblem::wait) {
+        match problem.and_then(AccountProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,
         }
@@ -127,6 +166,13 @@ impl AccountProblem {
             Self::AlreadyEnded => texts::ACCOUNT_ALREADY_ENDED.into(),
             Self::Busy => texts::ACCOUNT_BUSY.into(),
             Self::Differ => texts::ACCOUNT_PASSWORDS_DIFFER.into(),
+            Self::NoApp => texts::ACCOUNT_TOKEN_NO_APP.into(),
+            Self::TokenLimits => texts::ACCOUNT_TOKEN_LIMITS.into(),
+            Self::TokenName => texts::ACCOUNT_TOKEN_NAME.into(),
+            Self::TokenNetwork => texts::ACCOUNT_TOKEN_NETWORK.into(),
+            Self::TokenNotKept => texts::ACCOUNT_TOKEN_NOT_SAVED.into(),
+            Self::TokenPath => texts::ACCOUNT_TOKEN_PATH.into(),
+            Self::TooManyTokens => texts::ACCOUNT_TOKENS_TOO_MANY.into(),
             Self::NotWritten => fill(texts::ACCOUNT_PASSWORD_NOT_SAVED, &[("title", title)]),
             Self::Overtaken => texts::ACCOUNT_PASSWORD_OVERTAKEN.into(),
             Self::Same => texts::ACCOUNT_PASSWORD_SAME.into(),
@@ -154,9 +200,16 @@ impl AccountProblem {
             // What the visitor wanted is so.
             Self::AlreadyEnded => StatusCode::OK,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Differ | Self::Same | Self::Weak(_) => StatusCode::BAD_REQUEST,
-            Self::NotWritten => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overtaken => StatusCode::CONFLICT,
+            Self::Differ
+            | Self::NoApp
+            | Self::Same
+            | Self::TokenLimits
+            | Self::TokenName
+            | Self::TokenNetwork
+            | Self::TokenPath
+            | Self::Weak(_) => StatusCode::BAD_REQUEST,
+            Self::NotWritten | Self::TokenNotKept => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overtaken | Self::TooManyTokens => StatusCode::CONFLICT,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Wrong => StatusCode::FORBIDDEN,
         }
@@ -168,9 +221,16 @@ impl AccountProblem {
             Self::Busy => Some(Duration::from_secs(5)),
             Self::AlreadyEnded
             | Self::Differ
+            | Self::NoApp
             | Self::NotWritten
             | Self::Overtaken
             | Self::Same
+            | Self::TokenLimits
+            | Self::TokenName
+            | Self::TokenNetwork
+            | Self::TokenNotKept
+            | Self::TokenPath
+            | Self::TooManyTokens
             | Self::Weak(_)
             | Self::Wrong => None,
         }
@@ -180,9 +240,13 @@ impl AccountProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pages::tests::{account_problems, html, pages, session};
+    use crate::pages::tests::{account_problems, html, pages, session, tokens};
 
-    fn account(sessions: &[SessionView<'_>], problem: Option<AccountProblem>) -> Page {
+    fn account(
+        sessions: &[SessionView<'_>],
+        tokens: Option<TokensView<'_>>,
+        problem: Option<(AccountForm, AccountProblem)>,
+    ) -> Page {
         let now = Timestamp::from_millis(1_795_458_936_000);
         pages("the wiki", Some("Help: extension 4711")).account(&AccountView {
             host: "wiki.example.org",
@@ -194,6 +258,7 @@ mod tests {
             now: now.plus(Duration::from_mins(2000)),
             sessions,
             password_is_new: false,
+            tokens,
             problem,
         })
     }
@@ -207,7 +272,8 @@ mod tests {
                 ..session(samsung)
             })
             .collect();
-        let html = html(account(&sessions, Some(AccountProblem::NotWritten)));
+        let problem = Some((AccountForm::Password, AccountProblem::NotWritten));
+        let html = html(account(&sessions, None, problem));
         assert_eq!(html.matches("Samsung Internet on Android").count(), 20);
         assert!(html.len() < 15 * 1024, "{}", html.len());
     }
@@ -215,8 +281,8 @@ mod tests {
     #[test]
     fn the_account_page_offers_what_can_be_ended_and_nothing_else() {
         let sessions = [session("Firefox/140.0 (Windows NT 10.0)"), session("x")];
-        let html_of = |sessions, problem| html(account(sessions, problem));
-        let both = html_of(&sessions, None);
+        let html_of = |sessions| html(account(sessions, None, None));
+        let both = html_of(&sessions);
         for part in [
             "<h3>Firefox on Windows <span>This browser</span></h3>",
             "<h3>An unknown browser</h3>",
@@ -231,14 +297,49 @@ mod tests {
         assert_eq!(both.matches("name=\"key\"").count(), 1, "not this one");
         assert_eq!(both.matches(r#"autocomplete="new-password""#).count(), 2);
         assert!(!both.contains("role=\"alert\""), "{both}");
-        let alone = html_of(&sessions[..1], None);
+        assert!(!both.contains("API token"), "{both}");
+        let alone = html_of(&sessions[..1]);
         assert!(!alone.contains("name=\"key\""), "{alone}");
         assert!(!alone.contains("end-others"), "{alone}");
+        let texts = ["10.0.0.0/8".to_owned()];
         for problem in account_problems().into_iter().flatten() {
-            let page = html_of(&sessions, Some(problem));
+            let tokens = Some(tokens("calendar", &texts));
+            let page = html(account(&sessions, tokens, Some(problem)));
             let alert = r#"id="problem" role="alert" tabindex="-1" autofocus"#;
             assert_eq!(page.matches(alert).count(), 1, "{problem:?}: {page}");
             assert_eq!(page.matches("autofocus").count(), 1, "{problem:?}");
         }
+    }
+
+    #[test]
+    fn the_account_page_shows_tokens_and_the_text_of_a_new_one() {
+        let texts = ["wiki".to_owned()];
+        let sessions = [session("Firefox/140.0 (Windows NT 10.0)")];
+        let view = |made, apps: bool| {
+            let mut view = tokens("calendar", &texts);
+            view.made = made;
+            if !apps {
+                view.apps.clear();
+            }
+            html(account(&sessions, Some(view), None))
+        };
+        let made = view(Some(("phone", "vst_0")), true);
+        for part in [
+            "<code>vst_0</code>",
+            "This is the token phone.",
+            "<h3>calendar <span>fedcba98</span></h3>",
+            "<p>wiki; wiki; wiki; wiki</p>",
+            "never used, ended 33 hours ago",
+            "last used 33 hours ago",
+            r#"name="app-0" value="calendar" checked"#,
+            r#"name="app-1" value="calendar">"#,
+            r#"<option value="90" selected>90 days</option>"#,
+        ] {
+            assert!(made.contains(part), "{part} in {made}");
+        }
+        let without = view(None, false);
+        assert!(!without.contains("make-token"), "{without}");
+        assert!(without.contains("revoke-token"), "{without}");
+        assert!(!without.contains("<code>vst_"), "{without}");
     }
 }

@@ -79,6 +79,9 @@ messages! {
     BACKSLASH_IN_PATH = "bad_request", BAD_REQUEST,
         "The address has a backslash in it",
         "If the app needs it, the people who run this site can allow it with \"encoded-backslash\" in `allow_in_path`.";
+    BAD_CREDENTIALS = "bad_request", BAD_REQUEST,
+        "The API token of the request is in a form that is not taken",
+        "Send one token, as `Authorization: Bearer`, or as the password of HTTP Basic.";
     BAD_FIELD = "bad_request", BAD_REQUEST,
         "A header field of the request cannot be understood",
         SEND_AGAIN;
@@ -181,6 +184,12 @@ messages! {
     INTERNAL_ERROR = "internal_error", INTERNAL_SERVER_ERROR,
         "Something went wrong here",
         "Try again. If it happens again, tell the people who run this site.";
+    INSUFFICIENT_SCOPE = "insufficient_scope", FORBIDDEN,
+        "The API token is not for this request",
+        "Its apps, paths, methods and networks are on the account page of its user, who can make another one.";
+    INVALID_TOKEN = "invalid_token", UNAUTHORIZED,
+        "The API token is not valid",
+        "It may have expired or been revoked. Its user can make another one on the account page.";
     LOGIN_REQUIRED = "login_required", UNAUTHORIZED,
         "Your session has ended",
         "Sign in again in another tab, then go on here."
@@ -238,6 +247,9 @@ messages! {
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";
+    TOKEN_END_NOT_SAVED = "token_end_not_saved", INTERNAL_SERVER_ERROR,
+        "The token is revoked, but that could not be saved",
+        "It opens nothing now, but a restart of the server could bring it back. Tell the people who run this site.";
     TOO_MANY_CONNECTIONS = "too_many_connections", SERVICE_UNAVAILABLE,
         "There are too many open connections to this app",
         "Close other windows of the app, then reload the page.";

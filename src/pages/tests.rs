@@ -65,24 +65,69 @@ pub(super) fn session(user_agent: &str) -> SessionView<'_> {
 }
 
 /// None, and each that an account page can have.
-pub(super) fn account_problems() -> [Option<AccountProblem>; 13] {
-    [
-        None,
-        Some(AccountProblem::AlreadyEnded),
-        Some(AccountProblem::Busy),
-        Some(AccountProblem::Differ),
-        Some(AccountProblem::NotWritten),
-        Some(AccountProblem::Overtaken),
-        Some(AccountProblem::Same),
-        Some(AccountProblem::Throttled {
-            wait: Duration::from_secs(700),
-        }),
-        Some(AccountProblem::Weak(Weakness::Common)),
-        Some(AccountProblem::Weak(Weakness::Name)),
-        Some(AccountProblem::Weak(Weakness::TooLong)),
-        Some(AccountProblem::Weak(Weakness::TooShort)),
-        Some(AccountProblem::Wrong),
-    ]
+pub(super) fn account_problems() -> Vec<Option<(AccountForm, AccountProblem)>> {
+    let throttled = AccountProblem::Throttled {
+        wait: Duration::from_secs(700),
+    };
+    let of_each = [
+        (AccountForm::Sessions, AccountProblem::AlreadyEnded),
+        (AccountForm::Password, AccountProblem::Busy),
+        (AccountForm::Password, AccountProblem::Differ),
+        (AccountForm::Password, AccountProblem::NotWritten),
+        (AccountForm::Password, AccountProblem::Overtaken),
+        (AccountForm::Password, AccountProblem::Same),
+        (AccountForm::Password, throttled),
+        (
+            AccountForm::Password,
+            AccountProblem::Weak(Weakness::Common),
+        ),
+        (AccountForm::Password, AccountProblem::Weak(Weakness::Name)),
+        (
+            AccountForm::Password,
+            AccountProblem::Weak(Weakness::TooLong),
+        ),
+        (
+            AccountForm::Password,
+            AccountProblem::Weak(Weakness::TooShort),
+        ),
+        (AccountForm::Password, AccountProblem::Wrong),
+        (AccountForm::Tokens, AccountProblem::NoApp),
+        (AccountForm::Tokens, throttled),
+        (AccountForm::Tokens, AccountProblem::TokenLimits),
+        (AccountForm::Tokens, AccountProblem::TokenName),
+        (AccountForm::Tokens, AccountProblem::TokenNetwork),
+        (AccountForm::Tokens, AccountProblem::TokenNotKept),
+        (AccountForm::Tokens, AccountProblem::TokenPath),
+        (AccountForm::Tokens, AccountProblem::TooManyTokens),
+        (AccountForm::Tokens, AccountProblem::Wrong),
+    ];
+    [None].into_iter().chain(of_each.map(Some)).collect()
+}
+
+/// Two tokens, of which one has not been used, and one that was just made.
+pub(super) fn tokens<'a>(text: &'a str, texts: &'a [String]) -> TokensView<'a> {
+    let now = Timestamp::from_millis(1_795_458_936_000);
+    let token = |last_used| TokenView {
+        key: "fedcba9876543210".repeat(4),
+        name: text,
+        apps: texts,
+        paths: texts,
+        methods: texts.to_vec(),
+        networks: texts.to_vec(),
+        expires: now,
+        last_used,
+    };
+    let app = |is_here| TokenAppView {
+        name: text,
+        title: text,
+        is_here,
+    };
+    TokensView {
+        apps: vec![app(true), app(false)],
+        days: &[7, 90],
+        made: Some((text, text)),
+        tokens: vec![token(None), token(Some(now))],
+    }
 }
 
 const FRAMED: [Framed; 5] = [
@@ -109,6 +154,11 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         now,
         sessions: &sessions,
         password_is_new: true,
+        tokens: {
+            let mut tokens = tokens(text, &groups);
+            tokens.tokens.truncate(1);
+            Some(tokens)
+        },
         problem,
     };
     let logout = |leads_on| {
@@ -125,6 +175,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             groups: &[],
             sessions: &sessions[..1],
             password_is_new: false,
+            tokens: None,
             ..account(None)
         }),
         logout(false),
@@ -150,7 +201,8 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             forms: &saved_posts(text, now)[..count],
         }));
     }
-    all.extend(account_problems().map(|problem| pages.account(&account(problem))));
+    let problems = account_problems().into_iter();
+    all.extend(problems.map(|problem| pages.account(&account(problem))));
     for message in [
         &messages::FORBIDDEN,
         &messages::NOT_FOUND,

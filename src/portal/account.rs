@@ -1,6 +1,7 @@
-//! `/.vestibule/account`: the sessions of a user, an end to them, and a new password.
+//! `/.vestibule/account`: the sessions of a user, an end to them, API tokens, and a new password.
 
 pub(super) mod password;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +11,19 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::{ACCOUNT, RequestContext, ask_to_sign_in, session_ended};
+use super::{ACCOUNT, Destinations, RequestContext, ask_to_sign_in, session_ended};
+use crate::auth::api_token::ApiTokens;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::pages::{self, AccountProblem, AccountView, Pages, SessionView};
+use crate::pages::{self, AccountForm, AccountProblem, AccountView, Pages, SessionView};
 use crate::principal::{Method, Principal};
 use crate::request::{AllowInPath, Target};
 use crate::session::{EndError, Record, Session, SessionKey, Sessions};
 use crate::upstream::ClientBody;
 
 use password::PasswordForm;
+use tokens::{Made, OnPage};
 
 /// For how long the page says that the password was changed.
 const NEWS: Duration = Duration::from_mins(1);
@@ -28,6 +31,7 @@ const NEWS: Duration = Duration::from_mins(1);
 /// Who asks for the page, or sends one of its forms.
 struct Visitor<'a> {
     context: RequestContext<'a>,
+    destinations: Destinations<'a>,
     session: Arc<Session>,
     principal: Principal,
 }
@@ -40,12 +44,14 @@ pub(super) struct Account {
     pub(super) pages: Arc<Pages>,
     pub(super) password: PasswordForm,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) tokens: Arc<ApiTokens>,
 }
 
 impl Account {
     pub(super) async fn show(
         &self,
         context: RequestContext<'_>,
+        destinations: Destinations<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Some((session, principal)) = context.session(&self.callers).await? else {
             let target = Target::parse(context.head, AllowInPath::default())
@@ -54,16 +60,18 @@ impl Account {
         };
         let visitor = Visitor {
             context,
+            destinations,
             session,
             principal,
         };
-        self.page(&visitor, None).await
+        self.page(&visitor, None, None).await
     }
 
     /// A form of the page; whoever sends it is signed in, and it comes from the page (SEC-54).
     pub(super) async fn change(
         &self,
         context: RequestContext<'_>,
+        destinations: Destinations<'_>,
         body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut form = Form::read(context.head, body).await?;
@@ -77,16 +85,28 @@ impl Account {
         }
         let visitor = Visitor {
             context,
+            destinations,
             session,
             principal,
         };
         match form.take("action")?.as_str() {
             "end" => self.end_one(&visitor, &form.take("key")?).await,
             "end-others" => self.end_others(&visitor).await,
+            "make-token" => match self.make_token(&visitor, form).await? {
+                Ok(made) => self.page(&visitor, None, Some(made)).await,
+                Err(problem) => {
+                    let problem = Some((AccountForm::Tokens, problem));
+                    self.page(&visitor, problem, None).await
+                }
+            },
             "password" => match self.password.change(&visitor, form).await? {
                 Ok(response) => Ok(response),
-                Err(problem) => self.page(&visitor, Some(problem)).await,
+                Err(problem) => {
+                    let problem = Some((AccountForm::Password, problem));
+                    self.page(&visitor, problem, None).await
+                }
             },
+            "revoke-token" => self.revoke_token(&visitor, &form.take("key")?).await,
             _ => Err(RequestError::Form),
         }
     }
@@ -94,10 +114,12 @@ impl Account {
     async fn page(
         &self,
         visitor: &Visitor<'_>,
-        problem: Option<AccountProblem>,
+        problem: Option<(AccountForm, AccountProblem)>,
+        made: Option<Made>,
     ) -> Result<Response<Bytes>, RequestError> {
         let Visitor {
             context,
+            destinations: _,
             session,
             principal,
         } = visitor;
@@ -121,6 +143,7 @@ impl Account {
             last_active: record.last_accessed,
             expires: record.expires,
         });
+        let tokens = OnPage::of(&self.tokens, visitor, made);
         let view = AccountView {
             host: context.authority.as_str(),
             csrf: &self.csrf.token(Binding::Session(&key), context.authority),
@@ -132,6 +155,7 @@ impl Account {
             sessions: &sessions.collect::<Vec<_>>(),
             password_is_new: login.methods().include(&Method::NewPassword)
                 && now.since(login.at()) < NEWS,
+            tokens: tokens.as_ref().map(OnPage::view),
             problem,
         };
         Ok(self
@@ -167,8 +191,8 @@ impl Account {
                 Ok(back_to_account())
             }
             _ => {
-                let problem = Some(AccountProblem::AlreadyEnded);
-                self.page(visitor, problem).await
+                let problem = Some((AccountForm::Sessions, AccountProblem::AlreadyEnded));
+                self.page(visitor, problem, None).await
             }
         }
     }

@@ -43,6 +43,16 @@ pub(crate) struct Destinations<'a> {
     pub(crate) may_open: &'a (dyn Fn(&str, Principal) -> bool + Sync),
     /// The title of the app that a path in normal form is of.
     pub(crate) title: &'a (dyn Fn(&str) -> Option<Arc<str>> + Sync),
+    /// The apps that take API tokens and that a user may open any of.
+    pub(crate) token_apps: &'a (dyn Fn(&Principal) -> Vec<TokenApp> + Sync),
+}
+
+/// An app that takes API tokens.
+pub(crate) struct TokenApp {
+    pub(crate) name: Arc<str>,
+    pub(crate) title: Arc<str>,
+    /// It is of the host of the request.
+    pub(crate) is_here: bool,
 }
 
 impl RequestContext<'_> {

@@ -39,8 +39,11 @@ pub(crate) struct Route {
 static ROUTES: [Route; 6] = [
     Route::page(
         "account",
-        |portal, call| Box::pin(portal.account.show(call.context)),
-        |portal, call| Box::pin(portal.account.change(call.context, call.body)),
+        |portal, call| Box::pin(portal.account.show(call.context, call.destinations)),
+        |portal, call| {
+            let account = &portal.account;
+            Box::pin(account.change(call.context, call.destinations, call.body))
+        },
     ),
     Route::resource("assets/", |portal, call| {
         Box::pin(async move { portal.pages.asset(call.rest).ok_or(RequestError::NotFound) })

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body;
 
 use super::apps::Site;
+use super::credentials::{CredentialSettings, Credentials, Shown};
 use super::headers::{Facts, RequestHeaders, ResponseChanges, ResponseHeaders};
 use super::live::Permitted;
 use super::maintenance::{Maintenance, MaintenanceSettings, Pauses};
@@ -74,6 +75,8 @@ pub(crate) struct AppSettings {
     pub(crate) websocket_origins: WebSocketOrigins,
     /// Headers that reach beyond the app and pass all the same (SEC-90).
     pub(crate) allow_response: Vec<FarReaching>,
+    /// What programs may show in place of a session.
+    pub(crate) credentials: CredentialSettings,
 }
 
 /// One application behind the proxy.
@@ -100,6 +103,7 @@ pub(super) struct App {
     pub(super) websocket_origins: WebSocketOrigins,
     pub(super) far_reaching: FarReachingHeaders,
     pub(super) rewriter: Rewriter,
+    pub(super) credentials: Option<Box<Credentials>>,
     request_headers: Option<Box<RequestHeaders>>,
     response_changes: Option<Box<ResponseChanges>>,
 }
@@ -135,6 +139,7 @@ fn plain_length(headers: &mut HeaderMap) {
 impl App {
     pub(super) fn open(
         settings: AppSettings,
+        credentials: Option<Box<Credentials>>,
         clock: &Clock,
         metrics: &Metrics,
         tunnels: &tunnels::Registry,
@@ -153,6 +158,7 @@ impl App {
                 .identity
                 .strip_overrides(settings.rules.name_methods())
                 .also_strip(request_headers.names()),
+            credentials,
             request_headers: (!request_headers.is_empty()).then(|| Box::new(request_headers)),
             response_changes: ResponseChanges::new(settings.response_headers),
             rewriter: Rewriter::new(&settings.upstream, settings.part.stripped()),
@@ -219,6 +225,24 @@ impl App {
         Ok(decision)
     }
 
+    /// What of a request is ours to judge by, and no longer in it. Our own pages take no notice of it
+    /// (SEC-96).
+    pub(super) fn take_credentials(
+        &self,
+        headers: &mut HeaderMap,
+        is_own_page: bool,
+    ) -> Result<Option<Shown>, BadRequest> {
+        match &self.credentials {
+            Some(credentials) if !is_own_page => credentials.take(headers),
+            _ => Ok(None),
+        }
+    }
+
+    /// What it takes from programs.
+    pub(super) fn credentials(&self) -> Option<&CredentialSettings> {
+        self.credentials.as_deref().map(Credentials::settings)
+    }
+
     /// Refuses a body that is announced as larger than the application takes, before anything is
     /// done for it. One that grows too large without saying so breaks off on its way.
     pub(super) fn check_length(&self, body: &impl Body) -> Result<(), RequestError> {
@@ -241,6 +265,10 @@ impl App {
         principal: Option<Principal>,
         client: Option<IpAddr>,
     ) -> Result<Decision, RequestError> {
+        let scope = principal.as_ref().and_then(Principal::scope);
+        if scope.is_some_and(|scope| !scope.opens(&self.name, client)) {
+            return Ok(Decision::OutOfScope);
+        }
         let readings = self.readings(path)?;
         let rules = &self.rules;
         Ok(access::decide(rules, &readings, method, principal, client))
@@ -313,12 +341,15 @@ impl App {
             headers.insert(FORWARDED_PREFIX, prefix.clone());
         }
         if let (Some(identity), Some(session)) = (permit.identity(), &permitted.session) {
-            self.identity.inject(headers, identity, &session.key());
+            self.identity
+                .inject(headers, identity, Some(&session.key()));
             if self.session_data
                 && let Some(data) = session.data(&self.name)
             {
                 headers.insert(data::DATA, data);
             }
+        } else if let (Some(identity), Some(_)) = (permit.identity(), &permitted.credential) {
+            self.identity.inject(headers, identity, None);
         }
         if self.request_headers.is_some() || self.response_changes.is_some() {
             let facts = Facts {

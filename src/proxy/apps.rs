@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::app::{App, AppSettings};
+use super::credentials::Credentials;
 use super::part::PartIndex;
 use super::service::OpenError;
 use super::shared::Shared;
@@ -54,12 +55,15 @@ impl Apps {
     ) -> Result<Self, OpenError> {
         let (mut by_host, mut only) = (HostMap::<Vec<_>>::default(), Vec::new());
         let mut all = Vec::with_capacity(settings.len());
-        for app in settings {
+        let some_app_takes_any = settings.iter().any(|app| app.credentials.take_any());
+        for mut app in settings {
+            let credentials = std::mem::take(&mut app.credentials);
+            let credentials = Credentials::new(credentials, some_app_takes_any);
             let hosts = app.hosts.clone();
             let name = app.name.clone();
             let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
             let (metrics, pauses) = (&shared.metrics, &shared.pauses);
-            let app = App::open(app, clock, metrics, tunnels, checks, pauses);
+            let app = App::open(app, credentials, clock, metrics, tunnels, checks, pauses);
             let app = Arc::new(app.map_err(|error| OpenError::Upstream(name, error))?);
             if hosts.are_any() {
                 only.push(Arc::clone(&app));
@@ -143,6 +147,12 @@ impl Site {
             Self::Whole(app) => std::slice::from_ref(app),
             Self::Parts(shares) => &shares.apps,
         }
+    }
+
+    pub(super) fn has(&self, app: &App) -> bool {
+        self.apps()
+            .iter()
+            .any(|own| std::ptr::eq(&raw const **own, app))
     }
 
     /// Whether some app of the host may be opened from where a client is.

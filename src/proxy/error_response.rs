@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
 use super::body::ResponseBody;
+use super::credentials::CredentialSettings;
 use super::exchange::{Exchange, Subject};
 use super::maintenance::Sentence;
 use crate::error::RequestError;
@@ -20,6 +21,13 @@ pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The same while an app is closed: nobody closes one for seconds.
 const RETRY_AFTER_MAINTENANCE: HeaderValue = HeaderValue::from_static("60");
+
+const BASIC: &str = "Basic realm=\"Vestibule\", charset=\"UTF-8\"";
+const BEARER: &str = "Bearer realm=\"Vestibule\"";
+
+/// RFC 6750 §3.1.
+const INVALID_TOKEN: &str = "Bearer realm=\"Vestibule\", error=\"invalid_token\"";
+const OUT_OF_SCOPE: &str = "Bearer realm=\"Vestibule\", error=\"insufficient_scope\"";
 
 impl Proxy {
     pub(super) fn error_response(
@@ -64,7 +72,9 @@ impl Proxy {
             };
             self.pages.titled(title).error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
-            pages::plain(message.status, texts::PROGRAM_SIGN_IN)
+            pages::plain(message.status, sign_in_of_git(exchange))
+        } else if let RequestError::CredentialRefused(_, ClientKind::Git) = error {
+            pages::plain(message.status, texts::PROGRAM_INVALID_TOKEN)
         } else {
             let notice = notice.as_ref().map_or("", Sentence::as_str);
             let space = if notice.is_empty() { "" } else { " " };
@@ -96,10 +106,19 @@ impl Proxy {
         }
         if message.status == StatusCode::UNAUTHORIZED {
             let kind = match error {
-                RequestError::LoginRequired(kind) => *kind,
+                RequestError::CredentialRefused(_, kind) | RequestError::LoginRequired(kind) => {
+                    *kind
+                }
                 _ => ClientKind::Browser,
             };
-            headers.insert(header::WWW_AUTHENTICATE, portal::challenge(kind));
+            let taken = exchange.app.as_ref().and_then(|app| app.credentials());
+            for challenge in challenges(kind, taken, error) {
+                headers.append(header::WWW_AUTHENTICATE, challenge);
+            }
+        }
+        if matches!(error, RequestError::OutOfScope) {
+            let challenge = HeaderValue::from_static(OUT_OF_SCOPE);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if message.status == StatusCode::SERVICE_UNAVAILABLE {
             let after = match error {
@@ -124,6 +143,35 @@ impl Proxy {
             .and_then(|proxy| proxy.apps.named(&app.name));
         latest.unwrap_or(app).maintenance.closed()?.sentence
     }
+}
+
+/// What git is told without a session.
+fn sign_in_of_git(exchange: &Exchange) -> &'static str {
+    let taken = exchange.app.as_ref().and_then(|app| app.credentials());
+    if taken.is_some_and(CredentialSettings::take_any) {
+        texts::PROGRAM_SIGN_IN_BY_TOKEN
+    } else {
+        texts::PROGRAM_SIGN_IN
+    }
+}
+
+/// How a client can sign in (RFC 9110 §11.6.1). Browsers are never asked for HTTP Basic: they would
+/// show a dialog in front of a page.
+fn challenges(
+    kind: ClientKind,
+    taken: Option<&CredentialSettings>,
+    error: &RequestError,
+) -> impl Iterator<Item = HeaderValue> {
+    let taken = taken.filter(|taken| kind != ClientKind::Browser && taken.take_any());
+    let basic = taken.map(|_| HeaderValue::from_static(BASIC));
+    let bearer = match (error, taken) {
+        (RequestError::CredentialRefused(..), _) => Some(INVALID_TOKEN),
+        (_, Some(taken)) if taken.tokens => Some(BEARER),
+        _ => None,
+    };
+    let bearer = bearer.map(HeaderValue::from_static);
+    let usual = (basic.is_none() && bearer.is_none()).then(|| portal::challenge(kind));
+    [usual, basic, bearer].into_iter().flatten()
 }
 
 /// What the visitor can do, as far as it depends on the app.

@@ -17,6 +17,7 @@ use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
 use super::in_flight::InFlight;
+use crate::auth::credential::Credential;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::portal::is_page_load;
@@ -232,11 +233,21 @@ impl Exchange {
         }
     }
 
+    /// The same of a program.
+    pub(super) fn note_credential(&mut self, credential: &Credential, principal: &Principal) {
+        let Credential::Token(token) = credential;
+        if let Some(line) = &mut self.line {
+            line.user = Some(principal.to_identity());
+            line.token = Some(token.key().beginning());
+        }
+    }
+
     /// For the access line, where there is one: the code that programs get, and what the page does
     /// not say to visitors.
     fn note_refusal(&mut self, error: &RequestError) {
         let text = match error {
             RequestError::BadRequest(bad) => Some(bad.text()),
+            RequestError::CredentialRefused(refusal, _) => Some(refusal.text()),
             RequestError::WebSocketOrigin(refusal) => Some(refusal.text()),
             RequestError::Maintenance => Some("the app is closed for maintenance"),
             RequestError::UploadTooLarge

@@ -15,10 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::Proxy;
 use super::app::App;
 use super::headers::Changes;
+use super::identify::Proof;
 use super::websocket::Origin;
 use crate::access::Decision;
+use crate::auth::credential::Credential;
 use crate::clock::Timestamp;
 use crate::error::RequestError;
+use crate::principal::Principal;
 use crate::request::{Authority, Target};
 use crate::session::{self, Session, Sessions};
 use crate::upstream::Address;
@@ -35,6 +38,8 @@ pub(super) struct Permitted {
     /// Of a WebSocket.
     pub(super) origin: Option<Origin>,
     pub(super) session: Option<Arc<Session>>,
+    /// Of a program, in place of a session.
+    pub(super) credential: Option<Credential>,
     /// Where it comes from, as far as that is known.
     pub(super) client: Option<IpAddr>,
     /// Of users and configuration, from before it was judged.
@@ -48,7 +53,7 @@ impl Permitted {
         head: &Parts,
         target: &Target,
         authority: Authority,
-        session: Option<Arc<Session>>,
+        (session, credential): Proof,
         client: Option<IpAddr>,
         revision: u64,
     ) -> Self {
@@ -58,6 +63,7 @@ impl Permitted {
             authority,
             origin: None,
             session,
+            credential,
             client,
             revision,
             changes: None,
@@ -81,6 +87,9 @@ struct Stream {
     revision: AtomicU64,
     ended: CancellationToken,
 }
+
+/// A session or credential that proves nothing any more.
+struct Over;
 
 /// Tells a stream that it has to end.
 pub(super) struct StreamGuard {
@@ -163,10 +172,17 @@ impl Stream {
         if self.ended.is_cancelled() {
             return;
         }
-        let session = self.permitted.session.as_deref();
+        let Permitted {
+            session,
+            credential,
+            ..
+        } = &self.permitted;
+        let (session, credential) = (session.as_deref(), credential.as_ref());
+        let user = session.map(Session::user);
         tracing::info!(
-            target: "audit", user = session.map(Session::user),
+            target: "audit", user = user.or(credential.map(Credential::user)),
             session = session.map(|session| session.key().short().to_string()),
+            token = credential.map(|credential| credential.short().to_string()),
             app = &*self.app.name, "stream ended: it is not permitted any more"
         );
         self.ended.cancel();
@@ -261,7 +277,6 @@ impl Proxy {
             target,
             authority,
             origin,
-            session,
             client,
             ..
         } = permitted;
@@ -269,12 +284,8 @@ impl Proxy {
         let Some(Ok(Some(app))) = site.map(|site| site.app_of(target.path())) else {
             return false;
         };
-        let principal = match session {
-            None => None,
-            Some(session) => match self.callers.principal(session) {
-                None => return false,
-                principal => principal,
-            },
+        let Ok(principal) = self.principal_of(permitted) else {
+            return false;
         };
         app.goes_on_with(was, address)
             && app.networks.admit(*client)
@@ -290,14 +301,31 @@ impl Proxy {
             })
     }
 
+    /// Whose a request is by now; an error if what proved it proves nothing any more.
+    fn principal_of(&self, permitted: &Permitted) -> Result<Option<Principal>, Over> {
+        match permitted {
+            Permitted {
+                session: Some(session),
+                ..
+            } => self.callers.principal(session).map(Some).ok_or(Over),
+            Permitted {
+                credential: Some(credential),
+                ..
+            } => {
+                let principal = self.callers.principal_of(credential);
+                principal.map(Some).map_err(|_refusal| Over)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// What is told to a request that was permitted, and is not any more.
     pub(super) fn refusal(&self, permitted: &Permitted) -> RequestError {
         let site = self.apps.of_host(permitted.authority.to_host().as_str());
         let Some(Ok(Some(app))) = site.map(|site| site.app_of(permitted.target.path())) else {
             return RequestError::NotPermitted;
         };
-        let session = permitted.session.as_ref();
-        let principal = session.and_then(|session| self.callers.principal(session));
+        let principal = self.principal_of(permitted).unwrap_or_default();
         let checked = app.maintenance.check(principal.as_ref());
         checked.err().unwrap_or(RequestError::NotPermitted)
     }

@@ -1,17 +1,20 @@
 //! Requests for our own pages: never forwarded (SEC-73).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use super::Proxy;
+use super::app::App;
+use super::apps::Site;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
-use crate::access::Decision;
+use crate::access::{Decision, Rule};
 use crate::error::RequestError;
-use crate::portal::{Destinations, Endpoint, RequestContext};
+use crate::portal::{Destinations, Endpoint, RequestContext, TokenApp};
 use crate::principal::Principal;
 use crate::request::{self, Target, own_path};
 use crate::upstream::ClientBody;
@@ -73,12 +76,42 @@ impl Proxy {
             let app = site?.app_of(path).ok().flatten()?;
             Some(Arc::clone(&app.title))
         };
+        let token_apps = |principal: &Principal| self.token_apps(site, principal, client);
         let destinations = Destinations {
+            token_apps: &token_apps,
             title: &title,
             longest: self.settings.limits.target,
             may_open: &may_open,
         };
         let response = self.portal.serve(page, context, destinations, body).await?;
         Ok(response.map(ResponseBody::ours))
+    }
+
+    /// The apps that take API tokens, as far as a user may open any of them: the names of others are
+    /// not told.
+    fn token_apps(
+        &self,
+        here: Option<&Site>,
+        principal: &Principal,
+        client: Option<IpAddr>,
+    ) -> Vec<TokenApp> {
+        let opens = |app: &App| {
+            let rules = app.rules.iter().map(Rule::path).chain([app.part.prefix()]);
+            let mut paths = rules.chain(["/"]);
+            paths.any(|path| {
+                let decision = app.judge(path, &Method::GET, Some(principal.clone()), client);
+                matches!(decision, Ok(Decision::Allow(_)))
+            })
+        };
+        let takes = |app: &&App| app.credentials().is_some_and(|it| it.tokens) && opens(app);
+        let apps = self.apps.iter().filter(takes);
+        let apps = apps.map(|app| TokenApp {
+            name: Arc::clone(&app.name),
+            title: Arc::clone(&app.title),
+            is_here: here.is_some_and(|site| site.has(app)),
+        });
+        let mut apps: Vec<_> = apps.collect();
+        apps.sort_by(|one, other| (!one.is_here, &one.title).cmp(&(!other.is_here, &other.title)));
+        apps
     }
 }

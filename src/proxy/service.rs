@@ -88,6 +88,23 @@ impl Service {
         proxy.judge_streams();
     }
 
+    /// Has whatever is in flight judged again, as after a change of the configuration (SEC-89).
+    pub(crate) fn judge_again(&self) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let proxy = self.proxy();
+        self.shared.renumber(&proxy);
+        proxy.judge_streams();
+    }
+
+    /// Whether there is an app of this name, and whether it takes API tokens.
+    pub(crate) fn takes_tokens(&self, app: &str) -> Result<bool, UnknownApp> {
+        let proxy = self.proxy();
+        let Some(app) = proxy.apps.named(app) else {
+            return Err(self.unknown(app));
+        };
+        Ok(app.credentials().is_some_and(|settings| settings.tokens))
+    }
+
     /// The proxy as it is configured now.
     pub(crate) fn proxy(&self) -> Arc<Proxy> {
         self.current.load_full()

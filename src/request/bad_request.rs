@@ -7,6 +7,8 @@ use super::{Malformed, PathError};
 pub(crate) enum BadRequest {
     /// More than [`Limits::cookie`](super::Limits::cookie) bytes of cookies.
     CookieTooLarge,
+    /// An API token where none is taken, more than one, or one among other things.
+    Credentials,
     /// A `Destination`, or a condition of `If`, that is of another app or host.
     Destination,
     /// An `Expect` other than `100-continue`.
@@ -42,6 +44,9 @@ impl BadRequest {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::CookieTooLarge => "the cookies are larger than `cookie` in [server.limits]",
+            Self::Credentials => {
+                "the request has an API token in a form that is not taken, or several credentials"
+            }
             Self::Destination => "`Destination` or `If` names an address that is not of this app",
             Self::Expectation => "`Expect` is not 100-continue",
             Self::Field => "a header field has a value that servers read differently",

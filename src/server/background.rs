@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::auth::Accounts;
+use crate::auth::api_token::ApiTokens;
 use crate::clock::Clock;
 use crate::load::{Admission, Load};
 use crate::proxy::Service;
@@ -23,6 +24,7 @@ pub(super) struct Background {
     pub(super) admission: Arc<Admission>,
     pub(super) load: Arc<Load>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) tokens: Arc<ApiTokens>,
 }
 
 impl Background {
@@ -33,6 +35,13 @@ impl Background {
         tasks.push(background.spawn(load.watch(admission)));
         let sessions = Arc::clone(&self.sessions);
         tasks.push(background.spawn(async move { sessions.follow_store().await }));
+        let (tokens, service) = (Arc::clone(&self.tokens), Arc::clone(&self.service));
+        tasks.push(background.spawn(async move {
+            loop {
+                tokens.have_ended().await;
+                service.judge_again();
+            }
+        }));
         tasks.push(background.spawn(self.tick()));
         background
     }

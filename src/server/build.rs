@@ -12,14 +12,15 @@ use super::restart_only::RestartOnly;
 use super::systemd::Sockets;
 use super::{Handles, Running, StartError};
 use crate::admin::{self, Admin, Reloads};
+use crate::auth::api_token::ApiTokens;
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
-use crate::auth::{self, Accounts, users_file};
+use crate::auth::{self, Accounts, authenticators, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{self, permission::Perspective};
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
-use crate::metrics::{LoginCounts, Metrics};
+use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::portal::saved_posts::store::SavedPostStore;
 use crate::portal::{self, Portal};
@@ -118,6 +119,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> 
 
 /// The same on sockets that are open already, in place of the addresses of the configuration.
 /// Within the runtime.
+#[expect(
+    clippy::too_many_lines,
+    reason = "all that runs, in the order in which one needs the other"
+)]
 pub(super) fn start_on(
     config: Config,
     sockets: Sockets,
@@ -149,8 +154,15 @@ pub(super) fn start_on(
     let load = Arc::new(load);
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
     let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
-    let parts = (&accounts, &sessions, &front);
-    let portal = portal(parts, throttle, posts, session_clock, metrics.logins())?;
+    let tokens = Arc::new(api_tokens(&restart_only.backend, &session_clock)?);
+    let backends = portal::Backends {
+        accounts: Arc::clone(&accounts),
+        sessions: Arc::clone(&sessions),
+        tokens: Arc::clone(&tokens),
+    };
+    let counts = metrics.logins();
+    let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)
+        .map_err(|NoRandomness| StartError::NoRandomness)?;
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
     let service = Service::new(proxy, apps, portal, &clock, metered, loaded);
@@ -185,6 +197,7 @@ pub(super) fn start_on(
         reloads: reloads.clone(),
         server,
         sessions: Arc::clone(&sessions),
+        tokens: Arc::clone(&tokens),
     };
     let admin = Admin::open(&restart_only.admin, administered).map_err(StartError::Admin)?;
     let mut tasks = Vec::new();
@@ -198,6 +211,7 @@ pub(super) fn start_on(
         admission: Arc::clone(&admission),
         load,
         sessions: Arc::clone(&sessions),
+        tokens: Arc::clone(&tokens),
     };
     let housekeeping = background.begin(&mut tasks);
     Ok(Running {
@@ -212,6 +226,7 @@ pub(super) fn start_on(
         handles: Handles {
             service,
             sessions,
+            tokens,
             known,
             admission,
             tasks: tasks.into(),
@@ -258,17 +273,14 @@ fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clo
     Ok((sessions, clock))
 }
 
-fn portal(
-    (accounts, sessions, settings): (&Arc<Accounts>, &Arc<Sessions>, &portal::Settings),
-    throttle: Throttle,
-    posts: SavedPostStore,
-    clock: Clock,
-    counts: LoginCounts,
-) -> Result<Portal, StartError> {
-    let (accounts, sessions) = (Arc::clone(accounts), Arc::clone(sessions));
-    let settings = settings.clone();
-    Portal::new(accounts, sessions, settings, throttle, posts, clock, counts)
-        .map_err(|NoRandomness| StartError::NoRandomness)
+/// They outlive a restart as the sessions do.
+fn api_tokens(backend: &session::Backend, clock: &Clock) -> Result<ApiTokens, StartError> {
+    let file = match backend {
+        session::Backend::Disk(sessions) => Some(sessions.with_file_name(authenticators::FILE)),
+        session::Backend::Memory => None,
+    };
+    let store = authenticators::open(file.as_deref()).map_err(StartError::Authenticators)?;
+    ApiTokens::open(store, clock.clone()).map_err(|_| StartError::TokensUnread)
 }
 
 /// They outlive a restart as the sessions do.

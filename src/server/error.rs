@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::auth::authenticators;
 use crate::auth::throttle::KnownError;
 use crate::auth::users_file::UsersFileError;
 use crate::pages::PagesError;
@@ -21,6 +22,12 @@ pub enum StartError {
         reason = "for people to read, not for programs to look into"
     )]
     Admin(admin::BindError),
+    /// The API tokens cannot be kept beside the sessions.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    Authenticators(authenticators::OpenError),
     /// An address cannot be listened on.
     Bind(SocketAddr, io::Error),
     /// What was noted of networks that users sign in from cannot be trusted, or not be read.
@@ -61,6 +68,8 @@ pub enum StartError {
     Signals(io::Error),
     /// A socket that was handed over takes no connections.
     Socket(io::Error),
+    /// The API tokens cannot be read; the log says why.
+    TokensUnread,
     /// Certificates or keys that cannot be used.
     #[expect(
         private_interfaces,
@@ -97,6 +106,7 @@ impl StartError {
     /// sense.
     pub(crate) fn is_invalid(&self) -> bool {
         match self {
+            Self::Authenticators(error) => error.is_invalid(),
             Self::Sessions(error) => error.is_invalid(),
             Self::Logs(error) => matches!(error, LogsError::Audit(..)),
             Self::Admin(_)
@@ -104,6 +114,7 @@ impl StartError {
             | Self::NoRandomness
             | Self::Runtime(_)
             | Self::Signals(_)
+            | Self::TokensUnread
             | Self::Watchdog(_) => false,
             Self::KnownNetworks(_)
             | Self::Pages(_)
@@ -120,6 +131,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Admin(error) => error.fmt(f),
+            Self::Authenticators(error) => error.fmt(f),
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}")?;
                 match error.kind() {
@@ -143,6 +155,7 @@ impl fmt::Display for StartError {
                 "cannot take connections from a socket that systemd hands over: {error}; its unit \
                  needs Accept=no"
             ),
+            Self::TokensUnread => f.write_str("the API tokens cannot be read"),
             Self::Tls(error) => error.fmt(f),
             Self::Upstream(app, error) => write!(f, "app \"{app}\": {error}"),
             Self::Users(error) => error.fmt(f),
@@ -155,6 +168,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Admin(error) => Some(error),
+            Self::Authenticators(error) => Some(error),
             Self::Logs(error) => Some(error),
             Self::Bind(_, error)
             | Self::Runtime(error)
@@ -167,7 +181,7 @@ impl std::error::Error for StartError {
             Self::Tls(error) => Some(error),
             Self::Upstream(_, error) => Some(error),
             Self::Users(error) => Some(error),
-            Self::KnownNetworks(_) | Self::NoRandomness => None,
+            Self::KnownNetworks(_) | Self::NoRandomness | Self::TokensUnread => None,
         }
     }
 }

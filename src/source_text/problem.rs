@@ -37,6 +37,14 @@ impl Fault {
         self
     }
 
+    /// What is wrong and how to fix it, where no file has it.
+    pub(crate) fn sentence(self) -> String {
+        match self.help {
+            Some(help) => format!("{}: {help}", self.message),
+            None => self.message,
+        }
+    }
+
     /// The same fault with the key or section it belongs to in front.
     #[must_use]
     pub(crate) fn of(mut self, what: impl fmt::Display) -> Self {

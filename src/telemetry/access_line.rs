@@ -25,6 +25,8 @@ pub(crate) struct AccessLine {
     pub(crate) user: Option<Arc<Identity>>,
     /// The beginning of the key of its session: 8 hex digits for people.
     pub(crate) session: Option<u32>,
+    /// The same of an API token.
+    pub(crate) token: Option<u32>,
     pub(crate) status: StatusCode,
     /// Of the request's body.
     pub(crate) received: u64,
@@ -55,6 +57,7 @@ impl AccessLine {
             app: None,
             user: None,
             session: None,
+            token: None,
             status: StatusCode::OK,
             received: 0,
             sent: 0,
@@ -76,12 +79,14 @@ impl AccessLine {
     /// As an event, which is for texts: [`AccessLog`] writes the same fields as JSON.
     pub(super) fn tell(&self, total: Duration) {
         let session = self.session.map(hex);
+        let token = self.token.map(hex);
         tracing::info!(
             target: "access",
             request = %self.request,
             client = %self.client,
             user = self.user.as_deref().map(Identity::user),
             session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
+            token = token.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             app = self.app.as_deref(),
             method = %self.method,
             path = %printable(&self.path),

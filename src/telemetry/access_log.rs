@@ -110,6 +110,9 @@ fn push(text: &mut Vec<u8>, line: &AccessLine, total: Duration) {
     if let Some(session) = line.session {
         plain(text, name!("session"), &hex(session));
     }
+    if let Some(token) = line.token {
+        plain(text, name!("token"), &hex(token));
+    }
     string(text, name!("app"), line.app.as_deref());
     string(text, name!("method"), Some(line.method.as_str()));
     string(text, name!("path"), Some(&*printable(&line.path)));
@@ -178,6 +181,7 @@ mod tests {
                         None,
                     )));
                     line.session = Some(0x0012_abcd);
+                    line.token = Some(0x9876_00ef);
                     line.status = StatusCode::from_u16(999).unwrap();
                     line.received = u64::MAX;
                     line.sent = 5;

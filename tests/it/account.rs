@@ -1,6 +1,7 @@
 //! The account page: who am I, where am I signed in, and an end to that.
 
 mod new_password;
+mod tokens;
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ pub(crate) mod page;
 mod performance;
 mod recipes;
 mod reference;
+mod tokens;
 mod visitors;
 
 use std::collections::BTreeSet;
@@ -156,7 +157,7 @@ fn each_command_that_a_page_names_exists_with_its_options() {
                 continue;
             }
             let page = path.display();
-            let has_parts = ["user", "session"].contains(&words[0]) && words.len() > 1;
+            let has_parts = ["user", "session", "token"].contains(&words[0]) && words.len() > 1;
             let depth = match words[0] {
                 option if option.starts_with("--") => 0, // `vestibule --version`
                 _ if has_parts => 2,

@@ -151,6 +151,8 @@ mod streaming;
 mod strip_path;
 /// systemd hears how the service is, and keeps its sockets open.
 mod systemd;
+/// Programs sign in by tokens, for as much as those are good for, and the app sees none.
+mod tokens;
 /// What a sloppy app is forgiven costs nobody the strictness that protects them.
 mod tolerance;
 /// TLS as it should be, and secrets that nobody else can read.

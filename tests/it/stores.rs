@@ -60,7 +60,7 @@ async fn calendars_of_radicale_are_written_moved_and_searched() {
     let app = real::App::start(command, address, folder).await;
     // It compares a Destination with what it is told of the browser's address.
     let keys = "rewrite_redirects = false\n[app.identity]\n\"X-Remote-User\" = \"{user}\"";
-    let mut client = Client::of(Vestibule::before_url(&app.url()).app(keys)).await;
+    let mut client = Box::pin(Client::of(Vestibule::before_url(&app.url()).app(keys))).await;
     let root = client.browser.get("/").await;
     root.assert_status(302).assert_header("location", "/.web");
     for calendar in ["/ada/work/", "/ada/home/"] {
@@ -118,7 +118,7 @@ async fn files_of_wsgidav_are_locked_copied_and_moved() {
     let app = real::App::start(command, address, folder).await;
     let other = Vestibule::before_url(&app.url()).app("preserve_host = false");
     for (n, gate) in [recipe.gate(&app.url()), other].into_iter().enumerate() {
-        let mut client = Client::of(gate).await;
+        let mut client = Box::pin(Client::of(gate)).await;
         let page = client.browser.get("/").await;
         assert!(
             page.assert_status(200).text().contains("Index of"),
@@ -174,7 +174,7 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
     let app = real::App::start(command, address, folder).await;
     let other = Vestibule::before_url(&app.url()).app("preserve_host = false");
     for gate in [recipe.gate(&app.url()), other] {
-        let mut client = Client::of(gate).await;
+        let mut client = Box::pin(Client::of(gate)).await;
         let version = client.browser.fetch("/v2/").await;
         version.assert_status(200);
         let begun = client
@@ -206,7 +206,7 @@ async fn an_image_is_pushed_to_the_registry_in_pieces_and_pulled() {
 
 /// What clients of `WebDAV` do without locks.
 async fn files_are_copied_and_moved(gate: Vestibule) {
-    let mut client = Client::of(gate).await;
+    let mut client = Box::pin(Client::of(gate)).await;
     client
         .send("PUT /50%25%20a.txt", &[], b"kept")
         .await

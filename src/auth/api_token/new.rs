@@ -177,13 +177,13 @@ mod tests {
     fn what_can_be_asked_of_a_token_is_bounded() {
         let day = Duration::from_hours(24);
         let made = |name, limits, lifetime| NewToken::parse(name, limits, lifetime).err();
-        let none = TokenLimits::default;
+        let (none, long) = (TokenLimits::default, "x".repeat(65));
         assert_eq!(made(" ci ", none(), day), None);
         for (name, lifetime, expected) in [
             ("", day, NotAToken::Name),
             ("  ", day, NotAToken::Name),
             ("a\nb", day, NotAToken::Name),
-            (&*"x".repeat(65), day, NotAToken::Name),
+            (&long, day, NotAToken::Name),
             ("ci", Duration::ZERO, NotAToken::Lifetime),
             ("ci", day * 367, NotAToken::Lifetime),
         ] {

@@ -131,6 +131,7 @@ impl Answer {
                 Decision::Allow(_) => "allowed",
                 Decision::Forbid => "forbidden",
                 Decision::Login => "login required",
+                Decision::OutOfScope => "outside the scope of the token",
                 Decision::WrongNetwork => WRONG_NETWORK,
             }
         };

@@ -84,7 +84,7 @@ fn minute(time: &str) -> String {
 }
 
 /// `text` from a browser: what could steer a terminal, or looks like nothing, is escaped.
-pub(super) fn safe(text: &str) -> String {
+pub(in crate::cli) fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() {

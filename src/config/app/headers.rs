@@ -88,6 +88,22 @@ pub(super) fn response(mut section: Section<'_>) -> ResponseHeaders {
     }
 }
 
+/// A header that programs send an API token in.
+pub(super) fn for_tokens(name: &str, identity: &identity::Headers) -> Result<HeaderName, Fault> {
+    let folded = fold(name);
+    let is_same = |own: &HeaderName| fold(own.as_str()) == folded;
+    if identity.names().any(is_same) {
+        return Err(Fault::new("this header is in [app.identity]")
+            .help("choose another name: what clients send in that one is taken out"));
+    }
+    if folded == "authorization" {
+        return Err(
+            Fault::new("tokens are taken from Authorization anyway").help("leave the key out")
+        );
+    }
+    Names::default().take(name, Kind::Request)
+}
+
 impl Names {
     fn take(&mut self, name: &str, kind: Kind) -> Result<HeaderName, Fault> {
         let folded = fold(name);

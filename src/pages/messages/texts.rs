@@ -49,6 +49,32 @@ texts! {
     ACCOUNT_SIGNED_IN = "Signed in {when}";
     ACCOUNT_THIS_BROWSER = "This browser";
     ACCOUNT_THROTTLED = "Too many wrong passwords. Try again in {wait}.";
+    ACCOUNT_TOKEN_APPS = "Apps";
+    ACCOUNT_TOKEN_DAYS = "Good for";
+    ACCOUNT_TOKEN_ENDED = "ended {when}";
+    ACCOUNT_TOKEN_ENDS = "ends {when}";
+    ACCOUNT_TOKEN_EVERY_APP = "every app";
+    ACCOUNT_TOKEN_LIMITS = "No token can have these limits. Write fewer paths and networks.";
+    ACCOUNT_TOKEN_MADE = "This is the token {name}. Copy it now: nobody can show it again.";
+    ACCOUNT_TOKEN_MAKE = "Make a token";
+    ACCOUNT_TOKEN_METHODS = "It may";
+    ACCOUNT_TOKEN_NAME = "The name of a token has 1 to 64 characters.";
+    ACCOUNT_TOKEN_NAME_LABEL = "What is it for?";
+    ACCOUNT_TOKEN_NETWORK = "That is no network. Write 192.0.2.7 or 10.0.0.0/8.";
+    ACCOUNT_TOKEN_NETWORKS = "Only from these networks (optional)";
+    ACCOUNT_TOKEN_NO_APP = "Choose at least one app.";
+    ACCOUNT_TOKEN_NOT_SAVED = "The token could not be saved. Try again later.";
+    ACCOUNT_TOKEN_PATH = "That is no path. Write /api for everything below it, without a question mark.";
+    ACCOUNT_TOKEN_PATHS = "Only below these paths, as /api (optional)";
+    ACCOUNT_TOKEN_READS = "only read";
+    ACCOUNT_TOKEN_READS_AND_WRITES = "read and write";
+    ACCOUNT_TOKEN_REVOKE = "Revoke";
+    ACCOUNT_TOKEN_SO_MANY_DAYS = "{days} days";
+    ACCOUNT_TOKEN_UNUSED = "never used";
+    ACCOUNT_TOKEN_USED = "last used {when}";
+    ACCOUNT_TOKENS = "API tokens";
+    ACCOUNT_TOKENS_ARE = "A program uses a token in place of your password.";
+    ACCOUNT_TOKENS_TOO_MANY = "There are too many tokens. Revoke those that you do not use.";
     ACCOUNT_TITLE = "Your account, {title}";
 
     // Forms of other sites that wait for a click.
@@ -146,10 +172,12 @@ texts! {
 
     // For programs that show people a line of text.
     PROGRAM_NO_CHALLENGE = "There is no such challenge here.";
+    PROGRAM_INVALID_TOKEN = "The API token is not valid. It may have expired or been revoked, or be another user's.";
     PROGRAM_PORT_IS_HTTPS = "This port is for https. Put https:// in front of the address.";
     PROGRAM_PROXY_WITHOUT_TLS = "This port is for https, but the proxy in front speaks plain HTTP here.";
     PROGRAM_SIGN_IN = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
     PROGRAM_SIGN_IN_CHALLENGE = "basic realm=\"Sign in with a web browser\"";
+    PROGRAM_SIGN_IN_BY_TOKEN = "This address needs a login. Send your user name and an API token, which your account page makes, as the password.";
     PROGRAM_USE_HTTPS = "Plain HTTP is not served here. Put https:// in front of the address.";
 }
 
@@ -274,6 +302,7 @@ mod tests {
         let sources = [
             include_str!("../../pages.rs"),
             include_str!("../account.rs"),
+            include_str!("../account/tokens.rs"),
             include_str!("../forms.rs"),
             include_str!("../framed.rs"),
             include_str!("../response.rs"),

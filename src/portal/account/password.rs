@@ -51,7 +51,7 @@ impl PasswordForm {
     }
 
     /// Verifies and counts the old password as a login does (SEC-56, SEC-59).
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         visitor: &Visitor<'_>,
         old: Secret<Vec<u8>>,

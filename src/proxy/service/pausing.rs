@@ -62,7 +62,7 @@ impl Service {
         closed.collect()
     }
 
-    fn unknown(&self, name: &str) -> UnknownApp {
+    pub(super) fn unknown(&self, name: &str) -> UnknownApp {
         let proxy = self.proxy();
         let known = proxy.apps.iter().map(|app| &*app.name);
         UnknownApp {

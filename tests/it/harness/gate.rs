@@ -203,7 +203,7 @@ impl Vestibule {
     }
 
     pub(crate) async fn start(self) -> Gate {
-        let started = self.try_start().await;
+        let started = Box::pin(self.try_start()).await;
         started.unwrap_or_else(|error| panic!("it does not start: {error}"))
     }
 
@@ -395,7 +395,12 @@ impl Service {
     }
 
     pub(crate) async fn raw(&self) -> Raw {
-        let stream = tls::connect(self.tcp().await, HOST, &["http/1.1"]).await;
+        self.raw_for(HOST).await
+    }
+
+    /// The same at another host.
+    pub(crate) async fn raw_for(&self, host: &str) -> Raw {
+        let stream = tls::connect(self.tcp().await, host, &["http/1.1"]).await;
         Raw::new(stream.unwrap())
     }
 

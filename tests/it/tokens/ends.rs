@@ -1,0 +1,162 @@
+//! How tokens end, and what ends with them.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::timeout;
+
+use super::*;
+
+/// Revoking reaches open streams within this.
+const SOON: Duration = Duration::from_secs(1);
+
+fn key(token: &serde_json::Value) -> String {
+    token["key"].as_str().unwrap()[..8].to_owned()
+}
+
+fn listed(files: &Files) -> Vec<serde_json::Value> {
+    let text = done(files, &["token", "list", "--json"]);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_75_revoking_a_token_takes_effect_at_the_next_byte() {
+    for how in ["key", "user"] {
+        let app = app().await;
+        let service = before(&app).spawn().await;
+        let ada = bearer(&made(&service.files, "ada", &["--name", "first"]));
+        let bob = bearer(&made(&service.files, "bob", &[]));
+        let open = async |token: &str| {
+            let headers = [("authorization", token)];
+            let opened = open_websocket(service.tcp().await, "/ws", &headers).await;
+            opened.unwrap()
+        };
+        let (socket, mut kept) = (open(&ada).await, open(&bob).await);
+        let mut download = service.raw().await;
+        let get_it =
+            format!("GET /download HTTP/1.1\r\nHost: gate.test\r\nAuthorization: {ada}\r\n\r\n");
+        download.send(get_it).await;
+        download.head().await.assert_status(200);
+
+        let tokens = listed(&service.files);
+        let of_ada = tokens.iter().find(|token| token["user"] == "Ada").unwrap();
+        let short = key(of_ada);
+        let args = match how {
+            "key" => vec![&*short],
+            _ => vec!["--user", "ADA"],
+        };
+        let said = done(&service.files, &[&["token", "revoke"], &*args].concat());
+        assert!(said.starts_with("revoked 1 token of A"), "{said}");
+        let both = async {
+            let (code, rest) = tokio::join!(socket.closed(), download.rest());
+            assert_eq!(code, Some(1008), "{how}");
+            assert!(!rest.ends_with("0\r\n\r\n"), "{how}: it looks whole");
+        };
+        let ended = timeout(SOON, both).await;
+        assert!(ended.is_ok(), "{how}: not within {SOON:?}");
+        get(&service.browser(), "/", &ada).await.assert_status(401);
+        assert_eq!(kept.ask("still here").await, "still here", "{how}");
+        get(&service.browser(), "/", &bob).await.assert_status(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_a_token_ends_with_its_time_and_so_do_its_streams() {
+    let app = app().await;
+    let mut gate = before(&app).start().await;
+    let token = made(gate.files(), "ada", &["--for", "1h"]);
+    let bearer = bearer(&token);
+    let stream = tokio::net::TcpStream::connect(gate.address())
+        .await
+        .unwrap();
+    let opened = open_websocket(stream, "/ws", &[("authorization", &*bearer)]).await;
+    let mut socket = opened.unwrap();
+    gate.advance(Duration::from_mins(59));
+    get(&gate.browser(), "/", &bearer).await.assert_status(200);
+    assert_eq!(socket.ask("still here").await, "still here");
+    gate.advance(Duration::from_mins(1));
+    let reply = get(&gate.browser(), "/", &bearer).await;
+    reply.assert_status(401);
+    assert_eq!(reply.json()["error"], "invalid_token");
+    assert_eq!(
+        within("the end of the stream", socket.closed()).await,
+        Some(1008)
+    );
+    let table = done(gate.files(), &["token", "list"]);
+    assert!(table.contains(" over "), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_51_a_token_ends_with_its_user_and_does_not_come_back() {
+    let app = app().await;
+    let service = before(&app).spawn().await;
+    let ada = bearer(&made(&service.files, "ada", &[]));
+    let bob = bearer(&made(&service.files, "bob", &[]));
+    let headers = [("authorization", &*ada)];
+    let socket = open_websocket(service.tcp().await, "/ws", &headers).await;
+    let socket = socket.unwrap();
+    done(&service.files, &["user", "disable", "ada"]);
+    eventually_some("the end of the token", async || {
+        let reply = get(&service.browser(), "/", &ada).await;
+        (reply.status == 401).then_some(())
+    })
+    .await;
+    assert_eq!(
+        within("the end of the stream", socket.closed()).await,
+        Some(1008)
+    );
+    eventually("ada's tokens are gone", || {
+        listed(&service.files).len() == 1
+    })
+    .await;
+    done(&service.files, &["user", "enable", "ada"]);
+    get(&service.browser(), "/", &ada).await.assert_status(401);
+    get(&service.browser(), "/", &bob).await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_outlive_a_crash_and_revoked_ones_do_not_come_back() {
+    let app = app().await;
+    let service = before(&app).spawn().await;
+    let (kept, gone) = (
+        made(&service.files, "ada", &[]),
+        made(&service.files, "bob", &[]),
+    );
+    done(&service.files, &["token", "revoke", "--user", "bob"]);
+    let service = service.crash().await;
+    get(&service.browser(), "/", &bearer(&kept))
+        .await
+        .assert_status(200);
+    get(&service.browser(), "/", &bearer(&gone))
+        .await
+        .assert_status(401);
+    // A clean stop writes down the last use.
+    let mut service = service;
+    service.program.signal(Signal::TERM);
+    service.program.exit().await;
+    let service = service.start_again().await;
+    let tokens = listed(&service.files);
+    assert_eq!(tokens.len(), 1);
+    assert!(tokens[0]["last_used"].is_string(), "{tokens:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_of_tokens_stops_the_start_and_says_how_to_go_on() {
+    let app = app().await;
+    let mut service = before(&app).spawn().await;
+    made(&service.files, "ada", &[]);
+    service.program.signal(Signal::TERM);
+    service.program.exit().await;
+    let path = service.files.path("authenticators.redb");
+    std::fs::write(&path, "no tokens in here").unwrap();
+    let (code, _, said) = run(&service.files, &["serve"]);
+    assert_eq!(code, Some(78), "{said}");
+    let advice = format!("mv {0} {0}.damaged", path.display());
+    assert!(
+        said.contains("is damaged") && said.contains(&advice),
+        "{said}"
+    );
+    std::fs::rename(&path, service.files.path("authenticators.redb.damaged")).unwrap();
+    let service = service.start_again().await;
+    assert_eq!(done(&service.files, &["token", "list", "--json"]), "[]\n");
+}
