@@ -33,7 +33,7 @@ pub(crate) use path::{PathError, normal_path};
 pub(crate) use path_index::PathIndex;
 pub(crate) use readings::{PathCase, Readings, compared, fold_case};
 pub(crate) use target::{Target, escape_raw};
-pub(crate) use title_case::title_case;
+pub(crate) use title_case::{capitalize, title_case};
 pub(crate) use webdav::further_paths;
 
 /// Limits on the head of a request (SEC-10, SEC-13), `[server.limits]`.

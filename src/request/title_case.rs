@@ -2,38 +2,22 @@
 
 /// Writes a header name as people do, `Content-Length`, in place. Names have no case (RFC 9110
 /// §5.1), but there are servers and clients that compare their bytes.
-///
-/// Eight bytes at a time: it is done for every field of every message.
 pub(crate) fn title_case(name: &mut [u8]) {
-    let mut begins = true;
-    let (words, rest) = name.as_chunks_mut();
-    for word in words {
-        *word = title_case_word(*word, &mut begins);
+    name.make_ascii_lowercase();
+    capitalize(name);
+}
+
+/// The same of a name in small letters, as a [`http::HeaderName`] has it. It is done for every field
+/// of every message, so most bytes are only looked at.
+pub(crate) fn capitalize(name: &mut [u8]) {
+    if let Some(first) = name.first_mut() {
+        first.make_ascii_uppercase();
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    rest.copy_from_slice(&title_case_word(last, &mut begins)[..rest.len()]);
-}
-
-/// The high bit of each byte.
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// `begins` says whether the first byte begins a word, and then, whether what follows does.
-fn title_case_word(bytes: [u8; 8], begins: &mut bool) -> [u8; 8] {
-    let mut bytes = u64::from_le_bytes(bytes);
-    bytes |= among(bytes, b'A', b'Z') >> 2; // 0x20 makes a small letter of a capital
-    let hyphens = among(bytes, b'-', b'-');
-    let first = (hyphens << 8) | (u64::from(*begins) << 7);
-    bytes ^= (among(bytes, b'a', b'z') & first) >> 2;
-    *begins = hyphens >> 63 == 1;
-    bytes.to_le_bytes()
-}
-
-/// The high bit of each byte that is one of these; both are ASCII.
-fn among(bytes: u64, from: u8, to: u8) -> u64 {
-    let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
-    let low = bytes & !HIGH; // so that no sum reaches into the next byte
-    (low + each(0x80 - from)) & !(low + each(0x7f - to)) & !bytes & HIGH
+    for at in 1..name.len() {
+        if name[at - 1] == b'-' {
+            name[at].make_ascii_uppercase();
+        }
+    }
 }
 
 #[cfg(test)]

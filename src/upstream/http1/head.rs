@@ -10,7 +10,7 @@ use memchr::memchr_iter;
 
 use super::content::Content;
 use super::{MAX_HEAD, ResponseError};
-use crate::request::title_case;
+use crate::request::capitalize;
 
 /// An application's response may have more fields than we take from a browser.
 const MAX_FIELDS: usize = 256;
@@ -28,7 +28,7 @@ pub(super) fn write(request: &Parts, out: &mut Vec<u8>) {
     for (name, value) in &request.headers {
         let start = out.len();
         out.extend_from_slice(name.as_str().as_bytes());
-        title_case(&mut out[start..]);
+        capitalize(&mut out[start..]);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
