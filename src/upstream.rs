@@ -158,7 +158,6 @@ impl Settings {
 pub(crate) struct Upstreams {
     endpoints: Vec<(Arc<Endpoint>, HeaderValue)>,
     preserve_host: bool,
-    preserve_header_case: bool,
     rewrites: bool,
     buffer_requests: usize,
     response_timeout: Duration,
@@ -211,7 +210,6 @@ impl Upstreams {
                 .map(endpoint)
                 .collect::<Result<_, _>>()?,
             preserve_host: settings.preserve_host && settings.host.is_none(),
-            preserve_header_case: settings.preserve_header_case,
             rewrites: settings.rewriting.redirects,
             buffer_requests: settings.buffer_requests,
             response_timeout: settings.response_timeout,
@@ -225,11 +223,6 @@ impl Upstreams {
         self.endpoints
             .iter()
             .map(|(endpoint, _)| endpoint.address())
-    }
-
-    /// Whether the application gets header names with the letters that the client has used.
-    pub(crate) fn preserves_header_case(&self) -> bool {
-        self.preserve_header_case
     }
 
     /// Up to which length a request body without one is read before it is sent; 0 for none.

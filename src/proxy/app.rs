@@ -325,9 +325,6 @@ impl App {
         let stripped = prefix.and_then(|prefix| target.without_prefix(prefix));
         head.uri = stripped.unwrap_or(target).into_uri();
         webdav::as_judged(&mut head, prefix, self.allow_in_path);
-        if !self.upstreams.preserves_header_case() {
-            head.extensions.clear(); // the letters of the client, which hyper would write
-        }
         let headers = &mut head.headers;
         let host = permitted.authority.to_header();
         hop_by_hop::strip(headers);
