@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use crate::access::Permit;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ pub(crate) use own::Own;
 use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
-use send::{Wait, drop_length, frame, say_that_it_is_empty, send, send_or_repeat};
+use send::{Wait, drop_length, frame, may_be_followed, say_that_it_is_empty, send, send_or_repeat};
 pub(crate) use sender::Application;
 pub(crate) use tolerant::Tolerated;
 #[cfg(fuzzing)]
@@ -246,6 +246,7 @@ impl Upstreams {
     ) -> Result<Response<ResponseBody>, UpstreamError> {
         *request.version_mut() = Version::HTTP_11;
         let upload = request.body().upload();
+        let is_head = request.method() == Method::HEAD;
         let mut is_chunked = false;
         match &upload {
             None => say_that_it_is_empty(&mut request),
@@ -293,12 +294,17 @@ impl Upstreams {
             StatusCode::BAD_GATEWAY if is_rewritten => self.reports.refused_destination(),
             _ => {}
         }
+        let may_be_followed = is_head && may_be_followed(&response);
         let asks = matches!(
             response.status(),
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
         );
         if asks && self.judge_challenges(response.headers_mut(), auth)? {
             tie(&mut lease, auth);
+        }
+        // Whom NTLM has signed in would be signed out with the connection, which is nobody else's.
+        if may_be_followed && !lease.is_tied() {
+            lease.set_last();
         }
         lease.heed(hop_by_hop::strip_response(response.headers_mut()));
         Ok(response.map(|()| ResponseBody::new(lease)))
@@ -315,6 +321,13 @@ impl Upstreams {
     pub(crate) fn check(&self, stop: &CancellationToken) {
         for (endpoint, _) in &self.endpoints {
             endpoint.check(stop);
+        }
+    }
+
+    /// Closes unused connections, and others as soon as they are: another configuration holds.
+    pub(crate) fn retire(&self) {
+        for (endpoint, _) in &self.endpoints {
+            endpoint.retire();
         }
     }
 

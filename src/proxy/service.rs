@@ -83,9 +83,11 @@ impl Service {
         saved_posts.set_quota(proxy.settings.kept_forms);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let proxy = Arc::new(proxy);
-        self.current.store(Arc::clone(&proxy));
+        let before = self.current.swap(Arc::clone(&proxy));
         self.shared.renumber(&proxy); // an app may have been paused since it was prepared
         proxy.judge_streams();
+        // What is left of it may last as long as a download.
+        before.apps.iter().for_each(|app| app.upstreams.retire());
     }
 
     /// Has whatever is in flight judged again, as after a change of the configuration (SEC-89).

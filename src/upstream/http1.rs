@@ -14,8 +14,9 @@ mod sending;
 
 use std::future::poll_fn;
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -23,6 +24,8 @@ use http_body::SizeHint;
 use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::RequestBody;
@@ -33,7 +36,7 @@ use content::Content;
 pub(crate) use decoded::DecodedResponse;
 pub(crate) use error::ResponseError;
 pub(super) use head::FramingFields;
-use head::Head;
+use head::{Head, Progress};
 use sending::Sending;
 
 /// Of one read, to begin with: many responses are smaller.
@@ -43,8 +46,11 @@ const READ: usize = 8 * 1024;
 /// (SEC-27).
 const MOST_OF_READ: usize = 128 * 1024;
 
-/// Interim responses (RFC 9110 §15.2) before the response.
-const MOST_INTERIM: usize = 32;
+/// Of the heads of all interim responses (RFC 9110 §15.2) to a request.
+const MOST_INTERIM: usize = 128 * 1024;
+
+/// How long an application that takes no more of a request may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
     transport: Transport,
@@ -61,8 +67,12 @@ pub(super) struct Connection {
     keeps_alive: bool,
     /// Whether the request is a HEAD, whose response has no content.
     is_head: bool,
-    /// Interim responses to this request.
+    /// Bytes of interim responses to this request.
     interim: usize,
+    /// Of the head of a response.
+    progress: Progress,
+    /// Why the application takes no more of the request, and how long it may explain itself.
+    refused: Option<(ResponseError, Pin<Box<Sleep>>)>,
     /// Why the client could not go on with its request, though a response has begun.
     failed: Option<ResponseError>,
 }
@@ -120,6 +130,8 @@ impl Connection {
             keeps_alive: true,
             is_head: false,
             interim: 0,
+            progress: Progress::default(),
+            refused: None,
             failed: None,
         }
     }
@@ -134,9 +146,11 @@ impl Connection {
             return false;
         };
         let mut byte = [0];
+        let read = poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        // Whatever the task has done before: it is not to be told "later" instead of "closed".
+        let read = pin!(unconstrained(read));
         let mut cx = Context::from_waker(Waker::noop());
-        let read = Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
-        read.is_pending()
+        read.poll(&mut cx).is_pending()
     }
 
     /// Whether request and response are over, and it may serve the next.
@@ -181,6 +195,8 @@ impl Connection {
     fn begin(&mut self, message: Message) -> Result<(), ResponseError> {
         self.keeps_alive = false; // until there is a response that says so
         self.interim = 0;
+        self.progress = Progress::default();
+        self.refused = None;
         self.failed = None;
         match message {
             Message::Request(request) => {
@@ -250,8 +266,11 @@ impl Connection {
     /// What there is instead of it after a 101: the stream, and what has come of it already.
     pub(super) fn take_stream(&mut self) -> Option<(Box<dyn Stream>, Bytes)> {
         match mem::replace(&mut self.transport, Transport::Gone) {
-            Transport::Whole(stream) => Some((stream, mem::take(&mut self.input).freeze())),
-            Transport::Reading { .. } | Transport::Gone => None,
+            // Else the client would write the rest of its own handshake.
+            Transport::Whole(stream) if self.sending.is_done() => {
+                Some((stream, mem::take(&mut self.input).freeze()))
+            }
+            Transport::Whole(_) | Transport::Reading { .. } | Transport::Gone => None,
         }
     }
 
@@ -262,14 +281,21 @@ impl Connection {
             Transport::Reading { .. } | Transport::Gone => Poll::Pending,
         };
         let head = self.poll_head_of_response(cx);
-        // Where it is the application that takes no more, it may still say why.
-        if let Poll::Ready(Err(error)) = sent
-            && error.is_of_request()
-        {
-            if head.is_pending() {
-                return Poll::Ready(Err(error));
+        match sent {
+            Poll::Ready(Err(error)) if !error.is_of_request() => {
+                self.refused = Some((error, Box::pin(sleep(LAST_WORDS))));
             }
-            self.failed = Some(error);
+            Poll::Ready(Err(error)) if head.is_pending() => return Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => self.failed = Some(error),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        // Where it is the application that takes no more, it may still say why.
+        if head.is_pending()
+            && let Some((_, silence)) = &mut self.refused
+        {
+            ready!(silence.as_mut().poll(cx));
+            let refused = self.refused.take().map(|(error, _)| error);
+            return Poll::Ready(Err(refused.unwrap_or(ResponseError::Closed)));
         }
         head
     }
@@ -291,9 +317,9 @@ impl Connection {
 
     fn poll_head_of_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, ResponseError>> {
         loop {
-            match Head::parse(&mut self.input, &mut self.fields)? {
+            match Head::parse(&mut self.input, &mut self.progress, &mut self.fields)? {
                 Some(head) if is_interim(head.response.status()) => {
-                    self.interim += 1;
+                    self.interim += head.length;
                     if self.interim > MOST_INTERIM {
                         return Poll::Ready(Err(ResponseError::Ambiguous(
                             "too many interim responses",

@@ -15,6 +15,9 @@ use super::pool::Lease;
 use crate::clock::Clock;
 use crate::session::{Session, SessionGuard};
 
+/// How often an unused connection is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Of one client connection: its own upstream connection, while no request has it.
 #[derive(Default)]
 pub(crate) struct Own {
@@ -56,17 +59,14 @@ impl Own {
         }
     }
 
-    /// Closes the connection if it has been unused for so long; else gives for how long it may be
-    /// unused yet.
-    fn close_unused(&self, limit: Duration) -> Duration {
+    /// Closes the connection if it has been unused for so long, or the application has closed it.
+    fn close_unused(&self, limit: Duration) {
         let mut idle = self.lock();
-        let unused = idle.as_ref().map(|idle| idle.since.elapsed());
-        let left = limit.saturating_sub(unused.unwrap_or_default());
-        if left.is_zero() {
+        if let Some(unused) = &mut *idle
+            && (unused.since.elapsed() >= limit || unused.lease.sender().is_closed())
+        {
             *idle = None;
-            return limit;
         }
-        left
     }
 
     fn close(&self) {
@@ -85,16 +85,15 @@ impl Tie {
         let own = Arc::downgrade(own);
         let (ended, closed) = (watch.ended().clone(), Weak::clone(&own));
         let end = tokio::spawn(async move {
-            let mut look_after = idle_timeout;
             loop {
                 let ended = tokio::select! {
                     () = ended.cancelled() => true,
-                    () = sleep(look_after) => false,
+                    () = sleep(LOOK.min(idle_timeout)) => false,
                 };
                 match closed.upgrade() {
                     None => return,
                     Some(own) if ended => return own.close(),
-                    Some(own) => look_after = own.close_unused(idle_timeout),
+                    Some(own) => own.close_unused(idle_timeout),
                 }
             }
         });

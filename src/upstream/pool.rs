@@ -2,7 +2,7 @@
 
 mod slots;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Endpoint {
     checks: Option<Checks>,
     clock: Clock,
     idle: Mutex<Vec<Idle>>,
+    /// Whether unused connections are kept no more.
+    is_retired: AtomicBool,
     idle_timeout: Duration,
     max_age: Duration,
     slots: Slots,
@@ -84,6 +86,7 @@ impl Endpoint {
             checks,
             clock,
             idle: Mutex::default(),
+            is_retired: AtomicBool::new(false),
             idle_timeout: settings.idle_timeout,
             max_age: settings.max_age,
             slots: Slots::new(settings),
@@ -166,7 +169,12 @@ impl Endpoint {
     }
 
     async fn connect(&self, upgradable: bool) -> Result<Connection, UpstreamError> {
-        let connected = self.connector.connect(upgradable).await;
+        let mut connected = self.connector.connect(upgradable).await;
+        // What has come before a request is no answer to it, and each answer after that would be
+        // somebody else's (SEC-15).
+        if connected.as_mut().is_ok_and(Sender::is_closed) {
+            connected = Err(UpstreamError::Send(ResponseError::Unasked));
+        }
         let now = self.clock.now();
         let down_until = match connected {
             Ok(_) => 0,
@@ -175,6 +183,12 @@ impl Endpoint {
         self.down_until.store(down_until, Ordering::Relaxed);
         let expires = now.plus(self.max_age);
         connected.map(|sender| Connection { sender, expires })
+    }
+
+    /// Closes unused connections, now and from now on.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+        self.idle().clear();
     }
 
     /// Closes connections that serve nobody any more.
@@ -366,8 +380,10 @@ impl Lease {
             until: until.min(self.connection.expires),
             connection: self.connection,
         };
-        if now < idle.until {
-            self.endpoint.idle().push(idle);
+        let mut pool = self.endpoint.idle();
+        // Under the lock: what is kept now is closed by whoever retires the pool.
+        if now < idle.until && !self.endpoint.is_retired.load(Ordering::Acquire) {
+            pool.push(idle);
         }
     }
 }

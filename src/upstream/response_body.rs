@@ -15,6 +15,8 @@ pub(crate) struct ResponseBody {
     /// There until all of it has come, or no more will.
     lease: Option<Lease>,
     is_cut: bool,
+    /// To be told at the next poll.
+    error: Option<ResponseError>,
 }
 
 impl ResponseBody {
@@ -23,6 +25,7 @@ impl ResponseBody {
         let mut body = Self {
             lease: Some(lease),
             is_cut: false,
+            error: None,
         };
         body.return_lease_at_end();
         body
@@ -50,6 +53,9 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some(lease) = &mut self.lease else {
             return Poll::Ready(None);
         };
@@ -62,7 +68,11 @@ impl Body for ResponseBody {
                 lease.report_cut(&error);
                 self.lease = None;
                 self.is_cut = true;
-                Poll::Ready(Some(Err(error)))
+                self.error = Some(error);
+                // hyper sends what has come so far, the head above all, before it hears of the error:
+                // many clients repeat a request that got no byte of an answer.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => {
                 if let Some(lease) = self.lease.take() {

@@ -39,7 +39,6 @@ pub(super) async fn frame(request: &mut Request<RequestBody>) -> Result<bool, Up
     let headers = request.headers_mut();
     match length {
         Some(length) => headers.insert(header::CONTENT_LENGTH, length.into()),
-        // hyper drops the body of a GET whose length nobody says.
         None => headers.insert(
             header::TRANSFER_ENCODING,
             HeaderValue::from_static("chunked"),
@@ -83,7 +82,7 @@ pub(super) async fn send_or_repeat(
         Err(failed) => failed,
     };
     // After an answer, however bad, it has been acted upon.
-    if !matches!(error, UpstreamError::Send(_)) || lease.has_heard() {
+    if !matches!(error, UpstreamError::Send(_)) || (unsent.is_none() && lease.has_heard()) {
         return Err(error);
     }
     let again = unsent.or_else(|| copy.map(Copy::into_request));
@@ -153,6 +152,14 @@ impl Wait<'_, '_> {
             (sent, left) = (now, self.timeout);
         }
     }
+}
+
+/// Whether content may follow the head of a response to HEAD, which should have none (RFC 9110 §9.3.2):
+/// what a careless application sends a little late would be taken for the next answer.
+pub(super) fn may_be_followed(response: &Response<()>) -> bool {
+    let headers = response.headers();
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Removes the length from an answer that has no content by its status: one with a 204 is forbidden

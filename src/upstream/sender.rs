@@ -108,7 +108,7 @@ impl Sender {
         }
     }
 
-    /// Whether it can serve one more request; `false` says that it closed meanwhile.
+    /// Waits until it can serve one more request; `false` says that it closed meanwhile.
     pub(super) async fn settles(&mut self) -> bool {
         match &mut self.protocol {
             Protocol::Http1(connection) => connection.is_open(),

@@ -1,12 +1,12 @@
 //! What is forgiven in the answers of an app, where its `tolerate` says so.
 //!
-//! hyper refuses an answer with a line in its head that is no header field, and takes an end of TLS
-//! without `close_notify` for a cut. This filter stands in front of hyper, on the connections of
+//! An answer with a line in its head that is no header field is refused, and an end of TLS
+//! without `close_notify` taken for a cut. This filter stands in front of that, on the connections of
 //! such an app only, and reads the heads of its answers. It takes lines that are no fields out, and
 //! refuses those that another parser may take for what frames the answer, opens a connection or
 //! sets a cookie: what is dropped must have meant nothing to anybody (SEC-15). It knows nothing of
 //! bodies: a head begins with the first byte after a request was sent, and what follows it passes
-//! unread, so that the filter and hyper cannot disagree on where an answer ends.
+//! unread, so that the filter and the parser cannot disagree on where an answer ends.
 
 mod reserved;
 
@@ -123,7 +123,7 @@ impl AsyncRead for Tolerant {
             let mut read = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
-                return Poll::Ready(Ok(())); // an end within a head, of which hyper makes an error
+                return Poll::Ready(Ok(())); // an end within a head, of which the parser makes an error
             }
             this.received.note();
             let drops = this.has(Tolerated::InvalidHeaderLines);
@@ -235,7 +235,7 @@ impl Head {
         Ok(())
     }
 
-    /// Whether a line goes on to hyper.
+    /// Whether a line goes on to the parser.
     fn passes(&mut self, line: &[u8], drops: bool) -> Result<bool, &'static str> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -264,7 +264,7 @@ impl Head {
             return Ok(true);
         }
         if !drops {
-            return Ok(true); // for hyper to refuse
+            return Ok(true); // for the parser to refuse
         }
         // A line that goes on with the one before (RFC 9112 §5.2) would be of a dropped one, or of
         // one that means something else without it. nginx refuses it, too.

@@ -41,6 +41,9 @@ async fn windows_app() -> Upstream {
             };
             let body = body.unwrap_or_default();
             exchange.reply(status, fields, body).await;
+            if exchange.target() == "/last" {
+                exchange.close();
+            }
         })
     })
     .await
@@ -138,6 +141,22 @@ async fn sec_92_a_signed_in_connection_that_nobody_uses_makes_room() {
     let asked = ask(&mut his, "/", &bob, "").await;
     asked.assert_status(401); // by the app, not 503
     assert_ne!(app.last().connection, signed_in);
+}
+
+/// It takes no descriptor for as long as an unused connection may be kept.
+#[tokio::test]
+async fn a_signed_in_connection_that_its_app_has_closed_is_closed_here() {
+    let app = windows_app().await;
+    let (gate, [ada, _]) = gate_before(&app).await;
+    let port: u16 = app.url().rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut client = gate.raw().await;
+    sign_in(&mut client, &ada).await;
+    assert_eq!(sockets_to(port), 1);
+    assert_eq!(
+        ask(&mut client, "/last", &ada, "").await.text(),
+        "you are ADA"
+    );
+    eventually("we have closed", || sockets_to(port) == 0).await;
 }
 
 #[tokio::test]

@@ -75,3 +75,20 @@ pub(crate) async fn some_within<T>(
         sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Our sockets to this port of the loopback that are not closed here, whether or not the other side
+/// has closed its half.
+pub(crate) fn sockets_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let rows = table.lines().map(|row| {
+        let mut fields = row.split_whitespace().skip(2);
+        (fields.next(), fields.next())
+    });
+    let (established, close_wait) = (Some("01"), Some("08"));
+    let ours = rows.filter(|(address, state)| {
+        address.is_some_and(|address| address.ends_with(&remote))
+            && (*state == established || *state == close_wait)
+    });
+    ours.count()
+}

@@ -14,6 +14,7 @@ mod acme_challenges;
 mod administration;
 /// What an app answers reaches its clients whole, however old the app is.
 mod answers;
+mod app_connections;
 /// An app with a certificate of its own is as safe as its operator wants it.
 mod appliances;
 /// Real applications and clients work through the gate as they do without it.

@@ -246,7 +246,8 @@ async fn answers_without_a_body_have_none_and_the_connection_goes_on() {
         let reply = client.response_to_head().await;
         reply.assert_status(status).assert_header(name, value);
     }
-    assert_eq!((app.requests(), app.connections()), (4, 1));
+    // That of HEAD is closed: old servers send content after all, which may come late.
+    assert_eq!((app.requests(), app.connections()), (4, 2));
 }
 
 /// An event stream whose answer begins when it is let, and WebSockets.

@@ -8,6 +8,13 @@ use super::ResponseError;
 /// What chunks may have of extensions, in one response: they mean nothing to anybody.
 const MOST_OF_EXTENSIONS: usize = 16 * 1024;
 
+/// Of digits and blanks: some servers pad the size of a chunk.
+const MOST_OF_SIZE: usize = 64;
+
+/// Chunks that are shorter, and are all there, go on together: each alone would take more memory on
+/// its way than it has bytes (SEC-27).
+const SHORT_CHUNK: u64 = 1024;
+
 /// Trailers end here (SEC-39), so nobody has use for more.
 const MOST_OF_TRAILERS: usize = 128 * 1024;
 
@@ -25,7 +32,7 @@ impl Content {
         Self::Chunked(Chunked {
             state: State::Size,
             left: 0,
-            digits: 0,
+            size: 0,
             extensions: 0,
             trailers: 0,
         })
@@ -99,7 +106,8 @@ pub(in super::super) struct Chunked {
     state: State,
     /// Of the chunk.
     left: u64,
-    digits: usize,
+    /// The length of its line so far, without extensions.
+    size: usize,
     extensions: usize,
     trailers: usize,
 }
@@ -127,6 +135,30 @@ impl Chunked {
     /// Goes as far as the next piece of a chunk, and then as far as there is no further one: the end
     /// is known together with the last piece.
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, ResponseError> {
+        let first = self.decode_piece(input)?;
+        let (State::Data, Some(piece)) = (self.state, &first) else {
+            return Ok(first);
+        };
+        if !self.is_short(piece.len(), input) {
+            return Ok(first);
+        }
+        let mut joined = BytesMut::with_capacity(piece.len() + input.len());
+        joined.extend_from_slice(piece);
+        while self.state == State::Data && self.is_short(0, input) {
+            match self.decode_piece(input)? {
+                Some(piece) => joined.extend_from_slice(&piece),
+                None => break,
+            }
+        }
+        Ok(Some(joined.freeze()))
+    }
+
+    /// Whether both a piece and the next chunk, which is all there, are short.
+    fn is_short(&self, piece: usize, input: &BytesMut) -> bool {
+        piece as u64 <= SHORT_CHUNK && self.left <= SHORT_CHUNK && self.left <= input.len() as u64
+    }
+
+    fn decode_piece(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, ResponseError> {
         let mut data = None;
         loop {
             match self.state {
@@ -157,16 +189,16 @@ impl Chunked {
     fn after(&mut self, byte: u8) -> Result<State, &'static str> {
         Ok(match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                self.digits += 1;
+                self.count_size()?;
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 let left = self.left.checked_mul(16);
                 let left = left.and_then(|left| left.checked_add(u64::from(digit)));
                 self.left = left.ok_or("a size beyond all bounds")?;
                 State::Size
             }
-            (State::Size, _) if self.digits == 0 => return Err("a size without a digit"),
+            (State::Size, _) if self.size == 0 => return Err("a size without a digit"),
             (State::Size | State::AfterSize, b' ' | b'\t') => {
-                self.count_extension()?;
+                self.count_size()?;
                 State::AfterSize
             }
             (State::Size | State::AfterSize, b';') => State::Extension,
@@ -178,7 +210,7 @@ impl Chunked {
                 State::Extension
             }
             (State::SizeLf, b'\n') => {
-                self.digits = 0;
+                self.size = 0;
                 match self.left {
                     0 => State::TrailerStart,
                     _ => State::Data,
@@ -201,6 +233,14 @@ impl Chunked {
             (State::EndLf, b'\n') => State::End,
             _ => return Err("a carriage return without a line feed"),
         })
+    }
+
+    fn count_size(&mut self) -> Result<(), &'static str> {
+        self.size += 1;
+        if self.size > MOST_OF_SIZE {
+            return Err("a size that is too long");
+        }
+        Ok(())
     }
 
     fn count_extension(&mut self) -> Result<(), &'static str> {

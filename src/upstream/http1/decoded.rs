@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
 
 use super::content::Content;
-use super::head::Head;
+use super::head::{Head, Progress};
 use super::is_interim;
 
 /// What becomes of the bytes of a response, without a connection.
@@ -20,10 +20,11 @@ impl DecodedResponse {
     pub(crate) fn of<'a>(reads: impl Iterator<Item = &'a [u8]>) -> Self {
         let (mut input, mut content) = (BytesMut::new(), Content::None);
         let mut decoded = Self::default();
+        let mut progress = Progress::default();
         for read in reads {
             input.extend_from_slice(read);
             while decoded.head.is_none() && decoded.error.is_none() {
-                match Head::parse(&mut input, &mut HeaderMap::new()) {
+                match Head::parse(&mut input, &mut progress, &mut HeaderMap::new()) {
                     Ok(None) => break,
                     Ok(Some(head)) if is_interim(head.response.status()) => {}
                     Ok(Some(head)) => {

@@ -25,6 +25,8 @@ pub(crate) enum ResponseError {
     LongHead,
     /// The body of the request did not come.
     Request(BodyError),
+    /// Something came before a request was sent, if only an end.
+    Unasked,
     /// The body of the request is not as long as its head says.
     RequestLength,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for ResponseError {
                 None => error.fmt(f),
             },
             Self::Io(error) => error.fmt(f),
+            Self::Unasked => f.write_str("it answered before it was asked"),
             Self::LongHead => f.write_str("its head is too long"),
             Self::Request(error) => error.fmt(f),
             Self::RequestLength => f.write_str("the request body has another length than it says"),

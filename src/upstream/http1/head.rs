@@ -42,6 +42,18 @@ pub(super) struct Head {
     /// Of a response that can have any.
     pub(super) content: Content,
     pub(super) keeps_alive: bool,
+    /// In bytes.
+    pub(super) length: usize,
+}
+
+/// How far the beginning of a head has been looked at, so that one that comes byte by byte is not
+/// read from its beginning each time.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// There is no end before.
+    searched: usize,
+    /// What was there when it was parsed last.
+    parsed: usize,
 }
 
 impl Head {
@@ -49,6 +61,7 @@ impl Head {
     /// memory is used.
     pub(super) fn parse(
         input: &mut BytesMut,
+        progress: &mut Progress,
         fields: &mut HeaderMap,
     ) -> Result<Option<Self>, ResponseError> {
         // Empty lines before a status line: other clients forgive them.
@@ -58,9 +71,11 @@ impl Head {
         {
             input.advance(line.len());
         }
-        let Some(length) = end_of_head(input) else {
+        let Some(length) = progress.end_of_head(input) else {
+            progress.refuse_what_is_none(input)?;
             return Ok(None);
         };
+        *progress = Progress::default();
         if length > MAX_HEAD {
             return Err(ResponseError::LongHead);
         }
@@ -110,18 +125,41 @@ impl Head {
         Ok(Some(Self {
             content: framing.content(version)?,
             keeps_alive: connection.is_kept(version),
+            length,
             response,
         }))
     }
 }
 
-/// The length of a head, up to and with its empty line. A bare LF ends a line, too (RFC 9112 §2.2).
-fn end_of_head(input: &[u8]) -> Option<usize> {
-    memchr_iter(b'\n', input).find_map(|at| match input[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
+impl Progress {
+    /// The length of a head, up to and with its empty line. A bare LF ends a line, too (RFC 9112
+    /// §2.2).
+    fn end_of_head(&mut self, input: &[u8]) -> Option<usize> {
+        let from = self.searched.saturating_sub(2); // the LF of the line before, and a CR
+        self.searched = input.len();
+        let ends = memchr_iter(b'\n', &input[from..]).map(|at| from + at);
+        ends.filter_map(|at| match input[at + 1..] {
+            [b'\n', ..] => Some(at + 2),
+            [b'\r', b'\n', ..] => Some(at + 3),
+            _ => None,
+        })
+        .next()
+    }
+
+    /// Refuses what cannot become a head, so that nobody waits for its end. It is parsed again when
+    /// there is twice as much of it.
+    fn refuse_what_is_none(&mut self, input: &[u8]) -> Result<(), ResponseError> {
+        if input.is_empty() || input.len() < 2 * self.parsed {
+            return Ok(());
+        }
+        self.parsed = input.len();
+        let mut room = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut head = httparse::Response::new(&mut []);
+        httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut head, input, &mut room)
+            .map_err(ResponseError::Head)?;
+        Ok(())
+    }
 }
 
 /// What `Connection` says of the connection (RFC 9112 §9.3).
@@ -145,6 +183,13 @@ impl Connection {
     }
 }
 
+/// `Content-Length` (RFC 9110 §8.6): digits, and nothing else.
+pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(value).ok();
+    let number = number.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    number.and_then(|value| value.parse().ok())
+}
+
 /// What the head of a response says of its content. Where two parsers might understand two things,
 /// the response is refused (SEC-15).
 #[derive(Default)]
@@ -164,10 +209,7 @@ impl FramingFields {
             if self.length.is_some() {
                 return Err(ResponseError::Ambiguous("more than one Content-Length"));
             }
-            let number = std::str::from_utf8(value).ok();
-            let number = number.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-            let number = number.and_then(|value| value.parse().ok());
-            self.length = Some(number.ok_or(ResponseError::Ambiguous(
+            self.length = Some(parse_length(value).ok_or(ResponseError::Ambiguous(
                 "a Content-Length that is no number",
             ))?);
         } else if name == header::TRANSFER_ENCODING {

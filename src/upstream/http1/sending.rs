@@ -21,6 +21,9 @@ const BUFFER: usize = 64 * 1024;
 /// Of one write.
 const MOST_SLICES: usize = 16;
 
+/// The same for pieces, each of which takes more memory than the byte that it may have.
+const MOST_PIECES: usize = 2 * MOST_SLICES;
+
 /// More memory than this is not kept for the next head.
 const USUAL_HEAD: usize = 4 * 1024;
 
@@ -78,6 +81,7 @@ impl Sending {
     }
 
     pub(super) fn rest(&mut self) {
+        self.head.clear();
         if self.head.capacity() > USUAL_HEAD {
             self.head = Vec::new();
         }
@@ -87,20 +91,22 @@ impl Sending {
     /// Writes the head, which has to say how the body is framed: one that says something else than
     /// what follows would let a client smuggle a request (SEC-14).
     pub(super) fn begin(&mut self, head: &Parts, body: RequestBody) -> Result<(), ResponseError> {
-        let length = head.headers.get(header::CONTENT_LENGTH);
-        let length = length.map(|length| length.to_str().ok()?.parse().ok());
+        self.head.clear();
+        let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+        let (length, another) = (lengths.next(), lengths.next());
+        let length = length.map(|length| head::parse_length(length.as_bytes()));
+        let coding = head.headers.get(header::TRANSFER_ENCODING);
         let is_empty = body.is_end_stream();
-        self.framing = match (length, head.headers.get(header::TRANSFER_ENCODING)) {
-            (Some(Some(length)), None) => Framing::Length(length),
-            (None, Some(coding)) if coding == "chunked" => Framing::Chunked,
-            (None, None) if is_empty => Framing::Length(0),
+        self.framing = match (length, another, coding) {
+            (Some(Some(length)), None, None) => Framing::Length(length),
+            (None, None, Some(coding)) if coding == "chunked" => Framing::Chunked,
+            (None, None, None) if is_empty => Framing::Length(0),
             _ => return Err(ResponseError::RequestLength),
         };
         self.body = match self.framing {
             Framing::Length(0) if is_empty => None,
             _ => Some(body),
         };
-        self.head.clear();
         head::write(head, &mut self.head);
         self.written = 0;
         self.state = State::Sending;
@@ -177,6 +183,7 @@ impl Sending {
     fn read_body(&mut self, cx: &mut Context<'_>) -> Result<(), ResponseError> {
         while let Some(body) = &mut self.body
             && self.queued < BUFFER
+            && self.queue.len() < MOST_PIECES
             && let Poll::Ready(frame) = Pin::new(body).poll_frame(cx)
         {
             match frame {

@@ -3,7 +3,7 @@ mod responses;
 use std::task::Poll;
 
 use http::{HeaderValue, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
@@ -227,9 +227,24 @@ async fn a_tunnel_has_what_came_right_after_the_handshake() {
     assert!(connection.take_stream().is_none());
 }
 
-/// An idle connection costs no system call: nothing is read that has not been announced.
-#[test]
-fn a_closed_connection_is_not_polled() {
+/// Tokio tells a task that has done much already "later" without looking.
+#[tokio::test]
+async fn rel_03_a_closed_connection_is_seen_whatever_the_task_has_done_before() {
+    let (mut connection, app) = connect();
+    drop(app);
+    poll_fn(|cx| {
+        while tokio::task::coop::has_budget_remaining() {
+            let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
+    assert!(!tokio::task::coop::has_budget_remaining());
+    assert!(!connection.is_open());
+}
+
+#[tokio::test]
+async fn a_connection_that_has_become_a_tunnel_is_not_open() {
     let (mut connection, _app) = connect();
     drop(connection.take_stream());
     assert!(!connection.is_open());
@@ -238,6 +253,44 @@ fn a_closed_connection_is_not_polled() {
         connection.poll_content(&mut cx),
         Poll::Ready(None)
     ));
+}
+
+/// A connection that takes nothing, and of which nothing comes.
+struct Deaf;
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_takes_nothing_and_says_nothing_is_not_waited_for() {
+    let mut connection = Connection::new(Box::new(Deaf), BytesReceived::default());
+    let sent = connection.send(Message::Request(get())).await;
+    assert!(matches!(sent, Err(ResponseError::Io(_))), "{sent:?}");
 }
 
 /// REL-03: what is sent once more is what was written, byte for byte.

@@ -497,6 +497,30 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MAX_FIELDS: usize = 256;",
     ),
     (
+        "the heads of interim responses (1xx) to a request, together",
+        "128 KiB",
+        "upstream/http1.rs",
+        "MOST_INTERIM: usize = 128 * 1024;",
+    ),
+    (
+        "extensions of the chunks of a response, together",
+        "16 KiB",
+        "upstream/http1/content.rs",
+        "MOST_OF_EXTENSIONS: usize = 16 * 1024;",
+    ),
+    (
+        "trailers of a response",
+        "128 KiB",
+        "upstream/http1/content.rs",
+        "MOST_OF_TRAILERS: usize = 128 * 1024;",
+    ),
+    (
+        "time for an app that takes no more of a request to say why",
+        "1 s",
+        "upstream/http1.rs",
+        "LAST_WORDS: Duration = Duration::from_secs(1);",
+    ),
+    (
         "time for which an address is tried last after a failed connection",
         "5 s",
         "upstream/pool.rs",
