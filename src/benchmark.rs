@@ -1,4 +1,4 @@
-//! What the benchmarks in `benches/` call: the sessions, as the server has them.
+//! What the benchmarks in `benches/` and `bench/` call: the sessions, as the server has them.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -18,6 +18,9 @@ use crate::session::{
 
 const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 const HOST: &str = "wiki.example.org";
+
+/// Sessions that are written together.
+const AT_ONCE: usize = 1000;
 
 /// The store on disk.
 pub struct Store(Arc<dyn SessionStore>);
@@ -43,12 +46,48 @@ impl Store {
     /// numbers in a row are those of one user.
     pub async fn sign_in(&self, numbers: Range<usize>) -> Vec<Id> {
         let now = Clock::system().now();
-        let (ids, records): (Vec<_>, Vec<_>) = numbers.map(|number| record(number, now)).unzip();
+        let host = Host::parse(HOST).expect("a host");
+        let begin = |number| {
+            let id = SessionId::generate().expect("random bytes");
+            let user = format!("user{:06}", number / 3);
+            let record = record(&id, &user, &host, "hash", now);
+            (Id(id), record)
+        };
+        let (ids, records): (Vec<_>, Vec<_>) = numbers.map(begin).unzip();
+        self.insert(records).await;
+        ids
+    }
+
+    /// Starts so many sessions on a host, of users of this hash who take turns, and gives what their
+    /// cookies hold. In the order of their keys: the file takes a million of them in seconds.
+    pub async fn fill(
+        &self,
+        count: usize,
+        host: &str,
+        users: &[String],
+        hash: &str,
+    ) -> Vec<String> {
+        let now = Clock::system().now();
+        let host = Host::parse(host).expect("a host");
+        let ids = (0..count).map(|_| SessionId::generate().expect("random bytes"));
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_by_cached_key(SessionId::key);
+        for (nth, ids) in ids.chunks(AT_ONCE).enumerate() {
+            let places = ids.iter().zip(nth * AT_ONCE..);
+            let begin = |(id, at): (&SessionId, usize)| {
+                record(id, &users[at % users.len()], &host, hash, now)
+            };
+            self.insert(places.map(begin).collect()).await;
+        }
+        let texts = ids.iter().map(|id| id.to_cookie_text().to_string());
+        texts.collect()
+    }
+
+    async fn insert(&self, records: Vec<Arc<Record>>) {
         let inserted = records.into_iter().map(|record| self.0.insert(record));
         for inserted in join_all(inserted).await {
             inserted.expect("there is room");
         }
-        ids
     }
 
     /// Ends these sessions, all at once, and waits until that is durable.
@@ -106,20 +145,19 @@ impl Sessions {
     }
 }
 
-fn record(number: usize, now: Timestamp) -> (Id, Arc<Record>) {
-    let id = SessionId::generate().expect("random bytes");
-    let record = Record {
+fn record(id: &SessionId, user: &str, host: &Host, hash: &str, now: Timestamp) -> Arc<Record> {
+    Arc::new(Record {
         key: id.key(),
         ids: vec![HostId {
             key: id.key(),
-            host: Host::parse(HOST).expect("a host"),
+            host: host.clone(),
         }],
         is_old: false,
-        account: AccountRef::of_users_file(&format!("user{:06}", number / 3)),
+        account: AccountRef::of_users_file(user),
         groups: vec!["staff".to_owned(), "wiki".to_owned()],
-        email: Some(format!("user{:06}@example.org", number / 3)),
+        email: Some(format!("{user}@example.org")),
         context: Arc::new(AuthContext::new(Method::Password.into(), now)),
-        fingerprint: CredentialFingerprint::of("hash"),
+        fingerprint: CredentialFingerprint::of(hash),
         created: now,
         last_accessed: now,
         expires: now.plus(Duration::from_hours(12)),
@@ -128,6 +166,5 @@ fn record(number: usize, now: Timestamp) -> (Id, Arc<Record>) {
         user_agent: AGENT.to_owned(),
         data: AppData::default(),
         revision: 0,
-    };
-    (Id(id), Arc::new(record))
+    })
 }

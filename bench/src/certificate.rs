@@ -1,12 +1,14 @@
 //! The one certificate of all proxies, P-256, and clients that trust it and nothing else.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 pub(crate) struct Certificate {
@@ -25,6 +27,16 @@ impl Certificate {
             cert: cert.pem(),
             key: key.serialize_pem(),
             der: cert.der().clone(),
+        })
+    }
+
+    /// To be trusted by the clients of another process; without its key.
+    pub(crate) fn read(cert: &Path) -> io::Result<Self> {
+        let der = CertificateDer::from_pem_file(cert).map_err(io::Error::other)?;
+        Ok(Self {
+            cert: String::new(),
+            key: String::new(),
+            der,
         })
     }
 

@@ -1,22 +1,23 @@
 //! Clients: a connection by HTTP/1.1 or HTTP/2 over TLS, and requests with a session.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::header::{
-    ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT,
+    ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::body::Bulk;
 use crate::certificate::Certificate;
@@ -32,9 +33,13 @@ pub(crate) enum Version {
 }
 
 /// Somebody who asks one proxy.
+#[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    /// Where it comes from.
+    source: Ipv4Addr,
     authority: String,
+    server_name: ServerName<'static>,
     tls: [Arc<ClientConfig>; 2],
     /// What shows who it is; empty before the login.
     cookie: Option<HeaderValue>,
@@ -66,10 +71,33 @@ impl Client {
     pub(crate) fn new(certificate: &Certificate, port: u16) -> io::Result<Self> {
         Ok(Self {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
+            source: Ipv4Addr::LOCALHOST,
             authority: format!("localhost:{port}"),
+            server_name: ServerName::try_from("localhost").map_err(io::Error::other)?,
             tls: [certificate.client("http/1.1")?, certificate.client("h2")?],
             cookie: None,
         })
+    }
+
+    /// Asks for this host. In TLS it names none: any certificate will do.
+    #[must_use]
+    pub(crate) fn of_host(mut self, host: &str) -> Self {
+        self.authority = format!("{host}:{}", self.address.port());
+        self.server_name = ServerName::IpAddress(self.address.ip().into());
+        self
+    }
+
+    /// The same client somewhere else.
+    #[must_use]
+    pub(crate) fn coming_from(&self, source: Ipv4Addr) -> Self {
+        Self {
+            source,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn sign_in_with(&mut self, cookie: &str) -> io::Result<()> {
@@ -101,11 +129,7 @@ impl Client {
         config: &Arc<ClientConfig>,
         version: Version,
     ) -> io::Result<Connection> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let connector = TlsConnector::from(Arc::clone(config));
-        let stream = connector.connect(name, stream).await?;
+        let stream = self.shake_hands(config).await?;
         let tls = stream.get_ref().1;
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let protocol = tls.alpn_protocol() == Some(b"h2");
@@ -136,6 +160,22 @@ impl Client {
         Ok(Connection { sender, resumed })
     }
 
+    /// A connection by HTTP/1.1 on which nothing is asked.
+    pub(crate) async fn silent(&self) -> io::Result<TlsStream<TcpStream>> {
+        self.shake_hands(&self.tls[0]).await
+    }
+
+    async fn shake_hands(&self, config: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+        let socket = TcpSocket::new_v4()?;
+        if self.source != Ipv4Addr::LOCALHOST {
+            socket.bind((self.source, 0).into())?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        connector.connect(self.server_name.clone(), stream).await
+    }
+
     /// A request for a path, as it is sent over this version.
     pub(crate) fn request(&self, version: Version, method: Method, path: &str) -> Template {
         let mut headers = HeaderMap::new();
@@ -159,6 +199,15 @@ impl Client {
         }
     }
 
+    /// A form for this path, as browsers send it from the page that shows it.
+    pub(crate) fn form(&self, path: &str) -> Template {
+        let post = self.request(Version::Http1, Method::POST, path);
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let own = HeaderValue::from_static("same-origin");
+        post.field(CONTENT_TYPE, kind)
+            .field(HeaderName::from_static("sec-fetch-site"), own)
+    }
+
     /// The status and the body of one request over a connection of its own.
     pub(crate) async fn fetch(&self, path: &str) -> io::Result<(StatusCode, Bytes)> {
         let mut connection = self.connect(Version::Http1).await?;
@@ -177,10 +226,11 @@ impl Client {
         password: &str,
     ) -> io::Result<()> {
         let mut connection = self.connect(Version::Http1).await?;
-        let mut form = self.request(Version::Http1, Method::GET, path);
-        form.headers
+        let mut asking = self.request(Version::Http1, Method::GET, path);
+        asking
+            .headers
             .insert(ACCEPT, HeaderValue::from_static("text/html"));
-        let page = connection.send(&form, Bulk::empty()).await?;
+        let page = connection.send(&asking, Bulk::empty()).await?;
         let cookie = cookies(page.headers());
         let page = page
             .into_body()
@@ -190,16 +240,9 @@ impl Client {
             .to_bytes();
         let token = hidden(&String::from_utf8_lossy(&page), "csrf")
             .ok_or_else(|| io::Error::other("the login page has no form"))?;
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs([("username", user), ("password", password), ("csrf", &token)])
-            .finish();
-        let mut post = self.request(Version::Http1, Method::POST, path);
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        post.headers.insert(CONTENT_TYPE, kind);
-        post.headers
-            .insert("sec-fetch-site", HeaderValue::from_static("same-origin"));
-        post.headers
-            .insert(COOKIE, cookie.parse().map_err(io::Error::other)?);
+        let body = form(&[("username", user), ("password", password), ("csrf", &token)]);
+        let post = self.form(path);
+        let post = post.field(COOKIE, cookie.parse().map_err(io::Error::other)?);
         let response = connection.send(&post, Bulk::text(body)).await?;
         let cookie = cookies(response.headers());
         if cookie.is_empty() {
@@ -249,6 +292,13 @@ impl Connection {
 }
 
 impl Template {
+    /// The same with this field, in place of one of its name.
+    #[must_use]
+    pub(crate) fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
     fn with(&self, body: Bulk) -> Request<Bulk> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
@@ -256,6 +306,13 @@ impl Template {
         *request.headers_mut() = self.headers.clone();
         request
     }
+}
+
+/// The body of a form.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
 }
 
 /// Those that a response sets, as the next request has them.

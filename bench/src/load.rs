@@ -1,5 +1,6 @@
 //! Load on one proxy, and what it costs it meanwhile.
 
+pub(crate) mod ask;
 mod transfer;
 
 use std::collections::BTreeSet;
@@ -148,6 +149,19 @@ async fn observe(
     length: Duration,
     bulk: bool,
 ) -> io::Result<Outcome> {
+    let outcome = watch(tasks, counters, process, length, bulk).await?;
+    tasks.shutdown().await;
+    Ok(outcome)
+}
+
+/// The same, and they go on.
+async fn watch(
+    tasks: &mut Tasks,
+    counters: &Counters,
+    process: u32,
+    length: Duration,
+    bulk: bool,
+) -> io::Result<Outcome> {
     let window = async {
         sleep((length / 5).min(Duration::from_millis(500))).await;
         counters.taken_times();
@@ -187,7 +201,6 @@ async fn observe(
             return Err(io::Error::other("a part of the load has ended early"));
         }
     };
-    tasks.shutdown().await;
     if outcome.count == 0.0 {
         return Err(io::Error::other("nothing was answered"));
     }

@@ -1,10 +1,11 @@
 //! Vestibule beside other reverse proxies: the same work in alternating rounds, what it costs each
-//! of them, a table, and plots. `docs/performance.md` says how to read them.
+//! of them, a table, and plots. And Vestibule alone: how its cost grows, and what floods do. `docs/performance.md` says how to read them.
 
 mod app;
 mod body;
 mod certificate;
 mod client;
+mod floods;
 mod load;
 mod machine;
 mod peers;
@@ -12,6 +13,9 @@ mod process;
 mod record;
 mod report;
 mod rounds;
+mod scale;
+mod sheet;
+mod subject;
 mod work;
 
 use std::io::{self, Write};
@@ -22,6 +26,7 @@ use clap::Parser;
 
 use self::peers::Peer;
 use self::rounds::Plan;
+use self::sheet::Kind;
 use self::work::Work;
 
 /// Measures Vestibule beside nginx, HAProxy, H2O, Envoy, Caddy and Apache, those of them that are
@@ -49,9 +54,46 @@ enum Subcommand {
         #[arg(default_value = MEASUREMENTS)]
         file: PathBuf,
     },
+    /// Measures how cost grows: with connections, sessions, apps, hosts, rules, and sizes
+    Scale(Alone),
+    /// Measures what signed-in users notice of floods
+    Floods(Alone),
     /// The app behind the proxies
     #[command(hide = true)]
     App,
+    /// The clients of a flood
+    #[command(hide = true)]
+    Attack {
+        flood: String,
+        port: u16,
+        certificate: PathBuf,
+    },
+}
+
+/// Vestibule is measured alone.
+#[derive(Debug, clap::Args)]
+struct Alone {
+    /// How often everything is measured; 3 for scale, 9 for floods if left out
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..1000))]
+    rounds: Option<u32>,
+    /// How long each figure is measured
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// One short round with few of everything, to see that it works; its figures mean nothing
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "publish"])]
+    quick: bool,
+    /// Puts the result into the documentation below this folder
+    #[arg(long)]
+    publish: bool,
+    /// Threads that Vestibule works with
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// The Vestibule to measure, instead of the one that is built beside this program
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// Where the measurements go; the table and the plots stand beside them
+    #[arg(long)]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +133,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Subcommand::App) => app::run(),
+        Some(Subcommand::Attack {
+            flood,
+            port,
+            certificate,
+        }) => floods::attack::run(&flood, port, &certificate),
+        Some(Subcommand::Scale(alone)) => measure_alone(&alone, Kind::Scale),
+        Some(Subcommand::Floods(alone)) => measure_alone(&alone, Kind::Floods),
         Some(Subcommand::Report { file }) => show(&file),
         Some(Subcommand::Publish { file }) => report::publish(&file, Path::new(".")),
         None => measure(&arguments.measure),
@@ -104,29 +153,68 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures until the end, or until an interrupt; everything that was started is stopped then.
 fn measure(arguments: &Measure) -> io::Result<()> {
     let descriptors = raise_descriptor_limit();
     let plan = plan(arguments, descriptors)?;
     warn_of_others();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let failures = runtime.block_on(async {
-        let mut terminated =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = rounds::run(&plan) => done,
-            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
-            _ = terminated.recv() => Err(io::Error::other("terminated")),
-        }
-    })?;
+    let failures = until_interrupted(rounds::run(&plan))?;
     show(&plan.output)?;
     if failures > 0 {
         let failed = format!("{failures} measurements of Vestibule have failed");
         return Err(io::Error::other(failed));
     }
     Ok(())
+}
+
+fn measure_alone(arguments: &Alone, kind: Kind) -> io::Result<()> {
+    let descriptors = raise_descriptor_limit() as u64;
+    let (name, rounds) = match kind {
+        Kind::Scale => ("target/bench/scale.jsonl", 3),
+        Kind::Floods => ("target/bench/floods.jsonl", 9),
+    };
+    let (rounds, seconds, most) = if arguments.quick {
+        (1, 0.2, 1000)
+    } else {
+        let seconds = arguments.seconds.clamp(0.1, 600.0);
+        (arguments.rounds.unwrap_or(rounds), seconds, u64::MAX)
+    };
+    let output = arguments.output.clone();
+    let plan = sheet::Plan {
+        program: vestibule(arguments.program.as_deref())?,
+        rounds,
+        seconds,
+        workers: arguments.workers,
+        most,
+        // Both ends of a connection have one, in processes of their own.
+        most_connections: most.min(descriptors.saturating_sub(500)),
+        output: output.unwrap_or_else(|| PathBuf::from(name)),
+    };
+    warn_of_others();
+    match kind {
+        Kind::Scale => until_interrupted(scale::run(&plan))?,
+        Kind::Floods => until_interrupted(floods::run(&plan))?,
+    }
+    show(&plan.output)?;
+    if arguments.publish {
+        report::publish(&plan.output, Path::new("."))?;
+    }
+    Ok(())
+}
+
+/// Everything that was started is stopped then.
+fn until_interrupted<T>(measured: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminated =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            done = measured => done,
+            _ = tokio::signal::ctrl_c() => Err(io::Error::other("interrupted")),
+            _ = terminated.recv() => Err(io::Error::other("terminated")),
+        }
+    })
 }
 
 fn plan(arguments: &Measure, descriptors: usize) -> io::Result<Plan> {

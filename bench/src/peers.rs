@@ -16,6 +16,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use self::vestibule::hash;
+
 /// A proxy that can take part.
 pub(crate) struct Peer {
     /// As options and raw figures name it.
@@ -72,7 +74,7 @@ pub(crate) const ALL: [Peer; 10] = [
 
 impl Site {
     /// Writes a file into the folder, readable for its owner alone, as keys have to be.
-    fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.folder.join(name);
         let mut options = fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -81,7 +83,7 @@ impl Site {
     }
 
     /// Writes the certificate, the key and a configuration in which names in braces are replaced.
-    fn configure(&self, name: &str, template: &str) -> io::Result<PathBuf> {
+    pub(crate) fn configure(&self, name: &str, template: &str) -> io::Result<PathBuf> {
         self.write("cert.pem", &self.cert)?;
         self.write("key.pem", &self.key)?;
         self.write(name, &self.fill(template))

@@ -61,7 +61,7 @@ pub(crate) struct Records {
 pub(crate) struct Writer(File);
 
 impl Writer {
-    pub(crate) fn create(path: &Path, header: &Header) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, header: &impl Serialize) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -70,11 +70,7 @@ impl Writer {
         Ok(writer)
     }
 
-    pub(crate) fn add(&mut self, figure: &Figure) -> io::Result<()> {
-        self.line(figure)
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
         let line = serde_json::to_string(value)?;
         writeln!(self.0, "{line}")
     }
@@ -84,12 +80,6 @@ impl Records {
     /// Whether they are too few to say anything.
     pub(crate) fn are_a_trial(&self) -> bool {
         self.header.rounds < 3 || self.header.seconds < 1.0
-    }
-
-    pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        Self::parse(&fs::read_to_string(path).map_err(named)?).map_err(named)
     }
 
     pub(crate) fn parse(text: &str) -> io::Result<Self> {

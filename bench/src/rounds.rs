@@ -264,7 +264,7 @@ impl Bench<'_> {
 
     /// Writes it down, and says it.
     fn add(&mut self, peer: &Peer, figure: &Figure) -> io::Result<()> {
-        self.writer.add(figure)?;
+        self.writer.line(figure)?;
         let (work, value) = (figure.work, figure.value);
         if peer.name == self.plan.peers[0].0.name {
             self.reference.insert(work, value);
@@ -320,7 +320,7 @@ async fn check(peer: &Peer, client: &mut Client) -> io::Result<()> {
 }
 
 /// One that nobody listens on now.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -64,7 +64,8 @@ fn prepare(site: &Site, program: &Path, access: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-fn hash(program: &Path) -> io::Result<String> {
+/// Of the password of every user.
+pub(crate) fn hash(program: &Path) -> io::Result<String> {
     let mut child = Command::new(program)
         .arg("hash-password")
         .stdin(Stdio::piped())

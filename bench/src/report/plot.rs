@@ -1,9 +1,7 @@
-//! Bars in SVG: the median ratio of each peer, with the range of its rounds. Colours follow the
-//! reader's light or dark scheme; the description says in words what the bars show.
+//! The median ratio of each peer as a bar.
 
-use std::fmt::Write as _;
-
-use super::statistics::Spread;
+use super::bars::{Panel, Plot, Row};
+use crate::machine::Machine;
 use crate::peers::{Login, Peer};
 use crate::record::Records;
 use crate::work::Work;
@@ -38,40 +36,8 @@ const PLOTS: [(&str, &str, &[Work]); 4] = [
     ),
 ];
 
-const WIDTH: f64 = 760.0;
-const LEFT: f64 = 210.0;
-const RIGHT: f64 = 110.0;
-const TOP: f64 = 66.0;
-const HEADING: f64 = 34.0;
-const ROW: f64 = 22.0;
-const BAR: f64 = 14.0;
-
 /// A bar ends here, and its number says how long it would be.
 const LONGEST: f64 = 4.0;
-
-const STYLE: &str = "
-text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f2328; }
-.value { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; }
-.title { font-size: 16px; font-weight: 600; }
-.heading { font-weight: 600; }
-.note { font-size: 12px; fill: #59636e; }
-.page { fill: #ffffff; }
-.open { fill: #c8cfd7; }
-.login { fill: #8c959f; }
-.own { fill: #1a7f5a; }
-.one, .range { stroke: #1f2328; }
-.one { stroke-dasharray: 2 3; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc; }
-  .value { stroke: #0d1117; }
-  .note { fill: #9198a1; }
-  .page { fill: #0d1117; }
-  .open { fill: #3d444d; }
-  .login { fill: #656c76; }
-  .own { fill: #2ea877; }
-  .one, .range { stroke: #f0f6fc; }
-}
-";
 
 /// Those for which something was measured, by their names.
 pub(super) fn all(records: &Records) -> Vec<(&'static str, String)> {
@@ -91,126 +57,62 @@ fn plot(records: &Records, title: &str, works: &[Work]) -> String {
     let reference = records.reference().map_or("", |peer| peer.title);
     // The one that it is about first, then what it is compared with.
     peers.sort_by_key(|peer| !is_own(peer));
-    let mut drawn = String::new();
-    let mut said = String::new();
-    let mut y = TOP;
-    for &work in works {
-        y += HEADING;
-        let _ = writeln!(
-            drawn,
-            "<text class=\"heading\" x=\"16\" y=\"{}\">{}</text>",
-            y - 10.0,
-            escaped(work.title())
-        );
-        let _ = write!(said, "{}:", work.title());
-        let rows = peers
-            .iter()
-            .filter_map(|peer| Some((*peer, records.ratio(peer, work)?)));
-        let rows: Vec<_> = rows.collect();
-        let scale = scale(&rows);
-        let one = LEFT + scale;
-        #[expect(clippy::cast_precision_loss, reason = "a few")]
-        let end = y + ROW * rows.len() as f64 - 4.0;
-        let _ = writeln!(
-            drawn,
-            "<line class=\"one\" x1=\"{one:.1}\" y1=\"{y}\" x2=\"{one:.1}\" y2=\"{end}\"/>"
-        );
-        for (peer, ratio) in rows {
-            bar(&mut drawn, peer, ratio, y, scale);
-            let _ = write!(said, " {} {:.2},", peer.title, ratio.median);
-            y += ROW;
+    let panel = |work: Work| {
+        let rows = peers.iter().filter_map(|peer| {
+            Some(Row {
+                label: peer.title.to_owned(),
+                class: class(peer),
+                value: records.ratio(peer, work)?,
+            })
+        });
+        Panel {
+            heading: work.title().to_owned(),
+            rows: rows.collect(),
+            longest: LONGEST,
+            is_ratio: true,
         }
-        said.truncate(said.len() - 1);
-        said.push_str(". ");
-    }
-    let (height, header) = (y + 16.0, &records.header);
+    };
+    let header = &records.header;
     let rounds = header.rounds;
     let note = format!(
         "{reference} = 1.00, less is better. Medians and ranges of {rounds} rounds. \
          Light bars: no login, everybody is let in."
     );
-    let trial = if records.are_a_trial() {
+    let place = place(&header.date, &header.machine, records.are_a_trial());
+    let plot = Plot {
+        title,
+        note: &note,
+        place: &place,
+        panels: works.iter().copied().map(panel).collect(),
+    };
+    plot.svg()
+}
+
+/// Where and when.
+pub(super) fn place(date: &str, machine: &Machine, is_a_trial: bool) -> String {
+    let trial = if is_a_trial {
         ". A short trial run: these figures mean nothing"
     } else {
         ""
     };
-    let machine = &header.machine;
-    let machine = format!(
-        "{}, {}, {} cores{trial}",
-        header.date, machine.cpu, machine.cores
-    );
-    let (title, note, machine) = (escaped(title), escaped(&note), escaped(&machine));
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\" aria-labelledby=\"title description\">\n\
-         <title id=\"title\">{title}</title>\n\
-         <desc id=\"description\">{note} {}{machine}.</desc>\n\
-         <style>{STYLE}</style>\n\
-         <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n\
-         <text class=\"note\" x=\"16\" y=\"46\">{note}</text>\n\
-         <text class=\"note\" x=\"16\" y=\"64\">{machine}</text>\n\
-         {drawn}</svg>\n",
-        escaped(&said)
-    )
+    format!("{date}, {}, {} cores{trial}", machine.cpu, machine.cores)
 }
 
-/// How long 1.00 is, so that the longest bar of these fits.
-fn scale(rows: &[(&Peer, Spread)]) -> f64 {
-    let longest = rows.iter().map(|(_, ratio)| ratio.high).fold(1.0, f64::max);
-    (WIDTH - LEFT - RIGHT) / longest.min(LONGEST)
-}
-
-fn bar(drawn: &mut String, peer: &Peer, ratio: Spread, y: f64, scale: f64) {
-    let class = match peer.login {
+fn class(peer: &Peer) -> &'static str {
+    match peer.login {
         _ if is_own(peer) => "own",
         Login::None => "open",
         _ => "login",
-    };
-    let at = |value: f64| LEFT + scale * value.min(LONGEST);
-    let middle = y + BAR / 2.0;
-    let _ = writeln!(
-        drawn,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-        LEFT - 8.0,
-        y + 11.5,
-        escaped(peer.title)
-    );
-    let _ = writeln!(
-        drawn,
-        "<rect class=\"{class}\" x=\"{LEFT}\" y=\"{y}\" width=\"{:.1}\" height=\"{BAR}\"/>",
-        at(ratio.median) - LEFT
-    );
-    if ratio.high - ratio.low > 0.005 && ratio.low < LONGEST {
-        let _ = writeln!(
-            drawn,
-            "<line class=\"range\" x1=\"{:.1}\" y1=\"{middle}\" x2=\"{:.1}\" y2=\"{middle}\"/>",
-            at(ratio.low),
-            at(ratio.high)
-        );
     }
-    let cut = if ratio.median > LONGEST { "» " } else { "" };
-    let _ = writeln!(
-        drawn,
-        "<text class=\"value\" x=\"{:.1}\" y=\"{}\">{cut}{:.2}</text>",
-        at(ratio.high.max(ratio.median)) + 6.0,
-        y + 11.5,
-        ratio.median
-    );
 }
 
 fn is_own(peer: &Peer) -> bool {
     peer.program == "vestibule"
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bars::{LEFT, RIGHT, WIDTH};
     use super::super::statistics::tests::SAMPLE;
     use super::*;
 

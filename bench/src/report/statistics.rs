@@ -24,6 +24,11 @@ impl Spread {
         };
         Some(Self { median, low, high })
     }
+
+    pub(super) fn divided(self, by: f64) -> Self {
+        let [median, low, high] = [self.median, self.low, self.high].map(|value| value / by);
+        Self { median, low, high }
+    }
 }
 
 impl Records {

@@ -6,6 +6,7 @@ use super::statistics::Spread;
 use crate::peers::{Login, Peer};
 use crate::record::{Figure, Records};
 use crate::rounds::QUIET;
+use crate::sheet::{Header, Noise};
 use crate::work::{Unit, Work};
 
 const REQUESTS: [Work; 5] = [
@@ -81,6 +82,33 @@ fn taken(records: &Records) -> String {
         header.seconds,
         header.workers,
         records.figures.len(),
+        QUIET * 100.0,
+    )
+}
+
+/// The same of Vestibule alone.
+pub(super) fn taken_alone(header: &Header, all: impl Iterator<Item = Noise> + Clone) -> String {
+    let machine = &header.machine;
+    let noisy = all.clone().filter(|noise| noise.all() > QUIET).count();
+    let trial = if header.is_a_trial() {
+        "**A short trial run: these figures mean nothing.**\n\n"
+    } else {
+        ""
+    };
+    format!(
+        "{trial}{}: {}, {} cores, {} GiB, {}, Linux {}. Vestibule {}. {} of {} s for each figure, {} workers. \
+         During {noisy} of {} figures, other processes or the hypervisor used more than {:.0} % of the machine.\n",
+        header.date,
+        machine.cpu,
+        machine.cores,
+        machine.memory_gib,
+        machine.system,
+        machine.kernel,
+        header.version,
+        counted(header.rounds, "round"),
+        header.seconds,
+        header.workers,
+        all.count(),
         QUIET * 100.0,
     )
 }
@@ -212,7 +240,7 @@ fn transfers(text: &mut String, records: &Records) {
     );
 }
 
-fn range(spread: Spread, digits: usize) -> String {
+pub(super) fn range(spread: Spread, digits: usize) -> String {
     let Spread { median, low, high } = spread;
     let (low, median, high) = (
         format!("{low:.digits$}"),
