@@ -84,7 +84,7 @@ async fn sizes_of_chunks_may_be_padded() {
     assert_eq!(gate.browser().get("/").await.text(), "x".repeat(9_000));
 }
 
-/// A long `MOVE` of WebDAV says every few seconds that it goes on (RFC 2518 §10.1).
+/// A long `MOVE` of `WebDAV` says every few seconds that it goes on (RFC 2518 §10.1).
 #[tokio::test]
 async fn an_app_may_say_often_that_it_goes_on() {
     let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(100);

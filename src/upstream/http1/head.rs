@@ -137,13 +137,12 @@ impl Progress {
     fn end_of_head(&mut self, input: &[u8]) -> Option<usize> {
         let from = self.searched.saturating_sub(2); // the LF of the line before, and a CR
         self.searched = input.len();
-        let ends = memchr_iter(b'\n', &input[from..]).map(|at| from + at);
-        ends.filter_map(|at| match input[at + 1..] {
+        let mut ends = memchr_iter(b'\n', &input[from..]).map(|at| from + at);
+        ends.find_map(|at| match input[at + 1..] {
             [b'\n', ..] => Some(at + 2),
             [b'\r', b'\n', ..] => Some(at + 3),
             _ => None,
         })
-        .next()
     }
 
     /// Refuses what cannot become a head, so that nobody waits for its end. It is parsed again when
