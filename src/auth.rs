@@ -11,6 +11,7 @@ pub(crate) mod callers;
 pub(crate) mod credential;
 mod hashing;
 pub(crate) mod htpasswd;
+pub(crate) mod known_passwords;
 mod local_users;
 pub(crate) mod password;
 #[cfg_attr(

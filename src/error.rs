@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::auth::credential::Refusal;
 use crate::load::Cause;
@@ -42,8 +43,12 @@ pub(crate) enum RequestError {
     Forged(Forgery),
     /// A form that met an ended session and could not be kept.
     FormNotKept,
+    /// Too many logins wait to be verified, and this program would be one more (SEC-60).
+    LoginBusy,
     /// There is no session, and this needs one (SEC-69).
     LoginRequired(ClientKind),
+    /// Too many wrong passwords by HTTP Basic before this one (SEC-59).
+    LoginThrottled(Duration),
     /// The session is over, but a restart might bring it back: the store could not be written.
     LogoutNotKept(StoreError),
     /// The app is closed for maintenance, and the user is not exempt.
@@ -117,6 +122,7 @@ impl RequestError {
             Self::BadRequest(bad) => Self::bad_request(*bad),
             Self::BodyTooLarge => &messages::FORM_TOO_LARGE,
             Self::BodyTooSlow => &messages::FORM_TOO_SLOW,
+            Self::CredentialRefused(Refusal::Password, _) => &messages::WRONG_PASSWORD,
             Self::CredentialRefused(..) => &messages::INVALID_TOKEN,
             Self::CrossSiteNotKept => &messages::CROSS_SITE_FORM_NOT_KEPT,
             Self::CrossSitePost => &messages::CROSS_SITE_FORM,
@@ -131,7 +137,9 @@ impl RequestError {
             Self::Forged(Forgery::NoCookie) => &messages::FORM_WITHOUT_COOKIE,
             Self::Forged(Forgery::Outdated) => &messages::FORM_OUTDATED,
             Self::FormNotKept => &messages::FORM_NOT_KEPT,
+            Self::LoginBusy => &messages::LOGIN_BUSY,
             Self::LoginRequired(_) => &messages::LOGIN_REQUIRED,
+            Self::LoginThrottled(_) => &messages::LOGIN_THROTTLED,
             Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
             Self::Maintenance => &messages::MAINTENANCE,
             Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
@@ -160,7 +168,9 @@ impl RequestError {
         matches!(
             self,
             Self::CredentialRefused(..)
+                | Self::LoginBusy
                 | Self::LoginRequired(_)
+                | Self::LoginThrottled(_)
                 | Self::NotANavigation
                 | Self::OutOfScope
                 | Self::ServiceWorker
@@ -356,7 +366,9 @@ impl std::error::Error for RequestError {
             | Self::Forged(_)
             | Self::Form
             | Self::FormNotKept
+            | Self::LoginBusy
             | Self::LoginRequired(_)
+            | Self::LoginThrottled(_)
             | Self::Maintenance
             | Self::MethodNotAllowed(_)
             | Self::Misdirected

@@ -4,6 +4,7 @@
 
 mod account;
 mod ask;
+mod basic;
 mod context;
 mod csrf;
 pub(crate) mod form;
@@ -26,6 +27,7 @@ use http::{HeaderValue, Method, Response};
 use crate::auth::Accounts;
 use crate::auth::api_token::ApiTokens;
 use crate::auth::callers::Callers;
+use crate::auth::known_passwords::KnownPasswords;
 use crate::auth::throttle::{self, Throttle};
 use crate::clock::Clock;
 use crate::error::RequestError;
@@ -40,6 +42,8 @@ use account::Account;
 use account::password::PasswordForm;
 use ask::{ask_to_sign_in, login_required};
 pub(crate) use ask::{challenge, session_ended};
+use basic::BasicLogin;
+pub(crate) use basic::NotSignedIn;
 pub(crate) use context::{Destinations, RequestContext, TokenApp};
 use csrf::Csrf;
 use logins::Logins;
@@ -78,6 +82,7 @@ pub(crate) struct Backends {
 pub(crate) struct Portal {
     shared: Shared,
     account: Account,
+    basic: BasicLogin,
     pages: Arc<Pages>,
     saved_posts: SavedPosts,
     session_status: SessionStatus,
@@ -93,6 +98,7 @@ struct Shared {
     clock: Clock,
     counts: LoginCounts,
     csrf: Arc<Csrf>,
+    known_passwords: Arc<KnownPasswords>,
     long_targets: Arc<LongTargets>,
     saved_posts: Arc<SavedPostStore>,
     sessions: Arc<Sessions>,
@@ -126,6 +132,7 @@ impl Portal {
             callers: Arc::new(callers),
             counts,
             csrf: Arc::new(Csrf::new()?),
+            known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),
             long_targets: Arc::new(LongTargets::new(clock.clone())),
             clock,
             saved_posts: Arc::new(saved_posts),
@@ -185,6 +192,13 @@ impl Portal {
                 sessions: sessions(),
                 tokens: Arc::clone(&shared.tokens),
             },
+            basic: BasicLogin {
+                accounts: accounts(),
+                clock: shared.clock.clone(),
+                counts: shared.counts.clone(),
+                known: Arc::clone(&shared.known_passwords),
+                throttle: throttle(),
+            },
             saved_posts: SavedPosts {
                 callers: callers(),
                 clock: shared.clock.clone(),
@@ -241,6 +255,10 @@ impl Portal {
 
     pub(crate) fn callers(&self) -> &Arc<Callers> {
         &self.shared.callers
+    }
+
+    pub(crate) fn basic(&self) -> &BasicLogin {
+        &self.basic
     }
 
     pub(crate) fn pages(&self) -> &Arc<Pages> {

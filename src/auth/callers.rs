@@ -109,7 +109,16 @@ impl Callers {
 
     /// The user of a credential as the accounts are now, for no more than it is good for.
     pub(crate) fn principal_of(&self, credential: &Credential) -> Result<Principal, Refusal> {
-        let Credential::Token(token) = credential;
+        let token = match credential {
+            Credential::Password(proven) => {
+                let account = self.accounts.active(&proven.account);
+                let account = account.filter(|it| it.fingerprint() == proven.fingerprint);
+                let identity = Arc::clone(account.ok_or(Refusal::Password)?.identity());
+                let (account, context) = (proven.account.clone(), Arc::clone(&proven.context));
+                return Ok(Principal::new(account, identity, context));
+            }
+            Credential::Token(token) => token,
+        };
         self.tokens.check(token).map_err(|ended| match ended {
             Ended::Expired => Refusal::Expired,
             Ended::Revoked => Refusal::Unknown,

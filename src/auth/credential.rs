@@ -2,24 +2,31 @@
 
 use std::sync::Arc;
 
-use super::api_token::Token;
+use super::api_token::{Token, TokenKey};
+use super::known_passwords::ProvenPassword;
 
 /// What proves each request of a program that has no session.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
+    /// By HTTP Basic.
+    Password(Arc<ProvenPassword>),
     Token(Arc<Token>),
 }
 
 impl Credential {
     pub(crate) fn user(&self) -> &str {
-        let Self::Token(token) = self;
-        token.user()
+        match self {
+            Self::Password(proven) => proven.account.subject(),
+            Self::Token(token) => token.user(),
+        }
     }
 
-    /// What people see of it.
-    pub(crate) fn short(&self) -> impl std::fmt::Display + use<> {
-        let Self::Token(token) = self;
-        token.key().short()
+    /// The token, if it is one.
+    pub(crate) fn token(&self) -> Option<TokenKey> {
+        match self {
+            Self::Password(_) => None,
+            Self::Token(token) => Some(token.key()),
+        }
     }
 }
 
@@ -30,6 +37,8 @@ pub(crate) enum Refusal {
     Expired,
     /// It came with another user's name, by HTTP Basic.
     OtherUser,
+    /// It is wrong, or there is no such user, or not any more.
+    Password,
     /// There is no such token, or no more.
     Unknown,
     /// The user is gone or disabled.
@@ -42,6 +51,7 @@ impl Refusal {
         match self {
             Self::Expired => "the API token has expired",
             Self::OtherUser => "the API token is not of the user whose name came with it",
+            Self::Password => "the password of HTTP Basic is wrong",
             Self::Unknown => "there is no such API token",
             Self::User => "the user of the API token is gone or disabled",
         }

@@ -190,10 +190,16 @@ messages! {
     INVALID_TOKEN = "invalid_token", UNAUTHORIZED,
         "The API token is not valid",
         "It may have expired or been revoked. Its user can make another one on the account page.";
+    LOGIN_BUSY = "login_busy", SERVICE_UNAVAILABLE,
+        "Too many people are signing in right now",
+        "Try again soon, or use an API token.";
     LOGIN_REQUIRED = "login_required", UNAUTHORIZED,
         "Your session has ended",
         "Sign in again in another tab, then go on here."
         => Login;
+    LOGIN_THROTTLED = "login_throttled", TOO_MANY_REQUESTS,
+        "There were too many wrong passwords",
+        "Wait, as `Retry-After` says, and correct the password in the program.";
     MAINTENANCE = "maintenance", SERVICE_UNAVAILABLE,
         "This app is closed for maintenance",
         "Try again later. If you may use it meanwhile, sign in."
@@ -272,6 +278,9 @@ messages! {
     WEBSOCKET_ORIGIN = "websocket_origin", FORBIDDEN,
         "This connection was not opened by a page of the app",
         "Open the app itself and try again.";
+    WRONG_PASSWORD = "wrong_password", UNAUTHORIZED,
+        "The user name or the password is wrong",
+        "Correct it in the program. An API token works as the password, too, where the app takes tokens.";
 }
 
 #[cfg(test)]

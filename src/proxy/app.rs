@@ -333,6 +333,9 @@ impl App {
         self.identity.strip(headers);
         client.describe(headers, peer, host.clone());
         headers.insert(header::HOST, host);
+        if let Some(authorization) = permitted.authorization.take() {
+            headers.insert(header::AUTHORIZATION, *authorization);
+        }
         headers.insert(REQUEST_ID, id.to_header());
         if let Some(prefix) = self.part.stripped_header() {
             headers.insert(FORWARDED_PREFIX, prefix.clone());

@@ -10,9 +10,13 @@ use super::Proxy;
 use super::app::App;
 use crate::auth::api_token::{self, ApiToken};
 use crate::auth::callers::Caller;
+use crate::auth::credential::{Credential, Refusal};
+use crate::auth::throttle::Wait;
 use crate::error::RequestError;
-use crate::portal::RequestContext;
+use crate::portal::{NotSignedIn, RequestContext};
+use crate::principal::Principal;
 use crate::request::{self, BadRequest, ClientKind};
+use crate::secret::Secret;
 
 /// What an app takes from programs, as its configuration says.
 #[derive(Clone, Debug, Default)]
@@ -21,11 +25,13 @@ pub(crate) struct CredentialSettings {
     pub(crate) tokens: bool,
     /// Where they may be besides `Authorization`.
     pub(crate) token_header: Option<HeaderName>,
+    /// Whether the passwords of people open it by HTTP Basic.
+    pub(crate) basic: bool,
 }
 
 impl CredentialSettings {
     pub(crate) fn take_any(&self) -> bool {
-        self.tokens
+        self.tokens || self.basic
     }
 }
 
@@ -35,10 +41,27 @@ pub(super) struct Credentials {
 }
 
 /// What a request shows; it is in none of its fields any more.
-pub(super) struct Shown {
-    token: ApiToken,
-    /// Who sent it, where it came as the password of HTTP Basic.
-    user: Option<String>,
+pub(super) enum Shown {
+    /// The password of a person, by HTTP Basic. It is the app's if there is a session.
+    Password(Box<BasicPassword>),
+    Token {
+        token: ApiToken,
+        /// Who sent it, where it came as the password of HTTP Basic.
+        user: Option<String>,
+    },
+}
+
+pub(super) struct BasicPassword {
+    /// Name and password; `None` for what is no such pair.
+    pair: Option<(String, Secret<Vec<u8>>)>,
+    field: HeaderValue,
+}
+
+/// By what a request is judged.
+pub(super) enum By {
+    Credential(Credential, Principal),
+    /// By its session, if it has one; with an `Authorization` that is the app's then.
+    Session(Option<Box<HeaderValue>>),
 }
 
 impl Credentials {
@@ -51,6 +74,8 @@ impl Credentials {
     /// Takes out of a request what is ours. An error is a request that shows something of ours in a
     /// way that is not taken: it could reach the app in some other reading.
     pub(super) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Shown>, BadRequest> {
+        let takes_passwords = self.settings.basic;
+        let authorization = |field: &HeaderValue| authorization(field, takes_passwords);
         let in_authorization = only(headers, &header::AUTHORIZATION, authorization)?;
         let name = self.settings.token_header.as_ref();
         let in_own_header = match name {
@@ -77,9 +102,9 @@ impl Credentials {
 fn only(
     headers: &HeaderMap,
     name: &HeaderName,
-    read: fn(&[u8]) -> Result<Option<Shown>, BadRequest>,
+    read: impl Fn(&HeaderValue) -> Result<Option<Shown>, BadRequest>,
 ) -> Result<Option<Shown>, BadRequest> {
-    let mut fields = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let mut fields = headers.get_all(name).iter();
     let Some(first) = fields.next() else {
         return Ok(None);
     };
@@ -97,7 +122,8 @@ fn only(
 }
 
 /// `Bearer vst_…`, or `Basic` with a token as the password.
-fn authorization(field: &[u8]) -> Result<Option<Shown>, BadRequest> {
+fn authorization(value: &HeaderValue, takes_passwords: bool) -> Result<Option<Shown>, BadRequest> {
+    let field = value.as_bytes();
     let (scheme, rest) = match field.iter().position(|&byte| byte == b' ') {
         Some(at) => field.split_at(at),
         None => (field, &b""[..]),
@@ -106,10 +132,22 @@ fn authorization(field: &[u8]) -> Result<Option<Shown>, BadRequest> {
     if scheme.eq_ignore_ascii_case(b"Bearer")
         && let Some(token) = ApiToken::parse(rest)
     {
-        return Ok(Some(Shown { token, user: None }));
+        return Ok(Some(Shown::Token { token, user: None }));
     }
     if scheme.eq_ignore_ascii_case(b"Basic") {
-        return basic(rest);
+        return Ok(match basic(rest)? {
+            Basic::Token(token, user) => Some(Shown::Token {
+                token,
+                user: Some(user),
+            }),
+            Basic::Other(pair) if takes_passwords => {
+                Some(Shown::Password(Box::new(BasicPassword {
+                    pair,
+                    field: value.clone(),
+                })))
+            }
+            Basic::Other(_) => None,
+        });
     }
     if api_token::find_in(field) {
         return Err(BadRequest::Credentials);
@@ -117,28 +155,40 @@ fn authorization(field: &[u8]) -> Result<Option<Shown>, BadRequest> {
     Ok(None)
 }
 
-/// RFC 7617. What cannot be decoded is the app's: there is nothing of ours in it.
-fn basic(encoded: &[u8]) -> Result<Option<Shown>, BadRequest> {
+/// What HTTP Basic carries.
+enum Basic {
+    Token(ApiToken, String),
+    /// A name and a password, or nothing that can be read as such.
+    Other(Option<(String, Secret<Vec<u8>>)>),
+}
+
+/// RFC 7617.
+fn basic(encoded: &[u8]) -> Result<Basic, BadRequest> {
     let Ok(pair) = STANDARD.decode(encoded).map(Zeroizing::new) else {
-        return Ok(None);
+        return Ok(Basic::Other(None));
     };
     let colon = pair.iter().position(|&byte| byte == b':');
-    let shown = colon.and_then(|at| {
-        let token = ApiToken::parse(&pair[at + 1..])?;
+    let pair_of_texts = colon.and_then(|at| {
         let user = std::str::from_utf8(&pair[..at]).ok()?.to_owned();
-        let user = Some(user);
-        Some(Shown { token, user })
+        Some((user, &pair[at + 1..]))
     });
-    if shown.is_none() && api_token::find_in(&pair) {
+    if let Some((user, password)) = &pair_of_texts
+        && let Some(token) = ApiToken::parse(password)
+    {
+        return Ok(Basic::Token(token, user.clone()));
+    }
+    if api_token::find_in(&pair) {
         return Err(BadRequest::Credentials);
     }
-    Ok(shown)
+    let pair = pair_of_texts.map(|(user, password)| (user, Secret::new(password.to_vec())));
+    Ok(Basic::Other(pair))
 }
 
 /// A token, and nothing but it.
-fn own_header(field: &[u8]) -> Result<Option<Shown>, BadRequest> {
+fn own_header(field: &HeaderValue) -> Result<Option<Shown>, BadRequest> {
+    let field = field.as_bytes();
     if let Some(token) = ApiToken::parse(field) {
-        return Ok(Some(Shown { token, user: None }));
+        return Ok(Some(Shown::Token { token, user: None }));
     }
     if api_token::find_in(field) {
         return Err(BadRequest::Credentials);
@@ -147,27 +197,59 @@ fn own_header(field: &[u8]) -> Result<Option<Shown>, BadRequest> {
 }
 
 impl Proxy {
-    /// Who sends a request that shows this; `None` when it does not count here, and a session does.
-    pub(super) fn identify_by(
+    /// Who sends a request that shows this.
+    pub(super) async fn identify_by(
         &self,
-        shown: &Shown,
+        shown: Shown,
         app: &App,
         context: &RequestContext<'_>,
-    ) -> Result<Option<Caller>, RequestError> {
+    ) -> Result<By, RequestError> {
         let headers = &context.head.headers;
-        let takes_tokens = app.credentials().is_some_and(|settings| settings.tokens);
         // Browsers send what they know for HTTP Basic along with requests of any page.
-        let is_ambient = shown.user.is_some()
-            && (request::has_fetch_metadata(headers) || has_foreign_origin(headers, context));
-        if !takes_tokens || is_ambient {
-            return Ok(None);
+        let is_ambient =
+            || request::has_fetch_metadata(headers) || has_foreign_origin(headers, context);
+        let identified = match shown {
+            Shown::Token { token, user } => {
+                let takes_tokens = app.credentials().is_some_and(|settings| settings.tokens);
+                if !takes_tokens || user.is_some() && is_ambient() {
+                    return Ok(By::Session(None));
+                }
+                self.callers.identify_by_token(&token, user.as_deref())
+            }
+            Shown::Password(password) => {
+                let BasicPassword { pair, field } = *password;
+                let session = self.callers.peek(context.shown()).await;
+                if session
+                    .map_err(RequestError::Session)?
+                    .into_session()
+                    .is_some()
+                {
+                    return Ok(By::Session(Some(Box::new(field))));
+                }
+                if is_ambient() {
+                    return Ok(By::Session(None));
+                }
+                let (user, password) = pair.ok_or(BadRequest::Credentials)?;
+                let basic = self.portal.basic();
+                let signed_in = basic.sign_in(context, &user, &password).await;
+                match signed_in {
+                    Ok(credential) => {
+                        let principal = self.callers.principal_of(&credential);
+                        principal.map(|principal| Caller::Credential(credential, principal))
+                    }
+                    Err(NotSignedIn::Busy) => return Err(RequestError::LoginBusy),
+                    Err(NotSignedIn::Refused) => Err(Refusal::Password),
+                    Err(NotSignedIn::Throttled(Wait(wait))) => {
+                        return Err(RequestError::LoginThrottled(wait));
+                    }
+                }
+            }
+        };
+        let refused = |refusal| RequestError::CredentialRefused(refusal, ClientKind::of(headers));
+        match identified.map_err(refused)? {
+            Caller::Credential(credential, principal) => Ok(By::Credential(credential, principal)),
+            Caller::Anonymous | Caller::Session(..) => Ok(By::Session(None)),
         }
-        let caller = self
-            .callers
-            .identify_by_token(&shown.token, shown.user.as_deref());
-        let caller = caller
-            .map_err(|refusal| RequestError::CredentialRefused(refusal, ClientKind::of(headers)))?;
-        Ok(Some(caller))
     }
 }
 
@@ -183,9 +265,18 @@ mod tests {
     fn credentials(token_header: Option<&'static str>) -> Credentials {
         let settings = CredentialSettings {
             tokens: true,
+            basic: false,
             token_header: token_header.map(HeaderName::from_static),
         };
         *Credentials::new(settings, true).unwrap()
+    }
+
+    /// The token that was shown, and the user whose name came with it.
+    fn token_of(shown: &Shown) -> (&ApiToken, Option<&str>) {
+        match shown {
+            Shown::Token { token, user } => (token, user.as_deref()),
+            Shown::Password(_) => panic!("a password"),
+        }
     }
 
     fn headers(fields: &[(&'static str, String)]) -> HeaderMap {
@@ -214,8 +305,8 @@ mod tests {
         ] {
             let mut headers = headers(&[("authorization", value)]);
             let shown = credentials(None).take(&mut headers).unwrap().unwrap();
-            assert_eq!(shown.token.key(), token.key());
-            assert_eq!(shown.user.as_deref(), user);
+            let (shown, name) = token_of(&shown);
+            assert_eq!((shown.key(), name), (token.key(), user));
             assert!(headers.is_empty());
         }
         for value in [
@@ -272,7 +363,7 @@ mod tests {
         let in_header = || headers(&[("x-api-key", token.expose().to_owned())]);
         let mut ours = in_header();
         let shown = credentials(Some("x-api-key")).take(&mut ours).unwrap();
-        assert_eq!(shown.unwrap().token.key(), token.key());
+        assert_eq!(token_of(&shown.unwrap()).0.key(), token.key());
         assert!(ours.is_empty());
         let mut of_the_app = in_header();
         assert!(credentials(None).take(&mut of_the_app).unwrap().is_none());
@@ -280,5 +371,38 @@ mod tests {
         let result = credentials(Some("x-api-key")).take(&mut other);
         assert!(result.unwrap().is_none());
         assert_eq!(other.len(), 1);
+    }
+
+    #[test]
+    fn a_password_is_looked_at_only_where_an_app_takes_passwords() {
+        for (value, pair) in [
+            (
+                encoded("ada:correct: horse"),
+                Some(("ada", "correct: horse")),
+            ),
+            (encoded(":"), Some(("", ""))),
+            (encoded("no colon"), None),
+            ("Basic !!!!".to_owned(), None),
+            ("Basic".to_owned(), None),
+        ] {
+            let mut headers = headers(&[("authorization", value.clone())]);
+            assert!(credentials(None).take(&mut headers).unwrap().is_none());
+            let settings = CredentialSettings {
+                basic: true,
+                ..CredentialSettings::default()
+            };
+            let taking = Credentials::new(settings, true).unwrap();
+            let Some(Shown::Password(shown)) = taking.take(&mut headers).unwrap() else {
+                panic!("no password in {value}");
+            };
+            assert!(headers.is_empty());
+            assert_eq!(shown.field, *value);
+            let found = shown.pair.as_ref();
+            let found = found.map(|(user, password)| (user.as_str(), &**password.expose()));
+            assert_eq!(
+                found,
+                pair.map(|(user, password)| (user, password.as_bytes()))
+            );
+        }
     }
 }

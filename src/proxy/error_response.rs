@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
 use super::body::ResponseBody;
 use super::credentials::CredentialSettings;
 use super::exchange::{Exchange, Subject};
 use super::maintenance::Sentence;
+use crate::auth::credential::Refusal;
 use crate::error::RequestError;
 use crate::pages::messages::{self, Message, texts};
 use crate::pages::{self, ErrorView};
@@ -73,8 +74,12 @@ impl Proxy {
             self.pages.titled(title).error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
             pages::plain(message.status, sign_in_of_git(exchange))
-        } else if let RequestError::CredentialRefused(_, ClientKind::Git) = error {
-            pages::plain(message.status, texts::PROGRAM_INVALID_TOKEN)
+        } else if let RequestError::CredentialRefused(refusal, ClientKind::Git) = error {
+            let text = match refusal {
+                Refusal::Password => texts::PROGRAM_WRONG_PASSWORD,
+                _ => texts::PROGRAM_INVALID_TOKEN,
+            };
+            pages::plain(message.status, text)
         } else {
             let notice = notice.as_ref().map_or("", Sentence::as_str);
             let space = if notice.is_empty() { "" } else { " " };
@@ -105,20 +110,15 @@ impl Proxy {
             cookie::expire_session(headers);
         }
         if message.status == StatusCode::UNAUTHORIZED {
-            let kind = match error {
-                RequestError::CredentialRefused(_, kind) | RequestError::LoginRequired(kind) => {
-                    *kind
-                }
-                _ => ClientKind::Browser,
-            };
-            let taken = exchange.app.as_ref().and_then(|app| app.credentials());
-            for challenge in challenges(kind, taken, error) {
-                headers.append(header::WWW_AUTHENTICATE, challenge);
-            }
+            add_challenges(headers, error, exchange);
         }
         if matches!(error, RequestError::OutOfScope) {
             let challenge = HeaderValue::from_static(OUT_OF_SCOPE);
             headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let RequestError::LoginThrottled(wait) = error {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if message.status == StatusCode::SERVICE_UNAVAILABLE {
             let after = match error {
@@ -148,10 +148,21 @@ impl Proxy {
 /// What git is told without a session.
 fn sign_in_of_git(exchange: &Exchange) -> &'static str {
     let taken = exchange.app.as_ref().and_then(|app| app.credentials());
-    if taken.is_some_and(CredentialSettings::take_any) {
-        texts::PROGRAM_SIGN_IN_BY_TOKEN
-    } else {
-        texts::PROGRAM_SIGN_IN
+    match taken {
+        Some(taken) if taken.tokens => texts::PROGRAM_SIGN_IN_BY_TOKEN,
+        Some(taken) if taken.basic => texts::PROGRAM_SIGN_IN_BY_PASSWORD,
+        _ => texts::PROGRAM_SIGN_IN,
+    }
+}
+
+fn add_challenges(headers: &mut HeaderMap, error: &RequestError, exchange: &Exchange) {
+    let kind = match error {
+        RequestError::CredentialRefused(_, kind) | RequestError::LoginRequired(kind) => *kind,
+        _ => ClientKind::Browser,
+    };
+    let taken = exchange.app.as_ref().and_then(|app| app.credentials());
+    for challenge in challenges(kind, taken, error) {
+        headers.append(header::WWW_AUTHENTICATE, challenge);
     }
 }
 
@@ -165,7 +176,9 @@ fn challenges(
     let taken = taken.filter(|taken| kind != ClientKind::Browser && taken.take_any());
     let basic = taken.map(|_| HeaderValue::from_static(BASIC));
     let bearer = match (error, taken) {
-        (RequestError::CredentialRefused(..), _) => Some(INVALID_TOKEN),
+        (RequestError::CredentialRefused(refusal, _), _) if *refusal != Refusal::Password => {
+            Some(INVALID_TOKEN)
+        }
         (_, Some(taken)) if taken.tokens => Some(BEARER),
         _ => None,
     };

@@ -235,10 +235,9 @@ impl Exchange {
 
     /// The same of a program.
     pub(super) fn note_credential(&mut self, credential: &Credential, principal: &Principal) {
-        let Credential::Token(token) = credential;
         if let Some(line) = &mut self.line {
             line.user = Some(principal.to_identity());
-            line.token = Some(token.key().beginning());
+            line.token = credential.token().map(|token| token.beginning());
         }
     }
 

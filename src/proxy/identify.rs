@@ -6,9 +6,8 @@ use http::HeaderValue;
 
 use super::Proxy;
 use super::app::App;
-use super::credentials;
+use super::credentials::{self, By};
 use super::exchange::Exchange;
-use crate::auth::callers::Caller;
 use crate::auth::credential::Credential;
 use crate::error::RequestError;
 use crate::portal::RequestContext;
@@ -17,7 +16,13 @@ use crate::session::Session;
 use crate::session::cookie;
 
 /// By what it is known who sends a request.
-pub(super) type Proof = (Option<Arc<Session>>, Option<Credential>);
+#[derive(Default)]
+pub(super) struct Proof {
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) credential: Option<Credential>,
+    /// An `Authorization` that is the app's, because there is a session.
+    pub(super) authorization: Option<Box<HeaderValue>>,
+}
 
 impl Proxy {
     /// Who sends a request, by the token or else the session that it shows. This is an access: the
@@ -29,21 +34,27 @@ impl Proxy {
         shown: Option<credentials::Shown>,
         exchange: &mut Exchange,
     ) -> Result<(Proof, Option<Principal>), RequestError> {
-        if let Some(shown) = shown
-            && let Some(Caller::Credential(credential, principal)) =
-                self.identify_by(&shown, app, context)?
-        {
-            exchange.note_credential(&credential, &principal);
-            return Ok(((None, Some(credential)), Some(principal)));
+        let mut proof = Proof::default();
+        if let Some(shown) = shown {
+            // Boxed, so that the common way stays small.
+            match Box::pin(self.identify_by(shown, app, context)).await? {
+                By::Credential(credential, principal) => {
+                    exchange.note_credential(&credential, &principal);
+                    proof.credential = Some(credential);
+                    return Ok((proof, Some(principal)));
+                }
+                By::Session(authorization) => proof.authorization = authorization,
+            }
         }
         let caller = self.callers.identify(context.shown(), context.cache).await;
         let Some((session, principal)) = caller.map_err(RequestError::Session)?.into_session()
         else {
-            return Ok(((None, None), None));
+            return Ok((proof, None));
         };
         self.renew(context, &session, &mut exchange.renewed);
         exchange.note_user(&session, &principal);
-        Ok(((Some(session), None), Some(principal)))
+        proof.session = Some(session);
+        Ok((proof, Some(principal)))
     }
 
     /// Gives the browser the id of an old session under the name that no script can set. The same

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::Method;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
 use super::Proxy;
@@ -40,6 +40,8 @@ pub(super) struct Permitted {
     pub(super) session: Option<Arc<Session>>,
     /// Of a program, in place of a session.
     pub(super) credential: Option<Credential>,
+    /// An `Authorization` that is the app's, because there is a session.
+    pub(super) authorization: Option<Box<HeaderValue>>,
     /// Where it comes from, as far as that is known.
     pub(super) client: Option<IpAddr>,
     /// Of users and configuration, from before it was judged.
@@ -53,7 +55,7 @@ impl Permitted {
         head: &Parts,
         target: &Target,
         authority: Authority,
-        (session, credential): Proof,
+        proof: Proof,
         client: Option<IpAddr>,
         revision: u64,
     ) -> Self {
@@ -62,8 +64,9 @@ impl Permitted {
             target: target.clone(),
             authority,
             origin: None,
-            session,
-            credential,
+            session: proof.session,
+            credential: proof.credential,
+            authorization: proof.authorization,
             client,
             revision,
             changes: None,
@@ -182,7 +185,7 @@ impl Stream {
         tracing::info!(
             target: "audit", user = user.or(credential.map(Credential::user)),
             session = session.map(|session| session.key().short().to_string()),
-            token = credential.map(|credential| credential.short().to_string()),
+            token = credential.and_then(Credential::token).map(|key| key.short().to_string()),
             app = &*self.app.name, "stream ended: it is not permitted any more"
         );
         self.ended.cancel();

@@ -1,4 +1,4 @@
-//! `tokens` and `token_header` of `[[app]]`.
+//! `tokens`, `token_header` and `basic` of `[[app]]`.
 
 use super::headers;
 use crate::config::section::Section;
@@ -23,5 +23,6 @@ pub(super) fn read(section: &mut Section<'_>, identity: &identity::Headers) -> C
     CredentialSettings {
         tokens,
         token_header,
+        basic: section.get("basic", value::boolean).unwrap_or(false),
     }
 }

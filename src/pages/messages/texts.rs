@@ -177,7 +177,9 @@ texts! {
     PROGRAM_PROXY_WITHOUT_TLS = "This port is for https, but the proxy in front speaks plain HTTP here.";
     PROGRAM_SIGN_IN = "This address needs a login. Sign in with a web browser: programs have to send its session cookie.";
     PROGRAM_SIGN_IN_CHALLENGE = "basic realm=\"Sign in with a web browser\"";
+    PROGRAM_SIGN_IN_BY_PASSWORD = "This address needs a login. Send your user name and password.";
     PROGRAM_SIGN_IN_BY_TOKEN = "This address needs a login. Send your user name and an API token, which your account page makes, as the password.";
+    PROGRAM_WRONG_PASSWORD = "The user name or the password is wrong.";
     PROGRAM_USE_HTTPS = "Plain HTTP is not served here. Put https:// in front of the address.";
 }
 

@@ -1,0 +1,243 @@
+//! Passwords that programs send with each request, by HTTP Basic, and that were verified a moment
+//! ago: hashing each time would take a core for each of them.
+//!
+//! Kept is an HMAC under a key of this process, tied to the stored hash that the password was
+//! verified by. A wrong one is remembered, too: a program that repeats it costs one try in five
+//! minutes, and does not lock its user out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::clock::{Clock, Timestamp};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint};
+use crate::random::{NoRandomness, random};
+use crate::secret::Secret;
+
+/// For how long a verdict counts.
+const KNOWN_FOR: Duration = Duration::from_mins(5);
+
+/// Of right ones, and of wrong ones; each takes about 200 bytes.
+const MAX: usize = 10_000;
+
+/// From here on, turns that nobody holds any more are looked for.
+const MAX_TURNS: usize = 256;
+
+/// Names a password of an account, and tells nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tag([u8; 32]);
+
+/// A password that was right.
+#[derive(Debug)]
+pub(crate) struct ProvenPassword {
+    pub(crate) account: AccountRef,
+    pub(crate) fingerprint: CredentialFingerprint,
+    pub(crate) context: Arc<AuthContext>,
+}
+
+pub(crate) struct KnownPasswords {
+    key: Secret<[u8; 32]>,
+    clock: Clock,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    right: HashMap<Tag, (Timestamp, Arc<ProvenPassword>)>,
+    wrong: HashMap<Tag, Wrong>,
+    /// Those that are being verified: whoever comes meanwhile waits for the verdict.
+    turns: HashMap<Tag, Arc<tokio::sync::Mutex<()>>>,
+}
+
+struct Wrong {
+    at: Timestamp,
+    /// Of the account at that time; `None` if nobody has that name, or may not sign in.
+    fingerprint: Option<CredentialFingerprint>,
+}
+
+/// What is known of a password.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Right(Arc<ProvenPassword>),
+    Wrong,
+    Unknown,
+}
+
+/// The turn to verify a password; the next one comes when it is dropped.
+pub(crate) struct Turn<'a> {
+    passwords: &'a KnownPasswords,
+    tag: Tag,
+    guard: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl KnownPasswords {
+    pub(crate) fn new(clock: Clock) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            key: Secret::new(random()?),
+            clock,
+            tables: Mutex::default(),
+        })
+    }
+
+    /// `account` is a canonical name.
+    pub(crate) fn tag(&self, account: &str, password: &[u8]) -> Tag {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
+        mac.update(&(account.len() as u64).to_be_bytes());
+        mac.update(account.as_bytes());
+        mac.update(password);
+        Tag(mac.finalize().into_bytes().into())
+    }
+
+    /// What is known of a password whose account has this fingerprint now.
+    pub(crate) fn look(&self, tag: &Tag, now_stored: Option<CredentialFingerprint>) -> Known {
+        let now = self.clock.now();
+        let is_fresh = |at: Timestamp| now.since(at) < KNOWN_FOR;
+        let tables = self.lock();
+        match (tables.right.get(tag), tables.wrong.get(tag)) {
+            (Some((at, proven)), _) if is_fresh(*at) && Some(proven.fingerprint) == now_stored => {
+                Known::Right(Arc::clone(proven))
+            }
+            (_, Some(wrong)) if is_fresh(wrong.at) && wrong.fingerprint == now_stored => {
+                Known::Wrong
+            }
+            _ => Known::Unknown,
+        }
+    }
+
+    /// Waits until nobody else verifies this password.
+    pub(crate) async fn turn(&self, tag: Tag) -> Turn<'_> {
+        let turn = {
+            let turns = &mut self.lock().turns;
+            if turns.len() >= MAX_TURNS {
+                // Of clients that have gone while they waited.
+                turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            }
+            Arc::clone(turns.entry(tag).or_default())
+        };
+        let guard = turn.lock_owned().await;
+        Turn {
+            passwords: self,
+            tag,
+            guard: Some(guard),
+        }
+    }
+
+    pub(crate) fn note_right(&self, tag: Tag, proven: Arc<ProvenPassword>) {
+        let now = self.clock.now();
+        let mut tables = self.lock();
+        tables.wrong.remove(&tag);
+        if tables.right.len() >= MAX {
+            tables.right.retain(|_, (at, _)| now.since(*at) < KNOWN_FOR);
+        }
+        if tables.right.len() < MAX {
+            tables.right.insert(tag, (now, proven));
+        }
+    }
+
+    pub(crate) fn note_wrong(&self, tag: Tag, fingerprint: Option<CredentialFingerprint>) {
+        let now = self.clock.now();
+        let mut tables = self.lock();
+        tables.right.remove(&tag);
+        if tables.wrong.len() >= MAX {
+            tables
+                .wrong
+                .retain(|_, wrong| now.since(wrong.at) < KNOWN_FOR);
+        }
+        if tables.wrong.len() < MAX {
+            let wrong = Wrong {
+                at: now,
+                fingerprint,
+            };
+            tables.wrong.insert(tag, wrong);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        let mut tables = self.passwords.lock();
+        // Those who wait hold the turn as well.
+        if (tables.turns.get(&self.tag)).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            tables.turns.remove(&self.tag);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::Method;
+
+    fn fingerprint(hash: &str) -> CredentialFingerprint {
+        CredentialFingerprint::of(hash)
+    }
+
+    fn proven(hash: &str) -> Arc<ProvenPassword> {
+        let context = AuthContext::new(Method::Password.into(), Timestamp::default());
+        Arc::new(ProvenPassword {
+            account: AccountRef::of_users_file("ada"),
+            fingerprint: fingerprint(hash),
+            context: Arc::new(context),
+        })
+    }
+
+    #[test]
+    fn a_password_is_known_for_five_minutes_while_its_hash_stays() {
+        let clock = Clock::system();
+        let known = KnownPasswords::new(clock.clone()).unwrap();
+        let (tag, other) = (known.tag("ada", b"right"), known.tag("ada", b"wrong"));
+        assert!(tag != other);
+        assert!(
+            known.tag("adar", b"ight") != tag,
+            "one length ends the name"
+        );
+        let stored = Some(fingerprint("hash"));
+        assert!(matches!(known.look(&tag, stored), Known::Unknown));
+        known.note_right(tag, proven("hash"));
+        known.note_wrong(other, stored);
+        assert!(matches!(known.look(&tag, stored), Known::Right(_)));
+        assert!(matches!(known.look(&other, stored), Known::Wrong));
+        for now_stored in [None, Some(fingerprint("new"))] {
+            assert!(matches!(known.look(&tag, now_stored), Known::Unknown));
+            assert!(matches!(known.look(&other, now_stored), Known::Unknown));
+        }
+        clock.advance(KNOWN_FOR);
+        assert!(matches!(known.look(&tag, stored), Known::Unknown));
+        assert!(matches!(known.look(&other, stored), Known::Unknown));
+    }
+
+    #[test]
+    fn what_is_known_is_bounded_and_wrong_ones_push_out_no_right_one() {
+        let known = KnownPasswords::new(Clock::system()).unwrap();
+        let tag = |n: usize| known.tag("ada", &n.to_be_bytes());
+        known.note_right(tag(0), proven("hash"));
+        for n in 1..MAX + 100 {
+            known.note_wrong(tag(n), None);
+        }
+        assert_eq!(known.lock().wrong.len(), MAX);
+        let stored = Some(fingerprint("hash"));
+        assert!(matches!(known.look(&tag(0), stored), Known::Right(_)));
+    }
+
+    #[tokio::test]
+    async fn of_many_at_once_one_verifies() {
+        let known = KnownPasswords::new(Clock::system()).unwrap();
+        let tag = known.tag("ada", b"right");
+        let first = known.turn(tag).await;
+        let mut second = Box::pin(known.turn(tag));
+        assert!(futures_util::FutureExt::now_or_never(&mut second).is_none());
+        drop(known.turn(known.tag("bob", b"right")).await);
+        drop(first);
+        drop(second.await);
+        assert!(known.lock().turns.is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+//! The passwords of people by HTTP Basic, for programs: verified and counted as at the login page.
+
+use std::sync::Arc;
+
+use super::RequestContext;
+use crate::auth::credential::Credential;
+use crate::auth::known_passwords::{Known, KnownPasswords, ProvenPassword, Tag};
+use crate::auth::throttle::{Throttle, Wait};
+use crate::auth::{Accounts, Verdict, VerifyError};
+use crate::clock::Clock;
+use crate::metrics::LoginCounts;
+use crate::network::Network;
+use crate::principal::{AccountRef, AuthContext, user_name};
+use crate::secret::Secret;
+use crate::telemetry::printable;
+
+/// Verifies them.
+pub(crate) struct BasicLogin {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) clock: Clock,
+    pub(super) counts: LoginCounts,
+    pub(super) known: Arc<KnownPasswords>,
+    pub(super) throttle: Arc<Throttle>,
+}
+
+/// Why nobody is signed in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotSignedIn {
+    /// Too many logins wait to be verified.
+    Busy,
+    Refused,
+    Throttled(Wait),
+}
+
+impl BasicLogin {
+    /// Each password is hashed and counted once in a while, whether right or wrong.
+    pub(crate) async fn sign_in(
+        &self,
+        context: &RequestContext<'_>,
+        name: &str,
+        password: &Secret<Vec<u8>>,
+    ) -> Result<Credential, NotSignedIn> {
+        self.accounts.refresh();
+        let account = user_name::key(name);
+        let tag = self.known.tag(&account, password.expose());
+        if let Some(known) = self.known(&tag, name) {
+            return known;
+        }
+        let _turn = self.known.turn(tag).await;
+        if let Some(known) = self.known(&tag, name) {
+            return known;
+        }
+        let (client, user) = (context.client, printable(name));
+        let attempt = context.begin_login(&self.throttle, &account);
+        let attempt = attempt.map_err(|wait| {
+            self.counts.throttled.inc();
+            tracing::warn!(target: "audit", %client, %user, "login throttled");
+            NotSignedIn::Throttled(wait)
+        })?;
+        let network = Network::of(client);
+        let verified = self.accounts.verify(network, name, password.clone()).await;
+        match verified {
+            Ok(Verdict::SignedIn(signed_in)) => {
+                attempt.succeeded();
+                self.counts.signed_in.inc();
+                let (account, methods) = (signed_in.account(), signed_in.methods());
+                let user = account.identity().user();
+                tracing::info!(target: "audit", %client, user, "login by HTTP Basic");
+                let proven = Arc::new(ProvenPassword {
+                    account: AccountRef::of_users_file(user),
+                    fingerprint: account.fingerprint(),
+                    context: Arc::new(AuthContext::new(methods.clone(), self.clock.now())),
+                });
+                self.known.note_right(tag, Arc::clone(&proven));
+                Ok(Credential::Password(proven))
+            }
+            Ok(Verdict::Refused) => {
+                self.counts.refused.inc();
+                tracing::warn!(target: "audit", %client, %user, "login failed");
+                let stored = self.accounts.active(&AccountRef::of_users_file(name));
+                self.known
+                    .note_wrong(tag, stored.map(|account| account.fingerprint()));
+                let wait = attempt.failed();
+                Err(wait.map_or(NotSignedIn::Refused, NotSignedIn::Throttled))
+            }
+            Err(VerifyError::Busy | VerifyError::Gone) => {
+                attempt.withdraw();
+                self.counts.busy.inc();
+                Err(NotSignedIn::Busy)
+            }
+        }
+    }
+
+    /// What is known of a password already.
+    fn known(&self, tag: &Tag, name: &str) -> Option<Result<Credential, NotSignedIn>> {
+        let account = self.accounts.active(&AccountRef::of_users_file(name));
+        let stored = account.map(|account| account.fingerprint());
+        match self.known.look(tag, stored) {
+            Known::Right(proven) => Some(Ok(Credential::Password(proven))),
+            Known::Wrong => Some(Err(NotSignedIn::Refused)),
+            Known::Unknown => None,
+        }
+    }
+}
