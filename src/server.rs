@@ -8,6 +8,7 @@ mod build;
 mod connection;
 mod deadline;
 mod error;
+mod heads;
 mod linger;
 mod listen;
 mod malformed;

@@ -11,7 +11,7 @@ use http_body::Body;
 
 use super::apps::Site;
 use super::credentials::{CredentialSettings, Credentials, Shown};
-use super::headers::{Facts, RequestHeaders, ResponseChanges, ResponseHeaders};
+use super::headers::{Facts, Letters, RequestHeaders, ResponseChanges, ResponseHeaders};
 use super::live::Permitted;
 use super::maintenance::{Maintenance, MaintenanceSettings, Pauses};
 use super::part::{FORWARDED_PREFIX, Part};
@@ -106,6 +106,8 @@ pub(super) struct App {
     pub(super) credentials: Option<Box<Credentials>>,
     request_headers: Option<Box<RequestHeaders>>,
     response_changes: Option<Box<ResponseChanges>>,
+    /// Of the headers that responses get, where names keep their letters.
+    pub(super) letters: Option<Letters>,
 }
 
 /// A request that the rules let through, as its client sent it.
@@ -148,6 +150,9 @@ impl App {
     ) -> Result<Self, upstream::OpenError> {
         let name: Arc<str> = settings.name.into();
         let request_headers = settings.request_headers;
+        let mut response_headers = settings.response_headers;
+        let written = std::mem::take(&mut response_headers.written);
+        let has_letters = settings.upstream.preserve_header_case && !written.is_empty();
         let own_names = settings.identity.names().cloned();
         let own_names = OwnNames::new(own_names, request_headers.written.iter().cloned());
         Ok(Self {
@@ -160,7 +165,8 @@ impl App {
                 .also_strip(request_headers.names()),
             credentials,
             request_headers: (!request_headers.is_empty()).then(|| Box::new(request_headers)),
-            response_changes: ResponseChanges::new(settings.response_headers),
+            response_changes: ResponseChanges::new(response_headers),
+            letters: has_letters.then(|| Letters::new(written)),
             rewriter: Rewriter::new(&settings.upstream, settings.part.stripped()),
             part: settings.part,
             hsts: Hsts::new(settings.hsts),

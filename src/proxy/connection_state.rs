@@ -2,10 +2,11 @@
 //!
 //! Reads and writes only note things; the timer is set anew when it fires, not at each of them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::headers::Letters;
 use super::in_flight::InFlight;
 use crate::load::{Load, Place};
 
@@ -28,6 +29,9 @@ pub(crate) struct ConnectionState {
     ends_response: AtomicBool,
     /// Whether a request has begun since all that was written before had gone out.
     begun: AtomicBool,
+    /// For the head that is written next. Spares the lock for those that get no letters.
+    has_letters: AtomicBool,
+    letters: Mutex<Option<Letters>>,
 }
 
 impl ConnectionState {
@@ -41,6 +45,8 @@ impl ConnectionState {
             ends: AtomicBool::new(false),
             ends_response: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            has_letters: AtomicBool::new(false),
+            letters: Mutex::default(),
         })
     }
 
@@ -128,6 +134,25 @@ impl ConnectionState {
     /// out.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the head of a response over HTTP/1.1 is written next, with these letters. hyper
+    /// asks for a response when all that it has to write are heads.
+    pub(crate) fn note_letters(&self, letters: Letters) {
+        *self.letters.lock().unwrap_or_else(PoisonError::into_inner) = Some(letters);
+        self.has_letters.store(true, Ordering::Release);
+    }
+
+    /// Once for each time that they were noted.
+    pub(crate) fn take_letters(&self) -> Option<Letters> {
+        if !self.has_letters.load(Ordering::Acquire) {
+            return None;
+        }
+        self.has_letters.store(false, Ordering::Relaxed);
+        self.letters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     pub(crate) fn ends(&self) -> bool {

@@ -97,6 +97,9 @@ impl Proxy {
         let mut response = forwarded.map_err(RequestError::Upstream)?;
         self.clean(app, response.headers_mut(), public, &permitted)
             .await;
+        if let Some(letters) = &app.letters {
+            response.extensions_mut().insert(letters.clone());
+        }
         let streams = &self.shared.live;
         Ok(response.map(|body| ResponseBody::forwarded(body, streams, permitted)))
     }

@@ -170,6 +170,26 @@ pub(crate) struct ResponseHeaders {
     /// Only where the app itself does not.
     pub(crate) set_missing: Additions,
     pub(crate) remove: Vec<HeaderName>,
+    /// The names in `set`, with the letters that the configuration has.
+    pub(crate) written: Vec<Box<str>>,
+}
+
+/// Names with the letters that they get in a response over HTTP/1.1, whatever others are in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Letters(Arc<[Box<str>]>);
+
+impl Letters {
+    pub(crate) fn new(names: Vec<Box<str>>) -> Self {
+        Self(names.into())
+    }
+
+    /// Gives a name its letters, if it is one of these.
+    pub(crate) fn correct(&self, name: &mut [u8]) {
+        let mut written = self.0.iter().map(|written| written.as_bytes());
+        if let Some(written) = written.find(|written| written.eq_ignore_ascii_case(name)) {
+            name.copy_from_slice(written);
+        }
+    }
 }
 
 impl ResponseHeaders {
@@ -301,6 +321,7 @@ mod tests {
             set: additions(&[("x-set", "ours"), ("x-client", "{client}")]),
             set_missing: additions(&[("x-there", "ours"), ("x-missing", "ours")]),
             remove: vec![HeaderName::from_static("server")],
+            written: Vec::new(),
         });
         let (host, id) = (HeaderValue::from_static("a"), RequestId::own(0, 0));
         let facts = Facts {

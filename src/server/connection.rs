@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -187,10 +187,15 @@ fn respond(
     let (service, connection) = (Arc::clone(service), Arc::clone(connection));
     move |request| {
         let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
+        let is_http1 = request.version() < Version::HTTP_2;
         let in_flight = connection.state.begin(!request.body().is_end_stream());
         // Written where it stays: `Box::pin` would build it on the stack and copy it.
         let response = Box::write(Box::new_uninit(), async move {
-            proxy.handle(&connection, in_flight, request).await
+            let mut response = proxy.handle(&connection, in_flight, request).await?;
+            if is_http1 && let Some(letters) = response.extensions_mut().remove() {
+                connection.state.note_letters(letters);
+            }
+            Ok(response)
         });
         Box::into_pin(response)
     }

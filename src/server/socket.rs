@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::CLOSE_TIMEOUT;
+use super::heads::Heads;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
 use super::slices::Slices;
 use crate::proxy::{ClientConn, Service, Timeouts};
@@ -29,6 +30,7 @@ pub(super) struct Socket {
     /// What was read and did not fit, see [`Framing::widened`].
     surplus: Vec<u8>,
     withheld: Withheld,
+    heads: Heads,
 }
 
 /// The answer that hyper gives by itself to a head that is no request: another goes out instead.
@@ -66,6 +68,7 @@ impl Socket {
             protocol,
             surplus: Vec::new(),
             withheld: Withheld::Nothing,
+            heads: Heads::default(),
         }
     }
 
@@ -210,9 +213,24 @@ impl AsyncWrite for Socket {
         if self.withholds(slices.first().map_or(&[], |slice| &**slice)) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let small = Slices::of(slices);
-        let slices = small.as_ref().map_or(slices, Slices::as_slice);
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let this = &mut *self;
+        let mut write = |slices: &[io::IoSlice<'_>]| {
+            let small = Slices::of(slices);
+            let slices = small.as_ref().map_or(slices, Slices::as_slice);
+            Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
+        };
+        let state = &this.connection.state;
+        let written = if !this.heads.are_whole() {
+            this.heads.write_rest(slices, write)
+        } else if let Some(letters) = state.take_letters() {
+            let written = this.heads.write(&letters, slices, write);
+            if written.is_pending() {
+                state.note_letters(letters);
+            }
+            written
+        } else {
+            write(slices)
+        };
         self.written(written)
     }
 

@@ -1,5 +1,7 @@
 //! The letters of header names over HTTP/1.1: Title-Case, or those that the other side has used.
 
+mod bodies;
+
 use crate::harness::*;
 
 /// The names of a head's fields, as they came.

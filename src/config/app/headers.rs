@@ -81,10 +81,13 @@ pub(super) fn response(mut section: Section<'_>) -> ResponseHeaders {
     let mut names = Names::default();
     let sets = Kind::Response { removes: false };
     let removes = Kind::Response { removes: true };
+    let always = set(section.table("set"), |name| names.take(name, sets));
+    let written = names.written.clone();
     ResponseHeaders {
-        set: set(section.table("set"), |name| names.take(name, sets)),
+        set: always,
         set_missing: set(section.table("set_missing"), |name| names.take(name, sets)),
         remove: remove(&mut section, |name| names.take(name, removes)),
+        written,
     }
 }
 
