@@ -14,8 +14,8 @@ use super::report::Report;
 use crate::harness::*;
 
 /// KiB.
-const HTTP1: f64 = 21.2;
-const HTTP2: f64 = 36.7;
+const HTTP1: f64 = 9.9;
+const HTTP2: f64 = 33.0;
 
 /// Pages are counted, which the allocator fills as it likes.
 const TOLERANCE: f64 = 1.08;
