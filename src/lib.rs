@@ -27,7 +27,7 @@
 //! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `csrf`, `return_to`, `saved_posts` |
 //! | `pages` | renders HTML and JSON: templates, branding, and every text (`messages`) | |
 //! | `error` | what can go wrong with a request: its status, and which message tells of it | |
-//! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session into a `Principal` | the users file, hash formats |
+//! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session, an API token or a known password into a `Principal` | the users file, hash formats, `api_token` and `authenticators` (where tokens are kept), `known_passwords` (HTTP Basic) |
 //! | `principal` | a user, as rules and headers see one, and how they proved it | |
 //! | `session` | begins, finds, rotates and ends sessions | `store` (the trait), `disk` and `memory`, `cookie`, `codec`, `active_streams` |
 //!
@@ -61,6 +61,7 @@
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
 //! - Stores, logs and commands see the hash of a session id, never the id.
 //! - A session id opens the host that it was set on, and no other.
+//! - Tokens, and passwords that Vestibule itself takes, reach no app.
 //! - A stream ends when its request would no longer be permitted.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.
 //!
