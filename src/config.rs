@@ -8,6 +8,7 @@
 mod after_logout;
 mod app;
 mod file;
+mod login_host;
 mod problem;
 mod section;
 #[cfg(test)]
@@ -52,6 +53,8 @@ pub struct Config {
     /// Where some of this is, for people.
     pub(crate) lines: Lines,
     pub(crate) listener: listener::Settings,
+    /// Where everybody signs in; `None` where each host has a login of its own.
+    pub(crate) login_host: Option<request::Host>,
     pub(crate) log: telemetry::Settings,
     /// Where `/metrics` and the like are; nowhere by default.
     pub(crate) metrics: Option<SocketAddr>,
@@ -76,6 +79,7 @@ pub(crate) struct Lines {
     pub(crate) acme_challenges: Option<usize>,
     pub(crate) audit_file: Option<usize>,
     pub(crate) listen: Option<usize>,
+    pub(crate) login_host: Option<usize>,
     pub(crate) metrics: Option<usize>,
     pub(crate) redirect_http: Option<usize>,
     pub(crate) session_path: Option<usize>,
@@ -98,12 +102,25 @@ impl Config {
         Ceiling::of(Demands {
             max_connections: self.listener.limits.max,
             head: self.limits.head,
-            sessions: self.session.memory(session_data),
+            sessions: self.session.memory(session_data, self.hosts_of_a_session()),
             forms: self.kept_forms,
             logs: self.log.memory(),
             hashing,
             largest_body: largest_body.unwrap_or(0),
         })
+    }
+
+    /// How many hosts a session may be open on, besides that of its login.
+    fn hosts_of_a_session(&self) -> usize {
+        let together = self.apps.iter().filter(|_| self.login_host.is_some());
+        let hosts = together.map(|app| {
+            if app.sso_wildcard == proxy::WildcardLogin::Together {
+                usize::MAX // as many as a session has room for
+            } else {
+                app.hosts.names().count()
+            }
+        });
+        hosts.fold(0, usize::saturating_add)
     }
 
     /// Checks the text of a file. `path` names it in what is reported, and relative paths in it
@@ -130,6 +147,7 @@ impl Config {
     pub(crate) fn examined(&self, perspective: Perspective) -> doctor::Settings {
         doctor::Settings {
             apps: self.apps.clone(),
+            login_host: (self.login_host.clone()).map(|host| (host, self.lines.login_host)),
             limits: self.limits.clone(),
             tls: self.tls.clone(),
             files: self.files(perspective),

@@ -15,6 +15,7 @@ mod maintenance;
 mod memory;
 mod named;
 mod network;
+mod one_login;
 pub(crate) mod permission;
 mod rule;
 mod secret_header;
@@ -39,7 +40,7 @@ use crate::forwarded::TrustedProxies;
 use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::regular_file::{Distrust, shell};
-use crate::request::Limits;
+use crate::request::{Host, Limits};
 use crate::tls;
 
 pub(crate) use live::{Live, Seen};
@@ -120,6 +121,8 @@ impl Finding {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) apps: Vec<AppSettings>,
+    /// Of one login for all apps, and its line.
+    pub(crate) login_host: Option<(Host, Option<usize>)>,
     pub(crate) limits: Limits,
     pub(crate) tls: tls::Settings,
     pub(crate) files: permission::Files,
@@ -217,6 +220,12 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
     findings.extend(cross_site::examine(&settings.apps, settings.port));
     findings.extend(upstream::examine(&settings.apps));
+    let login_host = settings.login_host.as_ref();
+    findings.extend(one_login::examine(
+        login_host,
+        &settings.apps,
+        &certificates,
+    ));
     findings.extend(secret_header::examine(&settings.apps, perspective));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {

@@ -80,6 +80,8 @@ pub(crate) enum RequestError {
     NotPermitted,
     /// The user may, but not by this API token (SEC-96).
     OutOfScope,
+    /// What came back from the login is not of this browser, or of no use any more (SEC-97).
+    SignInNotFinished,
     /// One WebSocket more than there may be (SEC-87).
     TooManyTunnels(Full),
     /// A login that is no form (SEC-55).
@@ -154,6 +156,7 @@ impl RequestError {
             Self::Session(_) => &messages::SESSIONS_UNAVAILABLE,
             Self::SessionEnded => &messages::SESSION_ENDED,
             Self::TokenEndNotKept => &messages::TOKEN_END_NOT_SAVED,
+            Self::SignInNotFinished => &messages::SIGN_IN_NOT_FINISHED,
             Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
             Self::UploadTooLarge => &messages::UPLOAD_TOO_LARGE,
@@ -192,6 +195,7 @@ impl RequestError {
                 | Self::Misdirected
                 | Self::NotPermitted
                 | Self::SessionEnded
+                | Self::SignInNotFinished
                 | Self::Upstream(UpstreamError::ClientBody | UpstreamError::ClientTooSlow)
         )
     }
@@ -383,6 +387,7 @@ impl std::error::Error for RequestError {
             | Self::ServiceWorker
             | Self::SessionEnded
             | Self::TokenEndNotKept
+            | Self::SignInNotFinished
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType
             | Self::UploadTooLarge

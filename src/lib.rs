@@ -24,7 +24,7 @@
 //!
 //! | module | what it does | look there for |
 //! |---|---|---|
-//! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `csrf`, `return_to`, `saved_posts` |
+//! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `sso` (one login for all apps); `csrf`, `return_to`, `saved_posts` |
 //! | `pages` | renders HTML and JSON: templates, branding, and every text (`messages`) | |
 //! | `error` | what can go wrong with a request: its status, and which message tells of it | |
 //! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session, an API token or a known password into a `Principal` | the users file, hash formats, `api_token` and `authenticators` (where tokens are kept), `known_passwords` (HTTP Basic) |
@@ -60,7 +60,8 @@
 //! - `Sessions::start` takes an `auth::SignedIn`, which only a login makes: no session without one.
 //! - `access::Permit` is the only way into `Upstreams::forward`: no forward without a decision.
 //! - Stores, logs and commands see the hash of a session id, never the id.
-//! - A session id opens the host that it was set on, and no other.
+//! - A session id opens the host that it was set on, and no other. Where one login is for all apps, a
+//!   session has an id for each host.
 //! - Tokens, and passwords that Vestibule itself takes, reach no app.
 //! - A stream ends when its request would no longer be permitted.
 //! - Expiry is decided from the record in `session`; caches only collect garbage.

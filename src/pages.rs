@@ -49,6 +49,8 @@ pub(crate) struct LoginView<'a> {
     pub(crate) return_to: &'a str,
     /// The name of a target that is too long for `return_to`.
     pub(crate) kept: Option<&'a str>,
+    /// Where the login leads if that is another host.
+    pub(crate) state: Option<&'a str>,
     /// They ticked the box before.
     pub(crate) remember: bool,
     pub(crate) notice: Option<LoginNotice<'a>>,
@@ -90,11 +92,25 @@ pub(crate) enum LoginProblem {
     SessionsFull,
 }
 
+/// What is said to somebody who has sent something without a session, where the login is on another
+/// host.
+pub(crate) struct SignInFirstView<'a> {
+    pub(crate) host: &'a str,
+    /// For how long what they have sent still waits.
+    pub(crate) saved_for: Option<Duration>,
+    /// Whether they have said already that it is to be sent.
+    pub(crate) sends_itself: bool,
+}
+
 /// The button that signs out.
 pub(crate) struct LogoutView<'a> {
     pub(crate) host: &'a str,
     pub(crate) user: &'a str,
     pub(crate) csrf: &'a str,
+    /// What else it ends, where one login is for all apps.
+    pub(crate) hosts: &'a [String],
+    /// The name of a session that another host has.
+    pub(crate) session: Option<&'a str>,
     /// Whether the button leads to a page that is not ours.
     pub(crate) leads_on: bool,
 }
@@ -110,6 +126,8 @@ pub(crate) struct ErrorView<'a> {
     pub(crate) names_app: bool,
     /// The folder of that app, without the first slash: empty for all of a host.
     pub(crate) start: &'a str,
+    /// Which of our addresses begins a login on this host.
+    pub(crate) login: &'a str,
     pub(crate) request_id: &'a str,
 }
 
@@ -126,7 +144,7 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("account.html", include_str!("pages/account.html")),
     ("tokens.html", include_str!("pages/tokens.html")),
     ("base.html", include_str!("pages/base.html")),
@@ -139,6 +157,10 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("kept_form.html", include_str!("pages/kept_form.html")),
     ("login.html", include_str!("pages/login.html")),
     ("logout.html", include_str!("pages/logout.html")),
+    (
+        "sign_in_first.html",
+        include_str!("pages/sign_in_first.html"),
+    ),
     ("signed_out.html", include_str!("pages/signed_out.html")),
 ];
 
@@ -214,6 +236,7 @@ impl Pages {
                 action => view.action,
                 return_to => view.return_to,
                 kept => view.kept,
+                state => view.state,
                 remember => view.remember,
                 problem => problem.map(LoginProblem::sentence),
                 user,
@@ -231,7 +254,13 @@ impl Pages {
     }
 
     pub(crate) fn logout(&self, view: &LogoutView<'_>) -> Page {
-        let context = context! { host => view.host, user => view.user, csrf => view.csrf };
+        let context = context! {
+            host => view.host,
+            user => view.user,
+            csrf => view.csrf,
+            hosts => view.hosts.to_vec(),
+            session => view.session,
+        };
         let page = self.page(StatusCode::OK, "logout.html", context);
         if view.leads_on {
             page.follow_forms()
@@ -240,9 +269,21 @@ impl Pages {
         }
     }
 
-    /// After the logout.
-    pub(crate) fn signed_out(&self, host: &str) -> Page {
-        self.page(StatusCode::OK, "signed_out.html", context! { host })
+    /// After the logout, which has ended the session on these hosts as well.
+    pub(crate) fn signed_out(&self, host: &str, ended: &[String]) -> Page {
+        let ended = ended.to_vec();
+        let context = context! { host, ended };
+        self.page(StatusCode::OK, "signed_out.html", context)
+    }
+
+    /// Without a form: the login is on another host.
+    pub(crate) fn sign_in_first(&self, view: &SignInFirstView<'_>) -> Page {
+        let context = context! {
+            host => view.host,
+            kept_for => view.saved_for.map(humanise::wait),
+            sends_itself => view.sends_itself,
+        };
+        self.page(StatusCode::OK, "sign_in_first.html", context)
     }
 
     pub(crate) fn error(&self, view: &ErrorView<'_>) -> Page {
@@ -261,6 +302,7 @@ impl Pages {
                 status => message.status.as_u16(),
                 names_app => view.names_app,
                 start => view.start,
+                login => view.login,
                 happened => message.title,
                 notice => view.notice,
                 advice => view.advice.split('`').map(str::to_owned).collect::<Vec<_>>(),

@@ -15,9 +15,11 @@ mod navigation;
 pub(crate) mod return_to;
 mod route;
 pub(crate) mod saved_posts;
+mod seal;
 mod session_status;
 mod sign_in;
 mod sign_out;
+mod sso;
 
 use std::sync::Arc;
 
@@ -51,16 +53,22 @@ use long_targets::LongTargets;
 pub(crate) use route::{Endpoint, is_page_load};
 use saved_posts::SavedPosts;
 use saved_posts::store::SavedPostStore;
+use seal::Seal;
 use session_status::SessionStatus;
 use sign_in::{LoginForm, SignIn};
 use sign_out::SignOut;
+use sso::{Beginning, Codes, Sso};
+pub(crate) use sso::{HostRole, LoginHost};
 
-const ACCOUNT: &str = own_path!("account");
 const FORM: &str = own_path!("form");
+pub(crate) const ACCOUNT: &str = own_path!("account");
 pub(crate) const LOGIN: &str = own_path!("login");
 /// For a script whose request has failed.
 pub(crate) const LOGIN_IN_BACKGROUND: &str = own_path!("login?background=1");
 const LOGOUT: &str = own_path!("logout");
+/// On the host of an app, where one login is for all: a login comes back there, and begins there.
+pub(crate) const SSO: &str = own_path!("sso");
+pub(crate) const SSO_IN_BACKGROUND: &str = own_path!("sso?background=1");
 
 /// What one configuration says of our pages.
 #[derive(Clone)]
@@ -68,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) pages: Arc<Pages>,
     /// `Location` after a sign-out; `None` shows our own page.
     pub(crate) after_logout: Option<HeaderValue>,
+    /// Where everybody signs in; `None` where each host has a login of its own.
+    pub(crate) login_host: Option<LoginHost>,
 }
 
 /// What our pages look people up in.
@@ -88,6 +98,7 @@ pub(crate) struct Portal {
     session_status: SessionStatus,
     sign_in: SignIn,
     sign_out: SignOut,
+    sso: Option<Arc<Sso>>,
 }
 
 /// What the pages of several configurations share: forms that are open in browsers stay good.
@@ -96,11 +107,13 @@ struct Shared {
     accounts: Arc<Accounts>,
     callers: Arc<Callers>,
     clock: Clock,
+    codes: Arc<Codes>,
     counts: LoginCounts,
     csrf: Arc<Csrf>,
     known_passwords: Arc<KnownPasswords>,
     long_targets: Arc<LongTargets>,
     saved_posts: Arc<SavedPostStore>,
+    seal: Arc<Seal>,
     sessions: Arc<Sessions>,
     throttle: Arc<Throttle>,
     tokens: Arc<ApiTokens>,
@@ -130,12 +143,14 @@ impl Portal {
         let shared = Shared {
             accounts,
             callers: Arc::new(callers),
+            codes: Arc::new(Codes::new(clock.clone())),
             counts,
             csrf: Arc::new(Csrf::new()?),
             known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),
             long_targets: Arc::new(LongTargets::new(clock.clone())),
             clock,
             saved_posts: Arc::new(saved_posts),
+            seal: Arc::new(Seal::new()?),
             sessions,
             throttle: Arc::new(throttle),
             tokens,
@@ -157,6 +172,7 @@ impl Portal {
         let Settings {
             pages,
             after_logout,
+            login_host,
         } = settings;
         let accounts = || Arc::clone(&shared.accounts);
         let callers = || Arc::clone(&shared.callers);
@@ -165,6 +181,17 @@ impl Portal {
         let store = || Arc::clone(&shared.saved_posts);
         let throttle = || Arc::clone(&shared.throttle);
         let long_targets = || Arc::clone(&shared.long_targets);
+        let sso = login_host.map(|login| {
+            Arc::new(Sso {
+                callers: callers(),
+                codes: Arc::clone(&shared.codes),
+                login,
+                long_targets: long_targets(),
+                saved_posts: store(),
+                seal: Arc::clone(&shared.seal),
+                sessions: sessions(),
+            })
+        });
         let logins = Logins {
             counts: shared.counts.clone(),
             long_targets: long_targets(),
@@ -176,6 +203,7 @@ impl Portal {
             long_targets: long_targets(),
             pages: Arc::clone(&pages),
             saved_posts: store(),
+            sso: sso.clone(),
         };
         Self {
             account: Account {
@@ -228,7 +256,9 @@ impl Portal {
                 pages: Arc::clone(&pages),
                 saved_posts: store(),
                 sessions: sessions(),
+                sso: sso.clone(),
             },
+            sso,
             pages,
             shared,
         }
@@ -241,6 +271,7 @@ impl Portal {
         destinations: Destinations<'_>,
         body: ClientBody,
     ) -> Result<Response<Bytes>, RequestError> {
+        let endpoint = endpoint.on(context.role);
         let (method, headers) = (&context.head.method, &context.head.headers);
         match navigation::check(endpoint, context.head) {
             Err(RequestError::NotANavigation)
@@ -277,6 +308,7 @@ impl Portal {
     pub(crate) fn sweep(&self) {
         self.saved_posts.sweep();
         self.shared.long_targets.sweep();
+        self.shared.codes.sweep();
     }
 
     pub(crate) fn throttle_entries(&self) -> [(&'static str, u64); 3] {

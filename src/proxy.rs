@@ -14,6 +14,7 @@ pub(crate) mod headers;
 mod identify;
 mod in_flight;
 mod live;
+mod login_host;
 mod maintenance;
 mod malformed_head;
 mod own_page;
@@ -34,13 +35,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::access::Decision;
 use crate::auth::callers::Callers;
 use crate::error::RequestError;
-use crate::pages::{self, Pages};
+use crate::pages::Pages;
 use crate::portal::saved_posts::store;
 use crate::portal::{Portal, RequestContext};
 use crate::request::{self, BadRequest, Target};
@@ -49,8 +50,8 @@ use crate::session::cookie::RequestCookies;
 use crate::upstream::{hop_by_hop, upgrade};
 
 use app::Allowed;
-pub(crate) use app::AppSettings;
-use apps::Apps;
+pub(crate) use app::{AppSettings, WildcardLogin};
+use apps::{Apps, Found};
 pub(crate) use body::ResponseBody;
 pub(crate) use client_conn::ClientConn;
 pub(crate) use connection_state::ConnectionState;
@@ -112,14 +113,15 @@ impl Proxy {
         let body = connection.body(&head, body, self.shared.shutdown.token());
         exchange.note_body(&body);
         let authority = request::parse(&head, &self.settings.limits)?;
-        let server_name = connection.server_name.as_deref();
-        let site = match self.apps.find(&authority, server_name) {
-            Ok(site) => site,
-            Err(error) => return self.asset(&head).ok_or(error),
+        let site = match self.apps.find(&authority, connection) {
+            Ok(Found::Apps(site)) => site,
+            other => {
+                let request = (head, body, authority);
+                return Box::pin(self.serve_login(other, connection, exchange, request)).await;
+            }
         };
-        exchange.hsts = site.hsts(&authority, self.settings.public_port);
-        let trusted = &self.settings.trusted_proxies;
-        let client = trusted.client(connection.peer, &head.headers);
+        exchange.enter(site, &authority, self.settings.public_port);
+        let client = (self.settings.trusted_proxies).client(connection.peer, &head.headers);
         exchange.note_client(client.address, connection);
         let app = exchange.find_app(site, &head)?;
         let target = Target::parse(&head, app.allow_in_path)?;
@@ -137,6 +139,7 @@ impl Proxy {
         let context = RequestContext {
             head: &head,
             authority: &authority,
+            role: site.role(),
             app: &app.name,
             title,
             client: client.address,
@@ -158,8 +161,7 @@ impl Proxy {
         }
         app.check_length(&body)?;
         if let Some(folder) = app.folder(&target, &head, !body.is_end_stream()) {
-            let redirect = pages::redirect(StatusCode::PERMANENT_REDIRECT, folder);
-            return Ok(redirect.map(ResponseBody::ours));
+            return Ok(app::to_folder(folder));
         }
 
         // Who sends it, and may they?

@@ -143,9 +143,8 @@ impl Callers {
             }
             let identity = Arc::clone(account.identity());
             session.remember_identity(generation, Arc::clone(&identity));
-            if let Some(host) = session.host() {
-                let (key, host) = (session.key(), host.clone());
-                self.former_users.note(key, host, identity.user());
+            for id in session.ids() {
+                self.former_users.note(id, session.key(), identity.user());
             }
             identity
         };

@@ -20,12 +20,17 @@ const LONGEST: usize = 2048;
 /// app, and nothing else (SEC-62). `""` is nowhere.
 pub(super) fn read(
     login: &mut Section<'_>,
-    apps: &[AppSettings],
+    (apps, login_host): (&[AppSettings], Option<&Host>),
     listener: &listener::Settings,
     public_port: Option<u16>,
 ) -> Option<HeaderValue> {
     let there = login.get("after_logout", |value| match value::any_text(value)? {
         "" => Ok(None),
+        path if path.starts_with('/') && login_host.is_some() => {
+            let fault = Fault::new("the host of the login has no pages but its own");
+            Err(fault
+                .help("write an address of an app, as in \"https://wiki.example.org/goodbye\""))
+        }
         path if path.starts_with('/') => location("", path).map(Some),
         address => {
             let (host, port, path) = split(address)?;

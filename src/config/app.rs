@@ -11,7 +11,7 @@ mod title;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use self::hosts::hosts;
+use self::hosts::{hosts, sso_wildcard};
 use self::identity::identity;
 use self::rule::rules;
 pub(super) use self::title::complete as complete_titles;
@@ -151,6 +151,20 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
             ));
             section.refuse("hsts", fault.help("a host has one: write it once"));
         }
+        let differs = |at: &usize| {
+            let mut shared = app.hosts.shared(&apps[*at].hosts);
+            let is_wildcard = shared.any(|host| host.name().is_none());
+            is_wildcard && apps[*at].sso_wildcard != app.sso_wildcard
+        };
+        if let Some(at) = known.of_host(&app).filter(differs).min() {
+            let fault = Fault::new(format!(
+                "the app `{}` says something else for this wildcard",
+                apps[at].name
+            ));
+            let help =
+                "the apps of one wildcard have their login in one place: write the same in each";
+            section.refuse("sso_wildcard", fault.help(help));
+        }
         known.add(apps.len(), &app);
         apps.push(app);
     }
@@ -271,6 +285,7 @@ fn app(
             })
             .unwrap_or_default(),
         credentials,
+        sso_wildcard: sso_wildcard(section, hosts),
         hosts: hosts.clone(),
         part: part.clone(),
     }

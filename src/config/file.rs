@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Config, Lines, after_logout, app, value};
+use super::{Config, Lines, after_logout, app, login_host, value};
 use crate::access::Rules;
 use crate::auth::throttle;
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
@@ -33,6 +33,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         acme_challenges: server.line_of("acme_challenges"),
         audit_file: log_section.line_of("audit_file"),
         listen: server.line_of("listen"),
+        login_host: login.line_of("host"),
         metrics: administration.line_of("metrics"),
         redirect_http: server.line_of("redirect_http"),
         session_path: session_section.line_of("path"),
@@ -46,9 +47,15 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         login.refuse("kept_forms", fault.help("leave one of the two keys out"));
     }
     let public_port = server.get("public_port", value::port);
+    let login_host = login_host::read(&mut login, &apps);
     Config {
         acme_challenges,
-        after_logout: after_logout::read(&mut login, &apps, &listener, public_port),
+        after_logout: after_logout::read(
+            &mut login,
+            (&apps, login_host.as_ref()),
+            &listener,
+            public_port,
+        ),
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
         metrics_hosts: administration
@@ -63,6 +70,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         limits,
         listener,
         lines,
+        login_host,
         log: log(&mut log_section, folder),
         path: path.to_owned(),
         proxy_protocol_from: ProxyHeaderSenders::new(

@@ -63,8 +63,10 @@ pub(super) fn examine(
         let found = app
             .hosts
             .iter()
-            .filter_map(|host| name(app, host, certificates));
-        findings.extend(found);
+            .filter_map(|host| uncovered(host, certificates));
+        findings.extend(found.map(|(message, help)| {
+            Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+        }));
     }
     findings.extend(apps.iter().filter_map(|app| any_name(app, certificates)));
     findings
@@ -232,9 +234,12 @@ fn order(files: &CertificateFiles, chain: &[Details]) -> Vec<Finding> {
     breaks.map(finding).collect()
 }
 
-/// An app whose visitors are shown a certificate for somebody else.
-fn name(app: &AppSettings, host: &HostPattern, certificates: &[Certificate]) -> Option<Finding> {
-    // A name that nobody has, where all below one are the app's: only a wildcard covers it.
+/// A host whose visitors are shown a certificate for somebody else: what is wrong, and the fix.
+pub(super) fn uncovered(
+    host: &HostPattern,
+    certificates: &[Certificate],
+) -> Option<(String, String)> {
+    // A name that nobody has, where all below one are meant: only a wildcard covers it.
     let bare = host.to_string().replace('*', "vestibule-check");
     let bare = bare.trim_start_matches('[').trim_end_matches(']');
     let read: Vec<_> = (certificates.iter())
@@ -262,7 +267,7 @@ fn name(app: &AppSettings, host: &HostPattern, certificates: &[Certificate]) -> 
     );
     (!covered).then(|| {
         let message = format!("no certificate is for {host}: browsers warn of another name");
-        Finding::warning(format!("app {}", app.name), message, help).at(app.line)
+        (message, help)
     })
 }
 

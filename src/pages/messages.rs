@@ -250,6 +250,10 @@ messages! {
         "The address could be meant for one app of this site, or for another",
         CHECK_ADDRESS
         => StartPage;
+    SIGN_IN_NOT_FINISHED = "sign_in_not_finished", BAD_REQUEST,
+        "The sign-in could not be finished here",
+        "The link was used before, is too old, or is of another browser; or this browser keeps no cookies of this site. Sign in again."
+        => Login;
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";

@@ -30,6 +30,7 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         action: None,
         return_to: "/report?q=1",
         kept: None,
+        state: None,
         remember: false,
         notice: problem.map(LoginNotice::Problem),
         saved_for: None,
@@ -166,6 +167,8 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             host: text,
             user: text,
             csrf: text,
+            hosts: std::slice::from_ref(&groups[0]),
+            session: Some(text),
             leads_on,
         })
     };
@@ -180,7 +183,12 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         }),
         logout(false),
         logout(true),
-        pages.signed_out(text),
+        pages.signed_out(text, &groups[..1]),
+        pages.sign_in_first(&SignInFirstView {
+            host: text,
+            saved_for: Some(Duration::from_mins(15)),
+            sends_itself: false,
+        }),
     ];
     all.push(pages.cross_site_post(&CrossSitePostView {
         host: text,
@@ -210,6 +218,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
     ] {
         all.push(pages.error(&ErrorView {
             start: "",
+            login: "/.vestibule/login",
             message,
             advice: message.advice,
             notice: Some(text),
@@ -244,6 +253,7 @@ fn logins(pages: &Pages, text: &str) -> Vec<Page> {
             action: Some(text),
             return_to: text,
             kept: Some(text),
+            state: Some(text),
             remember: true,
             notice: problem.map(LoginNotice::Problem),
             saved_for: Some(Duration::from_mins(15)),
@@ -399,7 +409,7 @@ fn sec_64_what_may_be_framed_has_no_form_and_no_script_and_opens_a_tab() {
 #[test]
 fn a_page_keeps_its_own_headers_but_not_against_the_safety_headers() {
     let response = pages("the wiki", None)
-        .signed_out("wiki.example.org")
+        .signed_out("wiki.example.org", &[])
         .set_cookie(HeaderValue::from_static("a=1"))
         .set_cookie(HeaderValue::from_static("b=2"))
         .header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
@@ -518,7 +528,7 @@ fn the_address_of_an_asset_changes_with_its_content() {
         let html = html(
             Pages::new(&branding, Duration::ZERO)
                 .unwrap()
-                .signed_out("wiki"),
+                .signed_out("wiki", &[]),
         );
         let at = html.find("style.css?v=").unwrap();
         html[at..at + 20].to_owned()

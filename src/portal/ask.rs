@@ -7,7 +7,9 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::login_cookie::LoginCookie;
 use super::return_to::{MAX_IN_LINK, ReturnTo};
-use super::{LOGIN, Portal, RequestContext, csrf, is_page_load, navigation};
+use super::{
+    Beginning, HostRole, LOGIN, Portal, RequestContext, SSO, csrf, is_page_load, navigation,
+};
 use crate::error::RequestError;
 use crate::pages::messages::texts;
 use crate::pages::{self, Framed, FramedView, Page, Pages};
@@ -34,12 +36,18 @@ impl Portal {
         }
         if !leads_to_login(head) {
             if is_framed {
-                let page = self.framed(context, LOGIN, Framed::NotDelivered);
+                let page = self.framed(context, login_of(context), Framed::NotDelivered);
                 return Ok(page.into_response());
             }
             return ask_to_sign_in(context, target);
         }
         let return_to = ReturnTo::parse(target.as_str(), longest);
+        if let Some(sso) = &self.sso
+            && context.role == HostRole::App
+            && !is_framed
+        {
+            return sso.begin(context, &return_to, longest, Beginning::default());
+        }
         let (cookie, name);
         let parameter = if return_to.is_long() {
             cookie = Some(LoginCookie::of(context)?);
@@ -54,7 +62,7 @@ impl Portal {
             cookie = None;
             Some((RETURN_TO, return_to.as_str()))
         };
-        let login = login_address(parameter);
+        let login = login_address(context, parameter);
         let mut response = if is_framed {
             self.framed(context, &login, Framed::SignIn).into_response()
         } else {
@@ -99,10 +107,8 @@ pub(super) fn ask_to_sign_in(
     let head = context.head;
     if leads_to_login(head) {
         let return_to = ReturnTo::parse(target.as_str(), MAX_IN_LINK);
-        Ok(to_login(&login_address(Some((
-            RETURN_TO,
-            return_to.as_str(),
-        )))))
+        let parameter = Some((RETURN_TO, return_to.as_str()));
+        Ok(to_login(&login_address(context, parameter)))
     } else if head.method == Method::POST && is_page_load(&head.headers) {
         Err(not_delivered(head, context.authority))
     } else {
@@ -117,12 +123,21 @@ fn leads_to_login(head: &Parts) -> bool {
 }
 
 /// The address of the login page with this parameter: visible ASCII, and nothing that HTML escapes.
-fn login_address(parameter: Option<(&str, &str)>) -> String {
+fn login_address(context: &RequestContext<'_>, parameter: Option<(&str, &str)>) -> String {
+    let login = login_of(context);
     let Some((name, value)) = parameter else {
-        return LOGIN.to_owned();
+        return login.to_owned();
     };
     let mut query = Serializer::new(String::new());
-    format!("{LOGIN}?{}", query.append_pair(name, value).finish())
+    format!("{login}?{}", query.append_pair(name, value).finish())
+}
+
+/// Where a login begins on this host.
+pub(super) fn login_of(context: &RequestContext<'_>) -> &'static str {
+    match context.role {
+        HostRole::Own | HostRole::Login => LOGIN,
+        HostRole::App => SSO,
+    }
 }
 
 fn to_login(address: &str) -> Response<Bytes> {

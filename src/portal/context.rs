@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::header;
 use http::request::Parts;
 
+use super::HostRole;
 use crate::auth::callers::Callers;
 use crate::auth::throttle::{Attempt, Throttle, Wait};
 use crate::error::RequestError;
 use crate::principal::Principal;
-use crate::request::Authority;
+use crate::request::{Authority, Host};
 use crate::session::cookie::RequestCookies;
 use crate::session::{ClientInfo, ConnectionCache, Session, Shown};
 
@@ -21,6 +22,8 @@ const MAX_USER_AGENT: usize = 256;
 pub(crate) struct RequestContext<'a> {
     pub(crate) head: &'a Parts,
     pub(crate) authority: &'a Authority,
+    /// What the host is for.
+    pub(crate) role: HostRole,
     /// The name of the app whose host it came to.
     pub(crate) app: &'a Arc<str>,
     /// What visitors sign in to there; `None` if it is more than one app.
@@ -34,15 +37,21 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) cache: &'a ConnectionCache,
 }
 
+/// The title of the app that a path in normal form is of, on a host.
+type TitleOf<'a> = dyn Fn(Option<&Host>, &str) -> Option<Arc<str>> + Sync + 'a;
+
 /// Where a login may lead, as the configuration has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Destinations<'a> {
     /// Bytes of the longest target.
     pub(crate) longest: usize,
-    /// Whether a user may load the page of this path, in normal form.
-    pub(crate) may_open: &'a (dyn Fn(&str, Principal) -> bool + Sync),
+    /// Whether a user may load the page of this path, in normal form; on this host, or another one
+    /// of those that have a login in common.
+    pub(crate) may_open: &'a (dyn Fn(Option<&Host>, &str, Principal) -> bool + Sync),
     /// The title of the app that a path in normal form is of.
-    pub(crate) title: &'a (dyn Fn(&str) -> Option<Arc<str>> + Sync),
+    pub(crate) title: &'a TitleOf<'a>,
+    /// Whether a host has the login of all apps for its own.
+    pub(crate) takes_part: &'a (dyn Fn(&Host) -> bool + Sync),
     /// The apps that take API tokens and that a user may open any of.
     pub(crate) token_apps: &'a (dyn Fn(&Principal) -> Vec<TokenApp> + Sync),
 }

@@ -11,7 +11,7 @@ use super::saved_posts::store::SavedPostStore;
 use crate::auth::SignedIn;
 use crate::metrics::LoginCounts;
 use crate::session::cookie::{expire_login, set_session};
-use crate::session::{SessionId, Sessions, Shown, StartError};
+use crate::session::{HostId, SessionId, Sessions, Shown, StartError};
 
 /// Starts sessions for logins that are done.
 #[derive(Clone)]
@@ -52,7 +52,8 @@ impl Logins {
         })?;
         let (key, user) = (id.key(), signed_in.account().identity().user());
         let former_users = self.saved_posts.former_users();
-        former_users.note(key, context.authority.to_host(), user);
+        let host = context.authority.to_host();
+        former_users.note(HostId { key, host }, key, user);
         self.long_targets.adopt(context, key);
         self.counts.signed_in.inc();
         tracing::info!(
@@ -68,6 +69,10 @@ impl Logins {
 }
 
 impl Started {
+    pub(super) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
     /// Gives the browser its session. What bound the login to it has served its purpose.
     pub(super) fn set_cookies(&self, context: &RequestContext<'_>, headers: &mut HeaderMap) {
         headers.append(header::SET_COOKIE, set_session(&self.id, self.kept_for));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, header};
 
 use super::navigation::Loads;
-use super::{Destinations, Portal, RequestContext};
+use super::{Destinations, HostRole, Portal, RequestContext};
 use crate::error::RequestError;
 use crate::request::own_path;
 use crate::upstream::ClientBody;
@@ -31,14 +31,24 @@ pub(crate) struct Route {
     /// Below `/.vestibule/`; with a slash at its end, everything below it.
     path: &'static str,
     pub(super) loads: Loads,
+    /// The hosts that have it.
+    on: &'static [HostRole],
     /// For HEAD, too.
     get: Handler,
     post: Option<Handler>,
 }
 
-static ROUTES: [Route; 6] = [
+const EVERYWHERE: &[HostRole] = &[HostRole::Own, HostRole::App, HostRole::Login];
+
+/// Where passwords are: no script of an app runs at the origin of a login for all apps.
+const WITH_LOGIN: &[HostRole] = &[HostRole::Own, HostRole::Login];
+
+const WITH_APPS: &[HostRole] = &[HostRole::Own, HostRole::App];
+
+static ROUTES: [Route; 7] = [
     Route::page(
         "account",
+        WITH_LOGIN,
         |portal, call| Box::pin(portal.account.show(call.context, call.destinations)),
         |portal, call| {
             let account = &portal.account;
@@ -50,6 +60,7 @@ static ROUTES: [Route; 6] = [
     }),
     Route::page(
         "form",
+        WITH_APPS,
         |portal, call| Box::pin(portal.saved_posts.show(call.context)),
         |portal, call| Box::pin(portal.saved_posts.discard(call.context, call.body)),
     ),
@@ -57,6 +68,7 @@ static ROUTES: [Route; 6] = [
         loads: Loads::DocumentsAndLogins,
         ..Route::page(
             "login",
+            WITH_LOGIN,
             |portal, call| Box::pin(portal.sign_in.show(call.context, call.destinations)),
             |portal, call| {
                 let sign_in = &portal.sign_in;
@@ -66,20 +78,39 @@ static ROUTES: [Route; 6] = [
     },
     Route::page(
         "logout",
+        EVERYWHERE,
         |portal, call| Box::pin(portal.sign_out.show(call.context)),
         |portal, call| Box::pin(portal.sign_out.sign_out(call.context, call.body)),
     ),
     Route::resource("session", |portal, call| {
         Box::pin(portal.session_status.show(call.context))
     }),
+    Route {
+        path: "sso",
+        loads: Loads::Documents,
+        on: &[HostRole::App],
+        get: |portal, call| {
+            Box::pin(async move {
+                let sso = portal.sso.as_ref().ok_or(RequestError::NotFound)?;
+                sso.show(call.context, call.destinations).await
+            })
+        },
+        post: None,
+    },
 ];
 
 impl Route {
     /// A page with a form.
-    const fn page(path: &'static str, get: Handler, post: Handler) -> Self {
+    const fn page(
+        path: &'static str,
+        on: &'static [HostRole],
+        get: Handler,
+        post: Handler,
+    ) -> Self {
         Self {
             path,
             loads: Loads::Documents,
+            on,
             get,
             post: Some(post),
         }
@@ -90,6 +121,7 @@ impl Route {
         Self {
             path,
             loads: Loads::Anything,
+            on: EVERYWHERE,
             get,
             post: None,
         }
@@ -142,9 +174,17 @@ impl<'p> Endpoint<'p> {
         Some(known.unwrap_or(Self::Unknown))
     }
 
-    /// Whether a password is asked for or taken there, without a session.
+    /// Whether a sign-in begins there, without a session.
     pub(crate) fn signs_in(self) -> bool {
-        matches!(self, Self::Known(route, _) if matches!(route.loads, Loads::DocumentsAndLogins))
+        matches!(self, Self::Known(route, _) if matches!(route.path, "login" | "sso"))
+    }
+
+    /// The same on a host that has it; elsewhere it is as unknown as any other.
+    pub(super) fn on(self, role: HostRole) -> Self {
+        match self {
+            Self::Known(route, _) if !route.on.contains(&role) => Self::Unknown,
+            endpoint => endpoint,
+        }
     }
 
     pub(super) async fn serve(

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::ask::{RETURN_TO, framed};
+use super::ask::{RETURN_TO, framed, login_of};
 use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
 use super::return_to::ReturnTo;
-use super::sign_in::{LoginForm, PostLoginOptions};
+use super::sign_in::LoginForm;
 use super::{
-    FORM, LOGIN, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
+    FORM, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
 };
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
@@ -117,12 +117,9 @@ impl SavedPosts {
         );
         let page = if navigation::is_framed(&context.head.headers) {
             let why = Framed::Saved(store::SAVED_FOR);
-            cookie.set_on(framed(&self.pages, context, LOGIN, why))
+            cookie.set_on(framed(&self.pages, context, login_of(context), why))
         } else {
-            let options = PostLoginOptions::home(context);
-            let page = self
-                .login_form
-                .page_with(context, &cookie, &options, None)?;
+            let page = self.login_form.ask_first(context, &cookie)?;
             let page = page.status(StatusCode::UNAUTHORIZED);
             page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
         };
@@ -180,14 +177,15 @@ impl SavedPosts {
         let Some(key) = context.cookies.session.as_ref().map(SessionId::key) else {
             return Ok(None);
         };
-        let Some(user) = self.store.former_users().of(&key, context.authority.host()) else {
+        let former = self.store.former_users();
+        let Some(former) = former.of(&key, context.authority.host()) else {
             tracing::warn!(
                 target: "audit", client = %context.client, session = %key.short(), app,
                 "form not kept: whose session had ended is not known"
             );
             return Err(RequestError::FormNotKept);
         };
-        Ok(Some((key, user)))
+        Ok(Some(former))
     }
 
     /// What waits for this session, with buttons.
@@ -254,10 +252,14 @@ impl SavedPosts {
             let start = form.take_optional(RETURN_TO)?;
             return Ok(ReturnTo::parse(&start, MAX_TARGET).redirect());
         }
-        let key = context.cookies.session.as_ref().map(SessionId::key);
+        let found = context.peek(&self.callers).await?;
+        let key = match &found {
+            Some((session, _)) => Some(session.key()),
+            None => self.store.session_of(&context),
+        };
         let binding = key.as_ref().map(Binding::Session);
         let ours = csrf.proves(head, authority, &token, binding)?;
-        let Some((session, principal)) = context.session(&self.callers).await? else {
+        let Some((session, principal)) = found else {
             return Err(session_ended(head));
         };
         if !ours {
@@ -328,6 +330,14 @@ impl SavedPosts {
 }
 
 impl SavedPostStore {
+    /// The session that this browser shows or has had here, as far as it is remembered; its id may
+    /// be another one.
+    fn session_of(&self, context: &RequestContext<'_>) -> Option<SessionKey> {
+        let id = context.cookies.session.as_ref().map(SessionId::key)?;
+        let former = self.former_users().of(&id, context.authority.host());
+        Some(former.map_or(id, |(session, _)| session))
+    }
+
     /// After a login: hands the new session what waits for this browser, or for the session of
     /// the same user that it had. Whether there is something.
     pub(super) fn adopt_for(
@@ -338,7 +348,7 @@ impl SavedPostStore {
     ) -> bool {
         let browser = context.cookies.login.as_ref();
         let browser = browser.map(|cookie| Owner::browser(cookie.as_bytes()));
-        let before = context.cookies.session.as_ref().map(SessionId::key);
+        let before = self.session_of(context);
         let owners = browser.into_iter().chain(before.map(Owner::Session));
         let host = context.authority.as_str();
         let adopted = self.adopt(owners, host, user, key);
@@ -351,10 +361,10 @@ impl SavedPostStore {
         adopted.waiting > 0
     }
 
-    /// Forgets what waits for a session that was logged out: nobody can send it any more.
+    /// Forgets what waits for a session that was logged out, on whichever host: nobody can send it
+    /// any more.
     pub(super) fn discard_for(&self, context: &RequestContext<'_>, key: SessionKey) {
-        let host = context.authority.as_str();
-        for form in self.discard_all(key, host) {
+        for form in self.discard_all(key) {
             tracing::info!(
                 target: "audit", client = %context.client, user = form.user.as_deref(), session = %key.short(),
                 app = &*form.app, bytes = form.body.len(), "form discarded"

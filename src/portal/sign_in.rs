@@ -17,50 +17,82 @@ use super::saved_posts::{
     self,
     store::{Owner, SavedPostStore},
 };
-use super::{ACCOUNT, Destinations, LOGIN, RequestContext};
+use super::sso::{Sso, State};
+use super::{ACCOUNT, Destinations, HostRole, LOGIN, RequestContext};
 use crate::auth::callers::Callers;
 use crate::auth::throttle::{Throttle, Wait};
 use crate::auth::{Accounts, SignedIn, Verdict, VerifyError};
 use crate::error::RequestError;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
-use crate::pages::{LoginNotice, LoginProblem, LoginView, Page, Pages};
+use crate::pages::{LoginNotice, LoginProblem, LoginView, Page, Pages, SignInFirstView};
 use crate::principal::user_name;
 use crate::random::NoRandomness;
+use crate::request::Host;
 use crate::secret::Secret;
-use crate::session::StartError;
+use crate::session::{SessionId, StartError};
 use crate::telemetry::printable;
 use crate::upstream::ClientBody;
 
 /// The parameter of [`LOGIN_IN_BACKGROUND`](super::LOGIN_IN_BACKGROUND).
 const BACKGROUND: &str = "background";
 
+/// The parameter, and the field, of a login for another host.
+const STATE: &str = "state";
+
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 /// What is to follow a login.
 pub(super) struct PostLoginOptions {
-    pub(super) return_to: ReturnTo,
+    pub(super) onward: Onward,
     /// Stay signed in when the browser is closed.
     pub(super) remember: bool,
     /// Of the app that it leads to, where that has one.
     pub(super) title: Option<Arc<str>>,
 }
 
+/// Where a login leads.
+pub(super) enum Onward {
+    /// To a page of this host.
+    Here(ReturnTo),
+    /// To that of a host that has its login here.
+    There(State),
+}
+
+impl Onward {
+    /// Its host, where that is not this one, and its path.
+    fn place(&self) -> (Option<&Host>, &str) {
+        match self {
+            Self::Here(target) => (None, target.path()),
+            Self::There(state) => (Some(&state.host), state.target.path()),
+        }
+    }
+
+    /// What the form of this host has to say of it.
+    fn here(&self) -> ReturnTo {
+        match self {
+            Self::Here(target) => target.clone(),
+            Self::There(_) => ReturnTo::home(),
+        }
+    }
+}
+
 impl PostLoginOptions {
     /// To the start page, of the host that the request came to.
     pub(super) fn home(context: &RequestContext<'_>) -> Self {
         Self {
-            return_to: ReturnTo::home(),
+            onward: Onward::Here(ReturnTo::home()),
             remember: false,
             title: context.title.map(Arc::clone),
         }
     }
 
-    fn to(return_to: ReturnTo, remember: bool, destinations: &Destinations<'_>) -> Self {
+    fn to(onward: Onward, remember: bool, destinations: &Destinations<'_>) -> Self {
+        let (host, path) = onward.place();
         Self {
-            title: (destinations.title)(return_to.path()),
-            return_to,
+            title: (destinations.title)(host, path),
+            onward,
             remember,
         }
     }
@@ -73,6 +105,7 @@ pub(super) struct LoginForm {
     pub(super) long_targets: Arc<LongTargets>,
     pub(super) pages: Arc<Pages>,
     pub(super) saved_posts: Arc<SavedPostStore>,
+    pub(super) sso: Option<Arc<Sso>>,
 }
 
 impl LoginForm {
@@ -95,7 +128,7 @@ impl LoginForm {
     ) -> Result<Page, RequestError> {
         let (host, cookie_value) = (context.authority.as_str(), cookie.as_bytes());
         let binding = Binding::LoginCookie(cookie_value);
-        let return_to = &options.return_to;
+        let return_to = &options.onward.here();
         let kept = if return_to.is_long() {
             let name = self
                 .long_targets
@@ -103,6 +136,10 @@ impl LoginForm {
             name.map_err(RequestError::NoRandomness)?
         } else {
             None
+        };
+        let state = match (&options.onward, &self.sso) {
+            (Onward::There(state), Some(sso)) => Some(sso.seal_state(state)),
+            _ => None,
         };
         let browser = Owner::browser(cookie_value);
         let is_signed_in = matches!(notice, Some(LoginNotice::SignedInAs { .. }));
@@ -116,6 +153,7 @@ impl LoginForm {
                 return_to.as_str()
             },
             kept: kept.as_deref(),
+            state: state.as_deref(),
             remember: options.remember,
             notice,
             saved_for: self.saved_posts.time_left(browser, host),
@@ -127,14 +165,51 @@ impl LoginForm {
     }
 
     /// Where a login leads that names its target so; what is kept by a name counts first.
-    fn return_to(
+    fn onward(
         &self,
         context: &RequestContext<'_>,
-        (kept, return_to): (&str, &str),
-        longest: usize,
-    ) -> ReturnTo {
+        (state, kept, return_to): (&str, &str, &str),
+        destinations: &Destinations<'_>,
+    ) -> Onward {
+        if let Some(sso) = &self.sso
+            && context.role == HostRole::Login
+            && let Some(state) = sso.state(state, destinations)
+        {
+            return Onward::There(state);
+        }
         let kept = self.long_targets.find(context, kept);
-        kept.unwrap_or_else(|| ReturnTo::parse(return_to, longest))
+        let named = || ReturnTo::parse(return_to, destinations.longest);
+        Onward::Here(kept.unwrap_or_else(named))
+    }
+
+    /// To where a login leads; `id` is what has been signed in with.
+    fn lead_on(&self, onward: &Onward, id: &SessionId) -> Result<Response<Bytes>, RequestError> {
+        match (onward, &self.sso) {
+            (Onward::There(state), Some(sso)) => sso.carry(id, state),
+            (onward, _) => Ok(onward.here().redirect()),
+        }
+    }
+
+    /// Asks whoever has sent something without a session to sign in first: with the form, or with
+    /// the way to the host that has it.
+    pub(super) fn ask_first(
+        &self,
+        context: &RequestContext<'_>,
+        cookie: &LoginCookie,
+    ) -> Result<Page, RequestError> {
+        if context.role == HostRole::Own {
+            let options = PostLoginOptions::home(context);
+            return self.page_with(context, cookie, &options, None);
+        }
+        let host = context.authority.as_str();
+        let browser = Owner::browser(cookie.as_bytes());
+        let view = SignInFirstView {
+            host,
+            saved_for: self.saved_posts.time_left(browser, host),
+            sends_itself: self.saved_posts.sends_itself(browser, host),
+        };
+        let pages = self.pages.titled(context.title);
+        Ok(cookie.set_on(pages.sign_in_first(&view)))
     }
 }
 
@@ -164,16 +239,20 @@ impl SignIn {
         destinations: Destinations<'_>,
     ) -> Result<Response<Bytes>, RequestError> {
         let query = |name| form::query_value(context.head, name);
-        let named = (&*query(KEPT), &*query(RETURN_TO));
-        let return_to = self.form.return_to(&context, named, destinations.longest);
-        let options = PostLoginOptions::to(return_to, false, &destinations);
+        let named = (&*query(STATE), &*query(KEPT), &*query(RETURN_TO));
+        let onward = self.form.onward(&context, named, &destinations);
+        let options = PostLoginOptions::to(onward, false, &destinations);
         let Some((_, principal)) = context.peek(&self.callers).await? else {
             return Ok(self.form.page(&context, &options, None)?.into_response());
         };
-        let target = options.return_to.path();
-        let is_forbidden = target != ACCOUNT && !(destinations.may_open)(target, principal.clone());
-        if !is_forbidden && query("switch") != "1" {
-            return Ok(options.return_to.redirect());
+        let (host, target) = options.onward.place();
+        let may_open = |who| (destinations.may_open)(host, target, who);
+        let is_forbidden = target != ACCOUNT && !may_open(principal.clone());
+        if let Some(id) = &context.cookies.session
+            && !is_forbidden
+            && query("switch") != "1"
+        {
+            return self.form.lead_on(&options.onward, id);
         }
         let notice = LoginNotice::SignedInAs {
             user: principal.identity().user(),
@@ -192,10 +271,11 @@ impl SignIn {
         let mut form = Form::read(context.head, body).await?;
         let (username, password) = (form.take("username")?, form.take_bytes("password")?);
         let (kept, return_to) = (form.take_optional(KEPT)?, form.take_optional(RETURN_TO)?);
-        let named = (kept.as_str(), return_to.as_str());
-        let return_to = self.form.return_to(&context, named, destinations.longest);
+        let state = form.take_optional(STATE)?;
+        let named = (state.as_str(), kept.as_str(), return_to.as_str());
+        let onward = self.form.onward(&context, named, &destinations);
         let remember = form.take_optional("remember")? == "on";
-        let options = PostLoginOptions::to(return_to, remember, &destinations);
+        let options = PostLoginOptions::to(onward, remember, &destinations);
         let token = form.take_optional("csrf")?;
         let binding = context
             .cookies
@@ -294,7 +374,7 @@ impl SignIn {
         let mut response = if started.has_saved_posts {
             saved_posts::to_page()
         } else {
-            options.return_to.redirect()
+            self.form.lead_on(&options.onward, started.id())?
         };
         started.set_cookies(context, response.headers_mut());
         Ok(response)

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 
 use super::apps::Site;
+use super::body::ResponseBody;
 use super::credentials::{CredentialSettings, Credentials, Shown};
 use super::headers::{Facts, Letters, RequestHeaders, ResponseChanges, ResponseHeaders};
 use super::live::Permitted;
@@ -25,6 +26,7 @@ use crate::error::RequestError;
 use crate::forwarded::Client;
 use crate::identity;
 use crate::metrics::{AppCounts, Metrics};
+use crate::pages;
 use crate::portal::Endpoint;
 use crate::principal::Principal;
 use crate::request::{
@@ -45,6 +47,8 @@ pub(crate) struct AppSettings {
     pub(crate) title: Option<String>,
     /// None at all serve every host; only for a single app.
     pub(crate) hosts: Hosts,
+    /// Where visitors of hosts below its wildcards sign in.
+    pub(crate) sso_wildcard: WildcardLogin,
     /// The part of its hosts that is the app's, and whether the app gets paths without it.
     pub(crate) part: Part,
     /// For how long browsers come back by TLS only; zero says nothing, `None` is the default. The
@@ -77,6 +81,15 @@ pub(crate) struct AppSettings {
     pub(crate) allow_response: Vec<FarReaching>,
     /// What programs may show in place of a session.
     pub(crate) credentials: CredentialSettings,
+}
+
+/// Where visitors of hosts below a wildcard sign in, if there is one login for all apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WildcardLogin {
+    /// On the host itself.
+    Own,
+    /// Where all do.
+    Together,
 }
 
 /// One application behind the proxy.
@@ -136,6 +149,12 @@ fn plain_length(headers: &mut HeaderMap) {
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
+}
+
+/// To the folder of an app.
+pub(super) fn to_folder(folder: HeaderValue) -> Response<ResponseBody> {
+    let redirect = pages::redirect(StatusCode::PERMANENT_REDIRECT, folder);
+    redirect.map(ResponseBody::ours)
 }
 
 impl App {

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 
-use super::app::{App, AppSettings};
+use super::app::{App, AppSettings, WildcardLogin};
+use super::client_conn::ClientConn;
 use super::credentials::Credentials;
+use super::login_host::LoginHost;
 use super::part::PartIndex;
 use super::service::OpenError;
 use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::metrics::Pool;
-use crate::portal::Endpoint;
-use crate::request::{AllowInPath, Authority, BadRequest, HostMap, PathCase, Target};
+use crate::portal::{Endpoint, HostRole};
+use crate::request::{AllowInPath, Authority, BadRequest, Host, HostMap, PathCase, Target};
 use crate::upstream::Health;
 
 pub(super) struct Apps {
@@ -24,10 +26,23 @@ pub(super) struct Apps {
     by_host: HostMap<Site>,
     /// Of the only app, when it serves every host.
     only: Option<Site>,
+    /// The host of one login for all.
+    login: Option<LoginHost>,
+}
+
+/// What a request is for.
+pub(super) enum Found<'a> {
+    Apps(&'a Site),
+    Login(&'a LoginHost),
 }
 
 /// The apps of one host, or of all hosts below a name.
-pub(super) enum Site {
+pub(super) struct Site {
+    division: Division,
+    role: HostRole,
+}
+
+enum Division {
     /// One has all of it.
     Whole(Arc<App>),
     /// Each has a part, and perhaps one has the rest.
@@ -35,7 +50,7 @@ pub(super) enum Site {
 }
 
 /// The apps that share a host.
-pub(super) struct Shares {
+struct Shares {
     /// The longest path first.
     apps: Vec<Arc<App>>,
     parts: PartIndex,
@@ -50,16 +65,17 @@ pub(super) struct Shares {
 impl Apps {
     pub(super) fn open(
         settings: Vec<AppSettings>,
+        login: Option<&Host>,
         clock: &Clock,
         shared: &Shared,
     ) -> Result<Self, OpenError> {
-        let (mut by_host, mut only) = (HostMap::<Vec<_>>::default(), Vec::new());
+        let (mut by_host, mut only) = (HostMap::<(bool, Vec<_>)>::default(), Vec::new());
         let mut all = Vec::with_capacity(settings.len());
         let some_app_takes_any = settings.iter().any(|app| app.credentials.take_any());
         for mut app in settings {
             let credentials = std::mem::take(&mut app.credentials);
             let credentials = Credentials::new(credentials, some_app_takes_any);
-            let hosts = app.hosts.clone();
+            let (hosts, wildcards) = (app.hosts.clone(), app.sso_wildcard);
             let name = app.name.clone();
             let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
             let (metrics, pauses) = (&shared.metrics, &shared.pauses);
@@ -69,14 +85,25 @@ impl Apps {
                 only.push(Arc::clone(&app));
             }
             for host in hosts.iter() {
-                by_host.entry(host).push(Arc::clone(&app));
+                let (has_own_login, apps) = by_host.entry(host);
+                *has_own_login |= host.name().is_none() && wildcards == WildcardLogin::Own;
+                apps.push(Arc::clone(&app));
             }
             all.push(app);
         }
         Ok(Self {
             all,
-            by_host: by_host.map(Site::of),
-            only: (!only.is_empty()).then(|| Site::of(only)),
+            by_host: by_host.map(|(has_own_login, apps)| {
+                let is_together = login.is_some() && !has_own_login;
+                let role = if is_together {
+                    HostRole::App
+                } else {
+                    HostRole::Own
+                };
+                Site::of(apps, role)
+            }),
+            only: (!only.is_empty()).then(|| Site::of(only, HostRole::Own)),
+            login: login.cloned().map(LoginHost::new),
         })
     }
 
@@ -85,23 +112,47 @@ impl Apps {
     pub(super) fn find(
         &self,
         authority: &Authority,
-        server_name: Option<&str>,
-    ) -> Result<&Site, RequestError> {
+        connection: &ClientConn,
+    ) -> Result<Found<'_>, RequestError> {
         let host = authority
             .host()
             .strip_suffix('.')
             .unwrap_or(authority.host());
-        if let Some(server_name) = server_name
+        if let Some(server_name) = &connection.server_name
             && !server_name.trim_end_matches('.').eq_ignore_ascii_case(host)
         {
             return Err(RequestError::Misdirected);
         }
-        self.of_host(host).ok_or(RequestError::Misdirected)
+        match &self.login {
+            Some(login) if login.host.is(host) => Ok(Found::Login(login)), // before any wildcard
+            _ => {
+                let site = self.of_host(host).ok_or(RequestError::Misdirected)?;
+                Ok(Found::Apps(site))
+            }
+        }
     }
 
     /// The apps of a host, without port and without the dot at its end.
     pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
         self.only.as_ref().or_else(|| self.by_host.get(host))
+    }
+
+    /// Whether a host is that of an app, or the login's.
+    pub(super) fn serve(&self, host: &str) -> bool {
+        let is_login = |login: &LoginHost| login.host.is(host);
+        self.login.as_ref().is_some_and(is_login) || self.of_host(host).is_some()
+    }
+
+    /// Whether the login of a host is that of all apps.
+    pub(super) fn takes_part(&self, host: &Host) -> bool {
+        let site = self.of_host(host.as_str());
+        site.is_some_and(|site| site.role == HostRole::App)
+    }
+
+    /// Whether some app with the login of all may be opened from where a client is.
+    pub(super) fn together_admit(&self, client: Option<IpAddr>) -> bool {
+        let mut sites = self.by_host.values();
+        sites.any(|site| site.role == HostRole::App && site.admits(client))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &App> {
@@ -132,20 +183,20 @@ impl Apps {
 }
 
 impl Site {
-    fn of(mut apps: Vec<Arc<App>>) -> Self {
-        apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
-        if let [app] = apps.as_slice()
-            && app.part.is_whole_host()
-        {
-            return Self::Whole(Arc::clone(app));
-        }
-        Self::Parts(Shares::of(apps))
+    fn of(apps: Vec<Arc<App>>, role: HostRole) -> Self {
+        let division = Division::of(apps);
+        Self { division, role }
+    }
+
+    /// What the host is for.
+    pub(super) fn role(&self) -> HostRole {
+        self.role
     }
 
     fn apps(&self) -> &[Arc<App>] {
-        match self {
-            Self::Whole(app) => std::slice::from_ref(app),
-            Self::Parts(shares) => &shares.apps,
+        match &self.division {
+            Division::Whole(app) => std::slice::from_ref(app),
+            Division::Parts(shares) => &shares.apps,
         }
     }
 
@@ -162,18 +213,18 @@ impl Site {
 
     /// `Strict-Transport-Security` of whatever this host answers.
     pub(super) fn hsts(&self, host: &Authority, public_port: Option<u16>) -> Option<HeaderValue> {
-        let app = match self {
-            Self::Whole(app) => app,
-            Self::Parts(shares) => shares.apps.get(shares.says_hsts)?,
+        let app = match &self.division {
+            Division::Whole(app) => app,
+            Division::Parts(shares) => shares.apps.get(shares.says_hsts)?,
         };
         app.hsts.field(host, public_port)
     }
 
     /// The app that a request is for. Our own pages belong to the host, and so to any of them.
     pub(super) fn app(&self, head: &Parts) -> Result<&Arc<App>, RequestError> {
-        let shares = match self {
-            Self::Whole(app) => return Ok(app),
-            Self::Parts(shares) => shares,
+        let shares = match &self.division {
+            Division::Whole(app) => return Ok(app),
+            Division::Parts(shares) => shares,
         };
         let target = Target::parse(head, shares.allow)?;
         let app = match Endpoint::of(target.path()) {
@@ -186,27 +237,39 @@ impl Site {
     /// The app whose folder a path begins with that nobody can read: for the log and for words, and
     /// for nothing else.
     pub(super) fn app_in_name(&self, head: &Parts) -> Option<&Arc<App>> {
-        match self {
-            Self::Whole(app) => Some(app),
-            Self::Parts(shares) => shares.app_at(shares.parts.covering(head.uri.path())),
+        match &self.division {
+            Division::Whole(app) => Some(app),
+            Division::Parts(shares) => shares.app_at(shares.parts.covering(head.uri.path())),
         }
     }
 
     /// What visitors of this app sign in to, or those of our own pages; `None` where there are
     /// several answers.
     pub(super) fn title_of<'s>(&'s self, app: &'s App, is_own_page: bool) -> Option<&'s Arc<str>> {
-        match self {
-            Self::Parts(shares) if is_own_page => shares.title.as_ref(),
+        match &self.division {
+            Division::Parts(shares) if is_own_page => shares.title.as_ref(),
             _ => Some(&app.title),
         }
     }
 
     /// The app that a path in normal form is of, in whichever way it is read (SEC-93).
     pub(super) fn app_of(&self, path: &str) -> Result<Option<&Arc<App>>, BadRequest> {
-        match self {
-            Self::Whole(app) => Ok(Some(app)),
-            Self::Parts(shares) => Ok(shares.app_at(shares.parts.choose(path)?)),
+        match &self.division {
+            Division::Whole(app) => Ok(Some(app)),
+            Division::Parts(shares) => Ok(shares.app_at(shares.parts.choose(path)?)),
         }
+    }
+}
+
+impl Division {
+    fn of(mut apps: Vec<Arc<App>>) -> Self {
+        apps.sort_by_key(|app| std::cmp::Reverse(app.part.prefix().len()));
+        if let [app] = apps.as_slice()
+            && app.part.is_whole_host()
+        {
+            return Self::Whole(Arc::clone(app));
+        }
+        Self::Parts(Shares::of(apps))
     }
 }
 

@@ -69,6 +69,7 @@ impl Proxy {
                 notice: notice.as_ref().map(Sentence::as_str),
                 names_app: title.is_some(),
                 start: start.trim_start_matches('/'),
+                login: exchange.login(portal::LOGIN, portal::SSO),
                 request_id,
             };
             self.pages.titled(title).error(&view).into_response()
@@ -90,10 +91,7 @@ impl Proxy {
             });
             if let RequestError::LoginRequired(kind) = error {
                 // A script leads people there, while its page stays open.
-                body["login_url"] = match kind {
-                    ClientKind::Browser => portal::LOGIN_IN_BACKGROUND.into(),
-                    ClientKind::Git | ClientKind::Program => portal::LOGIN.into(),
-                };
+                body["login_url"] = login_url(*kind, exchange).into();
             }
             pages::json(message.status, &body)
         };
@@ -185,6 +183,16 @@ fn challenges(
     let bearer = bearer.map(HeaderValue::from_static);
     let usual = (basic.is_none() && bearer.is_none()).then(|| portal::challenge(kind));
     [usual, basic, bearer].into_iter().flatten()
+}
+
+/// Where a script leads people, or what a program tells them.
+fn login_url(kind: ClientKind, exchange: &Exchange) -> &'static str {
+    match kind {
+        ClientKind::Browser => {
+            exchange.login(portal::LOGIN_IN_BACKGROUND, portal::SSO_IN_BACKGROUND)
+        }
+        ClientKind::Git | ClientKind::Program => exchange.login(portal::LOGIN, portal::SSO),
+    }
 }
 
 /// What the visitor can do, as far as it depends on the app.

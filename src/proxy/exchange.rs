@@ -17,12 +17,13 @@ use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
 use super::in_flight::InFlight;
+use super::response::hsts::Hsts;
 use crate::auth::credential::Credential;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::portal::is_page_load;
+use crate::portal::{HostRole, is_page_load};
 use crate::principal::Principal;
-use crate::request::wire;
+use crate::request::{Authority, wire};
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{ClientBody, UpstreamError};
@@ -34,12 +35,14 @@ pub(super) struct Exchange {
     /// Once it is found.
     pub(super) app: Option<Arc<App>>,
     pub(super) subject: Subject,
+    /// What its host is for, once that is found.
+    role: HostRole,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
     pub(super) renewed: Vec<HeaderValue>,
     /// `Strict-Transport-Security` for whatever response, once the host is found to be ours.
-    pub(super) hsts: Option<HeaderValue>,
+    hsts: Option<HeaderValue>,
     version: Version,
     /// Whether a person reads the response, and not a program.
     pub(super) is_page_load: bool,
@@ -89,6 +92,7 @@ impl Exchange {
             in_flight,
             app: None,
             subject: Subject::App,
+            role: HostRole::Own,
             renewed: Vec::new(),
             hsts: None,
             version: request.version(),
@@ -184,6 +188,27 @@ impl Proxy {
 }
 
 impl Exchange {
+    /// Notes what is known of a host, once its apps are found.
+    pub(super) fn enter(&mut self, site: &Site, host: &Authority, public_port: Option<u16>) {
+        self.role = site.role();
+        self.hsts = site.hsts(host, public_port);
+    }
+
+    /// The same of the host that has the login of all apps.
+    pub(super) fn enter_login(&mut self, host: &Authority, public_port: Option<u16>) {
+        self.role = HostRole::Login;
+        self.subject = Subject::SeveralApps;
+        self.hsts = Hsts::Default.field(host, public_port);
+    }
+
+    /// Where a login begins: here, or on the way to the host that has it.
+    pub(super) fn login(&self, here: &'static str, elsewhere: &'static str) -> &'static str {
+        match self.role {
+            HostRole::Own | HostRole::Login => here,
+            HostRole::App => elsewhere,
+        }
+    }
+
     pub(super) fn is_http1(&self) -> bool {
         self.version < Version::HTTP_2
     }

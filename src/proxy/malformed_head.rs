@@ -9,6 +9,7 @@ use http::Response;
 use super::Proxy;
 use crate::error::RequestError;
 use crate::pages::ErrorView;
+use crate::portal;
 use crate::request::{BadRequest, Malformed};
 use crate::telemetry::RefusedHead;
 
@@ -30,6 +31,7 @@ impl Proxy {
             notice: None,
             names_app: false,
             start: "",
+            login: portal::LOGIN,
             request_id: &id.to_string(),
         };
         let response = self.pages.titled(None).error(&view).into_response();

@@ -14,9 +14,9 @@ use super::client_conn::ClientConn;
 use super::in_flight::InFlight;
 use crate::access::{Decision, Rule};
 use crate::error::RequestError;
-use crate::portal::{Destinations, Endpoint, RequestContext, TokenApp};
+use crate::portal::{Destinations, Endpoint, HostRole, RequestContext, TokenApp};
 use crate::principal::Principal;
-use crate::request::{self, Target, own_path};
+use crate::request::{self, Host, Target, own_path};
 use crate::upstream::ClientBody;
 
 impl Proxy {
@@ -56,32 +56,46 @@ impl Proxy {
         body: ClientBody,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let client = context.known_address();
-        let site = self.apps.of_host(context.authority.to_host().as_str());
-        if page.signs_in() && site.is_some_and(|site| !site.admits(client)) {
+        let here = context.authority.to_host();
+        let is_admitted = match context.role {
+            HostRole::Login => self.apps.together_admit(client),
+            HostRole::Own | HostRole::App => {
+                let site = self.apps.of_host(here.as_str());
+                site.is_none_or(|site| site.admits(client))
+            }
+        };
+        if page.signs_in() && !is_admitted {
             return Err(RequestError::WrongNetwork(client.into()));
         }
+        let context_role = context.role;
         let caller = self.callers.peek(context.shown()).await;
         let signed_in = caller.map_err(RequestError::Session)?.into_session();
         let (_, principal) = signed_in.unzip();
         connection.admit(in_flight, context.client, principal.as_ref())?;
-        let may_open = |path: &str, principal: Principal| {
-            let Some(Ok(Some(app))) = site.map(|site| site.app_of(path)) else {
+        let site = |host: Option<&Host>| {
+            let host = host.unwrap_or(&here);
+            let site = self.apps.of_host(host.as_str());
+            site.filter(|_| context_role != HostRole::Login || self.apps.takes_part(host))
+        };
+        let may_open = |host: Option<&Host>, path: &str, principal: Principal| {
+            let Some(Ok(Some(app))) = site(host).map(|site| site.app_of(path)) else {
                 return true; // the answer to it says what is wrong
             };
             let decision = app.judge(path, &Method::GET, Some(principal), client);
             let is_shut = matches!(decision, Ok(Decision::Forbid | Decision::WrongNetwork));
             app.networks.admit(client) && !is_shut
         };
-        let title = |path: &str| {
-            let app = site?.app_of(path).ok().flatten()?;
+        let title = |host: Option<&Host>, path: &str| {
+            let app = site(host)?.app_of(path).ok().flatten()?;
             Some(Arc::clone(&app.title))
         };
-        let token_apps = |principal: &Principal| self.token_apps(site, principal, client);
+        let token_apps = |principal: &Principal| self.token_apps(site(None), principal, client);
         let destinations = Destinations {
             token_apps: &token_apps,
             title: &title,
             longest: self.settings.limits.target,
             may_open: &may_open,
+            takes_part: &|host| self.apps.takes_part(host),
         };
         let response = self.portal.serve(page, context, destinations, body).await?;
         Ok(response.map(ResponseBody::ours))

@@ -148,9 +148,9 @@ impl Service {
         self.proxy().apps.health()
     }
 
-    /// Whether an app has this host, or serves every host.
+    /// Whether an app has this host, or serves every host, or it is that of the login.
     pub(crate) fn serves(&self, host: &str) -> bool {
-        self.current.load().apps.of_host(host).is_some()
+        self.current.load().apps.serve(host)
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
@@ -173,7 +173,7 @@ impl Proxy {
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         Ok(Self {
-            apps: Apps::open(apps, clock, &shared)?,
+            apps: Apps::open(apps, settings.login_host.as_ref(), clock, &shared)?,
             callers: Arc::clone(portal.callers()),
             sessions: Arc::clone(portal.sessions()),
             pages: Arc::clone(portal.pages()),

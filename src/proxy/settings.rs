@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
-use crate::request::Limits;
+use crate::request::{Host, Limits};
 
 /// `[server]`, as far as requests and connections are concerned.
 pub(crate) struct Settings {
@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_protocol_from: ProxyHeaderSenders,
     /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
     pub(crate) public_port: Option<u16>,
+    /// Of one login for all apps.
+    pub(crate) login_host: Option<Host>,
     /// The folder with the responses to HTTP-01 challenges.
     pub(crate) acme_challenges: Option<PathBuf>,
     pub(crate) access_log: bool,

@@ -149,6 +149,10 @@ impl<T> HostMap<T> {
         })
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.by_name.values().chain(self.below.values())
+    }
+
     /// The same for other values.
     pub(crate) fn map<U>(self, mut to: impl FnMut(T) -> U) -> HostMap<U> {
         let mut all = |map: HashMap<String, T>| {

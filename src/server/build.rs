@@ -63,6 +63,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         limits,
         listener,
         log,
+        login_host,
         proxy_protocol_from,
         public_port,
         session,
@@ -94,6 +95,9 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         portal: portal::Settings {
             pages: pages.map(Arc::new).map_err(StartError::Pages)?,
             after_logout,
+            login_host: login_host
+                .clone()
+                .map(|host| portal::LoginHost { host, public_port }),
         },
         proxy: proxy::Settings {
             limits,
@@ -101,6 +105,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
             trusted_proxies,
             proxy_protocol_from,
             public_port,
+            login_host,
             acme_challenges,
             access_log: log.access,
             preserve_header_case,

@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::SessionKey;
 use super::data::AppData;
-use super::record::Record;
+use super::record::{self, HostId, Record};
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Identity};
 use crate::request::Host;
@@ -22,8 +22,10 @@ const FLUSH_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Session {
     key: SessionKey,
-    /// The only one that the id opens; empty until the first use of an old session.
+    /// The only one that the id of this key opens; empty until the first use of an old session.
     host: OnceLock<Host>,
+    /// What opens it elsewhere; `None` where there is nothing.
+    other_ids: ArcSwapOption<Vec<HostId>>,
     is_old: bool,
     account: AccountRef,
     context: Arc<AuthContext>,
@@ -48,6 +50,7 @@ impl Session {
                 .host_of(&record.key)
                 .cloned()
                 .map_or_else(OnceLock::new, OnceLock::from),
+            other_ids: ArcSwapOption::new(other_ids(record)),
             is_old: record.is_old,
             account: record.account.clone(),
             context: Arc::clone(&record.context),
@@ -68,6 +71,44 @@ impl Session {
     /// The only host that its id opens; `None` until the first use of an old session.
     pub(crate) fn host(&self) -> Option<&Host> {
         self.host.get()
+    }
+
+    /// Whether another id, of this hash, opens it at this host.
+    pub(super) fn has_other_id(&self, id: &SessionKey, host: &str) -> bool {
+        let ids = self.other_ids.load();
+        let mut ids = ids.as_deref().into_iter().flatten();
+        ids.any(|other| other.key == *id && other.host.is(host))
+    }
+
+    /// All that opens it: each id by its hash, and its host.
+    pub(crate) fn ids(&self) -> Vec<HostId> {
+        let own = self.host.get().map(|host| HostId {
+            key: self.key,
+            host: host.clone(),
+        });
+        let others = self.other_ids.load();
+        let others = others.as_deref().into_iter().flatten();
+        own.into_iter().chain(others.cloned()).collect()
+    }
+
+    /// Takes over the ids that a record has. Of two that have changed, the older may come last.
+    pub(super) fn take_ids(&self, record: &Record) {
+        let Some(new) = other_ids(record) else {
+            return;
+        };
+        self.other_ids.rcu(|current| {
+            let Some(current) = current.as_deref() else {
+                return Some(Arc::clone(&new));
+            };
+            let missing = current.iter().filter(|id| !new.contains(id));
+            let all: Vec<_> = missing.chain(new.iter()).cloned().collect();
+            let is_too_many = all.len() > record::MAX_IDS;
+            Some(if is_too_many {
+                Arc::clone(&new)
+            } else {
+                Arc::new(all)
+            })
+        });
     }
 
     /// Begun by a version that bound no id to a host.
@@ -116,6 +157,7 @@ impl Session {
     /// Takes over what its record has by now.
     pub(super) fn refresh(&self, record: &Record) {
         self.bind(record);
+        self.take_ids(record);
         self.last_accessed
             .fetch_max(record.last_accessed.as_millis(), Ordering::Relaxed);
     }
@@ -177,10 +219,17 @@ impl Session {
     }
 }
 
+fn other_ids(record: &Record) -> Option<Arc<Vec<HostId>>> {
+    let ids: Vec<_> = record.other_ids().cloned().collect();
+    (!ids.is_empty()).then(|| Arc::new(ids))
+}
+
 /// What the cache knows of a key.
 #[derive(Clone)]
 pub(super) enum Cached {
     /// Ended: keeps a lookup that was under way meanwhile from bringing the session back.
     Ended,
     Live(Arc<Session>),
+    /// Of another id: the session has this key. Whatever becomes of it is found there.
+    OtherId(SessionKey),
 }

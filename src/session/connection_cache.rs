@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Session, SessionId};
+use super::{Session, SessionId, SessionKey};
 use crate::clock::Timestamp;
 
 /// The cache is asked again after this, so that it knows which sessions are in use.
@@ -17,6 +17,8 @@ pub(crate) struct ConnectionCache(Mutex<Option<Remembered>>);
 #[derive(Debug)]
 struct Remembered {
     id: SessionId,
+    /// Of the id, which is not that of the session at each host.
+    key: SessionKey,
     session: Arc<Session>,
     /// The count of ends before it was looked up.
     ended: u64,
@@ -29,21 +31,28 @@ impl ConnectionCache {
         id: &SessionId,
         ended: u64,
         now: Timestamp,
-    ) -> Option<Arc<Session>> {
+    ) -> Option<(Arc<Session>, SessionKey)> {
         let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = cache.as_ref()?;
         let holds = remembered.ended == ended
             && now.since(remembered.noted) < KEPT_FOR
             && remembered.id == *id;
-        holds.then(|| Arc::clone(&remembered.session))
+        holds.then(|| (Arc::clone(&remembered.session), remembered.key))
     }
 
     /// `ended` is from before the look-up: an end in between makes the note worthless at once.
-    pub(super) fn note(&self, id: &SessionId, session: &Arc<Session>, ended: u64, now: Timestamp) {
+    pub(super) fn note(
+        &self,
+        (id, key): (&SessionId, SessionKey),
+        session: &Arc<Session>,
+        ended: u64,
+        now: Timestamp,
+    ) {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, session) = (id.clone(), Arc::clone(session));
         *cache = Some(Remembered {
             id,
+            key,
             session,
             ended,
             noted: now,
@@ -71,7 +80,7 @@ mod tests {
             Timestamp::from_millis(1_000_000),
         );
         assert!(cache.recall(&ada, 7, now).is_none());
-        cache.note(&ada, &session(), 7, now);
+        cache.note((&ada, ada.key()), &session(), 7, now);
         assert!(cache.recall(&ada, 7, now).is_some());
         assert!(
             cache.recall(&ada, 8, now).is_none(),

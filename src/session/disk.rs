@@ -28,7 +28,7 @@ use self::writer::Writer;
 pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
-use super::record::Record;
+use super::record::{HostId, Record};
 use super::store::{Answer, End, OpenError, SessionStore, StoreError, ends};
 use crate::clock::Timestamp;
 use crate::request::Host;
@@ -199,6 +199,10 @@ impl SessionStore for Disk {
 
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
         self.write(|reply| Command::Bind(key, host, app, reply))
+    }
+
+    fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>> {
+        self.write(|reply| Command::AddId(key, id, reply))
     }
 
     fn change_data(

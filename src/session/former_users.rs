@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::SessionKey;
+use super::{HostId, SessionKey};
 use crate::request::Host;
 
 /// Users of so many sessions are remembered. Those that were not seen for the longest are
@@ -18,7 +18,15 @@ const MAX: u64 = 100_000;
 /// The users of sessions, each on the host of its session.
 pub(crate) struct FormerUsers {
     enabled: AtomicBool,
-    of: Cache<SessionKey, (Host, Arc<str>)>,
+    /// By the hash of each id.
+    of: Cache<SessionKey, Former>,
+}
+
+#[derive(Clone)]
+struct Former {
+    host: Host,
+    session: SessionKey,
+    user: Arc<str>,
 }
 
 impl FormerUsers {
@@ -35,18 +43,29 @@ impl FormerUsers {
         self.enabled.store(enabled, Ordering::Relaxed);
     }
 
-    /// Notes whose session this is; called when a session begins or is first seen, not with each
+    /// Notes whose session an id opens; called when it begins or is first seen, not with each
     /// request.
-    pub(crate) fn note(&self, session: SessionKey, host: Host, user: &str) {
+    pub(crate) fn note(&self, id: HostId, session: SessionKey, user: &str) {
         if self.enabled.load(Ordering::Relaxed) {
-            self.of.insert(session, (host, user.into()));
+            let HostId { key, host } = id;
+            let user = user.into();
+            self.of.insert(
+                key,
+                Former {
+                    host,
+                    session,
+                    user,
+                },
+            );
         }
     }
 
-    /// Whose session this is or was on this host, as far as it is remembered (SEC-88).
-    pub(crate) fn of(&self, session: &SessionKey, host: &str) -> Option<Arc<str>> {
-        let (of, user) = self.of.get(session)?;
-        of.is(host).then_some(user)
+    /// Which session an id of this hash opens or has opened on this host, and whose it is, as far as
+    /// that is remembered (SEC-88).
+    pub(crate) fn of(&self, id: &SessionKey, host: &str) -> Option<(SessionKey, Arc<str>)> {
+        let former = self.of.get(id)?;
+        let is_here = former.host.is(host);
+        is_here.then_some((former.session, former.user))
     }
 }
 
@@ -57,7 +76,8 @@ mod tests {
 
     fn note(former_users: &FormerUsers) -> SessionKey {
         let key = SessionId::generate().unwrap().key();
-        former_users.note(key, Host::parse("wiki.test").unwrap(), "ada");
+        let host = Host::parse("wiki.test").unwrap();
+        former_users.note(HostId { key, host }, key, "ada");
         key
     }
 
@@ -65,7 +85,8 @@ mod tests {
     fn sec_88_on_another_host_nobody_remembers_whose_session_it_was() {
         let former_users = FormerUsers::new(true);
         let key = note(&former_users);
-        assert_eq!(former_users.of(&key, "Wiki.Test.").as_deref(), Some("ada"));
+        let former = former_users.of(&key, "Wiki.Test.");
+        assert_eq!(former, Some((key, "ada".into())));
         assert_eq!(former_users.of(&key, "other.test"), None);
     }
 

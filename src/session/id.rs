@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::random::NoRandomness;
+use crate::request::Host;
 
 /// The secret in the visitor's cookie: 256 random bits (SEC-44).
 #[derive(Clone)]
@@ -39,6 +41,16 @@ impl SessionId {
     /// The text for the cookie, and for nothing else.
     pub(crate) fn to_cookie_text(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.0))
+    }
+
+    /// The id of the same session at another host. The same whenever it is asked for: many tabs that
+    /// get there at once show the same one. Nobody gets from it to the id of the login, or to that of
+    /// a third host: it is a MAC with the id of the login for a key.
+    pub(crate) fn for_host(&self, host: &Host) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.0).expect("any length will do");
+        mac.update(b"vestibule session id at\0");
+        mac.update(host.as_str().as_bytes());
+        Self(Zeroizing::new(mac.finalize().into_bytes().into()))
     }
 
     /// What stores keep, so that reading a stolen store opens no session.
@@ -147,6 +159,24 @@ mod tests {
         assert_eq!(SessionId::parse(text.as_bytes()).unwrap().key(), id.key());
         assert_eq!(format!("{id:?}"), "SessionId(..)");
         assert_eq!(id.key().to_string()[..8], id.key().short().to_string());
+    }
+
+    #[test]
+    fn sec_97_each_host_has_an_id_of_its_own_and_always_the_same() {
+        let host = |name| Host::parse(name).unwrap();
+        let login = SessionId::generate().unwrap();
+        let wiki = login.for_host(&host("wiki.test"));
+        assert_eq!(wiki, login.for_host(&host("Wiki.Test.")));
+        let other = SessionId::generate().unwrap();
+        for another in [
+            &login,
+            &login.for_host(&host("wik.test")),
+            &wiki.for_host(&host("wiki.test")),
+            &other.for_host(&host("wiki.test")),
+        ] {
+            assert_ne!(&wiki, another);
+            assert_ne!(wiki.key(), another.key());
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
 use super::{
-    ConnectionCache, EndReason, Record, Session, SessionId, SessionKey, Sessions, StoreError,
+    ConnectionCache, EndReason, HostId, Record, Session, SessionId, SessionKey, Sessions,
+    StoreError,
 };
 use crate::request::Host;
 
@@ -38,16 +39,17 @@ impl Sessions {
         let id = shown.id;
         let now = self.clock.now();
         let ended = self.ended.load(Ordering::Acquire);
-        let session = if let Some(session) = cache.recall(id, ended, now) {
-            session
+        let (session, key) = if let Some(found) = cache.recall(id, ended, now) {
+            found
         } else {
-            let Some(session) = self.get(&id.key()).await? else {
+            let key = id.key();
+            let Some(session) = self.get(&key).await? else {
                 return Ok(None);
             };
-            cache.note(id, &session, ended, now);
-            session
+            cache.note((id, key), &session, ended, now);
+            (session, key)
         };
-        if !self.opens(shown, &session).await? {
+        if !self.opens(shown, &key, &session).await? {
             return Ok(None);
         }
         if self.is_expired(&session, now) {
@@ -66,8 +68,34 @@ impl Sessions {
 
     /// Whether the session of a key is good at this moment; no access either.
     pub(crate) async fn is_good(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        Ok(self.by_key(key).await?.is_some())
+    }
+
+    /// The session of a key, if it is good at this moment; no access either.
+    pub(crate) async fn by_key(
+        &self,
+        key: &SessionKey,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
         let session = self.get(key).await?;
-        Ok(session.is_some_and(|session| !self.is_expired(&session, self.clock.now())))
+        Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
+    }
+
+    /// Has one more id open a session at its host, and gives the session; `None` if it is over.
+    pub(crate) async fn add_id(
+        &self,
+        key: &SessionKey,
+        id: HostId,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        let Some(session) = self.by_key(key).await? else {
+            return Ok(None);
+        };
+        if !session.has_other_id(&id.key, id.host.as_str()) {
+            let Some(record) = self.store.add_id(session.key(), id).await? else {
+                return Ok(None);
+            };
+            session.take_ids(&record);
+        }
+        self.by_key(key).await // it may have ended meanwhile
     }
 
     /// The session that an id opens where it is shown, expired or not.
@@ -75,37 +103,46 @@ impl Sessions {
         &self,
         shown: &Shown<'_>,
     ) -> Result<Option<Arc<Session>>, StoreError> {
-        match self.get(&shown.id.key()).await? {
-            Some(session) if self.opens(shown, &session).await? => Ok(Some(session)),
+        let key = shown.id.key();
+        match self.get(&key).await? {
+            Some(session) if self.opens(shown, &key, &session).await? => Ok(Some(session)),
             _ => Ok(None),
         }
     }
 
+    /// Of a key, or of the hash of another id.
     pub(super) async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
+        let mut key = *key;
         for _ in 0..MAX_LOOKUPS {
             let ended = self.ended.load(Ordering::Acquire);
-            let cached = match self.cache.get(key) {
+            let cached = match self.cache.get(&key) {
                 Some(cached) => cached,
-                None => match self.store.load(*key).await? {
+                None => match self.store.load(key).await? {
                     None => return Ok(None),
+                    Some(record) if record.key != key => {
+                        let other = Cached::OtherId(record.key);
+                        self.cache.insert(key, other.clone());
+                        other
+                    }
                     // Whoever ended the session meanwhile has put its tombstone first.
                     Some(record) => {
                         let loaded = Cached::Live(self.loaded(&record));
-                        let cached = self.cache.entry_by_ref(key).or_insert(loaded).into_value();
+                        let cached = self.cache.entry(key).or_insert(loaded).into_value();
                         // A tombstone may have been pushed out of the cache since, and whoever
                         // ends all sessions puts none.
                         if self.ended.load(Ordering::Acquire) != ended {
-                            self.cache.invalidate(key);
+                            self.cache.invalidate(&key);
                             continue;
                         }
                         cached
                     }
                 },
             };
-            return Ok(match cached {
-                Cached::Ended => None,
-                Cached::Live(session) => Some(session),
-            });
+            match cached {
+                Cached::Ended => return Ok(None),
+                Cached::Live(session) => return Ok(Some(session)),
+                Cached::OtherId(of) => key = of,
+            }
         }
         Err(StoreError::Unavailable)
     }
@@ -122,9 +159,17 @@ impl Sessions {
 
     /// Whether an id opens its session there. Elsewhere it is as unknown as an invented one
     /// (SEC-53): no answer, and nothing that is done, differs by it.
-    async fn opens(&self, shown: &Shown<'_>, session: &Session) -> Result<bool, StoreError> {
+    async fn opens(
+        &self,
+        shown: &Shown<'_>,
+        key: &SessionKey,
+        session: &Session,
+    ) -> Result<bool, StoreError> {
         if shown.by_old_name && !session.is_old() {
             return Ok(false); // as a script of an app would have put it there
+        }
+        if *key != session.key() {
+            return Ok(!shown.by_old_name && session.has_other_id(key, shown.host));
         }
         match session.host() {
             Some(host) => Ok(host.is(shown.host)),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
-use super::record::Record;
+use super::record::{HostId, Record};
 use super::store::ends::EndSender;
 use super::store::{Answer, End, SessionStore};
 use crate::clock::Timestamp;
@@ -36,6 +36,8 @@ struct Shared {
 #[derive(Default)]
 struct Tables {
     records: BTreeMap<SessionKey, Arc<Record>>,
+    /// The session of each id that does not name it.
+    other_ids: HashMap<SessionKey, SessionKey>,
     of_user: HashMap<String, HashSet<SessionKey>>,
 }
 
@@ -69,6 +71,9 @@ impl Shared {
 impl Tables {
     fn remove(&mut self, key: &SessionKey) -> bool {
         let removed = self.records.remove(key);
+        for id in removed.iter().flat_map(|record| record.other_ids()) {
+            self.other_ids.remove(&id.key);
+        }
         if let Some(record) = &removed
             && let Some(keys) = self.of_user.get_mut(&user_name::key(record.user()))
         {
@@ -89,12 +94,19 @@ impl SessionStore for Memory {
             .entry(user_name::key(record.user()))
             .or_default()
             .insert(record.key);
+        let ids = record.other_ids().map(|id| (id.key, record.key));
+        tables.other_ids.extend(ids);
         tables.records.insert(record.key, record);
         Box::pin(ready(Ok(())))
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
-        Box::pin(ready(Ok(self.lock().tables.records.get(&key).cloned())))
+        let tables = &self.lock().tables;
+        let record = tables.records.get(&key).or_else(|| {
+            let of = tables.other_ids.get(&key)?;
+            tables.records.get(of)
+        });
+        Box::pin(ready(Ok(record.cloned())))
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
@@ -130,6 +142,20 @@ impl SessionStore for Memory {
             Arc::clone(record)
         });
         Box::pin(ready(Ok(bound)))
+    }
+
+    fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>> {
+        let tables = &mut self.lock().tables;
+        let added = tables.records.get_mut(&key).map(|record| {
+            if let Some(dropped) = Arc::make_mut(record).add_id(&id) {
+                for other in dropped {
+                    tables.other_ids.remove(&other);
+                }
+                tables.other_ids.insert(id.key, key);
+            }
+            Arc::clone(record)
+        });
+        Box::pin(ready(Ok(added)))
     }
 
     fn change_data(

@@ -9,6 +9,10 @@ use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint};
 use crate::request::Host;
 
+/// Ids of one session: hosts that are open at a time. One more takes the place of the oldest, whose
+/// browser goes by the login host once more.
+pub(super) const MAX_IDS: usize = 128;
+
 /// One session as stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -58,6 +62,28 @@ impl Record {
         id.map(|id| &id.host)
     }
 
+    /// Ids besides the one that names the session.
+    pub(super) fn other_ids(&self) -> impl Iterator<Item = &HostId> {
+        self.ids.iter().filter(|id| id.key != self.key)
+    }
+
+    /// Has one more id open the session. Gives the keys of ids that open it no more; `None` where
+    /// there is nothing to change.
+    pub(super) fn add_id(&mut self, id: &HostId) -> Option<Vec<SessionKey>> {
+        if self.ids.contains(id) {
+            return None;
+        }
+        let mut others = self.ids.iter().filter(|other| other.key != self.key);
+        let dropped = if self.ids.len() >= MAX_IDS {
+            others.next().map(|oldest| oldest.key)
+        } else {
+            None
+        };
+        self.ids.retain(|other| Some(other.key) != dropped);
+        self.ids.push(id.clone());
+        Some(dropped.into_iter().collect())
+    }
+
     /// Binds the id of an old session to the host of its first use, and gives the app there what
     /// was kept for all apps. Gives whether there was something to bind.
     pub(super) fn bind(&mut self, host: &Host, app: &str) -> bool {
@@ -82,6 +108,23 @@ pub(crate) mod tests {
     use super::super::id::SessionId;
     use super::*;
     use crate::principal::Method;
+
+    #[test]
+    fn sec_88_a_session_has_so_many_ids_and_never_loses_its_own() {
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
+        let id = |n: usize| HostId {
+            key: SessionId::generate().unwrap().key(),
+            host: Host::parse(&format!("h{n}.test")).unwrap(),
+        };
+        let ids: Vec<_> = (0..=MAX_IDS).map(id).collect();
+        for id in &ids[..MAX_IDS - 1] {
+            assert_eq!(ada.add_id(id), Some(vec![]));
+            assert_eq!(ada.add_id(id), None);
+        }
+        assert_eq!(ada.add_id(&ids[MAX_IDS]), Some(vec![ids[0].key]));
+        assert_eq!(ada.ids.len(), MAX_IDS);
+        assert!(ada.host_of(&ada.key).is_some() && ada.host_of(&ids[0].key).is_none());
+    }
 
     /// A session of `user` at `gate.test`.
     pub(crate) fn record(user: &str) -> Arc<Record> {

@@ -15,7 +15,7 @@ use super::data::{DataChange, DataError};
 use super::disk::Disk;
 use super::id::SessionKey;
 use super::memory::Memory;
-use super::record::Record;
+use super::record::{HostId, Record};
 use crate::clock::Timestamp;
 use crate::regular_file::Distrust;
 use crate::request::Host;
@@ -122,6 +122,7 @@ pub(crate) trait SessionStore: Send + Sync {
     /// When this answers, the session outlives the process, as far as sessions here do.
     fn insert(&self, record: Arc<Record>) -> Answer<'_, ()>;
 
+    /// The record of this key, or the one that another id of this hash opens.
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>>;
 
     /// Gives how many there were. They are gone for this process at once, even if that cannot be
@@ -138,6 +139,10 @@ pub(crate) trait SessionStore: Send + Sync {
     /// apps to the app there. Gives the record as it is then: whoever comes first has bound it.
     /// `None` when there is no such session.
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>>;
+
+    /// Has one more id open a record, and gives the record as it is then; `None` when there is no
+    /// such session. May be lost in a crash for some seconds.
+    fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>>;
 
     /// Applies the `change` of an app to its data that is kept now; `None` when there is no such
     /// session. A change that cannot be kept changes nothing.

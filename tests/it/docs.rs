@@ -7,6 +7,7 @@ mod desk;
 mod front;
 mod install;
 mod migration;
+mod one_login;
 mod operations;
 pub(crate) mod page;
 mod performance;

@@ -87,6 +87,8 @@ mod methods;
 mod metrics;
 /// From elsewhere, an app that is for some networks cannot be opened, nor its login.
 mod networks;
+/// One sign-in opens the apps of all hosts.
+mod one_login;
 /// Too much to do keeps nobody waiting who is signed in.
 mod overload;
 /// A package brings all that the service needs, and takes away what it brought.

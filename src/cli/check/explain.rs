@@ -18,6 +18,8 @@ use crate::proxy::part::PartIndex;
 use crate::request::{self, AllowInPath, HostMap, PathCase, Readings, own_path};
 
 /// Stands for a rule at the addresses of Vestibule itself.
+const LOGIN_HOST: &str = "the host of the login: pages of its own, and no app";
+
 const OWN: &str = "Vestibule's own address, never sent to an app";
 
 /// What becomes of one request.
@@ -65,6 +67,14 @@ const DEPENDS: &str = "depends on the network";
 const WRONG_NETWORK: &str = "wrong network";
 
 impl Answer {
+    fn of_login_host(self) -> Self {
+        Self {
+            rule: LOGIN_HOST.to_owned(),
+            verdict: "allowed",
+            ..self
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         let who = match (&self.user, self.account) {
             (Some(user), Some("active")) if self.groups.is_empty() => {
@@ -189,10 +199,8 @@ pub(super) fn ask(
     let apps = apps_of(config, &host);
     let app = match app_of(&apps, &host, &target) {
         Ok(app) => app,
-        Err(why) => {
-            answer.rule = why;
-            return Ok(answer);
-        }
+        Err(_) if config.login_host.as_ref() == Some(&host) => return Ok(answer.of_login_host()),
+        Err(rule) => return Ok(Answer { rule, ..answer }),
     };
     answer.app = Some(app.name.clone());
     if !app.methods.contains(method) {

@@ -13,6 +13,7 @@ use crate::doctor::address::Holder;
 use crate::doctor::permission;
 use crate::load::memory::Ceiling;
 use crate::proxy::{AppSettings, Sentence};
+use crate::request::Host;
 use crate::upstream::Address;
 
 /// For people. A fact more is a line more here.
@@ -44,6 +45,9 @@ pub(super) fn text(report: &Report<'_>) -> String {
         line("users", &format!("{file}: {} {noun}", users.len()));
         let ceiling = config.memory_ceiling(hashing_memory(users));
         line("memory", &ceiling.to_string());
+    }
+    if let Some(host) = &config.login_host {
+        line("login", &format!("{}, for all apps", host.as_str()));
     }
     if permission::is_root() {
         line(
@@ -114,6 +118,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
         "addresses": addresses.collect::<Vec<_>>(),
         "apps": apps.collect::<Vec<_>>(),
         "certificates": certificates.map(ToString::to_string).collect::<Vec<_>>(),
+        "login_host": report.config.login_host.as_ref().map(Host::as_str),
         "memory_ceiling": ceiling.map(Ceiling::total),
         "users": users.map(Users::len),
     })

@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use crate::config::section::Section;
 use crate::config::value;
+use crate::proxy::WildcardLogin;
 use crate::request::{HostPattern, Hosts};
 use crate::source_text::Fault;
 
@@ -16,6 +17,21 @@ pub(super) fn hosts(section: &mut Section<'_>) -> Hosts {
         section.get("host", pattern).map(|host| vec![host])
     };
     Hosts::new(hosts.unwrap_or_default())
+}
+
+/// Whether its wildcards take part in one login for all apps.
+pub(super) fn sso_wildcard(section: &mut Section<'_>, hosts: &Hosts) -> WildcardLogin {
+    let together = section.get("sso_wildcard", value::boolean).unwrap_or(false);
+    let is_single = |host: &HostPattern| host.name().is_some();
+    if together && hosts.iter().all(is_single) {
+        let fault = Fault::new("`host` has no wildcard");
+        section.refuse("sso_wildcard", fault.help("leave this out"));
+    }
+    if together {
+        WildcardLogin::Together
+    } else {
+        WildcardLogin::Own
+    }
 }
 
 fn pattern(value: &DeValue<'_>) -> Result<HostPattern, Fault> {

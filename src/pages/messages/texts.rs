@@ -137,6 +137,8 @@ texts! {
     LOGOUT_DONE = "Your session with {title} has ended. On a shared computer, close the browser too.";
     LOGOUT_DONE_HEADING = "You are signed out";
     LOGOUT_DONE_TITLE = "Signed out of {title}";
+    LOGOUT_ENDED_ON = "It has ended on these hosts as well:";
+    LOGOUT_ENDS_ON = "It ends on these hosts as well:";
     LOGOUT_HEADING = "Sign out of {title}";
     LOGOUT_SIGN_IN_AGAIN = "Sign in again";
     LOGOUT_SIGN_OUT = "Sign out";

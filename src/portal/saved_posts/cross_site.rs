@@ -20,10 +20,8 @@ use crate::pages::CrossSitePostView;
 use crate::portal::csrf::Binding;
 use crate::portal::form::Form;
 use crate::portal::login_cookie::LoginCookie;
-use crate::portal::sign_in::PostLoginOptions;
 use crate::portal::{RequestContext, challenge, navigation, session_ended};
 use crate::request::{Authority, ClientKind, Target};
-use crate::session::SessionId;
 use crate::upstream::ClientBody;
 
 impl SavedPosts {
@@ -104,10 +102,7 @@ impl SavedPosts {
         if !self.store.claim(browsers.into(), host, target, id) {
             return Err(session_ended(head));
         }
-        let options = PostLoginOptions::home(context);
-        let page = self
-            .login_form
-            .page_with(context, &cookie, &options, None)?;
+        let page = self.login_form.ask_first(context, &cookie)?;
         let page = page.status(StatusCode::UNAUTHORIZED);
         let challenge = challenge(ClientKind::Browser);
         Ok(page
@@ -123,7 +118,7 @@ impl SavedPosts {
             .into_iter()
             .chain([new.as_bytes()])
             .map(Owner::browser);
-        let session = context.cookies.session.as_ref().map(SessionId::key);
+        let session = self.store.session_of(context);
         let owners = browsers.chain(session.map(Owner::Session));
         let form = self
             .store

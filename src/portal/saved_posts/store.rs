@@ -284,10 +284,10 @@ impl SavedPostStore {
         self.take_if(owner, |form| form.id == id && form.is_for(host))
     }
 
-    /// Takes out all that waits for a session on this host, to forget it.
-    pub(in crate::portal) fn discard_all(&self, session: SessionKey, host: &str) -> Vec<SavedPost> {
+    /// Takes out all that waits for a session, to forget it.
+    pub(in crate::portal) fn discard_all(&self, session: SessionKey) -> Vec<SavedPost> {
         let owner = Owner::Session(session);
-        std::iter::from_fn(|| self.take_if(owner, |form| form.is_for(host))).collect()
+        std::iter::from_fn(|| self.take_if(owner, |_| true)).collect()
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.

@@ -9,7 +9,7 @@ use super::tables::Tables;
 use crate::request::Host;
 use crate::session::data::{DataChange, DataError};
 use crate::session::id::SessionKey;
-use crate::session::record::Record;
+use crate::session::record::{HostId, Record};
 use crate::session::store::StoreError;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -20,6 +20,7 @@ pub(super) enum Command {
     Remove(Vec<SessionKey>, Reply<usize>),
     Clear(Reply<usize>),
     Bind(SessionKey, Host, Arc<str>, Reply<Option<Arc<Record>>>),
+    AddId(SessionKey, HostId, Reply<Option<Arc<Record>>>),
     Change(
         SessionKey,
         Arc<str>,
@@ -44,7 +45,7 @@ impl Command {
 
     /// Whether the answer has to wait until the disk has it.
     pub(super) fn is_durable(&self) -> bool {
-        !matches!(self, Self::Change(..))
+        !matches!(self, Self::AddId(..) | Self::Change(..))
     }
 
     /// Does it within a transaction that is not committed yet.
@@ -64,6 +65,7 @@ impl Command {
                 return Ok((cleared, Outcome::Removed(count)));
             }
             Self::Bind(key, host, app, _) => Outcome::Bound(tables.bind(key, host, app)?),
+            Self::AddId(key, id, _) => Outcome::Bound(tables.add_id(key, id)?),
             Self::Change(key, app, change, _) => Outcome::Changed(tables.change(key, app, change)?),
             Self::Close(_) => Outcome::Removed(0),
         };
@@ -76,7 +78,9 @@ impl Command {
             (Self::Remove(_, reply) | Self::Clear(reply), Outcome::Removed(count)) => {
                 send(reply, Ok(count));
             }
-            (Self::Bind(_, _, _, reply), Outcome::Bound(bound)) => send(reply, Ok(bound)),
+            (Self::Bind(_, _, _, reply) | Self::AddId(_, _, reply), Outcome::Bound(bound)) => {
+                send(reply, Ok(bound));
+            }
             (Self::Change(_, _, _, reply), Outcome::Changed(changed)) => send(reply, Ok(changed)),
             (command, _) => command.fail(StoreError::Unavailable),
         }
@@ -86,7 +90,7 @@ impl Command {
         match self {
             Self::Insert(_, reply) | Self::Close(reply) => send(reply, Err(error)),
             Self::Remove(_, reply) | Self::Clear(reply) => send(reply, Err(error)),
-            Self::Bind(_, _, _, reply) => send(reply, Err(error)),
+            Self::Bind(_, _, _, reply) | Self::AddId(_, _, reply) => send(reply, Err(error)),
             Self::Change(_, _, _, reply) => send(reply, Err(error)),
         }
     }

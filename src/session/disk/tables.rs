@@ -15,7 +15,7 @@ use crate::request::Host;
 use crate::session::codec::{self, Unreadable};
 use crate::session::data::{DataChange, DataError};
 use crate::session::id::SessionKey;
-use crate::session::record::Record;
+use crate::session::record::{HostId, Record};
 
 type Key = &'static [u8; 32];
 
@@ -26,6 +26,8 @@ pub(super) const SESSIONS: TableDefinition<'_, Key, &[u8]> = TableDefinition::ne
 const ACCESSED: TableDefinition<'_, Key, u64> = TableDefinition::new("accessed-1");
 /// By names in lower case, because names have none.
 pub(super) const OF_USER: TableDefinition<'_, (&str, Key), ()> = TableDefinition::new("of-user-1");
+/// The session of each id that does not name it.
+const OTHER_IDS: TableDefinition<'_, Key, Key> = TableDefinition::new("other-ids-1");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state-1");
 
 /// The latest time that was written, in milliseconds: a clock that is set back while the service
@@ -37,6 +39,7 @@ pub(super) struct Tables<'t> {
     sessions: Table<'t, Key, &'static [u8]>,
     accessed: Table<'t, Key, u64>,
     of_user: Table<'t, (&'static str, Key), ()>,
+    other_ids: Table<'t, Key, Key>,
     state: Table<'t, &'static str, u64>,
 }
 
@@ -47,6 +50,7 @@ impl<'t> Tables<'t> {
             sessions: transaction.open_table(SESSIONS)?,
             accessed: transaction.open_table(ACCESSED)?,
             of_user: transaction.open_table(OF_USER)?,
+            other_ids: transaction.open_table(OTHER_IDS)?,
             state: transaction.open_table(STATE)?,
         })
     }
@@ -66,6 +70,9 @@ impl<'t> Tables<'t> {
             .insert(key, codec::encode(record).as_slice())?;
         let user = user_name::key(record.user());
         self.of_user.insert((user.as_str(), key), ())?;
+        for id in record.other_ids() {
+            self.other_ids.insert(id.key.as_bytes(), key)?;
+        }
         self.note_time(record.created)
     }
 
@@ -79,6 +86,9 @@ impl<'t> Tables<'t> {
         if let Ok(record) = codec::decode(*key, removed.value()) {
             let user = user_name::key(record.user());
             self.of_user.remove((user.as_str(), bytes))?;
+            for id in record.other_ids() {
+                self.other_ids.remove(id.key.as_bytes())?;
+            }
         }
         Ok(true)
     }
@@ -99,6 +109,7 @@ impl<'t> Tables<'t> {
         transaction.delete_table(SESSIONS)?;
         transaction.delete_table(ACCESSED)?;
         transaction.delete_table(OF_USER)?;
+        transaction.delete_table(OTHER_IDS)?;
         Ok((Self::of(transaction)?, count))
     }
 
@@ -125,6 +136,24 @@ impl<'t> Tables<'t> {
             return Ok(None);
         };
         if record.bind(host, app) {
+            self.replace(&record)?;
+        }
+        Ok(Some(Arc::new(record)))
+    }
+
+    pub(super) fn add_id(
+        &mut self,
+        key: &SessionKey,
+        id: &HostId,
+    ) -> Result<Option<Arc<Record>>, Error> {
+        let Some(mut record) = self.read(key)? else {
+            return Ok(None);
+        };
+        if let Some(dropped) = record.add_id(id) {
+            for other in dropped {
+                self.other_ids.remove(other.as_bytes())?;
+            }
+            self.other_ids.insert(id.key.as_bytes(), key.as_bytes())?;
             self.replace(&record)?;
         }
         Ok(Some(Arc::new(record)))
@@ -176,6 +205,7 @@ pub(super) struct Snapshot {
     sessions: ReadOnlyTable<Key, &'static [u8]>,
     accessed: ReadOnlyTable<Key, u64>,
     of_user: ReadOnlyTable<(&'static str, Key), ()>,
+    other_ids: ReadOnlyTable<Key, Key>,
     /// The last one that was met.
     unreadable: Cell<Option<(SessionKey, Unreadable)>>,
 }
@@ -186,6 +216,7 @@ impl Snapshot {
             sessions: transaction.open_table(SESSIONS)?,
             accessed: transaction.open_table(ACCESSED)?,
             of_user: transaction.open_table(OF_USER)?,
+            other_ids: transaction.open_table(OTHER_IDS)?,
             unreadable: Cell::default(),
         })
     }
@@ -195,10 +226,17 @@ impl Snapshot {
         self.unreadable.into_inner()
     }
 
+    /// Of a key, or of the hash of another id.
     pub(super) fn load(&self, key: &SessionKey) -> Result<Option<Record>, Error> {
-        match self.sessions.get(key.as_bytes())? {
-            Some(kept) => self.complete(*key, kept.value()),
-            None => Ok(None),
+        if let Some(kept) = self.sessions.get(key.as_bytes())? {
+            return self.complete(*key, kept.value());
+        }
+        let Some(of) = self.other_ids.get(key.as_bytes())? else {
+            return Ok(None);
+        };
+        match self.sessions.get(of.value())? {
+            Some(kept) => self.complete(SessionKey::from_bytes(*of.value()), kept.value()),
+            None => Ok(None), // a version that knows no other ids has ended it
         }
     }
 

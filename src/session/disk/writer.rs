@@ -295,7 +295,7 @@ impl Writer {
         let grows = |command: &Command| {
             matches!(
                 command,
-                Command::Insert(..) | Command::Bind(..) | Command::Change(..)
+                Command::Insert(..) | Command::Bind(..) | Command::AddId(..) | Command::Change(..)
             )
         };
         if !batch.iter().any(grows) || self.has_room() {

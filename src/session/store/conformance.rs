@@ -12,8 +12,8 @@ use crate::clock::Timestamp;
 use crate::request::Host;
 use crate::session::data::{DataChange, DataError, SET, UNSET};
 use crate::session::id::SessionKey;
-use crate::session::record::Record;
 use crate::session::record::tests::record;
+use crate::session::record::{HostId, Record};
 
 /// The suite, each test on a new store: of what it lives in, and the store.
 macro_rules! conformance_tests {
@@ -29,6 +29,7 @@ macro_rules! conformance_tests {
             sec_46_what_is_being_removed_is_given_out_no_more,
             names_of_users_have_no_case,
             what_is_ended_here_is_not_told,
+            sec_88_each_id_of_a_session_finds_it_and_ends_with_it,
         }
     };
     ($open:expr => $($test:ident,)+) => {
@@ -264,4 +265,60 @@ pub(in crate::session) async fn what_is_ended_here_is_not_told(store: Arc<dyn Se
     store.insert(ada).await.unwrap();
     assert_eq!(store.clear().await.unwrap(), 1);
     assert!(ends.try_recv().is_err());
+}
+
+pub(in crate::session) async fn sec_88_each_id_of_a_session_finds_it_and_ends_with_it(
+    store: Arc<dyn SessionStore>,
+) {
+    let id = |name: &str| HostId {
+        key: record("ada").key,
+        host: Host::parse(name).unwrap(),
+    };
+    let (ada, bob) = (record("ada"), record("bob"));
+    let kept_with_two = Record {
+        ids: vec![bob.ids[0].clone(), id("wiki.test")],
+        ..Record::clone(&bob)
+    };
+    store.insert(Arc::clone(&ada)).await.unwrap();
+    store.insert(Arc::new(kept_with_two.clone())).await.unwrap();
+    let ids = ["wiki.test", "metrics.test", "wiki.test"].map(id);
+    for (n, id) in ids.iter().enumerate() {
+        for _ in 0..2 {
+            let added = store.add_id(ada.key, id.clone()).await.unwrap().unwrap();
+            assert_eq!((added.key, added.ids.len()), (ada.key, n + 2));
+            assert_eq!(added.host_of(&id.key), Some(&id.host));
+            assert_eq!(store.load(id.key).await.unwrap(), Some(Arc::clone(&added)));
+            assert_eq!(store.load(ada.key).await.unwrap(), Some(added));
+        }
+    }
+    assert_eq!(store.add_id(id("a.test").key, id("b.test")).await, Ok(None));
+    assert_eq!(
+        store.add_id(ids[0].key, id("b.test")).await,
+        Ok(None),
+        "an id names no session"
+    );
+    // Whatever is done to the record leaves its ids alone, and an id is none of its own.
+    store.touch(ada.key, Timestamp::from_millis(5_000));
+    let changed = store
+        .change_data(ada.key, wiki(), change(&SET, "a=1"))
+        .await;
+    assert_eq!(changed.unwrap().unwrap().unwrap().ids.len(), 4);
+    let found = store.load(ids[1].key).await.unwrap().unwrap();
+    assert_eq!(found.last_accessed, Timestamp::from_millis(5_000));
+    assert_eq!(store.count().await, Ok(2));
+    assert_eq!(all(&*store, 9).await.len(), 2);
+    assert_eq!(store.of_user("ada".into()).await.unwrap().len(), 1);
+    assert_eq!(
+        store.remove(vec![ids[0].key]).await.unwrap(),
+        0,
+        "an id names no session"
+    );
+    assert_eq!(store.remove(vec![ada.key]).await.unwrap(), 1);
+    for id in &ids {
+        assert_eq!(store.load(id.key).await.unwrap(), None);
+    }
+    let other = kept_with_two.ids[1].key;
+    assert_eq!(store.load(other).await.unwrap().unwrap().key, bob.key);
+    assert_eq!(store.clear().await.unwrap(), 1);
+    assert_eq!(store.load(other).await.unwrap(), None);
 }

@@ -42,6 +42,11 @@ impl Browser {
         Self::new(self.address, &self.host)
     }
 
+    /// Another one at the same address, for another host.
+    pub(crate) fn for_host(&self, host: &str) -> Self {
+        Self::new(self.address, host)
+    }
+
     /// The same without a cookie.
     pub(crate) fn without_cookies(mut self) -> Self {
         self.cookies = Arc::default();

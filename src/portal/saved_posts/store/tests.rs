@@ -2,6 +2,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::*;
 use crate::request::{Authority, Host};
+use crate::session::HostId;
 
 const URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -274,7 +275,7 @@ fn a_store_of_no_bytes_keeps_nothing() {
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, None, &desk.to("/")).is_none());
     let (key, host) = (session(), Host::parse("wiki.test").unwrap());
-    forms.former_users().note(key, host, "ada");
+    forms.former_users().note(HostId { key, host }, key, "ada");
     assert_eq!(forms.former_users().of(&key, "wiki.test"), None);
 }
 

@@ -263,6 +263,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "IN_MEMORY: u64 = 1024;",
     ),
     (
+        "each host of a session besides that of its login, with [one login for all apps](one-login.md)",
+        "256 bytes",
+        "session/footprint.rs",
+        "OF_OTHER_ID: u64 = 256;",
+    ),
+    (
         "pages of the sessions file",
         "8 MiB",
         "session/disk/file.rs",
@@ -375,6 +381,42 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "1 h",
         "portal/long_targets.rs",
         "KEPT_FOR: Duration = Duration::from_hours(1);",
+    ),
+    (
+        "a code of [one login for all apps](one-login.md), time to come back",
+        "60 s",
+        "portal/sso/codes.rs",
+        "GOOD_FOR: Duration = Duration::from_mins(1);",
+    ),
+    (
+        "of these, for one session",
+        "64",
+        "portal/sso/codes.rs",
+        "OF_ONE_SESSION: usize = 64;",
+    ),
+    (
+        "codes in total",
+        "16384",
+        "portal/sso/codes.rs",
+        "MAX: usize = 16 * 1024;",
+    ),
+    (
+        "tries of a sign-in whose browser shows another cookie than the one that it got",
+        "3",
+        "portal/sso.rs",
+        "MAX_TRIES: u8 = 3;",
+    ),
+    (
+        "hosts of one session",
+        "128",
+        "session/record.rs",
+        "MAX_IDS: usize = 128;",
+    ),
+    (
+        "time between leaving an app's host to sign out and the button",
+        "10 min",
+        "portal/sso/signing_out.rs",
+        "GOOD_FOR: Duration = Duration::from_mins(10);",
     ),
     (
         "the browser's name, on the account page",
