@@ -2,6 +2,7 @@
 
 mod account;
 mod login;
+mod one_login;
 
 use std::path::Path;
 

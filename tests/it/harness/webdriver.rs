@@ -171,6 +171,14 @@ impl Chromium {
         tab.as_str().unwrap().to_owned()
     }
 
+    /// All tabs.
+    pub(crate) async fn tabs(&self) -> Vec<String> {
+        let tabs = self.command(Method::GET, "/window/handles", &Value::Null);
+        let tabs = tabs.await.unwrap();
+        let tabs = tabs.as_array().unwrap().iter();
+        tabs.map(|tab| tab.as_str().unwrap().to_owned()).collect()
+    }
+
     /// Opens another tab and goes there.
     pub(crate) async fn new_tab(&self) {
         let tab = self
