@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<Event> {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let source = fs::read_to_string(path).unwrap();
-                let program = source.split("#[cfg(test)]\nmod tests {").next();
+                let program = source.split("mod tests {").next();
                 events.extend(of_source(program.unwrap()));
             }
         }
