@@ -21,10 +21,10 @@ mod appliances;
 mod apps;
 /// Each request goes to the address of its app that the operator wants.
 mod balancing;
-/// What is too large for an app is refused before the app has it.
-mod body_limits;
 /// Programs sign in by passwords where an app lets them, as people do, and the app sees none.
 mod basic;
+/// What is too large for an app is refused before the app has it.
+mod body_limits;
 /// What people see in a real browser, from the first minute on.
 mod browser;
 /// Programs without a session survive what they are told.
