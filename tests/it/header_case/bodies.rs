@@ -228,12 +228,12 @@ async fn a_tunnel_is_no_head() {
 
 #[tokio::test]
 async fn headers_set_in_responses_keep_the_letters_of_the_configuration_with_the_key() {
-    let body = "HTTP/1.1 200 OK\r\nX-Ours: 1\r\nwww-other: 1\r\n\r\n".repeat(1000);
+    let body = "HTTP/1.1 200 OK\r\nX-Ours: 1\r\nwww-this: 1\r\n\r\n".repeat(1000);
     let app = Upstream::scripted(move |exchange| {
         let body = body.clone();
         Box::pin(async move {
             let fields = [
-                ("WWW-Other", "theirs"),
+                ("WWW-This", "theirs"),
                 ("X-theirs", "1"),
                 ("etag", "\"1\""),
             ];
@@ -243,12 +243,12 @@ async fn headers_set_in_responses_keep_the_letters_of_the_configuration_with_the
     })
     .await;
     let headers = "[app.response_headers]\n\
-        set = { \"WWW-otheR\" = \"ours\", \"x-OURS\" = \"1\" }\n\
+        set = { \"WWW-thIS\" = \"ours\", \"x-OURS\" = \"1\" }\n\
         set_missing = { \"ETAG\" = \"2\" }";
     for (key, expected) in [
         (
             "preserve_header_case = true",
-            ["WWW-otheR: ours", "x-OURS: 1", "X-theirs: 1", "etag: \"1\""],
+            ["WWW-thIS: ours", "x-OURS: 1", "X-theirs: 1", "etag: \"1\""],
         ),
         (
             "",
@@ -274,7 +274,7 @@ async fn headers_set_in_responses_keep_the_letters_of_the_configuration_with_the
                     "{line} in {head}"
                 );
             }
-            let body = "HTTP/1.1 200 OK\r\nX-Ours: 1\r\nwww-other: 1\r\n\r\n".repeat(1000);
+            let body = "HTTP/1.1 200 OK\r\nX-Ours: 1\r\nwww-this: 1\r\n\r\n".repeat(1000);
             rest = match method {
                 "GET" => after.strip_prefix(&*body).expect("the body as it was"),
                 _ => after,
