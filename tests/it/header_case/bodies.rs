@@ -232,11 +232,7 @@ async fn headers_set_in_responses_keep_the_letters_of_the_configuration_with_the
     let app = Upstream::scripted(move |exchange| {
         let body = body.clone();
         Box::pin(async move {
-            let fields = [
-                ("WWW-This", "theirs"),
-                ("X-theirs", "1"),
-                ("etag", "\"1\""),
-            ];
+            let fields = [("WWW-This", "theirs"), ("X-theirs", "1"), ("etag", "\"1\"")];
             exchange.body().await;
             exchange.reply("200 OK", &fields, body).await;
         })
