@@ -248,7 +248,7 @@ async fn headers_set_in_responses_keep_the_letters_of_the_configuration_with_the
         ),
         (
             "",
-            ["Www-Other: ours", "X-Ours: 1", "X-Theirs: 1", "Etag: \"1\""],
+            ["Www-This: ours", "X-Ours: 1", "X-Theirs: 1", "Etag: \"1\""],
         ),
     ] {
         let gate = Vestibule::before(&app)
