@@ -44,6 +44,11 @@ impl DecodedResponse {
             }
             decoded.has_ended = decoded.head.is_some() && content.is_at_end();
         }
+        // What cannot become a head is refused the sooner the more comes at once.
+        if decoded.head.is_none() && decoded.error.is_none() {
+            let refused = Progress::default().refuse_what_is_none(&input);
+            decoded.error = refused.err().map(|error| error.to_string());
+        }
         decoded
     }
 }

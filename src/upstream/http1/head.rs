@@ -147,7 +147,7 @@ impl Progress {
 
     /// Refuses what cannot become a head, so that nobody waits for its end. It is parsed again when
     /// there is twice as much of it.
-    fn refuse_what_is_none(&mut self, input: &[u8]) -> Result<(), ResponseError> {
+    pub(super) fn refuse_what_is_none(&mut self, input: &[u8]) -> Result<(), ResponseError> {
         if input.is_empty() || input.len() < 2 * self.parsed {
             return Ok(());
         }
