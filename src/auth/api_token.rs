@@ -132,7 +132,7 @@ pub(crate) struct ApiTokens {
     clock: Clock,
     store: Arc<dyn AuthenticatorStore>,
     index: RwLock<Index>,
-    /// One token at a time is made, so that nobody has more than there may be.
+    /// Serializes the creation of tokens, so that the limits hold.
     making: tokio::sync::Mutex<()>,
     /// Streams of tokens may have to end.
     ended: Notify,

@@ -171,7 +171,7 @@ pub(super) fn read(root: &mut Section<'_>, limits: &Limits, folder: &Path) -> Ve
     apps
 }
 
-/// The apps that were read so far: there may be thousands.
+/// The apps read so far, indexed, because a configuration can have thousands.
 #[derive(Default)]
 struct Known {
     names: HashSet<String>,

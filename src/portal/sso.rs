@@ -62,7 +62,7 @@ pub(crate) enum HostRole {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beginning {
     tries: u8,
-    /// For another user than the one who is signed in.
+    /// To sign in as a different user.
     switch: bool,
     /// A script led people here, whose page stays open.
     background: bool,
@@ -154,7 +154,7 @@ impl Sso {
         )))
     }
 
-    /// `/.vestibule/sso`: where a login comes back to, and where one begins for a link of ours.
+    /// `/.vestibule/sso`: completes a login, and begins one for links of our own pages.
     pub(super) async fn show(
         &self,
         context: RequestContext<'_>,
@@ -301,7 +301,8 @@ fn with_port(host: &Host, port: Option<u16>) -> String {
     }
 }
 
-/// To an address of ours on another host; nothing in it is of anybody else (SEC-62).
+/// Redirects to one of our own addresses on another host. No part of it comes from the client
+/// (SEC-62).
 fn to(address: &str) -> Response<Bytes> {
     let location = HeaderValue::try_from(address);
     let location = location.unwrap_or(HeaderValue::from_static("/"));

@@ -68,7 +68,7 @@ impl Flood {
     }
 }
 
-/// What came of it, each second.
+/// The results, per second.
 pub(crate) struct Came {
     pub(crate) answered: f64,
     pub(crate) refused: f64,

@@ -10,7 +10,7 @@ use crate::session::SessionKey;
 /// How long a page may stand open between the host of the app and the button.
 const GOOD_FOR: Duration = Duration::from_mins(10);
 
-/// Hosts that are named; there may be more than anybody reads.
+/// The page lists at most this many hosts.
 const MAX_HOSTS: usize = 12;
 
 impl Sso {
