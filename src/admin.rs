@@ -5,6 +5,7 @@
 //! holds one of a few places for some seconds, and nobody else.
 
 mod apps;
+mod probes;
 pub(crate) mod protocol;
 mod reload;
 mod sessions;
@@ -246,6 +247,8 @@ async fn handle<W: AsyncWrite + Unpin>(
             apps::pause(&context.server.service, &app, sentence.as_deref(), peer)
         }
         Request::AppResume { app } => apps::resume(&context.server.service, &app, peer),
+        Request::ProbesBegin {} => probes::begin(&context.server.service, peer),
+        Request::ProbesEnd { key } => probes::end(&context.server.service, &key, answer).await?,
         Request::Reload {} => {
             tracing::info!(target: "audit", by = peer.uid, pid = peer.pid, "reload requested");
             context.reloads.ask().await

@@ -39,6 +39,7 @@
 //! | [`cli`] | the commands |
 //! | `admin` | the Unix socket behind `session`, `reload` and `status` |
 //! | `doctor` | looks for problems, for `check` and for `status` |
+//! | `probe` | requests of `check --through`, and what the server has read of them |
 //! | `metrics`, `telemetry` | counters; access log and audit log |
 //!
 //! # Helpers
@@ -111,6 +112,7 @@ mod pages;
 mod pem_file;
 mod portal;
 mod principal;
+mod probe;
 mod proxy;
 mod random;
 mod regular_file;

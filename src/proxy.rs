@@ -20,6 +20,7 @@ mod malformed_head;
 mod own_page;
 pub(crate) mod part;
 mod private;
+mod probe;
 mod response;
 mod saved_post;
 mod service;
@@ -91,6 +92,9 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, h2::Error> {
         let mut exchange = Exchange::begin(self, connection, in_flight, &request);
+        if let Some(noted) = self.answer_probe(connection, &exchange, &request) {
+            return self.finish(connection, exchange, Ok(noted));
+        }
         let response = {
             let response = pin!(self.respond(connection, &mut exchange, request));
             // A panic ends this request and no other (REL-11); what it held is unwound.

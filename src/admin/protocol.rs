@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::api_token::{Token, TokenLimits};
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
+use crate::probe::Reading;
 use crate::session::Record;
 
 /// What a client asks for.
@@ -60,6 +61,12 @@ pub(crate) enum Request {
     TokenRevokeOfUser {
         user: String,
     },
+    /// Begins to note the probes of `check --through`.
+    ProbesBegin {},
+    /// Ends that, for the run of this key.
+    ProbesEnd {
+        key: String,
+    },
     Status {},
     /// What is wrong with the server. Applications are dialled for it now and then.
     Health {},
@@ -71,6 +78,8 @@ pub(crate) enum Request {
 pub(crate) enum Line {
     Session(Box<SessionView>),
     Token(Box<TokenView>),
+    /// What was read of one probe.
+    Probe(u32, Vec<Reading>),
     /// The last line: it was done.
     Done(Done),
     /// The last line: it was not, or not as it should be. A sentence for people.
@@ -84,6 +93,11 @@ pub(crate) enum Line {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Done {
     Paused {},
+    /// The key that the probes of this run are signed with.
+    ProbesBegun {
+        key: String,
+    },
+    ProbesEnded {},
     Resumed {
         was_paused: bool,
     },

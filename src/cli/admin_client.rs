@@ -9,6 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::Failure;
 use crate::admin::protocol::{Done, Line, Request, SessionView, TokenView};
 use crate::config::Config;
+use crate::probe::Readings;
 
 /// A server answers at once, and in a crowd within a few times of what it grants each client.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,6 +21,7 @@ const MAX_LINE: u64 = 1024 * 1024;
 pub(super) struct Answer {
     pub(super) sessions: Vec<SessionView>,
     pub(super) tokens: Vec<TokenView>,
+    pub(super) probes: Readings,
     /// How it ended; what the server refuses is a failure.
     pub(super) done: Result<Done, Failure>,
 }
@@ -60,10 +62,14 @@ impl Client {
         (&socket).write_all(&text).map_err(|error| broken(&error))?;
         let mut reader = BufReader::new(&socket);
         let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+        let mut probes = Readings::new();
         let done = loop {
             match read_line(&mut reader)? {
                 Line::Session(session) => sessions.push(*session),
                 Line::Token(token) => tokens.push(*token),
+                Line::Probe(number, readings) => {
+                    probes.insert(number, readings);
+                }
                 Line::Done(done) => break Ok(done),
                 Line::Error(words) => break Err(Failure::Failed(words)),
                 Line::Invalid(words) => break Err(Failure::Invalid(words)),
@@ -72,6 +78,7 @@ impl Client {
         Ok(Answer {
             sessions,
             tokens,
+            probes,
             done,
         })
     }

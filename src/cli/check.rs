@@ -4,8 +4,9 @@
 mod explain;
 mod facts;
 mod report;
+mod through;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Method;
 use serde_json::json;
@@ -18,17 +19,24 @@ pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
     /// Show who may open this address, and by which rule
-    #[arg(long)]
+    #[arg(long, group = "asked")]
     url: Option<String>,
     /// The user who asks; without it, a visitor without a session
     #[arg(long, value_name = "NAME", requires = "url")]
     user: Option<String>,
-    /// The address that the user is at; without it, any
-    #[arg(long, value_name = "ADDRESS", requires = "url")]
+    /// The address that the user is at; without it, any. With `--through`, an address of this
+    /// machine that the proxy sees the requests come from
+    #[arg(long, value_name = "ADDRESS", requires = "asked")]
     from: Option<IpAddr>,
     /// The method of the request
     #[arg(long, default_value = "GET", requires = "url")]
     method: Method,
+    /// Send spoofed requests through the proxy in front, and show what it lets clients choose
+    #[arg(long, value_name = "URL", group = "asked")]
+    through: Option<String>,
+    /// Where the proxy in front listens; without it, where the host of the URL leads
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "through")]
+    connect_to: Option<SocketAddr>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +61,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         } else {
             answer.text()
         });
+    }
+    if let Some(url) = &args.through {
+        let verdict = through::ask(&config, url, args.connect_to, args.from)?;
+        print(if args.json {
+            format!("{:#}\n", json!(verdict))
+        } else {
+            verdict.text()
+        })?;
+        return verdict.result();
     }
     let report = Report::make(&config, &args.config.path)?;
     print(if args.json {

@@ -181,6 +181,13 @@ pub(crate) fn redirect(status: StatusCode, location: HeaderValue) -> Response<By
     response
 }
 
+/// Says that it was done, and nothing more.
+pub(crate) fn no_content() -> Response<Bytes> {
+    let mut response = safe(StatusCode::NO_CONTENT, TEXT, Bytes::new());
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response
+}
+
 pub(super) fn safe(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::load::Load;
 use crate::metrics::{Metrics, Pool};
 use crate::portal::{self, Portal};
+use crate::probe::Probes;
 use crate::random::NoRandomness;
 use crate::upstream;
 
@@ -151,6 +152,11 @@ impl Service {
     /// Whether an app has this host, or serves every host, or it is that of the login.
     pub(crate) fn serves(&self, host: &str) -> bool {
         self.current.load().apps.serve(host)
+    }
+
+    /// The run of `vestibule check --through`, if there is one.
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.shared.probes
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {

@@ -11,6 +11,7 @@ use super::shutdown::Shutdown;
 use crate::clock::Clock;
 use crate::forwarded::Unreadable;
 use crate::metrics::{AnswerCounts, Metrics};
+use crate::probe::Probes;
 use crate::random::NoRandomness;
 use crate::session::Sessions;
 use crate::telemetry::{RequestIds, Seldom};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) health_checks: health::Registry,
     /// Apps that commands have closed.
     pub(super) pauses: Pauses,
+    pub(super) probes: Probes,
     pub(super) metrics: Arc<Metrics>,
     /// For requests that are for no app.
     pub(super) no_app: AnswerCounts,
@@ -52,6 +54,7 @@ impl Shared {
             open_tunnels: tunnels::Registry::default(),
             health_checks: health::Registry::new(clock.clone()),
             pauses: Pauses::default(),
+            probes: Probes::new(clock.clone()),
             no_app: metrics.no_app(),
             metrics,
             unreadable: Seldom::new(clock),

@@ -80,6 +80,14 @@ impl RequestId {
         Some(Self::OfProxy(id.to_str().ok().filter(|_| is_kept)?.into()))
     }
 
+    /// The same text; `None` for one of our own.
+    pub(crate) fn given(&self) -> Option<&str> {
+        match self {
+            Self::Own(_) => None,
+            Self::OfProxy(id) => Some(id),
+        }
+    }
+
     pub(crate) fn to_header(&self) -> HeaderValue {
         let value = match self {
             Self::Own(digits) => HeaderValue::from_bytes(digits.as_bytes()),

@@ -27,6 +27,8 @@ mod basic;
 mod body_limits;
 /// What people see in a real browser, from the first minute on.
 mod browser;
+/// An operator sees what the proxy in front lets clients choose.
+mod check_through;
 /// Programs without a session survive what they are told.
 mod clients;
 /// The commands say what is wrong and how they ended; nothing starts by half.

@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
 }
 
 /// As problems of the configuration are shown.
-fn shown(finding: &Finding, path: &Path) -> String {
+pub(super) fn shown(finding: &Finding, path: &Path) -> String {
     let Finding {
         severity,
         subject,

@@ -31,12 +31,21 @@ async fn nginx_and_caddy_in_front_say_who_the_visitor_is() {
     program.wait_for_port(front).await;
     Box::pin(visitors_are_themselves(&app, front)).await;
 
-    names_that_differ_are_refused(&desk, front).await;
+    let behind_nginx = front;
     let front = caddy(&desk, &page.next("caddyfile"));
     desk.run(&page.next("sh")).await;
     let mut program = desk.start("exec caddy run --config /etc/caddy/Caddyfile");
     program.wait_for_port(front).await;
     Box::pin(visitors_are_themselves(&app, front)).await;
+
+    let check = page.next("sh");
+    for front in [behind_nginx, front] {
+        let check = format!("{} --connect-to {front}", check.trim_end());
+        let said = desk.run(&check).await;
+        assert!(said.contains("clients choose nothing"), "{said}");
+    }
+    what_clients_can_choose_is_found(&desk, behind_nginx, &check).await;
+    names_that_differ_are_refused(&desk, behind_nginx).await;
     drop(served);
 
     let (mut desk, address) = self::desk(&mut page, &app);
@@ -76,6 +85,54 @@ async fn names_that_differ_are_refused(desk: &Desk, front: SocketAddr) {
         })
         .await;
     }
+}
+
+/// What the page says of a proxy that believes its clients.
+async fn what_clients_can_choose_is_found(desk: &Desk, front: SocketAddr, check: &str) {
+    let path = desk.path("/etc/nginx/conf.d/wiki.conf");
+    let right = std::fs::read_to_string(&path).unwrap();
+    let check = format!("{} --connect-to {front}", check.trim_end());
+    let wrong = [
+        (
+            "X-Forwarded-For $proxy_add_x_forwarded_for",
+            "X-Forwarded-For $http_x_real_ip",
+            "error: address of the client",
+            "`X-Real-IP: 192.0.2.66`",
+        ),
+        (
+            "proxy_pass https://127.0.0.1",
+            "set $m $request_method; if ($http_x_http_method_override) { set $m DELETE; } \
+             proxy_method $m; proxy_pass https://127.0.0.1",
+            "error: method",
+            "`X-HTTP-Method-Override: DELETE`",
+        ),
+        (
+            "location / {",
+            "location ~ ^/.*/c$ { return 200 open; }\n location / {",
+            "error: requests that Vestibule never sees",
+            "`/a/b/../c`",
+        ),
+        (
+            "X-Request-Id $request_id",
+            "X-Request-Id $http_x_request_id",
+            "error: request id",
+            "proxy_set_header X-Request-Id $request_id;",
+        ),
+    ];
+    for (documented, instead, finding, shown) in wrong {
+        let documented = &desk.here(documented);
+        assert!(right.contains(documented), "{right}");
+        std::fs::write(&path, right.replace(documented, &desk.here(instead))).unwrap();
+        desk.run("nginx -s reload").await;
+        eventually_some(finding, async || {
+            let (code, out, said) = desk.try_run(&check).await;
+            let is_found = out.contains(finding) && out.contains(shown);
+            assert!(code == Some(0) || code == Some(1), "{out}{said}");
+            is_found.then_some(())
+        })
+        .await;
+    }
+    std::fs::write(&path, right).unwrap();
 }
 
 /// The page's next configuration before this app, and the address of the gate.
