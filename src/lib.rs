@@ -49,6 +49,7 @@
 //! | `network` | the networks that limits count, and `quotas`: fair shares among them |
 //! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
 //! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
+//! | `storage` | databases in files that are ours alone, and the versions of their rows |
 //! | `pem_file` | certificates and keys in files, and what a file is that is no PEM |
 //! | `sample` | the app behind `quickstart` |
 //! | `secret`, `random`, [`clock`] | values that no log shows; random bytes; the only place that asks for the time |
@@ -122,6 +123,7 @@ mod secret;
 mod server;
 mod session;
 mod source_text;
+mod storage;
 mod telemetry;
 mod tls;
 mod upstream;

@@ -17,6 +17,7 @@ use self::memory::Memory;
 use super::api_token::{TokenKey, TokenRecord};
 use crate::clock::Timestamp;
 use crate::regular_file::Distrust;
+use crate::storage::Fault;
 
 /// The name of the file, in the folder of the sessions.
 pub(crate) const FILE: &str = "authenticators.redb";
@@ -51,6 +52,18 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
+    fn of(path: &Path, fault: Fault) -> Self {
+        let path = path.to_owned();
+        match fault {
+            Fault::Damaged(damage) => Self::Damaged(path, damage),
+            Fault::InUse => Self::InUse(path),
+            Fault::Io(error) => Self::Io(path, error),
+            Fault::Owner(owner) => Self::Owner(path, owner),
+            Fault::TooOpen(mode) => Self::TooOpen(path, mode),
+            Fault::Untrusted(distrust) => Self::Untrusted(distrust),
+        }
+    }
+
     /// Whether somebody has to fix something before another try makes sense.
     pub(crate) fn is_invalid(&self) -> bool {
         match self {

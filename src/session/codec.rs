@@ -1,12 +1,7 @@
-//! How a record is written down: JSON with short names, its key beside it.
-//!
-//! `v` is the oldest version whose readers understand the record, not the one that wrote it: new
-//! fields that readers may leave out do not raise it. So a file goes up and down by one version
-//! (REL-19); what a reader does not understand it leaves alone.
+//! How a record is written down: a [row] with short names, its key beside it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,37 +13,13 @@ use super::record::{HostId, Record};
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Methods};
 use crate::request::Host;
+use crate::storage::row::{self, Unreadable, Versioned};
 
 /// Of records that say nothing of it: their ids open every host.
 const UNBOUND: u32 = 1;
 
 /// Of records whose ids are bound to hosts.
 const BOUND: u32 = 2;
-
-/// Why a record cannot be read.
-#[derive(Debug)]
-pub(crate) enum Unreadable {
-    /// It needs a reader of this version.
-    Version(u32),
-    Malformed(serde_json::Error),
-    /// A host or session data that are none.
-    Value(&'static str),
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => {
-                write!(
-                    f,
-                    "a later version of vestibule wrote it (format {version})"
-                )
-            }
-            Self::Malformed(error) => error.fmt(f),
-            Self::Value(field) => write!(f, "the field `{field}` has no valid value"),
-        }
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
@@ -102,11 +73,12 @@ struct IdRow<'a> {
     key: Option<SessionKey>,
 }
 
-/// What a record of any version says of itself.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "v")]
-    version: u32,
+impl Versioned for Row<'_> {
+    const NEWEST: u32 = BOUND;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 fn unbound() -> u32 {
@@ -168,20 +140,7 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
 
 /// Nobody is signed in by what cannot be read.
 pub(crate) fn decode(key: SessionKey, bytes: &[u8]) -> Result<Record, Unreadable> {
-    let version = |row: &Row<'_>| (row.version > BOUND).then_some(row.version);
-    let row: Row<'_> = match serde_json::from_slice(bytes) {
-        Ok(row) => match version(&row) {
-            None => row,
-            Some(version) => return Err(Unreadable::Version(version)),
-        },
-        Err(error) => {
-            let header = serde_json::from_slice::<Header>(bytes);
-            return Err(match header {
-                Ok(Header { version }) if version > BOUND => Unreadable::Version(version),
-                _ => Unreadable::Malformed(error),
-            });
-        }
-    };
+    let row: Row<'_> = row::decode(bytes)?;
     let is_unbound = row.version == UNBOUND;
     let ids = row.ids.into_iter().filter(|_| !is_unbound).map(|id| {
         Some(HostId {

@@ -3,8 +3,9 @@
 pub(super) mod ends;
 
 use std::fmt;
+use std::io;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::record::{HostId, Record};
 use crate::clock::Timestamp;
 use crate::regular_file::Distrust;
 use crate::request::Host;
+use crate::storage::Fault;
 pub(crate) use ends::End;
 
 /// A store could not be read or written; the details are in the log.
@@ -46,7 +48,7 @@ impl std::error::Error for StoreError {}
 pub(crate) enum OpenError {
     /// Another process has the file open.
     InUse(PathBuf),
-    Io(PathBuf, std::io::Error),
+    Io(PathBuf, io::Error),
     /// Another user owns the file, and so could have written anything into it.
     Owner(PathBuf, u32),
     /// Others than its owner may read or write it (SEC-79).
@@ -56,6 +58,18 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
+    pub(super) fn of(path: &Path, fault: Fault) -> Self {
+        let path = path.to_owned();
+        match fault {
+            Fault::Damaged(damage) => Self::Io(path, io::Error::other(damage)),
+            Fault::InUse => Self::InUse(path),
+            Fault::Io(error) => Self::Io(path, error),
+            Fault::Owner(owner) => Self::Owner(path, owner),
+            Fault::TooOpen(mode) => Self::TooOpen(path, mode),
+            Fault::Untrusted(distrust) => Self::Untrusted(distrust),
+        }
+    }
+
     /// Whether somebody has to fix something before another try makes sense.
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(
@@ -74,7 +88,7 @@ impl fmt::Display for OpenError {
                  `path` of its own in [session]",
                 path.display()
             ),
-            Self::Io(path, error) if error.kind() == std::io::ErrorKind::NotFound => write!(
+            Self::Io(path, error) if error.kind() == io::ErrorKind::NotFound => write!(
                 f,
                 "the folder for the sessions file {} is missing; make it, or set `path` in \
                  [session]",

@@ -1,11 +1,7 @@
-//! How a token is written down: JSON with short names, its key beside it.
-//!
-//! `v` is the oldest version whose readers understand the row: new fields that readers may leave out
-//! do not raise it (REL-19). A field that narrows what a token opens has to raise it: who does not
-//! understand it would let the token open more.
+//! How a token is written down: a [row] with short names, its key beside it. A field that narrows
+//! what a token opens raises the version: readers that do not know it would let the token open more.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use http::Method;
 use ipnet::IpNet;
@@ -15,30 +11,9 @@ use crate::auth::api_token::{TokenKey, TokenRecord};
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, Scope, SourceName};
 use crate::request::Networks;
+use crate::storage::row::{self, Unreadable, Versioned};
 
 const VERSION: u32 = 1;
-
-/// Why a row cannot be read.
-#[derive(Debug)]
-pub(super) enum Unreadable {
-    /// It needs a reader of this version.
-    Version(u32),
-    Malformed(serde_json::Error),
-    Value(&'static str),
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(
-                f,
-                "a later version of vestibule wrote it (format {version})"
-            ),
-            Self::Malformed(error) => error.fmt(f),
-            Self::Value(field) => write!(f, "the field `{field}` has no valid value"),
-        }
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Row<'a> {
@@ -64,11 +39,12 @@ struct Row<'a> {
     networks: Vec<Cow<'a, str>>,
 }
 
-/// What a row of any version says of itself.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "v")]
-    version: u32,
+impl Versioned for Row<'_> {
+    const NEWEST: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 fn slice_is_empty(slice: &[String]) -> bool {
@@ -95,11 +71,7 @@ pub(super) fn encode(token: &TokenRecord) -> Vec<u8> {
 }
 
 pub(super) fn decode(key: TokenKey, row: &[u8]) -> Result<TokenRecord, Unreadable> {
-    let Header { version } = serde_json::from_slice(row).map_err(Unreadable::Malformed)?;
-    if version > VERSION {
-        return Err(Unreadable::Version(version));
-    }
-    let row: Row<'_> = serde_json::from_slice(row).map_err(Unreadable::Malformed)?;
+    let row: Row<'_> = row::decode(row)?;
     let account = match SourceName::parse(&row.source) {
         Some(SourceName::UsersFile) => AccountRef::of_users_file(&row.user),
         None => return Err(Unreadable::Value("s")),

@@ -12,10 +12,11 @@ use redb::{
 use crate::clock::Timestamp;
 use crate::principal::user_name;
 use crate::request::Host;
-use crate::session::codec::{self, Unreadable};
+use crate::session::codec;
 use crate::session::data::{DataChange, DataError};
 use crate::session::id::SessionKey;
 use crate::session::record::{HostId, Record};
+use crate::storage::row::Unreadable;
 
 type Key = &'static [u8; 32];
 
