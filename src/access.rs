@@ -238,6 +238,12 @@ impl Permit {
         self.public && self.principal.is_none()
     }
 
+    /// Whether it is by an API token for some methods: a method override would cheat it (SEC-96).
+    pub(crate) fn is_for_some_methods(&self) -> bool {
+        let scope = self.principal.as_ref().and_then(Principal::scope);
+        scope.is_some_and(|scope| !scope.methods().is_empty())
+    }
+
     /// Who the request is for; nobody on a public path without a session.
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.principal.as_ref().map(Principal::identity)

@@ -172,13 +172,25 @@ impl Headers {
             return false;
         }
         let folded = fold(name);
-        forwarded::is_reserved(&folded)
-            || (self.strip_overrides
-                && matches!(
-                    folded.as_str(),
-                    "x-http-method-override" | "x-http-method" | "x-method-override"
-                ))
+        forwarded::is_reserved(&folded) || (self.strip_overrides && is_override(&folded))
     }
+}
+
+/// Removes headers by which a client has its method read as another one (SEC-33).
+pub(crate) fn strip_overrides(headers: &mut HeaderMap) {
+    let overrides =
+        |name: &&HeaderName| name.as_str().starts_with('x') && is_override(&fold(name.as_str()));
+    let overrides: Vec<_> = headers.keys().filter(overrides).cloned().collect();
+    for name in overrides {
+        headers.remove(name);
+    }
+}
+
+fn is_override(folded: &str) -> bool {
+    matches!(
+        folded,
+        "x-http-method-override" | "x-http-method" | "x-method-override"
+    )
 }
 
 /// A header name with everything that is no letter or digit as `-`.

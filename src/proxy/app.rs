@@ -356,6 +356,9 @@ impl App {
         plain_length(headers);
         headers.remove(header::EXPECT); // answered by us, when the body is asked for
         self.identity.strip(headers);
+        if permit.is_for_some_methods() {
+            identity::strip_overrides(headers);
+        }
         client.describe(headers, peer, host.clone());
         headers.insert(header::HOST, host);
         if let Some(authorization) = permitted.authorization.take() {
