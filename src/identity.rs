@@ -158,10 +158,7 @@ impl Headers {
     }
 
     fn is_reserved(&self, name: &str) -> bool {
-        let ours = |folded: &String| {
-            folded.len() == name.len() && name.bytes().map(fold_byte).eq(folded.bytes())
-        };
-        if self.folded.iter().any(ours) {
+        if self.folded.iter().any(|folded| folds_to(name, folded)) {
             return true;
         }
         // Of the headers that browsers send by themselves, hardly one gets past this line.
@@ -198,6 +195,11 @@ pub(crate) fn fold(name: &str) -> String {
     name.bytes()
         .map(|byte| char::from(fold_byte(byte)))
         .collect()
+}
+
+/// Whether that is what [`fold`] gives for a name.
+pub(crate) fn folds_to(name: &str, folded: &str) -> bool {
+    folded.len() == name.len() && name.bytes().map(fold_byte).eq(folded.bytes())
 }
 
 fn fold_byte(byte: u8) -> u8 {

@@ -57,6 +57,8 @@ pub(crate) use body::ResponseBody;
 pub(crate) use client_conn::ClientConn;
 pub(crate) use connection_state::ConnectionState;
 pub(crate) use credentials::CredentialSettings;
+#[cfg(fuzzing)]
+pub(crate) use credentials::Credentials;
 use exchange::{Exchange, Subject};
 use in_flight::InFlight;
 use live::Permitted;

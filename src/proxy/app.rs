@@ -1,9 +1,10 @@
 //! One application behind the proxy: what its rules say, and the head that it gets.
 
+mod settings;
+
 use std::net::IpAddr;
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -12,11 +13,11 @@ use http_body::Body;
 use super::apps::Site;
 use super::body::ResponseBody;
 use super::credentials::{CredentialSettings, Credentials, Shown};
-use super::headers::{Facts, Letters, RequestHeaders, ResponseChanges, ResponseHeaders};
+use super::headers::{Facts, Letters, RequestHeaders, ResponseChanges};
 use super::live::Permitted;
-use super::maintenance::{Maintenance, MaintenanceSettings, Pauses};
+use super::maintenance::{Maintenance, Pauses};
 use super::part::{FORWARDED_PREFIX, Part};
-use super::response::far_reaching::{FarReaching, FarReachingHeaders};
+use super::response::far_reaching::FarReachingHeaders;
 use super::response::hsts::Hsts;
 use super::response::rewrite::Rewriter;
 use super::websocket::WebSocketOrigins;
@@ -30,67 +31,14 @@ use crate::pages;
 use crate::portal::Endpoint;
 use crate::principal::Principal;
 use crate::request::{
-    self, AllowInPath, Authority, BadRequest, Hosts, Networks, PathCase, Readings, Target, webdav,
+    self, AllowInPath, Authority, BadRequest, Networks, PathCase, Readings, Target, webdav,
 };
 use crate::session::data;
 use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::upstream::tunnels::{self, Tunnels};
 use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, health, hop_by_hop};
 
-/// One `[[app]]`.
-#[derive(Clone, Debug)]
-pub(crate) struct AppSettings {
-    /// Where the configuration has it, for people.
-    pub(crate) line: usize,
-    pub(crate) name: String,
-    /// What visitors sign in to; `None` is its name.
-    pub(crate) title: Option<String>,
-    /// None at all serve every host; only for a single app.
-    pub(crate) hosts: Hosts,
-    /// Where visitors of hosts below its wildcards sign in.
-    pub(crate) sso_wildcard: WildcardLogin,
-    /// The part of its hosts that is the app's, and whether the app gets paths without it.
-    pub(crate) part: Part,
-    /// For how long browsers come back by TLS only; zero says nothing, `None` is the default. The
-    /// same for each of the apps of a host.
-    pub(crate) hsts: Option<Duration>,
-    pub(crate) upstream: upstream::Settings,
-    pub(crate) identity: identity::Headers,
-    pub(crate) request_headers: RequestHeaders,
-    pub(crate) response_headers: ResponseHeaders,
-    pub(crate) rules: access::Rules,
-    /// From where it may be opened, whatever the rules say.
-    pub(crate) networks: Networks,
-    /// Whether forms that meet an ended session are kept.
-    pub(crate) keep_forms: bool,
-    /// Whether the three session data headers are spoken.
-    pub(crate) session_data: bool,
-    /// Whether what an endless stream brings is use of its session (REL-20).
-    pub(crate) push_is_use: bool,
-    /// Methods that the app gets; what is ours has its own.
-    pub(crate) methods: Vec<Method>,
-    /// Whether it is closed, and for whom it is not.
-    pub(crate) maintenance: MaintenanceSettings,
-    /// Bytes of a request body; 0 for any number.
-    pub(crate) max_body: u64,
-    /// What passes in a path for this app (SEC-29).
-    pub(crate) allow_in_path: AllowInPath,
-    /// Who may open WebSockets (SEC-74).
-    pub(crate) websocket_origins: WebSocketOrigins,
-    /// Headers that reach beyond the app and pass all the same (SEC-90).
-    pub(crate) allow_response: Vec<FarReaching>,
-    /// What programs may show in place of a session.
-    pub(crate) credentials: CredentialSettings,
-}
-
-/// Where visitors of hosts below a wildcard sign in, if there is one login for all apps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WildcardLogin {
-    /// On the host itself.
-    Own,
-    /// Where all do.
-    Together,
-}
+pub(crate) use settings::{AppSettings, WildcardLogin};
 
 /// One application behind the proxy.
 pub(super) struct App {
@@ -116,7 +64,7 @@ pub(super) struct App {
     pub(super) websocket_origins: WebSocketOrigins,
     pub(super) far_reaching: FarReachingHeaders,
     pub(super) rewriter: Rewriter,
-    pub(super) credentials: Option<Box<Credentials>>,
+    pub(super) credentials: Credentials,
     request_headers: Option<Box<RequestHeaders>>,
     response_changes: Option<Box<ResponseChanges>>,
     /// Of the headers that responses get, where names keep their letters.
@@ -160,7 +108,7 @@ pub(super) fn to_folder(folder: HeaderValue) -> Response<ResponseBody> {
 impl App {
     pub(super) fn open(
         settings: AppSettings,
-        credentials: Option<Box<Credentials>>,
+        credentials: Credentials,
         clock: &Clock,
         metrics: &Metrics,
         tunnels: &tunnels::Registry,
@@ -257,15 +205,15 @@ impl App {
         headers: &mut HeaderMap,
         is_own_page: bool,
     ) -> Result<Option<Shown>, BadRequest> {
-        match &self.credentials {
-            Some(credentials) if !is_own_page => credentials.take(headers),
-            _ => Ok(None),
+        if is_own_page {
+            return Ok(None);
         }
+        self.credentials.take(headers)
     }
 
     /// What it takes from programs.
-    pub(super) fn credentials(&self) -> Option<&CredentialSettings> {
-        self.credentials.as_deref().map(Credentials::settings)
+    pub(super) fn credentials(&self) -> &CredentialSettings {
+        self.credentials.settings()
     }
 
     /// Refuses a body that is announced as larger than the application takes, before anything is

@@ -15,6 +15,7 @@ use super::service::OpenError;
 use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
+use crate::identity;
 use crate::metrics::Pool;
 use crate::portal::{Endpoint, HostRole};
 use crate::request::{AllowInPath, Authority, BadRequest, Host, HostMap, PathCase, Target};
@@ -71,10 +72,15 @@ impl Apps {
     ) -> Result<Self, OpenError> {
         let (mut by_host, mut only) = (HostMap::<(bool, Vec<_>)>::default(), Vec::new());
         let mut all = Vec::with_capacity(settings.len());
-        let some_app_takes_any = settings.iter().any(|app| app.credentials.take_any());
+        let token_headers = settings
+            .iter()
+            .filter_map(|app| app.credentials.token_header.as_ref());
+        let token_headers: Arc<[String]> = token_headers
+            .map(|name| identity::fold(name.as_str()))
+            .collect();
         for mut app in settings {
             let credentials = std::mem::take(&mut app.credentials);
-            let credentials = Credentials::new(credentials, some_app_takes_any);
+            let credentials = Credentials::new(credentials, Arc::clone(&token_headers));
             let (hosts, wildcards) = (app.hosts.clone(), app.sso_wildcard);
             let name = app.name.clone();
             let (tunnels, checks) = (&shared.open_tunnels, &shared.health_checks);
@@ -123,24 +129,32 @@ impl Apps {
         {
             return Err(RequestError::Misdirected);
         }
+        self.found(host).ok_or(RequestError::Misdirected)
+    }
+
+    /// What a host is for, without port and without the dot at its end. The login comes before a
+    /// wildcard around it.
+    fn found(&self, host: &str) -> Option<Found<'_>> {
         match &self.login {
-            Some(login) if login.host.is(host) => Ok(Found::Login(login)), // before any wildcard
+            Some(login) if login.host.is(host) => Some(Found::Login(login)),
             _ => {
-                let site = self.of_host(host).ok_or(RequestError::Misdirected)?;
-                Ok(Found::Apps(site))
+                let site = self.only.as_ref().or_else(|| self.by_host.get(host));
+                site.map(Found::Apps)
             }
         }
     }
 
-    /// The apps of a host, without port and without the dot at its end.
+    /// The apps of a host.
     pub(super) fn of_host(&self, host: &str) -> Option<&Site> {
-        self.only.as_ref().or_else(|| self.by_host.get(host))
+        match self.found(host)? {
+            Found::Apps(site) => Some(site),
+            Found::Login(_) => None,
+        }
     }
 
     /// Whether a host is that of an app, or the login's.
     pub(super) fn serve(&self, host: &str) -> bool {
-        let is_login = |login: &LoginHost| login.host.is(host);
-        self.login.as_ref().is_some_and(is_login) || self.of_host(host).is_some()
+        self.found(host).is_some()
     }
 
     /// Whether the login of a host is that of all apps.

@@ -145,7 +145,7 @@ impl Proxy {
 
 /// What git is told without a session.
 fn sign_in_of_git(exchange: &Exchange) -> &'static str {
-    let taken = exchange.app.as_ref().and_then(|app| app.credentials());
+    let taken = exchange.app.as_ref().map(|app| app.credentials());
     match taken {
         Some(taken) if taken.tokens => texts::PROGRAM_SIGN_IN_BY_TOKEN,
         Some(taken) if taken.basic => texts::PROGRAM_SIGN_IN_BY_PASSWORD,
@@ -158,7 +158,7 @@ fn add_challenges(headers: &mut HeaderMap, error: &RequestError, exchange: &Exch
         RequestError::CredentialRefused(_, kind) | RequestError::LoginRequired(kind) => *kind,
         _ => ClientKind::Browser,
     };
-    let taken = exchange.app.as_ref().and_then(|app| app.credentials());
+    let taken = exchange.app.as_ref().map(|app| app.credentials());
     for challenge in challenges(kind, taken, error) {
         headers.append(header::WWW_AUTHENTICATE, challenge);
     }

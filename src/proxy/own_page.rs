@@ -117,7 +117,7 @@ impl Proxy {
                 matches!(decision, Ok(Decision::Allow(_)))
             })
         };
-        let takes = |app: &&App| app.credentials().is_some_and(|it| it.tokens) && opens(app);
+        let takes = |app: &&App| app.credentials().tokens && opens(app);
         let apps = self.apps.iter().filter(takes);
         let apps = apps.map(|app| TokenApp {
             name: Arc::clone(&app.name),

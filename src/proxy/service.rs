@@ -105,7 +105,7 @@ impl Service {
         let Some(app) = proxy.apps.named(app) else {
             return Err(self.unknown(app));
         };
-        Ok(app.credentials().is_some_and(|settings| settings.tokens))
+        Ok(app.credentials().tokens)
     }
 
     /// The proxy as it is configured now.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod ends;
+mod hidden;
 mod scopes;
 
 use std::fmt::Write;
@@ -167,7 +168,7 @@ async fn sec_96_odd_credentials_let_nobody_in_and_reach_no_app() {
         (vec![basic(format!("ada:{token}\n"))], 400),
         (vec![basic(format!("bob:{token}"))], 401),
         (vec![basic(format!(":{token}"))], 401),
-        (vec![format!("{}!", basic(format!("ada:{token}")))], 401),
+        (vec![format!("{}!", basic(format!("ada:{token}")))], 400),
         (vec!["Authorization: Basic YWRh\tOng=".into()], 401),
         (vec!["Authorization: Basic".into()], 401),
         (vec![format!("Authorization: Bearer {}", &token[..52])], 401),

@@ -1,0 +1,154 @@
+//! Credentials of programs, as fields of a request have them (RFC 6750, RFC 7617).
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::{BasicPassword, Shown};
+use crate::auth::api_token::{self, ApiToken};
+use crate::request::BadRequest;
+use crate::secret::Secret;
+
+/// What is ours in the fields of a name; an error if there is more than one field, and ours among
+/// them.
+pub(super) fn only(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    read: impl Fn(&HeaderValue) -> Result<Option<Shown>, BadRequest>,
+) -> Result<Option<Shown>, BadRequest> {
+    let mut fields = headers.get_all(name).iter();
+    let Some(first) = fields.next() else {
+        return Ok(None);
+    };
+    let shown = read(first)?;
+    let mut alone = shown.is_none();
+    let mut several = false;
+    for field in fields {
+        several = true;
+        alone &= read(field)?.is_none();
+    }
+    if several && !alone {
+        return Err(BadRequest::Credentials);
+    }
+    Ok(shown)
+}
+
+const BASIC: &[u8] = b"Basic";
+
+/// What is ours in an `Authorization`: `Bearer` with a token, or `Basic` with a token as the
+/// password, or with any password where those are taken. An error is a token in another form: the
+/// app could find it there.
+pub(super) fn authorization(
+    value: &HeaderValue,
+    takes_passwords: bool,
+) -> Result<Option<Shown>, BadRequest> {
+    let field = value.as_bytes();
+    let end = field.iter().position(|byte| matches!(byte, b' ' | b'\t'));
+    let (scheme, rest) = field.split_at(end.unwrap_or(field.len()));
+    let rest = rest.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"Bearer")
+        && let Some(token) = ApiToken::parse(rest)
+    {
+        return Ok(Some(Shown::Token { token, user: None }));
+    }
+    if scheme.eq_ignore_ascii_case(BASIC) {
+        return Ok(match basic(rest)? {
+            Basic::Token(token, user) => Some(Shown::Token {
+                token,
+                user: Some(user),
+            }),
+            Basic::Other(pair) if takes_passwords => {
+                Some(Shown::Password(Box::new(BasicPassword {
+                    pair,
+                    field: value.clone(),
+                })))
+            }
+            Basic::Other(_) => None,
+        });
+    }
+    let after_basic = field.split_at_checked(BASIC.len());
+    let after_basic = after_basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BASIC));
+    if api_token::find_in(field) || after_basic.is_some_and(|(_, rest)| hides_token(rest)) {
+        return Err(BadRequest::Credentials);
+    }
+    Ok(None)
+}
+
+/// A token, and nothing but it.
+pub(super) fn own_header(field: &HeaderValue) -> Result<Option<Shown>, BadRequest> {
+    let field = field.as_bytes();
+    if let Some(token) = ApiToken::parse(field) {
+        return Ok(Some(Shown::Token { token, user: None }));
+    }
+    if api_token::find_in(field) {
+        return Err(BadRequest::Credentials);
+    }
+    Ok(None)
+}
+
+/// What HTTP Basic carries.
+enum Basic {
+    Token(ApiToken, String),
+    /// A name and a password, or nothing that can be read as such.
+    Other(Option<(String, Secret<Vec<u8>>)>),
+}
+
+fn basic(encoded: &[u8]) -> Result<Basic, BadRequest> {
+    let Ok(pair) = STANDARD.decode(encoded).map(Zeroizing::new) else {
+        return if hides_token(encoded) {
+            Err(BadRequest::Credentials)
+        } else {
+            Ok(Basic::Other(None))
+        };
+    };
+    let colon = pair.iter().position(|&byte| byte == b':');
+    let pair_of_texts = colon.and_then(|at| {
+        let user = std::str::from_utf8(&pair[..at]).ok()?.to_owned();
+        Some((user, &pair[at + 1..]))
+    });
+    if let Some((user, password)) = &pair_of_texts
+        && let Some(token) = ApiToken::parse(password)
+    {
+        return Ok(Basic::Token(token, user.clone()));
+    }
+    if api_token::find_in(&pair) {
+        return Err(BadRequest::Credentials);
+    }
+    let pair = pair_of_texts.map(|(user, password)| (user, Secret::new(password.to_vec())));
+    Ok(Basic::Other(pair))
+}
+
+/// Without padding, and with bits at the end that mean nothing.
+const LOOSE: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Whether some reader finds a token in what is not quite base64. There are readers that skip what
+/// is no letter of it (PHP, Python), that know both alphabets (Node.js), and that take one item of a
+/// list.
+fn hides_token(text: &[u8]) -> bool {
+    let letters = |of_urls: bool| {
+        let letter = |byte: &u8| match byte {
+            b'-' if of_urls => Some(b'+'),
+            b'_' if of_urls => Some(b'/'),
+            b'+' | b'/' => Some(*byte),
+            _ => byte.is_ascii_alphanumeric().then_some(*byte),
+        };
+        Zeroizing::new(text.iter().filter_map(letter).collect::<Vec<_>>())
+    };
+    let holds_token = |letters: &[u8]| {
+        let lone = usize::from(letters.len() % 4 == 1);
+        let decoded = LOOSE.decode(&letters[..letters.len() - lone]);
+        decoded.is_ok_and(|decoded| api_token::find_in(&Zeroizing::new(decoded)))
+    };
+    [false, true].into_iter().any(|of_urls| {
+        let letters = letters(of_urls);
+        (0..4).any(|skipped| letters.get(skipped..).is_some_and(holds_token))
+    })
+}
