@@ -27,6 +27,13 @@ pub(in crate::portal) struct PasswordForm {
     pub(in crate::portal) throttle: Arc<Throttle>,
 }
 
+/// What a user proves the password for, as the log has it.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    NewPassword,
+    Token,
+}
+
 impl PasswordForm {
     /// Sets the password that a form asks for; the problem is for the page.
     pub(super) async fn change(
@@ -38,7 +45,7 @@ impl PasswordForm {
         let (old, new, again) = (take("old")?, take("new")?, take("again")?);
         // First what costs no try: whether the new one will do.
         let changed = match acceptable(&old, new, &again, visitor.principal.identity().user()) {
-            Ok(new) => match self.prove(visitor, old).await {
+            Ok(new) => match self.prove(visitor, old, Purpose::NewPassword).await {
                 Ok(proof) => self.replace(visitor, proof, new).await?,
                 Err(problem) => Err(problem),
             },
@@ -50,28 +57,43 @@ impl PasswordForm {
         })
     }
 
-    /// Verifies and counts the old password as a login does (SEC-56, SEC-59).
+    /// Verifies and counts the password as a login does (SEC-56, SEC-59).
     pub(super) async fn prove(
         &self,
         visitor: &Visitor<'_>,
-        old: Secret<Vec<u8>>,
+        password: Secret<Vec<u8>>,
+        purpose: Purpose,
     ) -> Result<SignedIn, AccountProblem> {
         let (user, client) = (visitor.principal.identity().user(), visitor.context.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
         let account = user_name::key(user);
         let attempt = visitor.context.begin_login(&self.throttle, &account);
         let attempt = attempt.map_err(|wait| {
-            tracing::warn!(target: "audit", %client, user, "password change throttled");
+            match purpose {
+                Purpose::NewPassword => {
+                    tracing::warn!(target: "audit", %client, user, "password change throttled");
+                }
+                Purpose::Token => {
+                    tracing::warn!(target: "audit", %client, user, "new API token throttled");
+                }
+            }
             throttled(wait)
         })?;
         let waiter = Waiter::User(user.into());
-        match self.accounts.verify(waiter, user, old).await {
+        match self.accounts.verify(waiter, user, password).await {
             Ok(Verdict::SignedIn(proof)) => {
                 attempt.succeeded();
                 Ok(proof)
             }
             Ok(Verdict::Refused) => {
-                tracing::warn!(target: "audit", %client, user, "password change failed");
+                match purpose {
+                    Purpose::NewPassword => {
+                        tracing::warn!(target: "audit", %client, user, "password change failed");
+                    }
+                    Purpose::Token => {
+                        tracing::warn!(target: "audit", %client, user, "new API token refused");
+                    }
+                }
                 Err(attempt.failed().map_or(AccountProblem::Wrong, throttled))
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 
+use super::password::Purpose;
 use super::{Account, Visitor, back_to_account};
 use crate::auth::api_token::{ApiTokens, MakeError, NewToken, NotAToken, Token, TokenLimits};
 use crate::error::RequestError;
@@ -86,7 +87,7 @@ impl Account {
             Ok(new) => new,
             Err(problem) => return Ok(Err(problem)),
         };
-        if let Err(problem) = self.password.prove(visitor, password).await {
+        if let Err(problem) = self.password.prove(visitor, password, Purpose::Token).await {
             return Ok(Err(problem));
         }
         let account = visitor.principal.account().clone();

@@ -154,3 +154,33 @@ async fn without_an_app_that_takes_tokens_the_page_says_nothing_of_them() {
     let refused = make(&ada, &[]).await;
     refused.assert_status(400);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_of_wrong_passwords_for_what_they_were() {
+    let app = Upstream::echo().await;
+    let service = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .app("name = \"wiki\"\ntokens = true")
+        .config("[login.throttle]\naccount_failures = 2")
+        .spawn()
+        .await;
+    let ada = service.browser().login("ada", PASSWORD).await;
+    for status in [403, 429, 429] {
+        let reply = make(&ada, &[("password", "wrong-one")]).await;
+        reply.assert_status(status);
+    }
+    let audit = || {
+        let log = service.program.log().into_iter();
+        let audit = log.filter(|line| line["target"] == "audit");
+        audit
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    eventually("four events", || audit().len() >= 4).await;
+    let refused = "new API token refused";
+    assert_eq!(
+        audit(),
+        ["login", refused, refused, "new API token throttled"]
+    );
+    assert!(!service.program.stdout().contains("wrong-one"));
+}
