@@ -10,7 +10,7 @@ use crate::auth::{Accounts, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
-use crate::principal::{AccountRef, AuthContext, user_name};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, user_name};
 use crate::secret::Secret;
 use crate::telemetry::printable;
 
@@ -57,6 +57,8 @@ impl BasicLogin {
             tracing::warn!(target: "audit", %client, %user, "login throttled");
             NotSignedIn::Throttled(wait)
         })?;
+        // From before, so that a verdict is of no password that is set meanwhile.
+        let stored = self.stored(name);
         let network = Network::of(client);
         let verified = self.accounts.verify(network, name, password.clone()).await;
         match verified {
@@ -77,9 +79,7 @@ impl BasicLogin {
             Ok(Verdict::Refused) => {
                 self.counts.refused.inc();
                 tracing::warn!(target: "audit", %client, %user, "login failed");
-                let stored = self.accounts.active(&AccountRef::of_users_file(name));
-                self.known
-                    .note_wrong(tag, stored.map(|account| account.fingerprint()));
+                self.known.note_wrong(tag, stored);
                 let wait = attempt.failed();
                 Err(wait.map_or(NotSignedIn::Refused, NotSignedIn::Throttled))
             }
@@ -93,12 +93,16 @@ impl BasicLogin {
 
     /// What is known of a password already.
     fn known(&self, tag: &Tag, name: &str) -> Option<Result<Credential, NotSignedIn>> {
-        let account = self.accounts.active(&AccountRef::of_users_file(name));
-        let stored = account.map(|account| account.fingerprint());
-        match self.known.look(tag, stored) {
+        match self.known.look(tag, self.stored(name)) {
             Known::Right(proven) => Some(Ok(Credential::Password(proven))),
             Known::Wrong => Some(Err(NotSignedIn::Refused)),
             Known::Unknown => None,
         }
+    }
+
+    /// Of the password that the account has now.
+    fn stored(&self, name: &str) -> Option<CredentialFingerprint> {
+        let account = self.accounts.active(&AccountRef::of_users_file(name));
+        account.map(|account| account.fingerprint())
     }
 }

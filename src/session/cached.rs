@@ -102,7 +102,7 @@ impl Session {
             };
             let missing = current.iter().filter(|id| !new.contains(id));
             let all: Vec<_> = missing.chain(new.iter()).cloned().collect();
-            let is_too_many = all.len() > record::MAX_IDS;
+            let is_too_many = all.len() >= record::MAX_IDS; // its own is one, too
             Some(if is_too_many {
                 Arc::clone(&new)
             } else {
