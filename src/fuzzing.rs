@@ -2,6 +2,7 @@
 //! does not hold that has to hold of everything that a parser accepts.
 
 mod answer;
+mod credentials;
 mod response;
 
 use std::fmt::Debug;
@@ -27,6 +28,7 @@ use crate::session::cookie::{self, RequestCookies};
 use crate::session::data::{self, AppData, DataChange};
 
 pub use answer::answer_head;
+pub use credentials::credentials;
 pub use response::response;
 
 /// The framing of HTTP/1.1: it does not matter how a connection is cut into reads, and what is
