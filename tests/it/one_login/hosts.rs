@@ -206,6 +206,26 @@ async fn the_host_of_the_login_comes_before_a_wildcard_around_it() {
 }
 
 #[tokio::test]
+async fn a_wildcard_around_the_login_has_no_say_in_where_the_login_leads() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .app("host = \"*.example.test\"\nsso_wildcard = true")
+        .rule("/", "{ groups = [\"admins\"] }")
+        .login("host = \"login.example.test\"")
+        .user("bob", PASSWORD)
+        .start()
+        .await;
+    let login = gate.browser_for("login.example.test");
+    let bob = login.login("bob", PASSWORD).await;
+    // The start page of this host is no page of the app that is closed to them.
+    bob.get(SIGN_IN).await.assert_redirects_to("/");
+    bob.get("/")
+        .await
+        .assert_redirects_to("/.vestibule/account");
+    assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
 async fn without_it_each_host_has_a_login_of_its_own() {
     let (wiki, metrics) = (Upstream::echo().await, Upstream::echo().await);
     let mut gate = two(&wiki, &metrics).start().await;

@@ -142,3 +142,59 @@ async fn sec_63_a_login_leads_back_to_addresses_as_long_as_they_may_be() {
         assert_eq!(wiki.last().target(), target);
     }
 }
+
+/// What a browser says of a form of another site, which comes without cookies.
+const FROM_IDP: [(&str, &str); 6] = [
+    ("accept", "text/html,*/*;q=0.8"),
+    ("content-type", "application/x-www-form-urlencoded"),
+    ("origin", "https://idp.test"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "cross-site"),
+];
+
+#[tokio::test]
+async fn a_form_of_another_site_waits_for_a_click_and_for_the_login_on_another_host() {
+    let (wiki, metrics) = (Upstream::echo().await, Upstream::echo().await);
+    let gate = two(&wiki, &metrics)
+        .rule(
+            "/saml/acs",
+            "{ groups = [\"admins\"] }\ncross_site_posts = [\"https://idp.test\"]",
+        )
+        .start()
+        .await;
+    let sent = |browser: Browser| async move {
+        let body = Bytes::from_static(b"SAMLResponse=abc");
+        let page = browser.without_cookies();
+        page.request(Method::POST, "/saml/acs", &FROM_IDP, body)
+            .await
+    };
+    // With a session on the app's host.
+    let ada = Profile::new(&gate);
+    ada.sign_in("ada", WIKI, "/").await.assert_is(WIKI, "/");
+    let before = wiki.requests();
+    let page = sent(ada.at(WIKI)).await;
+    page.assert_contains("Send this to wiki?");
+    send(&ada.at(WIKI), &page).await.assert_status(200);
+    assert_eq!(wiki.requests(), before + 1);
+    // Without one: after the click it waits on this host, for whoever signs in on the other.
+    let ada = Profile::new(&gate);
+    let page = sent(ada.at(WIKI)).await;
+    let asked = send(&ada.at(WIKI), &page).await;
+    asked.assert_status(401);
+    asked.assert_contains("href=\"/.vestibule/sso\"");
+    assert!(!asked.text().contains("password"), "{asked}");
+    let place = ada.sign_in("ada", WIKI, SSO).await;
+    place.assert_is(WIKI, "/.vestibule/form");
+    assert_eq!(wiki.requests(), before + 1);
+    send(&ada.at(WIKI), &place.page).await.assert_status(200);
+    let arrived = wiki.last();
+    assert_eq!(arrived.target(), "/saml/acs");
+    assert_eq!(&*arrived.body, b"SAMLResponse=abc");
+    assert_eq!(arrived.value("origin"), Some("https://idp.test"));
+    assert_eq!(arrived.value("x-forwarded-user"), Some("ada"));
+    // The login's own host takes no form of anybody.
+    let page = sent(gate.browser_for(LOGIN)).await;
+    page.assert_status(404);
+    assert_eq!((wiki.requests(), metrics.requests()), (before + 2, 0));
+}

@@ -160,3 +160,35 @@ async fn a_damaged_file_of_tokens_stops_the_start_and_says_how_to_go_on() {
     let service = service.start_again().await;
     assert_eq!(done(&service.files, &["token", "list", "--json"]), "[]\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_service_with_its_sessions_in_the_same_folder_is_told_to_have_its_own() {
+    let app = app().await;
+    let service = before(&app).spawn().await;
+    let files = &service.files;
+    let text = std::fs::read_to_string(files.path("config.toml")).unwrap();
+    let listen = service.address.to_string();
+    let second = text
+        .replace(&listen, "127.0.0.1:0")
+        .replace("[session]\n", "[session]\npath = \"second.redb\"\n");
+    assert!(second.contains("second.redb") && !second.contains(&listen));
+    files.write("config.toml", &second, 0o644);
+    let (code, _, said) = run(files, &["serve"]);
+    assert_eq!(code, Some(1), "{said}");
+    let file = files.path("authenticators.redb");
+    let expected = [
+        &format!(
+            "another process has the API tokens in {} open",
+            file.display()
+        ),
+        "a folder of its own with `path` in [session]",
+    ];
+    assert!(expected.iter().all(|part| said.contains(part)), "{said}");
+    // In a folder of its own it starts: it gets as far as the socket of the first one.
+    std::fs::create_dir(files.path("second")).unwrap();
+    let second = second.replace("second.redb", "second/sessions.redb");
+    files.write("config.toml", &second, 0o644);
+    let (_, _, said) = run(files, &["serve"]);
+    assert!(!said.contains("API tokens"), "{said}");
+    made(files, "ada", &[]);
+}
