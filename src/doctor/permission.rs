@@ -9,6 +9,7 @@ use std::{fmt, io};
 use rustix::fs::{Access, access};
 
 use super::{Finding, shell};
+use crate::auth::authenticators;
 use crate::regular_file::{Owners, shared_with_a_group, trust, trust_folders};
 use crate::session;
 
@@ -73,6 +74,7 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
     if let Some(place) = &files.sessions {
         folders.push(folder_of(&place.path));
         let found = sessions(place, perspective).into_iter();
+        let found = found.chain(authenticators(&place.path, perspective));
         findings.extend(found.map(|finding| finding.at(place.line)));
     }
     if let Some(place) = &files.socket {
@@ -174,7 +176,7 @@ fn sessions(place: &OwnFile, perspective: Perspective) -> Vec<Finding> {
     let shown = path.display().to_string();
     let mut findings = Vec::new();
     match fs::metadata(path) {
-        Ok(found) => findings.extend(sessions_file(path, &found, perspective)),
+        Ok(found) => findings.extend(for_us_alone(path, &found, perspective)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = writable_folder(place, "the sessions file", perspective);
             let lost = (perspective == Perspective::Service).then(|| lost_sessions(path));
@@ -197,6 +199,24 @@ fn sessions(place: &OwnFile, perspective: Perspective) -> Vec<Finding> {
     findings
 }
 
+/// That of the API tokens is beside that of the sessions; a start makes it.
+fn authenticators(sessions: &Path, perspective: Perspective) -> Option<Finding> {
+    let path = sessions.with_file_name(authenticators::FILE);
+    match fs::metadata(&path) {
+        Ok(found) => for_us_alone(&path, &found, perspective),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (perspective == Perspective::Service).then(|| {
+                Finding::warning(
+                    path.display().to_string(),
+                    "somebody has removed it: the next restart loses all API tokens",
+                    "find out who did; after a restart, tokens have to be made anew",
+                )
+            })
+        }
+        Err(_) => None, // the folder's fault, which is told with the sessions
+    }
+}
+
 /// The service goes on with a file that has no name any more, and that ends with it.
 fn lost_sessions(path: &Path) -> Finding {
     Finding::warning(
@@ -206,7 +226,8 @@ fn lost_sessions(path: &Path) -> Finding {
     )
 }
 
-fn sessions_file(path: &Path, found: &Metadata, perspective: Perspective) -> Option<Finding> {
+/// A file that no server starts with if others may open it (SEC-79).
+fn for_us_alone(path: &Path, found: &Metadata, perspective: Perspective) -> Option<Finding> {
     let shown = path.display().to_string();
     let mode = found.mode() & 0o7777;
     let user = rustix::process::geteuid().as_raw();

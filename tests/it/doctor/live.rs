@@ -188,6 +188,7 @@ async fn sec_79_what_others_can_read_or_change_meanwhile_is_told_with_its_mend()
     let modes = [
         ("users.toml", 0o644, 0o600),
         ("sessions.redb", 0o640, 0o600),
+        ("authenticators.redb", 0o604, 0o600),
         ("config.toml", 0o666, 0o644),
         ("", 0o777, 0o700),
     ];
@@ -204,6 +205,10 @@ async fn sec_79_what_others_can_read_or_change_meanwhile_is_told_with_its_mend()
             said(
                 "error sessions.redb: others can read or change it (mode 0640)",
                 "chmod 600 sessions.redb",
+            ),
+            said(
+                "error authenticators.redb: others can read or change it (mode 0604)",
+                "chmod 600 authenticators.redb",
             ),
             said(
                 &format!(
@@ -260,6 +265,19 @@ async fn the_files_that_a_running_server_has_are_looked_at_and_no_others() {
             "warning state/sessions.redb: somebody has removed it: the next restart signs \
              everybody out",
             "find out who did, and restart the service at a time when few are signed in",
+        )],
+    )
+    .await;
+
+    fs::write(service.files.path("state/sessions.redb"), "").unwrap();
+    set_mode(&service.files, "state/sessions.redb", 0o600);
+    fs::remove_file(service.files.path("state/authenticators.redb")).unwrap();
+    comes_to_say(
+        &service,
+        &[said(
+            "warning state/authenticators.redb: somebody has removed it: the next restart loses \
+             all API tokens",
+            "find out who did; after a restart, tokens have to be made anew",
         )],
     )
     .await;
