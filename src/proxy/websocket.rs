@@ -30,6 +30,10 @@ impl Proxy {
         connection: &Arc<ClientConn>,
         has_cookie: bool,
     ) -> Result<Response<ResponseBody>, RequestError> {
+        if allowed.permit.is_for_some_methods() {
+            // GET opens it, and it carries whatever the program sends.
+            return Err(RequestError::OutOfScope);
+        }
         let trusted = &self.settings.trusted_proxies;
         let origin = Origin::of(&allowed, has_cookie, connection.peer);
         let origin = origin.and_then(|origin| {

@@ -120,3 +120,27 @@ async fn a_token_may_no_more_than_its_user() {
             .assert_status(status);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_a_token_that_only_reads_opens_no_websocket() {
+    let app = app().await;
+    let service = before(&app).spawn().await;
+    let reads = bearer(&made(
+        &service.files,
+        "ada",
+        &["--method", "GET", "--method", "HEAD"],
+    ));
+    let all = bearer(&made(&service.files, "ada", &[]));
+    get(&service.browser(), "/", &reads)
+        .await
+        .assert_status(200);
+    let before = app.requests();
+    let open = async |token: &str| {
+        let headers = [("authorization", token)];
+        open_websocket(service.tcp().await, "/ws", &headers).await
+    };
+    assert_eq!(open(&reads).await.err(), Some(403));
+    assert_eq!(app.requests(), before);
+    let mut socket = open(&all).await.unwrap();
+    assert_eq!(socket.ask("hello").await, "hello");
+}
