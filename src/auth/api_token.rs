@@ -4,9 +4,9 @@
 
 mod new;
 mod text;
+mod token;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use tokio::sync::Notify;
 
 use super::authenticators::{AuthenticatorStore, StoreError};
 use crate::clock::{Clock, Timestamp};
-use crate::principal::{AccountRef, AuthContext, Method, Scope, user_name};
+use crate::principal::{AccountRef, user_name};
 use crate::random::NoRandomness;
 
 pub(crate) use new::{DEFAULT_LIFETIME, NewToken, NotAToken, TokenLimits};
 pub(crate) use text::{ApiToken, TokenKey, TokenKeyPrefix, find_in};
+pub(crate) use token::{Token, TokenRecord};
 
 /// Tokens of one user; more are refused.
 const MAX_PER_USER: usize = 50;
@@ -31,85 +32,6 @@ const FLUSH_EVERY: Duration = Duration::from_mins(1);
 
 /// For how long people still see that a token has expired.
 const SHOWN_EXPIRED: Duration = Duration::from_hours(24 * 30);
-
-/// A token as stores keep it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TokenRecord {
-    pub(crate) key: TokenKey,
-    pub(crate) account: AccountRef,
-    /// What its user calls it.
-    pub(crate) name: Box<str>,
-    pub(crate) scope: Arc<Scope>,
-    pub(crate) created: Timestamp,
-    pub(crate) expires: Timestamp,
-    pub(crate) last_used: Option<Timestamp>,
-}
-
-/// A token in use.
-#[derive(Debug)]
-pub(crate) struct Token {
-    record: TokenRecord,
-    context: Arc<AuthContext>,
-    /// Milliseconds; zero is never.
-    last_used: AtomicU64,
-    flushed: AtomicU64,
-    revoked: AtomicBool,
-}
-
-impl Token {
-    fn new(record: TokenRecord) -> Self {
-        let last_used = record.last_used.map_or(0, Timestamp::as_millis);
-        let context = AuthContext::new(Method::ApiToken.into(), record.created);
-        Self {
-            context: Arc::new(context),
-            last_used: last_used.into(),
-            flushed: last_used.into(),
-            revoked: AtomicBool::new(false),
-            record,
-        }
-    }
-
-    pub(crate) fn key(&self) -> TokenKey {
-        self.record.key
-    }
-
-    pub(crate) fn account(&self) -> &AccountRef {
-        &self.record.account
-    }
-
-    pub(crate) fn user(&self) -> &str {
-        self.record.account.subject()
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.record.name
-    }
-
-    pub(crate) fn scope(&self) -> &Arc<Scope> {
-        &self.record.scope
-    }
-
-    pub(crate) fn context(&self) -> &Arc<AuthContext> {
-        &self.context
-    }
-
-    pub(crate) fn created(&self) -> Timestamp {
-        self.record.created
-    }
-
-    pub(crate) fn expires(&self) -> Timestamp {
-        self.record.expires
-    }
-
-    pub(crate) fn last_used(&self) -> Option<Timestamp> {
-        let at = self.last_used.load(Ordering::Relaxed);
-        (at > 0).then(|| Timestamp::from_millis(at))
-    }
-
-    fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire)
-    }
-}
 
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +169,7 @@ impl ApiTokens {
     }
 
     pub(crate) fn note_use(&self, token: &Token) {
-        let now = self.clock.now().as_millis();
-        token.last_used.fetch_max(now, Ordering::Relaxed);
+        token.note_use(self.clock.now());
     }
 
     /// Those of one user, the newest first.
@@ -347,11 +268,7 @@ impl ApiTokens {
 
     /// Writes down when tokens were last used.
     async fn flush(&self) {
-        let unflushed = |token: &Arc<Token>| {
-            let at = token.last_used.load(Ordering::Relaxed);
-            let before = token.flushed.swap(at, Ordering::Relaxed);
-            (at > before).then(|| (token.key(), Timestamp::from_millis(at)))
-        };
+        let unflushed = |token: &Arc<Token>| Some((token.key(), token.take_unflushed()?));
         let uses: Vec<_> = self.read().tokens.values().filter_map(unflushed).collect();
         if !uses.is_empty() && self.store.touch_tokens(uses).await.is_err() {
             tracing::error!("the last uses of API tokens were not written down");
@@ -388,7 +305,7 @@ impl Index {
         let Some(token) = self.tokens.remove(key) else {
             return false;
         };
-        token.revoked.store(true, Ordering::Release);
+        token.revoke();
         let user = user_name::key(token.user());
         if let Some(keys) = self.of_user.get_mut(&user) {
             keys.retain(|other| other != key);
