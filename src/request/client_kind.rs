@@ -1,6 +1,7 @@
 //! What sends a request: a browser, or a program without pages.
 
 use http::{HeaderMap, header};
+use memchr::memmem;
 
 use super::has_fetch_metadata;
 
@@ -16,12 +17,12 @@ pub(crate) enum ClientKind {
 
 impl ClientKind {
     /// By what only browsers send. In doubt it is one: a dialog in front of a page is worse than
-    /// words that a program does not understand.
+    /// words that a program does not understand. The calendar of Thunderbird has to be asked.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let agent = headers.get(header::USER_AGENT);
         let agent = agent.map_or(&b""[..], |agent| agent.as_bytes());
         let is_browser = headers.contains_key(header::ORIGIN)
-            || agent.starts_with(b"Mozilla/")
+            || agent.starts_with(b"Mozilla/") && memmem::find(agent, b"Thunderbird/").is_none()
             || agent.starts_with(b"Opera/")
             || has_fetch_metadata(headers);
         if is_browser {
@@ -52,6 +53,10 @@ mod tests {
             (
                 &[("user-agent", "Mozilla/5.0 (X11) Firefox/60.0")],
                 ClientKind::Browser,
+            ),
+            (
+                &[("user-agent", "Mozilla/5.0 (X11) Thunderbird/140.0")],
+                ClientKind::Program,
             ),
             (&[("sec-fetch-site", "same-origin")], ClientKind::Browser),
             (
