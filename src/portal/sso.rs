@@ -2,10 +2,10 @@
 //! and `/.vestibule/sso` is where they come back to, with a code that opens the session on that
 //! host (SEC-97).
 //!
-//! The way there carries a state: signed, so that it is nobody's but ours; not kept, so that there
-//! is no limit of tabs; and with the hash of the pre-login cookie of the app's host, so that what
-//! comes back is of the browser that went. The way back carries the code. What it gives is another
-//! id of the same session, good on that host alone.
+//! The way there carries a state: signed, so that nobody else makes one; not kept, so that any number
+//! of tabs can wait; and with the hash of the pre-login cookie of the app's host, so that only the
+//! browser that went comes back with it. The way back carries the code. What it gives is another id
+//! of the same session, good on that host alone.
 
 mod codes;
 pub(super) mod signing_out;
