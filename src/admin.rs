@@ -9,7 +9,6 @@ mod probes;
 pub(crate) mod protocol;
 mod reload;
 mod sessions;
-mod socket;
 mod status;
 mod tokens;
 
@@ -28,13 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::protocol::{Done, Line, Request};
 pub(crate) use self::reload::{Outcome, Reloads};
-pub(crate) use self::socket::BindError;
-use self::socket::SocketFile;
 pub(crate) use self::status::Server;
 use crate::auth::Accounts;
 use crate::auth::api_token::ApiTokens;
 use crate::doctor;
 use crate::session::Sessions;
+use crate::socket_file::{self, BindError, SocketFile};
 
 /// `[admin] socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +116,7 @@ impl Admin {
     }
 
     fn start(path: &Path, context: Context) -> Result<Self, BindError> {
-        let (listener, file) = socket::bind(path)?;
+        let (listener, file) = socket_file::bind(path, &socket_file::ADMIN)?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, Arc::new(context), stop.clone()));

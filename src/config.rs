@@ -28,7 +28,7 @@ use self::problem::Problems;
 use self::section::Section;
 use crate::auth::throttle;
 use crate::doctor::permission::{self, OwnFile, Perspective};
-use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
 use crate::source_text::Fault;
@@ -45,6 +45,8 @@ pub struct Config {
     /// `Location` after a sign-out; `None` shows our own page.
     pub(crate) after_logout: Option<HeaderValue>,
     pub(crate) apps: Vec<proxy::AppSettings>,
+    /// Proxies that may ask by forward auth.
+    pub(crate) auth_from: Askers,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
     /// Bytes of all forms that met an ended session; 0 keeps none.
@@ -78,6 +80,8 @@ pub struct Config {
 pub(crate) struct Lines {
     pub(crate) acme_challenges: Option<usize>,
     pub(crate) audit_file: Option<usize>,
+    pub(crate) auth_from: Option<usize>,
+    pub(crate) auth_listen: Option<usize>,
     pub(crate) listen: Option<usize>,
     pub(crate) login_host: Option<usize>,
     pub(crate) metrics: Option<usize>,
@@ -153,6 +157,11 @@ impl Config {
             files: self.files(perspective),
             ceiling: self.memory_ceiling(0),
             trusted_proxies: self.trusted_proxies.clone(),
+            auth: doctor::Auth {
+                listen: self.listener.auth.clone(),
+                from: self.auth_from.clone(),
+                lines: (self.lines.auth_listen, self.lines.auth_from),
+            },
             port: self.browsers_port(),
         }
     }

@@ -10,6 +10,7 @@
 pub(crate) mod address;
 pub(crate) mod certificate;
 mod cross_site;
+mod forward_auth;
 mod live;
 mod maintenance;
 mod memory;
@@ -36,7 +37,8 @@ use self::upstream::{Asks, Dialers};
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
-use crate::forwarded::TrustedProxies;
+use crate::forwarded::{Askers, TrustedProxies};
+use crate::listener::AuthAddress;
 use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::regular_file::{Distrust, shell};
@@ -130,7 +132,16 @@ pub(crate) struct Settings {
     pub(crate) ceiling: Ceiling,
     /// Behind these, clients do not have connections of their own.
     pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) auth: Auth,
     pub(crate) port: BrowsersPort,
+}
+
+/// Where proxies ask by forward auth, which of them may, and the lines that say so.
+#[derive(Clone, Debug)]
+pub(crate) struct Auth {
+    pub(crate) listen: Vec<AuthAddress>,
+    pub(crate) from: Askers,
+    pub(crate) lines: (Option<usize>, Option<usize>),
 }
 
 /// The port that browsers use.
@@ -218,6 +229,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     ));
     findings.extend(maintenance::examine(&settings.apps, users.as_ref().ok()));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
+    findings.extend(forward_auth::examine(&settings.auth));
     findings.extend(cross_site::examine(&settings.apps, settings.port));
     findings.extend(upstream::examine(&settings.apps));
     let login_host = settings.login_host.as_ref();

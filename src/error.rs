@@ -8,7 +8,7 @@ use crate::auth::credential::Refusal;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
-use crate::request::{BadRequest, ClientKind, Forgery, Malformed, PathError};
+use crate::request::{BadQuestion, BadRequest, ClientKind, Forgery, Malformed, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -37,6 +37,8 @@ pub(crate) enum RequestError {
     Forbidden,
     /// The rules let nobody in, and nobody is signed in.
     ForbiddenToAll,
+    /// A question of a proxy that cannot be answered (SEC-95).
+    ForwardAuth(BadQuestion),
     /// One of our own forms with a field missing, twice or unreadable (SEC-55).
     Form,
     /// A form that may have been forged (SEC-54).
@@ -132,6 +134,7 @@ impl RequestError {
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
             Self::ForbiddenToAll => &messages::FORBIDDEN_TO_ALL,
+            Self::ForwardAuth(_) => &messages::FORWARD_AUTH,
             Self::Form => &messages::FORM_INCOMPLETE,
             Self::Forged(Forgery::OtherSite) => &messages::FORM_FROM_ANOTHER_SITE,
             Self::Forged(Forgery::HostChanged) => &messages::FORM_HOST_CHANGED,
@@ -215,7 +218,9 @@ impl RequestError {
             BadRequest::Credentials => &messages::BAD_CREDENTIALS,
             BadRequest::Destination => &messages::DESTINATION_ELSEWHERE,
             BadRequest::Expectation => &messages::EXPECTATION_FAILED,
-            BadRequest::Field | BadRequest::TooManyAddresses => &messages::BAD_FIELD,
+            BadRequest::Disguise | BadRequest::Field | BadRequest::TooManyAddresses => {
+                &messages::BAD_FIELD
+            }
             BadRequest::Head(malformed) => Self::malformed(malformed),
             BadRequest::Host | BadRequest::HostMismatch => &messages::BAD_HOST,
             BadRequest::Path(error) => Self::bad_path(error),
@@ -252,7 +257,7 @@ impl RequestError {
             PathError::Control => &messages::CONTROL_CHARACTER_IN_PATH,
             PathError::DotSegment => &messages::DOT_SEGMENT,
             PathError::Escape => &messages::BROKEN_ESCAPE,
-            PathError::NotAbsolute => &messages::BAD_REQUEST,
+            PathError::DoubleSlash | PathError::NotAbsolute => &messages::BAD_REQUEST,
             PathError::Percent => &messages::NESTED_ESCAPE,
             PathError::Readings => &messages::TOO_MANY_READINGS,
             PathError::Slash => &messages::ENCODED_SLASH,
@@ -338,6 +343,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::BadRequest(bad) => write!(f, "bad request: {}", bad.text()),
             Self::CredentialRefused(refusal, _) => f.write_str(refusal.text()),
+            Self::ForwardAuth(bad) => f.write_str(bad.text()),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::WebSocketOrigin(refusal) => f.write_str(refusal.text()),
             Self::WrongNetwork(outside) => f.write_str(outside.text()),
@@ -369,6 +375,7 @@ impl std::error::Error for RequestError {
             | Self::ForbiddenToAll
             | Self::Forged(_)
             | Self::Form
+            | Self::ForwardAuth(_)
             | Self::FormNotKept
             | Self::LoginBusy
             | Self::LoginRequired(_)

@@ -24,6 +24,10 @@ pub(crate) struct TrustedProxies(Vec<IpNet>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProxyHeaderSenders(Vec<IpNet>);
 
+/// Networks of the proxies that may ask by forward auth; empty by default (SEC-95).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Askers(Vec<IpNet>);
+
 /// Who sent a request, and by which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
@@ -52,6 +56,24 @@ impl ProxyHeaderSenders {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Askers {
+    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn networks(&self) -> &[IpNet] {
+        &self.0
     }
 
     pub(crate) fn contain(&self, address: IpAddr) -> bool {
@@ -115,6 +137,26 @@ impl TrustedProxies {
         let _ = write!(via, "{peer}");
         client.via = Some(via);
         client
+    }
+}
+
+impl TrustedProxies {
+    /// The client whom a proxy names that asks by forward auth: an address, or a chain of which it has
+    /// added the last one. `None` if that one is no address.
+    pub(crate) fn client_told(&self, chain: &HeaderValue) -> Option<Client> {
+        let mut hops = chain::hops(chain).into_iter().rev();
+        let mut address = hops.next()?.ok()?;
+        while self.contain(address)
+            && let Some(Ok(before)) = hops.next()
+        {
+            address = before;
+        }
+        Some(Client {
+            address,
+            is_known: !self.contain(address),
+            via: None,
+            unreadable: None,
+        })
     }
 }
 
@@ -269,6 +311,29 @@ mod tests {
             assert_eq!(client(trusted, peer, chain), expected, "{peer} {chain:?}");
         }
     }
+    #[test]
+    fn sec_95_the_client_of_a_proxy_that_asks_is_the_last_one_that_it_names() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for (chain, address, known) in [
+            ("192.0.2.7", Some("192.0.2.7"), true),
+            ("127.0.0.1, 192.0.2.7", Some("192.0.2.7"), true),
+            ("x, 192.0.2.7:50123", Some("192.0.2.7"), true),
+            ("127.0.0.1, 192.0.2.7, 10.0.0.2", Some("192.0.2.7"), true),
+            ("x, 10.0.0.2", Some("10.0.0.2"), false),
+            ("10.0.0.2", Some("10.0.0.2"), false),
+            ("::ffff:192.0.2.7", Some("192.0.2.7"), true),
+            ("192.0.2.7, x", None, false),
+            ("unix:", None, false),
+            ("", None, false),
+        ] {
+            let client = trusted.client_told(&HeaderValue::from_static(chain));
+            let told = client.as_ref().map(|client| client.address.to_string());
+            assert_eq!(told.as_deref(), address, "{chain}");
+            let is_known = client.is_some_and(|client| client.known_address().is_some());
+            assert_eq!(is_known, known, "{chain}");
+        }
+    }
+
     #[test]
     fn sec_41_a_client_that_no_trusted_proxy_names_is_in_no_network() {
         let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);

@@ -157,6 +157,17 @@ impl Headers {
         }
     }
 
+    /// Whether a client sends what an application may take for one of these headers, although it has
+    /// another name, or what has the method read as another one (SEC-33, SEC-36). For whoever replaces
+    /// these headers by their names alone.
+    pub(crate) fn are_disguised_in(&self, headers: &HeaderMap) -> bool {
+        let own = &self.folded[..self.templates.len()];
+        headers.keys().any(|name| {
+            let is_own = || self.names().any(|own| own == name);
+            own.iter().any(|own| folds_to(name.as_str(), own)) && !is_own()
+        }) || self.strip_overrides && overrides_in(headers).next().is_some()
+    }
+
     fn is_reserved(&self, name: &str) -> bool {
         if self.folded.iter().any(|folded| folds_to(name, folded)) {
             return true;
@@ -175,12 +186,17 @@ impl Headers {
 
 /// Removes headers by which a client has its method read as another one (SEC-33).
 pub(crate) fn strip_overrides(headers: &mut HeaderMap) {
-    let overrides =
-        |name: &&HeaderName| name.as_str().starts_with('x') && is_override(&fold(name.as_str()));
-    let overrides: Vec<_> = headers.keys().filter(overrides).cloned().collect();
+    let overrides: Vec<_> = overrides_in(headers).cloned().collect();
     for name in overrides {
         headers.remove(name);
     }
+}
+
+/// Headers by which a client has its method read as another one.
+pub(crate) fn overrides_in(headers: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    let overrides =
+        |name: &&HeaderName| name.as_str().starts_with('x') && is_override(&fold(name.as_str()));
+    headers.keys().filter(overrides)
 }
 
 fn is_override(folded: &str) -> bool {
@@ -307,6 +323,32 @@ mod tests {
             );
             ours.strip(&mut map);
             assert_eq!(!map.is_empty(), kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn sec_36_a_name_that_folds_to_one_of_ours_is_a_disguise_and_ours_is_none() {
+        let plain = headers(&[
+            ("X-Forwarded-User", "{user}"),
+            ("Remote-Groups", "{groups}"),
+        ]);
+        let with_methods = plain.clone().strip_overrides(true);
+        for (name, expected, with_rules) in [
+            ("X-Forwarded-User", false, false),
+            ("x_forwarded_user", true, true),
+            ("X.Forwarded-User", true, true),
+            ("Remote~Groups", true, true),
+            ("X-Forwarded-For", false, false),
+            ("X_Forwarded_For", false, false),
+            ("X-HTTP-Method-Override", false, true),
+            ("x_http_method", false, true),
+            ("Cookie", false, false),
+        ] {
+            let mut map = HeaderMap::new();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.insert(&name, HeaderValue::from_static("evil"));
+            assert_eq!(plain.are_disguised_in(&map), expected, "{name}");
+            assert_eq!(with_methods.are_disguised_in(&map), with_rules, "{name}");
         }
     }
 

@@ -10,11 +10,11 @@
 //! | module | what it does | look there for |
 //! |---|---|---|
 //! | `listener` | binds sockets, survives running out of descriptors | PROXY protocol |
-//! | `server` | accepts and serves connections, starts, reloads and stops the service | `connection` (HTTP/1.1, HTTP/2), `linger` (answers before the end of an upload), `plain_http`, `systemd`, `watchdog`, the metrics listener |
+//! | `server` | accepts and serves connections, starts, reloads and stops the service | `connection` (HTTP/1.1, HTTP/2), `linger` (answers before the end of an upload), `plain_http`, `auth_listener` (forward auth), `systemd`, `watchdog`, the metrics listener |
 //! | `tls` | terminates TLS: certificates by SNI, handshakes | |
 //! | `load` | bounds what is open and in flight, and decides who is refused when it is too much | the memory ceiling, fair shares of networks and users |
-//! | `proxy` | **read it first**: parses, identifies, decides, prepares, forwards, finishes; `proxy::Service` outlives reloads | `apps` and `part` (which app), `response` (cleaning, rewriting of `Location` and cookies), `websocket`, `live` (streams that lose their permission), `maintenance` (apps that are closed) |
-//! | `request` | parses a request once | `wire` (the bytes of a head), `path` and `readings` (normal form, and what apps make of it), `webdav` |
+//! | `proxy` | **read it first**: parses, identifies, decides, prepares, forwards, finishes; `proxy::Service` outlives reloads | `judge` (who, and may they), `forward_auth` (the same for proxies that ask), `apps` and `part` (which app), `response` (cleaning, rewriting of `Location` and cookies), `websocket`, `live` (streams that lose their permission), `maintenance` (apps that are closed) |
+//! | `request` | parses a request once | `wire` (the bytes of a head), `original` (what a proxy asks about), `path` and `readings` (normal form, and what apps make of it), `webdav` |
 //! | `forwarded` | finds the client's address behind trusted proxies, and writes `X-Forwarded-*` | |
 //! | `access` | judges a request by the rules of its app; only it makes a `Permit` | |
 //! | `identity` | strips forged identity headers and sets ours | |
@@ -48,6 +48,7 @@
 //! |---|---|
 //! | `network` | the networks that limits count, and `quotas`: fair shares among them |
 //! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
+//! | `socket_file` | socket files: bound as a whole, with their mode, and gone with their server |
 //! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
 //! | `storage` | databases in files that are ours alone, and the versions of their rows |
 //! | `pem_file` | certificates and keys in files, and what a file is that is no PEM |
@@ -122,6 +123,7 @@ mod sample;
 mod secret;
 mod server;
 mod session;
+mod socket_file;
 mod source_text;
 mod storage;
 mod telemetry;

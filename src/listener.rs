@@ -2,10 +2,11 @@
 
 pub(crate) mod proxy_protocol;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +20,35 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<SocketAddr>,
     /// Plain listeners that answer 308 to https and nothing else (SEC-77).
     pub(crate) redirect_http: Vec<SocketAddr>,
+    /// Where proxies ask by forward auth.
+    pub(crate) auth: Vec<AuthAddress>,
     pub(crate) limits: ConnectionLimits,
+}
+
+/// One of `auth_listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AuthAddress {
+    Tcp(SocketAddr),
+    /// The file of a socket.
+    Unix(PathBuf),
+}
+
+impl AuthAddress {
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for AuthAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Connections that wait to be accepted.
@@ -84,14 +113,32 @@ pub(crate) async fn accept(
     listener: &TcpListener,
     admission: &Arc<Admission>,
 ) -> (TcpStream, IpAddr, Admitted) {
+    accept_from(listener, admission, |address| admission.admit(address)).await
+}
+
+/// The same of those that `admit` lets in.
+pub(crate) async fn accept_from(
+    listener: &TcpListener,
+    admission: &Admission,
+    admit: impl Fn(IpAddr) -> Option<Admitted>,
+) -> (TcpStream, IpAddr, Admitted) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let address = peer.ip().to_canonical();
-                if let Some(admitted) = admission.admit(address) {
-                    return (stream, address, admitted);
-                }
-            }
+        let (stream, peer) = next(admission, || listener.accept()).await;
+        let address = peer.ip().to_canonical();
+        if let Some(admitted) = admit(address) {
+            return (stream, address, admitted);
+        }
+    }
+}
+
+/// The next connection, however often there is none to be had.
+pub(crate) async fn next<T, A: Future<Output = io::Result<T>>>(
+    admission: &Admission,
+    accept: impl Fn() -> A,
+) -> T {
+    loop {
+        match accept().await {
+            Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 admission.report(&error);

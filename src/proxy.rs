@@ -10,9 +10,11 @@ mod credentials;
 mod error_response;
 mod exchange;
 mod forward;
+mod forward_auth;
 pub(crate) mod headers;
 mod identify;
 mod in_flight;
+mod judge;
 mod live;
 mod login_host;
 mod maintenance;
@@ -45,7 +47,7 @@ use crate::error::RequestError;
 use crate::pages::Pages;
 use crate::portal::saved_posts::store;
 use crate::portal::{Portal, RequestContext};
-use crate::request::{self, BadRequest, Target};
+use crate::request::{self, Target};
 use crate::session::Sessions;
 use crate::session::cookie::RequestCookies;
 use crate::upstream::{hop_by_hop, upgrade};
@@ -54,13 +56,14 @@ use app::Allowed;
 pub(crate) use app::{AppSettings, WildcardLogin};
 use apps::{Apps, Found};
 pub(crate) use body::ResponseBody;
-pub(crate) use client_conn::ClientConn;
+pub(crate) use client_conn::{ClientConn, Purpose};
 pub(crate) use connection_state::ConnectionState;
 pub(crate) use credentials::CredentialSettings;
 #[cfg(fuzzing)]
 pub(crate) use credentials::Credentials;
 use exchange::{Exchange, Subject};
 use in_flight::InFlight;
+use judge::{Judged, permit_of};
 use live::Permitted;
 pub(crate) use maintenance::{Exempt, MaintenanceSettings, NoSentence, Sentence};
 pub(crate) use part::Part;
@@ -159,23 +162,22 @@ impl Proxy {
         }
 
         let known = client.known_address();
-        if !app.networks.admit(known) {
-            return Err(RequestError::WrongNetwork(known.into()));
-        }
-        if !app.methods.contains(&head.method) {
-            return Err(BadRequest::Method.into());
-        }
+        app.check(known, &head.method)?;
         app.check_length(&body)?;
         if let Some(folder) = app.folder(&target, &head, !body.is_end_stream()) {
             return Ok(app::to_folder(folder));
         }
 
         // Who sends it, and may they?
-        let revision = self.revision();
-        let (proof, principal) = self.identify(&context, app, shown, exchange).await?;
-        app.maintenance.check(principal.as_ref())?;
-        let admitted = connection.admit(&exchange.in_flight, client.address, principal.as_ref());
-        let decision = app.decide(&target, &authority, &head, site, principal.as_ref(), known)?;
+        let (asked, for_app) = ((&target, shown), (site, app));
+        let judged = self.judge(connection, exchange, &context, for_app, asked);
+        let Judged {
+            proof,
+            principal,
+            admitted,
+            decision,
+            revision,
+        } = judged.await?;
         // Under overload, too, as a late form: what is kept has bounds of its own.
         if app.rules.take_cross_site_posts()
             && matches!(decision, Decision::Allow(_) | Decision::Login)
@@ -185,17 +187,10 @@ impl Proxy {
             let asked = self.ask_for_click(from, &context, app, &target, body, exchange);
             return Box::pin(asked).await;
         }
-        let permit = match decision {
-            Decision::Allow(permit) => permit,
-            Decision::Forbid if principal.is_none() => return Err(RequestError::ForbiddenToAll),
-            Decision::Forbid => return Err(RequestError::Forbidden),
-            Decision::OutOfScope => return Err(RequestError::OutOfScope),
-            Decision::WrongNetwork => return Err(RequestError::WrongNetwork(known.into())),
-            Decision::Login => {
-                self.admit_to_login(app, &context, admitted)?;
-                let asked = self.ask(context, app, &target, saved_post, body, exchange);
-                return Box::pin(asked).await;
-            }
+        let Some(permit) = permit_of(decision, principal.as_ref(), known)? else {
+            self.admit_to_login(app, &context, admitted)?;
+            let asked = self.ask(context, app, &target, saved_post, body, exchange);
+            return Box::pin(asked).await;
         };
         admitted?;
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod acme_challenges;
+mod auth_listener;
 mod background;
 mod batch;
 mod build;
@@ -23,6 +24,7 @@ mod slices;
 mod socket;
 mod streams;
 pub(crate) mod systemd;
+mod transport;
 mod watchdog;
 
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use crate::auth::throttle::KnownNetworks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor;
+use crate::listener::AuthAddress;
 use crate::load::Admission;
 use crate::proxy::Service;
 use crate::session::Sessions;
@@ -80,6 +83,9 @@ pub(crate) fn run(
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }
+        for address in &running.auth_addresses {
+            tracing::info!(%address, "listening for forward auth");
+        }
         if let Some(address) = running.metrics_address() {
             tracing::info!(%address, "listening for metrics");
         }
@@ -109,6 +115,7 @@ pub(crate) fn run(
 pub struct Running {
     addresses: Vec<SocketAddr>,
     redirect_addresses: Vec<SocketAddr>,
+    auth_addresses: Vec<AuthAddress>,
     admission: Arc<Admission>,
     certificates: Arc<Certificates>,
     doctor: Arc<doctor::Live>,
@@ -147,6 +154,11 @@ impl Running {
     /// Where plain HTTP is sent to https, as bound.
     pub fn redirect_addresses(&self) -> &[SocketAddr] {
         &self.redirect_addresses
+    }
+
+    /// Where proxies ask by forward auth over TCP, as bound.
+    pub fn auth_addresses(&self) -> Vec<SocketAddr> {
+        auth_listener::tcp_addresses(&self.auth_addresses)
     }
 
     /// Where metrics and health are told, as bound.

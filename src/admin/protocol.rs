@@ -228,6 +228,9 @@ pub(crate) struct Status {
     pub(crate) stopping: bool,
     pub(crate) listen: Vec<String>,
     pub(crate) redirect_http: Vec<String>,
+    /// Where proxies ask by forward auth.
+    #[serde(default)]
+    pub(crate) auth_listen: Vec<String>,
     /// Where metrics and health are told.
     pub(crate) metrics: Option<String>,
     pub(crate) connections: Occupancy,

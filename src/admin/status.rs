@@ -11,6 +11,7 @@ use super::protocol::{
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
+use crate::listener::AuthAddress;
 use crate::load::{Admission, Consumer, Resource, Usages};
 use crate::proxy::Service;
 use crate::session::Backend;
@@ -22,6 +23,7 @@ pub(crate) struct Server {
     pub(crate) admission: Arc<Admission>,
     pub(crate) service: Arc<Service>,
     pub(crate) redirect_addresses: Vec<SocketAddr>,
+    pub(crate) auth_addresses: Vec<AuthAddress>,
     pub(crate) metrics_address: Option<SocketAddr>,
     pub(crate) started: Timestamp,
 }
@@ -53,6 +55,9 @@ pub(super) async fn status(context: &Context) -> Line {
         stopping: server.service.shutdown().has_begun(),
         listen: shown(&server.addresses),
         redirect_http: shown(&server.redirect_addresses),
+        auth_listen: (server.auth_addresses.iter())
+            .map(AuthAddress::to_string)
+            .collect(),
         metrics: server.metrics_address.map(|address| address.to_string()),
         connections: Occupancy {
             open: server.admission.open(),

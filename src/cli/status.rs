@@ -87,6 +87,9 @@ fn text(status: &Status) -> String {
     if !status.redirect_http.is_empty() {
         line("http", &status.redirect_http.join(", "));
     }
+    if !status.auth_listen.is_empty() {
+        line("auth", &status.auth_listen.join(", "));
+    }
     if let Some(metrics) = &status.metrics {
         line("metrics", metrics);
     }

@@ -9,7 +9,8 @@ use super::section::Section;
 use super::{Config, Lines, after_logout, app, login_host, value};
 use crate::access::Rules;
 use crate::auth::throttle;
-use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::listener::AuthAddress;
 use crate::load::ConnectionLimits;
 use crate::proxy::{AppSettings, Timeouts};
 use crate::request::Limits;
@@ -25,13 +26,16 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     let mut login = root.table("login");
     let title = login.get("title", value::string);
     app::complete_titles(&mut apps, title.as_deref());
-    let listener = listener(&mut server);
+    let listener = listener(&mut server, folder);
+    let auth_from = auth_from(&mut server, &listener);
     let acme_challenges = acme_challenges(&mut server, &listener, folder);
     let mut administration = root.table("admin");
     let (mut session_section, mut log_section) = (root.table("session"), root.table("log"));
     let lines = Lines {
         acme_challenges: server.line_of("acme_challenges"),
         audit_file: log_section.line_of("audit_file"),
+        auth_from: server.line_of("auth_from"),
+        auth_listen: server.line_of("auth_listen"),
         listen: server.line_of("listen"),
         login_host: login.line_of("host"),
         metrics: administration.line_of("metrics"),
@@ -58,6 +62,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         ),
         admin: admin(&mut administration, folder),
         metrics: metrics(&mut administration, &listener),
+        auth_from,
         metrics_hosts: administration
             .list("metrics_hosts", value::host)
             .unwrap_or_default(),
@@ -94,12 +99,14 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     }
 }
 
-fn listener(server: &mut Section<'_>) -> listener::Settings {
+fn listener(server: &mut Section<'_>, folder: &Path) -> listener::Settings {
     let listen = server.filled_list("listen", "write [\"[::]:443\"]", value::socket_address);
     let redirect_http = server.list("redirect_http", value::socket_address);
+    let auth = server.list("auth_listen", |value| value::auth_address(value, folder));
     let settings = listener::Settings {
         listen: listen.unwrap_or_else(|| vec![(std::net::Ipv6Addr::UNSPECIFIED, 443).into()]),
         redirect_http: redirect_http.unwrap_or_default(),
+        auth: auth.unwrap_or_default(),
         limits: ConnectionLimits {
             max: server
                 .get("max_connections", value::count)
@@ -119,6 +126,29 @@ fn listener(server: &mut Section<'_>) -> listener::Settings {
         );
     }
     settings
+}
+
+/// The proxies that may ask: nobody is trusted who is not named, and by a file its mode says who may.
+fn auth_from(server: &mut Section<'_>, listener: &listener::Settings) -> Askers {
+    let networks = server.list("auth_from", value::network);
+    let networks = networks.unwrap_or_default();
+    for address in listener.auth.iter().filter_map(AuthAddress::tcp) {
+        let visitors = listener.listen.iter().chain(&listener.redirect_http);
+        if address.port() != 0 && visitors.into_iter().any(|other| *other == address) {
+            let fault = Fault::new(format!("{address} serves visitors already"));
+            server.refuse(
+                "auth_listen",
+                fault.help("write a port of its own, such as 9091"),
+            );
+        }
+        if networks.is_empty() {
+            let fault = Fault::new(format!("nobody may ask at {address}"));
+            let help = "name the proxies that ask there: auth_from = [\"127.0.0.1\"]";
+            server.refuse("auth_listen", fault.help(help));
+            break;
+        }
+    }
+    Askers::new(networks)
 }
 
 /// Only plain HTTP is asked for them.
@@ -331,8 +361,14 @@ fn metrics(section: &mut Section<'_>, listener: &listener::Settings) -> Option<S
     });
     let address = address.flatten()?;
     let mut others = listener.listen.iter().chain(&listener.redirect_http);
-    if address.port() != 0 && others.any(|other| *other == address) {
-        let fault = Fault::new(format!("{address} serves visitors already"));
+    let is_auth = listener.auth.contains(&AuthAddress::Tcp(address));
+    if address.port() != 0 && (is_auth || others.any(|other| *other == address)) {
+        let whom = if is_auth {
+            "proxies that ask"
+        } else {
+            "visitors"
+        };
+        let fault = Fault::new(format!("{address} serves {whom} already"));
         section.refuse(
             "metrics",
             fault.help("write a port of its own, such as 9180"),

@@ -1,7 +1,7 @@
 //! Single values: texts, durations, sizes, addresses. Each parser says what it expected.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use tracing_subscriber::filter::Targets;
 
 use super::section::kind;
+use crate::listener::AuthAddress;
 use crate::request::{Authority, Host};
 use crate::source_text::Fault;
 use crate::source_text::nearest;
@@ -194,6 +195,16 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Fault> {
             _ => fault.help("write it as in \"[::]:443\" or \"127.0.0.1:8443\""),
         }
     })
+}
+
+/// Where proxies ask: an address, or `unix:` and the path of a socket.
+pub(super) fn auth_address(value: &DeValue<'_>, folder: &Path) -> Result<AuthAddress, Fault> {
+    match text(value)?.strip_prefix("unix:") {
+        Some("") => Err(Fault::new("the path of the socket is missing")
+            .help("write \"unix:/run/vestibule/auth.sock\"")),
+        Some(path) => Ok(AuthAddress::Unix(folder.join(path))),
+        None => socket_address(value).map(AuthAddress::Tcp),
+    }
 }
 
 /// A network, or one address.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -39,6 +39,11 @@ impl<'h> Chain<'h> {
             hops: named(elements, |element| address(node(element)?)),
         }
     }
+}
+
+/// The hops that one field names.
+pub(super) fn hops(line: &HeaderValue) -> Vec<Result<IpAddr, &[u8]>> {
+    named(line.as_bytes().split(|byte| *byte == b','), address)
 }
 
 /// Lists may have empty elements (RFC 9110 §5.6.1.2), which are no hops.

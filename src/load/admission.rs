@@ -51,6 +51,7 @@ struct Said {
     upload: Seldom,
     failure: Seldom,
     header: Seldom,
+    stranger: Seldom,
 }
 
 impl Said {
@@ -62,6 +63,7 @@ impl Said {
             upload: seldom(),
             failure: seldom(),
             header: seldom(),
+            stranger: seldom(),
         }
     }
 }
@@ -119,8 +121,17 @@ impl Admission {
 
     /// Counts a connection, or refuses it and says so in the log now and then.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        self.admit_one(address, (self.is_proxy)(address))
+    }
+
+    /// The same of a proxy that stands for many clients, whatever its address.
+    pub(crate) fn admit_proxy(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+        self.admit_one(address, true)
+    }
+
+    fn admit_one(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Admitted> {
         let network = self.usages.of_address(address);
-        let counted = (!(self.is_proxy)(address)).then(|| Arc::clone(&network));
+        let counted = (!is_proxy).then(|| Arc::clone(&network));
         let mut open = self.lock();
         if !self.closes_for(&mut open, counted.as_ref()) {
             self.refuse(&mut open, address, &network);
@@ -238,6 +249,16 @@ impl Admission {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says in the log, now and then, that somebody asks who may not (SEC-95).
+    pub(crate) fn report_stranger(&self, peer: IpAddr) {
+        if self.said.stranger.is_due() {
+            tracing::warn!(
+                %peer,
+                "a connection to auth_listen is not from auth_from: closing it"
+            );
+        }
     }
 
     /// Says in the log, now and then, that nobody can be accepted.

@@ -145,6 +145,9 @@ messages! {
         "Nobody may open this page",
         "It is closed to everybody, with an account or without. Go to the start page."
         => StartPage;
+    FORWARD_AUTH = "forward_auth", FORBIDDEN,
+        "The proxy in front of this app is not set up correctly",
+        "Tell the people who run this site: the access log says what is wrong.";
     FORM_FROM_ANOTHER_SITE = "form_from_another_site", FORBIDDEN,
         "This form was sent from another site",
         OPEN_AGAIN;

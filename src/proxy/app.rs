@@ -216,6 +216,21 @@ impl App {
         self.credentials.settings()
     }
 
+    /// Refuses what is not for this app, whoever sends it.
+    pub(super) fn check(
+        &self,
+        client: Option<IpAddr>,
+        method: &Method,
+    ) -> Result<(), RequestError> {
+        if !self.networks.admit(client) {
+            return Err(RequestError::WrongNetwork(client.into()));
+        }
+        if !self.methods.contains(method) {
+            return Err(BadRequest::Method.into());
+        }
+        Ok(())
+    }
+
     /// Refuses a body that is announced as larger than the application takes, before anything is
     /// done for it. One that grows too large without saying so breaks off on its way.
     pub(super) fn check_length(&self, body: &impl Body) -> Result<(), RequestError> {

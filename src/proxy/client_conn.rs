@@ -29,6 +29,7 @@ pub(crate) struct ClientConn {
     /// The host that TLS was asked for.
     pub(super) server_name: Option<String>,
     pub(crate) state: Arc<ConnectionState>,
+    pub(crate) purpose: Purpose,
     pub(super) cache: ConnectionCache,
     /// Its own connection to an application, where that signs connections in (SEC-92).
     pub(super) own: Arc<Own>,
@@ -40,7 +41,30 @@ pub(crate) struct ClientConn {
     user: Mutex<Option<Arc<Usage>>>,
 }
 
+/// What comes by a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Requests,
+    /// Questions of a proxy (SEC-95), whose network has to be named.
+    Questions,
+    /// The same by a socket file, whose mode says who may ask.
+    QuestionsByFile,
+}
+
 impl ClientConn {
+    /// For questions of a proxy.
+    pub(crate) fn of_proxy(
+        peer: IpAddr,
+        purpose: Purpose,
+        load: Arc<Load>,
+        admitted: Admitted,
+    ) -> Self {
+        Self {
+            purpose,
+            ..Self::new(peer, None, load, admitted)
+        }
+    }
+
     pub(crate) fn new(
         peer: IpAddr,
         server_name: Option<String>,
@@ -53,6 +77,7 @@ impl ClientConn {
             peer_header: forwarded::header_of(peer),
             server_name,
             state: ConnectionState::new(load, Arc::clone(admitted.place())),
+            purpose: Purpose::Requests,
             cache: ConnectionCache::default(),
             own: Arc::default(),
             network: Arc::clone(admitted.network()),

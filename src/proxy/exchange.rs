@@ -16,6 +16,7 @@ use super::apps::Site;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::error_response::RETRY_AFTER;
+use super::forward_auth;
 use super::in_flight::InFlight;
 use super::response::hsts::Hsts;
 use crate::auth::credential::Credential;
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::portal::{HostRole, is_page_load};
 use crate::principal::Principal;
-use crate::request::{Authority, wire};
+use crate::request::{Authority, Dialect, wire};
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{ClientBody, UpstreamError};
@@ -37,6 +38,8 @@ pub(super) struct Exchange {
     pub(super) subject: Subject,
     /// What its host is for, once that is found.
     role: HostRole,
+    /// Of the proxy that asks whether its client may, and gets the request by itself.
+    pub(super) asked_by: Option<Dialect>,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
@@ -46,7 +49,7 @@ pub(super) struct Exchange {
     version: Version,
     /// Whether a person reads the response, and not a program.
     pub(super) is_page_load: bool,
-    is_head: bool,
+    pub(super) is_head: bool,
     /// Whether there is no telling where the next request of the connection begins.
     is_left_unread: bool,
     /// Whether the body has been read to its end, where the next request comes after it.
@@ -93,6 +96,7 @@ impl Exchange {
             app: None,
             subject: Subject::App,
             role: HostRole::Own,
+            asked_by: None,
             renewed: Vec::new(),
             hsts: None,
             version: request.version(),
@@ -128,6 +132,9 @@ impl Proxy {
             exchange.note_refusal(&error);
             self.error_response(&error, &exchange)
         });
+        if let Some(dialect) = exchange.asked_by {
+            forward_auth::put_for(dialect, &mut response);
+        }
         if response.body().is_ours()
             && (!exchange
                 .in_flight
@@ -272,6 +279,7 @@ impl Exchange {
         let text = match error {
             RequestError::BadRequest(bad) => Some(bad.text()),
             RequestError::CredentialRefused(refusal, _) => Some(refusal.text()),
+            RequestError::ForwardAuth(bad) => Some(bad.text()),
             RequestError::WebSocketOrigin(refusal) => Some(refusal.text()),
             RequestError::Maintenance => Some("the app is closed for maintenance"),
             RequestError::UploadTooLarge

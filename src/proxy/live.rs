@@ -298,8 +298,8 @@ impl Proxy {
                 Ok(Decision::Allow(_))
             )
             && origin.as_ref().is_none_or(|origin| {
-                let trusted = &self.settings.trusted_proxies;
-                let checked = app.websocket_origins.check(origin, authority, trusted);
+                let is_proxy = |peer| self.settings.trusted_proxies.contain(peer);
+                let checked = app.websocket_origins.check(origin, authority, is_proxy);
                 checked.is_ok()
             })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::forwarded::{ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
 use crate::request::{Host, Limits};
 
 /// `[server]`, as far as requests and connections are concerned.
@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: TrustedProxies,
     /// Load balancers that begin each connection with a PROXY header.
     pub(crate) proxy_protocol_from: ProxyHeaderSenders,
+    /// Proxies that may ask by forward auth.
+    pub(crate) auth_from: Askers,
     /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
     pub(crate) public_port: Option<u16>,
     /// Of one login for all apps.

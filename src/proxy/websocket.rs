@@ -34,11 +34,14 @@ impl Proxy {
             // GET opens it, and it carries whatever the program sends.
             return Err(RequestError::OutOfScope);
         }
-        let trusted = &self.settings.trusted_proxies;
-        let origin = Origin::of(&allowed, has_cookie, connection.peer);
+        let permitted = &allowed.permitted;
+        let headers = &allowed.head.headers;
+        let has_session = permitted.session.is_some();
+        let origin = Origin::of(headers, has_session, has_cookie, connection.peer);
         let origin = origin.and_then(|origin| {
-            let authority = &allowed.permitted.authority;
-            app.websocket_origins.check(&origin, authority, trusted)?;
+            let is_proxy = |peer| self.settings.trusted_proxies.contain(peer);
+            let origins = &app.websocket_origins;
+            origins.check(&origin, &permitted.authority, is_proxy)?;
             Ok(origin)
         });
         allowed.permitted.origin = Some(origin.map_err(RequestError::WebSocketOrigin)?);

@@ -11,6 +11,8 @@ pub(crate) enum BadRequest {
     Credentials,
     /// A `Destination`, or a condition of `If`, that is of another app or host.
     Destination,
+    /// A header that an app may take for another one, which only we say or which changes the method.
+    Disguise,
     /// An `Expect` other than `100-continue`.
     Expectation,
     /// A field whose value two parsers might read in two ways.
@@ -48,6 +50,10 @@ impl BadRequest {
                 "the request has an API token in a form that is not taken, or several credentials"
             }
             Self::Destination => "`Destination` or `If` names an address that is not of this app",
+            Self::Disguise => {
+                "a header is spelled so that an app may take it for one of `[app.identity]`, or has \
+                 the method read as another one"
+            }
             Self::Expectation => "`Expect` is not 100-continue",
             Self::Field => "a header field has a value that servers read differently",
             Self::Head(malformed) => malformed.text(),

@@ -20,6 +20,8 @@ pub(crate) enum PathError {
     Control,
     /// A `.` or `..` segment in any spelling, `;parameters` aside (SEC-30, SEC-31).
     DotSegment,
+    /// An empty segment, where the path is not sent on by us and the app does not allow it.
+    DoubleSlash,
     /// A percent sign that begins no escape, or one escape after another.
     Escape,
     /// No slash at the start.
@@ -46,6 +48,10 @@ impl PathError {
             }
             Self::Control => "a null byte, line break or unescaped space is in it",
             Self::DotSegment => "`.` and `..` segments are not allowed",
+            Self::DoubleSlash => {
+                "`//` is in it: by forward auth only for apps with \"double-slash\" in \
+                 `allow_in_path`"
+            }
             Self::Escape => "a percent sign that begins no escape is in it",
             Self::NotAbsolute => "it does not begin with `/`",
             Self::Percent => {
@@ -96,6 +102,30 @@ pub(crate) fn normal_path(path: &str, allow: AllowInPath) -> Result<Cow<'_, str>
     } else {
         Cow::Owned(normal)
     })
+}
+
+/// What an application reads that unescapes nothing, where it gets `path` as it was sent and not in its
+/// normal form: with an escape for the percent sign of each that need not be one, `/%2561` for `/%61`.
+/// `None` where that is the normal form. For paths that have one.
+pub(super) fn as_it_stands(path: &str, allow: AllowInPath) -> Result<Option<String>, PathError> {
+    if !allow.has(PathForm::DoubleSlash) && path.contains("//") {
+        return Err(PathError::DoubleSlash);
+    }
+    let mut literal = String::new();
+    let mut rest = path;
+    for at in memchr::memchr_iter(b'%', path.as_bytes()) {
+        if unescape(&path.as_bytes()[at..]).is_some_and(is_unreserved) {
+            let (before, from) = rest.split_at(at - (path.len() - rest.len()));
+            literal.push_str(before);
+            literal.push_str("%25");
+            rest = &from[1..];
+        }
+    }
+    if literal.is_empty() {
+        return Ok(None);
+    }
+    literal.push_str(rest);
+    Ok(Some(literal))
 }
 
 /// Appends the normal form of one segment to `normal`, and its bytes to `decoded`.
@@ -390,6 +420,27 @@ mod tests {
                 Err(PathError::DotSegment),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn sec_95_what_is_escaped_without_need_has_one_more_reading() {
+        let double: AllowInPath = [PathForm::DoubleSlash].into_iter().collect();
+        let nothing = AllowInPath::default();
+        for (path, allow, expected) in [
+            ("/", nothing, Ok(None)),
+            ("/a%20b%C3%A9", nothing, Ok(None)),
+            ("/100%25", nothing, Ok(None)),
+            ("/%61dmin", nothing, Ok(Some("/%2561dmin"))),
+            ("/a%20%7Eada/%2d", nothing, Ok(Some("/a%20%257Eada/%252d"))),
+            ("/a//b", nothing, Err(PathError::DoubleSlash)),
+            ("//", nothing, Err(PathError::DoubleSlash)),
+            ("/a//b", double, Ok(None)),
+            ("/%61//b", double, Ok(Some("/%2561//b"))),
+        ] {
+            let literal = as_it_stands(path, allow);
+            let expected = expected.map(|literal| literal.map(str::to_owned));
+            assert_eq!(literal, expected, "{path}");
         }
     }
 

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 
-use super::path::push_escape;
+use super::path::{self, push_escape};
 use super::{AllowInPath, BadRequest, PathForm, normal_path};
 
 /// The target to judge and to send: path in normal form, query as it came.
@@ -54,6 +54,19 @@ impl Target {
                     .map_err(|_| BadRequest::Target)
             }
         }
+    }
+
+    /// For what somebody else sends on, and not in its normal form: what else an application may read,
+    /// and an error where it could be anything (SEC-95). `head` is that of this target.
+    pub(crate) fn as_it_stands(
+        head: &Parts,
+        allow: AllowInPath,
+    ) -> Result<Option<String>, BadRequest> {
+        let path = match head.uri.path() {
+            plain if plain.is_ascii() => Cow::Borrowed(plain),
+            raw => Cow::Owned(escape_raw(raw, head.version)),
+        };
+        path::as_it_stands(&path, allow).map_err(BadRequest::Path)
     }
 
     /// The path in normal form: what the rules judge.

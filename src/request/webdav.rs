@@ -139,9 +139,32 @@ pub(crate) fn as_judged(head: &mut Parts, prefix: Option<&str>, allow: AllowInPa
     if matches!(head.method, Method::GET | Method::HEAD) {
         return;
     }
-    rewrite(&mut head.headers, |address| {
+    put_normal(&mut head.headers, prefix.unwrap_or_default(), allow);
+}
+
+/// Whether the addresses came as [`further_paths`] gives them: for what somebody else sends on.
+pub(crate) fn are_as_judged(head: &Parts, allow: AllowInPath) -> bool {
+    if matches!(head.method, Method::GET | Method::HEAD) || !names_addresses(&head.headers) {
+        return true;
+    }
+    let mut normal = HeaderMap::new();
+    for name in [DESTINATION, IF] {
+        for value in head.headers.get_all(&name) {
+            normal.append(&name, value.clone());
+        }
+    }
+    put_normal(&mut normal, "", allow);
+    let mut names = [DESTINATION, IF].into_iter();
+    names.all(|name| {
+        let sent = head.headers.get_all(&name).iter();
+        sent.eq(normal.get_all(&name).iter())
+    })
+}
+
+fn put_normal(headers: &mut HeaderMap, prefix: &str, allow: AllowInPath) {
+    rewrite(headers, |address| {
         let address = escaped(address);
-        let judged = judged(&address, prefix.unwrap_or_default(), allow);
+        let judged = judged(&address, prefix, allow);
         judged.unwrap_or(address).into_bytes() // one that was judged has a normal form and the prefix
     });
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accept::Acceptor;
+use super::auth_listener;
 use super::background::Background;
 use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
@@ -58,6 +59,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         acme_challenges,
         after_logout,
         mut apps,
+        auth_from,
         drain_timeout: drain,
         kept_forms,
         limits,
@@ -104,6 +106,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
             timeouts,
             trusted_proxies,
             proxy_protocol_from,
+            auth_from,
             public_port,
             login_host,
             acme_challenges,
@@ -176,6 +179,7 @@ pub(super) fn start_on(
     let admission = admission(connections, &service, load.usages(), &clock);
     let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
+    let (askable, auth_addresses) = auth_listener::listen(sockets.auth, &restart_only.auth_listen)?;
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
@@ -193,6 +197,7 @@ pub(super) fn start_on(
         admission: Arc::clone(&admission),
         service: Arc::clone(&service),
         redirect_addresses: redirect_addresses.clone(),
+        auth_addresses: auth_addresses.clone(),
         metrics_address,
         started: clock.now(),
     };
@@ -208,7 +213,8 @@ pub(super) fn start_on(
     let mut tasks = Vec::new();
     let acceptor = Acceptor::new(&service, &admission, handshakes);
     let port = addresses.first().map_or(443, SocketAddr::port);
-    let accepting = acceptor.begin((listeners, port), redirectors, &mut tasks);
+    let mut accepting = acceptor.begin((listeners, port), redirectors, &mut tasks);
+    auth_listener::begin(askable, &service, &admission, &mut accepting, &mut tasks);
     let background = Background {
         service: Arc::clone(&service),
         certificates: Arc::clone(&certificates),
@@ -222,6 +228,7 @@ pub(super) fn start_on(
     Ok(Running {
         addresses,
         redirect_addresses,
+        auth_addresses,
         admission: Arc::clone(&admission),
         certificates,
         doctor,

@@ -19,8 +19,9 @@ use super::deadline::Deadline;
 use super::malformed;
 use super::socket::Socket;
 use super::streams::Streams;
+use super::transport::Transport;
 use crate::proxy::stall::{self, Said, SessionEnd};
-use crate::proxy::{ClientConn, ResponseBody, Service, Settings};
+use crate::proxy::{ClientConn, Purpose, ResponseBody, Service, Settings};
 use crate::request::Malformed;
 
 /// Bounds what one client that does not read holds (SEC-27).
@@ -52,10 +53,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
-pub(super) async fn serve_http1(
+pub(super) async fn serve_http1<S: Transport>(
     service: Arc<Service>,
     connection: Arc<ClientConn>,
-    mut socket: Socket,
+    mut socket: Socket<S>,
 ) {
     // hyper's buffers and states would stay with every idle connection, several times what TLS
     // needs. They are in a box, which is given back: only the socket waits for the next request.
@@ -69,11 +70,11 @@ pub(super) async fn serve_http1(
 }
 
 /// Serves a connection until it ends; gives its socket where it has had no request for a while.
-async fn serve_requests(
+async fn serve_requests<S: Transport>(
     service: &Arc<Service>,
     connection: &Arc<ClientConn>,
-    socket: Socket,
-) -> Option<Socket> {
+    socket: Socket<S>,
+) -> Option<Socket<S>> {
     let settings = service.settings();
     let mut served = {
         let mut builder = http1::Builder::new();
@@ -131,10 +132,10 @@ async fn serve_requests(
     parts.read_buf.is_empty().then_some(socket)
 }
 
-pub(super) async fn serve_http2(
+pub(super) async fn serve_http2<S: Transport>(
     service: Arc<Service>,
     connection: Arc<ClientConn>,
-    socket: Socket,
+    socket: Socket<S>,
 ) {
     let settings = service.settings();
     let socket = Gathering::new(socket);
@@ -191,6 +192,9 @@ fn respond(
         let in_flight = connection.state.begin(!request.body().is_end_stream());
         // Written where it stays: `Box::pin` would build it on the stack and copy it.
         let response = Box::write(Box::new_uninit(), async move {
+            if connection.purpose != Purpose::Requests {
+                return Box::pin(proxy.answer(&connection, in_flight, request)).await;
+            }
             let mut response = proxy.handle(&connection, in_flight, request).await?;
             if is_http1 && let Some(letters) = response.extensions_mut().remove() {
                 connection.state.note_letters(letters);

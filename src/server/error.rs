@@ -9,9 +9,10 @@ use crate::auth::throttle::KnownError;
 use crate::auth::users_file::UsersFileError;
 use crate::pages::PagesError;
 use crate::proxy::headers::SecretHeaderError;
+use crate::socket_file::BindError;
 use crate::telemetry::LogsError;
 use crate::tls::TlsError;
-use crate::{admin, proxy, session, upstream};
+use crate::{proxy, session, upstream};
 
 /// Why the service does not start.
 #[derive(Debug)]
@@ -21,7 +22,13 @@ pub enum StartError {
         private_interfaces,
         reason = "for people to read, not for programs to look into"
     )]
-    Admin(admin::BindError),
+    Admin(BindError),
+    /// A socket for forward auth cannot be bound.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    AuthSocket(BindError),
     /// The API tokens cannot be kept beside the sessions.
     #[expect(
         private_interfaces,
@@ -110,6 +117,7 @@ impl StartError {
             Self::Sessions(error) => error.is_invalid(),
             Self::Logs(error) => matches!(error, LogsError::Audit(..)),
             Self::Admin(_)
+            | Self::AuthSocket(_)
             | Self::Bind(..)
             | Self::NoRandomness
             | Self::Runtime(_)
@@ -130,7 +138,7 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Admin(error) => error.fmt(f),
+            Self::Admin(error) | Self::AuthSocket(error) => error.fmt(f),
             Self::Authenticators(error) => error.fmt(f),
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}")?;
@@ -167,7 +175,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Admin(error) => Some(error),
+            Self::Admin(error) | Self::AuthSocket(error) => Some(error),
             Self::Authenticators(error) => Some(error),
             Self::Logs(error) => Some(error),
             Self::Bind(_, error)

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::connection::CLOSE_TIMEOUT;
 use super::plain_http::serialize;
 use super::socket::Socket;
+use super::transport::Transport;
 use crate::proxy::{ClientConn, Service};
 use crate::request::Malformed;
 
@@ -33,10 +34,10 @@ pub(super) fn of_error(error: &hyper::Error) -> Option<Malformed> {
 
 /// Answers a head that is no request, of which hyper has `read` so much, and writes its access line.
 /// The connection is to be closed.
-pub(super) async fn refuse(
+pub(super) async fn refuse<S: Transport>(
     service: &Service,
     connection: &ClientConn,
-    socket: &mut Socket,
+    socket: &mut Socket<S>,
     malformed: Malformed,
     read: &[u8],
 ) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::listener::AuthAddress;
 use crate::request::Host;
 use crate::{admin, session, telemetry};
 
@@ -11,6 +12,7 @@ use crate::{admin, session, telemetry};
 pub(super) struct RestartOnly {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) redirect_http: Vec<SocketAddr>,
+    pub(super) auth_listen: Vec<AuthAddress>,
     pub(super) backend: session::Backend,
     pub(super) users_file: PathBuf,
     pub(super) admin: admin::PathSetting,
@@ -25,6 +27,7 @@ impl RestartOnly {
         Self {
             listen: config.listener.listen.clone(),
             redirect_http: config.listener.redirect_http.clone(),
+            auth_listen: config.listener.auth.clone(),
             backend: config.session.backend.clone(),
             users_file: config.users_file.clone(),
             admin: config.admin.clone(),
@@ -43,6 +46,7 @@ impl RestartOnly {
                 "server.redirect_http",
                 self.redirect_http != other.redirect_http,
             ),
+            ("server.auth_listen", self.auth_listen != other.auth_listen),
             (
                 "session.store and session.path",
                 self.backend != other.backend,

@@ -4,27 +4,24 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
 
 use super::connection::CLOSE_TIMEOUT;
 use super::heads::Heads;
-use super::linger::{MOST_OF_BODY, MOST_OF_HEAD, linger};
+use super::linger::{MOST_OF_BODY, MOST_OF_HEAD};
 use super::slices::Slices;
+use super::transport::Transport;
 use crate::proxy::{ClientConn, Service, Timeouts};
 use crate::request::Malformed;
 use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
 
-pub(super) struct Socket {
+pub(super) struct Socket<S> {
     /// Boxed: it is large, and a socket moves from one state of its connection to the next, each of
     /// which would have room for it.
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Box<S>,
     connection: Arc<ClientConn>,
     protocol: Protocol,
     /// What was read and did not fit, see [`Framing::widened`].
@@ -51,12 +48,8 @@ enum Protocol {
     Http2(DataFrames),
 }
 
-impl Socket {
-    pub(super) fn new(
-        stream: TlsStream<TcpStream>,
-        connection: Arc<ClientConn>,
-        http1: bool,
-    ) -> Self {
+impl<S: Transport> Socket<S> {
+    pub(super) fn new(stream: S, connection: Arc<ClientConn>, http1: bool) -> Self {
         let protocol = if http1 {
             Protocol::Http1(Some(Box::new(Framing::new())))
         } else {
@@ -83,9 +76,9 @@ impl Socket {
         };
         let shut_down = tokio::time::timeout(CLOSE_TIMEOUT, self.shutdown()).await;
         if let Ok(Ok(())) = shut_down {
-            let (transport, _) = self.stream.into_inner();
             let place = self.connection.state.place();
-            linger(transport, most, place, service.shutdown().token()).await;
+            let stop = service.shutdown().token();
+            self.stream.linger(most, place, stop).await;
         }
     }
 
@@ -119,17 +112,15 @@ impl Socket {
     /// Resets the connection: an orderly end would make a response look whole that was cut, because
     /// many clients do not ask for the `close_notify` of TLS (RFC 8446 §6.1).
     pub(super) fn reset(self) {
-        let (transport, _) = self.stream.get_ref();
-        let _ = SockRef::from(transport).set_linger(Some(Duration::ZERO));
+        self.stream.reset();
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
     /// long, has to make room for others, or the service stops (SEC-28).
     pub(super) async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
         let until = Instant::from_std(self.connection.state.idle_since() + timeouts.keep_alive);
-        let (transport, _) = self.stream.get_ref();
         tokio::select! {
-            readable = transport.readable() => readable.is_ok(),
+            readable = self.stream.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until) => false,
             () = self.connection.state.evicted() => false,
             () = service.shutdown().token().cancelled() => false,
@@ -142,7 +133,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Transport> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +179,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Transport> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

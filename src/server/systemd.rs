@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub(crate) use sockets::Sockets;
+pub(crate) use sockets::{AuthSocket, Sockets};
 
 /// The end of the protocol of `sd_notify(3)` that speaks. Silent where nobody listens.
 ///

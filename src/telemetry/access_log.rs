@@ -114,6 +114,9 @@ fn push(text: &mut Vec<u8>, line: &AccessLine, total: Duration) {
         plain(text, name!("token"), &hex(token));
     }
     string(text, name!("app"), line.app.as_deref());
+    if let Some(dialect) = line.asked_by {
+        plain(text, name!("asked_by"), dialect.name().as_bytes());
+    }
     string(text, name!("method"), Some(line.method.as_str()));
     string(text, name!("path"), Some(&*printable(&line.path)));
     plain(text, name!("version"), name_of(line.version).as_bytes());
@@ -180,6 +183,7 @@ mod tests {
                         Vec::new(),
                         None,
                     )));
+                    line.asked_by = Some(crate::request::Dialect::Nginx);
                     line.session = Some(0x0012_abcd);
                     line.token = Some(0x9876_00ef);
                     line.status = StatusCode::from_u16(999).unwrap();

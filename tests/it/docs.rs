@@ -4,6 +4,7 @@
 mod apps;
 mod configuration;
 mod desk;
+mod forward_auth;
 mod front;
 mod install;
 mod migration;

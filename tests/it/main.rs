@@ -53,6 +53,8 @@ mod early_answers;
 mod fail2ban;
 /// Hashes of other programs open, whole, and end with the first login.
 mod foreign_hashes;
+/// Proxies ask whether their clients may, and nobody else decides.
+mod forward_auth;
 /// Proxies in front name their clients in many forms.
 mod forwarded;
 /// A full disk keeps nobody from working.

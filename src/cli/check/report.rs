@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::doctor::address::{self, Holder, Wanted};
 use crate::doctor::permission::Perspective;
 use crate::doctor::{self, Examination, Examiner, Finding, Severity};
+use crate::listener::AuthAddress;
 use crate::pages::Pages;
 
 /// Whoever waits longer is told for what.
@@ -135,6 +136,8 @@ fn wanted(config: &Config) -> Vec<Wanted> {
         let wanted = |&address| Wanted { address, key, line };
         addresses.iter().map(wanted).collect::<Vec<_>>()
     };
+    let auth = config.listener.auth.iter().filter_map(AuthAddress::tcp);
+    let auth: Vec<_> = auth.collect();
     [
         wanted("server.listen", lines.listen, &config.listener.listen),
         wanted(
@@ -142,6 +145,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
             lines.redirect_http,
             &config.listener.redirect_http,
         ),
+        wanted("server.auth_listen", lines.auth_listen, &auth),
         wanted("admin.metrics", lines.metrics, config.metrics.as_slice()),
     ]
     .concat()
@@ -159,9 +163,11 @@ fn served(config: &Config) -> Vec<SocketAddr> {
     let Status {
         listen,
         redirect_http,
+        auth_listen,
         metrics,
         ..
     } = *status;
-    let served = listen.iter().chain(&redirect_http).chain(&metrics);
+    let served = listen.iter().chain(&redirect_http).chain(&auth_listen);
+    let served = served.chain(&metrics);
     served.filter_map(|address| address.parse().ok()).collect()
 }

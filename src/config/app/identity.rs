@@ -17,7 +17,7 @@ const DEFAULT_IDENTITY: [(HeaderName, &str); 3] = [
 
 /// Headers that frame, route or carry the request: an identity in one of them would break the
 /// connection (RFC 9110 §7.6.1) or take the place of what Vestibule itself says in it.
-const RESERVED: [&str; 37] = [
+const RESERVED: [&str; 40] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -45,6 +45,7 @@ const RESERVED: [&str; 37] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-envoy-auth-headers-to-remove",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-port",
@@ -55,6 +56,8 @@ const RESERVED: [&str; 37] = [
     "x-session-data",
     "x-session-set",
     "x-session-unset",
+    "x-vestibule-authorization",
+    "x-vestibule-cookie",
 ];
 
 pub(super) fn identity(mut section: Section<'_>) -> Headers {

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 
-use super::Allowed;
 use crate::error::OriginRefusal;
-use crate::forwarded::TrustedProxies;
 use crate::request::{self, Authority};
 
 /// Whose WebSockets an app takes besides those of its own pages.
@@ -30,17 +28,17 @@ impl Origin {
     /// A browser sends the cookie whichever page opens a WebSocket, so that page has to be one of
     /// ours (RFC 6455 §10.2). Every browser sends `Origin`, and a current one Fetch Metadata:
     /// without them it is a program, which nobody else's page can steer.
-    pub(super) fn of(
-        allowed: &Allowed,
+    pub(in crate::proxy) fn of(
+        headers: &HeaderMap,
+        has_session: bool,
         has_cookie: bool,
         peer: IpAddr,
     ) -> Result<Self, OriginRefusal> {
-        let headers = &allowed.head.headers;
         let mut origins = headers.get_all(header::ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (Some(origin), None) => Ok(Self::Named(origin.clone())),
             (Some(_), Some(_)) => Err(OriginRefusal::Other),
-            (None, _) if allowed.permitted.session.is_none() => {
+            (None, _) if !has_session => {
                 if has_cookie {
                     Err(OriginRefusal::AbsentWithCookie)
                 } else {
@@ -62,7 +60,7 @@ impl WebSocketOrigins {
         &self,
         origin: &Origin,
         authority: &Authority,
-        trusted: &TrustedProxies,
+        is_proxy: impl FnOnce(IpAddr) -> bool,
     ) -> Result<(), OriginRefusal> {
         match origin {
             Origin::Named(origin) => {
@@ -74,7 +72,7 @@ impl WebSocketOrigins {
                     Err(OriginRefusal::Other)
                 }
             }
-            Origin::Absent(peer) if trusted.contain(*peer) && !self.absent => {
+            Origin::Absent(peer) if !self.absent && is_proxy(*peer) => {
                 Err(OriginRefusal::AbsentBehindProxy)
             }
             Origin::Absent(_) => Ok(()),

@@ -2,6 +2,7 @@
 //! restart refuses nobody.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::{fmt, io};
 
 use listenfd::ListenFd;
@@ -13,8 +14,17 @@ pub(crate) struct Sockets {
     pub(crate) tls: Vec<TcpListener>,
     /// `http`: for the redirect to https.
     pub(crate) http: Vec<TcpListener>,
+    /// `auth`: for proxies that ask by forward auth.
+    pub(crate) auth: Vec<AuthSocket>,
     /// Names that are kept for later versions; nothing is served there.
     pub(crate) unused: Vec<String>,
+}
+
+/// A socket of either kind.
+#[derive(Debug)]
+pub(crate) enum AuthSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 /// A socket that TCP connections do not come from, by its name.
@@ -34,6 +44,7 @@ impl fmt::Display for SocketError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
+    Auth,
     Tls,
     Http,
     Reserved,
@@ -42,6 +53,7 @@ enum Purpose {
 impl Purpose {
     fn of(name: &str) -> Self {
         match name {
+            "auth" => Self::Auth,
             "http" => Self::Http,
             "metrics" => Self::Reserved,
             _ => Self::Tls,
@@ -64,11 +76,19 @@ impl Sockets {
         for index in 0..handed.len() {
             let name = names.next().filter(|name| !name.is_empty());
             let name = name.unwrap_or("unknown");
+            let purpose = Purpose::of(name);
+            if purpose == Purpose::Auth
+                && let Ok(Some(socket)) = handed.take_unix_listener(index)
+            {
+                sockets.auth.push(AuthSocket::Unix(socket));
+                continue;
+            }
             let mut take = || {
                 let taken = handed.take_tcp_listener(index);
                 taken.map_err(|error| SocketError(name.to_owned(), error))
             };
-            match Purpose::of(name) {
+            match purpose {
+                Purpose::Auth => sockets.auth.extend(take()?.map(AuthSocket::Tcp)),
                 Purpose::Tls => sockets.tls.extend(take()?),
                 Purpose::Http => sockets.http.extend(take()?),
                 Purpose::Reserved => sockets.unused.push(name.to_owned()),
@@ -85,6 +105,7 @@ mod tests {
     #[test]
     fn what_a_socket_is_for_says_its_name() {
         for (name, purpose) in [
+            ("auth", Purpose::Auth),
             ("http", Purpose::Http),
             ("metrics", Purpose::Reserved),
             ("https", Purpose::Tls),

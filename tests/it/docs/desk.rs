@@ -89,7 +89,12 @@ impl Desk {
 
     /// Has the commands of the page run a program with these options.
     pub(super) fn program(&self, name: &str, options: &str) {
-        let program = real::find(name).unwrap();
+        self.program_of(name, name, options);
+    }
+
+    /// The same where the program has another name here.
+    pub(super) fn program_of(&self, name: &str, here: &str, options: &str) {
+        let program = real::find(here).unwrap();
         let options = self.here(options);
         let text = format!("#!/bin/sh\nexec {} {options} \"$@\"\n", program.display());
         self.put(&format!("bin/{name}"), &text, 0o755);
@@ -149,8 +154,12 @@ impl Desk {
 
     /// Writes the page's next block as the configuration, for an address of this machine.
     pub(super) fn configure(&self, page: &mut Page) -> SocketAddr {
+        self.configure_as(page.next("toml"))
+    }
+
+    /// The same of a block that was taken before.
+    pub(super) fn configure_as(&self, mut text: String) -> SocketAddr {
         let address = held_port();
-        let mut text = page.next("toml");
         if !text.contains("[tls]") {
             text.insert_str(0, "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\n");
         }

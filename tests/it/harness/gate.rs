@@ -243,6 +243,11 @@ impl Gate {
         self.running.redirect_addresses()[0]
     }
 
+    /// Where proxies ask by forward auth.
+    pub(crate) fn auth_address(&self) -> SocketAddr {
+        self.running.auth_addresses()[0]
+    }
+
     /// Where metrics and health are told.
     pub(crate) fn metrics_address(&self) -> SocketAddr {
         self.try_metrics_address().expect("metrics")

@@ -1,4 +1,4 @@
-//! The socket file: ours alone, never taken from a server that lives, gone with its server.
+//! Socket files: ours alone or a group's, never taken from a server that lives, gone with its server.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -15,49 +15,75 @@ use crate::regular_file::{self, Distrust, Owners};
 /// Clients that wait to be accepted.
 const BACKLOG: i32 = 128;
 
+/// What a socket file is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    /// As in "the admin socket".
+    name: &'static str,
+    setting: &'static str,
+    mode: u32,
+    /// Of the folder, where it has to be made.
+    folder_mode: u32,
+}
+
 /// The owner may connect, nobody else.
-const MODE: u32 = 0o600;
+pub(crate) static ADMIN: Purpose = Purpose {
+    name: "admin socket",
+    setting: "`socket` in [admin]",
+    mode: 0o600,
+    folder_mode: 0o700,
+};
+
+/// So may the group: it has the proxies that ask by forward auth.
+pub(crate) static AUTH: Purpose = Purpose {
+    name: "socket for forward auth",
+    setting: "`auth_listen` in [server]",
+    mode: 0o660,
+    folder_mode: 0o750,
+};
 
 /// Why there is no socket.
 #[derive(Debug)]
-pub(crate) enum BindError {
+pub(crate) struct BindError {
+    purpose: &'static Purpose,
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
     /// The folder of the socket is missing and cannot be made.
-    Folder(PathBuf, io::Error),
+    Folder(io::Error),
     /// A server answers there.
-    InUse(PathBuf),
-    Io(PathBuf, io::Error),
+    InUse,
+    Io(io::Error),
     /// There is something else, which is not ours to remove.
-    NoSocket(PathBuf),
+    NoSocket,
     /// Another user could put a socket of their own in its place (SEC-98).
     Untrusted(Distrust),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(path, error) => write!(
+        let path = self.path.display();
+        let Purpose { name, setting, .. } = self.purpose;
+        match &self.cause {
+            Cause::Folder(error) => write!(
                 f,
-                "cannot make the folder of the admin socket {}: {error}; make it, or set `socket` \
-                 in [admin]",
-                path.display()
+                "cannot make the folder of the {name} {path}: {error}; make it, or set {setting}"
             ),
-            Self::InUse(path) => write!(
+            Cause::InUse => write!(
                 f,
-                "another server answers at the admin socket {}; stop it, or give this one a \
-                 `socket` of its own in [admin]",
-                path.display()
+                "another server answers at the {name} {path}; stop it, or give this one a socket of \
+                 its own: {setting}"
             ),
-            Self::Io(path, error) => write!(
+            Cause::Io(error) => {
+                write!(f, "cannot bind the {name} {path}: {error}; see {setting}")
+            }
+            Cause::Untrusted(distrust) => write!(f, "the {name}: {distrust}"),
+            Cause::NoSocket => write!(
                 f,
-                "cannot bind the admin socket {}: {error}; see `socket` in [admin]",
-                path.display()
-            ),
-            Self::Untrusted(distrust) => write!(f, "the admin socket: {distrust}"),
-            Self::NoSocket(path) => write!(
-                f,
-                "{} is in the way of the admin socket and is none; move it, or set `socket` in \
-                 [admin]",
-                path.display()
+                "{path} is in the way of the {name} and is none; move it, or set {setting}"
             ),
         }
     }
@@ -65,16 +91,22 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Folder(_, error) | Self::Io(_, error) => Some(error),
-            Self::InUse(_) | Self::NoSocket(_) | Self::Untrusted(_) => None,
+        match &self.cause {
+            Cause::Folder(error) | Cause::Io(error) => Some(error),
+            Cause::InUse | Cause::NoSocket | Cause::Untrusted(_) => None,
         }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
 /// The name of a bound socket; removes it when dropped, if it is still this one.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     inode: Inode,
 }
@@ -107,31 +139,40 @@ impl Drop for Temporary {
 }
 
 /// Binds the socket. One that a dead server has left is replaced; whatever else is there stays.
-pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    make_folder(path)?;
-    regular_file::trust_folders(path, &Owners::own()).map_err(BindError::Untrusted)?;
-    let failed = |error| BindError::Io(path.to_owned(), error);
+pub(crate) fn bind(
+    path: &Path,
+    purpose: &'static Purpose,
+) -> Result<(UnixListener, SocketFile), BindError> {
+    let bound = try_bind(path, purpose);
+    bound.map_err(|cause| BindError {
+        purpose,
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn try_bind(path: &Path, purpose: &Purpose) -> Result<(UnixListener, SocketFile), Cause> {
+    make_folder(path, purpose.folder_mode)?;
+    regular_file::trust_folders(path, &Owners::own()).map_err(Cause::Untrusted)?;
     // Bound under another name, it gets its own as a whole: with its mode, and listening.
-    let temporary = beside(path).map_err(failed)?;
-    let socket = listen(&temporary.0).map_err(failed)?;
+    let temporary = beside(path)?;
+    let socket = listen(&temporary.0, purpose.mode)?;
     claim(&temporary, path)?;
     let file = SocketFile {
         path: path.to_owned(),
-        inode: Inode::of(&temporary.0).map_err(failed)?,
+        inode: Inode::of(&temporary.0)?,
     };
-    let listener = UnixListener::from_std(socket.into()).map_err(failed)?;
+    let listener = UnixListener::from_std(socket.into())?;
     Ok((listener, file))
 }
 
 /// In a folder that is there; nobody else may look into ours.
-fn make_folder(path: &Path) -> Result<(), BindError> {
+fn make_folder(path: &Path, mode: u32) -> Result<(), Cause> {
     let Some(folder) = path.parent().filter(|folder| !is_empty(folder)) else {
         return Ok(());
     };
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(BindError::Folder(path.to_owned(), error))
-        }
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Cause::Folder(error)),
         _ => Ok(()),
     }
 }
@@ -147,51 +188,49 @@ fn beside(path: &Path) -> io::Result<Temporary> {
 }
 
 /// Until it listens, nobody can connect, so nobody can before its mode says who may.
-fn listen(path: &Path) -> io::Result<Socket> {
+fn listen(path: &Path, mode: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
 /// Gives the socket its name; of two servers that start at the same moment one gets it.
-fn claim(socket: &Temporary, path: &Path) -> Result<(), BindError> {
-    let failed = |error| BindError::Io(path.to_owned(), error);
+fn claim(socket: &Temporary, path: &Path) -> Result<(), Cause> {
     for _ in 0..3 {
         match fs::hard_link(&socket.0, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            linked => return linked.map_err(failed),
+            linked => return Ok(linked?),
         }
         match remove_dead(path) {
             Ok(()) => {}
-            Err(BindError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Cause::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Err(BindError::InUse(path.to_owned()))
+    Err(Cause::InUse)
 }
 
 /// Removes a socket at which nobody listens any more.
-fn remove_dead(path: &Path) -> Result<(), BindError> {
-    let failed = |error| BindError::Io(path.to_owned(), error);
-    let found = fs::symlink_metadata(path).map_err(failed)?;
+fn remove_dead(path: &Path) -> Result<(), Cause> {
+    let found = fs::symlink_metadata(path)?;
     if !found.file_type().is_socket() {
-        return Err(BindError::NoSocket(path.to_owned()));
+        return Err(Cause::NoSocket);
     }
-    if answers(path).map_err(failed)? {
-        return Err(BindError::InUse(path.to_owned()));
+    if answers(path)? {
+        return Err(Cause::InUse);
     }
     // Another server may have done the same meanwhile, and have put its own there: what is moved
     // aside is looked at again, and put back if it is not what was found dead.
-    let aside = beside(path).map_err(failed)?;
-    fs::rename(path, &aside.0).map_err(failed)?;
-    if Inode::of(&aside.0).map_err(failed)? == Inode(found.dev(), found.ino()) {
+    let aside = beside(path)?;
+    fs::rename(path, &aside.0)?;
+    if Inode::of(&aside.0)? == Inode(found.dev(), found.ino()) {
         return Ok(());
     }
-    fs::hard_link(&aside.0, path).map_err(failed)?;
-    Err(BindError::InUse(path.to_owned()))
+    fs::hard_link(&aside.0, path)?;
+    Err(Cause::InUse)
 }
 
 fn answers(path: &Path) -> io::Result<bool> {
@@ -218,7 +257,7 @@ mod tests {
     async fn the_socket_is_ours_alone_and_gone_with_us() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/admin.sock");
-        let (_listener, file) = bind(&path).unwrap();
+        let (_listener, file) = bind(&path, &ADMIN).unwrap();
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         let names = fs::read_dir(path.parent().unwrap()).unwrap().count();
@@ -229,17 +268,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sec_95_the_socket_for_forward_auth_is_for_its_group_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/auth.sock");
+        let (_listener, _file) = bind(&path, &AUTH).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(mode(path.parent().unwrap()), 0o750);
+        let refused = bind(&path, &AUTH).unwrap_err().to_string();
+        assert!(refused.contains("`auth_listen` in [server]"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let (listener, file) = bind(&path).unwrap();
-        let refused = bind(&path).unwrap_err();
-        assert!(matches!(refused, BindError::InUse(_)), "{refused}");
+        let (listener, file) = bind(&path, &ADMIN).unwrap();
+        let refused = bind(&path, &ADMIN).unwrap_err();
+        assert!(matches!(refused.cause, Cause::InUse), "{refused}");
         UnixStream::connect(&path).unwrap();
         drop(listener);
         std::mem::forget(file); // as a crash does
         assert!(UnixStream::connect(&path).is_err());
-        let (_listener, _file) = bind(&path).unwrap();
+        let (_listener, _file) = bind(&path, &ADMIN).unwrap();
         UnixStream::connect(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -249,18 +299,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for round in 0..200 {
             let path = folder.path().join(format!("{round}.sock"));
-            drop(listen(&path).unwrap()); // dead
+            drop(listen(&path, ADMIN.mode).unwrap()); // dead
             let both: Vec<_> = (0..2)
                 .map(|_| {
                     let path = path.clone();
-                    tokio::task::spawn_blocking(move || bind(&path))
+                    tokio::task::spawn_blocking(move || bind(&path, &ADMIN))
                 })
                 .collect();
             let mut bound = Vec::new();
             for attempt in both {
                 match attempt.await.unwrap() {
                     Ok(socket) => bound.push(socket),
-                    Err(error) => assert!(matches!(error, BindError::InUse(_)), "{error}"),
+                    Err(error) => assert!(matches!(error.cause, Cause::InUse), "{error}"),
                 }
             }
             assert_eq!(bound.len(), 1, "round {round}");
@@ -272,9 +322,9 @@ mod tests {
     async fn what_another_server_has_put_there_is_not_removed_with_us() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let (_ours, file) = bind(&path).unwrap();
+        let (_ours, file) = bind(&path, &ADMIN).unwrap();
         fs::remove_file(&path).unwrap();
-        let (_others, _file) = bind(&path).unwrap();
+        let (_others, _file) = bind(&path, &ADMIN).unwrap();
         drop(file);
         UnixStream::connect(&path).unwrap();
     }
@@ -284,14 +334,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
         fs::write(&path, "mine").unwrap();
-        let refused = bind(&path).unwrap_err();
-        assert!(matches!(refused, BindError::NoSocket(_)), "{refused}");
+        let refused = bind(&path, &ADMIN).unwrap_err();
+        assert!(matches!(refused.cause, Cause::NoSocket), "{refused}");
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         let target = folder.path().join("target");
         let link = folder.path().join("link.sock");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let refused = bind(&link).unwrap_err();
-        assert!(matches!(refused, BindError::NoSocket(_)), "{refused}");
+        let refused = bind(&link, &ADMIN).unwrap_err();
+        assert!(matches!(refused.cause, Cause::NoSocket), "{refused}");
         assert!(!target.exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
@@ -300,10 +350,10 @@ mod tests {
     async fn a_folder_that_cannot_be_made_and_a_path_that_is_too_long_are_said() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("no/such/admin.sock");
-        let refused = bind(&deep).unwrap_err();
-        assert!(matches!(refused, BindError::Folder(..)), "{refused}");
+        let refused = bind(&deep, &ADMIN).unwrap_err();
+        assert!(matches!(refused.cause, Cause::Folder(..)), "{refused}");
         let long = folder.path().join("x".repeat(120));
-        let refused = bind(&long.join("admin.sock")).unwrap_err();
-        assert!(matches!(refused, BindError::Io(..)), "{refused}");
+        let refused = bind(&long.join("admin.sock"), &ADMIN).unwrap_err();
+        assert!(matches!(refused.cause, Cause::Io(..)), "{refused}");
     }
 }

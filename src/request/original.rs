@@ -1,0 +1,533 @@
+//! Forward auth: the request that a proxy asks about (SEC-95).
+//!
+//! A proxy says in fields of its own what it was asked for, and passes on whatever else its client
+//! has sent. Of each dialect, only the names are read that its proxy sets itself, over anything of
+//! the client's; all other names of forwarding are nobody's word (CVE-2026-40575). From there on, the
+//! request is the client's, and goes the way of any other.
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+
+use super::{Authority, BadRequest};
+
+/// Of a proxy that asks: each has a path of its own on the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Caddy,
+    Envoy,
+    Haproxy,
+    Nginx,
+    Traefik,
+}
+
+/// What a proxy says of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) dialect: Dialect,
+    /// Whom the proxy has it from: an address, or several, the nearest one last.
+    pub(crate) client: HeaderValue,
+}
+
+/// Why a question gets no answer but 403.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadQuestion {
+    /// The path on the listener is that of no dialect.
+    Dialect,
+    Doubled(&'static Name),
+    Missing(&'static Name),
+    /// The visitor's connection has no TLS.
+    NoTls,
+    /// Who asks is in none of the networks that may.
+    NotNamed,
+    /// An address below `/.vestibule/`, which is not for the app.
+    OwnPage,
+    /// What a name says is no address, method, and so on.
+    Unreadable(&'static Name),
+}
+
+/// One name that a proxy sets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    field: HeaderName,
+    doubled: &'static str,
+    missing: &'static str,
+    unreadable: &'static str,
+}
+
+macro_rules! name {
+    ($field:literal, $shown:literal) => {
+        Name {
+            field: HeaderName::from_static($field),
+            doubled: concat!("forward auth: the proxy sends ", $shown, " twice"),
+            missing: concat!("forward auth: the proxy does not send ", $shown),
+            unreadable: concat!("forward auth: ", $shown, " of the proxy cannot be read"),
+        }
+    };
+}
+
+/// The names of one dialect.
+#[derive(Debug)]
+struct Names {
+    client: &'static Name,
+    host: &'static Name,
+    /// `None` where the question has the method and the target of the request itself.
+    line: Option<(&'static Name, &'static Name)>,
+    proto: &'static Name,
+}
+
+const REQUEST_ID: &str = "x-request-id";
+
+static HOST: Name = name!("host", "Host");
+static FORWARDED_FOR: Name = name!("x-forwarded-for", "X-Forwarded-For");
+static FORWARDED_HOST: Name = name!("x-forwarded-host", "X-Forwarded-Host");
+static FORWARDED_METHOD: Name = name!("x-forwarded-method", "X-Forwarded-Method");
+static FORWARDED_PROTO: Name = name!("x-forwarded-proto", "X-Forwarded-Proto");
+static FORWARDED_URI: Name = name!("x-forwarded-uri", "X-Forwarded-Uri");
+static ORIGINAL_HOST: Name = name!("x-original-host", "X-Original-Host");
+static ORIGINAL_METHOD: Name = name!("x-original-method", "X-Original-Method");
+static ORIGINAL_PROTO: Name = name!("x-original-proto", "X-Original-Proto");
+static ORIGINAL_URI: Name = name!("x-original-uri", "X-Original-URI");
+static REAL_IP: Name = name!("x-real-ip", "X-Real-IP");
+
+/// They set these by themselves.
+static OF_CADDY_AND_TRAEFIK: Names = Names {
+    client: &FORWARDED_FOR,
+    host: &FORWARDED_HOST,
+    line: Some((&FORWARDED_METHOD, &FORWARDED_URI)),
+    proto: &FORWARDED_PROTO,
+};
+
+/// Its question is the request, with the path behind ours; its configuration adds the rest.
+static OF_ENVOY: Names = Names {
+    client: &REAL_IP,
+    host: &HOST,
+    line: None,
+    proto: &ORIGINAL_PROTO,
+};
+
+/// These send what their configuration says.
+static OF_HAPROXY_AND_NGINX: Names = Names {
+    client: &REAL_IP,
+    host: &ORIGINAL_HOST,
+    line: Some((&ORIGINAL_METHOD, &ORIGINAL_URI)),
+    proto: &ORIGINAL_PROTO,
+};
+
+impl Dialect {
+    const ALL: [Self; 5] = [
+        Self::Caddy,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::Nginx,
+        Self::Traefik,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Caddy => "caddy",
+            Self::Envoy => "envoy",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::Traefik => "traefik",
+        }
+    }
+
+    /// Whether the proxy passes an answer on as it is; otherwise its configuration makes one of the
+    /// status and of single fields.
+    pub(crate) fn passes_answers_on(self) -> bool {
+        match self {
+            Self::Caddy | Self::Envoy | Self::Haproxy | Self::Traefik => true,
+            Self::Nginx => false,
+        }
+    }
+
+    /// By the path of a question. Its query may be the client's: Caddy leaves it there.
+    fn of(target: &Uri) -> Result<(Self, &str), BadQuestion> {
+        let sent = target.path_and_query().map_or("", PathAndQuery::as_str);
+        let path = sent.strip_prefix('/').ok_or(BadQuestion::Dialect)?;
+        if target.authority().is_some() {
+            return Err(BadQuestion::Dialect);
+        }
+        let behind = |dialect: Self| {
+            let rest = path.strip_prefix(dialect.name())?;
+            let has_end = match dialect {
+                Self::Envoy => rest.starts_with(['/', '*']),
+                _ => rest.is_empty() || rest.starts_with('?'),
+            };
+            has_end.then_some((dialect, rest))
+        };
+        let mut found = Self::ALL.into_iter().filter_map(behind);
+        found.next().ok_or(BadQuestion::Dialect)
+    }
+
+    fn names(self) -> &'static Names {
+        match self {
+            Self::Caddy | Self::Traefik => &OF_CADDY_AND_TRAEFIK,
+            Self::Envoy => &OF_ENVOY,
+            Self::Haproxy | Self::Nginx => &OF_HAPROXY_AND_NGINX,
+        }
+    }
+}
+
+impl Question {
+    /// Reads a question, and makes `head` that of the request as the client of the proxy has sent it.
+    /// `public_port` is the one that browsers use, where the configuration says so.
+    pub(crate) fn read(head: &mut Parts, public_port: Option<u16>) -> Result<Self, BadQuestion> {
+        let (dialect, rest) = Dialect::of(&head.uri)?;
+        let names = dialect.names();
+        let (method, target) = if let Some((method, target)) = names.line {
+            method_and_target(&mut head.headers, method, target)?
+        } else {
+            let target = target_of(rest.as_bytes()).ok_or(BadQuestion::Dialect)?;
+            (head.method.clone(), target)
+        };
+        let proto = only(&mut head.headers, names.proto)?;
+        if !is_tls(&proto) {
+            return Err(BadQuestion::NoTls);
+        }
+        let host = only(&mut head.headers, names.host)?;
+        let client = only(&mut head.headers, names.client)?;
+        let of_question = head.headers.get(header::HOST);
+        let unreadable = |_: BadRequest| BadQuestion::Unreadable(names.host);
+        let host = as_in_browsers(&host, of_question, public_port).map_err(unreadable)?;
+        head.headers.insert(header::HOST, host);
+        head.headers.remove(REQUEST_ID); // nobody says that it is the proxy's
+        (head.method, head.uri) = (method, target);
+        Ok(Self { dialect, client })
+    }
+
+    pub(crate) fn unreadable_client(&self) -> BadQuestion {
+        BadQuestion::Unreadable(self.dialect.names().client)
+    }
+}
+
+fn method_and_target(
+    headers: &mut HeaderMap,
+    method: &'static Name,
+    target: &'static Name,
+) -> Result<(Method, Uri), BadQuestion> {
+    let sent = only(headers, method)?;
+    let sent = Method::from_bytes(sent.as_bytes());
+    let sent = sent.map_err(|_| BadQuestion::Unreadable(method))?;
+    let to = only(headers, target)?;
+    let to = target_of(to.as_bytes()).ok_or(BadQuestion::Unreadable(target))?;
+    Ok((sent, to))
+}
+
+/// The one value of a name, which nobody reads again.
+fn only(headers: &mut HeaderMap, name: &'static Name) -> Result<HeaderValue, BadQuestion> {
+    let mut values = headers.get_all(&name.field).iter();
+    if values.next().is_some() && values.next().is_some() {
+        return Err(BadQuestion::Doubled(name));
+    }
+    let value = headers.remove(&name.field);
+    value.ok_or(BadQuestion::Missing(name))
+}
+
+/// A target in origin form, as the client sent it: `None` for any other, and for a fragment, which
+/// would be cut off. A byte beyond ASCII is a character here, as in the other requests.
+fn target_of(sent: &[u8]) -> Option<Uri> {
+    let is_target = sent.first() == Some(&b'/') || sent == b"*";
+    if !is_target || sent.contains(&b'#') {
+        return None;
+    }
+    let target = if sent.is_ascii() {
+        PathAndQuery::try_from(sent)
+    } else {
+        let wide: String = sent.iter().copied().map(char::from).collect();
+        PathAndQuery::try_from(wide)
+    };
+    target.ok().map(Uri::from)
+}
+
+fn is_tls(proto: &HeaderValue) -> bool {
+    let proto = proto.as_bytes();
+    proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
+}
+
+/// The host as browsers have it in `Origin`: with the port that they use, unless it is that of https.
+/// nginx knows the host without its port; the client's own `Host` has it, if the two are one.
+fn as_in_browsers(
+    sent: &HeaderValue,
+    of_question: Option<&HeaderValue>,
+    public_port: Option<u16>,
+) -> Result<HeaderValue, BadRequest> {
+    let authority = Authority::parse(sent)?;
+    let host = authority.host();
+    let of_question = || {
+        let other = Authority::parse(of_question?).ok()?;
+        let is_same = other.host().eq_ignore_ascii_case(host);
+        is_same.then(|| other.port())?
+    };
+    let port = public_port.or(authority.port()).or_else(of_question);
+    match port.filter(|&port| port != 443) {
+        port if port == authority.port() => Ok(sent.clone()),
+        None => HeaderValue::from_str(host).map_err(|_| BadRequest::Host),
+        Some(port) => {
+            let host = format!("{host}:{port}");
+            HeaderValue::try_from(host).map_err(|_| BadRequest::Host)
+        }
+    }
+}
+
+impl BadQuestion {
+    /// For the log.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Dialect => {
+                "forward auth: the path is none of /caddy, /envoy/, /haproxy, /nginx, /traefik"
+            }
+            Self::Doubled(name) => name.doubled,
+            Self::Missing(name) => name.missing,
+            Self::NoTls => "forward auth: the visitor's connection to the proxy has no TLS",
+            Self::NotNamed => "forward auth: who asks is not in `auth_from`",
+            Self::OwnPage => {
+                "forward auth: what is below /.vestibule/ has to go to an address of `listen`"
+            }
+            Self::Unreadable(name) => name.unreadable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
+    fn head(method: &str, target: &str, fields: Fields<'_>) -> Parts {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request = request.header(*name, value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    /// Method, target, host, and client.
+    fn read(method: &str, target: &str, fields: Fields<'_>) -> Result<[String; 4], BadQuestion> {
+        let mut head = head(method, target, fields);
+        let question = Question::read(&mut head, None)?;
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = head;
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        Ok([
+            method.to_string(),
+            uri.to_string(),
+            text(&headers[header::HOST]),
+            text(&question.client),
+        ])
+    }
+
+    const OF_NGINX: [(&str, &str); 6] = [
+        ("host", "127.0.0.1:9091"),
+        ("x-original-method", "PUT"),
+        ("x-original-uri", "/a%2e?b=/c"),
+        ("x-original-host", "wiki.test:443"),
+        ("x-original-proto", "https"),
+        ("x-real-ip", "192.0.2.7"),
+    ];
+
+    const OF_TRAEFIK: [(&str, &str); 6] = [
+        ("host", "127.0.0.1:9091"),
+        ("x-forwarded-method", "PUT"),
+        ("x-forwarded-uri", "/a%2e?b=/c"),
+        ("x-forwarded-host", "wiki.test"),
+        ("x-forwarded-proto", "wss"),
+        ("x-forwarded-for", "192.0.2.7"),
+    ];
+
+    const OF_ENVOY: [(&str, &str); 3] = [
+        ("host", "wiki.test"),
+        ("x-original-proto", "https"),
+        ("x-real-ip", "192.0.2.7"),
+    ];
+
+    const ASKED: [&str; 4] = ["PUT", "/a%2e?b=/c", "wiki.test", "192.0.2.7"];
+
+    /// What a client may send of its own, for each dialect.
+    const FORGED: [(&str, &str); 14] = [
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/public"),
+        ("x-original-url", "/public"),
+        ("x-original-host", "public.test"),
+        ("x-original-proto", "http"),
+        ("x-real-ip", "127.0.0.1"),
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-uri", "/public"),
+        ("x-forwarded-host", "public.test"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-prefix", "/public"),
+        ("x-rewrite-url", "/public"),
+        ("forwarded", "for=127.0.0.1;host=public.test;proto=http"),
+    ];
+
+    fn dialects() -> [(&'static str, &'static str, Fields<'static>); 5] {
+        [
+            ("GET", "/nginx", &OF_NGINX),
+            ("GET", "/haproxy", &OF_NGINX),
+            ("GET", "/traefik", &OF_TRAEFIK),
+            ("GET", "/caddy", &OF_TRAEFIK),
+            ("PUT", "/envoy/a%2e?b=/c", &OF_ENVOY),
+        ]
+    }
+
+    #[test]
+    fn sec_95_each_dialect_says_what_was_asked_for_in_its_own_names() {
+        for (method, target, fields) in dialects() {
+            let asked = read(method, target, fields).unwrap();
+            assert_eq!(asked, ASKED, "{target}");
+            let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+            for (name, value) in FORGED {
+                for spelt in [
+                    name.to_owned(),
+                    name.replace('-', "_"),
+                    name.replace('-', "."),
+                ] {
+                    if names.contains(&&*spelt) {
+                        continue;
+                    }
+                    let name: &'static str = Box::leak(spelt.into_boxed_str());
+                    let forged = [&[(name, value)], fields, &[(name, value)]].concat();
+                    let asked = read(method, target, &forged);
+                    assert_eq!(asked.unwrap(), ASKED, "{target} with {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sec_95_a_name_that_is_missing_or_comes_twice_or_says_nothing_is_refused() {
+        for (method, target, fields) in dialects() {
+            for (at, (name, value)) in fields.iter().enumerate() {
+                if *name == "host" && !target.starts_with("/envoy") {
+                    continue;
+                }
+                let without: Vec<_> = [&fields[..at], &fields[at + 1..]].concat();
+                let missing = read(method, target, &without);
+                assert!(
+                    matches!(missing, Err(BadQuestion::Missing(_))),
+                    "{target}, {name}: {missing:?}"
+                );
+                for twice in [value, &"127.0.0.1"] {
+                    let doubled = [fields, &[(*name, *twice)]].concat();
+                    let doubled = read(method, target, &doubled);
+                    assert!(
+                        matches!(doubled, Err(BadQuestion::Doubled(_))),
+                        "{target}, {name}: {doubled:?}"
+                    );
+                }
+                let mut empty = fields.to_vec();
+                empty[at].1 = "";
+                let says_client = name.ends_with("-for") || name.ends_with("-ip");
+                let empty = read(method, target, &empty);
+                assert_eq!(empty.is_ok(), says_client, "{target}, {name}: {empty:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sec_95_what_is_no_target_of_a_request_is_refused() {
+        for (target, expected) in [
+            ("/", true),
+            ("//a//", true),
+            ("/..%2f%00\\", true),
+            ("/\u{e4}", true),
+            ("*", true),
+            ("/a#b", false),
+            ("a", false),
+            ("", false),
+            ("http://wiki.test/a", false),
+            ("wiki.test:443", false),
+            ("/a b", false),
+            ("/a,/b", true),
+            ("?a", false),
+        ] {
+            let mut fields = OF_NGINX;
+            fields[2].1 = target;
+            let asked = read("GET", "/nginx", &fields);
+            assert_eq!(asked.is_ok(), expected, "{target}: {asked:?}");
+        }
+        for (target, expected) in [
+            ("/envoy/", Some("/")),
+            ("/envoy//a/../b", Some("//a/../b")),
+            ("/envoy/envoy/a", Some("/envoy/a")),
+            ("/envoy*", Some("*")),
+            ("/envoy", None),
+            ("/envoy?a", None),
+            ("/envoyage", None),
+            ("/x/envoy/a", None),
+            ("//envoy/a", None),
+        ] {
+            let asked = read("PUT", target, &OF_ENVOY).ok();
+            assert_eq!(asked.map(|asked| asked[1].clone()).as_deref(), expected);
+        }
+        for target in [
+            "/", "/nginx/", "/nginx/a", "/nginxx", "/NGINX", "/%6eginx", "*",
+        ] {
+            let asked = read("OPTIONS", target, &OF_NGINX);
+            assert_eq!(asked, Err(BadQuestion::Dialect), "{target}");
+        }
+        let with_query = read("GET", "/nginx?x=/../y", &OF_NGINX).unwrap();
+        assert_eq!(with_query, ASKED, "the query of the question is nobody's");
+    }
+
+    #[test]
+    fn sec_95_a_request_without_tls_is_refused() {
+        for (proto, expected) in [
+            ("https", true),
+            ("HTTPS", true),
+            ("wss", true),
+            ("http", false),
+            ("ws", false),
+            ("https, http", false),
+            ("", false),
+        ] {
+            let mut fields = OF_NGINX;
+            fields[4].1 = proto;
+            let asked = read("GET", "/nginx", &fields);
+            assert_eq!(asked.is_ok(), expected, "{proto}");
+        }
+    }
+
+    #[test]
+    fn the_host_has_the_port_that_browsers_use() {
+        for (sent, public_port, expected) in [
+            ("wiki.test", None, Some("wiki.test")),
+            ("wiki.test:443", None, Some("wiki.test")),
+            ("wiki.test:8443", None, Some("wiki.test:8443")),
+            ("wiki.test:8443", Some(443), Some("wiki.test")),
+            ("wiki.test", Some(8443), Some("wiki.test:8443")),
+            ("[::1]:443", Some(8443), Some("[::1]:8443")),
+            ("wiki.test, public.test", None, None),
+            ("user@wiki.test", None, None),
+            ("wiki.test/", None, None),
+        ] {
+            let sent = HeaderValue::from_static(sent);
+            let shown = as_in_browsers(&sent, None, public_port);
+            let shown = shown.ok().map(|host| host.to_str().unwrap().to_owned());
+            assert_eq!(shown.as_deref(), expected, "{sent:?}");
+        }
+        let sent = HeaderValue::from_static("wiki.test");
+        for (of_question, expected) in [
+            ("Wiki.test:8443", "wiki.test:8443"),
+            ("wiki.test:443", "wiki.test"),
+            ("wiki.test", "wiki.test"),
+            ("other.test:8443", "wiki.test"),
+            ("127.0.0.1:9091", "wiki.test"),
+            ("x, y", "wiki.test"),
+        ] {
+            let of_question = HeaderValue::from_static(of_question);
+            let shown = as_in_browsers(&sent, Some(&of_question), None).unwrap();
+            assert_eq!(shown, expected, "{of_question:?}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+use bytes::Bytes;
+use hyper::Method;
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::forward_auth::spoofs::{FORWARDING, SPELLINGS, forged};
+
+/// A visitor and a program use the app, and others try to do what they may not.
+pub(super) async fn tell(behind: &Behind) {
+    Box::pin(visitors_sign_in(behind)).await;
+    Box::pin(programs_show_tokens(behind)).await;
+    Box::pin(websockets_are_for_own_pages(behind)).await;
+    Box::pin(nobody_makes_up_who_they_are(behind)).await;
+    Box::pin(no_name_changes_a_verdict(behind)).await;
+}
+
+fn browser(behind: &Behind) -> Browser {
+    Browser::new(behind.front, HOST)
+}
+
+/// What the app got last is from this user, and has nothing of ours.
+fn assert_is_from(app: &Upstream, user: Option<&str>) {
+    let got = app.last();
+    assert_eq!(
+        got.values("x-forwarded-user").len(),
+        user.iter().len(),
+        "{}",
+        got.head
+    );
+    assert_eq!(got.value("x-forwarded-user"), user, "{}", got.head);
+    assert!(
+        !got.head.to_ascii_lowercase().contains("vestibule"),
+        "{}",
+        got.head
+    );
+    assert!(!got.head.contains("vst_"), "{}", got.head);
+}
+
+async fn visitors_sign_in(behind: &Behind) {
+    let (app, ada) = (&behind.app, browser(behind));
+    let before = app.requests();
+    let led = ada.get("/page?a=1").await;
+    led.assert_redirects_to("/.vestibule/login?return_to=%2Fpage%3Fa%3D1");
+    let script = ada.fetch("/api").await;
+    script.assert_status(401);
+    assert_eq!(script.value("location"), None, "{script}");
+    assert_eq!(app.requests(), before, "nobody is in yet");
+
+    let back = ada
+        .login_at(led.value("location").unwrap(), "ada", PASSWORD)
+        .await;
+    back.assert_redirects_to("/page?a=1");
+    let ada = ada.cookie("theme=dark");
+    ada.get("/page?a=1").await.assert_status(200);
+    assert_is_from(app, Some("ada"));
+    let got = app.last();
+    assert!(
+        got.head.starts_with("GET /page?a=1 HTTP/1."),
+        "{}",
+        got.head
+    );
+    assert_eq!(got.value("cookie"), Some("theme=dark"), "{}", got.head);
+    assert_eq!(got.value("authorization"), None, "{}", got.head);
+    let got = app.requests();
+    ada.get("/admin").await.assert_status(403);
+    let form = [("a", "b")];
+    ada.post_form("/form", &form).await.assert_status(200);
+    assert_eq!(app.requests(), got + 1);
+    assert_eq!(app.last().body, b"a=b");
+    // Pages of ours are on the same host.
+    ada.get("/.vestibule/account")
+        .await
+        .assert_status(200)
+        .assert_contains("ada");
+
+    ada.logout().await;
+    let got = app.requests();
+    ada.get("/page").await.assert_status(303);
+    ada.fetch("/page").await.assert_status(401);
+    assert_eq!(app.requests(), got, "the session has ended");
+}
+
+async fn programs_show_tokens(behind: &Behind) {
+    let (app, program) = (&behind.app, browser(behind));
+    let token = behind.desk.run("vestibule token add ada").await;
+    let token = token.trim_end();
+    let bearer = format!("Bearer {token}");
+    let ask = async |authorization: &str| {
+        let headers = [("authorization", authorization), ("user-agent", "curl/8.5")];
+        let reply = program.request(Method::PUT, "/dav", &headers, Bytes::from_static(b"x"));
+        reply.await
+    };
+    ask(&bearer).await.assert_status(200);
+    assert_is_from(app, Some("ada"));
+    let got = app.last();
+    assert!(got.head.starts_with("PUT /dav HTTP/1."), "{}", got.head);
+    assert_eq!(got.value("authorization"), None, "{}", got.head);
+    let refused = ask(&bearer[..bearer.len() - 1]).await;
+    refused.assert_status(401);
+    let asked = refused.values("www-authenticate");
+    assert!(asked.iter().any(|it| it.contains("Bearer")), "{refused}");
+    behind.desk.run("vestibule token revoke --user ada").await;
+    ask(&bearer).await.assert_status(401);
+    assert!(app.last().head.starts_with("PUT /dav"), "nothing more came");
+}
+
+async fn websockets_are_for_own_pages(behind: &Behind) {
+    let ada = browser(behind).login("ada", PASSWORD).await;
+    let cookies = ada.cookies();
+    let open = async |origin: &str| {
+        let stream = TcpStream::connect(behind.front).await.unwrap();
+        let headers = [("origin", origin), ("cookie", &*cookies)];
+        open_websocket_of(HOST, stream, "/ws", &headers).await
+    };
+    let mut socket = open("https://wiki.example.org").await.expect("a WebSocket");
+    assert_eq!(socket.ask("hello").await, "hello");
+    assert_is_from(&behind.app, Some("ada"));
+    let got = behind.app.requests();
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://wiki.example.org.evil.example",
+    ] {
+        assert_eq!(open(origin).await.err(), Some(403), "{origin}");
+    }
+    assert_eq!(behind.app.requests(), got, "the app has not heard of it");
+    socket.close().await;
+}
+
+/// Fields that say who somebody is, in whatever spelling.
+async fn nobody_makes_up_who_they_are(behind: &Behind) {
+    let eve = browser(behind).login("eve", PASSWORD).await;
+    for name in [
+        "X-Forwarded-User",
+        "x-forwarded-user",
+        "X_Forwarded_User",
+        "X-Forwarded_User",
+        "X.Forwarded.User",
+        "X-Forwarded-Groups",
+        "X_Forwarded_Groups",
+        "X-Forwarded-Email",
+        "X-Vestibule-Cookie",
+        "X-Vestibule-Authorization",
+        "X-Forwarded~User",
+    ] {
+        let got = behind.app.requests();
+        let headers = [
+            (name, "root"),
+            ("accept", "*/*"),
+            ("sec-fetch-mode", "cors"),
+        ];
+        for who in [&eve, &browser(behind)] {
+            let _ = who
+                .request(Method::GET, "/page", &headers, Bytes::new())
+                .await;
+            let _ = who
+                .request(Method::GET, "/admin", &headers, Bytes::new())
+                .await;
+        }
+        for request in &behind.app.received()[got..] {
+            assert!(request.head.starts_with("GET /page "), "{}", request.head);
+            assert_eq!(
+                request.value("x-forwarded-user"),
+                Some("eve"),
+                "{}",
+                request.head
+            );
+            assert!(!request.head.contains("root"), "{name}: {}", request.head);
+        }
+    }
+}
+
+/// The spoof table: whatever a visitor says of another request, the verdict on this one stays.
+async fn no_name_changes_a_verdict(behind: &Behind) {
+    let eve = browser(behind).login("eve", PASSWORD).await.cookies();
+    let mut client = Client::new(behind).await;
+    let verdict = async |client: &mut Client, target: &str, more: &str| {
+        let got = behind.app.requests();
+        let status = client
+            .ask(target, &format!("Cookie: {eve}\r\n{more}"))
+            .await;
+        let came = behind.app.requests() - got;
+        (status, came)
+    };
+    let (status, came) = verdict(&mut client, "/page", "").await;
+    assert_eq!((status, came), (200, 1), "what is permitted");
+    let mut asked = 0;
+    for target in SPELLINGS {
+        let plain = verdict(&mut client, target, "").await;
+        assert_eq!(
+            plain.1,
+            0,
+            "{target} has reached the app: {}",
+            behind.app.last().head
+        );
+        for name in FORWARDING {
+            let more = format!("{name}: {}\r\n", forged(name));
+            let spoofed = verdict(&mut client, target, &more).await;
+            assert_eq!(spoofed, plain, "{target} with {name}");
+            asked += 1;
+        }
+    }
+    for name in FORWARDING {
+        for spelt in [
+            name.to_owned(),
+            name.replace('-', "_"),
+            name.replace('-', "."),
+        ] {
+            for value in [forged(name), "/admin", ""] {
+                let line = format!("{spelt}: {value}\r\n");
+                for more in [line.clone(), line.repeat(2)] {
+                    let found = verdict(&mut client, "/page", &more).await;
+                    assert_eq!(found, (200, 1), "{more}");
+                    let head = behind.app.last().head;
+                    let is_the_clients = |it: &str| it.eq_ignore_ascii_case(line.trim_end());
+                    let mut lines = head.lines().filter(|it| !it.contains("127.0.0.1"));
+                    assert!(!lines.any(is_the_clients), "{head}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 1000, "{asked}");
+}
+
+/// Sends exact bytes, on one connection as long as the proxy keeps it.
+struct Client {
+    front: SocketAddr,
+    raw: Raw,
+}
+
+impl Client {
+    async fn new(behind: &Behind) -> Self {
+        let front = behind.front;
+        let raw = Self::connect(front).await;
+        Self { front, raw }
+    }
+
+    async fn connect(front: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(front).await.unwrap();
+        let stream = tls::connect(stream, HOST, &["http/1.1"]).await;
+        Raw::new(stream.unwrap())
+    }
+
+    /// The status of the answer.
+    async fn ask(&mut self, target: &str, more: &str) -> u16 {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n");
+        self.raw.send(request).await;
+        let reply = self.raw.response().await;
+        let closes = reply
+            .value("connection")
+            .is_some_and(|it| it.eq_ignore_ascii_case("close"));
+        if closes || reply.status == 400 {
+            self.raw = Self::connect(self.front).await;
+        }
+        reply.status
+    }
+}

@@ -1,0 +1,243 @@
+use super::spoofs::{FORWARDING, SPELLINGS, forged};
+use super::*;
+
+/// A name that only the client can have sent, of those that the dialect does not read.
+fn is_read_by(dialect: &str, name: &str) -> bool {
+    question(dialect, "GET", "/", "")
+        .lines()
+        .any(|line| line.split(':').next().unwrap().eq_ignore_ascii_case(name))
+}
+
+/// The same of a path that is open to everybody, which an app could read as another one.
+const NOT_PUBLIC: [&str; 6] = [
+    "/%70ublic/x",
+    "/publi%63",
+    "/public%2fx",
+    "//public/x",
+    "/public/%2561/../x",
+    "/publicx",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdict() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).app("host = \"gate.test\"").start().await;
+    let bob = cookies(&gate, "bob").await;
+    let to = gate.auth_address();
+    let mut asked = 0;
+    for dialect in DIALECTS {
+        let mut raw = connect(to).await;
+        for (target, status) in [("/", 200), ("/admin", 403), ("/public", 200)] {
+            for name in FORWARDING {
+                for spelt in [
+                    name.to_owned(),
+                    name.replace('-', "_"),
+                    name.replace('-', "."),
+                ] {
+                    if is_read_by(dialect, &spelt) {
+                        continue;
+                    }
+                    let value = forged(name);
+                    let long = "/".repeat(20_000);
+                    for more in [
+                        format!("{spelt}: {value}\r\n"),
+                        format!("{spelt}: {value}\r\n{spelt}: {value}\r\n"),
+                        format!("{spelt}: {long}\r\n"),
+                        format!("{spelt}: \r\n"),
+                    ] {
+                        raw.send(question(dialect, "GET", target, &format!("{bob}{more}")))
+                            .await;
+                        let reply = raw.response().await;
+                        let shown: String = more.chars().take(80).collect();
+                        assert_eq!(reply.status, status, "{dialect} {target} {shown}");
+                        asked += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(asked > 3000, "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_29_no_spelling_of_a_path_opens_what_is_for_others() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let (bob, ada) = (cookies(&gate, "bob").await, cookies(&gate, "ada").await);
+    let to = gate.auth_address();
+    for dialect in DIALECTS {
+        for target in SPELLINGS {
+            if dialect == "envoy" && target.starts_with("http") {
+                continue;
+            }
+            for method in ["GET", "POST", "PROPFIND"] {
+                let reply = ask(to, question(dialect, method, target, &bob)).await;
+                // Bytes beyond ASCII are no request line, nor is a backslash.
+                let refused = [400, 403];
+                assert!(
+                    refused.contains(&reply.status),
+                    "{dialect} {target}: {reply}"
+                );
+            }
+        }
+        for target in NOT_PUBLIC {
+            let reply = ask(to, question(dialect, "GET", target, "")).await;
+            assert!(
+                [401, 403].contains(&reply.status),
+                "{dialect} {target}: {reply}"
+            );
+        }
+        for (target, status) in [
+            ("/%61dmin/x", 200), // judged as both, and ada may open both
+            ("/~ada/%7Eada/a%20b", 200),
+            ("/caf%C3%A9", 200),
+            ("/a//b", 403), // the app gets it as it is, and may read it as it likes
+            ("/a/%2e%2e/b", 403),
+            ("/a%2fb", 403),
+            ("/.vestibule/login", 403),
+            ("/%2evestibule/login", 403),
+            ("/.vestibule", 403),
+        ] {
+            let reply = ask(to, question(dialect, "GET", target, &ada)).await;
+            assert_eq!(reply.status, status, "{dialect} {target}: {reply}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_93_what_an_app_takes_in_paths_is_judged_in_every_reading() {
+    let app = Upstream::echo().await;
+    let gate = before(&app)
+        .app("allow_in_path = [\"encoded-slash\", \"double-slash\"]")
+        .start()
+        .await;
+    let (bob, ada) = (cookies(&gate, "bob").await, cookies(&gate, "ada").await);
+    let to = gate.auth_address();
+    for (target, for_bob, for_ada) in [
+        ("/a%2Fb", 200, 200),
+        ("/a//b", 200, 200),
+        ("/admin%2Fx", 403, 200),
+        ("//admin/x", 403, 200),
+        ("//host/admin/x", 403, 200),
+        ("/a%2F..%2Fb", 403, 403),
+        ("/%61dmin%2fx", 403, 200),
+    ] {
+        for (who, status) in [(&bob, for_bob), (&ada, for_ada)] {
+            let reply = ask(to, question("nginx", "GET", target, who)).await;
+            assert_eq!(reply.status, status, "{target}: {reply}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_36_headers_that_an_app_may_take_for_ours_are_refused() {
+    let app = Upstream::echo().await;
+    let gate = before(&app)
+        .app("[[app.rule]]\npath = \"/edit\"\nmethods = [\"PUT\"]\nallow = \"nobody\"")
+        .start()
+        .await;
+    let ada = cookies(&gate, "ada").await;
+    let to = gate.auth_address();
+    for dialect in DIALECTS {
+        for (header, status) in [
+            // The proxy replaces it.
+            ("X-Forwarded-User: root", 200),
+            ("X_Forwarded_User: root", 403),
+            ("X-Forwarded_User: root", 403),
+            ("X.Forwarded.User: root", 403),
+            ("X~Forwarded-Groups: admins", 403),
+            ("X-HTTP-Method-Override: PUT", 403),
+            ("X_Method_Override: PUT", 403),
+            ("Destination: https://gate.test/a/%61", 200), // nobody reads it in a GET
+        ] {
+            let more = format!("{ada}{header}\r\n");
+            let reply = ask(to, question(dialect, "GET", "/", &more)).await;
+            assert_eq!(reply.status, status, "{dialect} {header}: {reply}");
+        }
+        for (destination, status) in [
+            ("https://gate.test/a/b", 200),
+            ("https://gate.test/admin/b", 200),
+            ("https://gate.test/%61dmin/b", 403),
+            ("https://gate.test/a//b", 403),
+            ("https://evil.test/a", 403),
+            ("https://gate.test/a/../b", 403),
+        ] {
+            let more = format!("{ada}Destination: {destination}\r\n");
+            let reply = ask(to, question(dialect, "MOVE", "/a", &more)).await;
+            assert_eq!(reply.status, status, "{dialect} {destination}: {reply}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_95_questions_without_a_name_or_with_two_are_refused() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let ada = cookies(&gate, "ada").await;
+    let to = gate.auth_address();
+    for dialect in DIALECTS {
+        let whole = question(dialect, "GET", "/public", &ada);
+        ask(to, &whole).await.assert_status(200);
+        let names = whole
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with("X-"));
+        for line in names {
+            let refused = async |question: String| {
+                let reply = ask(to, &question).await;
+                assert_eq!(reply.status, 403, "{question}\n{reply}");
+                assert_eq!(reply.json()["error"], "forward_auth", "{reply}");
+            };
+            let line = format!("{line}\r\n");
+            refused(whole.replace(&line, "")).await;
+            refused(whole.replace(&line, &line.repeat(2))).await;
+            let name = line.split(':').next().unwrap();
+            refused(whole.replace(&line, &format!("{name}: \r\n"))).await;
+            refused(whole.replace(&line, &format!("{name}: \u{fc}\r\n"))).await;
+            refused(whole.replace("https\r\n", "http\r\n")).await;
+        }
+        for target in [
+            "/",
+            "/metrics",
+            "/.vestibule/login",
+            "/nginx/",
+            "/Nginx",
+            "/envoy",
+        ] {
+            let line = whole.lines().next().unwrap();
+            let other = whole.replace(line, &format!("GET {target} HTTP/1.1"));
+            ask(to, other).await.assert_status(403);
+        }
+        // 64 KiB are no question; those after it are answered.
+        let long = whole.replace(
+            "\r\n\r\n",
+            &format!("\r\nX-Long: {}\r\n\r\n", "x".repeat(65_536)),
+        );
+        ask(to, long).await.assert_status(431);
+        ask(to, &whole).await.assert_status(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_06_what_is_no_http_is_refused_there_as_anywhere() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let ada = cookies(&gate, "ada").await;
+    let whole = question("nginx", "GET", "/admin", &ada);
+    for (from, to) in [
+        ("\r\nX-Real", "\nX-Real"),
+        ("X-Real-IP:", "X-Real-IP :"),
+        ("X-Real-IP: ", "X-Real-IP:\r\n "),
+        (
+            "\r\nX-Real",
+            "\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nX-Real",
+        ),
+        ("/nginx", "/nginx#"),
+    ] {
+        let mut raw = connect(gate.auth_address()).await;
+        raw.send(whole.replace(from, to)).await;
+        let answer = raw.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{to:?}: {answer}");
+        assert!(!answer.contains("HTTP/1.1 200"), "{to:?}: {answer}");
+    }
+}
