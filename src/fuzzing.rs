@@ -23,7 +23,9 @@ use crate::portal::form::Form;
 use crate::portal::return_to::ReturnTo;
 use crate::principal::user_name::canonical;
 use crate::request::wire::Framing;
-use crate::request::{AllowInPath, PathCase, PathForm, Readings, normal_path, own_path};
+use crate::request::{
+    AllowInPath, PathCase, PathForm, Question, Readings, Target, normal_path, own_path,
+};
 use crate::session::cookie::{self, RequestCookies};
 use crate::session::data::{self, AppData, DataChange};
 
@@ -221,6 +223,68 @@ fn names(data: &[u8], address: IpAddr) -> bool {
             named.is_ok_and(|named| named.to_canonical() == address)
         })
     })
+}
+
+/// A question of a proxy, its target in the first line and a field in each other one: only the names
+/// of its dialect count, and what it is about is a request like any other.
+pub fn original(data: &[u8]) {
+    const NAMES: [&str; 12] = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-method",
+        "x-forwarded-proto",
+        "x-forwarded-uri",
+        "x-original-host",
+        "x-original-method",
+        "x-original-proto",
+        "x-original-uri",
+        "x-original-url",
+        "x-real-ip",
+    ];
+    let mut lines = data.split(|&byte| byte == b'\n');
+    let target = lines.next().unwrap_or_default();
+    let Ok(request) = http::Request::get(target).body(()) else {
+        return;
+    };
+    let (mut plain, ()) = request.into_parts();
+    for line in lines {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            return;
+        };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return;
+        };
+        plain.headers.append(name, value);
+    }
+    let mut forged = plain.clone();
+    for name in NAMES {
+        if !plain.headers.contains_key(name) {
+            let value = HeaderValue::from_static("/forged");
+            forged.headers.append(name, value);
+        }
+    }
+    let asked = Question::read(&mut plain, None);
+    let with_forged = Question::read(&mut forged, None);
+    let Ok(question) = asked else {
+        return; // a forged name may have been the one that was missing
+    };
+    assert_eq!(Ok(&question), with_forged.as_ref());
+    assert_eq!((&plain.method, &plain.uri), (&forged.method, &forged.uri));
+    assert_eq!(plain.headers.get("host"), forged.headers.get("host"));
+    assert_eq!(plain.headers.get_all("host").iter().count(), 1);
+    let target = plain.uri.to_string();
+    assert!(target.starts_with('/') || target == "*", "{target}");
+    for allow in [AllowInPath::default(), AllowInPath::everything()] {
+        if let Ok(judged) = Target::parse(&plain, allow)
+            && let Ok(Some(literal)) = Target::as_it_stands(&plain, allow)
+        {
+            assert_ne!(literal, judged.path(), "one more reading");
+            let _ = Readings::of(&literal, PathCase::Sensitive);
+        }
+    }
 }
 
 /// A PROXY header: it ends where it says, whatever follows, and a part of one is none.
