@@ -35,18 +35,17 @@ pub fn credentials(data: &[u8]) {
             Ok(Some(_)) => assert_eq!(headers.len(), 1, "the others stay, and no other field"),
             Ok(None) => assert_eq!(headers, before),
         }
-        assert!(!headers.values().any(shows_token));
+        assert!(!headers.iter().any(shows_token));
         let again = credentials.take(&mut headers);
         assert!(again.is_ok_and(|shown| shown.is_none()));
     }
 }
 
 /// To a reader who takes any word of Basic for base64.
-fn shows_token(value: &HeaderValue) -> bool {
+fn shows_token((name, value): (&HeaderName, &HeaderValue)) -> bool {
     let value = value.as_bytes();
-    let is_basic = value
-        .get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"));
+    let scheme = value.get(..5).filter(|_| name == header::AUTHORIZATION);
+    let is_basic = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"));
     let words = value.split(|byte| b" \t,".contains(byte));
     let mut decoded = words.filter_map(|word| STANDARD.decode(word).ok());
     api_token::find_in(value) || is_basic && decoded.any(|decoded| api_token::find_in(&decoded))

@@ -98,7 +98,7 @@ enum Basic {
 
 fn basic(encoded: &[u8]) -> Result<Basic, BadRequest> {
     let Ok(pair) = STANDARD.decode(encoded).map(Zeroizing::new) else {
-        return if hides_token(encoded) {
+        return if api_token::find_in(encoded) || hides_token(encoded) {
             Err(BadRequest::Credentials)
         } else {
             Ok(Basic::Other(None))

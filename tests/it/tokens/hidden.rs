@@ -39,6 +39,7 @@ async fn sec_96_a_token_in_something_like_base64_reaches_no_app() {
     assert!(odd.starts_with("Pz5+"));
     let (begin, end) = padded.split_at(30);
     for value in [
+        format!("Basic {token}"),
         format!("Basic {unpadded}"),
         format!("Basic {padded}="),
         format!("Basic {padded}!"),
