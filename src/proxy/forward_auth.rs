@@ -185,12 +185,11 @@ fn unforwardable(
     Ok(path)
 }
 
-/// Proxies do not pass on `Upgrade` with their question. Without one of these fields, no application
-/// opens a WebSocket, and no script can set them (RFC 6455 §4.1).
+/// Proxies do not pass on `Upgrade` with their question, but these fields, which every browser sends
+/// and no script can set (RFC 6455 §4.1, RFC 8441 §5).
 fn is_websocket(headers: &HeaderMap) -> bool {
-    wire::is_left_unread(headers)
-        || headers.contains_key(header::SEC_WEBSOCKET_KEY)
-        || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
+    let is_of_handshake = |name: &HeaderName| name.as_str().starts_with("sec-websocket-");
+    wire::is_left_unread(headers) || headers.keys().any(is_of_handshake)
 }
 
 /// The answer to a request that may be sent: who sends it, and what is left of the fields that had

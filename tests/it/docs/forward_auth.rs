@@ -59,7 +59,7 @@ impl Blocks {
 /// Vestibule as the page has it, with what a proxy in front of it needs.
 struct Behind {
     desk: Desk,
-    _served: Served,
+    served: Served,
     app: Upstream,
     /// Where the proxy is to listen.
     front: SocketAddr,
@@ -90,7 +90,7 @@ impl Behind {
         let front = held_port();
         Self {
             desk,
-            _served: served,
+            served,
             app,
             front,
         }

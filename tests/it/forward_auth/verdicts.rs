@@ -180,6 +180,21 @@ async fn sec_96_programs_show_tokens_which_are_not_handed_on() {
             ask(&wrong).await.assert_status(status);
         }
     }
+    // A token that reads opens no WebSocket and has no method read as another one.
+    let (_, reads, _) = run(&service.files, &["token", "add", "ada", "--method", "GET"]);
+    for dialect in DIALECTS {
+        let ask = async |method, more: &str| {
+            let shown = format!("Authorization: Bearer {}\r\n{more}", reads.trim_end());
+            ask(auth, question(dialect, method, "/", &shown)).await
+        };
+        ask("GET", "").await.assert_status(200);
+        ask("PUT", "").await.assert_status(403);
+        ask("GET", "X-HTTP-Method-Override: DELETE\r\n")
+            .await
+            .assert_status(403);
+        let handshake = "Sec-WebSocket-Version: 13\r\nOrigin: https://gate.test\r\n";
+        ask("GET", handshake).await.assert_status(403);
+    }
     run(&service.files, &["token", "revoke", "--user", "ada"]);
     for dialect in DIALECTS {
         let shown = format!("Authorization: Bearer {token}\r\n");
@@ -196,9 +211,10 @@ async fn sec_74_a_websocket_is_for_pages_of_the_app() {
     let to = gate.auth_address();
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let version = "Sec-WebSocket-Version: 13\r\n";
+    let protocol = "Sec-WebSocket-Protocol: chat\r\n";
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for dialect in DIALECTS {
-        for asks in [key, version, upgrade] {
+        for asks in [key, version, protocol, upgrade] {
             for (origin, status) in [
                 ("Origin: https://gate.test\r\n", 200),
                 ("Origin: https://evil.test\r\n", 403),

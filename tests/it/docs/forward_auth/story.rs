@@ -1,3 +1,5 @@
+use std::fs;
+
 use bytes::Bytes;
 use hyper::Method;
 use tokio::net::TcpStream;
@@ -12,6 +14,7 @@ pub(super) async fn tell(behind: &Behind) {
     Box::pin(websockets_are_for_own_pages(behind)).await;
     Box::pin(nobody_makes_up_who_they_are(behind)).await;
     Box::pin(no_name_changes_a_verdict(behind)).await;
+    Box::pin(one_login_is_for_all(behind)).await;
 }
 
 fn browser(behind: &Behind) -> Browser {
@@ -221,6 +224,35 @@ async fn no_name_changes_a_verdict(behind: &Behind) {
         }
     }
     assert!(asked > 1000, "{asked}");
+}
+
+/// With a login host, visitors go there and come back.
+async fn one_login_is_for_all(behind: &Behind) {
+    const LOGIN: &str = "login.example.org";
+    let config = behind.desk.path("/etc/vestibule/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\n[login]\nhost = \"{LOGIN}\"\n")).unwrap();
+    behind.desk.run("vestibule reload").await;
+    let (ada, at_login) = (browser(behind), Browser::new(behind.served.address, LOGIN));
+    let led = ada.get("/page?a=1").await;
+    led.assert_status(303);
+    assert_eq!(led.values("set-cookie").len(), 1, "{led}");
+    let login = led.value("location").unwrap();
+    let login = login
+        .strip_prefix("https://login.example.org")
+        .expect(login);
+    let form = at_login.get(login).await;
+    let hidden = ["csrf", "return_to", "state"].map(|name| (name, form.hidden(name)));
+    let mut fields = vec![("username", "ada"), ("password", PASSWORD)];
+    fields.extend(hidden.iter().map(|(name, value)| (*name, &**value)));
+    let back = at_login.post_form("/.vestibule/login", &fields).await;
+    let back = back.assert_status(303).value("location").unwrap();
+    let back = back.strip_prefix("https://wiki.example.org").expect(back);
+    ada.get(back).await.assert_redirects_to("/page?a=1");
+    ada.get("/page?a=1").await.assert_status(200);
+    assert_is_from(&behind.app, Some("ada"));
+    at_login.logout().await.assert_status(303);
+    ada.get("/page").await.assert_status(303);
 }
 
 /// Sends exact bytes, on one connection as long as the proxy keeps it.
