@@ -232,6 +232,29 @@ async fn a_socket_for_a_later_version_is_named_in_the_log_and_not_served() {
 }
 
 #[tokio::test]
+async fn sec_95_proxies_ask_at_a_socket_that_systemd_hands_over() {
+    let app = Upstream::echo().await;
+    let files = Vestibule::before(&app).public().write();
+    let (sockets, manager) = (Sockets::new(), Manager::new());
+    let path = files.path("auth.sock");
+    let auth = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut program = command();
+    let config = files.path("config.toml");
+    program.args(["serve", "--config"]).arg(config);
+    manager.manage(&mut program, 0);
+    let handed = [auth.into(), sockets.tls.try_clone().unwrap().into()];
+    let _program = Program::spawn_on(handed, "auth:https", &program);
+    manager.hears("READY=1").await;
+    let mut raw = Raw::new(tokio::net::UnixStream::connect(&path).await.unwrap());
+    raw.send(
+        "GET /nginx HTTP/1.1\r\nHost: auth\r\nX-Original-Method: GET\r\nX-Original-URI: /a\r\n\
+         X-Original-Host: gate.test\r\nX-Original-Proto: https\r\nX-Real-IP: 192.0.2.7\r\n\r\n",
+    )
+    .await;
+    raw.response().await.assert_status(200);
+}
+
+#[tokio::test]
 async fn sockets_for_another_process_are_left_alone() {
     let app = Upstream::echo().await;
     let mut command = command();
