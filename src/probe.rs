@@ -19,7 +19,7 @@ use crate::random::{NoRandomness, random};
 use crate::secret::Secret;
 
 /// The field of the signed number.
-pub(crate) const PROBE: HeaderName = HeaderName::from_static("x-vestibule-probe");
+pub(crate) const PROBE: HeaderName = HeaderName::from_static("vestibule-probe");
 
 /// A run that was broken off is over after this.
 const LASTS: Duration = Duration::from_mins(2);

@@ -88,6 +88,9 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let body = connection.body(&head, body, self.shared.shutdown.token());
         exchange.note_body(&body);
+        if self.note_question(connection, &head, &question) {
+            return Err(RequestError::ForwardAuth(BadQuestion::Probe));
+        }
         let question = question.map_err(RequestError::ForwardAuth)?;
         let client = self.settings.trusted_proxies.client_told(&question.client);
         let client = client.ok_or(RequestError::ForwardAuth(question.unreadable_client()))?;
@@ -165,7 +168,7 @@ impl Proxy {
 
 /// Refuses what would have to be put right on its way to the application. Gives what else it may read
 /// in the path.
-fn unforwardable(
+pub(super) fn unforwardable(
     site: &Site,
     app: &Arc<App>,
     head: &Parts,

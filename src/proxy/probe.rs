@@ -9,11 +9,12 @@ use super::apps::Found;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
 use super::exchange::Exchange;
+use super::forward_auth::unforwardable;
 use crate::error::RequestError;
 use crate::pages;
 use crate::portal::Endpoint;
 use crate::probe::{Reading, Way};
-use crate::request::{self, AllowInPath, BadRequest, Target};
+use crate::request::{self, AllowInPath, BadQuestion, BadRequest, Question, Target};
 
 impl Proxy {
     /// The response to a probe; `None` if the request is none.
@@ -27,51 +28,109 @@ impl Proxy {
         let head = &head_of(request);
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);
-        let host = match head.uri.host() {
-            Some(host) => host.to_owned(),
-            None => text(head.headers.get(header::HOST)),
+        let read = self.read_probe(connection, head, Asked::ByClient);
+        let way = match read {
+            Ok(For::OwnPage) => Way::OwnPage,
+            Ok(For::App) | Err(_) => Way::Forwarded,
         };
-        let target = head.uri.path_and_query();
-        let read = self.read_probe(connection, head);
         let reading = Reading {
-            way: match read {
-                Ok(Some(())) => Way::OwnPage,
-                _ => Way::Forwarded,
-            },
             client: client.known_address().map(|address| address.to_string()),
-            method: head.method.to_string(),
-            host,
-            target: target.map_or_else(String::new, ToString::to_string),
             request_id: exchange.id.given().map(str::to_owned),
             refused: read.err().map(|error| error.to_string()),
+            ..reading(way, head)
         };
         self.shared.probes.note(number, reading);
-        let noted = pages::no_content();
-        Some(noted.map(ResponseBody::ours))
+        Some(pages::no_content().map(ResponseBody::ours))
     }
 
-    /// Reads it as any other request; `Some` if it is for a page of ours.
+    /// Whether that is a probe, about which a proxy asks: it is noted, and refused, so that no app
+    /// gets it.
+    pub(super) fn note_question(
+        &self,
+        connection: &ClientConn,
+        head: &Parts,
+        question: &Result<Question, BadQuestion>,
+    ) -> bool {
+        let Some(number) = self.shared.probes.number(&head.headers) else {
+            return false;
+        };
+        let told = question.as_ref().map_err(|bad| *bad).and_then(|question| {
+            let client = self.settings.trusted_proxies.client_told(&question.client);
+            client.ok_or(question.unreadable_client())
+        });
+        let (client, read) = match told {
+            Ok(client) => {
+                let read = self.read_probe(connection, head, Asked::ByProxy);
+                (client.known_address(), read)
+            }
+            Err(bad) => (None, Err(RequestError::ForwardAuth(bad))),
+        };
+        let dialect = question.as_ref().map_or("", |it| it.dialect.name());
+        let reading = Reading {
+            client: client.map(|address| address.to_string()),
+            refused: read.err().map(|error| error.to_string()),
+            ..reading(Way::Asked(dialect.to_owned()), head)
+        };
+        self.shared.probes.note(number, reading);
+        true
+    }
+
+    /// Reads it as any other request.
     fn read_probe(
         &self,
         connection: &ClientConn,
         head: &Parts,
-    ) -> Result<Option<()>, RequestError> {
+        asked: Asked,
+    ) -> Result<For, RequestError> {
         let authority = request::parse(head, &self.settings.limits)?;
         let (allow, methods) = match self.apps.find(&authority, connection)? {
             Found::Login(_) => (AllowInPath::default(), &self.settings.limits.methods),
             Found::Apps(site) => {
                 let app = site.app(head)?;
+                if asked == Asked::ByProxy {
+                    unforwardable(site, app, head)?;
+                }
                 (app.allow_in_path, &app.methods)
             }
         };
         let target = Target::parse(head, allow)?;
-        if Endpoint::of(target.path()).is_some() {
-            return Ok(Some(()));
+        match Endpoint::of(target.path()) {
+            Some(_) if asked == Asked::ByProxy => {
+                Err(RequestError::ForwardAuth(BadQuestion::OwnPage))
+            }
+            Some(_) => Ok(For::OwnPage),
+            None if methods.contains(&head.method) => Ok(For::App),
+            None => Err(BadRequest::Method.into()),
         }
-        if !methods.contains(&head.method) {
-            return Err(BadRequest::Method.into());
-        }
-        Ok(None)
+    }
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ByClient,
+    ByProxy,
+}
+
+enum For {
+    App,
+    OwnPage,
+}
+
+/// What the head says.
+fn reading(way: Way, head: &Parts) -> Reading {
+    let target = head.uri.path_and_query();
+    Reading {
+        way,
+        client: None,
+        method: head.method.to_string(),
+        host: match head.uri.host() {
+            Some(host) => host.to_owned(),
+            None => text(head.headers.get(header::HOST)),
+        },
+        target: target.map_or_else(String::new, ToString::to_string),
+        request_id: None,
+        refused: None,
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) enum BadQuestion {
     NotNamed,
     /// An address below `/.vestibule/`, which is not for the app.
     OwnPage,
+    /// It is noted, for `vestibule check --through`.
+    Probe,
     /// What a name says is no address, method, and so on.
     Unreadable(&'static Name),
 }
@@ -285,6 +287,7 @@ impl BadQuestion {
             Self::OwnPage => {
                 "forward auth: what is below /.vestibule/ has to go to an address of `listen`"
             }
+            Self::Probe => "forward auth: a probe of `vestibule check --through`",
             Self::Unreadable(name) => name.unreadable,
         }
     }

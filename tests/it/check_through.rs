@@ -65,7 +65,7 @@ async fn a_probe_of_this_run_is_noted_and_reaches_no_app() {
     let app = Upstream::echo().await;
     let mut gate = start(&app, "trusted_proxies = [\"127.0.0.1\"]").await;
     let key = begin(&mut gate).await;
-    let probe = format!("X-Vestibule-Probe: {}\r\n", sign(&key, 7));
+    let probe = format!("Vestibule-Probe: {}\r\n", sign(&key, 7));
     let fields = format!("{probe}X-Forwarded-For: 203.0.113.9\r\n");
     get(&gate, "/a?b=c", &fields).await.assert_status(204);
     get(&gate, "/a%00", &probe).await.assert_status(204);
@@ -99,16 +99,16 @@ async fn nobody_else_can_have_a_request_noted() {
     let key = begin(&mut gate).await;
     let signed = sign(&key, 1);
     let (number, mac) = signed.split_once('.').unwrap();
-    let good = format!("X-Vestibule-Probe: {signed}\r\n");
+    let good = format!("Vestibule-Probe: {signed}\r\n");
     for forged in [
-        "X-Vestibule-Probe: \r\n".to_owned(),
-        "X-Vestibule-Probe: 1\r\n".to_owned(),
-        "X-Vestibule-Probe: 1.\r\n".to_owned(),
-        format!("X-Vestibule-Probe: 2.{mac}\r\n"),
-        format!("X-Vestibule-Probe: {number}.{}\r\n", &mac[1..]),
-        format!("X-Vestibule-Probe: {}\r\n", sign(&before, 1)),
-        format!("X-Vestibule-Probe: {}\r\n", sign(&key, 1_000)),
-        format!("X_Vestibule_Probe: {signed}\r\n"),
+        "Vestibule-Probe: \r\n".to_owned(),
+        "Vestibule-Probe: 1\r\n".to_owned(),
+        "Vestibule-Probe: 1.\r\n".to_owned(),
+        format!("Vestibule-Probe: 2.{mac}\r\n"),
+        format!("Vestibule-Probe: {number}.{}\r\n", &mac[1..]),
+        format!("Vestibule-Probe: {}\r\n", sign(&before, 1)),
+        format!("Vestibule-Probe: {}\r\n", sign(&key, 1_000)),
+        format!("Vestibule_Probe: {signed}\r\n"),
         format!("{good}{good}"),
     ] {
         get(&gate, "/a", &forged).await.assert_status(200);
@@ -127,7 +127,7 @@ async fn a_run_that_was_broken_off_is_over_after_two_minutes() {
     let app = Upstream::echo().await;
     let mut gate = start(&app, "").await;
     let key = begin(&mut gate).await;
-    let probe = format!("X-Vestibule-Probe: {}\r\n", sign(&key, 1));
+    let probe = format!("Vestibule-Probe: {}\r\n", sign(&key, 1));
     get(&gate, "/a", &probe).await.assert_status(204);
     gate.advance(Duration::from_secs(121));
     get(&gate, "/a", &probe).await.assert_status(200);
@@ -140,7 +140,7 @@ async fn a_probe_is_noted_four_times_at_most_and_in_short() {
     let app = Upstream::echo().await;
     let mut gate = start(&app, "").await;
     let key = begin(&mut gate).await;
-    let probe = format!("X-Vestibule-Probe: {}\r\n", sign(&key, 1));
+    let probe = format!("Vestibule-Probe: {}\r\n", sign(&key, 1));
     let long = format!("/{}", "a".repeat(4_000));
     for _ in 0..6 {
         get(&gate, &long, &probe).await.assert_status(204);

@@ -34,6 +34,7 @@ struct Blocks {
     lua: String,
     haproxy: String,
     haproxy_test: String,
+    check: String,
 }
 
 impl Blocks {
@@ -52,6 +53,7 @@ impl Blocks {
             lua: page.next("lua"),
             haproxy: page.next("haproxy"),
             haproxy_test: page.next("sh"),
+            check: page.next("sh"),
         }
     }
 }
@@ -60,6 +62,7 @@ impl Blocks {
 struct Behind {
     desk: Desk,
     served: Served,
+    check: String,
     app: Upstream,
     /// Where the proxy is to listen.
     front: SocketAddr,
@@ -91,6 +94,7 @@ impl Behind {
         Self {
             desk,
             served,
+            check: blocks.check.trim_end().to_owned(),
             app,
             front,
         }
@@ -120,5 +124,16 @@ impl Behind {
         })
         .await;
         Box::pin(story::tell(self)).await;
+        self.check_through().await;
+    }
+
+    /// What the page says last: that clients choose nothing.
+    async fn check_through(&self) {
+        let sent = self.app.requests();
+        let check = format!("{} --connect-to {}", self.check, self.front);
+        let said = self.desk.run(&check).await;
+        assert!(said.contains("asks by forward auth"), "{said}");
+        assert!(said.contains("clients choose nothing"), "{said}");
+        assert_eq!(self.app.requests(), sent, "no probe reaches the app");
     }
 }

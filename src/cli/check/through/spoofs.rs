@@ -31,9 +31,17 @@ pub(super) enum About {
     OwnPage,
     /// What a field can do; as it was sent.
     Field(String),
+    /// The same on the way to our own pages.
+    FieldOfOwnPage(String),
     /// What becomes of a path.
     Path,
 }
+
+/// For which a login counts failures by the address of the client.
+const OWN_PAGE: &str = own_path!("session");
+
+/// How many of the fields name an address.
+const ADDRESSES: usize = 10;
 
 /// Names, and what a client says by them.
 const FIELDS: &[(&str, &str)] = &[
@@ -142,11 +150,7 @@ pub(super) fn probes(folder: &str) -> Vec<Probe> {
     let plain = || format!("{folder}a").into_bytes();
     let mut probes = vec![
         get(About::Baseline, plain(), Vec::new()),
-        get(
-            About::OwnPage,
-            own_path!("session").as_bytes().to_vec(),
-            Vec::new(),
-        ),
+        get(About::OwnPage, OWN_PAGE.into(), Vec::new()),
     ];
     for &(name, value) in FIELDS {
         let mut spellings: Vec<Cow<'_, str>> = vec![name.into()];
@@ -164,6 +168,11 @@ pub(super) fn probes(folder: &str) -> Vec<Probe> {
             let fields = names.into_iter().map(|name| (name, value.to_owned()));
             probes.push(get(About::Field(shown), plain(), fields.collect()));
         }
+    }
+    for (name, value) in FIELDS.iter().take(ADDRESSES) {
+        let fields = vec![((*name).to_owned(), (*value).to_owned())];
+        let about = About::FieldOfOwnPage(format!("{name}: {value}, at {OWN_PAGE}"));
+        probes.push(get(about, OWN_PAGE.into(), fields));
     }
     for path in PATHS {
         // In absolute form, the host in the target counts, and not that of the folder (RFC 9112 §3.2.2).

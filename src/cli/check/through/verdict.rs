@@ -103,19 +103,25 @@ impl Verdict {
             product,
         };
         for ((number, probe), response) in (0..).zip(probes).zip(responses) {
-            verdict.judge(probe, response.as_ref(), baseline, of(number));
+            let own_page = of(1).iter().find(|reading| reading.way == Way::OwnPage);
+            let honest = |way: &Way| match way {
+                Way::OwnPage => own_page.unwrap_or(baseline),
+                Way::Asked(_) | Way::Forwarded => baseline,
+            };
+            verdict.judge(probe, response.as_ref(), honest, of(number));
         }
         verdict.findings = verdict.make_findings();
         verdict.ok = verdict.findings.is_empty();
         Ok(verdict)
     }
 
-    fn judge(
+    /// `honest` is how a request without any spoof was read that came the same way.
+    fn judge<'r>(
         &mut self,
         probe: &Probe,
         response: Option<&Response>,
-        baseline: &Reading,
-        readings: &[Reading],
+        honest: impl Fn(&Way) -> &'r Reading,
+        readings: &'r [Reading],
     ) {
         let mut shows = |effect| {
             let examples = self.effects.entry(effect).or_default();
@@ -138,6 +144,7 @@ impl Verdict {
         }
         // A request that is refused whoever asks opens nothing by whatever was read of it.
         for read in readings.iter().filter(|read| read.refused.is_none()) {
+            let baseline = honest(&read.way);
             if read.client != baseline.client {
                 shows(Effect::Client);
             }
@@ -245,7 +252,7 @@ impl Probe {
     /// For people: the field, or the path.
     fn shown(&self) -> String {
         match &self.about {
-            About::Field(field) => field.clone(),
+            About::Field(field) | About::FieldOfOwnPage(field) => field.clone(),
             _ => printable(&String::from_utf8_lossy(&self.target)).to_string(),
         }
     }
@@ -275,6 +282,6 @@ fn unseen(front: &Front, status: Option<u16>) -> Failure {
     let url = front.url();
     Failure::Failed(format!(
         "{url} {answered}, and the server saw nothing of it: is that the address of the proxy in \
-         front of this server, and does the proxy pass `X-Vestibule-Probe` on?"
+         front of this server, and does the proxy pass `Vestibule-Probe` on?"
     ))
 }

@@ -24,4 +24,48 @@ async fn nginx_asks() {
     behind.desk.run(&blocks.nginx_test).await;
     let mut program = behind.desk.start("exec nginx");
     behind.try_out(&mut program).await;
+    what_clients_can_choose_is_found(&behind).await;
+}
+
+/// What a mistake in the configuration of the page lets clients choose.
+async fn what_clients_can_choose_is_found(behind: &Behind) {
+    let path = behind.desk.path("/etc/nginx/conf.d/wiki.conf");
+    let right = std::fs::read_to_string(&path).unwrap();
+    for (documented, instead, finding, shown) in [
+        (
+            "X-Original-URI $request_uri;",
+            "X-Original-URI $http_x_rewrite_url$request_uri;",
+            "error: path: ",
+            "`X-Rewrite-Url: /spoofed`",
+        ),
+        (
+            "proxy_set_header X-Forwarded-For $remote_addr;",
+            "proxy_set_header X-Forwarded-For $http_x_forwarded_for;",
+            "error: address of the client: ",
+            "`X-Forwarded-For: 192.0.2.66, at /.vestibule/session`",
+        ),
+        (
+            "location /.vestibule/ {",
+            "location /elsewhere/ {",
+            "error: login: ",
+            "`/.vestibule/session`",
+        ),
+        (
+            "location / {",
+            "location ~ c$ { return 200; }\n location / {",
+            "error: requests that Vestibule never sees: ",
+            "`/a/b/../c`",
+        ),
+    ] {
+        assert!(right.contains(documented), "{documented}");
+        std::fs::write(&path, right.replacen(documented, instead, 1)).unwrap();
+        behind.desk.run("nginx -s reload").await;
+        let check = format!("{} --connect-to {}", behind.check, behind.front);
+        eventually_some(finding, async || {
+            let (code, out, said) = behind.desk.try_run(&check).await;
+            assert!(code == Some(0) || code == Some(1), "{out}{said}");
+            (out.contains(finding) && out.contains(shown)).then_some(())
+        })
+        .await;
+    }
 }
