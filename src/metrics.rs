@@ -21,7 +21,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-pub(crate) use app::{AnswerCounts, AppCounts, Open, UpstreamErrorCounts};
+pub(crate) use app::{
+    AnswerCounts, AppCounts, CallerCounts, CallerKind, Open, UpstreamErrorCounts,
+};
 use latency::Latency;
 pub(crate) use login::{LoginCounts, SessionCounts};
 use observed::Observed;
@@ -37,6 +39,7 @@ pub(crate) struct Metrics {
     /// Held by one scrape at a time: what is observed is replaced as a whole.
     scraping: Mutex<()>,
     answers: Counters<2>,
+    callers: Counters<2>,
     latency: Family<Labels<1>, Latency>,
     received: Counters<1>,
     sent: Counters<1>,
@@ -78,6 +81,11 @@ impl Metrics {
                 "requests",
                 "Requests by the status of their responses",
             ),
+            callers: add(
+                &mut all,
+                "requests_by_caller",
+                "Requests for the application by who sent them",
+            ),
             latency: add(
                 &mut all,
                 "request_duration_seconds",
@@ -113,6 +121,9 @@ impl Metrics {
         let error = |kind| counter(&self.upstream_errors, &[app(), label("kind", kind)]);
         AppCounts {
             answers: self.answers(name),
+            callers: CallerCounts::new(|kind| {
+                counter(&self.callers, &[app(), label("caller", kind)])
+            }),
             received: counter(&self.received, &[app()]),
             sent: counter(&self.sent, &[app()]),
             websockets: self.websockets.get_or_create_owned(&[app()]),

@@ -298,6 +298,10 @@ pub(crate) struct Occupancy {
 pub(crate) struct AppStatus {
     pub(crate) name: String,
     pub(crate) upstreams: Vec<UpstreamStatus>,
+    /// Requests since the start by who sent them: `anonymous`, `basic`, `refused`, `session`,
+    /// `token`.
+    #[serde(default)]
+    pub(crate) callers: BTreeMap<String, u64>,
     /// While it is closed.
     #[serde(default)]
     pub(crate) maintenance: Option<MaintenanceStatus>,

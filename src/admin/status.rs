@@ -1,6 +1,6 @@
 //! How the server is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
 use crate::listener::AuthAddress;
 use crate::load::{Admission, Consumer, Resource, Usages};
+use crate::metrics::CallerCounts;
 use crate::proxy::Service;
 use crate::session::Backend;
 use crate::upstream;
@@ -121,7 +122,12 @@ pub(super) async fn health(doctor: &doctor::Live) -> Health {
 }
 
 fn apps(service: &Service) -> Vec<AppStatus> {
-    let mut apps: Vec<_> = service.health().into_iter().map(app).collect();
+    let mut callers: HashMap<_, _> = service.callers().into_iter().collect();
+    let apps = service.health().into_iter().map(|(name, upstreams)| {
+        let counts = callers.remove(&name);
+        app(&name, upstreams, counts.as_ref())
+    });
+    let mut apps: Vec<_> = apps.collect();
     for (name, closed) in service.closed() {
         if let Some(app) = apps.iter_mut().find(|app| app.name == *name) {
             let by = if closed.by_command {
@@ -139,7 +145,7 @@ fn apps(service: &Service) -> Vec<AppStatus> {
     apps
 }
 
-fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
+fn app(name: &str, upstreams: Vec<upstream::Health>, callers: Option<&CallerCounts>) -> AppStatus {
     let upstreams = upstreams.into_iter().map(|health| UpstreamStatus {
         address: health.address.to_string(),
         reachable: health.reachable,
@@ -148,6 +154,11 @@ fn app((name, upstreams): (Arc<str>, Vec<upstream::Health>)) -> AppStatus {
     AppStatus {
         name: name.to_string(),
         upstreams: upstreams.collect(),
+        callers: callers
+            .into_iter()
+            .flat_map(CallerCounts::totals)
+            .map(|(kind, requests)| (kind.to_owned(), requests))
+            .collect(),
         maintenance: None,
     }
 }

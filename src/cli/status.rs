@@ -157,6 +157,13 @@ fn text(status: &Status) -> String {
             }
             line("app", &shown);
         }
+        let callers = app.callers.iter().filter(|(_, requests)| **requests > 0);
+        let callers: Vec<_> = callers
+            .map(|(kind, requests)| format!("{requests} {kind}"))
+            .collect();
+        if !callers.is_empty() {
+            line("callers", &format!("{}: {}", app.name, callers.join(", ")));
+        }
     }
     text
 }

@@ -12,6 +12,7 @@ use super::latency::Latency;
 #[derive(Clone, Debug)]
 pub(crate) struct AppCounts {
     pub(crate) answers: AnswerCounts,
+    pub(crate) callers: CallerCounts,
     /// Bytes of request bodies.
     pub(crate) received: Counter,
     /// Bytes of the bodies of answers.
@@ -28,6 +29,24 @@ pub(crate) struct AnswerCounts {
     pub(super) latency: Latency,
 }
 
+/// Who sent a request that got as far as the rules of its app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallerKind {
+    Anonymous,
+    /// A person's password by HTTP Basic.
+    Basic,
+    /// A token or a password that is not good, or not any more.
+    Refused,
+    Session,
+    Token,
+}
+
+/// Requests by who sent them.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerCounts {
+    by_kind: [Counter; CallerKind::ALL.len()],
+}
+
 /// One for each kind of `UpstreamError`.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamErrorCounts {
@@ -39,6 +58,44 @@ pub(crate) struct UpstreamErrorCounts {
     pub(crate) connect_timeout: Counter,
     pub(crate) no_response: Counter,
     pub(crate) response_timeout: Counter,
+}
+
+impl CallerKind {
+    const ALL: [Self; 5] = [
+        Self::Anonymous,
+        Self::Basic,
+        Self::Refused,
+        Self::Session,
+        Self::Token,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Basic => "basic",
+            Self::Refused => "refused",
+            Self::Session => "session",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl CallerCounts {
+    pub(super) fn new(counter: impl Fn(&'static str) -> Counter) -> Self {
+        let by_kind = CallerKind::ALL.map(|kind| counter(kind.name()));
+        Self { by_kind }
+    }
+
+    pub(crate) fn note(&self, kind: CallerKind) {
+        self.by_kind[kind as usize].inc();
+    }
+
+    /// What was counted so far, by the name of the kind.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CallerKind::ALL
+            .into_iter()
+            .map(|kind| (kind.name(), self.by_kind[kind as usize].get()))
+    }
 }
 
 impl AnswerCounts {
@@ -89,6 +146,25 @@ mod tests {
             counts.note(StatusCode::from_u16(status).unwrap(), Duration::ZERO);
             assert_eq!(counts.by_class[class].get(), before + 1, "{status}");
         }
+    }
+
+    #[test]
+    fn each_caller_counts_as_what_it_is() {
+        let counts = Metrics::new().app("wiki").callers;
+        for (n, kind) in CallerKind::ALL.into_iter().enumerate() {
+            for _ in 0..=n {
+                counts.note(kind);
+            }
+        }
+        let totals: Vec<_> = counts.totals().collect();
+        let expected = [
+            ("anonymous", 1),
+            ("basic", 2),
+            ("refused", 3),
+            ("session", 4),
+            ("token", 5),
+        ];
+        assert_eq!(totals, expected);
     }
 
     #[test]

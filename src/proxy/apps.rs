@@ -16,7 +16,7 @@ use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity;
-use crate::metrics::Pool;
+use crate::metrics::{CallerCounts, Pool};
 use crate::portal::{Endpoint, HostRole};
 use crate::request::{AllowInPath, Authority, BadRequest, Host, HostMap, PathCase, Target};
 use crate::upstream::Health;
@@ -186,6 +186,11 @@ impl Apps {
     /// The connections to each app, by name.
     pub(super) fn pools(&self) -> Vec<(Arc<str>, Pool)> {
         self.by_name(|app| app.upstreams.pool())
+    }
+
+    /// Requests for each app by who sent them, by name.
+    pub(super) fn callers(&self) -> Vec<(Arc<str>, CallerCounts)> {
+        self.by_name(|app| app.counts.callers.clone())
     }
 
     fn by_name<T>(&self, of: impl Fn(&App) -> T) -> Vec<(Arc<str>, T)> {

@@ -22,6 +22,7 @@ use super::response::hsts::Hsts;
 use crate::auth::credential::Credential;
 use crate::clock::Clock;
 use crate::error::RequestError;
+use crate::metrics::CallerKind;
 use crate::portal::{HostRole, is_page_load};
 use crate::principal::Principal;
 use crate::request::{Authority, Dialect, wire};
@@ -300,6 +301,9 @@ impl Exchange {
             && let Some(counter) = error.of(&app.counts.upstream_errors)
         {
             counter.inc();
+        }
+        if let (RequestError::CredentialRefused(..), Some(app)) = (error, &self.app) {
+            app.counts.callers.note(CallerKind::Refused);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::credentials::{self, By};
 use super::exchange::Exchange;
 use crate::auth::credential::Credential;
 use crate::error::RequestError;
+use crate::metrics::CallerKind;
 use crate::portal::RequestContext;
 use crate::principal::Principal;
 use crate::session::Session;
@@ -39,6 +40,10 @@ impl Proxy {
             // Boxed, so that the common way stays small.
             match Box::pin(self.identify_by(shown, app, context)).await? {
                 By::Credential(credential, principal) => {
+                    app.counts.callers.note(match credential {
+                        Credential::Password(_) => CallerKind::Basic,
+                        Credential::Token(_) => CallerKind::Token,
+                    });
                     exchange.note_credential(&credential, &principal);
                     proof.credential = Some(credential);
                     return Ok((proof, Some(principal)));
@@ -49,8 +54,10 @@ impl Proxy {
         let caller = self.callers.identify(context.shown(), context.cache).await;
         let Some((session, principal)) = caller.map_err(RequestError::Session)?.into_session()
         else {
+            app.counts.callers.note(CallerKind::Anonymous);
             return Ok((proof, None));
         };
+        app.counts.callers.note(CallerKind::Session);
         self.renew(context, &session, &mut exchange.renewed);
         exchange.note_user(&session, &principal);
         proof.session = Some(session);

@@ -16,7 +16,7 @@ use super::{AppSettings, Proxy, Settings};
 use crate::auth::throttle;
 use crate::clock::Clock;
 use crate::load::Load;
-use crate::metrics::{Metrics, Pool};
+use crate::metrics::{CallerCounts, Metrics, Pool};
 use crate::portal::{self, Portal};
 use crate::probe::Probes;
 use crate::random::NoRandomness;
@@ -126,6 +126,11 @@ impl Service {
     /// The connections to each app, by name.
     pub(crate) fn pools(&self) -> Vec<(Arc<str>, Pool)> {
         self.proxy().apps.pools()
+    }
+
+    /// Requests for each app by who sent them, by name.
+    pub(crate) fn callers(&self) -> Vec<(Arc<str>, CallerCounts)> {
+        self.proxy().apps.callers()
     }
 
     /// What is in flight in all, and what is too much.

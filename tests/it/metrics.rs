@@ -1,5 +1,6 @@
 //! An operator sees what the service does, on a listener that visitors cannot reach.
 
+mod callers;
 mod health;
 mod losses;
 mod packaging;
