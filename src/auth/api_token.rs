@@ -5,8 +5,10 @@
 mod new;
 mod text;
 mod token;
+mod told;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -168,8 +170,9 @@ impl ApiTokens {
         self.clock.now()
     }
 
-    pub(crate) fn note_use(&self, token: &Token) {
-        token.note_use(self.clock.now());
+    /// Notes a use; whether the audit log is to have it.
+    pub(crate) fn note_use(&self, token: &Token, client: IpAddr) -> bool {
+        token.note_use(client, self.clock.now())
     }
 
     /// Those of one user, the newest first.

@@ -1,5 +1,6 @@
 //! Who sends a request: what it shows of a login, and what became of the account since.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Accounts;
@@ -95,6 +96,7 @@ impl Callers {
         &self,
         text: &ApiToken,
         user: Option<&str>,
+        client: IpAddr,
     ) -> Result<Caller, Refusal> {
         let token = self.tokens.find(text).ok_or(Refusal::Unknown)?;
         if user.is_some_and(|user| !user_name::is_same(user, token.user())) {
@@ -103,7 +105,12 @@ impl Callers {
         self.accounts.refresh();
         let credential = Credential::Token(Arc::clone(&token));
         let principal = self.principal_of(&credential)?;
-        self.tokens.note_use(&token);
+        if self.tokens.note_use(&token, client) {
+            tracing::info!(
+                target: "audit", %client, user = token.user(), token = %token.key().short(),
+                name = token.name(), "API token used"
+            );
+        }
         Ok(Caller::Credential(credential, principal))
     }
 

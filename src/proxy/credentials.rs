@@ -139,7 +139,8 @@ impl Proxy {
                 if !app.credentials().tokens || user.is_some() && is_ambient() {
                     return Ok(By::Session(None));
                 }
-                self.callers.identify_by_token(&token, user.as_deref())
+                let (user, client) = (user.as_deref(), context.client);
+                self.callers.identify_by_token(&token, user, client)
             }
             Shown::Password(password) => {
                 let BasicPassword { pair, field } = *password;

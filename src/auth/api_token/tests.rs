@@ -86,7 +86,7 @@ async fn a_use_is_written_down_within_a_minute_and_at_the_end() {
     let all = tokens(&store, &clock);
     let (_, token) = all.make(ada(), new("ci")).await.unwrap();
     let kept = || store.tokens().unwrap()[0].last_used;
-    all.note_use(&token);
+    all.note_use(&token, IpAddr::from([127, 0, 0, 1]));
     all.tick(0, |_| true).await;
     assert_eq!(kept(), None);
     assert_eq!(token.last_used(), Some(clock.now()).min(token.last_used()));
@@ -95,7 +95,7 @@ async fn a_use_is_written_down_within_a_minute_and_at_the_end() {
     let first = kept();
     assert_eq!(first, token.last_used());
     clock.advance(HOUR);
-    all.note_use(&token);
+    all.note_use(&token, IpAddr::from([127, 0, 0, 1]));
     all.close().await;
     assert!(kept() > first);
 }

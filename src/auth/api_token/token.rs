@@ -1,9 +1,11 @@
 //! One API token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::text::TokenKey;
+use super::told::LastTold;
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, Method, Scope};
 
@@ -28,6 +30,7 @@ pub(crate) struct Token {
     /// Milliseconds; zero is never.
     last_used: AtomicU64,
     flushed: AtomicU64,
+    told: LastTold,
     revoked: AtomicBool,
 }
 
@@ -39,6 +42,7 @@ impl Token {
             context: Arc::new(context),
             last_used: last_used.into(),
             flushed: last_used.into(),
+            told: LastTold::default(),
             revoked: AtomicBool::new(false),
             record,
         }
@@ -81,8 +85,10 @@ impl Token {
         (at > 0).then(|| Timestamp::from_millis(at))
     }
 
-    pub(super) fn note_use(&self, now: Timestamp) {
+    /// Whether the audit log is to have this use.
+    pub(super) fn note_use(&self, client: IpAddr, now: Timestamp) -> bool {
         self.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
+        self.told.is_due(client, now)
     }
 
     /// The last use, if the store has not heard of it: it is to go there now.
