@@ -182,7 +182,7 @@ pub(crate) struct NewTokenRequest {
 }
 
 /// An API token as operators see it; times in UTC by RFC 3339. Empty lists restrict nothing.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenView {
     pub(crate) key: String,
     pub(crate) user: String,

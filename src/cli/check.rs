@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// The user who asks; without it, a visitor without a session
     #[arg(long, value_name = "NAME", requires = "url")]
     user: Option<String>,
+    /// The API token that a program shows, by its key in `token list` of the running server
+    #[arg(long, value_name = "KEY", requires = "url", conflicts_with = "user")]
+    token: Option<String>,
     /// The address that the user is at; without it, any. With `--through`, an address of this
     /// machine that the proxy sees the requests come from
     #[arg(long, value_name = "ADDRESS", requires = "asked")]
@@ -51,8 +54,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
     })?;
     if let Some(url) = &args.url {
+        let token = args.token.as_deref();
+        let token = token.map(|key| explain::Token::of_server(&config, key));
+        let token = token.transpose()?;
+        let of_token = token.as_ref().map(|token| &*token.view.user);
         let asker = explain::Asker {
-            user: args.user.as_deref(),
+            user: args.user.as_deref().or(of_token),
+            token: token.as_ref(),
             from: args.from,
         };
         let answer = explain::ask(&config, url, &args.method, asker)?;

@@ -2,6 +2,8 @@
 
 mod table;
 
+pub(super) use table::opens;
+
 use std::time::Duration;
 
 use clap::Subcommand;

@@ -179,8 +179,21 @@ impl<'p> Endpoint<'p> {
         matches!(self, Self::Known(route, _) if matches!(route.path, "login" | "sso"))
     }
 
+    /// Whether it shows nothing without a session.
+    pub(crate) fn is_for_users(self) -> bool {
+        matches!(self, Self::Known(route, _) if route.path == "account")
+    }
+
+    /// The methods that it has, as `Allow` lists them; `None` if there is no such page.
+    pub(crate) fn methods(self) -> Option<&'static str> {
+        match self {
+            Self::Known(route, _) => Some(route.allow()),
+            Self::Unknown => None,
+        }
+    }
+
     /// The same on a host that has it; elsewhere it is as unknown as any other.
-    pub(super) fn on(self, role: HostRole) -> Self {
+    pub(crate) fn on(self, role: HostRole) -> Self {
         match self {
             Self::Known(route, _) if !route.on.contains(&role) => Self::Unknown,
             endpoint => endpoint,

@@ -53,8 +53,12 @@ impl Scope {
 
     /// Whether it opens anything of an app, for a client at this address.
     pub(crate) fn opens(&self, app: &str, client: Option<IpAddr>) -> bool {
-        (self.apps.is_empty() || self.apps.iter().any(|name| name == app))
-            && self.networks.admit(client)
+        self.has(app) && self.networks.admit(client)
+    }
+
+    /// The same for clients at the addresses that it is for.
+    pub(crate) fn has(&self, app: &str) -> bool {
+        self.apps.is_empty() || self.apps.iter().any(|name| name == app)
     }
 
     /// Whether a request is within it, by one reading of its path. Whole segments only, as in rules

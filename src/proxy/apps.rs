@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 
-use super::app::{App, AppSettings, WildcardLogin};
+use super::app::{App, AppSettings};
 use super::client_conn::ClientConn;
 use super::credentials::Credentials;
 use super::login_host::LoginHost;
@@ -92,7 +92,7 @@ impl Apps {
             }
             for host in hosts.iter() {
                 let (has_own_login, apps) = by_host.entry(host);
-                *has_own_login |= host.name().is_none() && wildcards == WildcardLogin::Own;
+                *has_own_login |= wildcards.is_apart(host);
                 apps.push(Arc::clone(&app));
             }
             all.push(app);

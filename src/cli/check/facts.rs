@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use http::Method;
 use serde_json::json;
 
+use super::explain::Programs;
 use super::report::Report;
 use crate::access::{Allow, Rule};
 use crate::auth::hashing_memory;
@@ -56,12 +57,12 @@ pub(super) fn text(report: &Report<'_>) -> String {
         );
     }
     for app in &config.apps {
-        text.push_str(&app_text(app));
+        text.push_str(&app_text(app, config.login_host.as_ref()));
     }
     text
 }
 
-fn app_text(app: &AppSettings) -> String {
+fn app_text(app: &AppSettings, login_host: Option<&Host>) -> String {
     let upstreams = upstreams(app).join(", ");
     let host = match &app.hosts {
         any if any.are_any() => "any host".to_owned(),
@@ -78,6 +79,19 @@ fn app_text(app: &AppSettings) -> String {
     }
     if !app.networks.are_any() {
         let _ = writeln!(text, "  only from {}", app.networks);
+    }
+    if app.credentials.take_any() {
+        let programs = Programs::from(&app.credentials).text();
+        let _ = writeln!(text, "  programs: {programs}");
+    }
+    for wildcard in app.hosts.iter().filter(|host| host.name().is_none()) {
+        let _ = match login_host {
+            Some(_) if app.sso_wildcard.is_apart(wildcard) => {
+                writeln!(text, "  {wildcard}: each name has a login of its own")
+            }
+            Some(login) => writeln!(text, "  {wildcard}: the login is on {}", login.as_str()),
+            None => Ok(()),
+        };
     }
     for rule in app.rules.iter() {
         let _ = writeln!(text, "  {}", describe(rule));
@@ -107,6 +121,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
             "path": app.part.path(),
             "upstreams": upstreams(app),
             "networks": app.networks.list(),
+            "programs": Programs::from(&app.credentials),
             "maintenance": app.maintenance.sentence.as_ref().map(Sentence::as_str),
             "rules": app.rules.iter().map(describe).collect::<Vec<_>>(),
         })

@@ -48,7 +48,7 @@ fn day(time: &str) -> &str {
     time.get(..10).unwrap_or(time)
 }
 
-fn opens(token: &TokenView) -> String {
+pub(in crate::cli) fn opens(token: &TokenView) -> String {
     let TokenView {
         apps,
         paths,

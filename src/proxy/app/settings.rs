@@ -12,7 +12,7 @@ use crate::proxy::maintenance::MaintenanceSettings;
 use crate::proxy::part::Part;
 use crate::proxy::response::far_reaching::FarReaching;
 use crate::proxy::websocket::WebSocketOrigins;
-use crate::request::{AllowInPath, Hosts, Networks};
+use crate::request::{AllowInPath, HostPattern, Hosts, Networks};
 use crate::upstream;
 
 /// One `[[app]]`.
@@ -68,4 +68,11 @@ pub(crate) enum WildcardLogin {
     Own,
     /// Where all do.
     Together,
+}
+
+impl WildcardLogin {
+    /// Whether visitors of this host of an app sign in on it, even where one login is for all.
+    pub(crate) fn is_apart(self, host: &HostPattern) -> bool {
+        host.name().is_none() && self == Self::Own
+    }
 }

@@ -19,6 +19,11 @@ async fn tokens_are_made_and_used_as_the_page_says() {
     served.browser(HOST).get("/").await.assert_status(303);
     // The last command of the page has revoked them all.
     desk.run(made.lines().next().unwrap()).await;
+    let listed = desk.run("vestibule token list").await;
+    let key = &listed.lines().nth(1).unwrap()[..8];
+    let explained = desk.run(&page.next("sh").replace("1a2b3c4d", key)).await;
+    let said = format!("token    {key}, phone: opens every app\nverdict  allowed\n");
+    assert!(explained.ends_with(&said), "{explained}");
     let use_it = page.next("sh");
     if real::find("curl").is_some() {
         let options =

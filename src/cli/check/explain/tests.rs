@@ -1,4 +1,6 @@
+use super::judge::{DEPENDS, OWN, WRONG_NETWORK};
 use super::*;
+use crate::admin::protocol::TokenView;
 
 const FILE: &str = r#"
         [server]
@@ -47,13 +49,17 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
 
 /// A configuration with a users file beside it, that only its owner may read.
 fn config() -> (tempfile::TempDir, Config) {
+    config_of(FILE)
+}
+
+fn config_of(file: &str) -> (tempfile::TempDir, Config) {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.toml");
     let text = USERS.map(|(name, rest)| format!("[user.{name}]\npassword = \"{HASH}\"\n{rest}\n"));
     std::fs::write(&users, text.concat()).unwrap();
     std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let config = Config::parse(FILE, &folder.path().join("config.toml")).unwrap();
+    let config = Config::parse(file, &folder.path().join("config.toml")).unwrap();
     (folder, config)
 }
 
@@ -95,7 +101,10 @@ fn an_address_gets_the_verdict_of_the_rules() {
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let user = Some(user).filter(|user| !user.is_empty());
-        let asker = Asker { user, from: None };
+        let asker = Asker {
+            user,
+            ..Asker::default()
+        };
         let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
         let got = (answer.rule.as_str(), answer.verdict);
         assert_eq!(got, (rule, verdict), "{method} {url} {user:?}");
@@ -139,6 +148,7 @@ fn the_network_of_the_client_counts_where_it_is_said() {
         let asker = Asker {
             user: Some(user).filter(|user| !user.is_empty()),
             from: from.parse().ok(),
+            ..Asker::default()
         };
         let answer = ask(&config, &format!("https://{url}"), &Method::GET, asker).unwrap();
         let verdict = match answer.within_networks {
@@ -152,19 +162,22 @@ fn the_network_of_the_client_counts_where_it_is_said() {
         let asker = Asker {
             user: Some("ada"),
             from: from.parse().ok(),
+            ..Asker::default()
         };
         ask(&config, url, &Method::GET, asker).unwrap().text()
     };
     assert_eq!(
         shown("https://inside/more", ""),
-        "request  GET /more\napp      inside\nupstream GET /more\n\
-         rule     /more: signed-in from 192.0.2.0/24\n\
+        "request  GET /more\nhost     inside\nlogin    on this host\napp      inside\n\
+         upstream GET /more\nrule     /more: signed-in from 192.0.2.0/24\n\
          networks 192.0.2.0/24; of these only 10.0.0.0/8, 192.0.2.7, ::1\n\
+         programs sign in like visitors: `tokens` and `basic` are off\n\
          user     ada, in admins\n\
          verdict  depends on the network: allowed there, --from ADDRESS asks for another\n"
     );
     assert!(shown("https://inside/", "::2").ends_with(
         "rule     networks of the app\nnetworks 10.0.0.0/8, 192.0.2.7, ::1\n\
+             programs sign in like visitors: `tokens` and `basic` are off\n\
              user     ada, in admins\nfrom     ::2\nverdict  wrong network\n"
     ));
 }
@@ -179,7 +192,10 @@ fn who_cannot_sign_in_is_said() {
         (Some("zoe"), "user     zoe, unknown: cannot sign in\n"),
         (None, "user     not signed in\n"),
     ] {
-        let asker = Asker { user, from: None };
+        let asker = Asker {
+            user,
+            ..Asker::default()
+        };
         let answer = ask(&config, "https://wiki/", &Method::GET, asker).unwrap();
         assert!(answer.text().contains(said), "{}", answer.text());
     }
@@ -198,4 +214,261 @@ fn what_is_no_address_is_wrong_usage() {
         let asked = ask(&config, url, &Method::GET, Asker::default());
         assert!(matches!(asked, Err(Failure::Usage(_))), "{url}: {asked:?}");
     }
+}
+
+/// One login for all apps, and apps for programs.
+const TOGETHER: &str = r#"
+        [tls]
+        cert = "c.pem"
+        key = "k.pem"
+        [login]
+        host = "login.test"
+        [[app]]
+        name = "wiki"
+        host = ["wiki.test", "*.wiki.test"]
+        upstream = "http://127.0.0.1:3000"
+        networks = ["10.0.0.0/8"]
+        methods = ["GET", "POST", "PUT"]
+        tokens = true
+        token_header = "X-Api-Key"
+        basic = true
+        [[app]]
+        name = "metrics"
+        host = ["metrics.test", "*.metrics.test"]
+        sso_wildcard = true
+        upstream = "http://127.0.0.1:3001"
+        [[app.rule]]
+        path = "/admin"
+        allow = { groups = ["admins"] }
+        [[app]]
+        name = "graphs"
+        host = "graphs.metrics.test"
+        upstream = "http://127.0.0.1:3002"
+        basic = true
+    "#;
+
+#[test]
+fn pages_of_our_own_are_where_one_login_for_all_puts_them() {
+    let (_folder, config) = config_of(TOGETHER);
+    let not_found = |rule: &str| (rule.to_owned(), "not found");
+    let alone = || not_found("a page of login.test alone");
+    let none = || not_found("Vestibule's own address, and none of its pages");
+    let own = |verdict| (OWN.to_owned(), verdict);
+    for (url, method, user, expected) in [
+        ("wiki.test/.vestibule/account", "GET", "ada", alone()),
+        ("wiki.test/.vestibule/login", "GET", "", alone()),
+        ("wiki.test/.vestibule/logout", "GET", "", own("allowed")),
+        ("wiki.test/.vestibule/sso", "GET", "", own("allowed")),
+        ("wiki.test/.vestibule/form", "GET", "", own("allowed")),
+        ("wiki.test/.vestibule/nothing", "GET", "ada", none()),
+        ("a.metrics.test/.vestibule/login", "GET", "", alone()),
+        // Apart from the others: all of its pages are there, and no `sso`.
+        ("a.wiki.test/.vestibule/login", "GET", "", own("allowed")),
+        (
+            "a.wiki.test/.vestibule/account",
+            "GET",
+            "ada",
+            own("allowed"),
+        ),
+        ("a.wiki.test/.vestibule/sso", "GET", "", none()),
+        ("login.test/.vestibule/login", "GET", "", own("allowed")),
+        ("login.test/.vestibule/login", "POST", "", own("allowed")),
+        (
+            "login.test/.vestibule/login",
+            "PUT",
+            "",
+            (format!("{OWN}, for GET, HEAD, POST"), "refused"),
+        ),
+        (
+            "login.test/.vestibule/account",
+            "GET",
+            "ada",
+            own("allowed"),
+        ),
+        (
+            "login.test/.vestibule/account",
+            "GET",
+            "",
+            own("login required"),
+        ),
+        ("login.test/.vestibule/form", "GET", "ada", none()),
+        ("login.test/.vestibule/sso", "GET", "", none()),
+        (
+            "login.test/",
+            "GET",
+            "",
+            ("303 to /.vestibule/account".to_owned(), "allowed"),
+        ),
+        (
+            "login.test/wiki",
+            "GET",
+            "ada",
+            not_found("the host of the login has Vestibule's own pages, and no app"),
+        ),
+    ] {
+        let asker = Asker {
+            user: Some(user).filter(|user| !user.is_empty()),
+            ..Asker::default()
+        };
+        let method = method.parse().unwrap();
+        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
+        assert_eq!((answer.rule, answer.verdict), expected, "{method} {url}");
+    }
+    let shut = Asker {
+        from: "192.0.2.1".parse().ok(),
+        ..Asker::default()
+    };
+    for (url, verdict) in [
+        ("wiki.test/.vestibule/sso", WRONG_NETWORK),
+        ("a.wiki.test/.vestibule/login", WRONG_NETWORK),
+        ("login.test/.vestibule/login", "allowed"), // for the other apps
+    ] {
+        let answer = ask(&config, &format!("https://{url}"), &Method::GET, shut);
+        assert_eq!(answer.unwrap().verdict, verdict, "{url}");
+    }
+}
+
+#[test]
+fn a_host_is_explained_with_its_entry_its_login_and_its_programs() {
+    let (_folder, config) = config_of(TOGETHER);
+    let none = "sign in like visitors: `tokens` and `basic` are off";
+    for (host, expected) in [
+        (
+            "wiki.test",
+            "host     wiki.test\nlogin    on login.test, for all apps\napp      wiki\n",
+        ),
+        (
+            "a.wiki.test",
+            "host     a.wiki.test, by *.wiki.test\n\
+             login    on this host: without `sso_wildcard`, *.wiki.test takes no part in the one login\n\
+             app      wiki\n",
+        ),
+        (
+            "a.metrics.test",
+            "host     a.metrics.test, by *.metrics.test\nlogin    on login.test, for all apps\n\
+             app      metrics\n",
+        ),
+        (
+            "graphs.metrics.test",
+            "host     graphs.metrics.test\nlogin    on login.test, for all apps\napp      graphs\n",
+        ),
+        (
+            "login.test",
+            "host     login.test\nlogin    on this host, for all apps\napp      none\n",
+        ),
+    ] {
+        let url = format!("https://{host}/");
+        let answer = ask(&config, &url, &Method::GET, Asker::default()).unwrap();
+        let text = answer.text();
+        let shown = text.split_once('\n').unwrap().1;
+        assert!(shown.starts_with(expected), "{text}");
+    }
+    for (host, programs) in [
+        (
+            "wiki.test",
+            "API tokens, in Authorization or X-Api-Key; passwords, by HTTP Basic",
+        ),
+        ("graphs.metrics.test", "passwords, by HTTP Basic"),
+        ("metrics.test", none),
+    ] {
+        let url = format!("https://{host}/");
+        let answer = ask(&config, &url, &Method::GET, Asker::default()).unwrap();
+        let line = format!("programs {programs}\n");
+        assert!(answer.text().contains(&line), "{}", answer.text());
+    }
+}
+
+const OUTSIDE: &str = "outside the scope of the token";
+
+#[test]
+fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
+    let (_folder, config) = config_of(TOGETHER);
+    let open = || TokenView {
+        key: "1a2b3c4d".repeat(8),
+        user: "ada".to_owned(),
+        name: "backup".to_owned(),
+        apps: vec![],
+        paths: vec![],
+        methods: vec![],
+        networks: vec![],
+        created: String::new(),
+        expires: String::new(),
+        expired: false,
+        last_used: None,
+    };
+    let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let narrow = || TokenView {
+        paths: texts(&["/dav"]),
+        methods: texts(&["GET", "PUT"]),
+        ..open()
+    };
+    let at_home = || TokenView {
+        networks: texts(&["10.1.0.0/16", "192.0.2.7"]),
+        ..open()
+    };
+    let of_nobody = || TokenView {
+        user: "eve".to_owned(),
+        ..open()
+    };
+    let expired = || TokenView {
+        expired: true,
+        ..open()
+    };
+    let of_metrics = || TokenView {
+        apps: texts(&["metrics"]),
+        ..open()
+    };
+    for (view, url, method, from, verdict) in [
+        (open(), "wiki.test/x", "GET", "10.1.1.1", "allowed"),
+        (open(), "wiki.test/x", "GET", "192.0.2.1", WRONG_NETWORK),
+        (open(), "wiki.test/x", "GET", "", DEPENDS),
+        (open(), "metrics.test/x", "GET", "", "login required"),
+        (
+            open(),
+            "login.test/.vestibule/account",
+            "GET",
+            "",
+            "login required",
+        ),
+        (narrow(), "wiki.test/dav/x", "PUT", "10.1.1.1", "allowed"),
+        (narrow(), "wiki.test/davx", "PUT", "10.1.1.1", OUTSIDE),
+        (narrow(), "wiki.test/dav/x", "POST", "10.1.1.1", OUTSIDE),
+        (narrow(), "wiki.test/x", "GET", "", OUTSIDE),
+        (at_home(), "wiki.test/x", "GET", "10.1.1.1", "allowed"),
+        (at_home(), "wiki.test/x", "GET", "10.2.1.1", OUTSIDE),
+        (at_home(), "wiki.test/x", "GET", "", DEPENDS),
+        (of_metrics(), "wiki.test/x", "GET", "", OUTSIDE),
+        (of_metrics(), "wiki.test/x", "GET", "10.1.1.1", OUTSIDE),
+        (
+            of_nobody(),
+            "wiki.test/x",
+            "GET",
+            "10.1.1.1",
+            "token refused",
+        ),
+        (expired(), "wiki.test/x", "GET", "10.1.1.1", "token refused"),
+    ] {
+        let token = Token::new(view).unwrap();
+        let asker = Asker {
+            user: Some(&token.view.user),
+            token: Some(&token),
+            from: from.parse().ok(),
+        };
+        let method = method.parse().unwrap();
+        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
+        assert_eq!(answer.verdict, verdict, "{method} {url} {:?}", token.view);
+    }
+    let token = Token::new(narrow()).unwrap();
+    let asker = Asker {
+        user: Some("ada"),
+        token: Some(&token),
+        from: None,
+    };
+    let shown = |host: &str| {
+        let url = format!("https://{host}/x");
+        ask(&config, &url, &Method::GET, asker).unwrap().text()
+    };
+    let line = "\ntoken    1a2b3c4d, backup: opens every app below /dav by GET PUT";
+    assert!(shown("wiki.test").contains(&format!("{line}\n")));
+    assert!(shown("metrics.test").contains(&format!("{line}; this app takes no tokens\n")));
 }
