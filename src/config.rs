@@ -153,6 +153,7 @@ impl Config {
             apps: self.apps.clone(),
             login_host: (self.login_host.clone()).map(|host| (host, self.lines.login_host)),
             limits: self.limits.clone(),
+            backend: self.session.backend.clone(),
             tls: self.tls.clone(),
             files: self.files(perspective),
             ceiling: self.memory_ceiling(0),

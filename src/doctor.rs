@@ -9,6 +9,7 @@
 
 pub(crate) mod address;
 pub(crate) mod certificate;
+mod credential;
 mod cross_site;
 mod forward_auth;
 mod live;
@@ -43,6 +44,7 @@ use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
 use crate::regular_file::{Distrust, shell};
 use crate::request::{Host, Limits};
+use crate::session::Backend;
 use crate::tls;
 
 pub(crate) use live::{Live, Seen};
@@ -126,6 +128,8 @@ pub(crate) struct Settings {
     /// Of one login for all apps, and its line.
     pub(crate) login_host: Option<(Host, Option<usize>)>,
     pub(crate) limits: Limits,
+    /// Where sessions are kept, and API tokens beside them.
+    pub(crate) backend: Backend,
     pub(crate) tls: tls::Settings,
     pub(crate) files: permission::Files,
     /// Of memory, without what verifying passwords takes.
@@ -238,6 +242,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         &settings.apps,
         &certificates,
     ));
+    findings.extend(credential::examine(&settings.apps, &settings.backend));
     findings.extend(secret_header::examine(&settings.apps, perspective));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {

@@ -21,7 +21,40 @@ pub(super) fn examine(
     let found = certificate::uncovered(&host, certificates);
     let found =
         found.map(|(message, help)| Finding::warning("[login] host", message, help).at(*line));
-    found.into_iter().collect()
+    let strangers = apps.iter().filter_map(of_strangers);
+    found.into_iter().chain(strangers).collect()
+}
+
+/// Names that nobody sells: RFC 2606, RFC 6762, RFC 8375 and what else is usual at home.
+const NOT_FOR_SALE: [&str; 9] = [
+    "corp",
+    "example",
+    "home",
+    "internal",
+    "intranet",
+    "lan",
+    "local",
+    "localhost",
+    "test",
+];
+
+/// A wildcard for all of a top-level domain, with the names of other people in it.
+fn of_strangers(app: &AppSettings) -> Option<Finding> {
+    let of_top = |host: &HostPattern| match host {
+        HostPattern::Below(above) => {
+            let above = above.as_str();
+            !above.contains('.') && !NOT_FOR_SALE.contains(&above)
+        }
+        HostPattern::Name(_) => false,
+    };
+    let mut hosts = app.hosts.iter();
+    let host = hosts.find(|host| !app.sso_wildcard.is_apart(host) && of_top(host))?;
+    let message = format!(
+        "{host} takes part in the one login: whoever has a name below it can receive the codes of \
+         its visitors"
+    );
+    let help = "leave out `sso_wildcard`, or write a wildcard whose names are all yours";
+    Some(Finding::warning(format!("app {}", app.name), message, help).at(app.line))
 }
 
 fn no_login(app: &AppSettings) -> Finding {
@@ -54,5 +87,26 @@ mod tests {
         let login = "host = \"login.test\"";
         assert_eq!(found(login, "sso_wildcard = true"), uncovered);
         assert_eq!(found(login, ""), uncovered);
+    }
+
+    #[test]
+    fn a_wildcard_in_the_one_login_is_for_names_of_ones_own() {
+        for (host, app, expected) in [
+            ("*.org", "sso_wildcard = true", Some("*.org takes part")),
+            ("*.org", "", None),
+            ("*.example.org", "sso_wildcard = true", None),
+            ("*.lan", "sso_wildcard = true", None),
+        ] {
+            let text = format!(
+                "[login]\nhost = \"login.test\"\n[tls]\ncert = \"c\"\nkey = \"k\"\n[[app]]\n\
+                 host = \"{host}\"\n{app}\nupstream = \"http://a:1\"\n"
+            );
+            let config = Config::parse(&text, Path::new("x.toml")).unwrap();
+            let found = config.apps.iter().find_map(of_strangers);
+            let message = found.as_ref().map(|found| &*found.message);
+            assert_eq!(message.is_some(), expected.is_some(), "{host} {app}");
+            let starts = |expected| message.is_some_and(|it| it.starts_with(expected));
+            assert!(expected.is_none_or(starts), "{message:?}");
+        }
     }
 }
