@@ -74,7 +74,7 @@ impl Proxy {
             };
             self.pages.titled(title).error(&view).into_response()
         } else if let RequestError::LoginRequired(ClientKind::Git) = error {
-            pages::plain(message.status, sign_in_of_git(exchange))
+            pages::plain(message.status, sign_in_of_program(exchange))
         } else if let RequestError::CredentialRefused(refusal, ClientKind::Git) = error {
             let text = match refusal {
                 Refusal::Password => texts::PROGRAM_WRONG_PASSWORD,
@@ -84,9 +84,15 @@ impl Proxy {
         } else {
             let notice = notice.as_ref().map_or("", Sentence::as_str);
             let space = if notice.is_empty() { "" } else { " " };
+            let text = match error {
+                RequestError::LoginRequired(ClientKind::Program) if takes_any(exchange) => {
+                    sign_in_of_program(exchange).to_owned()
+                }
+                _ => format!("{}. {notice}{space}{advice}", message.title),
+            };
             let mut body = serde_json::json!({
                 "error": message.code,
-                "message": format!("{}. {notice}{space}{advice}", message.title),
+                "message": text,
                 "request_id": request_id,
             });
             if let RequestError::LoginRequired(kind) = error {
@@ -143,8 +149,14 @@ impl Proxy {
     }
 }
 
-/// What git is told without a session.
-fn sign_in_of_git(exchange: &Exchange) -> &'static str {
+/// Whether the app of a request takes anything from programs.
+fn takes_any(exchange: &Exchange) -> bool {
+    let taken = exchange.app.as_ref().map(|app| app.credentials());
+    taken.is_some_and(CredentialSettings::take_any)
+}
+
+/// What a program is told that shows nothing.
+fn sign_in_of_program(exchange: &Exchange) -> &'static str {
     let taken = exchange.app.as_ref().map(|app| app.credentials());
     match taken {
         Some(taken) if taken.tokens => texts::PROGRAM_SIGN_IN_BY_TOKEN,

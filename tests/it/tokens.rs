@@ -242,6 +242,11 @@ async fn programs_are_told_how_to_sign_in_and_browsers_see_no_dialog() {
     let reply = ask(&service.browser(), "GET", "/", &[]).await;
     reply.assert_status(401);
     assert_eq!(reply.values("www-authenticate"), ours);
+    assert!(
+        reply
+            .text()
+            .contains("Send your user name and an API token")
+    );
     let git = [("user-agent", "git/2.47.1")];
     let reply = ask(&service.browser(), "GET", "/info/refs", &git).await;
     assert_eq!(reply.values("www-authenticate"), ours);
