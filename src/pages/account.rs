@@ -29,6 +29,8 @@ pub(crate) struct AccountView<'a> {
     pub(crate) sessions: &'a [SessionView<'a>],
     /// The password was set a moment ago, and this session started with it.
     pub(crate) password_is_new: bool,
+    /// Whether there is an app on this host to go back to.
+    pub(crate) leads_back: bool,
     /// `None` where there is nothing to say of them.
     pub(crate) tokens: Option<TokensView<'a>>,
     /// With the form that it is about.
@@ -124,6 +126,7 @@ impl Pages {
                 tokens => view.tokens.as_ref().map(|tokens| tokens.context(view.now)),
                 problem => sentence,
                 form => form.map(AccountForm::name),
+                leads_back => view.leads_back,
                 min_characters => MIN_CHARACTERS,
             },
         );
@@ -258,6 +261,7 @@ mod tests {
             now: now.plus(Duration::from_mins(2000)),
             sessions,
             password_is_new: false,
+            leads_back: true,
             tokens,
             problem,
         })
@@ -326,11 +330,11 @@ mod tests {
         let made = view(Some(("phone", "vst_0")), true);
         for part in [
             "<code>vst_0</code>",
-            "This is the token phone.",
+            "Copy the token “phone” now",
             "<h3>calendar <span>fedcba98</span></h3>",
             "<p>wiki; wiki; wiki; wiki</p>",
-            "never used, ended 33 hours ago",
-            "last used 33 hours ago",
+            "Never used, ended 33 hours ago",
+            "Last used 33 hours ago",
             r#"name="app-0" value="calendar" checked"#,
             r#"name="app-1" value="calendar">"#,
             r#"<option value="90" selected>90 days</option>"#,

@@ -11,7 +11,8 @@ pub(super) fn wait(duration: Duration) -> String {
     span(seconds, u64::div_ceil)
 }
 
-/// `3 hours ago`, `in 20 minutes`, `just now`; rounded down.
+/// `3 hours ago`, `in 20 minutes`, `just now`; what was is rounded down, and what is to come to the
+/// nearest: 90 days are not 89 a moment later.
 pub(super) fn relative(moment: Timestamp, now: Timestamp) -> String {
     let (past, ahead) = (now.since(moment), moment.since(now));
     if past.max(ahead) < Duration::from_secs(10) {
@@ -20,7 +21,7 @@ pub(super) fn relative(moment: Timestamp, now: Timestamp) -> String {
         let span = span(past.as_secs(), std::ops::Div::div);
         fill(texts::WORDS_AGO, &[("span", &span)])
     } else {
-        let span = span(ahead.as_secs(), std::ops::Div::div);
+        let span = span(ahead.as_secs(), |seconds, unit| (seconds + unit / 2) / unit);
         fill(texts::WORDS_AHEAD, &[("span", &span)])
     }
 }
@@ -125,6 +126,22 @@ mod tests {
             assert_eq!(wait(Duration::from_secs(seconds)), expected);
         }
         assert_eq!(wait(Duration::from_millis(1)), "1 second");
+    }
+
+    #[test]
+    fn a_moment_is_said_by_how_far_it_is() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        for (seconds, ahead, ago) in [
+            (9, "just now", "just now"),
+            (59, "in 59 seconds", "59 seconds ago"),
+            (119, "in 2 minutes", "1 minute ago"),
+            (43_199, "in 12 hours", "11 hours ago"),
+            (90 * 86_400 - 30, "in 90 days", "89 days ago"),
+        ] {
+            let span = Duration::from_secs(seconds);
+            assert_eq!(relative(now.plus(span), now), ahead);
+            assert_eq!(relative(now, now.plus(span)), ago);
+        }
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
         now,
         sessions: &sessions,
         password_is_new: true,
+        leads_back: true,
         tokens: {
             let mut tokens = tokens(text, &groups);
             tokens.tokens.truncate(1);
@@ -178,6 +179,7 @@ fn all(title: &str, text: &str) -> Vec<Page> {
             groups: &[],
             sessions: &sessions[..1],
             password_is_new: false,
+            leads_back: true,
             tokens: None,
             ..account(None)
         }),

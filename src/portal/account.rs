@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::csrf::{Binding, Csrf};
 use super::form::Form;
-use super::{ACCOUNT, Destinations, RequestContext, ask_to_sign_in, session_ended};
+use super::{ACCOUNT, Destinations, HostRole, RequestContext, ask_to_sign_in, session_ended};
 use crate::auth::api_token::ApiTokens;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
@@ -155,6 +155,7 @@ impl Account {
             sessions: &sessions.collect::<Vec<_>>(),
             password_is_new: login.methods().include(&Method::NewPassword)
                 && now.since(login.at()) < NEWS,
+            leads_back: context.role != HostRole::Login,
             tokens: tokens.as_ref().map(OnPage::view),
             problem,
         };

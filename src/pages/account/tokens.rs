@@ -42,7 +42,12 @@ impl TokensView<'_> {
         let apps = self.apps.iter();
         let apps = apps
             .map(|app| context! { name => app.name, title => app.title, is_here => app.is_here });
-        let tokens = self.tokens.iter().map(|token| token.context(now));
+        let title = |name: &String| {
+            let app = self.apps.iter().find(|app| app.name == name);
+            app.map_or(&**name, |app| app.title).to_owned()
+        };
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|token| token.context(token.apps.iter().map(title), now));
         context! {
             apps => apps.collect::<Vec<_>>(),
             days => self.days.to_vec(),
@@ -53,7 +58,8 @@ impl TokensView<'_> {
 }
 
 impl TokenView<'_> {
-    fn context(&self, now: Timestamp) -> Value {
+    /// `apps` are those of the token, as people call them.
+    fn context(&self, apps: impl Iterator<Item = String>, now: Timestamp) -> Value {
         let when = |moment| humanise::relative(moment, now);
         let ends = if now < self.expires {
             texts::ACCOUNT_TOKEN_ENDS
@@ -68,18 +74,18 @@ impl TokenView<'_> {
             key => &self.key,
             short => self.key.get(..8),
             name => self.name,
-            opens => self.opens(),
+            opens => self.opens(&apps.collect::<Vec<_>>()),
             ends => fill(ends, &[("when", &when(self.expires))]),
             used,
         }
     }
 
     /// Names, paths and networks, which are the same in every language.
-    fn opens(&self) -> String {
-        let apps = if self.apps.is_empty() {
+    fn opens(&self, apps: &[String]) -> String {
+        let apps = if apps.is_empty() {
             texts::ACCOUNT_TOKEN_EVERY_APP.to_owned()
         } else {
-            self.apps.join(", ")
+            apps.join(", ")
         };
         let lists = [self.paths, &self.methods, &self.networks];
         let lists = lists.into_iter().filter(|list| !list.is_empty());

@@ -55,11 +55,12 @@ texts! {
     ACCOUNT_TOKEN_ENDS = "ends {when}";
     ACCOUNT_TOKEN_EVERY_APP = "every app";
     ACCOUNT_TOKEN_LIMITS = "No token can have these limits. Write fewer paths and networks.";
-    ACCOUNT_TOKEN_MADE = "This is the token {name}. Copy it now: nobody can show it again.";
+    ACCOUNT_TOKEN_MADE = "Copy the token “{name}” now: nobody can show it again.";
     ACCOUNT_TOKEN_MAKE = "Make a token";
     ACCOUNT_TOKEN_METHODS = "It may";
     ACCOUNT_TOKEN_NAME = "The name of a token has 1 to 64 characters.";
     ACCOUNT_TOKEN_NAME_LABEL = "What is it for?";
+    ACCOUNT_TOKEN_NEW = "A new token";
     ACCOUNT_TOKEN_NETWORK = "That is no network. Write 192.0.2.7 or 10.0.0.0/8.";
     ACCOUNT_TOKEN_NETWORKS = "Only from these networks (optional)";
     ACCOUNT_TOKEN_NO_APP = "Choose at least one app.";
@@ -70,8 +71,8 @@ texts! {
     ACCOUNT_TOKEN_READS_AND_WRITES = "read and write";
     ACCOUNT_TOKEN_REVOKE = "Revoke";
     ACCOUNT_TOKEN_SO_MANY_DAYS = "{days} days";
-    ACCOUNT_TOKEN_UNUSED = "never used";
-    ACCOUNT_TOKEN_USED = "last used {when}";
+    ACCOUNT_TOKEN_UNUSED = "Never used";
+    ACCOUNT_TOKEN_USED = "Last used {when}";
     ACCOUNT_TOKENS = "API tokens";
     ACCOUNT_TOKENS_ARE = "A program uses a token in place of your password.";
     ACCOUNT_TOKENS_TOO_MANY = "There are too many tokens. Revoke those that you do not use.";

@@ -79,7 +79,7 @@ async fn a_token_is_made_shown_once_and_revoked() {
     for part in [
         "<h3>phone ",
         "<p>wiki</p>",
-        "last used just now",
+        "Last used just now",
         "ends in ",
     ] {
         assert!(page.text().contains(part), "{part} in {page}");
