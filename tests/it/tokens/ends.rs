@@ -19,9 +19,56 @@ fn listed(files: &Files) -> Vec<serde_json::Value> {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
+/// Each way to end a token of ada.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ByKey,
+    OfUser,
+    OnAccountPage,
+    UserDisabled,
+    UserRemoved,
+}
+
+impl Way {
+    async fn go(self, service: &Service) {
+        let files = &service.files;
+        let tokens = listed(files);
+        let of_ada = tokens.iter().find(|token| token["user"] == "Ada").unwrap();
+        let said = match self {
+            Self::ByKey => done(files, &["token", "revoke", &key(of_ada)]),
+            Self::OfUser => done(files, &["token", "revoke", "--user", "ADA"]),
+            Self::OnAccountPage => {
+                let browser = service.browser().login("ada", PASSWORD).await;
+                let page = browser.get("/.vestibule/account").await;
+                let fields = [
+                    ("csrf", &*page.hidden("csrf")),
+                    ("action", "revoke-token"),
+                    ("key", of_ada["key"].as_str().unwrap()),
+                ];
+                let revoked = browser.post_form("/.vestibule/account", &fields).await;
+                revoked.assert_redirects_to("/.vestibule/account");
+                return;
+            }
+            Self::UserDisabled => done(files, &["user", "disable", "ada"]),
+            Self::UserRemoved => done(files, &["user", "remove", "ada"]),
+        };
+        let by_token = matches!(self, Self::ByKey | Self::OfUser);
+        assert!(
+            !by_token || said.starts_with("revoked 1 token of A"),
+            "{said}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_75_revoking_a_token_takes_effect_at_the_next_byte() {
-    for how in ["key", "user"] {
+    for how in [
+        Way::ByKey,
+        Way::OfUser,
+        Way::OnAccountPage,
+        Way::UserDisabled,
+        Way::UserRemoved,
+    ] {
         let app = app().await;
         let service = before(&app).spawn().await;
         let ada = bearer(&made(&service.files, "ada", &["--name", "first"]));
@@ -38,24 +85,16 @@ async fn sec_75_revoking_a_token_takes_effect_at_the_next_byte() {
         download.send(get_it).await;
         download.head().await.assert_status(200);
 
-        let tokens = listed(&service.files);
-        let of_ada = tokens.iter().find(|token| token["user"] == "Ada").unwrap();
-        let short = key(of_ada);
-        let args = match how {
-            "key" => vec![&*short],
-            _ => vec!["--user", "ADA"],
-        };
-        let said = done(&service.files, &[&["token", "revoke"], &*args].concat());
-        assert!(said.starts_with("revoked 1 token of A"), "{said}");
+        how.go(&service).await;
         let both = async {
             let (code, rest) = tokio::join!(socket.closed(), download.rest());
-            assert_eq!(code, Some(1008), "{how}");
-            assert!(!rest.ends_with("0\r\n\r\n"), "{how}: it looks whole");
+            assert_eq!(code, Some(1008), "{how:?}");
+            assert!(!rest.ends_with("0\r\n\r\n"), "{how:?}: it looks whole");
         };
         let ended = timeout(SOON, both).await;
-        assert!(ended.is_ok(), "{how}: not within {SOON:?}");
+        assert!(ended.is_ok(), "{how:?}: not within {SOON:?}");
         get(&service.browser(), "/", &ada).await.assert_status(401);
-        assert_eq!(kept.ask("still here").await, "still here", "{how}");
+        assert_eq!(kept.ask("still here").await, "still here", "{how:?}");
         get(&service.browser(), "/", &bob).await.assert_status(200);
     }
 }
