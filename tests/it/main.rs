@@ -109,6 +109,8 @@ mod path_readers;
 mod paths;
 /// Plain HTTP on the port of TLS leads to https, or is answered in words.
 mod plain_http;
+/// Programs that people have sign in by tokens and passwords, each in its own way.
+mod programs;
 /// A load balancer says who the client is, and nobody else can.
 mod proxy_protocol;
 /// The first minute can be had again.
