@@ -233,3 +233,30 @@ pub(super) enum Cached {
     /// Of another id: the session has this key. Whatever becomes of it is found there.
     OtherId(SessionKey),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SessionId;
+    use super::super::record::tests::record;
+    use super::*;
+
+    #[test]
+    fn sec_88_one_host_too_many_takes_the_place_of_the_oldest_at_once() {
+        let id = |n: usize| HostId {
+            key: SessionId::generate().unwrap().key(),
+            host: Host::parse(&format!("h{n}.test")).unwrap(),
+        };
+        let ids: Vec<_> = (0..record::MAX_IDS).map(id).collect();
+        let (last, others) = ids.split_last().unwrap();
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
+        for other in others {
+            ada.add_id(other);
+        }
+        let session = Session::new(&ada);
+        let opens = |id: &HostId| session.has_other_id(&id.key, id.host.as_str());
+        assert!(others.iter().all(opens) && !opens(last));
+        ada.add_id(last);
+        session.take_ids(&ada);
+        assert!(opens(last) && opens(&ids[1]) && !opens(&ids[0]));
+    }
+}
