@@ -1,5 +1,6 @@
 //! Files that are read whole while others wait, and whether they can be trusted.
 
+mod replace;
 mod trust;
 
 use std::fs::{File, OpenOptions};
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+pub(crate) use replace::{create, replace};
 pub(crate) use trust::{
     Distrust, Owners, operand, quoted, shared_with_a_group, shell, trust, trust_folders,
 };

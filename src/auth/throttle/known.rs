@@ -4,12 +4,12 @@
 //! Account and network are kept as keyed hashes: the file by itself does not say who was where.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{fmt, fs, thread};
+use std::{fmt, thread};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -213,7 +213,7 @@ fn write_changes(shared: &Shared, path: &Path, key: &[u8; KEY]) {
         if std::mem::take(&mut state.unwritten) {
             let content = encode(key, &state.accounts);
             drop(state);
-            if let Err(error) = replace(path, &content) {
+            if let Err(error) = regular_file::replace(path, &content) {
                 tracing::warn!(
                     %error, file = %path.display(),
                     "known networks were not written: after a restart they are unknown"
@@ -281,24 +281,6 @@ fn decode(content: &[u8]) -> Option<([u8; KEY], Accounts)> {
     Some((*key, accounts))
 }
 
-/// Writes beside the file and renames: a crash or a full disk leaves the old file whole (REL-09).
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    let mut new = tempfile::Builder::new()
-        .prefix(".known-networks-")
-        .suffix(".tmp")
-        .tempfile_in(folder)?;
-    new.write_all(content)?;
-    new.as_file().sync_all()?;
-    new.persist(path)?;
-    fs::File::open(folder)?.sync_all()
-}
-
 fn tag(mac: &[u8]) -> Tag {
     let mut tag = Tag::default();
     tag.copy_from_slice(&mac[..16]);
@@ -307,6 +289,7 @@ fn tag(mac: &[u8]) -> Tag {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
