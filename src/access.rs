@@ -245,8 +245,13 @@ impl Permit {
     }
 
     /// Who the request is for; nobody on a public path without a session.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// As the app is to see them.
     pub(crate) fn identity(&self) -> Option<&Identity> {
-        self.principal.as_ref().map(Principal::identity)
+        self.principal().map(Principal::identity)
     }
 }
 

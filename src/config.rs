@@ -29,6 +29,7 @@ use self::section::Section;
 use crate::auth::throttle;
 use crate::doctor::permission::{self, OwnFile, Perspective};
 use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::identity::token::KeySource;
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
 use crate::source_text::Fault;
@@ -49,6 +50,8 @@ pub struct Config {
     pub(crate) auth_from: Askers,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
+    /// Of identity tokens.
+    pub(crate) identity_keys: KeySource,
     /// Bytes of all forms that met an ended session; 0 keeps none.
     pub(crate) kept_forms: usize,
     pub(crate) limits: request::Limits,
@@ -152,6 +155,7 @@ impl Config {
         doctor::Settings {
             apps: self.apps.clone(),
             login_host: (self.login_host.clone()).map(|host| (host, self.lines.login_host)),
+            identity_keys: self.identity_keys.clone(),
             limits: self.limits.clone(),
             backend: self.session.backend.clone(),
             tls: self.tls.clone(),
@@ -210,7 +214,10 @@ impl Config {
             .iter()
             .flat_map(|app| &app.request_headers.set_file);
         let secrets = headers.map(|header| header.file.clone());
+        let has_token = self.apps.iter().any(|app| app.identity.token().is_some());
+        let keys = self.identity_keys.file().filter(|_| has_token);
         let secrets = self.tls.files().into_iter().chain(secrets);
+        let secrets = secrets.chain(keys.map(Path::to_owned));
         permission::Files {
             perspective,
             challenges,

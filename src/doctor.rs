@@ -12,6 +12,7 @@ pub(crate) mod certificate;
 mod credential;
 mod cross_site;
 mod forward_auth;
+mod identity_token;
 mod live;
 mod maintenance;
 mod memory;
@@ -39,6 +40,7 @@ use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
 use crate::forwarded::{Askers, TrustedProxies};
+use crate::identity::token::KeySource;
 use crate::listener::AuthAddress;
 use crate::load::memory::Ceiling;
 use crate::proxy::AppSettings;
@@ -127,6 +129,8 @@ pub(crate) struct Settings {
     pub(crate) apps: Vec<AppSettings>,
     /// Of one login for all apps, and its line.
     pub(crate) login_host: Option<(Host, Option<usize>)>,
+    /// Of identity tokens.
+    pub(crate) identity_keys: KeySource,
     pub(crate) limits: Limits,
     /// Where sessions are kept, and API tokens beside them.
     pub(crate) backend: Backend,
@@ -244,6 +248,11 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
     ));
     findings.extend(credential::examine(&settings.apps, &settings.backend));
     findings.extend(secret_header::examine(&settings.apps, perspective));
+    findings.extend(identity_token::examine(
+        &settings.identity_keys,
+        &settings.apps,
+        perspective,
+    ));
     findings.extend(permission::examine(&settings.files));
     if let (Ok(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));

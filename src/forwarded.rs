@@ -195,12 +195,14 @@ pub(crate) fn header_of(address: IpAddr) -> HeaderValue {
 }
 
 /// Whether a header, with every character that is no letter or digit taken for `-`, would tell an
-/// upstream who the client is, what it asked for, or what we call its request. Never passed on (SEC-33, SEC-36, SEC-41).
+/// upstream who the client is, what it asked for, or what we call its request, or has a name that
+/// begins like ours. Never passed on (SEC-33, SEC-36, SEC-41).
 ///
 /// `Proxy` is here for CGI, where it becomes `HTTP_PROXY`, by which many clients of HTTP choose
 /// the proxy that they go by (httpoxy, CVE-2016-5385).
 pub(crate) fn is_reserved(folded: &str) -> bool {
     folded.starts_with("x-forwarded-")
+        || folded.starts_with("x-vestibule-")
         || matches!(
             folded,
             "forwarded"

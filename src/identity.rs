@@ -1,13 +1,15 @@
 //! The headers that tell an application who a request is for.
 
 mod template;
+pub(crate) mod token;
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::forwarded;
-use crate::principal::Identity;
+use crate::principal::{Identity, Principal};
 
 pub(crate) use template::{Part, Template, TemplateError};
 
@@ -91,6 +93,15 @@ pub(crate) struct Headers {
     folded: Vec<String>,
     /// Also take out headers by which a client has its method read as another one.
     strip_overrides: bool,
+    token: Option<TokenHeader>,
+}
+
+/// The identity token beside the headers.
+#[derive(Clone)]
+enum TokenHeader {
+    /// As the configuration has it.
+    Configured(token::Settings),
+    Issued(Box<token::Issuer>),
 }
 
 impl Headers {
@@ -103,7 +114,33 @@ impl Headers {
             templates: headers,
             folded,
             strip_overrides: false,
+            token: None,
         }
+    }
+
+    /// The same with an identity token, as far as there are settings for one.
+    #[must_use]
+    pub(crate) fn with_token(mut self, settings: Option<token::Settings>) -> Self {
+        if let Some(settings) = settings {
+            self.folded.push(fold(settings.header.as_str()));
+            self.token = Some(TokenHeader::Configured(settings));
+        }
+        self
+    }
+
+    /// From now on this signer makes the token.
+    pub(crate) fn sign_by(&mut self, origins: token::Origins, signer: &Arc<token::Signer>) {
+        if let Some(settings) = self.token() {
+            let issuer = token::Issuer::new(settings.clone(), origins, Arc::clone(signer));
+            self.token = Some(TokenHeader::Issued(Box::new(issuer)));
+        }
+    }
+
+    pub(crate) fn token(&self) -> Option<&token::Settings> {
+        self.token.as_ref().map(|token| match token {
+            TokenHeader::Configured(settings) => settings,
+            TokenHeader::Issued(issuer) => &issuer.settings,
+        })
     }
 
     /// For an app with rules that name methods: an override would cheat them (SEC-33).
@@ -124,8 +161,10 @@ impl Headers {
         self
     }
 
+    /// Of `[app.identity]`, and that of the token.
     pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.templates.iter().map(|(name, _)| name)
+        let token = self.token().map(|token| &token.header);
+        self.templates.iter().map(|(name, _)| name).chain(token)
     }
 
     /// Removes every header by which a client could name itself to the upstream (SEC-35).
@@ -143,25 +182,54 @@ impl Headers {
     }
 
     /// Says who a request is for: exactly one of each header, or none (SEC-37). `session` is the
-    /// key of the session; programs have none.
+    /// key of the session; programs have none. The token is for `request` alone.
     pub(crate) fn inject(
         &self,
         headers: &mut HeaderMap,
-        who: &Identity,
+        user: &Principal,
         session: Option<&dyn Display>,
+        request: token::Request<'_>,
     ) {
         for (name, template) in &self.templates {
-            if let Some(value) = template.render(who, session) {
+            if let Some(value) = template.render(user.identity(), session) {
                 headers.insert(name, value);
             }
         }
+        if let Some(TokenHeader::Issued(issuer)) = &self.token {
+            issuer.set(headers, user, session, request);
+        }
+    }
+
+    /// Sets the token of a request anew, at whatever time that is asked for; `None` without one.
+    pub(crate) fn renewal(
+        &self,
+        user: &Principal,
+        session: Option<&dyn Display>,
+        request: token::Request<'_>,
+    ) -> Option<impl Fn(&mut HeaderMap) + Send + Sync + use<>> {
+        let Some(TokenHeader::Issued(issuer)) = &self.token else {
+            return None;
+        };
+        let (issuer, user) = (issuer.clone(), user.clone());
+        let session = session.map(ToString::to_string);
+        let (method, path) = (request.method.clone(), request.path.to_owned());
+        let authority = request.authority.clone();
+        Some(move |headers: &mut HeaderMap| {
+            let request = token::Request {
+                method: &method,
+                authority: &authority,
+                path: &path,
+            };
+            let session = session.as_ref().map(|session| session as &dyn Display);
+            issuer.set(headers, &user, session, request);
+        })
     }
 
     /// Whether a client sends what an application may take for one of these headers, although it has
     /// another name, or what has the method read as another one (SEC-33, SEC-36). For whoever replaces
     /// these headers by their names alone.
     pub(crate) fn are_disguised_in(&self, headers: &HeaderMap) -> bool {
-        let own = &self.folded[..self.templates.len()];
+        let own = &self.folded[..self.names().count()];
         headers.keys().any(|name| {
             let is_own = || self.names().any(|own| own == name);
             own.iter().any(|own| folds_to(name.as_str(), own)) && !is_own()
@@ -204,6 +272,16 @@ fn is_override(folded: &str) -> bool {
         folded,
         "x-http-method-override" | "x-http-method" | "x-method-override"
     )
+}
+
+impl fmt::Debug for TokenHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = match self {
+            Self::Configured(settings) => settings,
+            Self::Issued(issuer) => &issuer.settings,
+        };
+        settings.fmt(f)
+    }
 }
 
 /// A header name with everything that is no letter or digit as `-`.
@@ -309,6 +387,10 @@ mod tests {
             ("X-Original-URL", false),
             ("X-Session-Data", false),
             ("x_session_data", false),
+            ("X-Vestibule-Token", false),
+            ("X_Vestibule_Token", false),
+            ("x.vestibule.token", false),
+            ("X-Vestibule", true),
             ("X-Requested-With", true),
             ("X-Forwarded", true),
             ("XForwardedUser", true),

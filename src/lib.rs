@@ -17,14 +17,14 @@
 //! | `request` | parses a request once | `wire` (the bytes of a head), `original` (what a proxy asks about), `path` and `readings` (normal form, and what apps make of it), `webdav` |
 //! | `forwarded` | finds the client's address behind trusted proxies, and writes `X-Forwarded-*` | |
 //! | `access` | judges a request by the rules of its app; only it makes a `Permit` | |
-//! | `identity` | strips forged identity headers and sets ours | |
+//! | `identity` | strips forged identity headers and sets ours | `token` (the signed identity token, and its keys) |
 //! | `upstream` | the connections to the apps | `balance` (which address), `health`, `pool`, `connect`, `http1` (requests and responses on the wire), `tolerant`, `trust` (their certificates), `tunnels`, `body` |
 //!
 //! # Signing in
 //!
 //! | module | what it does | look there for |
 //! |---|---|---|
-//! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `sso` (one login for all apps); `csrf`, `return_to`, `saved_posts` |
+//! | `portal` | answers the addresses under `/.vestibule/` | a file a page: `sign_in`, `sign_out`, `account`; `sso` (one login for all apps); `jwks` (the keys of identity tokens); `csrf`, `return_to`, `saved_posts` |
 //! | `pages` | renders HTML and JSON: templates, branding, and every text (`messages`) | |
 //! | `error` | what can go wrong with a request: its status, and which message tells of it | |
 //! | `auth` | verifies a password (`local_users`, `password`, `hashing`), throttles logins; only a login makes a `SignedIn`; `callers` turns a session, an API token or a known password into a `Principal` | the users file, hash formats, `api_token` and `authenticators` (where tokens are kept), `known_passwords` (HTTP Basic) |

@@ -25,7 +25,7 @@ pub(crate) use self::branding::{Branding, PagesError};
 pub(crate) use self::forms::{CrossSitePostView, SavedPostView, SavedPostsView};
 pub(crate) use self::framed::{Framed, FramedView};
 use self::messages::{Link, Message, texts};
-pub(crate) use self::response::{Page, bare, json, no_content, octets, plain, redirect};
+pub(crate) use self::response::{Page, bare, json, jwks, no_content, octets, plain, redirect};
 use crate::request::Forgery;
 use crate::request::own_path;
 

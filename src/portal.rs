@@ -8,6 +8,7 @@ mod basic;
 mod context;
 mod csrf;
 pub(crate) mod form;
+mod jwks;
 mod login_cookie;
 mod logins;
 mod long_targets;
@@ -33,6 +34,7 @@ use crate::auth::known_passwords::KnownPasswords;
 use crate::auth::throttle::{self, Throttle};
 use crate::clock::Clock;
 use crate::error::RequestError;
+use crate::identity::token::Signer;
 use crate::metrics::LoginCounts;
 use crate::pages::Pages;
 use crate::random::NoRandomness;
@@ -86,6 +88,8 @@ pub(crate) struct Backends {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) tokens: Arc<ApiTokens>,
+    /// Of identity tokens.
+    pub(crate) signer: Arc<Signer>,
 }
 
 /// All of our pages, as one configuration has them.
@@ -115,6 +119,7 @@ struct Shared {
     saved_posts: Arc<SavedPostStore>,
     seal: Arc<Seal>,
     sessions: Arc<Sessions>,
+    signer: Arc<Signer>,
     throttle: Arc<Throttle>,
     tokens: Arc<ApiTokens>,
 }
@@ -133,6 +138,7 @@ impl Portal {
             accounts,
             sessions,
             tokens,
+            signer,
         } = backends;
         let callers = Callers::new(
             Arc::clone(&accounts),
@@ -152,6 +158,7 @@ impl Portal {
             saved_posts: Arc::new(saved_posts),
             seal: Arc::new(Seal::new()?),
             sessions,
+            signer,
             throttle: Arc::new(throttle),
             tokens,
         };
@@ -298,6 +305,11 @@ impl Portal {
 
     pub(crate) fn sessions(&self) -> &Arc<Sessions> {
         &self.shared.sessions
+    }
+
+    /// Of identity tokens.
+    pub(crate) fn signer(&self) -> &Arc<Signer> {
+        &self.shared.signer
     }
 
     pub(crate) fn saved_posts(&self) -> &SavedPosts {

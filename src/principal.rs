@@ -143,6 +143,16 @@ impl Method {
         }
     }
 
+    /// What tokens call it (RFC 8176 §2); `None` for what has no name there.
+    fn reference(&self) -> Option<&'static str> {
+        match self {
+            Self::Password | Self::NewPassword => Some("pwd"),
+            Self::Totp | Self::RecoveryCode => Some("otp"),
+            Self::Passkey => Some("pop"),
+            Self::ApiToken | Self::Unknown(_) => None,
+        }
+    }
+
     fn factors(&self) -> &'static [Factor] {
         match self {
             Self::Password | Self::NewPassword => &[Factor::Knowledge],
@@ -183,6 +193,19 @@ impl Methods {
             return self;
         }
         Self(self.0.into_iter().chain([method]).collect())
+    }
+
+    /// The authentication method references (RFC 8176 §2), each once; `mfa` with two factors.
+    pub(crate) fn references(&self) -> Vec<&'static str> {
+        let mut references = Vec::with_capacity(self.0.len() + 1);
+        let named = self.0.iter().filter_map(Method::reference);
+        let mfa = self.are_two_factors().then_some("mfa");
+        for reference in named.chain(mfa) {
+            if !references.contains(&reference) {
+                references.push(reference);
+            }
+        }
+        references
     }
 
     /// Whether they prove two factors of different kinds.
@@ -340,6 +363,21 @@ mod tests {
                 expected,
                 "{methods}"
             );
+        }
+    }
+
+    #[test]
+    fn methods_have_the_names_of_rfc_8176() {
+        for (methods, expected) in [
+            ("password", &["pwd"][..]),
+            ("password+new password", &["pwd"]),
+            ("password+totp", &["pwd", "otp", "mfa"]),
+            ("new password+recovery code", &["pwd", "otp", "mfa"]),
+            ("passkey", &["pop", "mfa"]),
+            ("API token", &[]),
+            ("pigeon", &[]),
+        ] {
+            assert_eq!(Methods::parse(methods).references(), expected, "{methods}");
         }
     }
 

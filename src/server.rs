@@ -41,6 +41,7 @@ use crate::auth::throttle::KnownNetworks;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor;
+use crate::identity::token::Signer;
 use crate::listener::AuthAddress;
 use crate::load::Admission;
 use crate::proxy::Service;
@@ -138,6 +139,7 @@ pub struct Running {
 struct Handles {
     service: Arc<Service>,
     sessions: Arc<Sessions>,
+    signer: Arc<Signer>,
     tokens: Arc<ApiTokens>,
     known: Arc<KnownNetworks>,
     admission: Arc<Admission>,

@@ -63,6 +63,7 @@ pub(crate) use own::Own;
 use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
+pub(crate) use send::Renewal;
 use send::{Wait, drop_length, frame, may_be_followed, say_that_it_is_empty, send, send_or_repeat};
 pub(crate) use sender::Application;
 pub(crate) use tolerant::Tolerated;

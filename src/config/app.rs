@@ -4,6 +4,7 @@ mod credentials;
 mod headers;
 mod hosts;
 mod identity;
+mod identity_token;
 mod maintenance;
 mod rule;
 mod title;
@@ -250,6 +251,8 @@ fn app(
         case: case.unwrap_or_default(),
     };
     let identity = identity(section.table("identity"));
+    let token = identity_token::read(section, &identity);
+    let identity = identity.with_token(token);
     let credentials = credentials::read(section, &identity);
     AppSettings {
         line: section.line(),

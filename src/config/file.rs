@@ -10,6 +10,7 @@ use super::{Config, Lines, after_logout, app, login_host, value};
 use crate::access::Rules;
 use crate::auth::throttle;
 use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::identity::token::{self, KeySource};
 use crate::listener::AuthAddress;
 use crate::load::ConnectionLimits;
 use crate::proxy::{AppSettings, Timeouts};
@@ -51,6 +52,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         login.refuse("kept_forms", fault.help("leave one of the two keys out"));
     }
     let public_port = server.get("public_port", value::port);
+    let session = session(&mut session_section, folder);
     let login_host = login_host::read(&mut login, &apps);
     Config {
         acme_challenges,
@@ -84,7 +86,8 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
                 .unwrap_or_default(),
         ),
         public_port,
-        session: session(&mut session_section, folder),
+        identity_keys: identity_keys(&session.backend),
+        session,
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
         tls: tls(root.table("tls"), folder),
@@ -313,6 +316,17 @@ fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
         section.refuse("remember_for", fault.help(help));
     }
     settings
+}
+
+/// Beside the sessions, because they outlive a restart as these do.
+fn identity_keys(sessions: &session::Backend) -> KeySource {
+    if let Some(keys) = credential(Path::new(token::CREDENTIAL)) {
+        return KeySource::Credential(keys);
+    }
+    match sessions {
+        session::Backend::Disk(sessions) => KeySource::File(sessions.with_file_name(token::FILE)),
+        session::Backend::Memory => KeySource::Memory,
+    }
 }
 
 fn branding(

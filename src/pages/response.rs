@@ -152,6 +152,17 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes
     }
 }
 
+/// Keys of identity tokens (RFC 7517 §8.5.2). Whoever keeps them for so long misses none: each is
+/// published for much longer before it signs.
+pub(crate) fn jwks(keys: Bytes) -> Response<Bytes> {
+    let mut response = safe(StatusCode::OK, "application/jwk-set+json", keys);
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=300"),
+    );
+    response
+}
+
 /// A file that no browser shows.
 pub(crate) fn octets(content: Bytes) -> Response<Bytes> {
     safe(StatusCode::OK, "application/octet-stream", content)

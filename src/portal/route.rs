@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, header};
 
 use super::navigation::Loads;
-use super::{Destinations, HostRole, Portal, RequestContext};
+use super::{Destinations, HostRole, Portal, RequestContext, jwks};
 use crate::error::RequestError;
 use crate::request::own_path;
 use crate::upstream::ClientBody;
@@ -45,7 +45,7 @@ const WITH_LOGIN: &[HostRole] = &[HostRole::Own, HostRole::Login];
 
 const WITH_APPS: &[HostRole] = &[HostRole::Own, HostRole::App];
 
-static ROUTES: [Route; 7] = [
+static ROUTES: [Route; 8] = [
     Route::page(
         "account",
         WITH_LOGIN,
@@ -64,6 +64,12 @@ static ROUTES: [Route; 7] = [
         |portal, call| Box::pin(portal.saved_posts.show(call.context)),
         |portal, call| Box::pin(portal.saved_posts.discard(call.context, call.body)),
     ),
+    Route {
+        on: WITH_LOGIN, // below the issuer of tokens
+        ..Route::resource("jwks.json", |portal, _| {
+            Box::pin(async { jwks::show(portal.signer()) })
+        })
+    },
     Route {
         loads: Loads::DocumentsAndLogins,
         ..Route::page(

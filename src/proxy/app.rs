@@ -2,6 +2,7 @@
 
 mod settings;
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::ptr;
 use std::sync::Arc;
@@ -25,20 +26,47 @@ use crate::access::{self, Decision, Permit};
 use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::forwarded::Client;
-use crate::identity;
+use crate::identity::{self, token};
 use crate::metrics::{AppCounts, Metrics};
 use crate::pages;
 use crate::portal::Endpoint;
 use crate::principal::Principal;
 use crate::request::{
-    self, AllowInPath, Authority, BadRequest, Networks, PathCase, Readings, Target, webdav,
+    self, AllowInPath, Authority, BadRequest, Host, HostPattern, Hosts, Networks, PathCase,
+    Readings, Target, webdav,
 };
 use crate::session::data;
 use crate::telemetry::{REQUEST_ID, RequestId};
 use crate::upstream::tunnels::{self, Tunnels};
-use crate::upstream::{self, Address, OwnNames, RequestBody, Upstreams, health, hop_by_hop};
+use crate::upstream::{
+    self, Address, OwnNames, Renewal, RequestBody, Upstreams, health, hop_by_hop,
+};
 
 pub(crate) use settings::{AppSettings, WildcardLogin};
+
+/// What identity tokens are made with.
+pub(super) struct Signing {
+    /// The host of one login for all apps.
+    pub(super) login: Option<Host>,
+    pub(super) public_port: Option<u16>,
+    pub(super) signer: Arc<token::Signer>,
+}
+
+impl Signing {
+    /// What the tokens of an app call the hosts of it and of its login.
+    pub(super) fn origins(&self, app: &AppSettings) -> token::Origins {
+        let has_it = |host: &&HostPattern| {
+            host.name().is_some() || app.sso_wildcard == WildcardLogin::Together
+        };
+        let hosts: Vec<_> = app.hosts.iter().filter(has_it).cloned().collect();
+        // A list without a host would have them all.
+        let login = self.login.clone().filter(|_| !hosts.is_empty());
+        token::Origins {
+            login: login.map(|login| (login, Hosts::new(hosts))),
+            public_port: self.public_port,
+        }
+    }
+}
 
 /// One application behind the proxy.
 pub(super) struct App {
@@ -331,16 +359,26 @@ impl App {
         if let Some(prefix) = self.part.stripped_header() {
             headers.insert(FORWARDED_PREFIX, prefix.clone());
         }
-        if let (Some(identity), Some(session)) = (permit.identity(), &permitted.session) {
-            self.identity
-                .inject(headers, identity, Some(&session.key()));
+        if let Some(user) = permit.principal() {
+            let session = permitted.session.as_ref();
+            let key = session.map(|session| session.key());
+            let key = key.as_ref().map(|key| key as &dyn Display);
+            let request = token::Request {
+                method: &head.method,
+                authority: &permitted.authority,
+                path: head.uri.path(),
+            };
+            self.identity.inject(headers, user, key, request);
+            if body.is_read_ahead()
+                && let Some(renewal) = self.identity.renewal(user, key, request)
+            {
+                head.extensions.insert(Renewal::new(renewal));
+            }
             if self.session_data
-                && let Some(data) = session.data(&self.name)
+                && let Some(data) = session.and_then(|session| session.data(&self.name))
             {
                 headers.insert(data::DATA, data);
             }
-        } else if let (Some(identity), Some(_)) = (permit.identity(), &permitted.credential) {
-            self.identity.inject(headers, identity, None);
         }
         if self.request_headers.is_some() || self.response_changes.is_some() {
             let facts = Facts {

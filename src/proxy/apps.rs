@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 
-use super::app::{App, AppSettings};
+use super::app::{App, AppSettings, Signing};
 use super::client_conn::ClientConn;
 use super::credentials::Credentials;
 use super::login_host::LoginHost;
@@ -66,12 +66,13 @@ struct Shares {
 impl Apps {
     pub(super) fn open(
         settings: Vec<AppSettings>,
-        login: Option<&Host>,
+        signing: &Signing,
         clock: &Clock,
         shared: &Shared,
     ) -> Result<Self, OpenError> {
         let (mut by_host, mut only) = (HostMap::<(bool, Vec<_>)>::default(), Vec::new());
         let mut all = Vec::with_capacity(settings.len());
+        let login = signing.login.as_ref();
         let token_headers = settings
             .iter()
             .filter_map(|app| app.credentials.token_header.as_ref());
@@ -79,6 +80,8 @@ impl Apps {
             .map(|name| identity::fold(name.as_str()))
             .collect();
         for mut app in settings {
+            let origins = signing.origins(&app);
+            app.identity.sign_by(origins, &signing.signer);
             let credentials = std::mem::take(&mut app.credentials);
             let credentials = Credentials::new(credentials, Arc::clone(&token_headers));
             let (hosts, wildcards) = (app.hosts.clone(), app.sso_wildcard);

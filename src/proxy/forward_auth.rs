@@ -28,7 +28,7 @@ use super::judge::{Judged, permit_of};
 use super::websocket::Origin;
 use crate::access::Permit;
 use crate::error::RequestError;
-use crate::identity::overrides_in;
+use crate::identity::{overrides_in, token};
 use crate::portal::{Endpoint, RequestContext};
 use crate::request::{self, BadQuestion, BadRequest, Dialect, Question, Target, webdav, wire};
 use crate::session::cookie::RequestCookies;
@@ -159,7 +159,18 @@ impl Proxy {
             let checked = origin.and_then(|origin| origins.check(&origin, &authority, |_| true));
             checked.map_err(RequestError::WebSocketOrigin)?;
         }
-        let mut granted = granted(question.dialect, app, &permit, proof, &head.headers)?;
+        let token = token::Request {
+            method: &head.method,
+            authority: &authority,
+            path: head.uri.path(), // as the proxy sends it on
+        };
+        let mut granted = granted(
+            question.dialect,
+            app,
+            &permit,
+            proof,
+            (&head.headers, token),
+        )?;
         let id = exchange.id.to_header();
         granted.headers_mut().insert(REQUEST_ID, id);
         Ok(granted.map(ResponseBody::ours))
@@ -202,7 +213,7 @@ fn granted(
     app: &App,
     permit: &Permit,
     proof: Proof,
-    sent: &HeaderMap,
+    (sent, request): (&HeaderMap, token::Request<'_>),
 ) -> Result<Response<Bytes>, RequestError> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
@@ -232,10 +243,10 @@ fn granted(
     {
         headers.insert(name, value.clone());
     }
-    if let Some(identity) = permit.identity() {
+    if let Some(user) = permit.principal() {
         let session = proof.session.as_ref().map(|session| session.key());
         let session = session.as_ref().map(|key| key as &dyn Display);
-        app.identity.inject(headers, identity, session);
+        app.identity.inject(headers, user, session, request);
     }
     if is_identity(header::AUTHORIZATION)
         && let Some(ours) = headers.get(header::AUTHORIZATION).cloned()

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::app::Signing;
 use super::apps::Apps;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
@@ -183,8 +184,13 @@ impl Proxy {
         clock: &Clock,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
+        let signing = Signing {
+            login: settings.login_host.clone(),
+            public_port: settings.public_port,
+            signer: Arc::clone(portal.signer()),
+        };
         Ok(Self {
-            apps: Apps::open(apps, settings.login_host.as_ref(), clock, &shared)?,
+            apps: Apps::open(apps, &signing, clock, &shared)?,
             callers: Arc::clone(portal.callers()),
             sessions: Arc::clone(portal.sessions()),
             pages: Arc::clone(portal.pages()),

@@ -8,6 +8,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::auth::Accounts;
 use crate::auth::api_token::ApiTokens;
 use crate::clock::Clock;
+use crate::identity::token::Signer;
 use crate::load::{Admission, Load};
 use crate::proxy::Service;
 use crate::session::Sessions;
@@ -24,6 +25,7 @@ pub(super) struct Background {
     pub(super) admission: Arc<Admission>,
     pub(super) load: Arc<Load>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) signer: Arc<Signer>,
     pub(super) tokens: Arc<ApiTokens>,
 }
 
@@ -53,6 +55,10 @@ impl Background {
             self.certificates.refresh();
             self.certificates.warn_of_ends(Clock::system().now());
             self.service.tick().await;
+            if self.signer.is_due() {
+                let signer = Arc::clone(&self.signer);
+                let _turned = tokio::task::spawn_blocking(move || signer.turn()).await;
+            }
             self.load.set_hashing(self.accounts.hashing_memory());
         }
     }

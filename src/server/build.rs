@@ -19,6 +19,7 @@ use crate::auth::{self, Accounts, authenticators, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{self, permission::Perspective};
+use crate::identity::token::Signer;
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::Metrics;
@@ -74,6 +75,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         trusted_proxies,
         admin: _,
         branding: _,
+        identity_keys: _,
         lines: _,
         metrics: _,
         metrics_hosts: _,
@@ -163,10 +165,17 @@ pub(super) fn start_on(
     let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
     let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
     let tokens = Arc::new(api_tokens(&restart_only.backend, &session_clock)?);
+    // After the sessions, whose file another process may have open: it has these keys, too.
+    let signer = Arc::new(Signer::new(
+        restart_only.identity_keys.clone(),
+        clock.clone(),
+    ));
+    open_keys(&signer, &apps)?;
     let backends = portal::Backends {
         accounts: Arc::clone(&accounts),
         sessions: Arc::clone(&sessions),
         tokens: Arc::clone(&tokens),
+        signer: Arc::clone(&signer),
     };
     let counts = metrics.logins();
     let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)
@@ -222,6 +231,7 @@ pub(super) fn start_on(
         admission: Arc::clone(&admission),
         load,
         sessions: Arc::clone(&sessions),
+        signer: Arc::clone(&signer),
         tokens: Arc::clone(&tokens),
     };
     let housekeeping = background.begin(&mut tasks);
@@ -238,6 +248,7 @@ pub(super) fn start_on(
         handles: Handles {
             service,
             sessions,
+            signer,
             tokens,
             known,
             admission,
@@ -251,6 +262,14 @@ pub(super) fn start_on(
         reloads,
         reload_requests,
     })
+}
+
+/// Has the keys of identity tokens ready if an app wants tokens.
+pub(super) fn open_keys(signer: &Signer, apps: &[proxy::AppSettings]) -> Result<(), StartError> {
+    if apps.iter().any(|app| app.identity.token().is_some()) {
+        signer.open().map_err(StartError::IdentityKeys)?;
+    }
+    Ok(())
 }
 
 fn handshakes(certificates: &Arc<Certificates>) -> Result<Handshakes, StartError> {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::auth::authenticators;
 use crate::auth::throttle::KnownError;
 use crate::auth::users_file::UsersFileError;
+use crate::identity::token::KeysError;
 use crate::pages::PagesError;
 use crate::proxy::headers::SecretHeaderError;
 use crate::socket_file::BindError;
@@ -37,6 +38,12 @@ pub enum StartError {
     Authenticators(authenticators::OpenError),
     /// An address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// There are no keys to sign identity tokens with.
+    #[expect(
+        private_interfaces,
+        reason = "for people to read, not for programs to look into"
+    )]
+    IdentityKeys(KeysError),
     /// What was noted of networks that users sign in from cannot be trusted, or not be read.
     #[expect(
         private_interfaces,
@@ -114,6 +121,7 @@ impl StartError {
     pub(crate) fn is_invalid(&self) -> bool {
         match self {
             Self::Authenticators(error) => error.is_invalid(),
+            Self::IdentityKeys(error) => error.is_invalid(),
             Self::Sessions(error) => error.is_invalid(),
             Self::Logs(error) => matches!(error, LogsError::Audit(..)),
             Self::Admin(_)
@@ -150,6 +158,7 @@ impl fmt::Display for StartError {
                     _ => Ok(()),
                 }
             }
+            Self::IdentityKeys(error) => error.fmt(f),
             Self::KnownNetworks(error) => error.fmt(f),
             Self::Logs(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the system gives no random bytes"),
@@ -177,6 +186,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Admin(error) | Self::AuthSocket(error) => Some(error),
             Self::Authenticators(error) => Some(error),
+            Self::IdentityKeys(error) => Some(error),
             Self::Logs(error) => Some(error),
             Self::Bind(_, error)
             | Self::Runtime(error)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::sync::oneshot;
 
-use super::build::{Built, build};
+use super::build::{Built, build, open_keys};
 use super::systemd::Manager;
 use super::{Logs, Running, Signal, Signals, StartError};
 use crate::admin::Outcome;
@@ -92,6 +92,7 @@ impl Running {
             session,
             throttle,
         } = build(config)?;
+        open_keys(&self.handles.signer, &apps)?;
         let service = &self.handles.service;
         let proxy = service.prepare(proxy, apps, throttle, portal, &self.clock)?;
         // Nothing can fail from here on.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::identity::token::KeySource;
 use crate::listener::AuthAddress;
 use crate::request::Host;
 use crate::{admin, session, telemetry};
@@ -14,6 +15,7 @@ pub(super) struct RestartOnly {
     pub(super) redirect_http: Vec<SocketAddr>,
     pub(super) auth_listen: Vec<AuthAddress>,
     pub(super) backend: session::Backend,
+    pub(super) identity_keys: KeySource,
     pub(super) users_file: PathBuf,
     pub(super) admin: admin::PathSetting,
     pub(super) metrics: Option<SocketAddr>,
@@ -29,6 +31,7 @@ impl RestartOnly {
             redirect_http: config.listener.redirect_http.clone(),
             auth_listen: config.listener.auth.clone(),
             backend: config.session.backend.clone(),
+            identity_keys: config.identity_keys.clone(),
             users_file: config.users_file.clone(),
             admin: config.admin.clone(),
             metrics: config.metrics,

@@ -132,6 +132,11 @@ impl<B> RequestBody<B> {
         Self(Kind::Whole { bytes, upload })
     }
 
+    /// Whether it is read before any of it is sent.
+    pub(crate) fn is_read_ahead(&self) -> bool {
+        matches!(&self.0, Kind::Streaming(streaming) if streaming.kept.is_some())
+    }
+
     /// `None` for a request without a body.
     pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
         match &self.0 {

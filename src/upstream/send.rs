@@ -1,11 +1,12 @@
 //! Sends one request, and waits for its answer.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{
-    Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    Version, header,
 };
 use http_body::Body;
 
@@ -32,9 +33,23 @@ pub(super) fn say_that_it_is_empty(request: &mut Request<RequestBody>) {
     }
 }
 
+/// Sets headers anew that say something of the moment when a request is sent: reading its body ahead
+/// may take minutes. An extension of such a request.
+#[derive(Clone)]
+pub(crate) struct Renewal(Arc<dyn Fn(&mut HeaderMap) + Send + Sync>);
+
+impl Renewal {
+    pub(crate) fn new(renew: impl Fn(&mut HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(renew))
+    }
+}
+
 /// Frames a body whose client has not said its length; whether the application gets it in chunks.
 pub(super) async fn frame(request: &mut Request<RequestBody>) -> Result<bool, UpstreamError> {
     request.body_mut().read_ahead().await?;
+    if let Some(Renewal(renew)) = request.extensions_mut().remove() {
+        renew(request.headers_mut());
+    }
     let length = request.body().size_hint().exact();
     let headers = request.headers_mut();
     match length {

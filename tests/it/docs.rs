@@ -6,6 +6,7 @@ mod configuration;
 mod desk;
 mod forward_auth;
 mod front;
+mod identity_token;
 mod install;
 mod migration;
 mod one_login;

@@ -71,6 +71,8 @@ mod health_checks;
 mod http2;
 /// One client's HTTP/2 costs the others nothing.
 mod http2_floods;
+/// An app can verify for whom a request is.
+mod identity_token;
 /// A connection to an app serves the next request for as long as both sides keep it.
 mod kept_connections;
 /// A form that meets an ended session is not lost, and nobody else's.

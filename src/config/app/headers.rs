@@ -60,6 +60,10 @@ pub(super) fn request(
     let mut names = Names::default();
     let name = |names: &mut Names, name: &str| {
         let is_same = |own: &HeaderName| fold(own.as_str()) == fold(name);
+        if identity.token().is_some_and(|token| is_same(&token.header)) {
+            return Err(Fault::new("this header has the identity token")
+                .help("leave it out, or change `header` of identity_token"));
+        }
         if identity.names().any(is_same) {
             return Err(Fault::new("this header is in [app.identity]").help("change it there"));
         }
@@ -95,6 +99,9 @@ pub(super) fn response(mut section: Section<'_>) -> ResponseHeaders {
 pub(super) fn for_tokens(name: &str, identity: &identity::Headers) -> Result<HeaderName, Fault> {
     let folded = fold(name);
     let is_same = |own: &HeaderName| fold(own.as_str()) == folded;
+    if identity.token().is_some_and(|token| is_same(&token.header)) {
+        return Err(Fault::new("this header has the identity token").help("choose another name"));
+    }
     if identity.names().any(is_same) {
         return Err(Fault::new("this header is in [app.identity]")
             .help("choose another name: what clients send in that one is taken out"));

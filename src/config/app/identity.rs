@@ -89,7 +89,7 @@ pub(super) fn fold(name: &str) -> String {
         .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-fn header_name(name: &str, seen: &[String]) -> Result<HeaderName, Fault> {
+pub(super) fn header_name(name: &str, seen: &[String]) -> Result<HeaderName, Fault> {
     let folded = fold(name);
     if RESERVED.contains(&folded.as_str()) {
         return Err(Fault::new("this header cannot carry an identity")

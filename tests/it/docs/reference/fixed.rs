@@ -701,6 +701,24 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "(max / 4).max(1)",
     ),
     (
+        "time that a key signs [identity tokens](identity-token.md); it is published as long before and after",
+        "30 days",
+        "identity/token/ring.rs",
+        "TURN: Duration = Duration::from_hours(30 * 24);",
+    ),
+    (
+        "time that those who fetch these keys may keep them",
+        "5 minutes",
+        "pages/response.rs",
+        "public, max-age=300",
+    ),
+    (
+        "the same identity token, for requests of one second that differ in nothing it says",
+        "1024 tokens of at most 2048 bytes",
+        "identity/token/cache.rs",
+        "PLACES: usize = 1024;\n\n/// A longer token, of somebody in very many groups, is signed each time. Bounds the memory to 2 MiB.\nconst LONGEST: usize = 2048;",
+    ),
+    (
         "of the rest, for each user once half are in use",
         "8",
         "upstream/quota.rs",
