@@ -1,4 +1,5 @@
-//! What the benchmarks in `benches/` and `bench/` call: the sessions, as the server has them.
+//! What the benchmarks in `benches/` and `bench/` call: sessions and identity tokens, as the server has
+//! them.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -8,9 +9,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use http::{HeaderMap, HeaderValue};
+
 use crate::clock::{Clock, Timestamp};
-use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Method};
-use crate::request::Host;
+use crate::identity::{self, token};
+use crate::principal::{
+    AccountRef, AuthContext, CredentialFingerprint, Identity, Method, Principal,
+};
+use crate::request::{Authority, Host};
 use crate::session::data::AppData;
 use crate::session::{
     self, Backend, ConnectionCache, HostId, Record, SessionId, SessionStore, Settings, Shown,
@@ -167,4 +173,62 @@ fn record(id: &SessionId, user: &str, host: &Host, hash: &str, now: Timestamp) -
         data: AppData::default(),
         revision: 0,
     })
+}
+
+/// What tells an app of one user.
+pub struct Tokens {
+    headers: identity::Headers,
+    user: Principal,
+    session: String,
+    authority: Authority,
+}
+
+impl Tokens {
+    /// With keys in memory.
+    pub fn new() -> Self {
+        let signer = token::Signer::new(token::KeySource::Memory, Clock::system());
+        signer.open().expect("keys");
+        let settings = token::Settings {
+            header: token::HEADER,
+            audience: None,
+            lifetime: token::Settings::LIFETIME,
+        };
+        let mut headers = identity::Headers::new(Vec::new()).with_token(Some(settings));
+        headers.sign_by(token::Origins::default(), &Arc::new(signer));
+        let groups = vec!["staff".to_owned(), "wiki".to_owned()];
+        let email = Some("ada@example.org".to_owned());
+        let identity = Identity::new("ada".to_owned(), groups, email);
+        let context = AuthContext::new(Method::Password.into(), Clock::system().now());
+        let host = HeaderValue::from_static(HOST);
+        Self {
+            headers,
+            user: Principal::new(
+                AccountRef::of_users_file("ada"),
+                identity.into(),
+                context.into(),
+            ),
+            session: "0123456789abcdef".repeat(4),
+            authority: Authority::parse(&host).expect("a host"),
+        }
+    }
+
+    /// The bytes of the token of a request for this path.
+    pub fn make(&self, path: &str) -> usize {
+        let mut headers = HeaderMap::new();
+        let request = token::Request {
+            method: &http::Method::GET,
+            authority: &self.authority,
+            path,
+        };
+        let session = &self.session;
+        self.headers
+            .inject(&mut headers, &self.user, Some(session), request);
+        headers.get(token::HEADER).map_or(0, HeaderValue::len)
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::new()
+    }
 }
