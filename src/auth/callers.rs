@@ -130,8 +130,15 @@ impl Callers {
             Ended::Expired => Refusal::Expired,
             Ended::Revoked => Refusal::Unknown,
         })?;
-        let account = self.accounts.active(token.account());
-        let identity = Arc::clone(account.ok_or(Refusal::User)?.identity());
+        let generation = self.accounts.generation();
+        let identity = if let Some(identity) = token.identity(generation) {
+            identity
+        } else {
+            let account = self.accounts.active(token.account());
+            let identity = Arc::clone(account.ok_or(Refusal::User)?.identity());
+            token.remember_identity(generation, Arc::clone(&identity));
+            identity
+        };
         let (account, context) = (token.account().clone(), Arc::clone(token.context()));
         let principal = Principal::new(account, identity, context);
         Ok(principal.within(Arc::clone(token.scope())))

@@ -130,53 +130,82 @@ impl Proxy {
         app: &App,
         context: &RequestContext<'_>,
     ) -> Result<By, RequestError> {
-        let headers = &context.head.headers;
-        // Browsers send what they know for HTTP Basic along with requests of any page.
-        let is_ambient =
-            || request::has_fetch_metadata(headers) || has_foreign_origin(headers, context);
-        let identified = match shown {
+        match shown {
             Shown::Token { token, user } => {
-                if !app.credentials().tokens || user.is_some() && is_ambient() {
-                    return Ok(By::Session(None));
-                }
-                let (user, client) = (user.as_deref(), context.client);
-                self.callers.identify_by_token(&token, user, client)
+                self.identify_by_token(&token, user.as_deref(), app, context)
             }
+            // Boxed, so that the common way stays small.
             Shown::Password(password) => {
-                let BasicPassword { pair, field } = *password;
-                let session = self.callers.peek(context.shown()).await;
-                if session
-                    .map_err(RequestError::Session)?
-                    .into_session()
-                    .is_some()
-                {
-                    return Ok(By::Session(Some(Box::new(field))));
-                }
-                if is_ambient() {
-                    return Ok(By::Session(None));
-                }
-                let (user, password) = pair.ok_or(BadRequest::Credentials)?;
-                let basic = self.portal.basic();
-                let signed_in = basic.sign_in(context, &user, &password).await;
-                match signed_in {
-                    Ok(credential) => {
-                        let principal = self.callers.principal_of(&credential);
-                        principal.map(|principal| Caller::Credential(credential, principal))
-                    }
-                    Err(NotSignedIn::Busy) => return Err(RequestError::LoginBusy),
-                    Err(NotSignedIn::Refused) => Err(Refusal::Password),
-                    Err(NotSignedIn::Throttled(Wait(wait))) => {
-                        return Err(RequestError::LoginThrottled(wait));
-                    }
-                }
+                Box::pin(self.identify_by_password(*password, context)).await
             }
-        };
-        let refused = |refusal| RequestError::CredentialRefused(refusal, ClientKind::of(headers));
-        match identified.map_err(refused)? {
-            Caller::Credential(credential, principal) => Ok(By::Credential(credential, principal)),
-            Caller::Anonymous | Caller::Session(..) => Ok(By::Session(None)),
         }
     }
+
+    fn identify_by_token(
+        &self,
+        token: &ApiToken,
+        user: Option<&str>,
+        app: &App,
+        context: &RequestContext<'_>,
+    ) -> Result<By, RequestError> {
+        if !app.credentials().tokens || user.is_some() && is_ambient(context) {
+            return Ok(By::Session(None));
+        }
+        let client = context.client;
+        by(self.callers.identify_by_token(token, user, client), context)
+    }
+
+    async fn identify_by_password(
+        &self,
+        password: BasicPassword,
+        context: &RequestContext<'_>,
+    ) -> Result<By, RequestError> {
+        let BasicPassword { pair, field } = password;
+        let session = self.callers.peek(context.shown()).await;
+        if session
+            .map_err(RequestError::Session)?
+            .into_session()
+            .is_some()
+        {
+            return Ok(By::Session(Some(Box::new(field))));
+        }
+        if is_ambient(context) {
+            return Ok(By::Session(None));
+        }
+        let (user, password) = pair.ok_or(BadRequest::Credentials)?;
+        let basic = self.portal.basic();
+        match basic.sign_in(context, &user, &password).await {
+            Ok(credential) => {
+                let principal = self.callers.principal_of(&credential);
+                let caller = principal.map(|principal| Caller::Credential(credential, principal));
+                by(caller, context)
+            }
+            Err(NotSignedIn::Busy) => Err(RequestError::LoginBusy),
+            Err(NotSignedIn::Refused) => by(Err(Refusal::Password), context),
+            Err(NotSignedIn::Throttled(Wait(wait))) => Err(RequestError::LoginThrottled(wait)),
+        }
+    }
+}
+
+fn by(
+    identified: Result<Caller, Refusal>,
+    context: &RequestContext<'_>,
+) -> Result<By, RequestError> {
+    match identified {
+        Ok(Caller::Credential(credential, principal)) => Ok(By::Credential(credential, principal)),
+        Ok(Caller::Anonymous | Caller::Session(..)) => Ok(By::Session(None)),
+        Err(refusal) => {
+            let kind = ClientKind::of(&context.head.headers);
+            Err(RequestError::CredentialRefused(refusal, kind))
+        }
+    }
+}
+
+/// Whether a browser may have sent the request: those send what they know for HTTP Basic along with
+/// requests of any page.
+fn is_ambient(context: &RequestContext<'_>) -> bool {
+    let headers = &context.head.headers;
+    request::has_fetch_metadata(headers) || has_foreign_origin(headers, context)
 }
 
 fn has_foreign_origin(headers: &HeaderMap, context: &RequestContext<'_>) -> bool {

@@ -37,8 +37,7 @@ impl Proxy {
     ) -> Result<(Proof, Option<Principal>), RequestError> {
         let mut proof = Proof::default();
         if let Some(shown) = shown {
-            // Boxed, so that the common way stays small.
-            match Box::pin(self.identify_by(shown, app, context)).await? {
+            match self.identify_by(shown, app, context).await? {
                 By::Credential(credential, principal) => {
                     app.counts.callers.note(match credential {
                         Credential::Password(_) => CallerKind::Basic,

@@ -86,9 +86,8 @@ pub(crate) fn find_in(text: &[u8]) -> bool {
 fn checksum_of(secret: &[u8]) -> [u8; CHECKSUM] {
     let mut crc = !0_u32;
     for &byte in secret {
-        crc ^= u32::from(byte);
-        crc = (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
-        crc = (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
+        let [low, ..] = crc.to_le_bytes();
+        crc = (crc >> 8) ^ BYTES[usize::from(low ^ byte)];
     }
     let mut rest = !crc;
     let mut text = [b'0'; CHECKSUM];
@@ -99,14 +98,14 @@ fn checksum_of(secret: &[u8]) -> [u8; CHECKSUM] {
     text
 }
 
-/// The polynomial, for half a byte at a time.
-const NIBBLES: [u32; 16] = {
-    let mut table = [0; 16];
+/// The polynomial, for a byte at a time.
+const BYTES: [u32; 256] = {
+    let mut table = [0; 256];
     let mut at = 0_u32;
-    while at < 16 {
+    while at < 256 {
         let mut crc = at;
         let mut bit = 0;
-        while bit < 4 {
+        while bit < 8 {
             crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
             bit += 1;
         }
