@@ -12,6 +12,7 @@
 
 mod bench;
 mod bulk;
+mod callers;
 mod callgrind;
 mod client;
 mod conditions;

@@ -54,10 +54,21 @@ impl Bench {
     /// `config` has more sections. The login is not under valgrind, where hashing would take its
     /// time; the session is on disk.
     pub(super) async fn new(program: &Path, app: Upstream, config: &str) -> Self {
-        let gate = Vestibule::before(&app).user("ada", PASSWORD).config(config);
+        let gate = Vestibule::before(&app).config(config);
+        Self::of(program, app, gate, |_, cookie| Client::new(cookie)).await
+    }
+
+    /// The same of any gate, for a client that is made with the session cookie of ada.
+    pub(super) async fn of(
+        program: &Path,
+        app: Upstream,
+        gate: Vestibule,
+        client: impl FnOnce(&Service, &str) -> Client,
+    ) -> Self {
+        let gate = gate.user("ada", PASSWORD);
         let service = gate.spawn_by(one_thread(Command::new(program))).await;
         let ada = service.browser().login("ada", PASSWORD).await;
-        let client = Client::new(&ada.session_cookie());
+        let client = client(&service, &ada.session_cookie());
         Self {
             program: program.to_owned(),
             app,

@@ -60,6 +60,17 @@ enum Connection {
 }
 
 impl Client {
+    /// A program that signs in by this field, and sends what programs send.
+    pub(super) fn of_program(name: &'static str, value: String) -> Self {
+        let fields = vec![
+            ("user-agent", "vdirsyncer/0.21.0".to_owned()),
+            ("accept", "*/*".to_owned()),
+            ("accept-encoding", "gzip, deflate".to_owned()),
+            (name, value),
+        ];
+        Self { fields }
+    }
+
     pub(super) fn new(session_cookie: &str) -> Self {
         let fixed = [
             (

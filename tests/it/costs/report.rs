@@ -53,6 +53,27 @@ impl Report {
         self.table.push(format!("{name}: {now:.1?}"));
     }
 
+    /// Beside another way to do the same: so much of its instructions, and so many allocations
+    /// more.
+    pub(super) fn compare_with(
+        &mut self,
+        name: &str,
+        other: Cost,
+        now: Cost,
+        (bar, more): (f64, f64),
+    ) {
+        self.compare(
+            &format!("{name}  instructions"),
+            (other.instructions, now.instructions),
+            other.instructions * bar,
+        );
+        self.compare(
+            &format!("{name}  allocations"),
+            (other.allocations, now.allocations),
+            other.allocations + more,
+        );
+    }
+
     /// One number of its own.
     pub(super) fn compare(&mut self, name: &str, (before, now): (f64, f64), limit: f64) {
         let verdict = if now > limit { "  TOO MUCH" } else { "" };
