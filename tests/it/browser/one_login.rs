@@ -1,6 +1,7 @@
 //! One login for apps of two domains, in a real browser.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::sign_in;
 use crate::harness::webdriver::Chromium;
@@ -8,12 +9,15 @@ use crate::harness::{Gate, PASSWORD, SESSION_COOKIE, Upstream, Vestibule};
 
 const IS_ADA: &str = "document.body.textContent.includes('X-Forwarded-User: ada')";
 const TABS: usize = 20;
+const IDLE: Duration = Duration::from_mins(30);
+const SIGNED_OUT: &str = "document.querySelector('h1').textContent === 'You are signed out'";
 
 async fn gate(wiki: &Upstream, metrics: &Upstream) -> Gate {
     Vestibule::before(wiki)
         .app("name = \"wiki\"\nhost = \"wiki.test\"")
         .rule("/public", "everyone")
         .login("host = \"login.test\"")
+        .session("idle_timeout = \"30m\"")
         .user("ada", PASSWORD)
         .config(&format!(
             "[[app]]\nname = \"metrics\"\nhost = \"metrics.test\"\nupstream = \"{}\"",
@@ -75,9 +79,7 @@ async fn sec_97_one_sign_in_opens_apps_of_two_domains_and_one_sign_out_closes_th
         "{page}"
     );
     browser.click("[type=submit]").await;
-    browser
-        .wait_until("document.querySelector('h1').textContent === 'You are signed out'")
-        .await;
+    browser.wait_until(SIGNED_OUT).await;
     let page = browser.text("main").await;
     assert!(
         page.contains("wiki.test") && page.contains("metrics.test"),
@@ -154,4 +156,93 @@ async fn twenty_tabs_that_open_at_once_all_arrive() {
         arrived.insert(browser.url().await);
     }
     assert_eq!(arrived, all("metrics"));
+}
+
+/// An app whose pages have this in them; `/ws` is a WebSocket.
+async fn app(content: &'static str) -> Upstream {
+    Upstream::scripted(move |exchange| {
+        Box::pin(async move {
+            if exchange.target() == "/ws" {
+                return exchange.echo_websocket().await;
+            }
+            let body = exchange.body().await;
+            let title = if body.is_empty() { "Editor" } else { "Saved" };
+            let page = format!("<!doctype html><title>{title}</title>{content}");
+            let html = [("Content-Type", "text/html; charset=utf-8")];
+            exchange.reply("200 OK", &html, page).await;
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_late_form_is_kept_while_its_user_signs_in_on_the_other_host() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let form =
+        "<form method=post action=/save><textarea name=text></textarea><button>Save</button>";
+    let (wiki, metrics) = (app(form).await, Upstream::echo().await);
+    let gate = gate(&wiki, &metrics).await;
+    let origin = format!("https://wiki.test:{}", gate.address().port());
+    let title = async |title: &str| {
+        let is_there = format!("document.title === '{title}'");
+        browser.wait_until(&is_there).await;
+    };
+    browser.goto(&format!("{origin}/edit")).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    title("Editor").await;
+    browser.type_into("textarea", "an hour of work").await;
+    gate.advance(IDLE);
+    browser.click("button").await;
+
+    title("Sign in to wiki").await;
+    assert_eq!(browser.url().await, format!("{origin}/save"));
+    browser.click("[href='/.vestibule/sso']").await;
+    browser
+        .wait_until("location.hostname === 'login.test'")
+        .await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    title("Send it to wiki?").await;
+    assert_eq!(browser.url().await, format!("{origin}/.vestibule/form"));
+    browser.click(".kept button").await;
+    title("Saved").await;
+    let received = wiki.received();
+    let posts = received.iter().filter(|it| it.head.starts_with("POST "));
+    let bodies: Vec<_> = posts.map(|it| &*it.body).collect();
+    assert_eq!(bodies, [b"text=an+hour+of+work"]);
+}
+
+#[tokio::test]
+async fn sec_75_a_sign_out_on_one_domain_closes_the_websocket_on_the_other() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let talk = "<output></output><script>
+        const said = document.querySelector('output');
+        const socket = new WebSocket(`wss://${location.host}/ws`);
+        socket.onopen = () => socket.send('hello');
+        socket.onmessage = event => said.value = event.data;
+        socket.onclose = event => said.value = `closed ${event.code}`;
+        </script>";
+    let (wiki, metrics) = (Upstream::echo().await, app(talk).await);
+    let gate = gate(&wiki, &metrics).await;
+    let at = |host: &str, target: &str| {
+        let port = gate.address().port();
+        format!("https://{host}.test:{port}{target}")
+    };
+    browser.goto(&at("wiki", "/")).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser.wait_until(IS_ADA).await;
+    browser.goto(&at("metrics", "/")).await;
+    let says = |text: &str| format!("document.querySelector('output')?.value === '{text}'");
+    browser.wait_until(&says("hello")).await;
+
+    let live = browser.tab().await;
+    browser.new_tab().await;
+    browser.goto(&at("wiki", "/.vestibule/logout")).await;
+    browser.click("[type=submit]").await;
+    browser.wait_until(SIGNED_OUT).await;
+    browser.switch_to(&live).await;
+    browser.wait_until(&says("closed 1008")).await;
 }
