@@ -187,6 +187,9 @@ pub(super) fn unforwardable(
     if app.identity.are_disguised_in(&head.headers) {
         return Err(BadRequest::Disguise.into());
     }
+    if upgrades_elsewhere(&head.headers) {
+        return Err(BadRequest::Field.into());
+    }
     if !webdav::are_as_judged(head, app.allow_in_path) {
         return Err(BadRequest::Field.into());
     }
@@ -197,6 +200,14 @@ pub(super) fn unforwardable(
         return Err(BadRequest::SeveralApps.into());
     }
     Ok(path)
+}
+
+/// Whether it wants to go on by another protocol than that of WebSockets: a proxy that lets it would
+/// ask nobody about what comes then (SEC-76).
+fn upgrades_elsewhere(headers: &HeaderMap) -> bool {
+    let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    headers.contains_key("http2-settings") || protocols.any(|value| !is_websocket(value))
 }
 
 /// Proxies do not pass on `Upgrade` with their question, but these fields, which every browser sends

@@ -176,6 +176,7 @@ impl Question {
     /// Reads a question, and makes `head` that of the request as the client of the proxy has sent it.
     /// `public_port` is the one that browsers use, where the configuration says so.
     pub(crate) fn read(head: &mut Parts, public_port: Option<u16>) -> Result<Self, BadQuestion> {
+        head.headers.remove(REQUEST_ID); // nobody says that it is the proxy's
         let (dialect, rest) = Dialect::of(&head.uri)?;
         let names = dialect.names();
         let (method, target) = if let Some((method, target)) = names.line {
@@ -194,7 +195,6 @@ impl Question {
         let unreadable = |_: BadRequest| BadQuestion::Unreadable(names.host);
         let host = as_in_browsers(&host, of_question, public_port).map_err(unreadable)?;
         head.headers.insert(header::HOST, host);
-        head.headers.remove(REQUEST_ID); // nobody says that it is the proxy's
         (head.method, head.uri) = (method, target);
         Ok(Self { dialect, client })
     }

@@ -59,6 +59,28 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
     assert!(asked > 3000, "{asked}");
 }
 
+/// What comes after such an upgrade, nobody would be asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_76_an_upgrade_to_anything_but_a_websocket_is_refused() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    for dialect in DIALECTS {
+        for more in [
+            "HTTP2-Settings: AAMAAABk\r\n",
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: tcp\r\n",
+        ] {
+            let mut raw = connect(gate.auth_address()).await;
+            raw.send(question(dialect, "GET", "/public", more)).await;
+            raw.response().await.assert_status(403);
+        }
+        let mut raw = connect(gate.auth_address()).await;
+        raw.send(question(dialect, "GET", "/public", "")).await;
+        raw.response().await.assert_status(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_29_no_spelling_of_a_path_opens_what_is_for_others() {
     let app = Upstream::echo().await;

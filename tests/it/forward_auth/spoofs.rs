@@ -1,8 +1,9 @@
 //! What somebody may send who wants to open more than they may.
 
 /// Every name by which somebody says for what or whom a request is.
-pub(crate) const FORWARDING: [&str; 22] = [
+pub(crate) const FORWARDING: [&str; 27] = [
     "Forwarded",
+    "Proxy",
     "True-Client-IP",
     "X-Client-IP",
     "X-Cluster-Client-IP",
@@ -24,6 +25,10 @@ pub(crate) const FORWARDING: [&str; 22] = [
     "X-Original-URL",
     "X-Real-IP",
     "X-Rewrite-URL",
+    "X-Session-Data",
+    "X-Session-Set",
+    "X-Session-Unset",
+    "X-Vestibule-Token",
 ];
 
 /// What would open more than the request itself, for whoever believed it.
