@@ -30,6 +30,9 @@ pub(crate) const MAX_PROBES: u32 = 1_000;
 /// Of one probe: a proxy may ask twice, for its own reasons.
 const MAX_READINGS: usize = 4;
 
+/// Bytes of the longest signed number.
+const MAX_FIELD: usize = 64;
+
 /// Bytes of each text of a reading.
 const MAX_TEXT: usize = 512;
 
@@ -160,6 +163,7 @@ impl Probes {
     /// Ends the run of this key, and gives what it has seen.
     pub(crate) fn end(&self, key: &str) -> Result<Readings, NoSuchRun> {
         let mut run = self.run();
+        self.end_if_over(&mut run);
         let ended = run.take_if(|run| run.key.to_text() == key);
         self.is_open.store(run.is_some(), Ordering::Relaxed);
         ended.map(|run| run.readings).ok_or(NoSuchRun)
@@ -179,12 +183,19 @@ impl Probes {
         let (Some(field), None) = (fields.next(), fields.next()) else {
             return None;
         };
-        let mut run = self.run();
-        if run.as_ref()?.until <= self.clock.now() {
-            *run = None;
+        let field = field.to_str().ok().filter(|it| it.len() <= MAX_FIELD)?;
+        let key = {
+            let mut run = self.run();
+            self.end_if_over(&mut run);
+            run.as_ref()?.key.clone()
+        };
+        key.verify(field)
+    }
+
+    fn end_if_over(&self, run: &mut Option<Run>) {
+        if run.take_if(|run| run.until <= self.clock.now()).is_some() {
             self.is_open.store(false, Ordering::Relaxed);
         }
-        run.as_ref()?.key.verify(field.to_str().ok()?)
     }
 
     /// Notes how a probe of the run was read.

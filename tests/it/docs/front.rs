@@ -113,6 +113,13 @@ async fn what_clients_can_choose_is_found(desk: &Desk, front: SocketAddr, check:
             "`/a/b/../c`",
         ),
         (
+            "proxy_set_header Host $http_host;",
+            "set $h $http_host; if ($http_x_forwarded_host) { set $h $http_x_forwarded_host; } \
+             proxy_set_header Host $h;",
+            "error: host",
+            "`X-Forwarded-Host: spoofed.invalid`",
+        ),
+        (
             "X-Request-Id $request_id",
             "X-Request-Id $http_x_request_id",
             "error: request id",

@@ -22,6 +22,9 @@ use help::Product;
 /// Examples in a sentence; `--json` has all of them.
 const SHOWN: usize = 6;
 
+/// What proxies themselves answer to a request that they refuse.
+const OF_PROXIES: [u16; 5] = [400, 403, 405, 414, 421];
+
 /// Where an honest request is not known to come from anywhere, there may be another cause.
 const OR_THIS: &str = "; or this command itself comes from an address in `trusted_proxies`: name \
                        another one of this machine by --from";
@@ -138,12 +141,28 @@ impl Verdict {
         // Another host, as an absolute target names one, is none of ours.
         if readings.is_empty()
             && probe.target.starts_with(b"/")
-            && response.is_some_and(|response| (200..300).contains(&response.status))
+            && response.is_some_and(|response| !OF_PROXIES.contains(&response.status))
         {
             shows(Effect::Unasked);
         }
-        // A request that is refused whoever asks opens nothing by whatever was read of it.
-        for read in readings.iter().filter(|read| read.refused.is_none()) {
+        for read in readings {
+            let (sent, arrived) = (probe.path(), path_of(&read.target));
+            // The server has no such host, path or method, perhaps, but an attacker knows others.
+            if read.refused.is_some() {
+                if !probe.target.starts_with(b"/") {
+                    continue;
+                }
+                if read.host == spoofs::HOST {
+                    shows(Effect::Host);
+                }
+                if read.method == spoofs::METHOD {
+                    shows(Effect::Method);
+                }
+                if arrived.starts_with(spoofs::PATH) {
+                    shows(Effect::Path);
+                }
+                continue;
+            }
             let baseline = honest(&read.way);
             if read.client != baseline.client {
                 shows(Effect::Client);
@@ -157,7 +176,6 @@ impl Verdict {
             if read.request_id.as_deref() == Some(spoofs::REQUEST_ID) {
                 shows(Effect::RequestId);
             }
-            let (sent, arrived) = (probe.path(), path_of(&read.target));
             if arrived.starts_with(spoofs::PATH) && !sent.starts_with(spoofs::PATH) {
                 shows(Effect::Path);
             } else if normal(&sent).is_none_or(|sent| normal(arrived) != Some(sent)) {
