@@ -19,7 +19,7 @@ async fn an_app_is_told_what_the_page_says_and_its_answers_lose_what_the_page_sa
     let ada = User::new("ada", PASSWORD);
     let ada = ada.groups(&["staff", "Domain Users"]);
     let gate = Vestibule::before(&app)
-        .app("session_data = true")
+        .app("session_data = true\nidentity_token = true")
         .account(ada.email("ada@example.org"))
         .start()
         .await;
@@ -148,8 +148,14 @@ async fn every_header_of_the_table_arrives(page: &Page, ada: &Browser, app: &Ups
     let rows = page.rows("header");
     let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
     let names = expected.iter().map(|(name, _)| *name);
-    let some = ["X-Forwarded-Prefix", "X-Request-Id"];
+    let some = ["X-Forwarded-Prefix", "X-Request-Id", "X-Vestibule-Token"];
     assert_eq!(listed, names.chain(some).collect());
+    let token = told.value("x-vestibule-token");
+    assert!(
+        token.is_some_and(|it| it.starts_with("ey")),
+        "{}",
+        told.head
+    );
     assert!(told.value("x-request-id").is_some(), "{}", told.head);
 }
 

@@ -95,23 +95,29 @@ async fn each_key_that_needs_a_restart_has_a_row(page: &Page) {
     let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
     let app = Upstream::echo().await;
     let mut gate = Vestibule::before(&app)
-        .server("redirect_http = [\"127.0.0.1:0\"]")
+        .server(
+            "redirect_http = [\"127.0.0.1:0\"]\nauth_listen = [\"127.0.0.1:0\"]\n\
+             auth_from = [\"127.0.0.1\"]\n",
+        )
         .admin("socket = \"admin.sock\"\nmetrics = \"127.0.0.1:0\"")
         .user("ada", PASSWORD)
         .start()
         .await;
     gate.files().write("others.toml", "", 0o600);
     let named = gate.reload(|text| {
-        text.replace("listen = [\"127.0.0.1:0", "listen = [\"127.0.0.1:1")
-            .replace("http = [\"127.0.0.1:0", "http = [\"127.0.0.1:2")
-            .replace("metrics = \"127.0.0.1:0", "metrics = \"127.0.0.1:3")
-            .replace("[session]\n", "[session]\nstore = \"memory\"\n")
-            .replace("users.toml", "others.toml")
-            .replace(
-                "admin.sock\"\n",
-                "other.sock\"\nmetrics_hosts = [\"a.test\"]\n",
-            )
-            + "[log]\nformat = \"text\"\naudit_file = \"audit.log\"\n"
+        text.replace(
+            "auth_listen = [\"127.0.0.1:0",
+            "auth_listen = [\"127.0.0.1:4",
+        )
+        .replace("listen = [\"127.0.0.1:0", "listen = [\"127.0.0.1:1")
+        .replace("http = [\"127.0.0.1:0", "http = [\"127.0.0.1:2")
+        .replace("metrics = \"127.0.0.1:0", "metrics = \"127.0.0.1:3")
+        .replace("[session]\n", "[session]\nstore = \"memory\"\n")
+        .replace("users.toml", "others.toml")
+        .replace(
+            "admin.sock\"\n",
+            "other.sock\"\nmetrics_hosts = [\"a.test\"]\n",
+        ) + "[log]\nformat = \"text\"\naudit_file = \"audit.log\"\n"
     });
     let named = named.unwrap();
     let named: BTreeSet<_> = named.iter().flat_map(|key| key.split(" and ")).collect();
