@@ -83,7 +83,7 @@ impl ProbeKey {
 pub(crate) enum Way {
     /// As a request for an app.
     Forwarded,
-    /// As one for a page of ours.
+    /// As a request for one of our own pages.
     OwnPage,
     /// As the question of a proxy, in the words of this dialect.
     Asked(String),

@@ -218,7 +218,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// The answer to a request that may be sent: who sends it, and what is left of the fields that had
-/// something of ours in them.
+/// credentials of ours removed.
 fn granted(
     dialect: Dialect,
     app: &App,

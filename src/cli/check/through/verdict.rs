@@ -25,7 +25,7 @@ const SHOWN: usize = 6;
 /// What proxies themselves answer to a request that they refuse.
 const OF_PROXIES: [u16; 5] = [400, 403, 405, 414, 421];
 
-/// Where an honest request is not known to come from anywhere, there may be another cause.
+/// Added where the server does not know the address of an honest request either.
 const OR_THIS: &str = "; or this command itself comes from an address in `trusted_proxies`: name \
                        another one of this machine by --from";
 
@@ -138,7 +138,7 @@ impl Verdict {
             }
             return;
         }
-        // Another host, as an absolute target names one, is none of ours.
+        // An absolute target names another host, which the proxy may serve itself.
         if readings.is_empty()
             && probe.target.starts_with(b"/")
             && response.is_some_and(|response| !OF_PROXIES.contains(&response.status))
