@@ -186,9 +186,10 @@ pub(super) fn start_on(
     let service = Arc::new(service?);
 
     let admission = admission(connections, &service, load.usages(), &clock);
-    let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
-    let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
+    // The addresses of visitors last: whoever finds them open finds the others, too.
     let (askable, auth_addresses) = auth_listener::listen(sockets.auth, &restart_only.auth_listen)?;
+    let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
+    let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
