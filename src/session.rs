@@ -13,6 +13,7 @@ mod end_reason;
 mod follow;
 mod footprint;
 mod former_users;
+mod freshness;
 mod id;
 mod lookup;
 mod memory;
@@ -48,6 +49,7 @@ pub(crate) use disk::has_room;
 pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
 pub(crate) use former_users::FormerUsers;
+use freshness::Freshness;
 pub(crate) use id::{KeyPrefix, SessionId, SessionKey};
 pub(crate) use lookup::Shown;
 #[cfg(test)]
@@ -140,6 +142,8 @@ pub(crate) struct Sessions {
     /// What others end in the store, since before anything was cached.
     ends: tokio::sync::Mutex<mpsc::Receiver<End>>,
     cache: Cache<SessionKey, Cached>,
+    /// Until when the cache is to be believed.
+    freshness: Freshness,
     active_streams: Arc<active_streams::ActiveStreams>,
     /// Goes up whenever sessions end.
     ended: AtomicU64,
@@ -173,6 +177,7 @@ impl Sessions {
             settings: ArcSwap::from_pointee(settings),
             clock,
             ends: store.ends().into(),
+            freshness: Freshness::new(store.stale_for()),
             store,
             cache,
             active_streams: Arc::default(),

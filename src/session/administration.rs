@@ -4,6 +4,8 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
+
 use super::cached::Cached;
 use super::{EndReason, KeyPrefix, Record, Session, SessionKey, Sessions, Settings, StoreError};
 use crate::clock::Timestamp;
@@ -18,6 +20,18 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the sweep waits for the store.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Look-ups of one sweep that wait for the store at a time.
+const SWEPT_AT_ONCE: usize = 64;
+
+/// How it is with a session that streams.
+enum StreamState {
+    Expired,
+    Gone,
+    Good,
+    /// The store has been away for too long.
+    Unknown,
+}
 
 impl Sessions {
     pub(crate) fn settings(&self) -> Arc<Settings> {
@@ -79,16 +93,19 @@ impl Sessions {
     pub(crate) async fn sweep(&self, is_good: impl Fn(&Session) -> bool) {
         let now = self.clock.now();
         let (mut expired, mut revoked) = (Vec::new(), Vec::new());
-        for session in self.active_streams.sessions() {
-            // This also keeps the cache from forgetting a session that only streams. What cannot
-            // be read is not known to have ended.
-            let is_gone = matches!(self.get(&session.key()).await, Ok(None));
-            if self.is_expired(&session, now) {
-                expired.push(session);
-            } else if is_gone || !is_good(&session) {
-                revoked.push(session);
+        let sessions = stream::iter(self.active_streams.sessions());
+        let mut looked_up = sessions
+            .map(|session| async move { (self.look_up_stream(&session, now).await, session) })
+            .buffer_unordered(SWEPT_AT_ONCE);
+        while let Some((state, session)) = looked_up.next().await {
+            match state {
+                StreamState::Expired => expired.push(session),
+                StreamState::Good if is_good(&session) => {}
+                StreamState::Good | StreamState::Gone => revoked.push(session),
+                StreamState::Unknown => self.active_streams.end(&session.key()),
             }
         }
+        drop(looked_up);
         self.cache.run_pending_tasks();
         if expired.is_empty() && revoked.is_empty() {
             return;
@@ -108,6 +125,27 @@ impl Sessions {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(%error, "the end of sessions was not written down"),
             Err(_) => tracing::error!("the end of sessions takes long to be written down"),
+        }
+    }
+
+    /// This also keeps the cache from forgetting a session that only streams.
+    async fn look_up_stream(&self, session: &Session, now: Timestamp) -> StreamState {
+        let found = match self.get(&session.key(), now).await {
+            Ok(found) => Ok(found.is_some()),
+            // What cannot be read is not known to have ended.
+            Err(error) if !self.freshness.is_known(self.clock.now()) => Err(error),
+            Err(_) => Ok(true),
+        };
+        let is_expired = self.is_expired(session, now);
+        match found {
+            Err(_) => StreamState::Unknown,
+            Ok(false) if is_expired => StreamState::Expired,
+            Ok(false) => StreamState::Gone,
+            // Where the store is away, another node may have seen the session in use.
+            Ok(true) if is_expired && self.is_over(session, now).await.unwrap_or(false) => {
+                StreamState::Expired
+            }
+            Ok(true) => StreamState::Good,
         }
     }
 

@@ -16,6 +16,8 @@ impl Sessions {
                 End::One(key) => self.forget(&key),
                 End::All => self.forget_all(),
                 End::Lagged => self.forget_cached(),
+                // Only now: what was told before is forgotten.
+                End::NoMoreUntil(at) => self.freshness.note(at),
             }
         }
         pending::<()>().await; // a store that has nothing to tell

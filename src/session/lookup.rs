@@ -11,6 +11,7 @@ use super::{
     ConnectionCache, EndReason, HostId, Record, Session, SessionId, SessionKey, Sessions,
     StoreError,
 };
+use crate::clock::Timestamp;
 use crate::request::Host;
 
 /// A look-up that again and again meets the end of some session gives up.
@@ -38,12 +39,18 @@ impl Sessions {
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let id = shown.id;
         let now = self.clock.now();
+        let is_fresh = self.freshness.is_fresh(now);
         let ended = self.ended.load(Ordering::Acquire);
-        let (session, key) = if let Some(found) = cache.recall(id, ended, now) {
+        let recalled = if is_fresh {
+            cache.recall(id, ended, now)
+        } else {
+            None
+        };
+        let (session, key) = if let Some(found) = recalled {
             found
         } else {
             let key = id.key();
-            let Some(session) = self.get(&key).await? else {
+            let Some(session) = self.get(&key, now).await? else {
                 return Ok(None);
             };
             cache.note((id, key), &session, ended, now);
@@ -52,7 +59,7 @@ impl Sessions {
         if !self.opens(shown, &key, &session).await? {
             return Ok(None);
         }
-        if self.is_expired(&session, now) {
+        if self.is_expired(&session, now) && self.is_over(&session, now).await? {
             self.end_because(&session.key(), EndReason::Expired).await?;
             return Ok(None);
         }
@@ -63,7 +70,7 @@ impl Sessions {
     /// The same without an access: the session grows older by it.
     pub(crate) async fn peek(&self, shown: &Shown<'_>) -> Result<Option<Arc<Session>>, StoreError> {
         let session = self.known(shown).await?;
-        Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
+        self.unless_over(session, self.clock.now()).await
     }
 
     /// Whether the session of a key is good at this moment; no access either.
@@ -76,8 +83,9 @@ impl Sessions {
         &self,
         key: &SessionKey,
     ) -> Result<Option<Arc<Session>>, StoreError> {
-        let session = self.get(key).await?;
-        Ok(session.filter(|session| !self.is_expired(session, self.clock.now())))
+        let now = self.clock.now();
+        let session = self.get(key, now).await?;
+        self.unless_over(session, now).await
     }
 
     /// Has one more id open a session at its host, and gives the session; `None` if it is over.
@@ -104,29 +112,39 @@ impl Sessions {
         shown: &Shown<'_>,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         let key = shown.id.key();
-        match self.get(&key).await? {
+        match self.get(&key, self.clock.now()).await? {
             Some(session) if self.opens(shown, &key, &session).await? => Ok(Some(session)),
             _ => Ok(None),
         }
     }
 
     /// Of a key, or of the hash of another id.
-    pub(super) async fn get(&self, key: &SessionKey) -> Result<Option<Arc<Session>>, StoreError> {
+    pub(super) async fn get(
+        &self,
+        key: &SessionKey,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
         let mut key = *key;
+        let is_fresh = self.freshness.is_fresh(now);
         for _ in 0..MAX_LOOKUPS {
             let ended = self.ended.load(Ordering::Acquire);
             let cached = match self.cache.get(&key) {
-                Some(cached) => cached,
-                None => match self.store.load(key).await? {
-                    None => return Ok(None),
-                    Some(record) if record.key != key => {
+                Some(Cached::Ended) => return Ok(None),
+                Some(cached) if is_fresh => cached,
+                known => match self.store.load(key).await {
+                    Err(error) => self.known_still(&key, known).ok_or(error)?,
+                    Ok(None) => {
+                        self.forget_lost(&key, known.as_ref());
+                        return Ok(None);
+                    }
+                    Ok(Some(record)) if record.key != key => {
                         let other = Cached::OtherId(record.key);
                         self.cache.insert(key, other.clone());
                         other
                     }
                     // Whoever ended the session meanwhile has put its tombstone first.
-                    Some(record) => {
-                        let loaded = Cached::Live(self.loaded(&record));
+                    Ok(Some(record)) => {
+                        let loaded = Cached::Live(self.loaded(&record, known));
                         let cached = self.cache.entry(key).or_insert(loaded).into_value();
                         // A tombstone may have been pushed out of the cache since, and whoever
                         // ends all sessions puts none.
@@ -147,10 +165,60 @@ impl Sessions {
         Err(StoreError::Unavailable)
     }
 
+    /// What is known of a key while the store is away, as long as that is to be believed.
+    fn known_still(&self, key: &SessionKey, known: Option<Cached>) -> Option<Cached> {
+        if !self.freshness.is_known(self.clock.now()) {
+            return None;
+        }
+        // Of many sessions with streams, the cache may have pushed some out.
+        known.or_else(|| self.active_streams.session(key).map(Cached::Live))
+    }
+
+    /// Forgets what is known of a key that the store knows no more: somebody else has ended it.
+    fn forget_lost(&self, key: &SessionKey, known: Option<&Cached>) {
+        match known {
+            Some(Cached::Live(_)) => self.forget(key),
+            Some(Cached::OtherId(_)) => self.cache.invalidate(key),
+            Some(Cached::Ended) | None => {}
+        }
+    }
+
+    /// Whether a session that has expired by what this process knows is over. Others may have seen it
+    /// in use: the store is asked before it idles out.
+    pub(super) async fn is_over(
+        &self,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let may_be_in_use = self.freshness.is_shared() && now < session.expires();
+        if may_be_in_use && let Some(record) = self.store.load(session.key()).await? {
+            session.refresh(&record);
+        }
+        Ok(self.is_expired(session, now))
+    }
+
+    async fn unless_over(
+        &self,
+        session: Option<Arc<Session>>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Session>>, StoreError> {
+        match session {
+            Some(session) if self.is_expired(&session, now) => {
+                let is_over = self.is_over(&session, now).await?;
+                Ok((!is_over).then_some(session))
+            }
+            session => Ok(session),
+        }
+    }
+
     /// One session for all that use it: streams that the cache has outrun note their accesses in
     /// the one that they have.
-    fn loaded(&self, record: &Record) -> Arc<Session> {
-        let Some(session) = self.active_streams.session(&record.key) else {
+    fn loaded(&self, record: &Record, known: Option<Cached>) -> Arc<Session> {
+        let session = match known {
+            Some(Cached::Live(session)) => Some(session),
+            _ => self.active_streams.session(&record.key),
+        };
+        let Some(session) = session else {
             return Arc::new(Session::new(record));
         };
         session.refresh(record);

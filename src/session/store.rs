@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -181,6 +182,12 @@ pub(crate) trait SessionStore: Send + Sync {
     /// What others end from now on; what is ended here is not told. Ends when the store has no
     /// more to say, at once where nobody else can end its sessions.
     fn ends(&self) -> mpsc::Receiver<End>;
+
+    /// Where others can end sessions: how long one that is known goes on while the store cannot be
+    /// asked. Such a store tells with [`ends`](Self::ends) until when it has told of all.
+    fn stale_for(&self) -> Option<Duration> {
+        None
+    }
 
     /// How many records there are.
     fn count(&self) -> Answer<'_, usize>;

@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 
+use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
 
 /// Ends that wait for one who follows them; above that, they are [`End::Lagged`].
@@ -15,6 +16,8 @@ pub(crate) enum End {
     All,
     /// It cannot be said which: there were too many, or the store was out of reach.
     Lagged,
+    /// None: whatever had ended by then has been told.
+    NoMoreUntil(Timestamp),
 }
 
 /// The store's side of [`SessionStore::ends`](super::SessionStore::ends).
@@ -36,6 +39,15 @@ impl EndSender {
             End::Lagged
         };
         let _full_or_closed = self.0.try_send(end);
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "for stores that others share"))]
+    /// Tells that every end before `at` has been told. Where there is no room for it, whoever follows
+    /// has too much to do to be told that it is up to date.
+    pub(in crate::session) fn no_more_until(&self, at: Timestamp) {
+        if self.0.capacity() > 1 {
+            self.send(End::NoMoreUntil(at));
+        }
     }
 
     pub(in crate::session) fn is_closed(&self) -> bool {

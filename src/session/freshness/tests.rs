@@ -1,0 +1,298 @@
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::super::data::{DataChange, DataError};
+use super::super::memory::Memory;
+use super::super::record::tests::record;
+use super::super::store::ends::EndSender;
+use super::super::store::{Answer, End};
+use super::super::{
+    Backend, ConnectionCache, HostId, Record, Session, SessionId, SessionKey, SessionStore,
+    Sessions, Settings, Shown, StoreError,
+};
+use crate::clock::{Clock, Timestamp};
+use crate::request::Host;
+
+const STALE_FOR: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_mins(30);
+
+/// Sessions that others can end; it can be away, and says so little as the test lets it.
+#[derive(Default)]
+struct Shared {
+    memory: Memory,
+    is_away: AtomicBool,
+    loads: AtomicUsize,
+    followers: Mutex<Vec<EndSender>>,
+}
+
+impl Shared {
+    fn tell(&self, end: impl Fn(&EndSender)) {
+        self.followers.lock().unwrap().iter().for_each(end);
+    }
+
+    fn loads(&self) -> usize {
+        self.loads.swap(0, Ordering::Relaxed)
+    }
+
+    fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+
+    fn unless_away<'a, T: 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(StoreError::Unavailable) });
+        }
+        answer
+    }
+}
+
+impl SessionStore for Shared {
+    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
+        self.unless_away(self.memory.insert(record))
+    }
+
+    fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        self.unless_away(self.memory.load(key))
+    }
+
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+        self.unless_away(self.memory.remove(keys))
+    }
+
+    fn clear(&self) -> Answer<'_, usize> {
+        self.unless_away(self.memory.clear())
+    }
+
+    fn touch(&self, key: SessionKey, at: Timestamp) {
+        self.memory.touch(key, at);
+    }
+
+    fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
+        self.memory.bind(key, host, app)
+    }
+
+    fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>> {
+        self.memory.add_id(key, id)
+    }
+
+    fn change_data(
+        &self,
+        key: SessionKey,
+        app: Arc<str>,
+        change: DataChange,
+    ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
+        self.memory.change_data(key, app, change)
+    }
+
+    fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
+        self.memory.of_user(user)
+    }
+
+    fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Answer<'_, Vec<Arc<Record>>> {
+        self.unless_away(self.memory.range(first, last, count))
+    }
+
+    fn ends(&self) -> mpsc::Receiver<End> {
+        let (sender, receiver) = EndSender::new();
+        self.followers.lock().unwrap().push(sender);
+        receiver
+    }
+
+    fn stale_for(&self) -> Option<Duration> {
+        Some(STALE_FOR)
+    }
+
+    fn count(&self) -> Answer<'_, usize> {
+        self.unless_away(self.memory.count())
+    }
+
+    fn latest(&self) -> Timestamp {
+        self.memory.latest()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.memory.close()
+    }
+}
+
+/// A node that follows such a store, and the browser of a session.
+struct Node {
+    store: Arc<Shared>,
+    sessions: Arc<Sessions>,
+    clock: Clock,
+    id: SessionId,
+    connection: ConnectionCache,
+    following: tokio::task::JoinHandle<()>,
+}
+
+impl Node {
+    async fn new() -> Self {
+        let (store, clock) = (Arc::new(Shared::default()), Clock::system());
+        let settings = Settings {
+            backend: Backend::Memory,
+            idle_timeout: IDLE,
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: 20,
+            max_sessions: 20,
+        };
+        let sessions = Sessions::new(settings, Arc::clone(&store) as _, clock.clone());
+        let sessions = Arc::new(sessions);
+        let id = SessionId::generate().unwrap();
+        let mut ada = Arc::unwrap_or_clone(record("ada"));
+        ada.key = id.key();
+        ada.ids[0].key = id.key();
+        ada.last_accessed = clock.now();
+        ada.expires = clock.now().plus(Duration::from_hours(12));
+        store.insert(Arc::new(ada)).await.unwrap();
+        let followed = Arc::clone(&sessions);
+        Self {
+            store,
+            sessions,
+            clock,
+            id,
+            connection: ConnectionCache::default(),
+            following: tokio::spawn(async move { followed.follow_store().await }),
+        }
+    }
+
+    /// Lets the node know that it knows of every end up to now.
+    async fn is_up_to_date(&self) {
+        let now = self.clock.now();
+        self.store.tell(|follower| follower.no_more_until(now));
+        while !self.sessions.freshness.is_fresh(now) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Arc<Session>>, StoreError> {
+        let shown = Shown {
+            id: &self.id,
+            by_old_name: false,
+            host: "gate.test",
+            app: &"wiki".into(),
+        };
+        self.sessions.find(&shown, &self.connection).await
+    }
+
+    /// As another node would, which nobody hears of.
+    async fn end_elsewhere(&self) {
+        let removed = self.store.memory.remove(vec![self.id.key()]);
+        assert_eq!(removed.await, Ok(1));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+#[tokio::test]
+async fn rel_18_what_is_known_is_believed_for_a_second() {
+    let node = Node::new().await;
+    assert!(node.find().await.unwrap().is_some());
+    assert_eq!(node.store.loads(), 1);
+    assert!(node.find().await.unwrap().is_some());
+    assert_eq!(node.store.loads(), 1, "nothing was read yet");
+
+    node.is_up_to_date().await;
+    for _ in 0..3 {
+        let first = node.find().await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &node.find().await.unwrap().unwrap()));
+    }
+    assert_eq!(node.store.loads(), 0, "a local hit asks nobody");
+    node.clock.advance(Duration::from_millis(1001));
+    node.end_elsewhere().await;
+    assert!(node.find().await.unwrap().is_none());
+    assert_eq!(node.store.loads(), 1);
+}
+
+#[tokio::test]
+async fn rel_18_an_end_that_nobody_has_told_of_ends_streams() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    let stream = node.sessions.watch(&session);
+    node.is_up_to_date().await;
+    node.end_elsewhere().await;
+    node.sessions.sweep(|_| true).await;
+    assert!(!stream.ended().is_cancelled(), "it is up to date, it says");
+    node.clock.advance(Duration::from_secs(1));
+    node.sessions.sweep(|_| true).await;
+    assert!(stream.ended().is_cancelled());
+}
+
+#[tokio::test]
+async fn rel_10_sessions_that_are_known_go_on_for_so_long_and_no_others() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    let stream = node.sessions.watch(&session);
+    node.is_up_to_date().await;
+    node.store.set_away(true);
+    node.clock
+        .advance(STALE_FOR.saturating_sub(Duration::from_secs(1)));
+    assert!(node.find().await.unwrap().is_some());
+    node.sessions.sweep(|_| true).await;
+    assert!(!stream.ended().is_cancelled());
+    let unknown = SessionId::generate().unwrap();
+    let is_good = node.sessions.is_good(&unknown.key()).await;
+    assert_eq!(is_good, Err(StoreError::Unavailable));
+
+    node.clock.advance(Duration::from_secs(1));
+    assert_eq!(node.find().await.err(), Some(StoreError::Unavailable));
+    node.sessions.sweep(|_| true).await;
+    assert!(stream.ended().is_cancelled());
+    // Nothing of it is over: it goes on when the store is back.
+    node.store.set_away(false);
+    assert!(node.find().await.unwrap().is_some());
+    node.is_up_to_date().await;
+    assert!(!node.sessions.watch(&session).ended().is_cancelled());
+}
+
+#[tokio::test]
+async fn rel_10_a_logout_while_the_store_is_away_ends_the_session_here() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    let stream = node.sessions.watch(&session);
+    node.is_up_to_date().await;
+    node.store.set_away(true);
+    let ended = node.sessions.end(&node.id.key()).await;
+    assert_eq!(ended, Err(StoreError::Unavailable));
+    assert!(stream.ended().is_cancelled());
+    assert!(node.find().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn rel_18_before_a_session_idles_out_the_store_is_asked() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    let stream = node.sessions.watch(&session);
+    node.clock.advance(IDLE);
+    let in_use_elsewhere = node.clock.now();
+    node.store.touch(node.id.key(), in_use_elsewhere);
+    node.is_up_to_date().await;
+    node.sessions.sweep(|_| true).await;
+    assert!(!stream.ended().is_cancelled());
+    assert!(node.sessions.is_good(&node.id.key()).await.unwrap());
+    assert_eq!(session.last_accessed(), in_use_elsewhere);
+
+    node.clock.advance(IDLE);
+    node.is_up_to_date().await;
+    node.store.set_away(true);
+    assert_eq!(node.find().await.err(), Some(StoreError::Unavailable));
+    node.sessions.sweep(|_| true).await;
+    assert!(!stream.ended().is_cancelled(), "nobody knows");
+    node.store.set_away(false);
+    assert!(node.find().await.unwrap().is_none());
+    assert!(stream.ended().is_cancelled());
+}
