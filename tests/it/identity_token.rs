@@ -19,7 +19,7 @@ use crate::harness::*;
 
 const ON: &str = "identity_token = true";
 const KEYS: &str = "/.vestibule/jwks.json";
-const HEADER: &str = "x-vestibule-token";
+pub(crate) const HEADER: &str = "x-vestibule-token";
 
 fn before(app: &Upstream) -> Vestibule {
     Vestibule::before(app)
@@ -37,7 +37,7 @@ fn decode(part: &str) -> Vec<u8> {
 }
 
 /// Verifies a token with the keys that are published, and gives its claims.
-fn verify(keys: &Value, token: &str) -> Value {
+pub(crate) fn verify(keys: &Value, token: &str) -> Value {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let (header, claims) = signed.split_once('.').unwrap();
     let header: Value = serde_json::from_slice(&decode(header)).unwrap();

@@ -11,6 +11,7 @@ mod story;
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::desk::{Desk, Served};
@@ -64,6 +65,8 @@ struct Behind {
     served: Served,
     check: String,
     app: Upstream,
+    /// By which identity tokens are verified.
+    keys: Value,
     /// Where the proxy is to listen.
     front: SocketAddr,
 }
@@ -90,8 +93,10 @@ impl Behind {
         desk.run(&blocks.users).await;
         desk.run("vestibule user add eve").await;
         let served = desk.serve(address).await;
+        let keys = served.browser(HOST).get("/.vestibule/jwks.json").await;
         let front = held_port();
         Self {
+            keys: keys.assert_status(200).json(),
             desk,
             served,
             check: blocks.check.trim_end().to_owned(),

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::forward_auth::spoofs::{FORWARDING, SPELLINGS, forged};
+use crate::identity_token::{HEADER, verify};
 
 /// A visitor and a program use the app, and others try to do what they may not.
 pub(super) async fn tell(behind: &Behind) {
@@ -14,6 +15,7 @@ pub(super) async fn tell(behind: &Behind) {
     Box::pin(websockets_are_for_own_pages(behind)).await;
     Box::pin(nobody_makes_up_who_they_are(behind)).await;
     Box::pin(no_name_changes_a_verdict(behind)).await;
+    Box::pin(nobody_hands_an_identity_token_in(behind)).await;
     Box::pin(one_login_is_for_all(behind)).await;
 }
 
@@ -21,22 +23,30 @@ fn browser(behind: &Behind) -> Browser {
     Browser::new(behind.front, HOST)
 }
 
-/// What the app got last is from this user, and has nothing of ours.
-fn assert_is_from(app: &Upstream, user: Option<&str>) {
-    let got = app.last();
-    assert_eq!(
-        got.values("x-forwarded-user").len(),
-        user.iter().len(),
-        "{}",
-        got.head
-    );
-    assert_eq!(got.value("x-forwarded-user"), user, "{}", got.head);
-    assert!(
-        !got.head.to_ascii_lowercase().contains("vestibule"),
-        "{}",
-        got.head
-    );
-    assert!(!got.head.contains("vst_"), "{}", got.head);
+/// What the app got last is from this user, with a token that says so of this very request, and has
+/// nothing else of ours.
+fn assert_is_from(behind: &Behind, user: &str) {
+    let got = behind.app.last();
+    let head = &got.head;
+    assert_eq!(got.values("x-forwarded-user"), [user], "{head}");
+    assert_eq!(got.values(HEADER).len(), 1, "{head}");
+    let claims = verify(&behind.keys, got.value(HEADER).unwrap());
+    let (method, path) = (head.split(' ').next(), got.target().split('?').next());
+    let address = format!("https://{HOST}{}", path.unwrap());
+    for (claim, value) in [
+        ("name", user),
+        ("aud", "https://wiki.example.org"),
+        ("htm", method.unwrap()),
+        ("htu", &address),
+    ] {
+        assert_eq!(claims[claim], value, "{claims} for {head}");
+    }
+    let is_ours = |line: &&str| !line.to_ascii_lowercase().starts_with(HEADER);
+    for line in head.lines().filter(is_ours) {
+        let line = line.to_ascii_lowercase();
+        assert!(!line.contains("vestibule"), "{head}");
+        assert!(!line.contains("vst_"), "{head}");
+    }
 }
 
 async fn visitors_sign_in(behind: &Behind) {
@@ -55,7 +65,7 @@ async fn visitors_sign_in(behind: &Behind) {
     back.assert_redirects_to("/page?a=1");
     let ada = ada.cookie("theme=dark");
     ada.get("/page?a=1").await.assert_status(200);
-    assert_is_from(app, Some("ada"));
+    assert_is_from(behind, "ada");
     let got = app.last();
     assert!(
         got.head.starts_with("GET /page?a=1 HTTP/1."),
@@ -94,7 +104,7 @@ async fn programs_show_tokens(behind: &Behind) {
         reply.await
     };
     ask(&bearer).await.assert_status(200);
-    assert_is_from(app, Some("ada"));
+    assert_is_from(behind, "ada");
     let got = app.last();
     assert!(got.head.starts_with("PUT /dav HTTP/1."), "{}", got.head);
     assert_eq!(got.value("authorization"), None, "{}", got.head);
@@ -117,7 +127,7 @@ async fn websockets_are_for_own_pages(behind: &Behind) {
     };
     let mut socket = open("https://wiki.example.org").await.expect("a WebSocket");
     assert_eq!(socket.ask("hello").await, "hello");
-    assert_is_from(&behind.app, Some("ada"));
+    assert_is_from(behind, "ada");
     let got = behind.app.requests();
     for origin in [
         "https://evil.example",
@@ -144,11 +154,14 @@ async fn nobody_makes_up_who_they_are(behind: &Behind) {
         "X-Forwarded-Email",
         "X-Vestibule-Cookie",
         "X-Vestibule-Authorization",
+        "X-Vestibule-Token",
+        "X_Vestibule_Token",
+        "X.Vestibule.Token",
         "X-Forwarded~User",
     ] {
         let got = behind.app.requests();
         let headers = [
-            (name, "root"),
+            (name, "made-up"),
             ("accept", "*/*"),
             ("sec-fetch-mode", "cors"),
         ];
@@ -168,7 +181,11 @@ async fn nobody_makes_up_who_they_are(behind: &Behind) {
                 "{}",
                 request.head
             );
-            assert!(!request.head.contains("root"), "{name}: {}", request.head);
+            let head = &request.head;
+            assert!(!head.contains("made-up"), "{name}: {head}");
+            assert_eq!(request.values(HEADER).len(), 1, "{name}: {head}");
+            let claims = verify(&behind.keys, request.value(HEADER).unwrap());
+            assert_eq!(claims["name"], "eve", "{claims}");
         }
     }
 }
@@ -226,13 +243,51 @@ async fn no_name_changes_a_verdict(behind: &Behind) {
     assert!(asked > 1000, "{asked}");
 }
 
+/// Has Vestibule serve by another configuration.
+async fn reconfigure(behind: &Behind, change: impl FnOnce(String) -> String) {
+    let config = behind.desk.path("/etc/vestibule/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, change(text)).unwrap();
+    behind.desk.run("vestibule reload").await;
+}
+
+/// Where the answer has no token, the app gets none: not that of a visitor, either.
+async fn nobody_hands_an_identity_token_in(behind: &Behind) {
+    const ON: &str = "identity_token = true\n";
+    let eve = browser(behind).login("eve", PASSWORD).await;
+    eve.get("/page").await.assert_status(200);
+    let token = behind.app.last().value(HEADER).unwrap().to_owned();
+    let with_open = "\n[[app.rule]]\npath = \"/open\"\nallow = \"everyone\"\n";
+    reconfigure(behind, |text| text + with_open).await;
+    let nobody = browser(behind);
+    let show = async |who: &Browser, target: &str| {
+        let got = behind.app.requests();
+        let headers = [(HEADER, &*token)];
+        let shown = who.request(Method::GET, target, &headers, Bytes::new());
+        shown.await.assert_status(200);
+        assert_eq!(behind.app.requests(), got + 1);
+        let head = behind.app.last().head.to_ascii_lowercase();
+        assert!(!head.contains("vestibule"), "{target}: {head}");
+    };
+    show(&nobody, "/open").await;
+    reconfigure(behind, |text| {
+        assert!(text.contains(ON), "{text}");
+        text.replace(ON, "")
+    })
+    .await;
+    show(&nobody, "/open").await;
+    show(&eve, "/page").await;
+    reconfigure(behind, |text| {
+        text.replace("tokens = true\n", &format!("tokens = true\n{ON}"))
+    })
+    .await;
+}
+
 /// With a login host, visitors go there and come back.
 async fn one_login_is_for_all(behind: &Behind) {
     const LOGIN: &str = "login.example.org";
-    let config = behind.desk.path("/etc/vestibule/config.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    fs::write(&config, format!("{text}\n[login]\nhost = \"{LOGIN}\"\n")).unwrap();
-    behind.desk.run("vestibule reload").await;
+    let login = format!("\n[login]\nhost = \"{LOGIN}\"\n");
+    reconfigure(behind, |text| text + &login).await;
     let (ada, at_login) = (browser(behind), Browser::new(behind.served.address, LOGIN));
     let led = ada.get("/page?a=1").await;
     led.assert_status(303);
@@ -250,7 +305,7 @@ async fn one_login_is_for_all(behind: &Behind) {
     let back = back.strip_prefix("https://wiki.example.org").expect(back);
     ada.get(back).await.assert_redirects_to("/page?a=1");
     ada.get("/page?a=1").await.assert_status(200);
-    assert_is_from(&behind.app, Some("ada"));
+    assert_is_from(behind, "ada");
     at_login.logout().await.assert_status(303);
     ada.get("/page").await.assert_status(303);
 }
