@@ -13,6 +13,7 @@ pub(super) async fn tell(behind: &Behind) {
     Box::pin(visitors_sign_in(behind)).await;
     Box::pin(programs_show_tokens(behind)).await;
     Box::pin(websockets_are_for_own_pages(behind)).await;
+    Box::pin(sec_76_no_other_protocol_is_spoken(behind)).await;
     Box::pin(nobody_makes_up_who_they_are(behind)).await;
     Box::pin(no_name_changes_a_verdict(behind)).await;
     Box::pin(nobody_hands_an_identity_token_in(behind)).await;
@@ -138,6 +139,44 @@ async fn websockets_are_for_own_pages(behind: &Behind) {
     }
     assert_eq!(behind.app.requests(), got, "the app has not heard of it");
     socket.close().await;
+}
+
+/// What comes after another upgrade, nobody is asked about: no app hears of one.
+async fn sec_76_no_other_protocol_is_spoken(behind: &Behind) {
+    let eve = browser(behind).login("eve", PASSWORD).await.cookies();
+    let before = behind.app.requests();
+    for upgrades in [
+        &["h2c"][..],
+        &["H2C"],
+        &["tcp"],
+        &["websocket2"],
+        &["websocket, h2c"],
+        &["h2c, websocket"],
+        &["websocket", "h2c"],
+        &["h2c", "websocket"],
+        &["WebSocket"],
+    ] {
+        for settings in ["", "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"] {
+            let mut client = Client::new(behind).await;
+            let upgrades = upgrades.iter().map(|it| format!("Upgrade: {it}\r\n"));
+            let more = format!(
+                "Cookie: {eve}\r\nConnection: Upgrade, HTTP2-Settings\r\n{settings}{}\
+                 Origin: https://{HOST}\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+                upgrades.collect::<String>()
+            );
+            client.ask("/page", &more).await;
+        }
+    }
+    for request in &behind.app.received()[before..] {
+        let upgrades = request.values("upgrade");
+        let is_websocket = |it: &&str| it.eq_ignore_ascii_case("websocket");
+        assert!(upgrades.len() <= 1, "{}", request.head);
+        assert!(upgrades.iter().all(is_websocket), "{}", request.head);
+        assert_eq!(request.value("http2-settings"), None, "{}", request.head);
+    }
+    let ada = browser(behind).login("ada", PASSWORD).await;
+    ada.get("/page").await.assert_status(200);
 }
 
 /// Fields that say who somebody is, in whatever spelling.
