@@ -5,7 +5,10 @@
 //! shell on the machine could ask in the name of every client.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fs, io};
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,6 +22,9 @@ use crate::listener::{self, AuthAddress};
 use crate::load::{Admission, Admitted};
 use crate::proxy::{ClientConn, Purpose, Service};
 use crate::socket_file::{self, SocketFile};
+
+/// The permission to connect to a socket file, for everybody else (unix(7)).
+const WRITE_BY_OTHERS: u32 = 0o002;
 
 /// Open, and nobody accepted yet.
 pub(super) enum AuthListener {
@@ -38,7 +44,7 @@ pub(super) fn listen(
         return Ok(bound?.into_iter().unzip());
     }
     let adopted: Result<Vec<_>, _> = sockets.into_iter().map(adopt).collect();
-    Ok(adopted.map_err(StartError::Socket)?.into_iter().unzip())
+    Ok(adopted?.into_iter().unzip())
 }
 
 fn bind(address: &AuthAddress) -> Result<(AuthListener, AuthAddress), StartError> {
@@ -57,21 +63,39 @@ fn bind(address: &AuthAddress) -> Result<(AuthListener, AuthAddress), StartError
     }
 }
 
-fn adopt(socket: AuthSocket) -> std::io::Result<(AuthListener, AuthAddress)> {
+fn adopt(socket: AuthSocket) -> Result<(AuthListener, AuthAddress), StartError> {
     match socket {
-        AuthSocket::Tcp(socket) => {
-            let listener = listener::adopt(socket)?;
-            let address = AuthAddress::Tcp(listener.local_addr()?);
-            Ok((AuthListener::Tcp(listener), address))
-        }
+        AuthSocket::Tcp(socket) => adopt_tcp(socket).map_err(StartError::Socket),
         AuthSocket::Unix(socket) => {
-            socket.set_nonblocking(true)?;
-            let listener = UnixListener::from_std(socket)?;
-            let address = listener.local_addr()?;
-            let path = address.as_pathname().unwrap_or("".as_ref()).to_owned();
-            Ok((AuthListener::Unix(listener, None), AuthAddress::Unix(path)))
+            let path = private_path(&socket)?;
+            let listener = socket
+                .set_nonblocking(true)
+                .and_then(|()| UnixListener::from_std(socket));
+            let listener = AuthListener::Unix(listener.map_err(StartError::Socket)?, None);
+            Ok((listener, AuthAddress::Unix(path)))
         }
     }
+}
+
+fn adopt_tcp(socket: std::net::TcpListener) -> io::Result<(AuthListener, AuthAddress)> {
+    let listener = listener::adopt(socket)?;
+    let address = AuthAddress::Tcp(listener.local_addr()?);
+    Ok((AuthListener::Tcp(listener), address))
+}
+
+/// The file of a socket, which says by its mode who may connect: by default, systemd lets everybody.
+/// An abstract socket has no mode at all (unix(7)).
+fn private_path(socket: &std::os::unix::net::UnixListener) -> Result<PathBuf, StartError> {
+    let address = socket.local_addr().map_err(StartError::Socket)?;
+    let path = address
+        .as_pathname()
+        .ok_or(StartError::AuthSocketOpen(None))?;
+    let mode = fs::metadata(path).map_err(StartError::Socket)?.mode() & 0o7777;
+    let path = path.to_owned();
+    if mode & WRITE_BY_OTHERS != 0 {
+        return Err(StartError::AuthSocketOpen(Some((path, mode))));
+    }
+    Ok(path)
 }
 
 /// Those of TCP, as bound.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::auth::authenticators;
 use crate::auth::throttle::KnownError;
@@ -24,6 +25,9 @@ pub enum StartError {
         reason = "for people to read, not for programs to look into"
     )]
     Admin(BindError),
+    /// Everybody on the machine could ask at the socket for forward auth that was handed over: its
+    /// file, if it has one, with its mode.
+    AuthSocketOpen(Option<(PathBuf, u32)>),
     /// A socket for forward auth cannot be bound.
     #[expect(
         private_interfaces,
@@ -132,7 +136,8 @@ impl StartError {
             | Self::Signals(_)
             | Self::TokensUnread
             | Self::Watchdog(_) => false,
-            Self::KnownNetworks(_)
+            Self::AuthSocketOpen(_)
+            | Self::KnownNetworks(_)
             | Self::Pages(_)
             | Self::SecretHeader(_)
             | Self::Socket(_)
@@ -147,6 +152,22 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Admin(error) | Self::AuthSocket(error) => error.fmt(f),
+            Self::AuthSocketOpen(file) => {
+                f.write_str("every user of this machine could ask at the socket \"auth\" that systemd hands over")?;
+                match file {
+                    Some((path, mode)) => {
+                        write!(
+                            f,
+                            ": {} has mode {mode:04o}; its unit needs",
+                            path.display()
+                        )?;
+                    }
+                    None => {
+                        f.write_str("; its unit needs ListenStream= with the path of a file,")?;
+                    }
+                }
+                f.write_str(" SocketMode=0660 and the group of the proxy in SocketGroup=")
+            }
             Self::Authenticators(error) => error.fmt(f),
             Self::Bind(address, error) => {
                 write!(f, "cannot listen on {address}: {error}")?;
@@ -199,7 +220,10 @@ impl std::error::Error for StartError {
             Self::Tls(error) => Some(error),
             Self::Upstream(_, error) => Some(error),
             Self::Users(error) => Some(error),
-            Self::KnownNetworks(_) | Self::NoRandomness | Self::TokensUnread => None,
+            Self::AuthSocketOpen(_)
+            | Self::KnownNetworks(_)
+            | Self::NoRandomness
+            | Self::TokensUnread => None,
         }
     }
 }

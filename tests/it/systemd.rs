@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -217,7 +219,7 @@ async fn a_socket_for_a_later_version_is_named_in_the_log_and_not_served() {
     let app = Upstream::echo().await;
     let files = Vestibule::before(&app).public().write();
     let (sockets, manager) = (Sockets::new(), Manager::new());
-    let metrics = std::os::unix::net::UnixListener::bind(files.path("metrics")).unwrap();
+    let metrics = UnixListener::bind(files.path("metrics")).unwrap();
     let mut program = command();
     let config = files.path("config.toml");
     program.args(["serve", "--config"]).arg(config);
@@ -237,7 +239,8 @@ async fn sec_95_proxies_ask_at_a_socket_that_systemd_hands_over() {
     let files = Vestibule::before(&app).public().write();
     let (sockets, manager) = (Sockets::new(), Manager::new());
     let path = files.path("auth.sock");
-    let auth = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let auth = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
     let mut program = command();
     let config = files.path("config.toml");
     program.args(["serve", "--config"]).arg(config);
@@ -252,6 +255,38 @@ async fn sec_95_proxies_ask_at_a_socket_that_systemd_hands_over() {
     )
     .await;
     raw.response().await.assert_status(200);
+}
+
+/// Whoever can connect there can ask in the name of any visitor.
+#[tokio::test]
+async fn sec_95_a_socket_for_forward_auth_that_everybody_may_connect_to_stops_the_start() {
+    let app = Upstream::echo().await;
+    let files = Vestibule::before(&app).public().write();
+    let said = files.path("said");
+    let start = async |auth: UnixListener| {
+        let mut program = command();
+        let config = files.path("config.toml");
+        program.args(["serve", "--config"]).arg(config);
+        program.env("STDERR", &said);
+        let handed = [auth.into(), Sockets::new().tls.into()];
+        let mut program = Program::spawn_on(handed, "auth:https", &program);
+        assert_eq!(program.exit().await.code(), Some(78));
+        fs::read_to_string(&said).unwrap()
+    };
+    for mode in [0o666, 0o777, 0o662] {
+        let path = files.path(&format!("auth-{mode:o}.sock"));
+        let auth = UnixListener::bind(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let said = start(auth).await;
+        let place = format!("{} has mode {mode:04o}", path.display());
+        assert!(said.contains(&place), "{said}");
+        assert!(said.contains("SocketMode=0660"), "{said}");
+    }
+    let name = format!("vestibule-test-{}", std::process::id());
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+    let said = start(UnixListener::bind_addr(&name).unwrap()).await;
+    assert!(said.contains("ListenStream= with the path"), "{said}");
+    assert!(said.contains("SocketMode=0660"), "{said}");
 }
 
 #[tokio::test]

@@ -34,10 +34,12 @@ impl Program {
         Self::spawn_as_is(command)
     }
 
-    /// Hands over these two sockets, as systemd does (`sd_listen_fds(3)`); standard error is lost.
+    /// Hands over these two sockets, as systemd does (`sd_listen_fds(3)`); standard error goes to the
+    /// file `STDERR`, if the program has that in its environment.
     pub(crate) fn spawn_on(sockets: [OwnedFd; 2], names: &str, program: &Command) -> Self {
         let mut shell = Command::new("sh");
-        let script = "exec 3<&0 4<&2 0</dev/null 2>/dev/null; LISTEN_PID=$$ exec \"$@\"";
+        let script = "exec 3<&0 4<&2 0</dev/null 2>\"${STDERR:-/dev/null}\"; \
+                      LISTEN_PID=$$ exec \"$@\"";
         shell.args(["-c", script, "sh"]);
         shell.arg(program.get_program()).args(program.get_args());
         for (name, value) in program.get_envs() {
