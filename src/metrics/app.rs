@@ -35,7 +35,8 @@ pub(crate) enum CallerKind {
     Anonymous,
     /// A person's password by HTTP Basic.
     Basic,
-    /// A token or a password that is not good, or not any more.
+    /// A token or a password that is not good, or not any more, or that nobody has looked at because
+    /// too many were wrong before, or too many come at once.
     Refused,
     Session,
     Token,

@@ -302,7 +302,13 @@ impl Exchange {
         {
             counter.inc();
         }
-        if let (RequestError::CredentialRefused(..), Some(app)) = (error, &self.app) {
+        let is_of_caller = matches!(
+            error,
+            RequestError::CredentialRefused(..)
+                | RequestError::LoginBusy
+                | RequestError::LoginThrottled(_)
+        );
+        if let (true, Some(app)) = (is_of_caller, &self.app) {
             app.counts.callers.note(CallerKind::Refused);
         }
     }

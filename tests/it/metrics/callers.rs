@@ -11,6 +11,8 @@ async fn requests_are_counted_by_who_sent_them() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app)
         .user("ada", PASSWORD)
+        .user("bob", PASSWORD)
+        .config("[login.throttle]\naccount_failures = 3")
         .rule("/public", "everyone")
         .app("tokens = true\nbasic = true")
         .admin(ON);
@@ -44,13 +46,18 @@ async fn requests_are_counted_by_who_sent_them() {
     assert_eq!(ask(&encoded(PASSWORD)).await, 200);
     assert_eq!(ask(&bearer(&revoked)).await, 401);
     assert_eq!(ask(&encoded("wrong")).await, 401);
+    // The throttle looks at no further one.
+    let wrong = |password: &str| format!("Basic {}", STANDARD.encode(format!("bob:{password}")));
+    for (password, status) in [("one", 401), ("two", 401), ("three", 429)] {
+        assert_eq!(ask(&wrong(password)).await, status, "{password}");
+    }
     gate.browser().get("/public").await.assert_status(200);
     gate.browser().get("/secret").await.assert_status(303);
 
     let counted = [
         ("anonymous", 2),
         ("basic", 1),
-        ("refused", 2),
+        ("refused", 5),
         ("session", 3),
         ("token", 2),
     ];
@@ -65,6 +72,6 @@ async fn requests_are_counted_by_who_sent_them() {
     let expected: BTreeMap<_, _> = counted.into_iter().collect();
     assert_eq!(status["apps"][0]["callers"], json!(expected));
     let (_, text, _) = run(gate.files(), &["status"]);
-    let line = "callers      app: 2 anonymous, 1 basic, 2 refused, 3 session, 2 token\n";
+    let line = "callers      app: 2 anonymous, 1 basic, 5 refused, 3 session, 2 token\n";
     assert!(text.contains(line), "{text}");
 }
