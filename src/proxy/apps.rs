@@ -8,14 +8,13 @@ use http::request::Parts;
 
 use super::app::{App, AppSettings, Signing};
 use super::client_conn::ClientConn;
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::login_host::LoginHost;
 use super::part::PartIndex;
 use super::service::OpenError;
 use super::shared::Shared;
 use crate::clock::Clock;
 use crate::error::RequestError;
-use crate::identity;
 use crate::metrics::{CallerCounts, Pool};
 use crate::portal::{Endpoint, HostRole};
 use crate::request::{AllowInPath, Authority, BadRequest, Host, HostMap, PathCase, Target};
@@ -73,12 +72,7 @@ impl Apps {
         let (mut by_host, mut only) = (HostMap::<(bool, Vec<_>)>::default(), Vec::new());
         let mut all = Vec::with_capacity(settings.len());
         let login = signing.login.as_ref();
-        let token_headers = settings
-            .iter()
-            .filter_map(|app| app.credentials.token_header.as_ref());
-        let token_headers: Arc<[String]> = token_headers
-            .map(|name| identity::fold(name.as_str()))
-            .collect();
+        let token_headers = credentials::token_headers(settings.iter().map(|app| &app.credentials));
         for mut app in settings {
             let origins = signing.origins(&app);
             app.identity.sign_by(origins, &signing.signer);

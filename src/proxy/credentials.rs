@@ -3,6 +3,7 @@
 
 mod fields;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -41,8 +42,16 @@ impl CredentialSettings {
 /// use elsewhere what is sent to it by mistake.
 pub(crate) struct Credentials {
     settings: CredentialSettings,
-    /// The `token_header` of each app, [folded](identity::fold).
     token_headers: Arc<[String]>,
+}
+
+/// The `token_header` of all apps, [folded](identity::fold), each name once.
+pub(super) fn token_headers<'s>(
+    all: impl Iterator<Item = &'s CredentialSettings>,
+) -> Arc<[String]> {
+    let names = all.filter_map(|settings| settings.token_header.as_ref());
+    let folded: BTreeSet<_> = names.map(|name| identity::fold(name.as_str())).collect();
+    folded.into_iter().collect()
 }
 
 /// What a request shows; it is in none of its fields any more.

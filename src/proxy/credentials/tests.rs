@@ -12,6 +12,18 @@ fn credentials(token_header: Option<&'static str>) -> Credentials {
     Credentials::new(settings, Arc::from(["x-api-key".to_owned()]))
 }
 
+#[test]
+fn the_names_that_apps_share_are_compared_once() {
+    let of_app = |name: &'static str| CredentialSettings {
+        token_header: Some(HeaderName::from_static(name)),
+        ..CredentialSettings::default()
+    };
+    let mut all = vec![of_app("x-api-key"); 1000];
+    all.extend([of_app("x_api_key"), of_app("private-token")]);
+    all.push(CredentialSettings::default());
+    assert_eq!(*token_headers(all.iter()), ["private-token", "x-api-key"]);
+}
+
 /// The token that was shown, and the user whose name came with it.
 fn token_of(shown: &Shown) -> (&ApiToken, Option<&str>) {
     match shown {
