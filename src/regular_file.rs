@@ -1,6 +1,7 @@
 //! Files that are read whole while others wait, and whether they can be trusted.
 
 mod replace;
+mod secret;
 mod trust;
 
 use std::fs::{File, OpenOptions};
@@ -11,6 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 pub(crate) use replace::{create, replace};
+pub(crate) use secret::{SecretError, secret};
 pub(crate) use trust::{
     Distrust, Owners, operand, quoted, shared_with_a_group, shell, trust, trust_folders,
 };

@@ -1,17 +1,15 @@
 //! From a pair of files to a chain and its key.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use zeroize::Zeroizing;
 
 use super::x509::{Details, weak_key, weak_private_key};
 use super::{CertificateFiles, TlsError};
 use crate::pem_file::{self, Wanted};
-use crate::regular_file;
+use crate::regular_file::{self, SecretError};
 
 /// At least one certificate.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -20,16 +18,12 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
     pem_file::certificates(path, &pem, Wanted::Chain).map_err(TlsError::File)
 }
 
-/// At least one. Keys may be read by their owner and by a group that exists for them, as Debian's
-/// ssl-cert, and by nobody else (SEC-79).
+/// At least one, in a file that nobody else may read (SEC-79).
 pub(super) fn read_keys(path: &Path) -> Result<Vec<PrivateKeyDer<'static>>, TlsError> {
-    let unreadable = |error| TlsError::Unreadable(path.to_owned(), error);
-    let file = regular_file::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o027 != 0 {
-        return Err(TlsError::KeyTooOpen(path.to_owned(), mode));
-    }
-    let pem = Zeroizing::new(regular_file::read(&file).map_err(unreadable)?);
+    let pem = regular_file::secret(path).map_err(|error| match error {
+        SecretError::TooOpen(mode) => TlsError::KeyTooOpen(path.to_owned(), mode),
+        SecretError::Io(error) => TlsError::Unreadable(path.to_owned(), error),
+    })?;
     pem_file::keys(path, &pem).map_err(TlsError::File)
 }
 

@@ -2,13 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
 
-use crate::regular_file::{self, Distrust, Owners};
+use crate::regular_file::{self, Distrust, Owners, SecretError};
 use crate::upstream::signs_connection_in;
 
 /// Of a header, and of the file that its value is read from.
@@ -46,13 +44,10 @@ impl SecretHeader {
     /// The one line of the file. A group that exists for it may read it, too, as with keys.
     pub(crate) fn read(&self) -> Result<HeaderValue, SecretHeaderError> {
         let path = || self.file.clone();
-        let unreadable = |error| SecretHeaderError::Unreadable(path(), error);
-        let file = regular_file::open(&self.file).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-        if mode & 0o027 != 0 {
-            return Err(SecretHeaderError::TooOpen(path(), mode));
-        }
-        let content = Zeroizing::new(regular_file::read(&file).map_err(unreadable)?);
+        let content = regular_file::secret(&self.file).map_err(|error| match error {
+            SecretError::TooOpen(mode) => SecretHeaderError::TooOpen(path(), mode),
+            SecretError::Io(error) => SecretHeaderError::Unreadable(path(), error),
+        })?;
         // Windows puts a byte order mark in front.
         let marked = content.strip_prefix("\u{feff}".as_bytes());
         let line = marked.unwrap_or(&content);
@@ -132,6 +127,7 @@ impl std::error::Error for SecretHeaderError {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
