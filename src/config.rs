@@ -10,6 +10,7 @@ mod app;
 mod file;
 mod login_host;
 mod problem;
+mod redis;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -191,7 +192,7 @@ impl Config {
         let lines = self.lines;
         let sessions = match &self.session.backend {
             Backend::Disk(file) => Some(place(file, lines.session_path, &["STATE_DIRECTORY"])),
-            Backend::Memory => None,
+            Backend::Memory | Backend::Redis(_) => None,
         };
         let socket = match &self.admin {
             admin::PathSetting::Configured(socket) => Some(OwnFile {
@@ -218,6 +219,11 @@ impl Config {
         let keys = self.identity_keys.file().filter(|_| has_token);
         let secrets = self.tls.files().into_iter().chain(secrets);
         let secrets = secrets.chain(keys.map(Path::to_owned));
+        let redis = match &self.session.backend {
+            Backend::Redis(settings) => settings.files(),
+            Backend::Disk(_) | Backend::Memory => Vec::new(),
+        };
+        let secrets = secrets.chain(redis);
         permission::Files {
             perspective,
             challenges,

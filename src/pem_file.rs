@@ -31,6 +31,8 @@ pub(crate) enum Wanted {
 pub(crate) struct Unfit {
     path: PathBuf,
     wanted: Wanted,
+    /// The key of the configuration that names the file.
+    named_by: &'static str,
     cause: Cause,
 }
 
@@ -76,6 +78,7 @@ fn read<T: PemObject>(
     let unfit = |cause| Unfit {
         path: path.to_owned(),
         wanted,
+        named_by: wanted.words().1,
         cause,
     };
     let text = clean(content);
@@ -142,6 +145,16 @@ impl Wanted {
 }
 
 impl Unfit {
+    /// Of a file that another key of the configuration names.
+    #[must_use]
+    #[allow(dead_code, reason = "the store of sessions that uses it comes next")]
+    pub(crate) fn named_by(self, key: &'static str) -> Self {
+        Self {
+            named_by: key,
+            ..self
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -159,7 +172,7 @@ impl Unfit {
 
     /// A command, where one mends it.
     pub(crate) fn fix(&self) -> String {
-        let (what, key) = self.wanted.words();
+        let (what, key) = (self.wanted.words().0, self.named_by);
         match &self.cause {
             Cause::Form(form) => {
                 let to = converted(&self.path, self.wanted);

@@ -33,6 +33,8 @@ impl<T: zeroize::Zeroize + AsRef<[u8]>> PartialEq for Secret<T> {
     }
 }
 
+impl<T: zeroize::Zeroize + AsRef<[u8]>> Eq for Secret<T> {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ mod store;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,6 +38,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
 use crate::principal::{AccountRef, AuthContext};
 use crate::random::NoRandomness;
+use crate::redis;
 use crate::request::Host;
 
 pub(crate) use active_streams::SessionGuard;
@@ -69,6 +70,20 @@ pub(crate) enum Backend {
     Disk(PathBuf),
     /// In this process; a restart ends them.
     Memory,
+    /// In servers that several nodes share.
+    Redis(Arc<redis::Settings>),
+}
+
+impl Backend {
+    /// The file of the sessions, or where it would be: what outlives a restart as they do, and is
+    /// of this node alone, lies beside it. `None` where they do not.
+    pub(crate) fn local(&self) -> Option<&Path> {
+        match self {
+            Self::Disk(sessions) => Some(sessions),
+            Self::Memory => None,
+            Self::Redis(settings) => Some(&settings.state),
+        }
+    }
 }
 
 /// `[session]`.

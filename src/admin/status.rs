@@ -75,6 +75,7 @@ pub(super) async fn status(context: &Context) -> Line {
         store: match settings.backend {
             Backend::Disk(_) => "disk".to_owned(),
             Backend::Memory => "memory".to_owned(),
+            Backend::Redis(_) => "redis".to_owned(),
         },
         users: accounts.count(),
         tokens: tokens.count(),

@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Config, Lines, after_logout, app, login_host, value};
+use super::{Config, Lines, after_logout, app, login_host, redis, value};
 use crate::access::Rules;
 use crate::auth::throttle;
 use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
@@ -270,16 +271,15 @@ fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
         )
     });
     let path = section.get("path", value::path);
+    let path = state_folder(folder).join(path.unwrap_or_else(|| "sessions.redb".into()));
     let backend = match store {
-        None | Some(Store::Disk) => {
-            let path = path.unwrap_or_else(|| "sessions.redb".into());
-            session::Backend::Disk(state_folder(folder).join(path))
-        }
-        Some(Store::Memory) => session::Backend::Memory,
-        Some(Store::Redis) => {
-            let fault = Fault::new("this version cannot keep sessions in Redis");
-            section.refuse("store", fault.help("write \"disk\" or \"memory\""));
-            session::Backend::Memory
+        Some(Store::Redis) => redis_backend(section, folder, path),
+        other => {
+            not_in_redis(section);
+            match other {
+                Some(Store::Memory) => session::Backend::Memory,
+                _ => session::Backend::Disk(path),
+            }
         }
     };
     let remember_for = section.get("remember_for", value::duration);
@@ -318,14 +318,42 @@ fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
     settings
 }
 
+/// Memory stands in for what is wrong: nothing is started then.
+fn redis_backend(section: &mut Section<'_>, folder: &Path, path: PathBuf) -> session::Backend {
+    if !cfg!(feature = "redis") {
+        let fault = Fault::new("this build of Vestibule cannot keep sessions in Redis");
+        let help = "build it with the feature `redis`, or write \"disk\" or \"memory\"";
+        section.refuse("store", fault.help(help));
+    }
+    if section.raw("redis").is_none() {
+        let fault = Fault::new("the section [session.redis] is missing");
+        let help = "add it, with `url` and `key_file`: config.example.toml shows how";
+        section.refuse("store", fault.help(help));
+        return session::Backend::Memory;
+    }
+    let settings = redis::read(&mut section.table("redis"), folder, path);
+    settings.map_or(session::Backend::Memory, |settings| {
+        session::Backend::Redis(Arc::new(settings))
+    })
+}
+
+fn not_in_redis(section: &mut Section<'_>) {
+    if section.raw("redis").is_some() {
+        let mut table = section.table("redis");
+        table.entries(); // one problem is enough
+        let fault = Fault::new("this section is for sessions in Redis or Valkey");
+        table.refuse_all(fault.help("write store = \"redis\" in [session], or leave it out"));
+    }
+}
+
 /// Beside the sessions, because they outlive a restart as these do.
 fn identity_keys(sessions: &session::Backend) -> KeySource {
     if let Some(keys) = credential(Path::new(token::CREDENTIAL)) {
         return KeySource::Credential(keys);
     }
-    match sessions {
-        session::Backend::Disk(sessions) => KeySource::File(sessions.with_file_name(token::FILE)),
-        session::Backend::Memory => KeySource::Memory,
+    match sessions.local() {
+        Some(sessions) => KeySource::File(sessions.with_file_name(token::FILE)),
+        None => KeySource::Memory,
     }
 }
 

@@ -93,6 +93,17 @@ pub(super) fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Fault> {
     })
 }
 
+/// The same, and zero.
+pub(super) fn count_or_none(value: &DeValue<'_>) -> Result<usize, Fault> {
+    if value
+        .as_integer()
+        .is_some_and(|integer| integer.as_str() == "0")
+    {
+        return Ok(0);
+    }
+    count(value).map_err(|fault| fault.help("write a whole number, without quotes; 0 is none"))
+}
+
 /// Of TCP.
 pub(super) fn port(value: &DeValue<'_>) -> Result<u16, Fault> {
     count(value).map_err(|fault| fault.help("write a number from 1 to 65535, without quotes"))
@@ -308,16 +319,21 @@ pub(super) fn method(value: &DeValue<'_>) -> Result<Method, Fault> {
     Ok(method)
 }
 
+/// What stands behind `unix:`.
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, Fault> {
+    let plain = path.trim_start_matches('/');
+    match path.len() - plain.len() {
+        1 if !plain.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(Fault::new("a Unix socket is named by its absolute path")
+            .help(format!("write \"unix:/{plain}\""))),
+    }
+}
+
 /// An address of an application.
 pub(super) fn upstream(value: &DeValue<'_>) -> Result<Address, Fault> {
     let written = text(value)?;
     if let Some(path) = written.strip_prefix("unix:") {
-        let plain = path.trim_start_matches('/');
-        return match path.len() - plain.len() {
-            1 if !plain.is_empty() => Ok(Address::Unix(PathBuf::from(path))),
-            _ => Err(Fault::new("a Unix socket is named by its absolute path")
-                .help(format!("write \"unix:/{plain}\""))),
-        };
+        return socket_path(path).map(Address::Unix);
     }
     let (scheme, rest) = written.split_once("://").ok_or_else(|| {
         Fault::new("an upstream begins with its scheme").help(format!("write \"http://{written}\""))

@@ -307,22 +307,16 @@ fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clo
 
 /// They outlive a restart as the sessions do.
 fn api_tokens(backend: &session::Backend, clock: &Clock) -> Result<ApiTokens, StartError> {
-    let file = match backend {
-        session::Backend::Disk(sessions) => Some(sessions.with_file_name(authenticators::FILE)),
-        session::Backend::Memory => None,
-    };
+    let file = backend.local();
+    let file = file.map(|sessions| sessions.with_file_name(authenticators::FILE));
     let store = authenticators::open(file.as_deref()).map_err(StartError::Authenticators)?;
     ApiTokens::open(store, clock.clone()).map_err(|_| StartError::TokensUnread)
 }
 
 /// They outlive a restart as the sessions do.
 fn known_networks(backend: &session::Backend) -> Result<KnownNetworks, StartError> {
-    match backend {
-        session::Backend::Disk(path) => {
-            KnownNetworks::beside(path).map_err(StartError::KnownNetworks)
-        }
-        session::Backend::Memory => {
-            KnownNetworks::in_memory().map_err(|NoRandomness| StartError::NoRandomness)
-        }
+    match backend.local() {
+        Some(path) => KnownNetworks::beside(path).map_err(StartError::KnownNetworks),
+        None => KnownNetworks::in_memory().map_err(|NoRandomness| StartError::NoRandomness),
     }
 }

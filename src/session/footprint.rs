@@ -29,6 +29,7 @@ impl Settings {
                 others.saturating_add(cached + disk::CACHE as u64)
             }
             Backend::Memory => sessions.saturating_mul(IN_MEMORY + more),
+            Backend::Redis(_) => sessions.min(CACHED) * (IN_CACHE + more),
         }
     }
 }

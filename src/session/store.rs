@@ -50,6 +50,8 @@ pub(crate) enum OpenError {
     /// Another process has the file open.
     InUse(PathBuf),
     Io(PathBuf, io::Error),
+    /// This build keeps none there.
+    NotBuilt,
     /// Another user owns the file, and so could have written anything into it.
     Owner(PathBuf, u32),
     /// Others than its owner may read or write it (SEC-79).
@@ -75,7 +77,7 @@ impl OpenError {
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(
             self,
-            Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_)
+            Self::NotBuilt | Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_)
         )
     }
 }
@@ -102,6 +104,9 @@ impl fmt::Display for OpenError {
                     path.display()
                 )
             }
+            Self::NotBuilt => f.write_str(
+                "this build cannot keep sessions in Redis yet; write store = \"disk\" in [session]",
+            ),
             Self::Owner(path, owner) => write!(
                 f,
                 "the sessions file {path} belongs to another user ({owner}); remove it, or do \
@@ -122,7 +127,11 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(_, error) => Some(error),
-            Self::InUse(_) | Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_) => None,
+            Self::InUse(_)
+            | Self::NotBuilt
+            | Self::Owner(..)
+            | Self::TooOpen(..)
+            | Self::Untrusted(_) => None,
         }
     }
 }
@@ -204,6 +213,7 @@ pub(crate) fn open(backend: &Backend) -> Result<Arc<dyn SessionStore>, OpenError
     Ok(match backend {
         Backend::Memory => Arc::new(Memory::default()),
         Backend::Disk(path) => Arc::new(Disk::open(path)?),
+        Backend::Redis(_) => return Err(OpenError::NotBuilt),
     })
 }
 

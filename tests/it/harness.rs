@@ -10,6 +10,7 @@ mod manager;
 mod program;
 mod raw;
 pub(crate) mod real;
+pub(crate) mod redis;
 mod reply;
 pub(crate) mod tls;
 mod upstream;

@@ -130,7 +130,13 @@ async fn keys_that_need_a_restart_are_named() {
                 .replace("[login]\n", "[login]\ntitle = \"New\"\n")
         })
         .unwrap();
-    assert_eq!(keys, ["server.listen", "session.store and session.path"]);
+    assert_eq!(
+        keys,
+        [
+            "server.listen",
+            "session.store, session.path and session.redis"
+        ]
+    );
     let text = gate.browser().get("/.vestibule/login").await.text();
     assert!(text.contains("Sign in to New"), "the rest holds: {text}");
 }

