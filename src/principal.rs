@@ -1,6 +1,7 @@
 //! Who somebody is and how they proved it. Knows nothing of the ways to prove it, nor of sessions:
 //! `auth`, `session`, `access` and `identity` all speak of the people that are described here.
 
+mod identity_cache;
 mod scope;
 pub(crate) mod user_name;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+pub(crate) use identity_cache::IdentityCache;
 pub(crate) use scope::Scope;
 
 /// A person as the app is to see them.

@@ -118,9 +118,7 @@ impl Callers {
     pub(crate) fn principal_of(&self, credential: &Credential) -> Result<Principal, Refusal> {
         let token = match credential {
             Credential::Password(proven) => {
-                let account = self.accounts.active(&proven.account);
-                let account = account.filter(|it| it.fingerprint() == proven.fingerprint);
-                let identity = Arc::clone(account.ok_or(Refusal::Password)?.identity());
+                let identity = proven.identity(&self.accounts).ok_or(Refusal::Password)?;
                 let (account, context) = (proven.account.clone(), Arc::clone(&proven.context));
                 return Ok(Principal::new(account, identity, context));
             }
@@ -131,12 +129,12 @@ impl Callers {
             Ended::Revoked => Refusal::Unknown,
         })?;
         let generation = self.accounts.generation();
-        let identity = if let Some(identity) = token.identity(generation) {
+        let identity = if let Some(identity) = token.identity.get(generation) {
             identity
         } else {
             let account = self.accounts.active(token.account());
             let identity = Arc::clone(account.ok_or(Refusal::User)?.identity());
-            token.remember_identity(generation, Arc::clone(&identity));
+            token.identity.set(generation, Arc::clone(&identity));
             identity
         };
         let (account, context) = (token.account().clone(), Arc::clone(token.context()));
@@ -148,7 +146,7 @@ impl Callers {
     /// the password is another one (SEC-51).
     pub(crate) fn principal(&self, session: &Session) -> Option<Principal> {
         let generation = self.accounts.generation();
-        let identity = if let Some(identity) = session.identity(generation) {
+        let identity = if let Some(identity) = session.identity.get(generation) {
             identity
         } else {
             let account = self.accounts.active(session.account())?;
@@ -156,7 +154,7 @@ impl Callers {
                 return None;
             }
             let identity = Arc::clone(account.identity());
-            session.remember_identity(generation, Arc::clone(&identity));
+            session.identity.set(generation, Arc::clone(&identity));
             for id in session.ids() {
                 self.former_users.note(id, session.key(), identity.user());
             }

@@ -38,20 +38,31 @@ impl BasicLogin {
         &self,
         context: &RequestContext<'_>,
         name: &str,
-        password: &Secret<Vec<u8>>,
+        password: &[u8],
     ) -> Result<Credential, NotSignedIn> {
         self.accounts.refresh();
-        let account = user_name::key(name);
-        let tag = self.known.tag(&account, password.expose());
+        let account = user_name::borrowed_key(name);
+        let tag = self.known.tag(&account, password);
         if let Some(known) = self.known(&tag, name) {
             return known;
         }
+        // Boxed, so that what nearly always returns here stays small.
+        Box::pin(self.verify(context, (name, &account), password, tag)).await
+    }
+
+    async fn verify(
+        &self,
+        context: &RequestContext<'_>,
+        (name, account): (&str, &str),
+        password: &[u8],
+        tag: Tag,
+    ) -> Result<Credential, NotSignedIn> {
         let _turn = self.known.turn(tag).await;
         if let Some(known) = self.known(&tag, name) {
             return known;
         }
         let (client, user) = (context.client, printable(name));
-        let attempt = context.begin_login(&self.throttle, &account);
+        let attempt = context.begin_login(&self.throttle, account);
         let attempt = attempt.map_err(|wait| {
             self.counts.throttled.inc();
             tracing::warn!(target: "audit", %client, %user, "login throttled");
@@ -60,7 +71,8 @@ impl BasicLogin {
         // From before, so that a verdict is of no password that is set meanwhile.
         let stored = self.stored(name);
         let network = Network::of(client);
-        let verified = self.accounts.verify(network, name, password.clone()).await;
+        let password = Secret::new(password.to_vec());
+        let verified = self.accounts.verify(network, name, password).await;
         match verified {
             Ok(Verdict::SignedIn(signed_in)) => {
                 attempt.succeeded();
@@ -68,11 +80,10 @@ impl BasicLogin {
                 let (account, methods) = (signed_in.account(), signed_in.methods());
                 let user = account.identity().user();
                 tracing::info!(target: "audit", %client, user, "login by HTTP Basic");
-                let proven = Arc::new(ProvenPassword {
-                    account: AccountRef::of_users_file(user),
-                    fingerprint: account.fingerprint(),
-                    context: Arc::new(AuthContext::new(methods.clone(), self.clock.now())),
-                });
+                let context = AuthContext::new(methods.clone(), self.clock.now());
+                let user = AccountRef::of_users_file(user);
+                let proven = ProvenPassword::new(user, account.fingerprint(), context);
+                let proven = Arc::new(proven);
                 self.known.note_right(tag, Arc::clone(&proven));
                 Ok(Credential::Password(proven))
             }
@@ -93,10 +104,14 @@ impl BasicLogin {
 
     /// What is known of a password already.
     fn known(&self, tag: &Tag, name: &str) -> Option<Result<Credential, NotSignedIn>> {
-        match self.known.look(tag, self.stored(name)) {
-            Known::Right(proven) => Some(Ok(Credential::Password(proven))),
-            Known::Wrong => Some(Err(NotSignedIn::Refused)),
-            Known::Unknown => None,
+        match self.known.look(tag)? {
+            Known::Right(proven) => {
+                proven.identity(&self.accounts)?;
+                Some(Ok(Credential::Password(proven)))
+            }
+            Known::Wrong(stored) => {
+                (stored == self.stored(name)).then_some(Err(NotSignedIn::Refused))
+            }
         }
     }
 

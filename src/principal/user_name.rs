@@ -52,7 +52,12 @@ pub(crate) fn spelling(name: &str) -> Option<Cow<'_, str>> {
 /// By what sessions and throttles find a user, who may have any name, or be anything that somebody
 /// has typed.
 pub(crate) fn key(name: &str) -> String {
-    canonical(name).map_or_else(|| name.to_ascii_lowercase(), Cow::into_owned)
+    borrowed_key(name).into_owned()
+}
+
+/// The same, as it is where it is the name itself: asked with each request.
+pub(crate) fn borrowed_key(name: &str) -> Cow<'_, str> {
+    canonical(name).unwrap_or_else(|| Cow::Owned(name.to_ascii_lowercase()))
 }
 
 /// Whether both name one user.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use zeroize::Zeroizing;
 
 use super::Proxy;
 use super::app::App;
@@ -19,7 +20,6 @@ use crate::identity;
 use crate::portal::{NotSignedIn, RequestContext};
 use crate::principal::Principal;
 use crate::request::{self, BadRequest, ClientKind};
-use crate::secret::Secret;
 
 /// What an app takes from programs, as its configuration says.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ pub(super) fn token_headers<'s>(
 /// What a request shows; it is in none of its fields any more.
 pub(crate) enum Shown {
     /// The password of a person, by HTTP Basic. It is the app's if there is a session.
-    Password(Box<BasicPassword>),
+    Password(BasicPassword),
     Token {
         token: ApiToken,
         /// Who sent it, where it came as the password of HTTP Basic.
@@ -66,9 +66,32 @@ pub(crate) enum Shown {
 }
 
 pub(crate) struct BasicPassword {
-    /// Name and password; `None` for what is no such pair.
-    pair: Option<(String, Secret<Vec<u8>>)>,
+    /// `None` for what is no such pair.
+    pair: Option<NameAndPassword>,
     field: HeaderValue,
+}
+
+/// As one text, `name:password`.
+struct NameAndPassword {
+    text: Zeroizing<Vec<u8>>,
+    /// The length of the name, which is UTF-8.
+    name: usize,
+}
+
+impl NameAndPassword {
+    fn new(text: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let name = memchr::memchr(b':', &text)?;
+        std::str::from_utf8(&text[..name]).ok()?;
+        Some(Self { text, name })
+    }
+
+    fn name(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.name]).unwrap_or_default() // `new` has seen that it is
+    }
+
+    fn password(&self) -> &[u8] {
+        &self.text[self.name + 1..]
+    }
 }
 
 /// By what a request is judged.
@@ -143,10 +166,7 @@ impl Proxy {
             Shown::Token { token, user } => {
                 self.identify_by_token(&token, user.as_deref(), app, context)
             }
-            // Boxed, so that the common way stays small.
-            Shown::Password(password) => {
-                Box::pin(self.identify_by_password(*password, context)).await
-            }
+            Shown::Password(password) => self.identify_by_password(password, context).await,
         }
     }
 
@@ -170,20 +190,20 @@ impl Proxy {
         context: &RequestContext<'_>,
     ) -> Result<By, RequestError> {
         let BasicPassword { pair, field } = password;
-        let session = self.callers.peek(context.shown()).await;
-        if session
-            .map_err(RequestError::Session)?
-            .into_session()
-            .is_some()
-        {
-            return Ok(By::Session(Some(Box::new(field))));
+        if let Some(shown) = context.shown() {
+            // Boxed, as all that is rare: the common way stays small.
+            let session = Box::pin(self.callers.peek(Some(shown))).await;
+            let session = session.map_err(RequestError::Session)?.into_session();
+            if session.is_some() {
+                return Ok(By::Session(Some(Box::new(field))));
+            }
         }
         if is_ambient(context) {
             return Ok(By::Session(None));
         }
-        let (user, password) = pair.ok_or(BadRequest::Credentials)?;
+        let pair = pair.ok_or(BadRequest::Credentials)?;
         let basic = self.portal.basic();
-        match basic.sign_in(context, &user, &password).await {
+        match basic.sign_in(context, pair.name(), pair.password()).await {
             Ok(credential) => {
                 let principal = self.callers.principal_of(&credential);
                 let caller = principal.map(|principal| Caller::Credential(credential, principal));

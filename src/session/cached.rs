@@ -11,7 +11,7 @@ use super::SessionKey;
 use super::data::AppData;
 use super::record::{self, HostId, Record};
 use crate::clock::Timestamp;
-use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Identity};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, IdentityCache};
 use crate::request::Host;
 
 /// Accesses go to the store once in this time; with what it takes to write them down, a crash
@@ -37,8 +37,7 @@ pub(crate) struct Session {
     flushed: AtomicU64,
     /// With the number of its revision; `None` before the first change.
     data: ArcSwapOption<(u64, AppData)>,
-    /// Who the session is by the users file of that generation.
-    identity: ArcSwapOption<(u64, Arc<Identity>)>,
+    pub(crate) identity: IdentityCache,
 }
 
 impl Session {
@@ -60,7 +59,7 @@ impl Session {
             last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
             flushed: AtomicU64::new(record.last_accessed.as_millis()),
             data: ArcSwapOption::new(data),
-            identity: ArcSwapOption::empty(),
+            identity: IdentityCache::default(),
         }
     }
 
@@ -205,17 +204,6 @@ impl Session {
             Some((revision, _)) if *revision >= record.revision => current.clone(),
             _ => changed.clone(),
         });
-    }
-
-    /// The identity that was remembered for this generation of the users file.
-    pub(crate) fn identity(&self, generation: u64) -> Option<Arc<Identity>> {
-        let remembered = self.identity.load();
-        let (of, identity) = remembered.as_deref()?;
-        (*of == generation).then(|| Arc::clone(identity))
-    }
-
-    pub(crate) fn remember_identity(&self, generation: u64, identity: Arc<Identity>) {
-        self.identity.store(Some(Arc::new((generation, identity))));
     }
 }
 

@@ -4,12 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
-
 use super::text::TokenKey;
 use super::told::LastTold;
 use crate::clock::Timestamp;
-use crate::principal::{AccountRef, AuthContext, Identity, Method, Scope};
+use crate::principal::{AccountRef, AuthContext, IdentityCache, Method, Scope};
 
 /// A token as stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +30,7 @@ pub(crate) struct Token {
     /// Milliseconds; zero is never.
     last_used: AtomicU64,
     flushed: AtomicU64,
-    identity: ArcSwapOption<(u64, Arc<Identity>)>,
+    pub(crate) identity: IdentityCache,
     told: LastTold,
     revoked: AtomicBool,
 }
@@ -45,7 +43,7 @@ impl Token {
             context: Arc::new(context),
             last_used: last_used.into(),
             flushed: last_used.into(),
-            identity: ArcSwapOption::empty(),
+            identity: IdentityCache::default(),
             told: LastTold::default(),
             revoked: AtomicBool::new(false),
             record,
@@ -87,17 +85,6 @@ impl Token {
     pub(crate) fn last_used(&self) -> Option<Timestamp> {
         let at = self.last_used.load(Ordering::Relaxed);
         (at > 0).then(|| Timestamp::from_millis(at))
-    }
-
-    /// The identity that was remembered for this generation of the users file.
-    pub(crate) fn identity(&self, generation: u64) -> Option<Arc<Identity>> {
-        let remembered = self.identity.load();
-        let (of, identity) = remembered.as_deref()?;
-        (*of == generation).then(|| Arc::clone(identity))
-    }
-
-    pub(crate) fn remember_identity(&self, generation: u64, identity: Arc<Identity>) {
-        self.identity.store(Some(Arc::new((generation, identity))));
     }
 
     /// Whether the audit log is to have this use.

@@ -7,10 +7,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{BasicPassword, Shown};
+use super::{BasicPassword, NameAndPassword, Shown};
 use crate::auth::api_token::{self, ApiToken};
 use crate::request::BadRequest;
-use crate::secret::Secret;
 
 /// What is ours in the fields of a name; an error if there is more than one field, and ours among
 /// them.
@@ -60,12 +59,10 @@ pub(super) fn authorization(
                 token,
                 user: Some(user),
             }),
-            Basic::Other(pair) if takes_passwords => {
-                Some(Shown::Password(Box::new(BasicPassword {
-                    pair,
-                    field: value.clone(),
-                })))
-            }
+            Basic::Other(pair) if takes_passwords => Some(Shown::Password(BasicPassword {
+                pair,
+                field: value.clone(),
+            })),
             Basic::Other(_) => None,
         });
     }
@@ -93,7 +90,7 @@ pub(super) fn own_header(field: &HeaderValue) -> Result<Option<Shown>, BadReques
 enum Basic {
     Token(ApiToken, String),
     /// A name and a password, or nothing that can be read as such.
-    Other(Option<(String, Secret<Vec<u8>>)>),
+    Other(Option<NameAndPassword>),
 }
 
 fn basic(encoded: &[u8]) -> Result<Basic, BadRequest> {
@@ -104,21 +101,16 @@ fn basic(encoded: &[u8]) -> Result<Basic, BadRequest> {
             Ok(Basic::Other(None))
         };
     };
-    let colon = pair.iter().position(|&byte| byte == b':');
-    let pair_of_texts = colon.and_then(|at| {
-        let user = std::str::from_utf8(&pair[..at]).ok()?.to_owned();
-        Some((user, &pair[at + 1..]))
-    });
-    if let Some((user, password)) = &pair_of_texts
-        && let Some(token) = ApiToken::parse(password)
-    {
-        return Ok(Basic::Token(token, user.clone()));
+    let has_token = api_token::find_in(&pair);
+    let pair = NameAndPassword::new(pair);
+    if !has_token {
+        return Ok(Basic::Other(pair));
     }
-    if api_token::find_in(&pair) {
-        return Err(BadRequest::Credentials);
-    }
-    let pair = pair_of_texts.map(|(user, password)| (user, Secret::new(password.to_vec())));
-    Ok(Basic::Other(pair))
+    let token = |pair: NameAndPassword| {
+        let token = ApiToken::parse(pair.password())?;
+        Some(Basic::Token(token, pair.name().to_owned()))
+    };
+    pair.and_then(token).ok_or(BadRequest::Credentials)
 }
 
 /// Without padding, and with bits at the end that mean nothing.

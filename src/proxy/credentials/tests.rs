@@ -151,7 +151,7 @@ fn a_password_is_looked_at_only_where_an_app_takes_passwords() {
         assert!(headers.is_empty());
         assert_eq!(shown.field, *value);
         let found = shown.pair.as_ref();
-        let found = found.map(|(user, password)| (user.as_str(), &**password.expose()));
+        let found = found.map(|pair| (pair.name(), pair.password()));
         assert_eq!(
             found,
             pair.map(|(user, password)| (user, password.as_bytes()))
