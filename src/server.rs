@@ -3,6 +3,7 @@
 mod accept;
 mod acme_challenges;
 mod auth_listener;
+mod auth_threads;
 mod background;
 mod batch;
 mod build;
@@ -32,6 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -49,6 +51,7 @@ use crate::session::Sessions;
 use crate::telemetry::{self, Logs};
 use crate::tls::Certificates;
 
+use auth_threads::AuthThreads;
 pub use build::start;
 use build::start_on;
 pub use error::StartError;
@@ -125,6 +128,8 @@ pub struct Running {
     drain: Duration,
     handles: Handles,
     accepting: JoinSet<()>,
+    /// Connections of proxies that ask end with it.
+    _auth_threads: Arc<AuthThreads>,
     housekeeping: JoinSet<()>,
     metrics_address: Option<SocketAddr>,
     /// Tells of the end, too, and so outlives the others.
@@ -145,6 +150,8 @@ struct Handles {
     admission: Arc<Admission>,
     /// Accept loops and housekeeping: none of them ends before the service does.
     tasks: Arc<[AbortHandle]>,
+    /// Besides the one that all others share: those of the threads for forward auth.
+    runtimes: Arc<[Handle]>,
 }
 
 impl Running {

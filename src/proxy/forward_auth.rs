@@ -39,6 +39,8 @@ use crate::telemetry::REQUEST_ID;
 const COOKIE: HeaderName = HeaderName::from_static("x-vestibule-cookie");
 const AUTHORIZATION: HeaderName = HeaderName::from_static("x-vestibule-authorization");
 
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
 /// What Envoy takes out of a request, besides what it replaces.
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
@@ -207,7 +209,7 @@ pub(super) fn unforwardable(
 fn upgrades_elsewhere(headers: &HeaderMap) -> bool {
     let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
     let mut protocols = headers.get_all(header::UPGRADE).iter();
-    headers.contains_key("http2-settings") || protocols.any(|value| !is_websocket(value))
+    headers.contains_key(HTTP2_SETTINGS) || protocols.any(|value| !is_websocket(value))
 }
 
 /// Proxies do not pass on `Upgrade` with their question, but these fields, which every browser sends

@@ -5,6 +5,7 @@
 //! the client's; all other names of forwarding are nobody's word (CVE-2026-40575). From there on, the
 //! request is the client's, and goes the way of any other.
 
+use http::header::Entry;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -78,7 +79,7 @@ struct Names {
     proto: &'static Name,
 }
 
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 static HOST: Name = name!("host", "Host");
 static FORWARDED_FOR: Name = name!("x-forwarded-for", "X-Forwarded-For");
@@ -219,12 +220,13 @@ fn method_and_target(
 
 /// The one value of a name, which nobody reads again.
 fn only(headers: &mut HeaderMap, name: &'static Name) -> Result<HeaderValue, BadQuestion> {
-    let mut values = headers.get_all(&name.field).iter();
-    if values.next().is_some() && values.next().is_some() {
+    let Entry::Occupied(values) = headers.entry(&name.field) else {
+        return Err(BadQuestion::Missing(name));
+    };
+    if values.iter().nth(1).is_some() {
         return Err(BadQuestion::Doubled(name));
     }
-    let value = headers.remove(&name.field);
-    value.ok_or(BadQuestion::Missing(name))
+    Ok(values.remove())
 }
 
 /// A target in origin form, as the client sent it: `None` for any other, and for a fragment, which
@@ -258,7 +260,11 @@ fn as_in_browsers(
     let authority = Authority::parse(sent)?;
     let host = authority.host();
     let of_question = || {
-        let other = Authority::parse(of_question?).ok()?;
+        let is_of_host = |value: &&HeaderValue| {
+            let begin = value.as_bytes().get(..host.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(host.as_bytes()))
+        };
+        let other = Authority::parse(of_question.filter(is_of_host)?).ok()?;
         let is_same = other.host().eq_ignore_ascii_case(host);
         is_same.then(|| other.port())?
     };

@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::StartError;
+use super::auth_threads::AuthThreads;
 use super::connection::serve_http1;
 use super::socket::Socket;
 use super::systemd::AuthSocket;
@@ -103,65 +105,119 @@ pub(super) fn tcp_addresses(addresses: &[AuthAddress]) -> Vec<SocketAddr> {
     addresses.iter().filter_map(AuthAddress::tcp).collect()
 }
 
-/// Takes connections until the service stops or `accepting` is dropped; `tasks` learns of what may
-/// not end before.
-pub(super) fn begin(
-    listeners: Vec<AuthListener>,
-    service: &Arc<Service>,
-    admission: &Arc<Admission>,
-    accepting: &mut JoinSet<()>,
-    tasks: &mut Vec<AbortHandle>,
-) {
-    for listener in listeners {
-        let (service, admission) = (Arc::clone(service), Arc::clone(admission));
-        tasks.push(match listener {
-            AuthListener::Tcp(listener) => {
-                accepting.spawn(accept_tcp(service, listener, admission))
-            }
-            AuthListener::Unix(listener, file) => accepting.spawn(async move {
-                let _file = file;
-                accept_unix(service, listener, admission).await;
-            }),
-        });
-    }
-}
-
-async fn accept_tcp(service: Arc<Service>, listener: TcpListener, admission: Arc<Admission>) {
-    let stop = service.shutdown().token();
-    let admit = |address| {
-        if service.settings().auth_from.contain(address) {
-            return admission.admit_proxy(address);
-        }
-        admission.report_stranger(address);
-        None
+/// For each thread that the service works with, if there is anything to answer.
+pub(super) fn threads(listeners: &[AuthListener]) -> io::Result<Arc<AuthThreads>> {
+    let count = if listeners.is_empty() {
+        0
+    } else {
+        Handle::current().metrics().num_workers()
     };
-    let next = || listener::accept_from(&listener, &admission, admit);
-    while let Some((stream, peer, admitted)) = stop.run_until_cancelled(next()).await {
-        serve(&service, stream, (peer, Purpose::Questions), admitted);
-    }
+    AuthThreads::start(count).map(Arc::new)
 }
 
-async fn accept_unix(service: Arc<Service>, listener: UnixListener, admission: Arc<Admission>) {
-    let stop = service.shutdown().token();
-    let next = || listener::next(&admission, || listener.accept());
-    while let Some((stream, _)) = stop.run_until_cancelled(next()).await {
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        if let Some(admitted) = admission.admit_proxy(peer) {
-            let purpose = Purpose::QuestionsByFile;
-            serve(&service, stream, (peer, purpose), admitted);
+/// Who takes the connections.
+pub(super) struct Asked<'a> {
+    pub(super) service: &'a Arc<Service>,
+    pub(super) admission: &'a Arc<Admission>,
+    pub(super) threads: &'a Arc<AuthThreads>,
+}
+
+impl Asked<'_> {
+    /// Takes connections until the service stops or `accepting` is dropped; `tasks` learns of what
+    /// may not end before.
+    pub(super) fn begin(
+        &self,
+        listeners: Vec<AuthListener>,
+        accepting: &mut JoinSet<()>,
+        tasks: &mut Vec<AbortHandle>,
+    ) {
+        // A thread that has ended has dropped it.
+        let pending = |runtime: &Handle| runtime.spawn(std::future::pending::<()>());
+        let pending = self.threads.runtimes().map(pending);
+        tasks.extend(pending.map(|task| task.abort_handle()));
+        for listener in listeners {
+            let connections = Connections {
+                service: Arc::clone(self.service),
+                admission: Arc::clone(self.admission),
+                threads: Arc::clone(self.threads),
+            };
+            tasks.push(match listener {
+                AuthListener::Tcp(listener) => accepting.spawn(connections.accept_tcp(listener)),
+                AuthListener::Unix(listener, file) => accepting.spawn(async move {
+                    let _file = file;
+                    connections.accept_unix(listener).await;
+                }),
+            });
         }
     }
 }
 
-fn serve<S: Transport>(
-    service: &Arc<Service>,
-    stream: S,
-    (peer, purpose): (IpAddr, Purpose),
-    admitted: Admitted,
-) {
-    let load = Arc::clone(service.load());
-    let connection = Arc::new(ClientConn::of_proxy(peer, purpose, load, admitted));
-    let socket = Socket::new(stream, Arc::clone(&connection), true);
-    let served = serve_http1(Arc::clone(service), connection, socket);
-    service.shutdown().connections().spawn(served);
+/// Those of one listener.
+struct Connections {
+    service: Arc<Service>,
+    admission: Arc<Admission>,
+    threads: Arc<AuthThreads>,
+}
+
+impl Connections {
+    async fn accept_tcp(self, listener: TcpListener) {
+        let stop = self.service.shutdown().token();
+        let admit = |address| {
+            if self.service.settings().auth_from.contain(address) {
+                return self.admission.admit_proxy(address);
+            }
+            self.admission.report_stranger(address);
+            None
+        };
+        let next = || listener::accept_from(&listener, &self.admission, admit);
+        while let Some((stream, peer, admitted)) = stop.run_until_cancelled(next()).await {
+            if let Ok(stream) = stream.into_std() {
+                let stream = || TcpStream::from_std(stream);
+                self.serve(stream, (peer, Purpose::Questions), admitted);
+            }
+        }
+    }
+
+    async fn accept_unix(self, listener: UnixListener) {
+        let stop = self.service.shutdown().token();
+        let next = || listener::next(&self.admission, || listener.accept());
+        while let Some((stream, _)) = stop.run_until_cancelled(next()).await {
+            let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            if let Some(admitted) = self.admission.admit_proxy(peer)
+                && let Ok(stream) = stream.into_std()
+            {
+                let stream = || UnixStream::from_std(stream);
+                self.serve(stream, (peer, Purpose::QuestionsByFile), admitted);
+            }
+        }
+    }
+
+    /// Serves a connection on one of the threads, whose events `stream` is to have.
+    fn serve<S: Transport>(
+        &self,
+        stream: impl FnOnce() -> io::Result<S> + Send + 'static,
+        (peer, purpose): (IpAddr, Purpose),
+        admitted: Admitted,
+    ) {
+        let Some(runtime) = self.threads.next() else {
+            return;
+        };
+        let service = Arc::clone(&self.service);
+        let served = async move {
+            let stream = match stream() {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(client = %peer, %error, "a connection cannot be served");
+                    return;
+                }
+            };
+            let load = Arc::clone(service.load());
+            let connection = Arc::new(ClientConn::of_proxy(peer, purpose, load, admitted));
+            let socket = Socket::new(stream, Arc::clone(&connection), true);
+            // Boxed, so that the task has no room for what it begins with once that is gone.
+            Box::pin(serve_http1(service, connection, socket)).await;
+        };
+        let connections = self.service.shutdown().connections();
+        connections.spawn_on(served, runtime);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::accept::Acceptor;
-use super::auth_listener;
+use super::auth_listener::{self, Asked};
 use super::background::Background;
 use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
@@ -224,7 +224,14 @@ pub(super) fn start_on(
     let acceptor = Acceptor::new(&service, &admission, handshakes);
     let port = addresses.first().map_or(443, SocketAddr::port);
     let mut accepting = acceptor.begin((listeners, port), redirectors, &mut tasks);
-    auth_listener::begin(askable, &service, &admission, &mut accepting, &mut tasks);
+    let auth_threads = auth_listener::threads(&askable).map_err(StartError::Runtime)?;
+    let runtimes = auth_threads.runtimes().cloned().collect();
+    let asked = Asked {
+        service: &service,
+        admission: &admission,
+        threads: &auth_threads,
+    };
+    asked.begin(askable, &mut accepting, &mut tasks);
     let background = Background {
         service: Arc::clone(&service),
         certificates: Arc::clone(&certificates),
@@ -254,8 +261,10 @@ pub(super) fn start_on(
             known,
             admission,
             tasks: tasks.into(),
+            runtimes,
         },
         accepting,
+        _auth_threads: auth_threads,
         housekeeping,
         metrics_address,
         monitoring,

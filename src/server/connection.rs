@@ -82,7 +82,7 @@ async fn serve_requests<S: Transport>(
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(None) // ours is a `Deadline`, and knows idle from slow
-            .title_case_headers(true)
+            .title_case_headers(connection.purpose == Purpose::Requests) // no proxy minds
             .preserve_header_case(settings.preserve_header_case)
             .max_header_size(settings.limits.head)
             .max_buf_size(head.max(WRITE_BUFFER));
@@ -190,11 +190,14 @@ fn respond(
         let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
         let is_http1 = request.version() < Version::HTTP_2;
         let in_flight = connection.state.begin(!request.body().is_end_stream());
-        // Written where it stays: `Box::pin` would build it on the stack and copy it.
+        // Written where they stay: `Box::pin` would build them on the stack and copy them.
+        if connection.purpose != Purpose::Requests {
+            let answer = Box::write(Box::new_uninit(), async move {
+                proxy.answer(&connection, in_flight, request).await
+            });
+            return Box::into_pin(answer) as Responding;
+        }
         let response = Box::write(Box::new_uninit(), async move {
-            if connection.purpose != Purpose::Requests {
-                return Box::pin(proxy.answer(&connection, in_flight, request)).await;
-            }
             let mut response = proxy.handle(&connection, in_flight, request).await?;
             if is_http1 && let Some(letters) = response.extensions_mut().remove() {
                 connection.state.note_letters(letters);

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::iter;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -33,10 +35,10 @@ pub(super) async fn while_running(
     let Some(limit) = manager.watchdog() else {
         return Ok(status.await);
     };
-    let mut pulse = Pulse::start().map_err(StartError::Watchdog)?;
+    let mut pulses = pulses(handles).map_err(StartError::Watchdog)?;
     tokio::select! {
         never = status => match never {},
-        never = watch(manager, &handles.tasks, &mut pulse, limit) => match never {},
+        never = watch(manager, &handles.tasks, &mut pulses, limit) => match never {},
     }
 }
 
@@ -75,12 +77,12 @@ async fn tell_status(
 async fn watch(
     manager: &Manager,
     tasks: &[AbortHandle],
-    pulse: &mut Pulse,
+    pulses: &mut [Pulse],
     limit: Duration,
 ) -> Infallible {
     let interval = limit / 4;
     loop {
-        match timeout(interval, pulse.beat()).await {
+        match timeout(interval, all_beat(pulses)).await {
             _ if tasks.iter().any(AbortHandle::is_finished) => {
                 tracing::error!("a part of the service has ended: the watchdog will restart it");
                 sleep(interval).await;
@@ -100,7 +102,21 @@ async fn watch(
     }
 }
 
-/// Shows that the event loop is alive: bytes go through the system to a task, and come back.
+/// One for each event loop.
+fn pulses(handles: &Handles) -> io::Result<Vec<Pulse>> {
+    let all = iter::once(Handle::current()).chain(handles.runtimes.iter().cloned());
+    all.map(|runtime| Pulse::start(&runtime)).collect()
+}
+
+/// Whoever waits for it has to set the limit.
+async fn all_beat(pulses: &mut [Pulse]) -> io::Result<()> {
+    for pulse in pulses {
+        pulse.beat().await?;
+    }
+    Ok(())
+}
+
+/// Shows that an event loop is alive: bytes go through the system to a task, and come back.
 ///
 /// Its sockets are there from the start: out of descriptors, or with as many connections as are
 /// allowed, the service is overloaded and recovers by itself (REL-05). To be ended for it would
@@ -109,25 +125,28 @@ struct Pulse {
     near: UnixStream,
     beats: u8,
     /// A task, as for any client: the threads of the runtime are part of what is looked at.
-    _echo: JoinSet<()>,
+    _echo: JoinSet<io::Result<u64>>,
 }
 
 impl Pulse {
-    fn start() -> io::Result<Self> {
-        let (near, far) = UnixStream::pair()?;
+    /// Of the threads of this runtime.
+    fn start(runtime: &Handle) -> io::Result<Self> {
+        let (near, far) = std::os::unix::net::UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
         let mut echo = JoinSet::new();
-        echo.spawn(async move {
-            let (mut from, mut to) = tokio::io::split(far);
-            let _ended = tokio::io::copy(&mut from, &mut to).await;
-        });
+        let echoing = async move {
+            let (mut from, mut to) = tokio::io::split(UnixStream::from_std(far)?);
+            tokio::io::copy(&mut from, &mut to).await
+        };
+        echo.spawn_on(echoing, runtime);
         Ok(Self {
-            near,
+            near: UnixStream::from_std(near)?,
             beats: 0,
             _echo: echo,
         })
     }
 
-    /// Whoever waits for it has to set the limit.
     async fn beat(&mut self) -> io::Result<()> {
         self.beats = self.beats.wrapping_add(1);
         self.near.write_u8(self.beats).await?;
@@ -220,8 +239,8 @@ mod tests {
         let (manager, service) = std::os::unix::net::UnixDatagram::pair().unwrap();
         let service = Manager::at(service, LIMIT);
         runtime.spawn(async move {
-            let mut pulse = Pulse::start().unwrap();
-            watch(&service, &[], &mut pulse, LIMIT).await
+            let mut pulses = [Pulse::start(&Handle::current()).unwrap()];
+            watch(&service, &[], &mut pulses, LIMIT).await
         });
         let mut buffer = [0; 100];
         manager.recv(&mut buffer).unwrap();

@@ -18,6 +18,7 @@ mod client;
 mod conditions;
 mod connections;
 mod idle;
+mod questions;
 mod report;
 mod start;
 mod strace;

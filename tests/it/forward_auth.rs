@@ -5,6 +5,8 @@
 mod hostile;
 /// Who may ask, where, and from when on.
 mod listener;
+/// How questions come.
+mod pieces;
 pub(crate) mod spoofs;
 /// What is answered to whom.
 mod verdicts;

@@ -1,11 +1,13 @@
 //! What is asked of the program that is counted, as a browser asks.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig};
 
 use crate::harness::tls::{self, HOST};
@@ -13,8 +15,8 @@ use crate::harness::{AnyBody, Http2, Raw, Service, Upstream};
 
 const TARGET: &str = "/counted";
 
-/// How a request to the app can be told in a trace.
-pub(super) const MARK: &str = " /counted HTTP/1.1";
+/// How a proxy asks, in a dialect of forward auth.
+const ASKING: &str = "GET /nginx HTTP/1.1";
 
 /// Of a body that is small.
 const SMALL: usize = 1024;
@@ -25,6 +27,8 @@ pub(super) const BULK: usize = 1024 * 1024;
 /// A user who has signed in.
 pub(super) struct Client {
     fields: Vec<(&'static str, String)>,
+    /// Where it asks, if it is a proxy.
+    asks: Option<SocketAddr>,
 }
 
 /// What a client does, again and again; each time with one request to the app.
@@ -42,13 +46,30 @@ pub(super) enum Work {
     Http2Download,
     Http1Upload,
     Http2Upload,
+    /// Questions of a proxy by forward auth, one after the other over one connection.
+    Question,
+}
+
+impl Work {
+    /// What begins one of them in a trace: a request to the app, or a question.
+    pub(super) fn mark(self) -> &'static str {
+        match self {
+            Self::Question => ASKING,
+            _ => " /counted HTTP/1.1",
+        }
+    }
+
+    /// Whether the app gets a request of it.
+    pub(super) fn reaches_app(self) -> bool {
+        self != Self::Question
+    }
 }
 
 /// The same with its connection.
 pub(super) struct Open<'c> {
     client: &'c Client,
     service: &'c Service,
-    work: Work,
+    pub(super) work: Work,
     connection: Connection,
 }
 
@@ -68,7 +89,7 @@ impl Client {
             ("accept-encoding", "gzip, deflate".to_owned()),
             (name, value),
         ];
-        Self { fields }
+        Self { fields, asks: None }
     }
 
     pub(super) fn new(session_cookie: &str) -> Self {
@@ -90,7 +111,24 @@ impl Client {
         ];
         let mut fields: Vec<_> = fixed.map(|(name, value)| (name, value.to_owned())).into();
         fields.push(("cookie", format!("theme=dark; {session_cookie}; lang=en")));
-        Self { fields }
+        Self { fields, asks: None }
+    }
+
+    /// A proxy that asks there whether it may send on what a browser sends.
+    pub(super) fn of_proxy(asks: SocketAddr, session_cookie: &str) -> Self {
+        let of_proxy = [
+            ("x-original-method", "GET"),
+            ("x-original-uri", TARGET),
+            ("x-original-host", HOST),
+            ("x-original-proto", "https"),
+            ("x-real-ip", "203.0.113.7"),
+        ];
+        let of_proxy = of_proxy.map(|(name, value)| (name, value.to_owned()));
+        let of_browser = Self::new(session_cookie).fields;
+        Self {
+            fields: of_proxy.into_iter().chain(of_browser).collect(),
+            asks: Some(asks),
+        }
     }
 
     /// Makes the connection of this work, where it has one.
@@ -101,6 +139,10 @@ impl Client {
             }
             Work::Http2 | Work::Http2Download | Work::Http2Upload => {
                 Connection::Http2(service.http2().await)
+            }
+            Work::Question => {
+                let to = self.asks.expect("the client is a proxy");
+                Connection::Http1(Raw::new(TcpStream::connect(to).await.unwrap()))
             }
             Work::Http1Connection | Work::Http1ResumedConnection | Work::Http2Connection => {
                 Connection::None(http1_config())
@@ -117,6 +159,13 @@ impl Client {
     pub(super) async fn get_by_http1(&self, connection: &mut Raw) {
         connection.send(self.head("GET", "")).await;
         connection.response().await.assert_status(200);
+    }
+
+    async fn ask(&self, connection: &mut Raw) {
+        connection.send(self.lines(ASKING, "")).await;
+        let answer = connection.response().await;
+        answer.assert_status(200);
+        answer.assert_header("x-vestibule-cookie", "theme=dark; lang=en");
     }
 
     pub(super) async fn get_by_http2(&self, connection: &Http2) {
@@ -146,7 +195,11 @@ impl Client {
     }
 
     fn head(&self, method: &str, more: &str) -> String {
-        let mut head = format!("{method} {TARGET} HTTP/1.1\r\nHost: {HOST}\r\n{more}");
+        self.lines(&format!("{method} {TARGET} HTTP/1.1"), more)
+    }
+
+    fn lines(&self, first: &str, more: &str) -> String {
+        let mut head = format!("{first}\r\nHost: {HOST}\r\n{more}");
         for (name, value) in self.fields() {
             write!(head, "{name}: {value}\r\n").unwrap();
         }
@@ -177,6 +230,7 @@ impl Open<'_> {
         match (self.work, &mut self.connection) {
             (Work::Http1, Connection::Http1(connection)) => client.get_by_http1(connection).await,
             (Work::Http2, Connection::Http2(connection)) => client.get_by_http2(connection).await,
+            (Work::Question, Connection::Http1(connection)) => client.ask(connection).await,
             (Work::Http1Connection, _) => client.connect(service, &http1_config()).await,
             (Work::Http1ResumedConnection, Connection::None(config)) => {
                 client.connect(service, config).await;

@@ -3,24 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use super::client::MARK;
+use super::client::Work;
 
-/// Those of each of so many works, which were done one after the other, so many times after a warm-up.
-/// `None` until the trace is whole.
+/// Those of each work, which were done one after the other, so many times after a warm-up. They have
+/// one mark. `None` until the trace is whole.
 ///
-/// Between one request to the app and the next there is one request, and now and then a tick or
-/// the wake-up of the log's writer, which come by the clock and are not its own: the lower quartile
-/// has none of them.
+/// Between one mark and the next there is one request, and now and then a tick or the wake-up of the
+/// log's writer, which come by the clock and are not its own: the lower quartile has none of them.
 pub(super) fn calls_of_each(
     folder: &Path,
-    works: usize,
+    works: &[Work],
     warm_up: usize,
     times: usize,
 ) -> Option<Vec<u64>> {
+    let mark = works.first()?.mark();
+    assert!(works.iter().all(|work| work.mark() == mark));
     let threads = fs::read_dir(folder).unwrap();
     let traces = threads.map(|file| fs::read(file.unwrap().path()).unwrap());
     let traces = traces.map(|trace| String::from_utf8_lossy(&trace).into_owned());
-    let marked: Vec<_> = traces.filter(|trace| trace.contains(MARK)).collect();
+    let marked: Vec<_> = traces.filter(|trace| trace.contains(mark)).collect();
     let [trace] = marked.as_slice() else {
         assert!(
             marked.is_empty(),
@@ -28,9 +29,9 @@ pub(super) fn calls_of_each(
         );
         return None;
     };
-    let counts = calls_between(trace, MARK);
+    let counts = calls_between(trace, mark);
     let each = warm_up + times;
-    let calls = (0..works).map(|work| {
+    let calls = (0..works.len()).map(|work| {
         let counted = work * each + warm_up..(work + 1) * each - 1;
         let mut counts = counts.get(counted)?.to_vec();
         counts.sort_unstable();

@@ -1,0 +1,135 @@
+//! Questions as they come over a connection: plain ones, which are answered at once, and others
+//! between them.
+
+use std::time::Duration;
+
+use super::*;
+
+/// The status of the next answer, for which the connection stays open.
+async fn answered(raw: &mut Raw, status: u16) {
+    let reply = raw.response().await;
+    reply.assert_status(status);
+    assert_eq!(reply.value("connection"), None, "it stays open: {reply}");
+    assert!(reply.value("date").is_some(), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_may_come_in_pieces_and_after_a_while() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let ada = cookies(&gate, "ada").await;
+    for dialect in DIALECTS {
+        let asked = question(dialect, "GET", "/", &ada);
+        let mut raw = connect(gate.auth_address()).await;
+        let (first, second) = asked.split_at(asked.len() / 2);
+        raw.send(first).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        raw.send(second).await;
+        answered(&mut raw, 200).await;
+        // For so long that the connection gives its memory back.
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        raw.send(&asked).await;
+        answered(&mut raw, 200).await;
+        // For so long that it is no plain question any more.
+        raw.send(first).await;
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        raw.send(second).await;
+        answered(&mut raw, 200).await;
+        raw.send(&asked).await;
+        answered(&mut raw, 200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_may_come_before_their_turn_and_each_has_its_own_answer() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let (ada, bob) = (cookies(&gate, "ada").await, cookies(&gate, "bob").await);
+    let of = |who: &str| question("nginx", "GET", "/admin", who);
+    let mut raw = connect(gate.auth_address()).await;
+    raw.send([of(&ada), of(""), of(&bob), of(&ada)].concat())
+        .await;
+    for status in [200, 401, 403, 200] {
+        answered(&mut raw, status).await;
+    }
+    raw.send(of(&ada)).await;
+    answered(&mut raw, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_05_what_is_no_plain_question_is_read_as_anywhere_else() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let ada = cookies(&gate, "ada").await;
+    let plain = question("nginx", "GET", "/", &ada);
+    let with = |fields: &str| question("nginx", "GET", "/", &format!("{ada}{fields}"));
+    for (asked, status) in [
+        (with("Connection: close\r\n"), 200),
+        (with("Connection: keep-alive\r\n"), 200),
+        (plain.replace("GET /nginx", "HEAD /nginx"), 200),
+        (with("Content-Length: 0\r\n"), 200),
+        (with("Content-Length: 3\r\n") + "abc", 200),
+        (with("Transfer-Encoding: chunked\r\n") + "0\r\n\r\n", 200),
+        (with("Content-Length: 0\r\nContent-Length: 0\r\n"), 400),
+        (
+            with("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
+            400,
+        ),
+        (with("A: b\n"), 400),
+        (with("A: \0\r\n"), 400),
+        (with("A : b\r\n"), 400),
+        (with("A: b\r\n c\r\n"), 400),
+        (with("Expect: something\r\n"), 403),
+        (plain.replace("GET /nginx", "GET /nginx#x"), 400),
+        (with(&format!("A: {}\r\n", "x".repeat(9000))), 200),
+        (with(&format!("A: {}\r\n", "x".repeat(40_000))), 431),
+        (with(&"A: b\r\n".repeat(120)), 431),
+    ] {
+        let shown = &asked[asked.len().saturating_sub(60)..];
+        let mut raw = connect(gate.auth_address()).await;
+        raw.send(&plain).await;
+        answered(&mut raw, 200).await;
+        raw.send(&asked).await;
+        let reply = if asked.starts_with("HEAD") {
+            raw.response_to_head().await
+        } else {
+            raw.response().await
+        };
+        assert_eq!(reply.status, status, "{shown:?}: {reply}");
+        if reply.value("connection") == Some("close") {
+            assert_eq!(raw.rest().await, "", "{shown:?}");
+        } else {
+            assert!(status < 400 || status == 403, "{shown:?}");
+            raw.send(&plain).await;
+            answered(&mut raw, 200).await;
+        }
+    }
+    let mut raw = connect(gate.auth_address()).await;
+    raw.send(plain.replace("HTTP/1.1", "HTTP/1.0")).await;
+    let all = raw.rest().await;
+    assert!(all.contains(" 200 OK\r\n"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_11_a_proxy_that_goes_away_ends_its_own_connection_only() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).app("basic = true").start().await;
+    let wrong = |n: usize| {
+        use base64::Engine;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("ada:wrong {n}"));
+        question(
+            "nginx",
+            "GET",
+            "/",
+            &format!("Authorization: Basic {pair}\r\n"),
+        )
+    };
+    let mut kept = connect(gate.auth_address()).await;
+    for n in 0..3 {
+        let mut gone = connect(gate.auth_address()).await;
+        gone.send(wrong(n)).await; // takes the time of a hash
+        drop(gone);
+        kept.send(question("nginx", "GET", "/public", "")).await;
+        answered(&mut kept, 200).await;
+    }
+}
