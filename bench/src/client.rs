@@ -43,6 +43,8 @@ pub(crate) struct Client {
     tls: [Arc<ClientConfig>; 2],
     /// What shows who it is; empty before the login.
     cookie: Option<HeaderValue>,
+    /// Where a proxy asks about its requests.
+    questions: SocketAddr,
 }
 
 /// Of connections that are made one after the other.
@@ -76,6 +78,7 @@ impl Client {
             server_name: ServerName::try_from("localhost").map_err(io::Error::other)?,
             tls: [certificate.client("http/1.1")?, certificate.client("h2")?],
             cookie: None,
+            questions: SocketAddr::from(([127, 0, 0, 1], 0)),
         })
     }
 
@@ -94,6 +97,13 @@ impl Client {
             source,
             ..self.clone()
         }
+    }
+
+    /// A proxy has its requests, and asks at this port whether it may send them on.
+    #[must_use]
+    pub(crate) fn asked_about_at(mut self, port: u16) -> Self {
+        self.questions.set_port(port);
+        self
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -122,6 +132,19 @@ impl Client {
         let mut config = ClientConfig::clone(&self.tls[0]);
         config.resumption = Resumption::in_memory_sessions(8);
         Tickets(Arc::new(config))
+    }
+
+    /// A connection on which a proxy asks.
+    pub(crate) async fn connect_to_ask(&self) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.questions).await?;
+        stream.set_nodelay(true)?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Connection {
+            sender: Sender::Http1(sender),
+            resumed: false,
+        })
     }
 
     async fn connect_by(
@@ -197,6 +220,26 @@ impl Client {
             uri: uri.expect("a path"),
             headers,
         }
+    }
+
+    /// The question of a proxy about a request for a path, as the examples for nginx have it.
+    pub(crate) fn question(&self, path: &str) -> Template {
+        let question = self.request(Version::Http1, Method::GET, "/nginx");
+        let host = HeaderValue::from_str(&self.authority).expect("a host");
+        let fields = [
+            ("x-original-method", HeaderValue::from_static("GET")),
+            (
+                "x-original-uri",
+                HeaderValue::from_str(path).expect("a path"),
+            ),
+            ("x-original-host", host),
+            ("x-original-proto", HeaderValue::from_static("https")),
+            ("x-real-ip", HeaderValue::from_static("192.0.2.7")),
+        ];
+        let add = |question: Template, (name, value)| {
+            question.field(HeaderName::from_static(name), value)
+        };
+        fields.into_iter().fold(question, add)
     }
 
     /// A form for this path, as browsers send it from the page that shows it.

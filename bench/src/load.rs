@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::ask::Question;
 use crate::body::Bulk;
 use crate::client::{Client, Connection, Template, Version};
 use crate::machine::{Foreign, Moment};
@@ -103,6 +104,9 @@ pub(crate) async fn run(
         match load {
             Load::Closed(version, connections, streams) => {
                 closed(&mut tasks, &counters, client, version, connections, streams).await?;
+            }
+            Load::Questions(connections) => {
+                questions(&mut tasks, &counters, client, connections).await?;
             }
             Load::Open(rate) => open(&mut tasks, &counters, client, rate).await?,
             Load::Handshakes { resumed } => {
@@ -250,6 +254,32 @@ async fn closed(
                 }
             });
         }
+    }
+    Ok(())
+}
+
+async fn questions(
+    tasks: &mut Tasks,
+    counters: &Arc<Counters>,
+    client: &Client,
+    connections: usize,
+) -> io::Result<()> {
+    let question = Question {
+        template: client.question(SMALL.0),
+        upload: 0,
+        answer: 0,
+    };
+    let question = Arc::new(question);
+    for _ in 0..connections {
+        let mut connection = client.connect_to_ask().await?;
+        let (question, counters) = (Arc::clone(&question), Arc::clone(counters));
+        tasks.spawn(async move {
+            loop {
+                let began = Instant::now();
+                ask::ask(&mut connection, &question).await?;
+                counters.answered(began);
+            }
+        });
     }
     Ok(())
 }

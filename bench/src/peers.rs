@@ -30,8 +30,13 @@ pub(crate) struct Peer {
     pub(crate) version: &'static str,
     pub(crate) login: Login,
     /// Writes the configuration, and gives the command that serves with it.
-    pub(crate) prepare: fn(&Site, &Path) -> io::Result<Command>,
+    pub(crate) prepare: Prepare,
+    /// The same for one that answers a proxy which asks by forward auth, or for what answers the
+    /// same to everything.
+    pub(crate) answers: Option<Prepare>,
 }
+
+pub(crate) type Prepare = fn(&Site, &Path) -> io::Result<Command>;
 
 /// How visitors show who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub(crate) const PASSWORD: &str = "four quiet rounds of figures";
 pub(crate) struct Site {
     pub(crate) folder: PathBuf,
     pub(crate) port: u16,
+    /// Where proxies ask.
+    pub(crate) questions: u16,
     pub(crate) app: SocketAddr,
     pub(crate) workers: usize,
     pub(crate) cert: String,
@@ -94,6 +101,7 @@ impl Site {
         let values = [
             ("<folder>", folder.as_str()),
             ("<port>", &self.port.to_string()),
+            ("<questions>", &self.questions.to_string()),
             ("<app>", &self.app.to_string()),
             ("<app-port>", &self.app.port().to_string()),
             ("<workers>", &self.workers.to_string()),
@@ -128,6 +136,7 @@ mod tests {
         let site = Site {
             folder: folder.path().to_owned(),
             port: 8443,
+            questions: 9091,
             app: "127.0.0.1:3000".parse().unwrap(),
             workers: 2,
             cert: String::new(),
@@ -136,13 +145,22 @@ mod tests {
         let names: std::collections::BTreeSet<_> = ALL.iter().map(|peer| peer.name).collect();
         assert_eq!(names.len(), ALL.len());
         for peer in ALL.iter().filter(|peer| peer.program != "vestibule") {
-            (peer.prepare)(&site, Path::new(peer.program)).unwrap();
+            for prepare in peer.answers.into_iter().chain([peer.prepare]) {
+                prepare(&site, Path::new(peer.program)).unwrap();
+            }
         }
         let files: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
         assert!(files.len() > 7, "{files:?}");
         for file in files.iter().filter(|file| file.path().is_file()) {
             let text = fs::read_to_string(file.path()).unwrap();
-            let left = ["<folder>", "<port>", "<app", "<workers>", "<user>"];
+            let left = [
+                "<folder>",
+                "<port>",
+                "<questions>",
+                "<app",
+                "<workers>",
+                "<user>",
+            ];
             assert!(!left.iter().any(|name| text.contains(name)), "{text}");
         }
     }

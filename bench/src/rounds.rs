@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use hyper::{Method, StatusCode};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::app::App;
+use crate::app::{App, USER_HEADER};
+use crate::body::Bulk;
 use crate::certificate::Certificate;
 use crate::client::{Client, Version};
 use crate::load::{self, Outcome, SMALL};
 use crate::machine::{Machine, Moment};
-use crate::peers::{Login, PASSWORD, Peer, Site, USER};
+use crate::peers::{Login, PASSWORD, Peer, Prepare, Site, USER};
 use crate::process::{self, Running};
 use crate::record::{Figure, Header, Writer, rounded};
 use crate::work::{Unit, Work};
@@ -112,10 +114,15 @@ impl Bench<'_> {
             let started = self.start(peer, program).await?;
             self.at_rest(peer, started).await?;
         }
-        let loads = self
-            .plan
-            .works
-            .iter()
+        if self.plan.works.contains(&Work::Questions)
+            && let Some(prepare) = peer.answers
+            && let Err(error) = self.answers(peer, prepare, program).await
+        {
+            self.left_out(peer, Work::Questions.title(), &error);
+        }
+        let works = self.plan.works.iter();
+        let loads = works
+            .filter(|&&work| work != Work::Questions)
             .filter_map(|&work| Some((work, work.load()?)));
         let loads: Vec<_> = loads.collect();
         if loads.is_empty() {
@@ -135,42 +142,66 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Starts it in a folder of its own, signs in, and sees that it does what it is there for.
-    async fn start(&self, peer: &Peer, program: &Path) -> io::Result<Started> {
+    /// What its answers cost, when a proxy asks whether it may send on what a user sends.
+    async fn answers(&mut self, peer: &Peer, prepare: Prepare, program: &Path) -> io::Result<()> {
+        let site = self.site(peer)?;
+        let client = Client::new(&self.certificate, site.port)?;
+        let mut client = client.asked_about_at(site.questions);
+        let mut running = Running::start(
+            command(prepare, &site, program)?,
+            site.folder.join("output.log"),
+        )?;
+        let answers = || async {
+            let (mut connection, question) = (client.connect_to_ask().await?, client.question("/"));
+            connection.send(&question, Bulk::empty()).await
+        };
+        until_served(&mut running, answers).await?;
+        if let Login::Form(path) = peer.login {
+            let denied = answers().await?.status();
+            if denied != StatusCode::UNAUTHORIZED {
+                return Err(io::Error::other(format!("it answers {denied} to anybody")));
+            }
+            client.sign_in(path, USER, PASSWORD).await?;
+            let mut connection = client.connect_to_ask().await?;
+            let question = client.question("/");
+            let answer = connection.send(&question, Bulk::empty()).await?;
+            let user = answer.headers().get(USER_HEADER);
+            if user.is_none_or(|user| user != USER) {
+                return Err(io::Error::other("it does not say who asks"));
+            }
+        }
+        let (load, client) = (Work::Questions.load(), Arc::new(client));
+        let load = load.expect("it is a load");
+        let outcome = load::run(load, &client, running.id(), self.plan.seconds).await?;
+        self.loaded(peer, Work::Questions, &outcome)
+    }
+
+    /// A folder of its own, and ports.
+    fn site(&self, peer: &Peer) -> io::Result<Site> {
         let folder = self.folder.path().join(peer.name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir(&folder)?;
-        let site = Site {
+        Ok(Site {
             folder,
             port: free_port()?,
+            questions: free_port()?,
             app: self.app.address,
             workers: self.plan.workers,
             cert: self.certificate.cert.clone(),
             key: self.certificate.key.clone(),
-        };
-        let mut command = (peer.prepare)(&site, program)?;
-        command.current_dir(&site.folder);
+        })
+    }
+
+    /// Starts it in a folder of its own, signs in, and sees that it does what it is there for.
+    async fn start(&self, peer: &Peer, program: &Path) -> io::Result<Started> {
+        let site = self.site(peer)?;
+        let command = command(peer.prepare, &site, program)?;
         let mut client = Client::new(&self.certificate, site.port)?;
         let began = Instant::now();
         let mut running = Running::start(command, site.folder.join("output.log"))?;
-        loop {
-            let answer = timeout(START, client.fetch(SMALL.0)).await;
-            match answer {
-                Ok(Ok(_)) => break,
-                Ok(Err(_)) if began.elapsed() < START => sleep(Duration::from_millis(1)).await,
-                _ => {
-                    return Err(io::Error::other(format!(
-                        "it does not answer: {}",
-                        running.said()
-                    )));
-                }
-            }
-            if let Some(said) = running.ended() {
-                return Err(io::Error::other(format!("it does not start: {said}")));
-            }
-        }
+        until_served(&mut running, || client.fetch(SMALL.0)).await?;
         let took = began.elapsed();
         timeout(START, check(peer, &mut client))
             .await
@@ -289,6 +320,35 @@ impl Bench<'_> {
             ratio.unwrap_or_default(),
         );
         Ok(())
+    }
+}
+
+fn command(prepare: Prepare, site: &Site, program: &Path) -> io::Result<Command> {
+    let mut command = prepare(site, program)?;
+    command.current_dir(&site.folder);
+    Ok(command)
+}
+
+/// Asks until there is an answer.
+async fn until_served<A, F: Future<Output = io::Result<A>>>(
+    running: &mut Running,
+    ask: impl Fn() -> F,
+) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match timeout(START, ask()).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(_)) if began.elapsed() < START => sleep(Duration::from_millis(1)).await,
+            _ => {
+                return Err(io::Error::other(format!(
+                    "it does not answer: {}",
+                    running.said()
+                )));
+            }
+        }
+        if let Some(said) = running.ended() {
+            return Err(io::Error::other(format!("it does not start: {said}")));
+        }
     }
 }
 

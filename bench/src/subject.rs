@@ -102,6 +102,7 @@ impl Ground {
         let site = Site {
             folder: self.folder.path().to_owned(),
             port: free_port()?,
+            questions: free_port()?,
             app: self.upstream(),
             workers: self.workers,
             cert: self.certificate.cert.clone(),

@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Down100mHttp2,
     Up100m,
     Up100mHttp2,
+    /// Questions of a proxy by forward auth, without TLS.
+    Questions,
     /// From the start of the process to its first answer.
     Start,
     /// Memory after the first answers.
@@ -56,10 +58,12 @@ pub(crate) enum Load {
     },
     Down(Version, usize, u64),
     Up(Version, usize, u64),
+    /// So many connections, each asking again once it was answered.
+    Questions(usize),
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Http1,
         Self::Http2,
         Self::Steady,
@@ -70,6 +74,7 @@ impl Work {
         Self::Down100mHttp2,
         Self::Up100m,
         Self::Up100mHttp2,
+        Self::Questions,
         Self::Connection,
         Self::Idle,
         Self::Start,
@@ -87,6 +92,7 @@ impl Work {
             Self::Down100mHttp2 => "100 MiB down, HTTP/2",
             Self::Up100m => "100 MiB up",
             Self::Up100mHttp2 => "100 MiB up, HTTP/2",
+            Self::Questions => "answer of forward auth",
             Self::Start => "start to first answer",
             Self::Idle => "memory after the start",
             Self::Connection => "memory of an idle connection",
@@ -97,6 +103,7 @@ impl Work {
         match self {
             Self::Http1 | Self::Http2 | Self::Steady => Unit::CpuEach("request"),
             Self::Full | Self::Resumed => Unit::CpuEach("connection"),
+            Self::Questions => Unit::CpuEach("answer"),
             Self::Start => Unit::Milliseconds,
             Self::Idle => Unit::MiB,
             Self::Connection => Unit::KiB,
@@ -118,6 +125,7 @@ impl Work {
             Self::Down100mHttp2 => Load::Down(Http2, 2, 100 << 20),
             Self::Up100m => Load::Up(Http1, 2, 100 << 20),
             Self::Up100mHttp2 => Load::Up(Http2, 2, 100 << 20),
+            Self::Questions => Load::Questions(64),
             Self::Start | Self::Idle | Self::Connection => return None,
         })
     }

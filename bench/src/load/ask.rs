@@ -113,7 +113,7 @@ impl Kept {
     }
 }
 
-async fn ask(connection: &mut Connection, question: &Question) -> io::Result<()> {
+pub(super) async fn ask(connection: &mut Connection, question: &Question) -> io::Result<()> {
     let body = Bulk::of(question.upload);
     let response = connection.send(&question.template, body).await?;
     let status = response.status();

@@ -20,6 +20,7 @@ pub(super) const APACHE: Peer = Peer {
         command.arg("-DFOREGROUND").arg("-f").arg(config);
         Ok(command)
     },
+    answers: None,
 };
 
 /// Where Debian has the modules.

@@ -22,6 +22,7 @@ pub(super) const CADDY: Peer = Peer {
         }
         Ok(command)
     },
+    answers: None,
 };
 
 const TEMPLATE: &str = "

@@ -18,6 +18,7 @@ pub(super) const ENVOY: Peer = Peer {
         command.args(["--concurrency", &site.workers.to_string()]);
         Ok(command)
     },
+    answers: None,
 };
 
 const TEMPLATE: &str = r#"

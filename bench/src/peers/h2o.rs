@@ -17,6 +17,7 @@ pub(super) const H2O: Peer = Peer {
         command.args(["-m", "worker", "-c"]).arg(config);
         Ok(command)
     },
+    answers: None,
 };
 
 const TEMPLATE: &str = r#"

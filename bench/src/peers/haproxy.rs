@@ -17,6 +17,7 @@ pub(super) const HAPROXY: Peer = Peer {
         command.args(["-db", "-f"]).arg(config);
         Ok(command)
     },
+    answers: None,
 };
 
 const TEMPLATE: &str = "

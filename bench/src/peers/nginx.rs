@@ -15,6 +15,7 @@ pub(super) const NGINX: Peer = Peer {
     version: "-V",
     login: Login::None,
     prepare: |site, program| prepare(site, program, "", "", ""),
+    answers: Some(prepare_static),
 };
 
 /// A newer one, where it is installed beside the system's under this name or given with `--peer`:
@@ -35,6 +36,7 @@ pub(super) const AUTH_REQUEST: Peer = Peer {
     version: "-V",
     login: Login::Cookie("session=0123456789abcdef0123456789abcdef"),
     prepare: |site, program| prepare(site, program, VERIFIER, ASK, ASKED),
+    answers: None,
 };
 
 const TEMPLATE: &str = r#"
@@ -112,6 +114,32 @@ const ASKED: &str = r"
             proxy_set_header X-Remote-User $asked_user;
 ";
 
+/// Says yes to everything: no verifier is cheaper.
+const STATIC: &str = r"
+worker_processes <workers>;
+error_log <folder>/error.log error;
+pid <folder>/nginx.pid;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path <folder>/client-body;
+    proxy_temp_path <folder>/proxy;
+    fastcgi_temp_path <folder>/fastcgi;
+    uwsgi_temp_path <folder>/uwsgi;
+    scgi_temp_path <folder>/scgi;
+    keepalive_requests 1000000000;
+    keepalive_timeout 300s;
+    server {
+        listen 127.0.0.1:<questions> backlog=4096;
+        location / { return 200; }
+    }
+}
+";
+
+fn prepare_static(site: &Site, program: &Path) -> io::Result<Command> {
+    serve(site, program, STATIC)
+}
+
 fn prepare(
     site: &Site,
     program: &Path,
@@ -119,18 +147,22 @@ fn prepare(
     ask: &str,
     asked: &str,
 ) -> io::Result<Command> {
-    let user = if is_root() { "user root;" } else { "" };
     let listen = if has_http2_directive(&machine::version(program, "-V")) {
         "listen 127.0.0.1:<port> ssl backlog=4096; http2 on;"
     } else {
         "listen 127.0.0.1:<port> ssl http2 backlog=4096;"
     };
-    let template = format!("{user}{TEMPLATE}")
+    let template = TEMPLATE
         .replace("<listen>", listen)
         .replace("<verifier>", verifier)
         .replace("<ask>", ask)
         .replace("<asked>", asked);
-    let config = site.configure("nginx.conf", &template)?;
+    serve(site, program, &template)
+}
+
+fn serve(site: &Site, program: &Path, template: &str) -> io::Result<Command> {
+    let user = if is_root() { "user root;" } else { "" };
+    let config = site.configure("nginx.conf", &format!("{user}{template}"))?;
     let mut command = Command::new(program);
     command.arg("-p").arg(&site.folder).arg("-c").arg(config);
     command.arg("-e").arg(site.folder.join("error.log"));

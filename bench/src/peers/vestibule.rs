@@ -13,7 +13,8 @@ pub(super) const VESTIBULE: Peer = Peer {
     program: "vestibule",
     version: "--version",
     login: Login::Form("/.vestibule/login"),
-    prepare: |site, program| prepare(site, program, "false"),
+    prepare: |site, program| prepare(site, program, "false", ""),
+    answers: Some(|site, program| prepare(site, program, "false", ANSWERS)),
 };
 
 /// The access log is on by default; it is off in the other row because it is in all other rows.
@@ -24,13 +25,15 @@ pub(super) const ACCESS_LOG: Peer = Peer {
     program: "vestibule",
     version: "--version",
     login: Login::Form("/.vestibule/login"),
-    prepare: |site, program| prepare(site, program, "true"),
+    prepare: |site, program| prepare(site, program, "true", ""),
+    answers: Some(|site, program| prepare(site, program, "true", ANSWERS)),
 };
 
 const TEMPLATE: &str = r#"
 [server]
 listen = ["127.0.0.1:<port>"]
 max_connections_per_address = 10000
+<answers>
 [server.timeouts]
 keep_alive = "300s"
 [tls]
@@ -51,13 +54,21 @@ upstream = "http://<app>"
 "X-Remote-User" = "{user}"
 "#;
 
-fn prepare(site: &Site, program: &Path, access: &str) -> io::Result<Command> {
+const ANSWERS: &str = r#"
+auth_listen = ["127.0.0.1:<questions>"]
+auth_from = ["127.0.0.1"]
+"#;
+
+fn prepare(site: &Site, program: &Path, access: &str, answers: &str) -> io::Result<Command> {
     let hash = hash(program)?;
     site.write(
         "users.toml",
         &format!("[user.{USER}]\npassword = \"{hash}\"\n"),
     )?;
-    let config = site.configure("vestibule.toml", &TEMPLATE.replace("<access>", access))?;
+    let template = TEMPLATE
+        .replace("<access>", access)
+        .replace("<answers>", answers);
+    let config = site.configure("vestibule.toml", &template)?;
     let mut command = Command::new(program);
     command.args(["serve", "--config"]).arg(config);
     command.env("TOKIO_WORKER_THREADS", site.workers.to_string());

@@ -51,6 +51,7 @@ pub(super) fn all(records: &Records) -> String {
         add(&mut text, records, &title, works, head, cell);
     }
     at_rest(&mut text, records);
+    answers(&mut text, records);
     absolute(&mut text, records, reference);
     responses(&mut text, records);
     transfers(&mut text, records);
@@ -166,6 +167,27 @@ fn at_rest(text: &mut String, records: &Records) {
     add(text, records, "Memory and start", &AT_REST, head, cell);
 }
 
+/// Those who answer proxies, and not the other peers.
+fn answers(text: &mut String, records: &Records) {
+    let row = |peer: &Peer| {
+        let ratio = range(records.ratio(peer, Work::Questions)?, 2);
+        let rate = records.other(peer, Work::Questions, |figure| figure.rate)?;
+        let title = match peer.login {
+            Login::None => format!("{}, `return 200`", peer.title),
+            _ => peer.title.to_owned(),
+        };
+        Some(format!("| {title} | {ratio} | {} |\n", range(rate, 0)))
+    };
+    let rows: String = records.peers().into_iter().filter_map(row).collect();
+    if !rows.is_empty() {
+        let _ = write!(
+            text,
+            "\n**Forward auth: answers to a proxy that asks**\n\n\
+             | | CPU time of an answer | answers a second |\n|---|---|---|\n{rows}"
+        );
+    }
+}
+
 /// What 1.00 is on this machine.
 fn absolute(text: &mut String, records: &Records, reference: &Peer) {
     let shown = |work: Work| {
@@ -180,11 +202,9 @@ fn absolute(text: &mut String, records: &Records, reference: &Peer) {
             unit.show(high)
         ))
     };
-    let rows: String = [REQUESTS, TRANSFERS]
-        .concat()
-        .into_iter()
-        .filter_map(shown)
-        .collect();
+    let works = REQUESTS.into_iter().chain(TRANSFERS);
+    let rows = works.chain([Work::Questions]).filter_map(shown);
+    let rows: String = rows.collect();
     if !rows.is_empty() {
         let title = reference.title;
         let _ = write!(
