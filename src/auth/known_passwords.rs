@@ -70,7 +70,8 @@ impl ProvenPassword {
 }
 
 pub(crate) struct KnownPasswords {
-    /// Of this process. With each request comes a tag: AWS-LC makes one in about half the time.
+    /// Of this process. Each request has a tag made with it: AWS-LC takes a sixth less for one than
+    /// code without assembly, where the CPU has no instructions for SHA-256.
     key: hmac::Key,
     clock: Clock,
     tables: Mutex<Tables>,
