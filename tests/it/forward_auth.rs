@@ -5,7 +5,9 @@
 mod hostile;
 /// Who may ask, where, and from when on.
 mod listener;
-/// How questions come.
+/// What is answered when there is too much to do.
+mod overload;
+/// How auth requests come.
 mod pieces;
 pub(crate) mod spoofs;
 /// What is answered to whom.

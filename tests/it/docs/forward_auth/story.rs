@@ -9,7 +9,7 @@ use crate::forward_auth::spoofs::{FORWARDING, SPELLINGS, forged};
 use crate::identity_token::{HEADER, verify};
 
 /// A visitor and a program use the app, and others try to do what they may not.
-pub(super) async fn tell(behind: &Behind) {
+pub(super) async fn tell(behind: &Behind, front: Front) {
     Box::pin(visitors_sign_in(behind)).await;
     Box::pin(programs_show_tokens(behind)).await;
     Box::pin(websockets_are_for_own_pages(behind)).await;
@@ -17,6 +17,7 @@ pub(super) async fn tell(behind: &Behind) {
     Box::pin(nobody_makes_up_who_they_are(behind)).await;
     Box::pin(no_name_changes_a_verdict(behind)).await;
     Box::pin(nobody_hands_an_identity_token_in(behind)).await;
+    Box::pin(nobody_gets_in_when_there_is_too_much_to_do(behind, front)).await;
     Box::pin(one_login_is_for_all(behind)).await;
 }
 
@@ -50,7 +51,7 @@ fn assert_is_from(behind: &Behind, user: &str) {
     }
 }
 
-async fn visitors_sign_in(behind: &Behind) {
+pub(super) async fn visitors_sign_in(behind: &Behind) {
     let (app, ada) = (&behind.app, browser(behind));
     let before = app.requests();
     let led = ada.get("/page?a=1").await;
@@ -94,7 +95,7 @@ async fn visitors_sign_in(behind: &Behind) {
     assert_eq!(app.requests(), got, "the session has ended");
 }
 
-async fn programs_show_tokens(behind: &Behind) {
+pub(super) async fn programs_show_tokens(behind: &Behind) {
     let (app, program) = (&behind.app, browser(behind));
     let token = behind.desk.run("vestibule token add ada").await;
     let token = token.trim_end();
@@ -320,6 +321,32 @@ async fn nobody_hands_an_identity_token_in(behind: &Behind) {
         text.replace("tokens = true\n", &format!("tokens = true\n{ON}"))
     })
     .await;
+}
+
+/// An answer with 503 lets nobody in, and leads nobody in circles: neither to the login, where a
+/// signed-in user is sent back at once, nor to the app.
+async fn nobody_gets_in_when_there_is_too_much_to_do(behind: &Behind, front: Front) {
+    const CLOSED: &str = "tokens = true\nmaintenance = \"Back at six.\"\n";
+    let ada = browser(behind).login("ada", PASSWORD).await;
+    let open = "tokens = true\n";
+    reconfigure(behind, |text| text.replace(open, CLOSED)).await;
+    let got = behind.app.requests();
+    for who in [&ada, &browser(behind)] {
+        for reply in [who.get("/page").await, who.fetch("/page").await] {
+            let (status, wait) = match front {
+                Front::Nginx => (500, None),
+                Front::Envoy => (503, None),
+                Front::Caddy | Front::Haproxy | Front::Traefik => (503, Some("60")),
+            };
+            reply.assert_status(status);
+            assert_eq!(reply.value("retry-after"), wait, "{reply}");
+            assert_eq!(reply.value("location"), None, "{reply}");
+            assert!(reply.values("set-cookie").is_empty(), "{reply}");
+        }
+    }
+    assert_eq!(behind.app.requests(), got, "nobody is in");
+    reconfigure(behind, |text| text.replace(CLOSED, open)).await;
+    ada.get("/page").await.assert_status(200);
 }
 
 /// With a login host, visitors go there and come back.
