@@ -66,13 +66,14 @@ pub(crate) struct LoginView<'a> {
 /// What is said above the form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoginNotice<'a> {
-    Problem(LoginProblem),
+    Problem {
+        problem: LoginProblem,
+        /// The user name that was typed, so that only the password has to be typed again.
+        typed: Option<&'a str>,
+    },
     /// This browser is signed in as `user`, who may not open the page that they want, or wants to
     /// be somebody else.
-    SignedInAs {
-        user: &'a str,
-        is_forbidden: bool,
-    },
+    SignedInAs { user: &'a str, is_forbidden: bool },
 }
 
 /// Why a login did not succeed, in as much detail as a stranger may know.
@@ -220,12 +221,13 @@ impl Pages {
     }
 
     pub(crate) fn login(&self, view: &LoginView<'_>) -> Page {
-        let (problem, user, is_forbidden) = match view.notice {
-            Some(LoginNotice::Problem(problem)) => (Some(problem), None, false),
-            Some(LoginNotice::SignedInAs { user, is_forbidden }) => {
-                (None, Some(user), is_forbidden)
-            }
-            None => (None, None, false),
+        let (problem, typed) = match view.notice {
+            Some(LoginNotice::Problem { problem, typed }) => (Some(problem), typed),
+            _ => (None, None),
+        };
+        let (user, is_forbidden) = match view.notice {
+            Some(LoginNotice::SignedInAs { user, is_forbidden }) => (Some(user), is_forbidden),
+            _ => (None, false),
         };
         let page = self.page(
             problem.map_or(StatusCode::OK, LoginProblem::status),
@@ -239,6 +241,7 @@ impl Pages {
                 state => view.state,
                 remember => view.remember,
                 problem => problem.map(LoginProblem::sentence),
+                typed,
                 user,
                 is_forbidden,
                 kept_for => view.saved_for.map(humanise::wait),

@@ -38,7 +38,7 @@ else {
     show(false); // a password manager must not take it for plain text
     busy(true);
   });
-  // Back from the next page shows this one as it was left: ready for another try.
+  // Back from the next page shows this one as it was left: ready again.
   addEventListener("pageshow", () => busy(false));
-  byId("problem")?.focus();
+  document.querySelector("[autofocus]")?.focus();
 }

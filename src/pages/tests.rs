@@ -32,7 +32,10 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         kept: None,
         state: None,
         remember: false,
-        notice: problem.map(LoginNotice::Problem),
+        notice: problem.map(|problem| LoginNotice::Problem {
+            problem,
+            typed: None,
+        }),
         saved_for: None,
         sends_itself: false,
         has_open_pages: false,
@@ -257,7 +260,10 @@ fn logins(pages: &Pages, text: &str) -> Vec<Page> {
             kept: Some(text),
             state: Some(text),
             remember: true,
-            notice: problem.map(LoginNotice::Problem),
+            notice: problem.map(|problem| LoginNotice::Problem {
+                problem,
+                typed: Some(text),
+            }),
             saved_for: Some(Duration::from_mins(15)),
             sends_itself: true,
             has_open_pages: true,

@@ -43,6 +43,9 @@ const STATE: &str = "state";
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
+/// Characters of a user name that the form shows again: no name is longer.
+const LONGEST_TYPED: usize = 64;
+
 /// What is to follow a login.
 pub(super) struct PostLoginOptions {
     pub(super) onward: Onward,
@@ -219,6 +222,13 @@ fn has_open_pages(context: &RequestContext<'_>) -> bool {
     context.cookies.session.is_some() || form::query_value(context.head, BACKGROUND) == "1"
 }
 
+/// The user name that was typed, for the form to show it again; nothing that can be no name. It
+/// says nothing of whether there is such a user (SEC-56).
+fn shown_again(username: &str) -> Option<&str> {
+    let fits = (1..=LONGEST_TYPED).contains(&username.chars().count());
+    (fits && !username.chars().any(char::is_control)).then_some(username)
+}
+
 /// The page with that form, and the verdict on what it sends.
 pub(super) struct SignIn {
     pub(super) accounts: Arc<Accounts>,
@@ -290,8 +300,10 @@ impl SignIn {
                 "login refused: not sent from our page"
             );
             let problem = LoginProblem::Forged(cause);
-            return Ok(self.problem(&context, &options, problem)?.into_response());
+            let page = self.problem(&context, &options, problem, None)?;
+            return Ok(page.into_response());
         }
+        let typed = shown_again(&username);
         let account = user_name::key(&username);
         let user = printable(&username);
         let attempt = match context.begin_login(&self.throttle, &account) {
@@ -299,7 +311,7 @@ impl SignIn {
             Err(wait) => {
                 self.counts.throttled.inc();
                 tracing::warn!(target: "audit", client = %context.client, %user, "login throttled");
-                return self.throttled(&context, &options, wait);
+                return self.throttled(&context, &options, typed, wait);
             }
         };
         let network = Network::of(context.client);
@@ -307,22 +319,21 @@ impl SignIn {
         match self.accounts.verify(network, &username, password).await {
             Ok(Verdict::SignedIn(signed_in)) => {
                 attempt.succeeded();
-                self.start(&context, &options, &signed_in).await
+                self.start(&context, &options, typed, &signed_in).await
             }
             Ok(Verdict::Refused) => {
                 self.counts.refused.inc();
                 tracing::warn!(target: "audit", client = %context.client, %user, "login failed");
-                match attempt.failed() {
-                    Some(wait) => self.throttled(&context, &options, wait),
-                    None => Ok(self
-                        .problem(&context, &options, LoginProblem::Refused)?
-                        .into_response()),
+                if let Some(wait) = attempt.failed() {
+                    return self.throttled(&context, &options, typed, wait);
                 }
+                let page = self.problem(&context, &options, LoginProblem::Refused, typed)?;
+                Ok(page.into_response())
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw();
                 self.counts.busy.inc();
-                let page = self.problem(&context, &options, LoginProblem::Busy)?;
+                let page = self.problem(&context, &options, LoginProblem::Busy, typed)?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
@@ -333,8 +344,9 @@ impl SignIn {
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
         problem: LoginProblem,
+        typed: Option<&str>,
     ) -> Result<Page, RequestError> {
-        let notice = Some(LoginNotice::Problem(problem));
+        let notice = Some(LoginNotice::Problem { problem, typed });
         self.form.page(context, options, notice)
     }
 
@@ -342,9 +354,11 @@ impl SignIn {
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
+        typed: Option<&str>,
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
-        let page = self.problem(context, options, LoginProblem::Throttled { wait })?;
+        let problem = LoginProblem::Throttled { wait };
+        let page = self.problem(context, options, problem, typed)?;
         Ok(page.retry_after(wait).into_response())
     }
 
@@ -353,6 +367,7 @@ impl SignIn {
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
+        typed: Option<&str>,
         signed_in: &SignedIn,
     ) -> Result<Response<Bytes>, RequestError> {
         let started = self
@@ -368,7 +383,8 @@ impl SignIn {
                     StartError::Full => LoginProblem::SessionsFull,
                     _ => LoginProblem::NotKept,
                 };
-                return Ok(self.problem(context, options, problem)?.into_response());
+                let page = self.problem(context, options, problem, typed)?;
+                return Ok(page.into_response());
             }
         };
         let mut response = if started.has_saved_posts {
@@ -378,5 +394,22 @@ impl SignIn {
         };
         started.set_cookies(context, response.headers_mut());
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_no_name_is_not_shown_again() {
+        let longest = "\u{fc}".repeat(64);
+        for name in ["ada", " ada ", "\u{fc}ber", "<b>\"", &longest] {
+            assert_eq!(shown_again(name), Some(name));
+        }
+        let longer = format!("{longest}x");
+        for other in ["", "a\0", "a\nb", "a\u{85}b", "\u{7f}", &longer] {
+            assert_eq!(shown_again(other), None, "{other:?}");
+        }
     }
 }

@@ -13,7 +13,12 @@ use crate::harness::{PASSWORD, Program, SESSION_COOKIE, Upstream, Vestibule, com
 
 const REFUSED: &str = "That user name and password do not match.";
 
+/// Whether the password field has the focus and says what was wrong.
+const TYPE_AGAIN: &str = "document.activeElement.name === 'password' \
+                          && document.activeElement.getAttribute('aria-describedby') === 'problem'";
+
 async fn sign_in(browser: &Chromium, user: &str, password: &str) {
+    browser.clear("[name=username]").await; // after a refused login, it has the name of before
     browser.type_into("[name=username]", user).await;
     browser.type_into("[name=password]", password).await;
     browser.click("[type=submit]").await;
@@ -53,18 +58,17 @@ async fn a_visitor_signs_in_by_typing_and_gets_the_page_they_wanted() {
         .wait_until("document.querySelector('[role=alert]')")
         .await;
     assert_eq!(browser.text("[role=alert]").await, REFUSED);
-    assert_eq!(
-        browser
-            .script("return document.activeElement.getAttribute('role')")
-            .await,
-        "alert",
-        "a screen reader reads the problem first"
-    );
+    // The name is there, and a screen reader reads the problem with the field to be typed again.
+    browser.wait_until(TYPE_AGAIN).await;
     let page = browser
         .script("return document.documentElement.outerHTML + [...document.querySelectorAll('input')].map(input => input.value)")
         .await;
     let page = page.as_str().unwrap();
-    assert!(!page.contains("-typed"), "what was typed is shown:\n{page}");
+    assert!(page.contains("mallory-typed"), "the name is kept:\n{page}");
+    assert!(
+        !page.contains("secret-typed"),
+        "the password is shown:\n{page}"
+    );
     assert_eq!(app.requests(), 0);
 
     sign_in(&browser, "ada", PASSWORD).await;
@@ -166,10 +170,11 @@ async fn our_pages_work_without_script() {
 
     sign_in(&browser, "ada", "wrong password").await;
     assert_eq!(browser.text("[role=alert]").await, REFUSED);
-    browser
-        .wait_until("document.activeElement.getAttribute('role') === 'alert'")
-        .await;
-    sign_in(&browser, "ada", PASSWORD).await;
+    browser.wait_until(TYPE_AGAIN).await;
+    let name = "return document.querySelector('#username').value";
+    assert_eq!(browser.script(name).await, "ada");
+    browser.type_into("[name=password]", PASSWORD).await;
+    browser.click("[type=submit]").await;
     browser
         .wait_until("document.body.textContent.includes('X-Forwarded-User: ada')")
         .await;

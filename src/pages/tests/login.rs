@@ -17,16 +17,57 @@ fn sec_56_a_refused_login_always_looks_the_same() {
     assert_eq!(first.body(), second.body());
 }
 
+/// The tag of a field.
+fn input<'h>(html: &'h str, field: &str) -> &'h str {
+    let mut tags = html.split("<input");
+    let tag = tags.find(|tag| tag.contains(&format!("name=\"{field}\"")));
+    tag.unwrap().split('>').next().unwrap()
+}
+
 #[test]
-fn sec_70_the_login_page_has_no_place_for_what_was_typed() {
-    let html = html(pages("the wiki", None).login(&login(Some(LoginProblem::Refused))));
-    for field in ["username", "password"] {
-        let input = html
-            .split("<input")
-            .find(|tag| tag.contains(&format!("name=\"{field}\"")));
-        let tag = input.unwrap().split('>').next().unwrap();
-        assert!(!tag.contains(" value="), "{tag}");
+fn a_refused_login_keeps_the_user_name_and_asks_for_the_password() {
+    let refused = |typed| {
+        let problem = LoginProblem::Refused;
+        html(pages("the wiki", None).login(&LoginView {
+            notice: Some(LoginNotice::Problem { problem, typed }),
+            ..login(None)
+        }))
+    };
+    let again = refused(Some("ada"));
+    assert!(
+        input(&again, "username").contains(r#" value="ada""#),
+        "{again}"
+    );
+    let password = input(&again, "password");
+    for part in [" autofocus", r#" aria-describedby="problem""#] {
+        assert!(password.contains(part), "{part} in {password}");
     }
+    assert_eq!(again.matches("autofocus").count(), 1, "{again}");
+
+    let hostile = refused(Some(HOSTILE));
+    let shown = input(&hostile, "username");
+    assert!(
+        shown.contains("value=\"&quot;&gt;&lt;script&gt;alert"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn sec_70_the_login_page_has_no_place_for_a_password_that_was_typed() {
+    for problem in [None, Some(LoginProblem::Refused)] {
+        let html = html(pages("the wiki", None).login(&login(problem)));
+        for field in ["username", "password"] {
+            let tag = input(&html, field);
+            assert!(!tag.contains(" value="), "{tag}");
+        }
+    }
+    let typed = Some("ada");
+    let problem = LoginProblem::Refused;
+    let html = html(pages("the wiki", None).login(&LoginView {
+        notice: Some(LoginNotice::Problem { problem, typed }),
+        ..login(None)
+    }));
+    assert!(!input(&html, "password").contains(" value="), "{html}");
 }
 
 #[test]

@@ -115,6 +115,12 @@ impl Chromium {
             .unwrap();
     }
 
+    /// Empties a field.
+    pub(crate) async fn clear(&self, css: &str) {
+        let path = format!("/element/{}/clear", self.find(css).await);
+        self.command(Method::POST, &path, &json!({})).await.unwrap();
+    }
+
     pub(crate) async fn click(&self, css: &str) {
         let path = format!("/element/{}/click", self.find(css).await);
         self.command(Method::POST, &path, &json!({})).await.unwrap();
