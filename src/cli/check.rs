@@ -18,7 +18,7 @@ use report::Report;
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
-    /// Show who may open this address, and by which rule
+    /// Show who may open this address, and by which rule; wss:// is for a WebSocket
     #[arg(long, group = "asked")]
     url: Option<String>,
     /// The user who asks; without it, a visitor without a session
@@ -58,12 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let token = token.map(|key| explain::Token::of_server(&config, key));
         let token = token.transpose()?;
         let of_token = token.as_ref().map(|token| &*token.view.user);
-        let asker = explain::Asker {
+        let perspective = explain::Perspective {
             user: args.user.as_deref().or(of_token),
             token: token.as_ref(),
             from: args.from,
         };
-        let answer = explain::ask(&config, url, &args.method, asker)?;
+        let answer = explain::ask(&config, url, &args.method, perspective)?;
         return print(if args.json {
             format!("{:#}\n", json!(answer))
         } else {

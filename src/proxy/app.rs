@@ -308,12 +308,8 @@ impl App {
     fn readings<'p>(&self, path: &'p str) -> Result<Readings<'p>, RequestError> {
         let readings = Readings::of_app(path, self.part.stripped(), self.rules.case());
         let readings = readings.map_err(BadRequest::Path)?;
-        let stripped = self.part.stripped().map(str::len);
-        let is_own = |reading: &str| {
-            let rest = stripped.and_then(|length| reading.get(length..));
-            Endpoint::of(reading).is_some() || rest.is_some_and(|rest| Endpoint::of(rest).is_some())
-        };
-        let differs = self.rules.case() == PathCase::Insensitive || stripped.is_some();
+        let is_own = |reading: &str| self.part.reads_as_own_page(reading);
+        let differs = self.rules.case() == PathCase::Insensitive || self.part.stripped().is_some();
         if differs && is_own(readings.path()) || readings.others().iter().any(|it| is_own(it)) {
             return Err(RequestError::NotFound);
         }

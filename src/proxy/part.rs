@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use crate::portal::Endpoint;
 use crate::request::{BadRequest, PathCase, PathIndex, Readings, fold_case};
 
 /// Tells an app below which path visitors see it.
@@ -55,6 +56,14 @@ impl Part {
     /// Whether a path in normal form belongs to it: `/wiki` does not cover `/wikis`.
     pub(crate) fn covers(&self, path: &str) -> bool {
         covers(&self.prefix, path)
+    }
+
+    /// Whether one reading of a path is an address of our own, or would be one for the app, which does
+    /// not see the prefix (SEC-73).
+    pub(crate) fn reads_as_own_page(&self, reading: &str) -> bool {
+        let rest = self.stripped().map(str::len);
+        let rest = rest.and_then(|length| reading.get(length..));
+        Endpoint::of(reading).is_some() || rest.is_some_and(|rest| Endpoint::of(rest).is_some())
     }
 
     /// Whether two apps would share a path.

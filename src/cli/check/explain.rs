@@ -22,9 +22,12 @@ use judge::Place;
 use sites::Site;
 pub(super) use token::Token;
 
-/// Who asks.
+/// How the address of a WebSocket begins.
+const WEBSOCKET: &str = "wss://";
+
+/// Whose request it is, and from where.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asker<'a> {
+pub(super) struct Perspective<'a> {
     /// Without it, a visitor without a session.
     pub(super) user: Option<&'a str>,
     /// What a program shows that acts for the user.
@@ -37,14 +40,20 @@ pub(super) fn ask(
     config: &Config,
     url: &str,
     method: &Method,
-    asker: Asker<'_>,
+    perspective: Perspective<'_>,
 ) -> Result<Answer, Failure> {
-    let Asker { user, token, from } = asker;
+    let Perspective { user, token, from } = perspective;
     let (host, target) = split(url).ok_or_else(|| {
         Failure::Usage(format!(
             "`{url}` is not an address: write it as in https://wiki.example.org/page"
         ))
     })?;
+    let websocket = url.starts_with(WEBSOCKET);
+    if websocket && method != Method::GET {
+        return Err(Failure::Usage(format!(
+            "`{url}` is the address of a WebSocket, which is opened by GET: leave --method out"
+        )));
+    }
     let account = user.map(|user| principal_of(config, user)).transpose()?;
     let (account, principal) = match account {
         Some(Account::Active(principal)) => (Some("active"), Some(principal)),
@@ -56,6 +65,7 @@ pub(super) fn ask(
         host: host.as_str().to_owned(),
         path: target.clone(),
         method: method.to_string(),
+        websocket,
         user: user.map(str::to_owned),
         account,
         groups: principal
@@ -107,7 +117,7 @@ pub(super) fn ask(
 
 /// Host and path of an address as a browser shows it.
 fn split(url: &str) -> Option<(Host, String)> {
-    let rest = url.strip_prefix("https://")?;
+    let rest = (url.strip_prefix("https://")).or_else(|| url.strip_prefix(WEBSOCKET))?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, _) = value::authority(&rest[..end], 443)?;
     let path = rest[end..].split(['?', '#']).next().unwrap_or_default();

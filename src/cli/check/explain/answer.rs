@@ -27,6 +27,8 @@ pub(in crate::cli::check) struct Answer {
     /// The path that the app gets.
     pub(super) upstream: Option<String>,
     pub(super) method: String,
+    /// Whether the request is to open a WebSocket.
+    pub(super) websocket: bool,
     pub(super) rule: String,
     pub(super) user: Option<String>,
     /// Whether `user` can sign in.
@@ -122,7 +124,12 @@ impl Answer {
             let _ = writeln!(text, "{name:<8} {value}"); // writing to a String never fails
         };
         let Self { method, path, .. } = self;
-        line("request", &format!("{method} {path}"));
+        let websocket = if self.websocket {
+            ", to open a WebSocket"
+        } else {
+            ""
+        };
+        line("request", &format!("{method} {path}{websocket}"));
         let host = match &self.entry {
             Some(entry) if *entry != self.host => format!("{}, by {entry}", self.host),
             _ => self.host.clone(),
@@ -146,13 +153,21 @@ impl Answer {
         if let Some(token) = &self.token {
             let key = token.key.get(..8).unwrap_or(&token.key);
             let (name, opens) = (safe(&token.name), safe(&token::opens(token)));
+            let no_websocket = if token.methods.is_empty() {
+                ""
+            } else {
+                ", and no WebSocket"
+            };
             let is_taken = self.programs.as_ref().is_none_or(|it| it.tokens);
             let taken = if is_taken {
                 ""
             } else {
                 "; this app takes no tokens"
             };
-            line("token", &format!("{key}, {name}: opens {opens}{taken}"));
+            line(
+                "token",
+                &format!("{key}, {name}: opens {opens}{no_websocket}{taken}"),
+            );
         }
         if let Some(from) = self.from {
             line("from", &from.to_string());

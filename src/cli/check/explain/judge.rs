@@ -26,6 +26,7 @@ const NO_PAGE: &str = "Vestibule's own address, and none of its pages";
 /// Depends on where the client is, and that was not said.
 pub(super) const DEPENDS: &str = "depends on the network";
 
+const ALLOWED: &str = "allowed";
 const LOGIN: &str = "login required";
 const NOT_FOUND: &str = "not found";
 const OUT_OF_SCOPE: &str = "outside the scope of the token";
@@ -75,7 +76,7 @@ impl Answer {
         self.verdict = match place {
             Place::At(client) if endpoint.signs_in() && is_shut(client) => WRONG_NETWORK,
             _ if endpoint.is_for_users() && !has_session => LOGIN,
-            _ => "allowed",
+            _ => ALLOWED,
         };
     }
 
@@ -83,7 +84,7 @@ impl Answer {
     pub(super) fn judge_login_host(&mut self) {
         if self.path == "/" && matches!(&*self.method, "GET" | "HEAD") {
             self.rule = format!("303 to {}", own_path!("account"));
-            self.verdict = "allowed";
+            self.verdict = ALLOWED;
         } else {
             self.rule = String::from(LOGIN_HOST);
             self.verdict = NOT_FOUND;
@@ -113,7 +114,7 @@ impl Answer {
         }
         if !app.part.is_whole_host() && app.part.prefix() == path {
             self.rule = format!("308 to {}", app.part.path());
-            self.verdict = "allowed";
+            self.verdict = ALLOWED;
             return;
         }
         let principal = match token.filter(|_| app.credentials.tokens) {
@@ -141,9 +142,6 @@ impl Answer {
             self.verdict = "closed for maintenance";
             return;
         }
-        let sent = app.part.stripped();
-        let sent = sent.and_then(|prefix| path.strip_prefix(prefix));
-        self.upstream = Some(sent.unwrap_or(path).to_owned());
         let readings = match Readings::of_app(path, app.part.stripped(), app.rules.case()) {
             Ok(readings) => readings,
             Err(error) => {
@@ -152,13 +150,15 @@ impl Answer {
             }
         };
         let others = readings.others().iter().map(String::as_str);
-        if others
-            .chain([readings.path()])
-            .any(|reading| Endpoint::of(reading).is_some())
-        {
-            self.rule = format!("no path: an app could take it for {}", own_path!(""));
+        let mut all = others.chain([readings.path()]);
+        if all.any(|reading| app.part.reads_as_own_page(reading)) {
+            self.rule = format!("no path: the app could take it for {}", own_path!(""));
+            self.verdict = NOT_FOUND;
             return;
         }
+        let sent = app.part.stripped();
+        let sent = sent.and_then(|prefix| path.strip_prefix(prefix));
+        self.upstream = Some(sent.unwrap_or(path).to_owned());
         self.judge(app, &readings, method, principal.as_ref(), place);
     }
 
@@ -188,7 +188,7 @@ impl Answer {
         let decide = |rules: &Rules, client| {
             let decision = access::decide(rules, readings, method, principal.cloned(), client);
             match decision {
-                Decision::Allow(_) => "allowed",
+                Decision::Allow(_) => ALLOWED,
                 Decision::Forbid => "forbidden",
                 Decision::Login => LOGIN,
                 Decision::OutOfScope => OUT_OF_SCOPE,
@@ -212,6 +212,15 @@ impl Answer {
                 }
             }
         };
+        // What goes through a WebSocket has no method (SEC-96).
+        let for_some_methods = scope.is_some_and(|scope| !scope.methods().is_empty());
+        if self.websocket
+            && for_some_methods
+            && [self.within_networks, Some(self.verdict)].contains(&Some(ALLOWED))
+        {
+            self.within_networks = None;
+            self.verdict = OUT_OF_SCOPE;
+        }
     }
 }
 

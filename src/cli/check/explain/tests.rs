@@ -101,11 +101,11 @@ fn an_address_gets_the_verdict_of_the_rules() {
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let user = Some(user).filter(|user| !user.is_empty());
-        let asker = Asker {
+        let perspective = Perspective {
             user,
-            ..Asker::default()
+            ..Perspective::default()
         };
-        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
+        let answer = ask(&config, &format!("https://{url}"), &method, perspective).unwrap();
         let got = (answer.rule.as_str(), answer.verdict);
         assert_eq!(got, (rule, verdict), "{method} {url} {user:?}");
     }
@@ -113,7 +113,7 @@ fn an_address_gets_the_verdict_of_the_rules() {
         &config,
         "https://wiki.example.org/a%2Fb",
         &Method::GET,
-        Asker::default(),
+        Perspective::default(),
     )
     .unwrap();
     assert_eq!(refused.verdict, "refused");
@@ -145,12 +145,18 @@ fn the_network_of_the_client_counts_where_it_is_said() {
         ("inside/.vestibule/login", "", "192.0.2.7", Ok("allowed")),
         ("inside/.vestibule/logout", "", "192.0.2.8", Ok("allowed")),
     ] {
-        let asker = Asker {
+        let perspective = Perspective {
             user: Some(user).filter(|user| !user.is_empty()),
             from: from.parse().ok(),
-            ..Asker::default()
+            ..Perspective::default()
         };
-        let answer = ask(&config, &format!("https://{url}"), &Method::GET, asker).unwrap();
+        let answer = ask(
+            &config,
+            &format!("https://{url}"),
+            &Method::GET,
+            perspective,
+        )
+        .unwrap();
         let verdict = match answer.within_networks {
             Some(within) => Err(within),
             None => Ok(answer.verdict),
@@ -159,12 +165,12 @@ fn the_network_of_the_client_counts_where_it_is_said() {
         assert_eq!(verdict.is_err(), answer.verdict == DEPENDS);
     }
     let shown = |url: &str, from: &str| {
-        let asker = Asker {
+        let perspective = Perspective {
             user: Some("ada"),
             from: from.parse().ok(),
-            ..Asker::default()
+            ..Perspective::default()
         };
-        ask(&config, url, &Method::GET, asker).unwrap().text()
+        ask(&config, url, &Method::GET, perspective).unwrap().text()
     };
     assert_eq!(
         shown("https://inside/more", ""),
@@ -192,11 +198,11 @@ fn who_cannot_sign_in_is_said() {
         (Some("zoe"), "user     zoe, unknown: cannot sign in\n"),
         (None, "user     not signed in\n"),
     ] {
-        let asker = Asker {
+        let perspective = Perspective {
             user,
-            ..Asker::default()
+            ..Perspective::default()
         };
-        let answer = ask(&config, "https://wiki/", &Method::GET, asker).unwrap();
+        let answer = ask(&config, "https://wiki/", &Method::GET, perspective).unwrap();
         assert!(answer.text().contains(said), "{}", answer.text());
     }
 }
@@ -211,9 +217,73 @@ fn what_is_no_address_is_wrong_usage() {
         "https://:443/",
         "https://wiki:0/",
     ] {
-        let asked = ask(&config, url, &Method::GET, Asker::default());
+        let asked = ask(&config, url, &Method::GET, Perspective::default());
         assert!(matches!(asked, Err(Failure::Usage(_))), "{url}: {asked:?}");
     }
+}
+
+#[test]
+fn sec_73_what_an_app_could_take_for_an_address_of_ours_is_not_found() {
+    let (_folder, config) = config_of(
+        r#"
+        [tls]
+        cert = "c.pem"
+        key = "k.pem"
+        [[app]]
+        host = "wiki.test"
+        path = "/wiki/"
+        strip_path = true
+        encoded_slash = true
+        upstream = "http://127.0.0.1:3000"
+        [[app]]
+        host = "wiki.test"
+        path = "/whole/"
+        upstream = "http://127.0.0.1:3001"
+    "#,
+    );
+    for (path, verdict, upstream) in [
+        ("/wiki/.vestibule/login", "not found", None),
+        ("/wiki/.vestibule", "not found", None),
+        ("/wiki/.vestibule%2Flogin", "not found", None),
+        ("/wiki/.vestibule;x/login", "not found", None),
+        ("/wiki/.vestibules", "allowed", Some("/.vestibules")),
+        (
+            "/wiki/x/.vestibule/login",
+            "allowed",
+            Some("/x/.vestibule/login"),
+        ),
+        (
+            "/whole/.vestibule/login",
+            "allowed",
+            Some("/whole/.vestibule/login"),
+        ),
+    ] {
+        let perspective = Perspective {
+            user: Some("ada"),
+            ..Perspective::default()
+        };
+        let url = format!("https://wiki.test{path}");
+        let answer = ask(&config, &url, &Method::GET, perspective).unwrap();
+        assert_eq!(answer.verdict, verdict, "{path}");
+        assert_eq!(answer.upstream.as_deref(), upstream, "{path}");
+    }
+}
+
+#[test]
+fn a_websocket_is_asked_for_by_its_address() {
+    let (_folder, config) = config();
+    let perspective = Perspective {
+        user: Some("ada"),
+        ..Perspective::default()
+    };
+    let ask = |method: Method| ask(&config, "wss://wiki/admin/ws", &method, perspective);
+    let text = ask(Method::GET).unwrap().text();
+    assert!(
+        text.starts_with("request  GET /admin/ws, to open a WebSocket\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("verdict  allowed\n"), "{text}");
+    assert!(matches!(ask(Method::POST), Err(Failure::Usage(_))));
 }
 
 /// One login for all apps, and apps for programs.
@@ -306,17 +376,17 @@ fn pages_of_our_own_are_where_one_login_for_all_puts_them() {
             not_found("the host of the login has Vestibule's own pages, and no app"),
         ),
     ] {
-        let asker = Asker {
+        let perspective = Perspective {
             user: Some(user).filter(|user| !user.is_empty()),
-            ..Asker::default()
+            ..Perspective::default()
         };
         let method = method.parse().unwrap();
-        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
+        let answer = ask(&config, &format!("https://{url}"), &method, perspective).unwrap();
         assert_eq!((answer.rule, answer.verdict), expected, "{method} {url}");
     }
-    let shut = Asker {
+    let shut = Perspective {
         from: "192.0.2.1".parse().ok(),
-        ..Asker::default()
+        ..Perspective::default()
     };
     for (url, verdict) in [
         ("wiki.test/.vestibule/sso", WRONG_NETWORK),
@@ -358,7 +428,7 @@ fn a_host_is_explained_with_its_entry_its_login_and_its_programs() {
         ),
     ] {
         let url = format!("https://{host}/");
-        let answer = ask(&config, &url, &Method::GET, Asker::default()).unwrap();
+        let answer = ask(&config, &url, &Method::GET, Perspective::default()).unwrap();
         let text = answer.text();
         let shown = text.split_once('\n').unwrap().1;
         assert!(shown.starts_with(expected), "{text}");
@@ -372,7 +442,7 @@ fn a_host_is_explained_with_its_entry_its_login_and_its_programs() {
         ("metrics.test", none),
     ] {
         let url = format!("https://{host}/");
-        let answer = ask(&config, &url, &Method::GET, Asker::default()).unwrap();
+        let answer = ask(&config, &url, &Method::GET, Perspective::default()).unwrap();
         let line = format!("programs {programs}\n");
         assert!(answer.text().contains(&line), "{}", answer.text());
     }
@@ -380,10 +450,9 @@ fn a_host_is_explained_with_its_entry_its_login_and_its_programs() {
 
 const OUTSIDE: &str = "outside the scope of the token";
 
-#[test]
-fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
-    let (_folder, config) = config_of(TOGETHER);
-    let open = || TokenView {
+/// A token of ada's that is good for everything.
+fn open() -> TokenView {
+    TokenView {
         key: "1a2b3c4d".repeat(8),
         user: "ada".to_owned(),
         name: "backup".to_owned(),
@@ -395,13 +464,25 @@ fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
         expires: String::new(),
         expired: false,
         last_used: None,
-    };
-    let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-    let narrow = || TokenView {
+    }
+}
+
+fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// The same for some paths and methods.
+fn narrow() -> TokenView {
+    TokenView {
         paths: texts(&["/dav"]),
         methods: texts(&["GET", "PUT"]),
         ..open()
-    };
+    }
+}
+
+#[test]
+fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
+    let (_folder, config) = config_of(TOGETHER);
     let at_home = || TokenView {
         networks: texts(&["10.1.0.0/16", "192.0.2.7"]),
         ..open()
@@ -434,6 +515,23 @@ fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
         (narrow(), "wiki.test/davx", "PUT", "10.1.1.1", OUTSIDE),
         (narrow(), "wiki.test/dav/x", "POST", "10.1.1.1", OUTSIDE),
         (narrow(), "wiki.test/x", "GET", "", OUTSIDE),
+        // What goes through a WebSocket has no method.
+        (
+            narrow(),
+            "wss://wiki.test/dav/x",
+            "GET",
+            "10.1.1.1",
+            OUTSIDE,
+        ),
+        (narrow(), "wss://wiki.test/dav/x", "GET", "", OUTSIDE),
+        (
+            narrow(),
+            "wss://wiki.test/dav/x",
+            "GET",
+            "192.0.2.1",
+            WRONG_NETWORK,
+        ),
+        (at_home(), "wss://wiki.test/x", "GET", "10.1.1.1", "allowed"),
         (at_home(), "wiki.test/x", "GET", "10.1.1.1", "allowed"),
         (at_home(), "wiki.test/x", "GET", "10.2.1.1", OUTSIDE),
         (at_home(), "wiki.test/x", "GET", "", DEPENDS),
@@ -449,26 +547,39 @@ fn sec_96_a_token_opens_as_much_as_it_is_good_for() {
         (expired(), "wiki.test/x", "GET", "10.1.1.1", "token refused"),
     ] {
         let token = Token::new(view).unwrap();
-        let asker = Asker {
+        let perspective = Perspective {
             user: Some(&token.view.user),
             token: Some(&token),
             from: from.parse().ok(),
         };
         let method = method.parse().unwrap();
-        let answer = ask(&config, &format!("https://{url}"), &method, asker).unwrap();
+        let url = if url.starts_with("wss://") {
+            url.to_owned()
+        } else {
+            format!("https://{url}")
+        };
+        let answer = ask(&config, &url, &method, perspective).unwrap();
         assert_eq!(answer.verdict, verdict, "{method} {url} {:?}", token.view);
     }
+}
+
+#[test]
+fn what_a_token_opens_is_shown() {
+    let (_folder, config) = config_of(TOGETHER);
     let token = Token::new(narrow()).unwrap();
-    let asker = Asker {
+    let perspective = Perspective {
         user: Some("ada"),
         token: Some(&token),
         from: None,
     };
     let shown = |host: &str| {
         let url = format!("https://{host}/x");
-        ask(&config, &url, &Method::GET, asker).unwrap().text()
+        ask(&config, &url, &Method::GET, perspective)
+            .unwrap()
+            .text()
     };
-    let line = "\ntoken    1a2b3c4d, backup: opens every app below /dav by GET PUT";
+    let line =
+        "\ntoken    1a2b3c4d, backup: opens every app below /dav by GET PUT, and no WebSocket";
     assert!(shown("wiki.test").contains(&format!("{line}\n")));
     assert!(shown("metrics.test").contains(&format!("{line}; this app takes no tokens\n")));
 }
