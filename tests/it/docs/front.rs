@@ -1,4 +1,4 @@
-//! What stands in front, as the page has it: nginx and Caddy, by HTTP and by the PROXY protocol.
+//! What stands in front, as the page has it: five proxies by HTTP, and nginx by the PROXY protocol.
 
 use std::net::SocketAddr;
 
@@ -15,8 +15,8 @@ const HOST: &str = "wiki.example.org";
 const VISITOR: &str = "127.0.0.2";
 
 #[tokio::test]
-async fn nginx_and_caddy_in_front_say_who_the_visitor_is() {
-    let parts = ["nginx", "caddy", "curl"];
+async fn each_proxy_in_front_says_who_the_visitor_is() {
+    let parts = ["nginx", "caddy", "traefik", "envoy", "haproxy", "curl"];
     if parts.iter().any(|part| real::find(part).is_none()) {
         return;
     }
@@ -37,11 +37,40 @@ async fn nginx_and_caddy_in_front_say_who_the_visitor_is() {
     let mut program = desk.start("exec caddy run --config /etc/caddy/Caddyfile");
     program.wait_for_port(front).await;
     Box::pin(visitors_are_themselves(&app, front)).await;
+    let behind_caddy = front;
+
+    let front = traefik(&mut desk, &page.next("yaml"), &page.next("yaml"));
+    let mut program = desk.start("exec traefik --configfile=/etc/traefik/traefik.yml");
+    program.wait_for_port(front).await;
+    Box::pin(visitors_are_themselves(&app, front)).await;
+    let behind_traefik = front;
+
+    let front = envoy(&mut desk, address, &page.next("yaml"));
+    desk.run(&page.next("sh")).await;
+    // Otherwise there is one of them on a machine.
+    let start = "exec envoy --use-dynamic-base-id --concurrency 1 -c /etc/envoy/envoy.yaml";
+    let mut program = desk.start(start);
+    program.wait_for_port(front).await;
+    Box::pin(visitors_are_themselves(&app, front)).await;
+    let behind_envoy = front;
+
+    let front = haproxy(&mut desk, &page.next("haproxy"));
+    desk.run(&page.next("sh")).await;
+    let mut program = desk.start("exec haproxy -db -f /etc/haproxy/haproxy.cfg");
+    program.wait_for_port(front).await;
+    Box::pin(visitors_are_themselves(&app, front)).await;
 
     let check = page.next("sh");
-    for front in [behind_nginx, front] {
+    for front in [
+        behind_nginx,
+        behind_caddy,
+        behind_traefik,
+        behind_envoy,
+        front,
+    ] {
         let check = format!("{} --connect-to {front}", check.trim_end());
         let said = desk.run(&check).await;
+        assert!(said.contains("forwards to `listen`"), "{said}");
         assert!(said.contains("clients choose nothing"), "{said}");
     }
     what_clients_can_choose_is_found(&desk, behind_nginx, &check).await;
@@ -185,11 +214,57 @@ fn caddy(desk: &Desk, site: &str) -> SocketAddr {
     front
 }
 
+/// The same of Traefik.
+fn traefik(desk: &mut Desk, main: &str, site: &str) -> SocketAddr {
+    let front = held_port();
+    desk.place("\":443\"", format!("\"{front}\""));
+    let certificate = Certificate::generate(&[HOST]);
+    desk.write("/etc/traefik/wiki.pem", &certificate.cert_pem);
+    desk.write_secret("/etc/traefik/wiki.key", &certificate.key_pem);
+    desk.write("/etc/traefik/wiki.yml", site);
+    desk.write("/etc/traefik/traefik.yml", main);
+    front
+}
+
+/// The same of Envoy.
+fn envoy(desk: &mut Desk, vestibule: SocketAddr, text: &str) -> SocketAddr {
+    let front = held_port();
+    let here = format!("address: {}, port_value: {}", front.ip(), front.port());
+    desk.place("address: 0.0.0.0, port_value: 443", here);
+    let port = format!("port_value: {} ", vestibule.port());
+    desk.place("port_value: 8443 ", port);
+    let certificate = Certificate::generate(&[HOST]);
+    desk.write("/etc/envoy/wiki.pem", &certificate.cert_pem);
+    desk.write_secret("/etc/envoy/wiki.key", &certificate.key_pem);
+    desk.write("/etc/envoy/envoy.yaml", text);
+    desk.program("envoy", "");
+    front
+}
+
+/// The same of HAProxy.
+fn haproxy(desk: &mut Desk, text: &str) -> SocketAddr {
+    let front = held_port();
+    desk.place("bind :443", format!("bind {front}"));
+    let certificate = Certificate::generate(&[HOST]);
+    let both = certificate.cert_pem + &certificate.key_pem;
+    desk.write_secret("/etc/haproxy/wiki.pem", &both);
+    desk.write("/etc/haproxy/haproxy.cfg", text);
+    front
+}
+
 /// Somebody signs in there, is known by their own address, and uses a WebSocket.
 async fn visitors_are_themselves(app: &Upstream, front: SocketAddr) {
     eventually_some("TLS there", async || {
         let stream = TcpStream::connect(front).await.ok()?;
-        tls::connect(stream, HOST, &["http/1.1"]).await.ok() // Caddy makes its certificate first
+        // Caddy makes its certificate first, and Traefik listens before it knows of anybody.
+        let stream = tls::connect(stream, HOST, &["http/1.1"]).await.ok()?;
+        let mut raw = Raw::new(stream);
+        raw.send(format!(
+            "GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.rest().await;
+        answer.starts_with("HTTP/1.1 200 ").then_some(())
     })
     .await;
     let ada = Browser::new(front, HOST).login("ada", PASSWORD).await;

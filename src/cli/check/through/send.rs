@@ -22,6 +22,9 @@ use crate::probe::{PROBE, ProbeKey};
 /// For one probe, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For all of them: the server takes none for longer than two minutes.
+const RUN_TIMEOUT: Duration = Duration::from_secs(100);
+
 /// Of the head of a response.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -42,6 +45,7 @@ pub(super) struct Sender<'a> {
     address: SocketAddr,
     from: Option<IpAddr>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    run_timeout: Duration,
 }
 
 impl<'a> Sender<'a> {
@@ -67,6 +71,7 @@ impl<'a> Sender<'a> {
             address,
             from: from.or_else(|| visitor(address)),
             tls,
+            run_timeout: RUN_TIMEOUT,
         })
     }
 
@@ -77,7 +82,33 @@ impl<'a> Sender<'a> {
         probes: &[Probe],
         key: &ProbeKey,
     ) -> Result<Vec<Option<Response>>, Failure> {
-        let (mut responses, mut silent) = (Vec::with_capacity(probes.len()), 0);
+        let mut responses = Vec::with_capacity(probes.len());
+        let sent = timeout(
+            self.run_timeout,
+            self.send_each(probes, key, &mut responses),
+        )
+        .await;
+        if let Ok(sent) = sent {
+            return sent.map(|()| responses);
+        }
+        Err(Failure::Failed(format!(
+            "{} at {} is too slow: {} of {} requests were sent within {} seconds; try it when \
+             there is less to do",
+            self.front.authority,
+            self.address,
+            responses.len(),
+            probes.len(),
+            self.run_timeout.as_secs()
+        )))
+    }
+
+    async fn send_each(
+        &self,
+        probes: &[Probe],
+        key: &ProbeKey,
+        responses: &mut Vec<Option<Response>>,
+    ) -> Result<(), Failure> {
+        let mut silent = 0;
         for (number, probe) in (0..).zip(probes) {
             let head = self.head(probe, &key.sign(number));
             let response = timeout(TIMEOUT, self.send(&head)).await;
@@ -93,7 +124,7 @@ impl<'a> Sender<'a> {
                 response => responses.push(response.ok()),
             }
         }
-        Ok(responses)
+        Ok(())
     }
 
     fn head(&self, probe: &Probe, signed: &str) -> Vec<u8> {
@@ -225,5 +256,34 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::through::spoofs;
+
+    #[tokio::test]
+    async fn a_proxy_that_is_slow_is_waited_for_no_longer_than_the_server_waits() {
+        assert!(
+            TIMEOUT + RUN_TIMEOUT < Duration::from_mins(2),
+            "resolving, and sending"
+        );
+        // Takes connections, and nothing else.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let front = Front::parse("http://wiki.example.org/").unwrap();
+        let sender = Sender {
+            run_timeout: Duration::from_millis(100),
+            ..Sender::new(&front, Some(address), None).await.unwrap()
+        };
+        let key = ProbeKey::parse(&"A".repeat(43)).unwrap();
+        let sent = sender.send_all(&spoofs::probes("/"), &key).await;
+        let Err(Failure::Failed(said)) = sent else {
+            panic!("{sent:?}");
+        };
+        let expected = format!("wiki.example.org at {address} is too slow: 0 of ");
+        assert!(said.starts_with(&expected), "{said}");
     }
 }
