@@ -29,7 +29,7 @@ use self::problem::Problems;
 use self::section::Section;
 use crate::auth::throttle;
 use crate::doctor::permission::{self, OwnFile, Perspective};
-use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::TrustedSources;
 use crate::identity::token::KeySource;
 use crate::load::memory::{Ceiling, Demands};
 use crate::session::Backend;
@@ -48,7 +48,7 @@ pub struct Config {
     pub(crate) after_logout: Option<HeaderValue>,
     pub(crate) apps: Vec<proxy::AppSettings>,
     /// Proxies that may ask by forward auth.
-    pub(crate) auth_from: Askers,
+    pub(crate) auth_from: TrustedSources,
     pub(crate) branding: pages::Branding,
     pub(crate) drain_timeout: Duration,
     /// Of identity tokens.
@@ -68,14 +68,14 @@ pub struct Config {
     pub(crate) metrics_hosts: Vec<request::Host>,
     /// Of the file that all this was read from.
     pub(crate) path: PathBuf,
-    pub(crate) proxy_protocol_from: ProxyHeaderSenders,
+    pub(crate) proxy_protocol_from: TrustedSources,
     /// As browsers see it, where that is another one than `listen` has.
     pub(crate) public_port: Option<u16>,
     pub(crate) session: session::Settings,
     pub(crate) throttle: throttle::Settings,
     pub(crate) timeouts: proxy::Timeouts,
     pub(crate) tls: tls::Settings,
-    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedSources,
     pub(crate) users_file: PathBuf,
 }
 

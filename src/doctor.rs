@@ -39,7 +39,7 @@ use self::upstream::{Asks, Dialers};
 use crate::auth::hashing_memory;
 use crate::auth::users_file::{self, Users, UsersFileError};
 use crate::clock::Timestamp;
-use crate::forwarded::{Askers, TrustedProxies};
+use crate::forwarded::TrustedSources;
 use crate::identity::token::KeySource;
 use crate::listener::AuthAddress;
 use crate::load::memory::Ceiling;
@@ -139,7 +139,7 @@ pub(crate) struct Settings {
     /// Of memory, without what verifying passwords takes.
     pub(crate) ceiling: Ceiling,
     /// Behind these, clients do not have connections of their own.
-    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedSources,
     pub(crate) auth: Auth,
     pub(crate) port: BrowsersPort,
 }
@@ -148,7 +148,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Auth {
     pub(crate) listen: Vec<AuthAddress>,
-    pub(crate) from: Askers,
+    pub(crate) from: TrustedSources,
     pub(crate) lines: (Option<usize>, Option<usize>),
 }
 

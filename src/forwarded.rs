@@ -16,17 +16,11 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Characters that the log shows of what it says cannot be read.
 const SHOWN: usize = 64;
 
-/// Networks whose `X-Forwarded-For` or `Forwarded` is believed; empty by default (SEC-41).
+/// Networks of proxies that are believed in something: `trusted_proxies` in `X-Forwarded-For` and
+/// `Forwarded` (SEC-41), `proxy_protocol_from` in the PROXY header, `auth_from` in what they ask by
+/// forward auth (SEC-95). Nobody is by default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TrustedProxies(Vec<IpNet>);
-
-/// Networks that begin every connection with a PROXY header; empty by default.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ProxyHeaderSenders(Vec<IpNet>);
-
-/// Networks of the proxies that may ask by forward auth; empty by default (SEC-95).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Askers(Vec<IpNet>);
+pub(crate) struct TrustedSources(Vec<IpNet>);
 
 /// Who sent a request, and by which way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,39 +43,7 @@ pub(crate) struct Unreadable {
     pub(crate) element: String,
 }
 
-impl ProxyHeaderSenders {
-    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
-impl Askers {
-    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn networks(&self) -> &[IpNet] {
-        &self.0
-    }
-
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
-impl TrustedProxies {
+impl TrustedSources {
     pub(crate) fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
@@ -138,9 +100,7 @@ impl TrustedProxies {
         client.via = Some(via);
         client
     }
-}
 
-impl TrustedProxies {
     /// The client whom a proxy names that asks by forward auth: an address, or a chain of which it has
     /// added the last one. `None` if that one is no address.
     pub(crate) fn client_told(&self, chain: &HeaderValue) -> Option<Client> {
@@ -227,7 +187,7 @@ mod tests {
     use super::*;
 
     fn client(trusted: &[&str], peer: &str, chain: &[&str]) -> (String, String) {
-        let trusted = TrustedProxies::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
+        let trusted = TrustedSources::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
         let mut headers = HeaderMap::new();
         for line in chain {
             headers.append(FOR, HeaderValue::from_str(line).unwrap());
@@ -315,7 +275,7 @@ mod tests {
     }
     #[test]
     fn sec_95_the_client_of_a_proxy_that_asks_is_the_last_one_that_it_names() {
-        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let trusted = TrustedSources::new(vec!["10.0.0.0/8".parse().unwrap()]);
         for (chain, address, known) in [
             ("192.0.2.7", Some("192.0.2.7"), true),
             ("127.0.0.1, 192.0.2.7", Some("192.0.2.7"), true),
@@ -338,7 +298,7 @@ mod tests {
 
     #[test]
     fn sec_41_a_client_that_no_trusted_proxy_names_is_in_no_network() {
-        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let trusted = TrustedSources::new(vec!["10.0.0.0/8".parse().unwrap()]);
         for (peer, chain, known, unreadable) in [
             ("192.0.2.1", None, Some("192.0.2.1"), None),
             ("192.0.2.1", Some("unknown"), Some("192.0.2.1"), None),

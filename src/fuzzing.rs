@@ -16,7 +16,7 @@ use toml_edit::DocumentMut;
 
 use crate::auth::password::StoredHash;
 use crate::auth::{htpasswd, users_file};
-use crate::forwarded::{self, TrustedProxies};
+use crate::forwarded::{self, TrustedSources};
 use crate::listener::proxy_protocol;
 use crate::portal::Endpoint;
 use crate::portal::form::Form;
@@ -191,7 +191,7 @@ fn is_our_name(pair: &[u8]) -> bool {
 /// the upstream is told names the same one.
 pub fn forwarded(data: &[u8]) {
     let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
-    let trusted = TrustedProxies::new(trusted.to_vec());
+    let trusted = TrustedSources::new(trusted.to_vec());
     for name in ["x-forwarded-for", "forwarded"] {
         let headers = fields(&HeaderName::from_static(name), data);
         let stranger = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));

@@ -10,7 +10,7 @@ use super::section::Section;
 use super::{Config, Lines, after_logout, app, login_host, redis, value};
 use crate::access::Rules;
 use crate::auth::throttle;
-use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::TrustedSources;
 use crate::identity::token::{self, KeySource};
 use crate::listener::AuthAddress;
 use crate::load::ConnectionLimits;
@@ -81,7 +81,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         login_host,
         log: log(&mut log_section, folder),
         path: path.to_owned(),
-        proxy_protocol_from: ProxyHeaderSenders::new(
+        proxy_protocol_from: TrustedSources::new(
             server
                 .list("proxy_protocol_from", value::network)
                 .unwrap_or_default(),
@@ -92,7 +92,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         throttle: throttle(login.table("throttle")),
         timeouts: timeouts(server.table("timeouts")),
         tls: tls(root.table("tls"), folder),
-        trusted_proxies: TrustedProxies::new(
+        trusted_proxies: TrustedSources::new(
             server
                 .list("trusted_proxies", value::network)
                 .unwrap_or_default(),
@@ -133,7 +133,7 @@ fn listener(server: &mut Section<'_>, folder: &Path) -> listener::Settings {
 }
 
 /// The proxies that may ask: nobody is trusted who is not named, and by a file its mode says who may.
-fn auth_from(server: &mut Section<'_>, listener: &listener::Settings) -> Askers {
+fn auth_from(server: &mut Section<'_>, listener: &listener::Settings) -> TrustedSources {
     let networks = server.list("auth_from", value::network);
     let networks = networks.unwrap_or_default();
     for address in listener.auth.iter().filter_map(AuthAddress::tcp) {
@@ -152,7 +152,7 @@ fn auth_from(server: &mut Section<'_>, listener: &listener::Settings) -> Askers 
             break;
         }
     }
-    Askers::new(networks)
+    TrustedSources::new(networks)
 }
 
 /// Only plain HTTP is asked for them.

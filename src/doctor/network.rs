@@ -3,11 +3,11 @@
 use super::Finding;
 use super::rule::describe;
 use crate::access::{Allow, Rule};
-use crate::forwarded::TrustedProxies;
+use crate::forwarded::TrustedSources;
 use crate::proxy::AppSettings;
 use crate::request::Networks;
 
-pub(super) fn examine(apps: &[AppSettings], trusted: &TrustedProxies) -> Vec<Finding> {
+pub(super) fn examine(apps: &[AppSettings], trusted: &TrustedSources) -> Vec<Finding> {
     let proxies = Networks::new(trusted.networks().to_vec());
     let mut findings = Vec::new();
     for app in apps {

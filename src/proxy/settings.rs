@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::forwarded::{Askers, ProxyHeaderSenders, TrustedProxies};
+use crate::forwarded::TrustedSources;
 use crate::request::{Host, Limits};
 
 /// `[server]`, as far as requests and connections are concerned.
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
-    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedSources,
     /// Load balancers that begin each connection with a PROXY header.
-    pub(crate) proxy_protocol_from: ProxyHeaderSenders,
+    pub(crate) proxy_protocol_from: TrustedSources,
     /// Proxies that may ask by forward auth.
-    pub(crate) auth_from: Askers,
+    pub(crate) auth_from: TrustedSources,
     /// Of this service, as browsers see it; `None` for that of `Host`, or the one listened on.
     pub(crate) public_port: Option<u16>,
     /// Of one login for all apps.
