@@ -90,6 +90,7 @@ pub(crate) struct Lines {
     pub(crate) login_host: Option<usize>,
     pub(crate) metrics: Option<usize>,
     pub(crate) redirect_http: Option<usize>,
+    pub(crate) redis: Option<usize>,
     pub(crate) session_path: Option<usize>,
     pub(crate) socket: Option<usize>,
 }
@@ -159,6 +160,7 @@ impl Config {
             identity_keys: self.identity_keys.clone(),
             limits: self.limits.clone(),
             backend: self.session.backend.clone(),
+            redis_line: self.lines.redis,
             tls: self.tls.clone(),
             files: self.files(perspective),
             ceiling: self.memory_ceiling(0),

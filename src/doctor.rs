@@ -20,6 +20,7 @@ mod named;
 mod network;
 mod one_login;
 pub(crate) mod permission;
+mod redis;
 mod rule;
 mod secret_header;
 mod upstream;
@@ -134,6 +135,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Where sessions are kept, and API tokens beside them.
     pub(crate) backend: Backend,
+    /// Of `[session.redis]`.
+    pub(crate) redis_line: Option<usize>,
     pub(crate) tls: tls::Settings,
     pub(crate) files: permission::Files,
     /// Of memory, without what verifying passwords takes.
@@ -192,8 +195,18 @@ impl Examiner {
             has_trusted_proxies: !settings.trusted_proxies.is_empty(),
         });
         let apps = (settings.apps.as_slice().into(), settings.port);
-        let dialled = upstream::dial(apps, dialers, asks, deadline).await;
+        let dialled = upstream::dial(apps, dialers, asks, deadline);
+        let redis = async {
+            let Backend::Redis(redis) = &settings.backend else {
+                return Vec::new();
+            };
+            let asked = timeout_at(deadline, redis::ask(redis)).await;
+            asked.unwrap_or_else(|_| vec![redis::too_slow(redis)])
+        };
+        let (dialled, redis) = tokio::join!(dialled, redis);
         examination.findings.extend(dialled);
+        let of_line = |finding: Finding| finding.at(settings.redis_line);
+        examination.findings.extend(redis.into_iter().map(of_line));
         sort(&mut examination.findings);
         Some(examination)
     }
@@ -254,6 +267,11 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         perspective,
     ));
     findings.extend(permission::examine(&settings.files));
+    if let Backend::Redis(redis) = &settings.backend {
+        let found = redis::examine_files(redis, perspective);
+        let found = found.into_iter().chain(redis::examine_addresses(redis));
+        findings.extend(found.map(|finding| finding.at(settings.redis_line)));
+    }
     if let (Ok(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
         findings.extend(memory::examine(ceiling));

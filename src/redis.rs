@@ -14,13 +14,17 @@ mod address;
 mod files;
 #[cfg(feature = "redis")]
 mod link;
+mod rights;
 mod seal;
 mod settings;
+mod tls;
 
 pub(crate) use address::Address;
 pub(crate) use files::{FileError, SecretSource, make_key};
 #[cfg(feature = "redis")]
-pub(crate) use link::{Generation, Link, LinkError, LinkState};
+pub(crate) use link::{
+    ConnectError, Generation, Inspected, Link, LinkError, LinkState, Mark, Server, inspect,
+};
 pub(crate) use seal::{KeyFault, SealKeys, Unreadable};
 pub(crate) use settings::{Login, Sentinel, Servers, Settings, TlsFiles};
 

@@ -42,6 +42,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
         login_host: login.line_of("host"),
         metrics: administration.line_of("metrics"),
         redirect_http: server.line_of("redirect_http"),
+        redis: session_section.line_of("redis"),
         session_path: session_section.line_of("path"),
         socket: administration.line_of("socket"),
     };

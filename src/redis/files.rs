@@ -45,27 +45,14 @@ impl SecretSource {
         }
     }
 
-    /// Whether somebody who runs a command may not see it.
-    pub(crate) fn may_be_credential(&self) -> bool {
-        matches!(
-            self,
-            Self::File {
-                may_be_credential: true,
-                ..
-            }
-        )
-    }
-
     /// The text, whoever its file belongs to.
     pub(crate) fn read(&self) -> Result<Secret<String>, FileError> {
         let path = match self {
             Self::Given(secret) => return Ok(secret.clone()),
             Self::File { path, .. } => path,
         };
-        let content = regular_file::secret(path).map_err(|error| match error {
-            SecretError::TooOpen(mode) => FileError::TooOpen(path.clone(), mode),
-            SecretError::Io(error) => FileError::Unreadable(path.clone(), error),
-        })?;
+        let content = regular_file::secret(path);
+        let content = content.map_err(|error| FileError::of_secret(path, error))?;
         let text = regular_file::decode(content.to_vec(), path);
         text.map(Secret::new)
             .map_err(|error| FileError::Unreadable(path.clone(), error))
@@ -93,6 +80,13 @@ pub(super) fn trust(files: &[PathBuf]) -> Result<(), FileError> {
 }
 
 impl FileError {
+    pub(super) fn of_secret(path: &Path, error: SecretError) -> Self {
+        match error {
+            SecretError::TooOpen(mode) => Self::TooOpen(path.to_owned(), mode),
+            SecretError::Io(error) => Self::Unreadable(path.to_owned(), error),
+        }
+    }
+
     /// What it is about, for people.
     pub(crate) fn subject(&self) -> String {
         match self {

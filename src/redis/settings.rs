@@ -1,6 +1,6 @@
 //! `[session.redis]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Address, FileError, SealKeys, SecretSource};
@@ -77,11 +77,26 @@ impl Settings {
         logins
     }
 
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = &SecretSource> {
+        let logins = self.logins().into_iter();
+        logins.filter_map(|login| login.password.as_ref())
+    }
+
+    /// Whether only the service may see this file.
+    pub(crate) fn may_be_credential(&self, path: &Path) -> bool {
+        let mut sources = self.passwords().chain([&self.key]);
+        sources.any(|source| match source {
+            SecretSource::Given(_) => false,
+            SecretSource::File {
+                path: own,
+                may_be_credential,
+            } => *may_be_credential && own == path,
+        })
+    }
+
     /// The files with secrets and certificates.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let logins = self.logins().into_iter();
-        let secrets = logins.filter_map(|login| login.password.as_ref());
-        let secrets = secrets.chain([&self.key]).map(SecretSource::path);
+        let secrets = self.passwords().chain([&self.key]).map(SecretSource::path);
         let client = self.tls.client.clone().map(|(cert, key)| [cert, key]);
         let tls = client.into_iter().flatten().chain(self.tls.ca.clone());
         secrets.flatten().chain(tls).collect()

@@ -51,7 +51,7 @@ impl RestartOnly {
             ),
             ("server.auth_listen", self.auth_listen != other.auth_listen),
             (
-                "session.store, session.path and session.redis",
+                "session.store and session.path and session.redis",
                 self.backend != other.backend,
             ),
             ("login.users_file", self.users_file != other.users_file),

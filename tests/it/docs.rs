@@ -15,6 +15,7 @@ pub(crate) mod page;
 mod performance;
 mod recipes;
 mod reference;
+mod several_nodes;
 mod tokens;
 mod visitors;
 

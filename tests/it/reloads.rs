@@ -134,7 +134,7 @@ async fn keys_that_need_a_restart_are_named() {
         keys,
         [
             "server.listen",
-            "session.store, session.path and session.redis"
+            "session.store and session.path and session.redis"
         ]
     );
     let text = gate.browser().get("/.vestibule/login").await.text();

@@ -1,15 +1,13 @@
 //! Opens a connection to one server, up to where commands can be sent.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, PubSub};
-use ::redis::{AsyncConnectionConfig, RedisConnectionInfo};
+use ::redis::{AsyncConnectionConfig, RedisConnectionInfo, cmd};
 use futures_util::future::select_ok;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -20,9 +18,8 @@ use tokio_rustls::TlsConnector;
 
 use super::error::ConnectError;
 use super::server::Server;
-use crate::pem_file::{self, Wanted};
-use crate::redis::{Address, FileError, Login, Settings, TlsFiles};
-use crate::regular_file::{self, SecretError};
+use crate::redis::{Address, FileError, Login, Settings};
+use crate::secret::Secret;
 
 /// Finds peers that are gone without a word (REL-07).
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -50,34 +47,48 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let opening = async {
             let mut connection = Self::open_silent(settings, address, login).await?;
-            connection.server = Server::ask(&mut connection.handle()).await?;
+            let server = Server::ask(&mut connection.handle()).await?;
+            connection.server = Server {
+                address: address.to_string(),
+                ..server
+            };
             Ok(connection)
         };
         let opened = timeout(settings.timeout, opening).await;
         opened.map_err(|_| ConnectError::TimedOut)?
     }
 
-    async fn open_silent(
+    /// The same to a server of which nothing is asked, within the caller's own time.
+    pub(super) async fn open_silent(
         settings: &Settings,
         address: &Address,
         login: &Login,
     ) -> Result<Self, ConnectError> {
-        let (stream, info) = dial(settings, address, login).await?;
+        let (stream, password) = dial(settings, address, login).await?;
         // The time that an answer may take is the caller's business.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let (inner, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
+        let silent = info(None, None);
+        let (inner, driver) =
+            MultiplexedConnection::new_with_config(&silent, stream, config).await?;
         let (end, ended) = watch::channel(false);
         let driver = tokio::spawn(async move {
             driver.await;
             end.send_replace(true);
         });
-        Ok(Self {
+        let connection = Self {
             inner,
             driver: driver.abort_handle(),
             ended,
             server: Server::default(),
             address: address.clone(),
-        })
+        };
+        if let Some(password) = password {
+            // The crate would not say what the server has against it.
+            let mut auth = cmd("AUTH");
+            auth.arg(&login.username).arg(password.expose());
+            let () = auth.query_async(&mut connection.handle()).await?;
+        }
+        Ok(connection)
     }
 
     /// To send with. The connection stays open for as long as this value is held.
@@ -105,27 +116,31 @@ pub(super) async fn open_pub_sub(
     address: &Address,
 ) -> Result<PubSub, ConnectError> {
     let opening = async {
-        let (stream, info) = dial(settings, address, &settings.login).await?;
-        Ok(PubSub::new(&info, stream).await?)
+        let (stream, password) = dial(settings, address, &settings.login).await?;
+        let username = settings.login.username.as_deref();
+        let password = password.as_ref().map(|password| password.expose().as_str());
+        Ok(PubSub::new(&info(username, password), stream).await?)
     };
     let opened = timeout(settings.timeout, opening).await;
     opened.map_err(|_| ConnectError::TimedOut)?
 }
 
-/// A stream to the server, and how to sign in there. Names and files are read anew each time, so
+/// A stream to the server, and the password there. Names and files are read anew each time, so
 /// that a change is followed (REL-15).
 async fn dial(
     settings: &Settings,
     address: &Address,
     login: &Login,
-) -> Result<(Box<dyn Stream>, RedisConnectionInfo), ConnectError> {
-    let files = (login.clone(), settings.tls.clone(), address.is_tls());
+) -> Result<(Box<dyn Stream>, Option<Secret<String>>), ConnectError> {
+    let files = (login.password.clone(), settings.tls.clone());
+    let is_tls = address.is_tls();
     let read = spawn_blocking(move || {
-        let (login, tls, is_tls) = files;
-        let tls = is_tls.then(|| client_config(&tls)).transpose()?;
-        Ok::<_, FileError>((sign_in(&login)?, tls))
+        let (password, tls) = files;
+        let password = password.map(|source| source.read_line()).transpose()?;
+        let tls = is_tls.then(|| tls.read()).transpose()?;
+        Ok::<_, FileError>((password, tls))
     });
-    let (info, tls) = read.await.map_err(io::Error::other)??;
+    let (password, tls) = read.await.map_err(io::Error::other)??;
     let stream: Box<dyn Stream> = match (address, tls) {
         (Address::Unix(path), _) => Box::new(UnixStream::connect(path).await?),
         (Address::Tcp { host, port, .. }, None) => Box::new(connect(host, *port).await?),
@@ -136,7 +151,7 @@ async fn dial(
             Box::new(tls.connect(name, stream).await.map_err(ConnectError::Tls)?)
         }
     };
-    Ok((stream, info))
+    Ok((stream, password))
 }
 
 /// Tries all addresses of the name at once: one that is silent does not keep another waiting.
@@ -160,57 +175,14 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn sign_in(login: &Login) -> Result<RedisConnectionInfo, FileError> {
-    // Two commands that need rights of their own, for nothing that is of use here.
+/// Without two commands that need rights of their own, and are of no use here.
+fn info(username: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
     let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
-    if let Some(username) = &login.username {
+    if let Some(username) = username {
         info = info.set_username(username);
     }
-    if let Some(password) = &login.password {
-        info = info.set_password(password.read_line()?.expose());
+    if let Some(password) = password {
+        info = info.set_password(password);
     }
-    Ok(info)
-}
-
-/// With our own provider: the crate would take that of the process, and there is none.
-pub(super) fn client_config(files: &TlsFiles) -> Result<ClientConfig, FileError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows TLS 1.2 and 1.3")
-        .with_root_certificates(roots(files)?);
-    let Some((cert, key)) = &files.client else {
-        return Ok(config.with_no_client_auth());
-    };
-    let chain = pem_file::certificates(cert, &content(cert)?, Wanted::Chain);
-    let chain = chain.map_err(FileError::Pem)?;
-    let pem = regular_file::secret(key).map_err(|error| match error {
-        SecretError::TooOpen(mode) => FileError::TooOpen(key.clone(), mode),
-        SecretError::Io(error) => FileError::Unreadable(key.clone(), error),
-    })?;
-    let keys =
-        pem_file::keys(key, &pem).map_err(|unfit| FileError::Pem(unfit.named_by("client_key")))?;
-    let first = keys.into_iter().next().expect("at least one");
-    config
-        .with_client_auth_cert(chain, first)
-        .map_err(|error| FileError::Tls(cert.clone(), error))
-}
-
-fn roots(files: &TlsFiles) -> Result<RootCertStore, FileError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = &files.ca else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let certificates = pem_file::certificates(path, &content(path)?, Wanted::Authorities);
-    for certificate in certificates.map_err(|unfit| FileError::Pem(unfit.named_by("ca")))? {
-        let added = roots.add(certificate);
-        added.map_err(|error| FileError::Tls(path.clone(), error))?;
-    }
-    Ok(roots)
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, FileError> {
-    let read = regular_file::open(path).and_then(|file| regular_file::read(&file));
-    read.map_err(|error| FileError::Unreadable(path.to_owned(), error))
+    info
 }

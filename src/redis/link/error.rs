@@ -33,14 +33,20 @@ impl std::error::Error for LinkError {}
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
+    /// It closed the connection, or said something before it was asked.
+    Closed,
     File(FileError),
     Io(io::Error),
-    /// No cluster has all slots now.
+    /// Not every slot of the cluster has a server that answers for it.
     Incomplete,
+    /// It still reads what it keeps.
+    Loading,
     /// A server that does not follow the protocol.
     Nonsense,
     /// The sentinels know no master of this name, or are not reached.
     NoMaster(String),
+    /// It is a node of a cluster, and there are others.
+    OfCluster,
     Refused(String),
     /// It takes no writes.
     Replica,
@@ -52,6 +58,11 @@ impl ConnectError {
     /// What to do, where somebody has to do something.
     pub(crate) fn fix(&self) -> Option<String> {
         Some(match self {
+            Self::Closed => {
+                "see that it is Redis or Valkey; one that speaks TLS wants rediss://, and \
+                             perhaps `cert` and `client_key` in [session.redis]"
+                    .to_owned()
+            }
             Self::File(error) => error.fix(),
             Self::Refused(answer) if is_login(answer) => {
                 "set `username` and `password_file` in [session.redis], as the ACL of the server \
@@ -70,9 +81,16 @@ impl ConnectError {
             Self::NoMaster(_) => {
                 "see `name` and `nodes` of `sentinel` in [session.redis]".to_owned()
             }
-            Self::Incomplete | Self::Io(_) | Self::Nonsense | Self::Refused(_) | Self::TimedOut => {
-                return None;
+            Self::OfCluster => {
+                "write `cluster` in place of `url` in [session.redis], with some of the nodes"
+                    .to_owned()
             }
+            Self::Incomplete
+            | Self::Io(_)
+            | Self::Loading
+            | Self::Nonsense
+            | Self::Refused(_)
+            | Self::TimedOut => return None,
         })
     }
 }
@@ -97,7 +115,9 @@ impl From<FileError> for ConnectError {
 
 impl From<RedisError> for ConnectError {
     fn from(error: RedisError) -> Self {
+        let error = first(error);
         match error.kind() {
+            ErrorKind::Io if error.is_connection_dropped() => Self::Closed,
             ErrorKind::Io => Self::Io(io::Error::other(error)),
             ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed => {
                 Self::Refused(said(&error))
@@ -111,8 +131,11 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(error) => write!(f, "{}: {}", error.subject(), error.message()),
+            Self::Closed => f.write_str("it closed the connection"),
             Self::Io(error) => error.fmt(f),
             Self::Incomplete => f.write_str("not every slot of the cluster has a master"),
+            Self::Loading => f.write_str("it still reads what it keeps from its disk"),
+            Self::OfCluster => f.write_str("it is one node of a cluster"),
             Self::Nonsense => f.write_str("what answers there is neither Redis nor Valkey"),
             Self::NoMaster(said) => write!(f, "the sentinels name no master: {said}"),
             Self::Refused(answer) => write!(f, "it refuses: {answer}"),
@@ -132,15 +155,27 @@ pub(super) enum Verdict {
     Lost(String),
     /// It is the command's own fault, or passes.
     Failed(LinkError),
+    /// Another server of the cluster has the key, or is getting it.
+    Elsewhere { address: String, asking: bool },
+    /// Some keys of the command are on their way to another server.
+    Split,
 }
 
-pub(super) fn judge(error: &RedisError) -> Verdict {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+pub(super) fn judge(error: RedisError) -> Verdict {
+    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
+    let error = &first(error);
     match error.kind() {
-        ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown | Moved) => {
+        ErrorKind::Server(ReadOnly | BusyLoading | MasterDown | ClusterDown) => {
             Verdict::Lost(said(error))
         }
-        ErrorKind::Server(TryAgain) => Verdict::Failed(LinkError::Unavailable),
+        ErrorKind::Server(kind @ (Moved | Ask)) => match error.redirect_node() {
+            Some((address, _)) => Verdict::Elsewhere {
+                address: address.to_owned(),
+                asking: kind == Ask,
+            },
+            None => Verdict::Lost(said(error)),
+        },
+        ErrorKind::Server(TryAgain) => Verdict::Split,
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
             Some("OOM") => Verdict::Failed(LinkError::Full),
             // The user was changed: the server is asked for a new connection.
@@ -150,6 +185,13 @@ pub(super) fn judge(error: &RedisError) -> Verdict {
         },
         _ => Verdict::Lost(error.category().to_owned()),
     }
+}
+
+/// Of several commands at once, the first that failed.
+fn first(error: RedisError) -> RedisError {
+    let errors = error.clone().into_server_errors();
+    let first = errors.and_then(|errors| errors.first().map(|(_, error)| error.clone()));
+    first.map_or(error, RedisError::from)
 }
 
 /// The answer of the server. Of an unknown command it repeats the arguments, which are nobody's

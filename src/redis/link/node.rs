@@ -13,9 +13,6 @@ use super::target::Target;
 use crate::random::random;
 use crate::redis::Settings;
 
-/// After this, a connection is replaced: names and roles may have changed without anybody saying so.
-const AGE: Duration = Duration::from_mins(5);
-
 /// Between two attempts.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
@@ -27,8 +24,17 @@ pub(super) struct Node {
     target: Target,
     current: ArcSwapOption<Connection>,
     lost: Notify,
+    told: Mutex<Told>,
+}
+
+#[derive(Clone, Default)]
+struct Told {
+    /// Of the server that there was a connection to last.
+    run_id: String,
+    /// The number of its first connection.
+    since: u64,
     /// Why there is no connection, or no newer one.
-    error: Mutex<Option<Arc<ConnectError>>>,
+    error: Option<Arc<ConnectError>>,
 }
 
 impl Node {
@@ -37,7 +43,7 @@ impl Node {
             target,
             current: ArcSwapOption::empty(),
             lost: Notify::new(),
-            error: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -45,38 +51,46 @@ impl Node {
         self.current.load_full()
     }
 
+    pub(super) fn run_id(&self) -> String {
+        self.told().run_id
+    }
+
+    /// The number of the first connection to the server that this is now.
+    pub(super) fn since(&self) -> u64 {
+        self.told().since
+    }
+
     pub(super) fn error(&self) -> Option<Arc<ConnectError>> {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.told().error
     }
 
     /// Has nobody use the connection any more; those who wait for an answer on it still do.
     pub(super) fn lose(&self, connection: &Arc<Connection>) {
         let held = Some(Arc::clone(connection));
         let before = self.current.compare_and_swap(&held, None);
-        if before
-            .as_ref()
-            .is_some_and(|before| Arc::ptr_eq(before, connection))
-        {
+        if (before.as_ref()).is_some_and(|before| Arc::ptr_eq(before, connection)) {
             self.lost.notify_one();
         }
     }
 
-    /// Makes connections for as long as it is polled, one attempt at a time, and says so each time
-    /// that there is one or none.
-    pub(super) async fn keep(&self, settings: &Settings, changed: impl Fn()) {
+    /// Makes connections for as long as it is polled, one attempt at a time, and each another one
+    /// at that `age`. `number` gives each its own; `changed` hears of each one that is made or lost.
+    pub(super) async fn keep(
+        &self,
+        settings: &Settings,
+        age: Duration,
+        number: impl Fn() -> u64,
+        changed: impl Fn(),
+    ) {
         let mut pause = Pause::default();
         loop {
             match self.target.open(settings).await {
                 Ok(connection) => {
                     let connection = Arc::new(connection);
-                    self.set_error(None);
-                    self.current.store(Some(Arc::clone(&connection)));
+                    self.made(&connection, number());
                     changed();
                     let begun = Instant::now();
-                    self.wait(&connection, begun + AGE).await;
+                    self.wait(&connection, begun + age).await;
                     if self.current.load().is_none() {
                         changed();
                     }
@@ -86,7 +100,7 @@ impl Node {
                     }
                 }
                 Err(error) => {
-                    self.set_error(Some(Arc::new(error)));
+                    self.tell(|told| told.error = Some(Arc::new(error)));
                     changed();
                 }
             }
@@ -99,14 +113,23 @@ impl Node {
         }
     }
 
+    fn made(&self, connection: &Arc<Connection>, number: u64) {
+        self.tell(|told| {
+            told.error = None;
+            if told.run_id != connection.server.run_id {
+                told.run_id.clone_from(&connection.server.run_id);
+                told.since = number;
+            }
+        });
+        self.current.store(Some(Arc::clone(connection)));
+    }
+
     /// Until the connection is lost, or that time.
     async fn wait(&self, connection: &Arc<Connection>, until: Instant) {
         let lost = async {
-            loop {
+            // A notice of the one before may be left.
+            while self.current.load().is_some() {
                 self.lost.notified().await;
-                if self.current.load().is_none() {
-                    return;
-                }
             }
         };
         tokio::select! {
@@ -116,8 +139,14 @@ impl Node {
         }
     }
 
-    fn set_error(&self, error: Option<Arc<ConnectError>>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    fn told(&self) -> Told {
+        let told = self.told.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told)) {
+        let told = self.told.lock();
+        change(&mut told.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -98,7 +98,7 @@ impl Redis {
         replica
     }
 
-    /// A sentinel that watches this server under the name `main`, and takes it for gone after 300 ms
+    /// A sentinel that watches this server under the name `main`, and takes it for gone after 500 ms
     /// when `quorum` sentinels do.
     pub(crate) fn sentinel(&self, quorum: usize) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
@@ -106,7 +106,7 @@ impl Redis {
         let text = format!(
             "port {}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nloglevel warning\n\
              sentinel monitor main 127.0.0.1 {} {quorum}\n\
-             sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n",
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
             port.port,
             folder.path().display(),
             self.port()

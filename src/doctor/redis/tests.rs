@@ -1,0 +1,184 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::doctor::Severity;
+use crate::redis::test_server::{TestServer, address, settings};
+use crate::redis::{Login, SecretSource, Servers};
+use crate::secret::Secret;
+
+fn words(findings: &[Finding]) -> Vec<(Severity, String)> {
+    let words = |finding: &Finding| {
+        let said = format!("{}; {}", finding.message, finding.help);
+        (finding.severity, said)
+    };
+    findings.iter().map(words).collect()
+}
+
+fn assert_found(findings: &[Finding], severity: Severity, expected: &[&str]) {
+    let found = words(findings);
+    let is_it = |(of, said): &&(Severity, String)| {
+        *of == severity && expected.iter().all(|words| said.contains(words))
+    };
+    assert!(
+        found.iter().any(|it| is_it(&it)),
+        "{expected:?} of {found:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_loses_sessions_is_warned_of_and_one_that_does_not_is_not() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let found = ask(&server.settings()).await;
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_found(
+        &found,
+        Severity::Warning,
+        &["`appendonly no`", "CONFIG SET appendonly yes"],
+    );
+    let eviction = [
+        "`maxmemory-policy allkeys-lru`",
+        "maxmemory-policy noeviction",
+    ];
+    assert_found(&found, Severity::Warning, &eviction);
+    assert!(found[0].subject.contains("(Redis "), "{}", found[0].subject);
+    // As the help says.
+    server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    assert_eq!(ask(&server.settings()).await, []);
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named_and_the_command_of_the_help_gives_them() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+    let mut as_user = server.settings();
+    as_user.login = Login {
+        username: Some("vestibule".to_owned()),
+        password: Some(SecretSource::Given(Secret::new("correct".to_owned()))),
+    };
+    let user = [
+        "ACL",
+        "SETUSER",
+        "vestibule",
+        "on",
+        ">correct",
+        "resetchannels",
+    ];
+    server.ask(&[&user[..], &["+info", "+time", "+set", "+hset", "~other:*"]].concat());
+    for _ in 0..3 {
+        // Keys and channels are looked at after the command.
+        let found = ask(&as_user).await;
+        let Some(finding) = found.first() else {
+            break;
+        };
+        assert_eq!(finding.severity, Severity::Error);
+        let command = finding.help.split('`').nth(1).unwrap();
+        let command = command.replace("NAME", "vestibule");
+        let command: Vec<_> = command.split(' ').collect();
+        assert_eq!(server.ask(&command), "OK\n", "{command:?}");
+    }
+    assert_eq!(ask(&as_user).await, []);
+    let rules = server.ask(&["ACL", "GETUSER", "vestibule"]);
+    for right in [
+        "+script|load",
+        "+xadd",
+        "+subscribe",
+        "+wait",
+        "~vestibule:*",
+        "&vestibule:*",
+    ] {
+        assert!(rules.contains(right), "{right} of {rules}");
+    }
+    assert!(!rules.contains("+config"), "{rules}");
+    assert_eq!(server.ask(&["EXISTS", "vestibule:check"]), "0\n");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_a_warning_and_one_that_refuses_an_error() {
+    let (Some(mut server), Some(replica)) = (TestServer::start(), TestServer::start()) else {
+        return;
+    };
+    replica.ask(&["REPLICAOF", "127.0.0.1", &server.port().to_string()]);
+    let of_replica = ask(&settings(Servers::One(address(&replica)))).await;
+    assert_found(
+        &of_replica,
+        Severity::Error,
+        &["it is a replica", "let `sentinel` find it"],
+    );
+    server.ask(&["CONFIG", "SET", "requirepass", "secret"]);
+    let refused = ask(&server.settings()).await;
+    assert_found(
+        &refused,
+        Severity::Error,
+        &["NOAUTH", "set `username` and `password_file`"],
+    );
+    server.kill();
+    let away = ask(&server.settings()).await;
+    assert_found(&away, Severity::Warning, &["refused", "start the server"]);
+}
+
+#[test]
+fn the_wire_and_files_are_looked_at_without_asking_anybody() {
+    let mut plain = settings(Servers::One(Address::Tcp {
+        host: "10.0.0.5".to_owned(),
+        port: 6379,
+        tls: false,
+    }));
+    let found = examine_addresses(&plain);
+    assert_found(&found, Severity::Warning, &["without TLS", "rediss://"]);
+    assert_found(&found, Severity::Warning, &["there is no password"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, content: &str, mode| {
+        fs::write(path(name), content).unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let file = |path: &Path, may_be_credential| SecretSource::File {
+        path: path.to_owned(),
+        may_be_credential,
+    };
+    plain.login.password = Some(file(&path("password"), false));
+    assert_eq!(examine_addresses(&plain).len(), 1);
+    let examine = |settings: &Settings| examine_files(settings, Perspective::Person);
+    let missing = examine(&plain);
+    assert_found(
+        &missing,
+        Severity::Error,
+        &["it cannot be read", "[session.redis]"],
+    );
+    plain.login.password = Some(file(&path("password"), true));
+    assert_found(&examine(&plain), Severity::Warning, &["you do not see it"]);
+    for (content, mode, expected) in [
+        ("secret", 0o644, "chmod 600"),
+        ("", 0o600, "not one line of text"),
+        ("a\nb", 0o600, "not one line of text"),
+    ] {
+        write("password", content, mode);
+        assert_found(&examine(&plain), Severity::Error, &[expected]);
+    }
+    write("password", "secret\r\n", 0o600);
+    assert_eq!(examine(&plain), []);
+    write("key", "c2hvcnQ=\n", 0o600);
+    plain.key = file(&path("key"), false);
+    let short = ["has 5 bytes instead of 32", "openssl rand -base64 32"];
+    assert_found(&examine(&plain), Severity::Error, &short);
+    plain.servers = Servers::One(Address::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 6379,
+        tls: true,
+    });
+    write("ca", "nothing", 0o600);
+    plain.tls.ca = Some(path("ca"));
+    assert_found(
+        &examine(&plain),
+        Severity::Error,
+        &["there is no certificate in it"],
+    );
+}

@@ -1,0 +1,77 @@
+//! Sentinels name the master.
+
+use super::*;
+use crate::redis::servers::Redis;
+use crate::redis::test_server::{address, link, settings};
+use crate::redis::{Login, Sentinel, Servers};
+
+fn watched_by(sentinels: &[Redis], name: &str) -> Link {
+    link(settings(Servers::Sentinel(Sentinel {
+        name: name.to_owned(),
+        nodes: sentinels.iter().map(address).collect(),
+        login: Login::default(),
+    })))
+}
+
+#[tokio::test]
+async fn rel_18_the_master_that_the_sentinels_name_is_followed() {
+    let Some(mut server) = TestServer::start() else {
+        return;
+    };
+    let _replicas = [server.replica(), server.replica()];
+    let mut sentinels: Vec<_> = (0..3).map(|_| server.sentinel(2)).collect();
+    for sentinel in &sentinels {
+        let knows_all = async || {
+            let said = sentinel.ask(&["SENTINEL", "MASTER", "main"]);
+            let mut words = said.lines();
+            let number = |name: &str, words: &mut std::str::Lines<'_>| {
+                words.find(|word| *word == name);
+                words.next().map(str::to_owned)
+            };
+            number("num-slaves", &mut words).as_deref() == Some("2")
+                && number("num-other-sentinels", &mut words).as_deref() == Some("2")
+        };
+        until("the sentinels to know each other", knows_all).await;
+    }
+    let link = watched_by(&sentinels, "main");
+    until_it_writes(&link).await;
+    let first = link.state().servers[0].clone();
+    assert!(first.address.ends_with(&format!(":{}", server.port())));
+    // One that hangs keeps nobody waiting, and one is enough to ask.
+    sentinels[0].stop();
+    server.kill();
+    until_it_writes(&link).await;
+    let second = link.state().servers[0].clone();
+    assert_ne!(second.address, first.address);
+    assert_ne!(second.run_id, first.run_id);
+    sentinels[0].go_on();
+    // The one before comes back as a replica: it is not gone back to.
+    server.start_again();
+    sentinels[1].kill();
+    let is_replica = async || server.ask(&["INFO", "replication"]).contains("role:slave");
+    until("the old master to be a replica", is_replica).await;
+    let is_that_one = async || {
+        let said = sentinels[2].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        let port = said.lines().nth(1).unwrap_or_default();
+        let servers = link.state().servers;
+        servers
+            .first()
+            .is_some_and(|it| it.address.ends_with(&format!(":{port}")))
+    };
+    until("the master that is named", is_that_one).await;
+    until_it_writes(&link).await;
+}
+
+#[tokio::test]
+async fn sentinels_that_know_no_such_master_are_said_to() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let sentinels = [server.sentinel(1)];
+    let link = watched_by(&sentinels, "other");
+    until_it_says(
+        &link,
+        "the sentinels name no master: it refuses: ERR No such master",
+    )
+    .await;
+}

@@ -1,0 +1,42 @@
+//! What the user of the ACL has to be allowed.
+
+/// Each command, and words that try it on a key that holds a text: what it would do to another kind
+/// of value fails, after the right was looked for. `KEY` is that key, `CHANNEL` a channel of ours.
+pub(crate) const COMMANDS: &[(&str, &[&str])] = &[
+    ("DECR", &["KEY"]),
+    ("DEL", &["KEY"]),
+    (
+        "EVALSHA",
+        &["0000000000000000000000000000000000000000", "1", "KEY"],
+    ),
+    ("EXISTS", &["KEY"]),
+    ("GET", &["KEY"]),
+    ("GETRANGE", &["KEY", "0", "0"]),
+    ("HGET", &["KEY", "a"]),
+    ("HSET", &["KEY", "a", "b"]),
+    ("INCR", &["KEY"]),
+    ("INFO", &["server"]),
+    ("MGET", &["KEY"]),
+    ("PEXPIRE", &["KEY", "1000"]),
+    ("PING", &[]),
+    ("PUBLISH", &["CHANNEL", ""]),
+    ("SADD", &["KEY", "a"]),
+    ("SCRIPT LOAD", &["return 1"]),
+    ("SET", &["KEY", "a", "PX", "1000"]),
+    ("SETRANGE", &["KEY", "0", "a"]),
+    ("SMEMBERS", &["KEY"]),
+    ("SREM", &["KEY", "a"]),
+    ("TIME", &[]),
+    ("WAIT", &["0", "1"]),
+    ("XADD", &["KEY", "*", "a", "b"]),
+    ("XRANGE", &["KEY", "-", "+"]),
+    ("XREVRANGE", &["KEY", "+", "-"]),
+];
+
+/// Those that only a cluster is sent.
+pub(crate) const OF_CLUSTER: &[(&str, &[&str])] = &[("ASKING", &[]), ("CLUSTER SLOTS", &[])];
+
+/// As `ACL SETUSER` takes it: `+script|load`.
+pub(crate) fn rule(command: &str) -> String {
+    format!("+{}", command.to_ascii_lowercase().replace(' ', "|"))
+}
