@@ -7,8 +7,10 @@ use super::report::Report;
 use super::{Cost, REQUESTS, TOLERANCE};
 use crate::harness::*;
 
+/// More than a quarter of the instructions is hyper's reading of the head. CPU time beside nginx is what
+/// `vestibule-bench --work questions` measures.
 const QUESTION: Cost = Cost {
-    instructions: 50_500.0,
+    instructions: 49_600.0,
     allocations: 29.0,
     system_calls: 3,
 };
