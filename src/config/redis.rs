@@ -24,6 +24,10 @@ const SERVERS: [&str; 3] = ["url", "sentinel", "cluster"];
 /// Longer ones take more memory in the store than sessions do.
 const LONGEST_PREFIX: usize = 64;
 
+/// The shortest and the longest.
+const TIMEOUT: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(30)];
+const STALE_FOR: [Duration; 2] = [Duration::from_secs(1), Duration::from_hours(1)];
+
 /// Reads the section; `None` where it does not say where the servers are, or what seals the values.
 /// `state` is the file that the disk store would have.
 pub(super) fn read(section: &mut Section<'_>, folder: &Path, state: PathBuf) -> Option<Settings> {
@@ -31,8 +35,20 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, state: PathBuf) -> 
     let login = login(section, folder);
     let tls = tls(section, folder, servers.as_ref());
     let prefix = section.get("prefix", prefix);
-    let timeout = section.get("timeout", value::period);
-    let stale_for = section.get("stale_for", value::duration);
+    let timeout = section.get("timeout", |value| {
+        within(
+            value,
+            TIMEOUT,
+            "visitors wait for that long: write \"50ms\" to \"30s\"",
+        )
+    });
+    let stale_for = section.get("stale_for", |value| {
+        within(
+            value,
+            STALE_FOR,
+            "sessions that were ended elsewhere go on for that long: write \"1s\" to \"1h\"",
+        )
+    });
     let wait_replicas = section.get("wait_replicas", value::count_or_none);
     Some(Settings {
         servers: servers?,
@@ -45,6 +61,18 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, state: PathBuf) -> 
         key: key?,
         state,
     })
+}
+
+fn within(
+    value: &DeValue<'_>,
+    [shortest, longest]: [Duration; 2],
+    help: &str,
+) -> Result<Duration, Fault> {
+    match value::duration(value)? {
+        short if short < shortest => Err(Fault::new("this is too short").help(help)),
+        long if long > longest => Err(Fault::new("this is too long").help(help)),
+        duration => Ok(duration),
+    }
 }
 
 fn servers(section: &mut Section<'_>, folder: &Path) -> Option<Servers> {

@@ -32,7 +32,7 @@ fn of_file(settings: &Settings, error: &FileError, perspective: Perspective) -> 
         )
     };
     match error {
-        FileError::Unreadable(path, error)
+        FileError::NoKey(path, error) | FileError::Unreadable(path, error)
             if is_out_of_sight(error)
                 && settings.may_be_credential(path)
                 && perspective == Perspective::Person =>

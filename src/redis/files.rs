@@ -25,6 +25,8 @@ pub(crate) enum SecretSource {
 pub(crate) enum FileError {
     /// No key, or a wrong one; `None` is in the configuration itself.
     Key(Option<PathBuf>, KeyFault),
+    /// The file with the key is missing.
+    NoKey(PathBuf, io::Error),
     /// Not one line of text.
     NoPassword(PathBuf),
     /// Others can read or change it (SEC-79); the mode it has.
@@ -92,6 +94,7 @@ impl FileError {
         match self {
             Self::Key(None, _) => "`key` in [session.redis]".to_owned(),
             Self::Key(Some(path), _)
+            | Self::NoKey(path, _)
             | Self::NoPassword(path)
             | Self::TooOpen(path, _)
             | Self::Unreadable(path, _)
@@ -106,7 +109,9 @@ impl FileError {
             Self::Key(_, fault) => fault.to_string(),
             Self::NoPassword(_) => "its content is not one line of text".to_owned(),
             Self::TooOpen(_, mode) => format!("others can read or change it (mode {mode:04o})"),
-            Self::Unreadable(_, error) => format!("it cannot be read: {error}"),
+            Self::NoKey(_, error) | Self::Unreadable(_, error) => {
+                format!("it cannot be read: {error}")
+            }
             Self::Untrusted(distrust) => distrust.message(),
             Self::Pem(unfit) => unfit.message(),
             Self::Tls(_, error) => format!("it cannot be used for TLS: {error}"),
@@ -115,10 +120,22 @@ impl FileError {
 
     pub(crate) fn fix(&self) -> String {
         match self {
-            Self::Key(path, _) => {
+            Self::Key(path, KeyFault::None) => {
                 let path = path.as_deref().unwrap_or(Path::new("redis.key"));
                 format!("make one with {}", make_key(path))
             }
+            // What can be read now is sealed with the other lines: none of them may be lost.
+            Self::Key(_, KeyFault::TooMany) => {
+                "take out lines whose sessions are over, the last ones first".to_owned()
+            }
+            Self::Key(
+                _,
+                KeyFault::Length(line, _) | KeyFault::NotAKey(line) | KeyFault::Twice(line),
+            ) => format!("correct line {line}, or take it out"),
+            Self::NoKey(path, _) => format!(
+                "copy it from another node, or for the first one make it with {}",
+                make_key(path)
+            ),
             Self::NoPassword(_) => "write the password into it, and nothing else".to_owned(),
             Self::TooOpen(path, _) => format!("do `chmod 600 {}`", shell(path)),
             Self::Unreadable(..) => {
@@ -150,7 +167,7 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable(_, error) => Some(error),
+            Self::NoKey(_, error) | Self::Unreadable(_, error) => Some(error),
             Self::Untrusted(distrust) => Some(distrust),
             Self::Pem(unfit) => Some(unfit),
             Self::Tls(_, error) => Some(error),

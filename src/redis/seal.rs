@@ -1,7 +1,8 @@
 //! Values that only nodes with the same key can read or make (SEC-84).
 //!
 //! Whoever can read or write the store learns no session and can invent none, and cannot put one
-//! value in the place of another: each is sealed for its kind and its key in the store.
+//! value in the place of another: each is sealed for its kind and its key in the store. Nothing keeps
+//! them from putting an old value back at its own key, or from taking one away.
 //!
 //! A value is a version byte (1), 16 random bytes, and what AES-256-GCM makes of the plaintext. Key
 //! and nonce come from the key of the configuration by HKDF-SHA256 (RFC 5869), with the random bytes

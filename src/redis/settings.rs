@@ -1,5 +1,6 @@
 //! `[session.redis]`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,7 +65,12 @@ pub(crate) struct TlsFiles {
 impl Settings {
     /// What seals the values, read now.
     pub(crate) fn keys(&self) -> Result<SealKeys, FileError> {
-        let text = self.key.read()?;
+        let text = self.key.read().map_err(|error| match error {
+            FileError::Unreadable(path, error) if error.kind() == io::ErrorKind::NotFound => {
+                FileError::NoKey(path, error)
+            }
+            error => error,
+        })?;
         SealKeys::parse(text.expose()).map_err(|fault| FileError::Key(self.key.path(), fault))
     }
 

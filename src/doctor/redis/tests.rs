@@ -167,8 +167,25 @@ fn the_wire_and_files_are_looked_at_without_asking_anybody() {
     assert_eq!(examine(&plain), []);
     write("key", "c2hvcnQ=\n", 0o600);
     plain.key = file(&path("key"), false);
-    let short = ["has 5 bytes instead of 32", "openssl rand -base64 32"];
+    let short = ["has 5 bytes instead of 32", "correct line 1"];
     assert_found(&examine(&plain), Severity::Error, &short);
+    let said = words(&examine(&plain)).remove(0).1;
+    assert!(
+        !said.contains("openssl"),
+        "it would overwrite the file: {said}"
+    );
+    let make = format!("openssl rand -base64 32 > {}", path("missing").display());
+    plain.key = file(&path("missing"), false);
+    assert_found(&examine(&plain), Severity::Error, &[&make]);
+    write("empty", "# nothing\n", 0o600);
+    plain.key = file(&path("empty"), false);
+    assert_found(
+        &examine(&plain),
+        Severity::Error,
+        &["there is no key", "openssl"],
+    );
+    write("key", &format!("{}\n", "0".repeat(64)), 0o600);
+    plain.key = file(&path("key"), false);
     plain.servers = Servers::One(Address::Tcp {
         host: "127.0.0.1".to_owned(),
         port: 6379,

@@ -90,7 +90,7 @@ impl Node {
                     self.made(&connection, number());
                     changed();
                     let begun = Instant::now();
-                    self.wait(&connection, begun + age).await;
+                    self.wait(settings, &connection, begun + age).await;
                     if self.current.load().is_none() {
                         changed();
                     }
@@ -107,7 +107,7 @@ impl Node {
             let next = Instant::now() + pause.next();
             match self.current() {
                 // An old one goes on until there is another.
-                Some(old) => self.wait(&old, next).await,
+                Some(old) => self.wait(settings, &old, next).await,
                 None => sleep_until(next).await,
             }
         }
@@ -125,7 +125,7 @@ impl Node {
     }
 
     /// Until the connection is lost, or that time.
-    async fn wait(&self, connection: &Arc<Connection>, until: Instant) {
+    async fn wait(&self, settings: &Settings, connection: &Arc<Connection>, until: Instant) {
         let lost = async {
             // A notice of the one before may be left.
             while self.current.load().is_some() {
@@ -135,6 +135,7 @@ impl Node {
         tokio::select! {
             () = lost => {}
             () = connection.ended() => self.lose(connection),
+            () = self.target.replaced(settings, &connection.address) => self.lose(connection),
             () = sleep_until(until) => {}
         }
     }

@@ -17,6 +17,9 @@ const OTHERS: Duration = Duration::from_millis(200);
 /// While a master does not answer, how often the sentinels are asked whether it still is one.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// While there is a connection, how often they are asked whether its server still is the master.
+const WATCH: Duration = Duration::from_secs(1);
+
 /// Asked anew for each connection.
 pub(super) enum Target {
     /// The only server.
@@ -43,6 +46,23 @@ impl Target {
                 Err(ConnectError::OfCluster)
             }
             _ => Ok(connection),
+        }
+    }
+}
+
+impl Target {
+    /// When another server is the master: one that was demoted, or is cut off with some of the
+    /// sentinels, still answers reads.
+    pub(super) async fn replaced(&self, settings: &Settings, current: &Address) {
+        let Self::Sentinel(sentinel) = self else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep(WATCH).await;
+            match ask(sentinel, settings).await {
+                Ok(named) if named != *current => return,
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 }

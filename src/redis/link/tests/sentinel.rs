@@ -75,3 +75,32 @@ async fn sentinels_that_know_no_such_master_are_said_to() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn rel_18_a_master_that_was_demoted_is_left_though_it_answers_reads() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let _replica = server.replica();
+    let sentinels = [server.sentinel(1)];
+    let knows_replica = async || {
+        let said = sentinels[0].ask(&["SENTINEL", "REPLICAS", "main"]);
+        said.contains("slave-priority")
+    };
+    until("the sentinel to know the replica", knows_replica).await;
+    let link = watched_by(&sentinels, "main");
+    until_it_writes(&link).await;
+    let first = link.state().servers[0].address.clone();
+    let begun = async || sentinels[0].ask(&["SENTINEL", "FAILOVER", "main"]) == "OK\n";
+    until("the failover to begin", begun).await;
+    let read = cmd("GET").arg("vestibule:written").take();
+    let is_left = async || {
+        let _ = link.query(&read).await; // nothing is written
+        let servers = link.state().servers;
+        servers
+            .first()
+            .is_some_and(|server| server.address != first)
+    };
+    until("the old master to be left", is_left).await;
+    until_it_writes(&link).await;
+}
