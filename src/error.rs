@@ -8,7 +8,7 @@ use crate::auth::credential::Refusal;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
-use crate::request::{BadQuestion, BadRequest, ClientKind, Forgery, Malformed, PathError};
+use crate::request::{BadAuthRequest, BadRequest, ClientKind, Forgery, Malformed, PathError};
 use crate::session::StoreError;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
@@ -37,8 +37,8 @@ pub(crate) enum RequestError {
     Forbidden,
     /// The rules let nobody in, and nobody is signed in.
     ForbiddenToAll,
-    /// A question of a proxy that cannot be answered (SEC-95).
-    ForwardAuth(BadQuestion),
+    /// An auth request of a proxy that cannot be answered (SEC-95).
+    ForwardAuth(BadAuthRequest),
     /// One of our own forms with a field missing, twice or unreadable (SEC-55).
     Form,
     /// A form that may have been forged (SEC-54).

@@ -24,7 +24,7 @@ use crate::portal::return_to::ReturnTo;
 use crate::principal::user_name::canonical;
 use crate::request::wire::Framing;
 use crate::request::{
-    AllowInPath, PathCase, PathForm, Question, Readings, Target, normal_path, own_path,
+    AllowInPath, AuthRequest, PathCase, PathForm, Readings, Target, normal_path, own_path,
 };
 use crate::session::cookie::{self, RequestCookies};
 use crate::session::data::{self, AppData, DataChange};
@@ -225,8 +225,8 @@ fn names(data: &[u8], address: IpAddr) -> bool {
     })
 }
 
-/// A question of a proxy, its target in the first line and a field in each other one: only the names
-/// of its dialect count, and what it is about is a request like any other.
+/// An auth request of a proxy, its target in the first line and a field in each other one: only the names
+/// of its proxy count, and what it is about is a request like any other.
 pub fn original(data: &[u8]) {
     const NAMES: [&str; 12] = [
         "forwarded",
@@ -266,12 +266,12 @@ pub fn original(data: &[u8]) {
             forged.headers.append(name, value);
         }
     }
-    let asked = Question::read(&mut plain, None);
-    let with_forged = Question::read(&mut forged, None);
-    let Ok(question) = asked else {
+    let asked = AuthRequest::read(&mut plain, None);
+    let with_forged = AuthRequest::read(&mut forged, None);
+    let Ok(auth_request) = asked else {
         return; // a forged name may have been the one that was missing
     };
-    assert_eq!(Ok(&question), with_forged.as_ref());
+    assert_eq!(Ok(&auth_request), with_forged.as_ref());
     assert_eq!((&plain.method, &plain.uri), (&forged.method, &forged.uri));
     assert_eq!(plain.headers.get("host"), forged.headers.get("host"));
     assert_eq!(plain.headers.get_all("host").iter().count(), 1);

@@ -85,7 +85,7 @@ pub(crate) enum Way {
     Forwarded,
     /// As a request for one of our own pages.
     OwnPage,
-    /// As the question of a proxy, in the words of this dialect.
+    /// As an auth request of this kind of proxy.
     Asked(String),
 }
 

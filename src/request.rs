@@ -29,7 +29,7 @@ pub(crate) use forgery::Forgery;
 pub(crate) use hosts::{HostMap, HostPattern, Hosts};
 pub(crate) use malformed::Malformed;
 pub(crate) use networks::Networks;
-pub(crate) use original::{BadQuestion, Dialect, Question};
+pub(crate) use original::{AuthRequest, BadAuthRequest, ProxyKind};
 pub(crate) use own_path::own_path;
 pub(crate) use path::{PathError, normal_path};
 pub(crate) use path_index::PathIndex;

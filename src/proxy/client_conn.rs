@@ -45,14 +45,14 @@ pub(crate) struct ClientConn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Requests,
-    /// Questions of a proxy (SEC-95), whose network has to be named.
-    Questions,
+    /// Auth requests of a proxy (SEC-95), whose network has to be named.
+    AuthRequests,
     /// The same by a socket file, whose mode says who may ask.
-    QuestionsByFile,
+    AuthRequestsByFile,
 }
 
 impl ClientConn {
-    /// For questions of a proxy.
+    /// For auth requests of a proxy.
     pub(crate) fn of_proxy(
         peer: IpAddr,
         purpose: Purpose,

@@ -25,7 +25,7 @@ use crate::error::RequestError;
 use crate::metrics::CallerKind;
 use crate::portal::{HostRole, is_page_load};
 use crate::principal::Principal;
-use crate::request::{Authority, Dialect, wire};
+use crate::request::{Authority, ProxyKind, wire};
 use crate::session::Session;
 use crate::telemetry::{AccessLine, RequestId};
 use crate::upstream::{ClientBody, UpstreamError};
@@ -40,7 +40,7 @@ pub(super) struct Exchange {
     /// What its host is for, once that is found.
     role: HostRole,
     /// Of the proxy that asks whether its client may, and gets the request by itself.
-    pub(super) asked_by: Option<Dialect>,
+    pub(super) asked_by: Option<ProxyKind>,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
@@ -133,8 +133,8 @@ impl Proxy {
             exchange.note_refusal(&error);
             self.error_response(&error, &exchange)
         });
-        if let Some(dialect) = exchange.asked_by {
-            forward_auth::put_for(dialect, &mut response);
+        if let Some(kind) = exchange.asked_by {
+            forward_auth::put_for(kind, &mut response);
         }
         if response.body().is_ours()
             && (!exchange

@@ -30,7 +30,9 @@ use crate::access::Permit;
 use crate::error::RequestError;
 use crate::identity::{overrides_in, token};
 use crate::portal::{Endpoint, RequestContext};
-use crate::request::{self, BadQuestion, BadRequest, Dialect, Question, Target, webdav, wire};
+use crate::request::{
+    self, AuthRequest, BadAuthRequest, BadRequest, ProxyKind, Target, webdav, wire,
+};
 use crate::session::cookie::RequestCookies;
 use crate::telemetry::REQUEST_ID;
 
@@ -45,7 +47,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
 impl Proxy {
-    /// One question, whatever becomes of it.
+    /// One auth request, whatever becomes of it.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
@@ -54,20 +56,23 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, h2::Error> {
         let (mut head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
-        let question = if self.may_ask(connection) {
-            Question::read(&mut head, self.settings.public_port)
+        let auth_request = if self.may_ask(connection) {
+            AuthRequest::read(&mut head, self.settings.public_port)
         } else {
-            Err(BadQuestion::NotNamed)
+            Err(BadAuthRequest::NotNamed)
         };
         let request = Request::from_parts(head, body);
         let mut exchange = Exchange::begin(self, connection, in_flight, &request);
         exchange.is_head = is_head;
-        exchange.asked_by = question.as_ref().ok().map(|question| question.dialect);
+        exchange.asked_by = auth_request
+            .as_ref()
+            .ok()
+            .map(|auth_request| auth_request.kind);
         if let Some(line) = &mut exchange.line {
             line.asked_by = exchange.asked_by;
         }
         let response = {
-            let response = pin!(self.verdict(connection, &mut exchange, request, question));
+            let response = pin!(self.verdict(connection, &mut exchange, request, auth_request));
             AssertUnwindSafe(response).catch_unwind().await
         };
         let response = response.unwrap_or(Err(RequestError::Panicked));
@@ -76,7 +81,7 @@ impl Proxy {
 
     /// The configuration may have changed since the connection was opened.
     fn may_ask(&self, connection: &ClientConn) -> bool {
-        connection.purpose == Purpose::QuestionsByFile
+        connection.purpose == Purpose::AuthRequestsByFile
             || self.settings.auth_from.contain(connection.peer)
     }
 
@@ -85,27 +90,30 @@ impl Proxy {
         connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
         request: Request<Incoming>,
-        question: Result<Question, BadQuestion>,
+        auth_request: Result<AuthRequest, BadAuthRequest>,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let (mut head, body) = request.into_parts();
         let body = connection.body(&head, body, self.shared.shutdown.token());
         exchange.note_body(&body);
-        if self.note_question(connection, &head, &question) {
-            return Err(RequestError::ForwardAuth(BadQuestion::Probe));
+        if self.note_auth_request(connection, &head, &auth_request) {
+            return Err(RequestError::ForwardAuth(BadAuthRequest::Probe));
         }
-        let question = question.map_err(RequestError::ForwardAuth)?;
-        let client = self.settings.trusted_proxies.client_told(&question.client);
-        let client = client.ok_or(RequestError::ForwardAuth(question.unreadable_client()))?;
+        let auth_request = auth_request.map_err(RequestError::ForwardAuth)?;
+        let client = self
+            .settings
+            .trusted_proxies
+            .client_told(&auth_request.client);
+        let client = client.ok_or(RequestError::ForwardAuth(auth_request.unreadable_client()))?;
         exchange.note_client(client.address, connection);
         let authority = request::parse(&head, &self.settings.limits)?;
         let Found::Apps(site) = self.apps.find(&authority, connection)? else {
-            return Err(RequestError::ForwardAuth(BadQuestion::OwnPage));
+            return Err(RequestError::ForwardAuth(BadAuthRequest::OwnPage));
         };
         exchange.enter(site, &authority, self.settings.public_port);
         let app = exchange.find_app(site, &head)?;
         let target = Target::parse(&head, app.allow_in_path)?;
         if Endpoint::of(target.path()).is_some() {
-            return Err(RequestError::ForwardAuth(BadQuestion::OwnPage));
+            return Err(RequestError::ForwardAuth(BadAuthRequest::OwnPage));
         }
         request::check_cookies(&head.headers, &self.settings.limits)?;
         let as_it_stands = unforwardable(site, app, &head)?;
@@ -167,7 +175,7 @@ impl Proxy {
             path: head.uri.path(), // as the proxy sends it on
         };
         let mut granted = granted(
-            question.dialect,
+            auth_request.kind,
             app,
             &permit,
             proof,
@@ -212,7 +220,7 @@ fn upgrades_elsewhere(headers: &HeaderMap) -> bool {
     headers.contains_key(HTTP2_SETTINGS) || protocols.any(|value| !is_websocket(value))
 }
 
-/// Proxies do not pass on `Upgrade` with their question, but these fields, which every browser sends
+/// Proxies do not pass on `Upgrade` with their auth request, but these fields, which every browser sends
 /// and no script can set (RFC 6455 §4.1, RFC 8441 §5).
 fn is_websocket(headers: &HeaderMap) -> bool {
     let is_of_handshake = |name: &HeaderName| name.as_str().starts_with("sec-websocket-");
@@ -222,7 +230,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 /// The answer to a request that may be sent: who sends it, and what is left of the fields that had
 /// credentials of ours removed.
 fn granted(
-    dialect: Dialect,
+    kind: ProxyKind,
     app: &App,
     permit: &Permit,
     proof: Proof,
@@ -239,7 +247,7 @@ fn granted(
     };
     let is_identity = |name: HeaderName| app.identity.names().any(|own| *own == name);
     let authorization = authorization.filter(|_| !is_identity(header::AUTHORIZATION));
-    let by_name = matches!(dialect, Dialect::Envoy | Dialect::Traefik);
+    let by_name = matches!(kind, ProxyKind::Envoy | ProxyKind::Traefik);
     for (name, renamed, value) in [
         (header::COOKIE, COOKIE, cookie),
         (header::AUTHORIZATION, AUTHORIZATION, authorization),
@@ -266,7 +274,7 @@ fn granted(
     {
         headers.insert(AUTHORIZATION, ours);
     }
-    if dialect == Dialect::Envoy {
+    if kind == ProxyKind::Envoy {
         let ours = [&header::COOKIE, &header::AUTHORIZATION];
         let ours = ours.into_iter().chain(token_header);
         let names = app.identity.names().chain(ours);
@@ -291,9 +299,9 @@ fn only<'h>(
 }
 
 /// Puts an answer into one of the few statuses that proxies understand.
-pub(super) fn put_for(dialect: Dialect, response: &mut Response<ResponseBody>) {
+pub(super) fn put_for(kind: ProxyKind, response: &mut Response<ResponseBody>) {
     let status = match response.status() {
-        StatusCode::SEE_OTHER if !dialect.passes_answers_on() => {
+        StatusCode::SEE_OTHER if !kind.passes_answers_on() => {
             response.body_mut().leave_out();
             StatusCode::UNAUTHORIZED
         }
@@ -331,17 +339,17 @@ mod tests {
             (502, 403, 403), // a `Destination` that is elsewhere
             (503, 503, 503),
         ] {
-            for (dialect, expected) in [
-                (Dialect::Caddy, passed_on),
-                (Dialect::Envoy, passed_on),
-                (Dialect::Traefik, passed_on),
-                (Dialect::Haproxy, passed_on),
-                (Dialect::Nginx, otherwise),
+            for (kind, expected) in [
+                (ProxyKind::Caddy, passed_on),
+                (ProxyKind::Envoy, passed_on),
+                (ProxyKind::Traefik, passed_on),
+                (ProxyKind::Haproxy, passed_on),
+                (ProxyKind::Nginx, otherwise),
             ] {
                 let mut response = Response::new(ResponseBody::ours(Bytes::new()));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                put_for(dialect, &mut response);
-                assert_eq!(response.status(), expected, "{status} for {dialect:?}");
+                put_for(kind, &mut response);
+                assert_eq!(response.status(), expected, "{status} for {kind:?}");
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::error::RequestError;
 use crate::pages;
 use crate::portal::Endpoint;
 use crate::probe::{Reading, Way};
-use crate::request::{self, AllowInPath, BadQuestion, BadRequest, Question, Target};
+use crate::request::{self, AllowInPath, AuthRequest, BadAuthRequest, BadRequest, Target};
 
 impl Proxy {
     /// The response to a probe; `None` if the request is none.
@@ -45,19 +45,25 @@ impl Proxy {
 
     /// Whether that is a probe, about which a proxy asks: it is noted, and refused, so that no app
     /// gets it.
-    pub(super) fn note_question(
+    pub(super) fn note_auth_request(
         &self,
         connection: &ClientConn,
         head: &Parts,
-        question: &Result<Question, BadQuestion>,
+        auth_request: &Result<AuthRequest, BadAuthRequest>,
     ) -> bool {
         let Some(number) = self.shared.probes.number(&head.headers) else {
             return false;
         };
-        let told = question.as_ref().map_err(|bad| *bad).and_then(|question| {
-            let client = self.settings.trusted_proxies.client_told(&question.client);
-            client.ok_or(question.unreadable_client())
-        });
+        let told = auth_request
+            .as_ref()
+            .map_err(|bad| *bad)
+            .and_then(|auth_request| {
+                let client = self
+                    .settings
+                    .trusted_proxies
+                    .client_told(&auth_request.client);
+                client.ok_or(auth_request.unreadable_client())
+            });
         let (client, read) = match told {
             Ok(client) => {
                 let read = self.read_probe(connection, head, Asked::ByProxy);
@@ -65,11 +71,11 @@ impl Proxy {
             }
             Err(bad) => (None, Err(RequestError::ForwardAuth(bad))),
         };
-        let dialect = question.as_ref().map_or("", |it| it.dialect.name());
+        let kind = auth_request.as_ref().map_or("", |it| it.kind.name());
         let reading = Reading {
             client: client.map(|address| address.to_string()),
             refused: read.err().map(|error| error.to_string()),
-            ..reading(Way::Asked(dialect.to_owned()), head)
+            ..reading(Way::Asked(kind.to_owned()), head)
         };
         self.shared.probes.note(number, reading);
         true
@@ -96,7 +102,7 @@ impl Proxy {
         let target = Target::parse(head, allow)?;
         match Endpoint::of(target.path()) {
             Some(_) if asked == Asked::ByProxy => {
-                Err(RequestError::ForwardAuth(BadQuestion::OwnPage))
+                Err(RequestError::ForwardAuth(BadAuthRequest::OwnPage))
             }
             Some(_) => Ok(For::OwnPage),
             None if methods.contains(&head.method) => Ok(For::App),

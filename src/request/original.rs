@@ -1,7 +1,7 @@
 //! Forward auth: the request that a proxy asks about (SEC-95).
 //!
 //! A proxy says in fields of its own what it was asked for, and passes on whatever else its client
-//! has sent. Of each dialect, only the names are read that its proxy sets itself, over anything of
+//! has sent. Of each kind of proxy, only the names are read that it sets itself, over anything of
 //! the client's; all other names of forwarding are nobody's word (CVE-2026-40575). From there on, the
 //! request is the client's, and goes the way of any other.
 
@@ -14,7 +14,7 @@ use super::{Authority, BadRequest};
 
 /// Of a proxy that asks: each has a path of its own on the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum ProxyKind {
     Caddy,
     Envoy,
     Haproxy,
@@ -24,17 +24,17 @@ pub(crate) enum Dialect {
 
 /// What a proxy says of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Question {
-    pub(crate) dialect: Dialect,
+pub(crate) struct AuthRequest {
+    pub(crate) kind: ProxyKind,
     /// Whom the proxy has it from: an address, or several, the nearest one last.
     pub(crate) client: HeaderValue,
 }
 
-/// Why a question gets no answer but 403.
+/// Why an auth request gets no answer but 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadQuestion {
-    /// The path on the listener is that of no dialect.
-    Dialect,
+pub(crate) enum BadAuthRequest {
+    /// The path on the listener is that of no proxy.
+    UnknownProxy,
     Doubled(&'static Name),
     Missing(&'static Name),
     /// The visitor's connection has no TLS.
@@ -69,12 +69,12 @@ macro_rules! name {
     };
 }
 
-/// The names of one dialect.
+/// The names that one kind of proxy sets.
 #[derive(Debug)]
 struct Names {
     client: &'static Name,
     host: &'static Name,
-    /// `None` where the question has the method and the target of the request itself.
+    /// `None` where the auth request has the method and the target of the request itself.
     line: Option<(&'static Name, &'static Name)>,
     proto: &'static Name,
 }
@@ -101,7 +101,7 @@ static OF_CADDY_AND_TRAEFIK: Names = Names {
     proto: &FORWARDED_PROTO,
 };
 
-/// Its question is the request, with the path behind ours; its configuration adds the rest.
+/// Its auth request is the request, with the path behind ours; its configuration adds the rest.
 static OF_ENVOY: Names = Names {
     client: &REAL_IP,
     host: &HOST,
@@ -117,7 +117,7 @@ static OF_HAPROXY_AND_NGINX: Names = Names {
     proto: &ORIGINAL_PROTO,
 };
 
-impl Dialect {
+impl ProxyKind {
     const ALL: [Self; 5] = [
         Self::Caddy,
         Self::Envoy,
@@ -145,23 +145,23 @@ impl Dialect {
         }
     }
 
-    /// By the path of a question. Its query may be the client's: Caddy leaves it there.
-    fn of(target: &Uri) -> Result<(Self, &str), BadQuestion> {
+    /// By the path of an auth request. Its query may be the client's: Caddy leaves it there.
+    fn of(target: &Uri) -> Result<(Self, &str), BadAuthRequest> {
         let sent = target.path_and_query().map_or("", PathAndQuery::as_str);
-        let path = sent.strip_prefix('/').ok_or(BadQuestion::Dialect)?;
+        let path = sent.strip_prefix('/').ok_or(BadAuthRequest::UnknownProxy)?;
         if target.authority().is_some() {
-            return Err(BadQuestion::Dialect);
+            return Err(BadAuthRequest::UnknownProxy);
         }
-        let behind = |dialect: Self| {
-            let rest = path.strip_prefix(dialect.name())?;
-            let has_end = match dialect {
+        let behind = |kind: Self| {
+            let rest = path.strip_prefix(kind.name())?;
+            let has_end = match kind {
                 Self::Envoy => rest.starts_with(['/', '*']),
                 _ => rest.is_empty() || rest.starts_with('?'),
             };
-            has_end.then_some((dialect, rest))
+            has_end.then_some((kind, rest))
         };
         let mut found = Self::ALL.into_iter().filter_map(behind);
-        found.next().ok_or(BadQuestion::Dialect)
+        found.next().ok_or(BadAuthRequest::UnknownProxy)
     }
 
     fn names(self) -> &'static Names {
@@ -173,35 +173,35 @@ impl Dialect {
     }
 }
 
-impl Question {
-    /// Reads a question, and makes `head` that of the request as the client of the proxy has sent it.
+impl AuthRequest {
+    /// Reads an auth request, and makes `head` that of the request as the client of the proxy has sent it.
     /// `public_port` is the one that browsers use, where the configuration says so.
-    pub(crate) fn read(head: &mut Parts, public_port: Option<u16>) -> Result<Self, BadQuestion> {
+    pub(crate) fn read(head: &mut Parts, public_port: Option<u16>) -> Result<Self, BadAuthRequest> {
         head.headers.remove(REQUEST_ID); // nobody says that it is the proxy's
-        let (dialect, rest) = Dialect::of(&head.uri)?;
-        let names = dialect.names();
+        let (kind, rest) = ProxyKind::of(&head.uri)?;
+        let names = kind.names();
         let (method, target) = if let Some((method, target)) = names.line {
             method_and_target(&mut head.headers, method, target)?
         } else {
-            let target = target_of(rest.as_bytes()).ok_or(BadQuestion::Dialect)?;
+            let target = target_of(rest.as_bytes()).ok_or(BadAuthRequest::UnknownProxy)?;
             (head.method.clone(), target)
         };
         let proto = only(&mut head.headers, names.proto)?;
         if !is_tls(&proto) {
-            return Err(BadQuestion::NoTls);
+            return Err(BadAuthRequest::NoTls);
         }
         let host = only(&mut head.headers, names.host)?;
         let client = only(&mut head.headers, names.client)?;
-        let of_question = head.headers.get(header::HOST);
-        let unreadable = |_: BadRequest| BadQuestion::Unreadable(names.host);
-        let host = as_in_browsers(&host, of_question, public_port).map_err(unreadable)?;
+        let of_auth_request = head.headers.get(header::HOST);
+        let unreadable = |_: BadRequest| BadAuthRequest::Unreadable(names.host);
+        let host = as_in_browsers(&host, of_auth_request, public_port).map_err(unreadable)?;
         head.headers.insert(header::HOST, host);
         (head.method, head.uri) = (method, target);
-        Ok(Self { dialect, client })
+        Ok(Self { kind, client })
     }
 
-    pub(crate) fn unreadable_client(&self) -> BadQuestion {
-        BadQuestion::Unreadable(self.dialect.names().client)
+    pub(crate) fn unreadable_client(&self) -> BadAuthRequest {
+        BadAuthRequest::Unreadable(self.kind.names().client)
     }
 }
 
@@ -209,22 +209,22 @@ fn method_and_target(
     headers: &mut HeaderMap,
     method: &'static Name,
     target: &'static Name,
-) -> Result<(Method, Uri), BadQuestion> {
+) -> Result<(Method, Uri), BadAuthRequest> {
     let sent = only(headers, method)?;
     let sent = Method::from_bytes(sent.as_bytes());
-    let sent = sent.map_err(|_| BadQuestion::Unreadable(method))?;
+    let sent = sent.map_err(|_| BadAuthRequest::Unreadable(method))?;
     let to = only(headers, target)?;
-    let to = target_of(to.as_bytes()).ok_or(BadQuestion::Unreadable(target))?;
+    let to = target_of(to.as_bytes()).ok_or(BadAuthRequest::Unreadable(target))?;
     Ok((sent, to))
 }
 
 /// The one value of a name, which nobody reads again.
-fn only(headers: &mut HeaderMap, name: &'static Name) -> Result<HeaderValue, BadQuestion> {
+fn only(headers: &mut HeaderMap, name: &'static Name) -> Result<HeaderValue, BadAuthRequest> {
     let Entry::Occupied(values) = headers.entry(&name.field) else {
-        return Err(BadQuestion::Missing(name));
+        return Err(BadAuthRequest::Missing(name));
     };
     if values.iter().nth(1).is_some() {
-        return Err(BadQuestion::Doubled(name));
+        return Err(BadAuthRequest::Doubled(name));
     }
     Ok(values.remove())
 }
@@ -254,21 +254,21 @@ fn is_tls(proto: &HeaderValue) -> bool {
 /// nginx knows the host without its port; the client's own `Host` has it, if the two are one.
 fn as_in_browsers(
     sent: &HeaderValue,
-    of_question: Option<&HeaderValue>,
+    of_auth_request: Option<&HeaderValue>,
     public_port: Option<u16>,
 ) -> Result<HeaderValue, BadRequest> {
     let authority = Authority::parse(sent)?;
     let host = authority.host();
-    let of_question = || {
+    let of_auth_request = || {
         let is_of_host = |value: &&HeaderValue| {
             let begin = value.as_bytes().get(..host.len());
             begin.is_some_and(|begin| begin.eq_ignore_ascii_case(host.as_bytes()))
         };
-        let other = Authority::parse(of_question.filter(is_of_host)?).ok()?;
+        let other = Authority::parse(of_auth_request.filter(is_of_host)?).ok()?;
         let is_same = other.host().eq_ignore_ascii_case(host);
         is_same.then(|| other.port())?
     };
-    let port = public_port.or(authority.port()).or_else(of_question);
+    let port = public_port.or(authority.port()).or_else(of_auth_request);
     match port.filter(|&port| port != 443) {
         port if port == authority.port() => Ok(sent.clone()),
         None => HeaderValue::from_str(host).map_err(|_| BadRequest::Host),
@@ -279,11 +279,11 @@ fn as_in_browsers(
     }
 }
 
-impl BadQuestion {
+impl BadAuthRequest {
     /// For the log.
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Dialect => {
+            Self::UnknownProxy => {
                 "forward auth: the path is none of /caddy, /envoy/, /haproxy, /nginx, /traefik"
             }
             Self::Doubled(name) => name.doubled,

@@ -173,7 +173,7 @@ impl Connections {
         while let Some((stream, peer, admitted)) = stop.run_until_cancelled(next()).await {
             if let Ok(stream) = stream.into_std() {
                 let stream = || TcpStream::from_std(stream);
-                self.serve(stream, (peer, Purpose::Questions), admitted);
+                self.serve(stream, (peer, Purpose::AuthRequests), admitted);
             }
         }
     }
@@ -187,7 +187,7 @@ impl Connections {
                 && let Ok(stream) = stream.into_std()
             {
                 let stream = || UnixStream::from_std(stream);
-                self.serve(stream, (peer, Purpose::QuestionsByFile), admitted);
+                self.serve(stream, (peer, Purpose::AuthRequestsByFile), admitted);
             }
         }
     }

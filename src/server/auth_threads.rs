@@ -1,6 +1,6 @@
-//! Threads that answer the questions of proxies, each with a runtime of its own.
+//! Threads that answer the auth requests of proxies, each with a runtime of its own.
 //!
-//! A question is answered from memory, within microseconds. Threads that share their work would wake
+//! An auth request is answered from memory, within microseconds. Threads that share their work would wake
 //! each other at every event to help with it, which costs more than the answer: so a connection stays
 //! on the thread that it was given to.
 

@@ -9,7 +9,7 @@ use super::access_log::AccessLog;
 use super::{RequestId, printable};
 use crate::clock::Clock;
 use crate::principal::Identity;
-use crate::request::{Dialect, escape_raw};
+use crate::request::{ProxyKind, escape_raw};
 
 /// One request on its way to its access line, which is written when its last byte is gone.
 pub(crate) struct AccessLine {
@@ -23,7 +23,7 @@ pub(crate) struct AccessLine {
     pub(crate) version: Version,
     pub(crate) app: Option<Arc<str>>,
     /// Of the proxy that asked, by forward auth, and got the request by itself.
-    pub(crate) asked_by: Option<Dialect>,
+    pub(crate) asked_by: Option<ProxyKind>,
     pub(crate) user: Option<Arc<Identity>>,
     /// The beginning of the key of its session: 8 hex digits for people.
     pub(crate) session: Option<u32>,
@@ -91,7 +91,7 @@ impl AccessLine {
             session = session.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             token = token.as_ref().and_then(|digits| str::from_utf8(digits).ok()),
             app = self.app.as_deref(),
-            asked_by = self.asked_by.map(Dialect::name),
+            asked_by = self.asked_by.map(ProxyKind::name),
             method = %self.method,
             path = %printable(&self.path),
             version = %name_of(self.version),

@@ -114,8 +114,8 @@ fn push(text: &mut Vec<u8>, line: &AccessLine, total: Duration) {
         plain(text, name!("token"), &hex(token));
     }
     string(text, name!("app"), line.app.as_deref());
-    if let Some(dialect) = line.asked_by {
-        plain(text, name!("asked_by"), dialect.name().as_bytes());
+    if let Some(kind) = line.asked_by {
+        plain(text, name!("asked_by"), kind.name().as_bytes());
     }
     string(text, name!("method"), Some(line.method.as_str()));
     string(text, name!("path"), Some(&*printable(&line.path)));
@@ -183,7 +183,7 @@ mod tests {
                         Vec::new(),
                         None,
                     )));
-                    line.asked_by = Some(crate::request::Dialect::Nginx);
+                    line.asked_by = Some(crate::request::ProxyKind::Nginx);
                     line.session = Some(0x0012_abcd);
                     line.token = Some(0x9876_00ef);
                     line.status = StatusCode::from_u16(999).unwrap();

@@ -22,7 +22,7 @@ use crate::harness::*;
 
 const LISTEN: &str = "auth_listen = [\"127.0.0.1:0\"]\nauth_from = [\"127.0.0.1\"]";
 
-const DIALECTS: [&str; 5] = ["nginx", "haproxy", "traefik", "caddy", "envoy"];
+const PROXIES: [&str; 5] = ["nginx", "haproxy", "traefik", "caddy", "envoy"];
 
 /// Of these, those that pass an answer on to their clients.
 const PASSING: [&str; 4] = ["haproxy", "traefik", "caddy", "envoy"];
@@ -40,22 +40,22 @@ fn before(app: &Upstream) -> Vestibule {
         .rule("/admin", "{ groups = [\"admins\"] }")
 }
 
-/// One question, as the proxy of a dialect asks it for a request to the host of the tests.
-fn question(dialect: &str, method: &str, target: &str, more: &str) -> String {
-    question_for(dialect, method, (HOST, target), more)
+/// One auth request, as this proxy sends it for a request to the host of the tests.
+fn auth_request(proxy: &str, method: &str, target: &str, more: &str) -> String {
+    auth_request_for(proxy, method, (HOST, target), more)
 }
 
 /// The same for another host.
-fn question_for(dialect: &str, method: &str, (host, target): (&str, &str), more: &str) -> String {
+fn auth_request_for(proxy: &str, method: &str, (host, target): (&str, &str), more: &str) -> String {
     let client = "203.0.113.7";
-    match dialect {
+    match proxy {
         "nginx" | "haproxy" => format!(
-            "GET /{dialect} HTTP/1.1\r\nHost: 127.0.0.1:9091\r\nX-Original-Method: {method}\r\n\
+            "GET /{proxy} HTTP/1.1\r\nHost: 127.0.0.1:9091\r\nX-Original-Method: {method}\r\n\
              X-Original-URI: {target}\r\nX-Original-Host: {host}:443\r\nX-Original-Proto: https\r\n\
              X-Real-IP: {client}\r\n{more}\r\n"
         ),
         "traefik" | "caddy" => format!(
-            "GET /{dialect} HTTP/1.1\r\nHost: 127.0.0.1:9091\r\nX-Forwarded-Method: {method}\r\n\
+            "GET /{proxy} HTTP/1.1\r\nHost: 127.0.0.1:9091\r\nX-Forwarded-Method: {method}\r\n\
              X-Forwarded-Uri: {target}\r\nX-Forwarded-Host: {host}\r\nX-Forwarded-Proto: https\r\n\
              X-Forwarded-For: {client}\r\n{more}\r\n"
         ),
@@ -67,15 +67,15 @@ fn question_for(dialect: &str, method: &str, (host, target): (&str, &str), more:
     }
 }
 
-/// A connection to a listener for questions.
+/// A connection to a listener for auth requests.
 async fn connect(to: SocketAddr) -> Raw {
     Raw::new(TcpStream::connect(to).await.unwrap())
 }
 
 /// Asks on a connection of its own.
-async fn ask(to: SocketAddr, question: impl AsRef<[u8]>) -> Reply {
+async fn ask(to: SocketAddr, auth_request: impl AsRef<[u8]>) -> Reply {
     let mut raw = connect(to).await;
-    raw.send(question).await;
+    raw.send(auth_request).await;
     raw.response().await
 }
 

@@ -14,9 +14,9 @@ fn head(method: &str, target: &str, fields: Fields<'_>) -> Parts {
 }
 
 /// Method, target, host, and client.
-fn read(method: &str, target: &str, fields: Fields<'_>) -> Result<[String; 4], BadQuestion> {
+fn read(method: &str, target: &str, fields: Fields<'_>) -> Result<[String; 4], BadAuthRequest> {
     let mut head = head(method, target, fields);
-    let question = Question::read(&mut head, None)?;
+    let auth_request = AuthRequest::read(&mut head, None)?;
     let Parts {
         method,
         uri,
@@ -28,7 +28,7 @@ fn read(method: &str, target: &str, fields: Fields<'_>) -> Result<[String; 4], B
         method.to_string(),
         uri.to_string(),
         text(&headers[header::HOST]),
-        text(&question.client),
+        text(&auth_request.client),
     ])
 }
 
@@ -58,7 +58,7 @@ const OF_ENVOY: [(&str, &str); 3] = [
 
 const ASKED: [&str; 4] = ["PUT", "/a%2e?b=/c", "wiki.test", "192.0.2.7"];
 
-/// What a client may send of its own, for each dialect.
+/// What a client may send of its own, for each proxy.
 const FORGED: [(&str, &str); 14] = [
     ("x-original-method", "GET"),
     ("x-original-uri", "/public"),
@@ -76,7 +76,7 @@ const FORGED: [(&str, &str); 14] = [
     ("forwarded", "for=127.0.0.1;host=public.test;proto=http"),
 ];
 
-fn dialects() -> [(&'static str, &'static str, Fields<'static>); 5] {
+fn kinds() -> [(&'static str, &'static str, Fields<'static>); 5] {
     [
         ("GET", "/nginx", &OF_NGINX),
         ("GET", "/haproxy", &OF_NGINX),
@@ -88,7 +88,7 @@ fn dialects() -> [(&'static str, &'static str, Fields<'static>); 5] {
 
 #[test]
 fn sec_95_each_dialect_says_what_was_asked_for_in_its_own_names() {
-    for (method, target, fields) in dialects() {
+    for (method, target, fields) in kinds() {
         let asked = read(method, target, fields).unwrap();
         assert_eq!(asked, ASKED, "{target}");
         let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
@@ -112,7 +112,7 @@ fn sec_95_each_dialect_says_what_was_asked_for_in_its_own_names() {
 
 #[test]
 fn sec_95_a_name_that_is_missing_or_comes_twice_or_says_nothing_is_refused() {
-    for (method, target, fields) in dialects() {
+    for (method, target, fields) in kinds() {
         for (at, (name, value)) in fields.iter().enumerate() {
             if *name == "host" && !target.starts_with("/envoy") {
                 continue;
@@ -120,14 +120,14 @@ fn sec_95_a_name_that_is_missing_or_comes_twice_or_says_nothing_is_refused() {
             let without: Vec<_> = [&fields[..at], &fields[at + 1..]].concat();
             let missing = read(method, target, &without);
             assert!(
-                matches!(missing, Err(BadQuestion::Missing(_))),
+                matches!(missing, Err(BadAuthRequest::Missing(_))),
                 "{target}, {name}: {missing:?}"
             );
             for twice in [value, &"127.0.0.1"] {
                 let doubled = [fields, &[(*name, *twice)]].concat();
                 let doubled = read(method, target, &doubled);
                 assert!(
-                    matches!(doubled, Err(BadQuestion::Doubled(_))),
+                    matches!(doubled, Err(BadAuthRequest::Doubled(_))),
                     "{target}, {name}: {doubled:?}"
                 );
             }
@@ -180,10 +180,13 @@ fn sec_95_what_is_no_target_of_a_request_is_refused() {
         "/", "/nginx/", "/nginx/a", "/nginxx", "/NGINX", "/%6eginx", "*",
     ] {
         let asked = read("OPTIONS", target, &OF_NGINX);
-        assert_eq!(asked, Err(BadQuestion::Dialect), "{target}");
+        assert_eq!(asked, Err(BadAuthRequest::UnknownProxy), "{target}");
     }
     let with_query = read("GET", "/nginx?x=/../y", &OF_NGINX).unwrap();
-    assert_eq!(with_query, ASKED, "the query of the question is nobody's");
+    assert_eq!(
+        with_query, ASKED,
+        "the query of the auth request is nobody's"
+    );
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn the_host_has_the_port_that_browsers_use() {
         assert_eq!(shown.as_deref(), expected, "{sent:?}");
     }
     let sent = HeaderValue::from_static("wiki.test");
-    for (of_question, expected) in [
+    for (of_auth_request, expected) in [
         ("Wiki.test:8443", "wiki.test:8443"),
         ("wiki.test:443", "wiki.test"),
         ("wiki.test", "wiki.test"),
@@ -231,8 +234,8 @@ fn the_host_has_the_port_that_browsers_use() {
         ("127.0.0.1:9091", "wiki.test"),
         ("x, y", "wiki.test"),
     ] {
-        let of_question = HeaderValue::from_static(of_question);
-        let shown = as_in_browsers(&sent, Some(&of_question), None).unwrap();
-        assert_eq!(shown, expected, "{of_question:?}");
+        let of_auth_request = HeaderValue::from_static(of_auth_request);
+        let shown = as_in_browsers(&sent, Some(&of_auth_request), None).unwrap();
+        assert_eq!(shown, expected, "{of_auth_request:?}");
     }
 }

@@ -1,9 +1,9 @@
 use super::spoofs::{FORWARDING, SPELLINGS, forged};
 use super::*;
 
-/// A name that only the client can have sent, of those that the dialect does not read.
-fn is_read_by(dialect: &str, name: &str) -> bool {
-    question(dialect, "GET", "/", "")
+/// A name that only the client can have sent, of those that the proxy does not read.
+fn is_read_by(proxy: &str, name: &str) -> bool {
+    auth_request(proxy, "GET", "/", "")
         .lines()
         .any(|line| line.split(':').next().unwrap().eq_ignore_ascii_case(name))
 }
@@ -25,7 +25,7 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
     let bob = cookies(&gate, "bob").await;
     let to = gate.auth_address();
     let mut asked = 0;
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let mut raw = connect(to).await;
         for (target, status) in [("/", 200), ("/admin", 403), ("/public", 200)] {
             for name in FORWARDING {
@@ -34,7 +34,7 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
                     name.replace('-', "_"),
                     name.replace('-', "."),
                 ] {
-                    if is_read_by(dialect, &spelt) {
+                    if is_read_by(proxy, &spelt) {
                         continue;
                     }
                     let value = forged(name);
@@ -45,11 +45,11 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
                         format!("{spelt}: {long}\r\n"),
                         format!("{spelt}: \r\n"),
                     ] {
-                        raw.send(question(dialect, "GET", target, &format!("{bob}{more}")))
+                        raw.send(auth_request(proxy, "GET", target, &format!("{bob}{more}")))
                             .await;
                         let reply = raw.response().await;
                         let shown: String = more.chars().take(80).collect();
-                        assert_eq!(reply.status, status, "{dialect} {target} {shown}");
+                        assert_eq!(reply.status, status, "{proxy} {target} {shown}");
                         asked += 1;
                     }
                 }
@@ -64,7 +64,7 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
 async fn sec_76_an_upgrade_to_anything_but_a_websocket_is_refused() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         for more in [
             "HTTP2-Settings: AAMAAABk\r\n",
             "Connection: Upgrade\r\nUpgrade: h2c\r\n",
@@ -72,11 +72,11 @@ async fn sec_76_an_upgrade_to_anything_but_a_websocket_is_refused() {
             "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: tcp\r\n",
         ] {
             let mut raw = connect(gate.auth_address()).await;
-            raw.send(question(dialect, "GET", "/public", more)).await;
+            raw.send(auth_request(proxy, "GET", "/public", more)).await;
             raw.response().await.assert_status(403);
         }
         let mut raw = connect(gate.auth_address()).await;
-        raw.send(question(dialect, "GET", "/public", "")).await;
+        raw.send(auth_request(proxy, "GET", "/public", "")).await;
         raw.response().await.assert_status(200);
     }
 }
@@ -87,26 +87,23 @@ async fn sec_29_no_spelling_of_a_path_opens_what_is_for_others() {
     let gate = before(&app).start().await;
     let (bob, ada) = (cookies(&gate, "bob").await, cookies(&gate, "ada").await);
     let to = gate.auth_address();
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         for target in SPELLINGS {
-            if dialect == "envoy" && target.starts_with("http") {
+            if proxy == "envoy" && target.starts_with("http") {
                 continue;
             }
             for method in ["GET", "POST", "PROPFIND"] {
-                let reply = ask(to, question(dialect, method, target, &bob)).await;
+                let reply = ask(to, auth_request(proxy, method, target, &bob)).await;
                 // Bytes beyond ASCII are no request line, nor is a backslash.
                 let refused = [400, 403];
-                assert!(
-                    refused.contains(&reply.status),
-                    "{dialect} {target}: {reply}"
-                );
+                assert!(refused.contains(&reply.status), "{proxy} {target}: {reply}");
             }
         }
         for target in NOT_PUBLIC {
-            let reply = ask(to, question(dialect, "GET", target, "")).await;
+            let reply = ask(to, auth_request(proxy, "GET", target, "")).await;
             assert!(
                 [401, 403].contains(&reply.status),
-                "{dialect} {target}: {reply}"
+                "{proxy} {target}: {reply}"
             );
         }
         for (target, status) in [
@@ -120,8 +117,8 @@ async fn sec_29_no_spelling_of_a_path_opens_what_is_for_others() {
             ("/%2evestibule/login", 403),
             ("/.vestibule", 403),
         ] {
-            let reply = ask(to, question(dialect, "GET", target, &ada)).await;
-            assert_eq!(reply.status, status, "{dialect} {target}: {reply}");
+            let reply = ask(to, auth_request(proxy, "GET", target, &ada)).await;
+            assert_eq!(reply.status, status, "{proxy} {target}: {reply}");
         }
     }
 }
@@ -145,7 +142,7 @@ async fn sec_93_what_an_app_takes_in_paths_is_judged_in_every_reading() {
         ("/%61dmin%2fx", 403, 200),
     ] {
         for (who, status) in [(&bob, for_bob), (&ada, for_ada)] {
-            let reply = ask(to, question("nginx", "GET", target, who)).await;
+            let reply = ask(to, auth_request("nginx", "GET", target, who)).await;
             assert_eq!(reply.status, status, "{target}: {reply}");
         }
     }
@@ -160,7 +157,7 @@ async fn sec_36_headers_that_an_app_may_take_for_ours_are_refused() {
         .await;
     let ada = cookies(&gate, "ada").await;
     let to = gate.auth_address();
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         for (header, status) in [
             // The proxy replaces it.
             ("X-Forwarded-User: root", 200),
@@ -173,8 +170,8 @@ async fn sec_36_headers_that_an_app_may_take_for_ours_are_refused() {
             ("Destination: https://gate.test/a/%61", 200), // nobody reads it in a GET
         ] {
             let more = format!("{ada}{header}\r\n");
-            let reply = ask(to, question(dialect, "GET", "/", &more)).await;
-            assert_eq!(reply.status, status, "{dialect} {header}: {reply}");
+            let reply = ask(to, auth_request(proxy, "GET", "/", &more)).await;
+            assert_eq!(reply.status, status, "{proxy} {header}: {reply}");
         }
         for (destination, status) in [
             ("https://gate.test/a/b", 200),
@@ -185,29 +182,29 @@ async fn sec_36_headers_that_an_app_may_take_for_ours_are_refused() {
             ("https://gate.test/a/../b", 403),
         ] {
             let more = format!("{ada}Destination: {destination}\r\n");
-            let reply = ask(to, question(dialect, "MOVE", "/a", &more)).await;
-            assert_eq!(reply.status, status, "{dialect} {destination}: {reply}");
+            let reply = ask(to, auth_request(proxy, "MOVE", "/a", &more)).await;
+            assert_eq!(reply.status, status, "{proxy} {destination}: {reply}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sec_95_questions_without_a_name_or_with_two_are_refused() {
+async fn sec_95_auth_requests_without_a_name_or_with_two_are_refused() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
     let to = gate.auth_address();
-    for dialect in DIALECTS {
-        let whole = question(dialect, "GET", "/public", &ada);
+    for proxy in PROXIES {
+        let whole = auth_request(proxy, "GET", "/public", &ada);
         ask(to, &whole).await.assert_status(200);
         let names = whole
             .lines()
             .skip(1)
             .take_while(|line| line.starts_with("X-"));
         for line in names {
-            let refused = async |question: String| {
-                let reply = ask(to, &question).await;
-                assert_eq!(reply.status, 403, "{question}\n{reply}");
+            let refused = async |auth_request: String| {
+                let reply = ask(to, &auth_request).await;
+                assert_eq!(reply.status, 403, "{auth_request}\n{reply}");
                 assert_eq!(reply.json()["error"], "forward_auth", "{reply}");
             };
             let line = format!("{line}\r\n");
@@ -230,7 +227,7 @@ async fn sec_95_questions_without_a_name_or_with_two_are_refused() {
             let other = whole.replace(line, &format!("GET {target} HTTP/1.1"));
             ask(to, other).await.assert_status(403);
         }
-        // 64 KiB are no question; those after it are answered.
+        // 64 KiB are no auth request; those after it are answered.
         let long = whole.replace(
             "\r\n\r\n",
             &format!("\r\nX-Long: {}\r\n\r\n", "x".repeat(65_536)),
@@ -245,7 +242,7 @@ async fn sec_06_what_is_no_http_is_refused_there_as_anywhere() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
-    let whole = question("nginx", "GET", "/admin", &ada);
+    let whole = auth_request("nginx", "GET", "/admin", &ada);
     for (from, to) in [
         ("\r\nX-Real", "\nX-Real"),
         ("X-Real-IP:", "X-Real-IP :"),

@@ -9,7 +9,7 @@ async fn sec_95_only_named_networks_may_ask_and_loopback_is_none_by_itself() {
     let app = Upstream::echo().await;
     let mut gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
-    let asked = question("nginx", "GET", "/", &ada);
+    let asked = auth_request("nginx", "GET", "/", &ada);
     let to = gate.auth_address();
     let mut open = connect(to).await;
     open.send(&asked).await;
@@ -36,7 +36,7 @@ async fn visitors_cannot_ask() {
     let app = Upstream::echo().await;
     let gate = before(&app).public().start().await;
     let mut raw = gate.raw().await;
-    let asked = question("nginx", "GET", "/admin", "").replace("127.0.0.1:9091", HOST);
+    let asked = auth_request("nginx", "GET", "/admin", "").replace("127.0.0.1:9091", HOST);
     raw.send(asked).await;
     raw.response().await.assert_status(200);
     let head = app.last().head;
@@ -61,7 +61,7 @@ async fn sec_95_a_socket_file_says_by_its_mode_who_may_ask() {
     assert_eq!(mode & 0o777, 0o660);
     let ask = async || {
         let mut raw = Raw::new(UnixStream::connect(&path).await.unwrap());
-        raw.send(question("nginx", "GET", "/", &ada)).await;
+        raw.send(auth_request("nginx", "GET", "/", &ada)).await;
         raw.response().await
     };
     let reply = ask().await;
@@ -85,7 +85,7 @@ async fn a_dead_socket_file_is_replaced() {
     assert!(path.exists());
     let service = service.crash().await;
     let mut raw = Raw::new(UnixStream::connect(&path).await.unwrap());
-    raw.send(question("nginx", "GET", "/", "")).await;
+    raw.send(auth_request("nginx", "GET", "/", "")).await;
     raw.response().await.assert_status(401);
     drop(service);
 }
@@ -95,7 +95,7 @@ async fn a_stop_ends_connections_that_idle_and_answers_what_was_asked() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
-    let asked = question("nginx", "GET", "/", &ada);
+    let asked = auth_request("nginx", "GET", "/", &ada);
     let mut raw = connect(gate.auth_address()).await;
     for _ in 0..3 {
         raw.send(&asked).await;
@@ -108,7 +108,7 @@ async fn a_stop_ends_connections_that_idle_and_answers_what_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_question_has_a_line_and_counts_for_its_app() {
+async fn each_auth_request_has_a_line_and_counts_for_its_app() {
     let app = Upstream::echo().await;
     let auth = held_port();
     let service = Vestibule::before(&app)
@@ -121,10 +121,13 @@ async fn each_question_has_a_line_and_counts_for_its_app() {
         .await;
     let ada = service.browser().login("ada", PASSWORD).await.cookies();
     let cookie = format!("Cookie: {ada}\r\n");
-    ask(auth, question("traefik", "DELETE", "/page?secret", &cookie))
-        .await
-        .assert_status(200);
-    let wrong = question("nginx", "GET", "/", "X-Real-IP: 127.0.0.1\r\n");
+    ask(
+        auth,
+        auth_request("traefik", "DELETE", "/page?secret", &cookie),
+    )
+    .await
+    .assert_status(200);
+    let wrong = auth_request("nginx", "GET", "/", "X-Real-IP: 127.0.0.1\r\n");
     ask(auth, wrong).await.assert_status(403);
     eventually("two lines", || {
         let asked = service

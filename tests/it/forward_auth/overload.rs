@@ -26,9 +26,9 @@ async fn rel_13_with_too_much_to_do_strangers_are_turned_away_without_a_way_to_t
         .await
     })
     .await;
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let ask = async |target, more: &str| {
-            let asked = question(dialect, "GET", target, more);
+            let asked = auth_request(proxy, "GET", target, more);
             ask(to, asked.replace("203.0.113.7", "127.0.0.1")).await
         };
         for (target, more) in [("/", PAGE_LOAD), ("/", ""), ("/public", "")] {

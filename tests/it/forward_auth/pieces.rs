@@ -1,4 +1,4 @@
-//! Questions as they come over a connection: plain ones, which are answered at once, and others
+//! Auth requests as they come over a connection: plain ones, which are answered at once, and others
 //! between them.
 
 use std::time::Duration;
@@ -14,12 +14,12 @@ async fn answered(raw: &mut Raw, status: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_may_come_in_pieces_and_after_a_while() {
+async fn an_auth_request_may_come_in_pieces_and_after_a_while() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
-    for dialect in DIALECTS {
-        let asked = question(dialect, "GET", "/", &ada);
+    for proxy in PROXIES {
+        let asked = auth_request(proxy, "GET", "/", &ada);
         let mut raw = connect(gate.auth_address()).await;
         let (first, second) = asked.split_at(asked.len() / 2);
         raw.send(first).await;
@@ -30,7 +30,7 @@ async fn a_question_may_come_in_pieces_and_after_a_while() {
         tokio::time::sleep(Duration::from_millis(1300)).await;
         raw.send(&asked).await;
         answered(&mut raw, 200).await;
-        // For so long that it is no plain question any more.
+        // For so long that it is no plain auth request any more.
         raw.send(first).await;
         tokio::time::sleep(Duration::from_millis(1300)).await;
         raw.send(second).await;
@@ -41,11 +41,11 @@ async fn a_question_may_come_in_pieces_and_after_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn questions_may_come_before_their_turn_and_each_has_its_own_answer() {
+async fn auth_requests_may_come_before_their_turn_and_each_has_its_own_answer() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let (ada, bob) = (cookies(&gate, "ada").await, cookies(&gate, "bob").await);
-    let of = |who: &str| question("nginx", "GET", "/admin", who);
+    let of = |who: &str| auth_request("nginx", "GET", "/admin", who);
     let mut raw = connect(gate.auth_address()).await;
     raw.send([of(&ada), of(""), of(&bob), of(&ada)].concat())
         .await;
@@ -57,12 +57,12 @@ async fn questions_may_come_before_their_turn_and_each_has_its_own_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sec_05_what_is_no_plain_question_is_read_as_anywhere_else() {
+async fn sec_05_what_is_no_plain_auth_request_is_read_as_anywhere_else() {
     let app = Upstream::echo().await;
     let gate = before(&app).start().await;
     let ada = cookies(&gate, "ada").await;
-    let plain = question("nginx", "GET", "/", &ada);
-    let with = |fields: &str| question("nginx", "GET", "/", &format!("{ada}{fields}"));
+    let plain = auth_request("nginx", "GET", "/", &ada);
+    let with = |fields: &str| auth_request("nginx", "GET", "/", &format!("{ada}{fields}"));
     for (asked, status) in [
         (with("Connection: close\r\n"), 200),
         (with("Connection: keep-alive\r\n"), 200),
@@ -117,7 +117,7 @@ async fn rel_11_a_proxy_that_goes_away_ends_its_own_connection_only() {
     let wrong = |n: usize| {
         use base64::Engine;
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("ada:wrong {n}"));
-        question(
+        auth_request(
             "nginx",
             "GET",
             "/",
@@ -129,7 +129,7 @@ async fn rel_11_a_proxy_that_goes_away_ends_its_own_connection_only() {
         let mut gone = connect(gate.auth_address()).await;
         gone.send(wrong(n)).await; // takes the time of a hash
         drop(gone);
-        kept.send(question("nginx", "GET", "/public", "")).await;
+        kept.send(auth_request("nginx", "GET", "/public", "")).await;
         answered(&mut kept, 200).await;
     }
 }

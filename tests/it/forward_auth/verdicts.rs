@@ -14,9 +14,9 @@ async fn each_proxy_is_told_whether_its_client_may_and_who_it_is() {
     let gate = before(&app).start().await;
     let to = gate.auth_address();
     let (ada, bob) = (cookies(&gate, "ada").await, cookies(&gate, "bob").await);
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let ask = async |method, target, more: &str| {
-            ask(to, question(dialect, method, target, more)).await
+            ask(to, auth_request(proxy, method, target, more)).await
         };
         let reply = ask("GET", "/page?a=/../b", &ada).await;
         reply.assert_status(200);
@@ -31,7 +31,7 @@ async fn each_proxy_is_told_whether_its_client_may_and_who_it_is() {
         assert!(reply.values("set-cookie").is_empty(), "{reply}");
         assert!(reply.body.is_empty(), "{reply}");
         // By their own names for proxies that cannot rename a field.
-        let by_name = ["traefik", "envoy"].contains(&dialect);
+        let by_name = ["traefik", "envoy"].contains(&proxy);
         assert_eq!(reply.value("cookie"), by_name.then_some("theme=dark; x=1"));
 
         ask("GET", "/admin/x", &ada).await.assert_status(200);
@@ -42,7 +42,7 @@ async fn each_proxy_is_told_whether_its_client_may_and_who_it_is() {
         assert_eq!(told(&reply), (None, Some("theme=dark")), "{reply}");
         let reply = ask("GET", "/public", "").await;
         assert_eq!(told(&reply), (None, None), "{reply}");
-        if dialect == "envoy" {
+        if proxy == "envoy" {
             let removed = reply.value("x-envoy-auth-headers-to-remove").unwrap();
             for name in [
                 "x-forwarded-user",
@@ -62,16 +62,16 @@ async fn page_loads_are_led_to_the_login_and_programs_are_told_so() {
     let app = Upstream::echo().await;
     let gate = before(&app).app("tokens = true").start().await;
     let to = gate.auth_address();
-    for dialect in DIALECTS {
-        let asked = question(dialect, "GET", "/page?a=1", PAGE_LOAD);
+    for proxy in PROXIES {
+        let asked = auth_request(proxy, "GET", "/page?a=1", PAGE_LOAD);
         let reply = ask(to, asked).await;
-        reply.assert_status(if PASSING.contains(&dialect) { 303 } else { 401 });
+        reply.assert_status(if PASSING.contains(&proxy) { 303 } else { 401 });
         let login = "/.vestibule/login?return_to=%2Fpage%3Fa%3D1";
         reply.assert_header("location", login);
 
         let browser =
             "User-Agent: Mozilla/5.0\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n";
-        let reply = ask(to, question(dialect, "GET", "/api", browser)).await;
+        let reply = ask(to, auth_request(proxy, "GET", "/api", browser)).await;
         reply.assert_status(401);
         assert_eq!(reply.json()["error"], "login_required", "{reply}");
         assert_eq!(reply.value("location"), None, "{reply}");
@@ -83,7 +83,7 @@ async fn page_loads_are_led_to_the_login_and_programs_are_told_so() {
         );
 
         let program = "User-Agent: curl/8.5\r\n";
-        let reply = ask(to, question(dialect, "POST", "/api", program)).await;
+        let reply = ask(to, auth_request(proxy, "POST", "/api", program)).await;
         reply.assert_status(401);
         let challenges = reply.values("www-authenticate");
         assert!(
@@ -106,9 +106,9 @@ async fn with_one_login_for_all_they_are_led_to_its_host() {
         .start()
         .await;
     let to = gate.auth_address();
-    for dialect in DIALECTS {
-        let reply = ask(to, question(dialect, "GET", "/page", PAGE_LOAD)).await;
-        reply.assert_status(if PASSING.contains(&dialect) { 303 } else { 401 });
+    for proxy in PROXIES {
+        let reply = ask(to, auth_request(proxy, "GET", "/page", PAGE_LOAD)).await;
+        reply.assert_status(if PASSING.contains(&proxy) { 303 } else { 401 });
         let location = reply.value("location").unwrap();
         assert!(
             location.starts_with("https://login.test/.vestibule/login?state="),
@@ -120,7 +120,7 @@ async fn with_one_login_for_all_they_are_led_to_its_host() {
             "one for nginx: {reply}"
         );
         // The login host has no app.
-        let asked = question_for(dialect, "GET", ("login.test", "/"), PAGE_LOAD);
+        let asked = auth_request_for(proxy, "GET", ("login.test", "/"), PAGE_LOAD);
         ask(to, asked).await.assert_status(403);
     }
 }
@@ -141,8 +141,8 @@ async fn sec_96_programs_show_tokens_which_are_not_handed_on() {
     assert_eq!(code, Some(0), "{errors}");
     let token = token.trim_end();
     let ada = service.browser().login("ada", PASSWORD).await.cookies();
-    for dialect in DIALECTS {
-        let ask = async |more: &str| ask(auth, question(dialect, "PUT", "/dav", more)).await;
+    for proxy in PROXIES {
+        let ask = async |more: &str| ask(auth, auth_request(proxy, "PUT", "/dav", more)).await;
         for way in [
             format!("Authorization: Bearer {token}\r\n"),
             format!("X-Api-Key: {token}\r\n"),
@@ -182,10 +182,10 @@ async fn sec_96_programs_show_tokens_which_are_not_handed_on() {
     }
     // A token that reads opens no WebSocket and has no method read as another one.
     let (_, reads, _) = run(&service.files, &["token", "add", "ada", "--method", "GET"]);
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let ask = async |method, more: &str| {
             let shown = format!("Authorization: Bearer {}\r\n{more}", reads.trim_end());
-            ask(auth, question(dialect, method, "/", &shown)).await
+            ask(auth, auth_request(proxy, method, "/", &shown)).await
         };
         ask("GET", "").await.assert_status(200);
         ask("PUT", "").await.assert_status(403);
@@ -196,9 +196,9 @@ async fn sec_96_programs_show_tokens_which_are_not_handed_on() {
         ask("GET", handshake).await.assert_status(403);
     }
     run(&service.files, &["token", "revoke", "--user", "ada"]);
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let shown = format!("Authorization: Bearer {token}\r\n");
-        let reply = ask(auth, question(dialect, "PUT", "/dav", &shown)).await;
+        let reply = ask(auth, auth_request(proxy, "PUT", "/dav", &shown)).await;
         reply.assert_status(401);
     }
 }
@@ -213,7 +213,7 @@ async fn sec_74_a_websocket_is_for_pages_of_the_app() {
     let version = "Sec-WebSocket-Version: 13\r\n";
     let protocol = "Sec-WebSocket-Protocol: chat\r\n";
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         for asks in [key, version, protocol, upgrade] {
             for (origin, status) in [
                 ("Origin: https://gate.test\r\n", 200),
@@ -226,7 +226,7 @@ async fn sec_74_a_websocket_is_for_pages_of_the_app() {
                 ),
                 ("", 403), // a proxy may have dropped it
             ] {
-                let asked = question(dialect, "GET", "/ws", &format!("{ada}{asks}{origin}"));
+                let asked = auth_request(proxy, "GET", "/ws", &format!("{ada}{asks}{origin}"));
                 ask(to, asked).await.assert_status(status);
             }
         }
@@ -239,7 +239,7 @@ async fn sec_75_the_end_of_a_session_counts_at_once_and_questions_are_use_of_it(
     let gate = before(&app).session("idle_timeout = \"10m\"").start().await;
     let browser = gate.browser().login("ada", PASSWORD).await;
     let to = gate.auth_address();
-    let asked = question(
+    let asked = auth_request(
         "nginx",
         "GET",
         "/",
@@ -273,9 +273,9 @@ async fn networks_methods_and_maintenance_count_as_ever() {
         .await;
     let ada = cookies(&gate, "ada").await;
     let to = gate.auth_address();
-    for dialect in DIALECTS {
+    for proxy in PROXIES {
         let ask = async |method, place, more: &str| {
-            ask(to, question_for(dialect, method, place, more)).await
+            ask(to, auth_request_for(proxy, method, place, more)).await
         };
         ask("GET", ("gate.test", "/"), &ada)
             .await

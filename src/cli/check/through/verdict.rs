@@ -36,7 +36,7 @@ pub(in crate::cli::check) struct Verdict {
     through: String,
     /// The proxy in front, as far as it says who it is.
     proxy: Option<&'static str>,
-    /// Where requests reach Vestibule as questions.
+    /// Where requests reach Vestibule as auth requests.
     forward_auth: bool,
     /// Where this command counts as coming from.
     client: Option<String>,

@@ -15,10 +15,10 @@ pub(super) enum Product {
 }
 
 impl Product {
-    /// Forward auth is asked in the dialect of one of them; others say it in `Server`, or not.
+    /// An auth request has the path of one of them; others say it in `Server`, or not.
     pub(super) fn of(way: &Way, server: Option<&str>) -> Self {
         let name = match way {
-            Way::Asked(dialect) => dialect.as_str(),
+            Way::Asked(kind) => kind.as_str(),
             Way::Forwarded | Way::OwnPage => server.unwrap_or_default(),
         };
         let name = name.to_ascii_lowercase();
@@ -114,10 +114,12 @@ fn asking(effect: Effect, product: Product) -> String {
     let proxy = product.name().unwrap_or("the proxy in front");
     match effect {
         Effect::OwnPages => format!(
-            "{proxy} needs: `/.vestibule/` of this host forwarded to `listen`, without a question"
+            "{proxy} needs: `/.vestibule/` of this host forwarded to `listen`, without an auth request"
         ),
         Effect::Unasked => {
-            format!("{proxy} needs: the question for every path of this host but `/.vestibule/`")
+            format!(
+                "{proxy} needs: the auth request for every path of this host but `/.vestibule/`"
+            )
         }
         _ => format!(
             "use the configuration of docs/forward-auth.md for {proxy}: it sets each name that is \
