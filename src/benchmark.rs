@@ -44,7 +44,7 @@ pub struct Id(SessionId);
 impl Store {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Self {
-        let store = session::open(&Backend::Disk(path.to_owned()));
+        let store = session::open(&Backend::Disk(path.to_owned()), &Clock::system());
         Self(store.unwrap_or_else(|error| panic!("{error}")))
     }
 

@@ -18,7 +18,10 @@ mod id;
 mod lookup;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod store;
+mod user_key;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,7 +41,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
 use crate::principal::{AccountRef, AuthContext};
 use crate::random::NoRandomness;
-use crate::redis;
 use crate::request::Host;
 
 pub(crate) use active_streams::SessionGuard;
@@ -57,7 +59,7 @@ pub(crate) use lookup::Shown;
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};
 use store::End;
-pub(crate) use store::{OpenError, SessionStore, StoreError, open};
+pub(crate) use store::{OpenError, Reach, SessionStore, StoreError, open};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
 /// memory to about 30 MiB, however many sessions there are.
@@ -71,7 +73,7 @@ pub(crate) enum Backend {
     /// In this process; a restart ends them.
     Memory,
     /// In servers that several nodes share.
-    Redis(Arc<redis::Settings>),
+    Redis(Arc<crate::redis::Settings>),
 }
 
 impl Backend {

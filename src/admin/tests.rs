@@ -24,7 +24,7 @@ impl Service {
     fn on(backend: fn(PathBuf) -> Backend) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = backend(folder.path().join("sessions.redb"));
-        let store = session::open(&backend).unwrap();
+        let store = session::open(&backend, &Clock::system()).unwrap();
         let clock = Clock::system();
         let settings = session::Settings {
             backend,

@@ -300,7 +300,7 @@ fn admission(
 
 /// The sessions, and the clock that they go by.
 fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
-    let store = session::open(&settings.backend).map_err(StartError::Sessions)?;
+    let store = session::open(&settings.backend, clock).map_err(StartError::Sessions)?;
     let (clock, behind) = clock.going_on_from(store.latest());
     if !behind.is_zero() {
         tracing::warn!(

@@ -7,12 +7,18 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use super::cached::Cached;
-use super::{EndReason, KeyPrefix, Record, Session, SessionKey, Sessions, Settings, StoreError};
+use super::{
+    EndReason, KeyPrefix, Reach, Record, Session, SessionKey, Sessions, Settings, StoreError,
+};
 use crate::clock::Timestamp;
 
 /// Records that one look for garbage walks over: called twice a second, it gets around a million
 /// sessions in four minutes and keeps nobody waiting.
 const GARBAGE_BATCH: usize = 2000;
+
+/// The same where others share the store: it drops itself what has expired, and each of its nodes
+/// looks for the rest.
+const SHARED_GARBAGE_BATCH: usize = 200;
 
 /// Longer than an access can be unknown to the store: what is garbage is told from records alone,
 /// because a look into the cache would count as a use there.
@@ -71,6 +77,28 @@ impl Sessions {
             .range(Bound::Included(first), last, count)
             .await?;
         Ok(self.good(records))
+    }
+
+    /// Sessions that this process knows, whose keys begin so: what it can say while the store is
+    /// away.
+    pub(crate) fn known_beginning_with(&self, prefix: &KeyPrefix) -> Vec<Arc<Session>> {
+        let (first, last) = prefix.range();
+        let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
+            Cached::Live(session) => Some(session),
+            Cached::Ended | Cached::OtherId(_) => None,
+        });
+        let all = cached.chain(self.active_streams.sessions());
+        let mut known: Vec<_> = all
+            .filter(|session| (first..=last).contains(&session.key()))
+            .collect();
+        known.sort_unstable_by_key(|session| session.key());
+        known.dedup_by_key(|session| session.key());
+        known
+    }
+
+    /// Where other nodes share the store: how it is with the connections to it.
+    pub(crate) fn reach(&self) -> Option<Reach> {
+        self.store.reach()
     }
 
     /// How many records there are, those included that have expired and are not collected yet.
@@ -158,12 +186,18 @@ impl Sessions {
                 .unwrap_or_else(PoisonError::into_inner)
         };
         let first = garbage_at().map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.store.range(first, SessionKey::LAST, GARBAGE_BATCH);
+        let batch = if self.freshness.is_shared() {
+            SHARED_GARBAGE_BATCH
+        } else {
+            GARBAGE_BATCH
+        };
+        let range = self.store.range(first, SessionKey::LAST, batch);
         let records = match range.await {
             Ok(records) => records,
+            Err(_) if self.freshness.is_shared() => return, // the store tells that it is away
             Err(error) => return tracing::error!(%error, "cannot look for expired sessions"),
         };
-        let more = records.len() == GARBAGE_BATCH;
+        let more = records.len() == batch;
         *garbage_at() = records.last().filter(|_| more).map(|record| record.key);
         let now = self.clock.now();
         let (mut expired, mut revoked) = (Vec::new(), Vec::new());
@@ -180,11 +214,24 @@ impl Sessions {
                 revoked.push(record.key);
             }
         }
-        for (keys, reason) in [(expired, EndReason::Expired), (revoked, EndReason::Account)] {
-            if let Err(error) = self.end_each_because(keys, reason).await {
-                tracing::error!(%error, "cannot drop sessions that are over");
-            }
+        let dropped = async {
+            self.collect(expired).await?;
+            self.end_each_because(revoked, EndReason::Account).await
+        };
+        if let Err(error) = dropped.await {
+            tracing::error!(%error, "cannot drop sessions that are over");
         }
+    }
+
+    async fn collect(&self, expired: Vec<SessionKey>) -> Result<(), StoreError> {
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let known = expired.iter().filter(|key| self.cache.contains_key(*key));
+        known.for_each(|key| self.forget(key));
+        let collected = self.store.collect(expired).await?;
+        EndReason::Expired.of(&self.counts).inc_by(collected as u64);
+        Ok(())
     }
 
     /// Those that have not expired, with their last access as the cache has it.
@@ -232,7 +279,7 @@ mod tests {
     async fn sec_46_a_hundred_thousand_sessions_end_at_once_and_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let backend = Backend::Disk(folder.path().join("sessions.redb"));
-        let store = open(&backend).unwrap();
+        let store = open(&backend, &Clock::system()).unwrap();
         let clock = Clock::system();
         let settings = Settings {
             backend: backend.clone(),
@@ -289,6 +336,6 @@ mod tests {
         assert_eq!(sessions.count().await, Ok(0));
         sessions.close().await.unwrap();
         drop((sessions, store));
-        assert_eq!(open(&backend).unwrap().count().await, Ok(0));
+        assert_eq!(open(&backend, &clock).unwrap().count().await, Ok(0));
     }
 }

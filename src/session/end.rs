@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
+use super::user_key::UserKey;
 use super::{EndReason, Record, SessionKey, Sessions, StoreError};
 
 /// Why many sessions were not ended as they should.
@@ -52,6 +53,19 @@ impl Sessions {
         let ended = self.end_each(keys.clone()).await;
         ended.map_err(EndError::Unwritten)?;
         Ok(keys)
+    }
+
+    /// Ends all sessions of a user, those included that no index knows of; gives how many.
+    pub(crate) async fn end_all_of_user(&self, user: &str) -> Result<usize, EndError> {
+        if !self.freshness.is_shared() {
+            let ended = self.end_of_user(user, |_| false).await;
+            return ended.map(|keys| keys.len());
+        }
+        let removed = self.store.remove_of_user(user.to_owned());
+        self.forget_user(UserKey::of(user));
+        let removed = removed.await.map_err(EndError::Unwritten)?;
+        self.counts.revoked.inc_by(removed as u64);
+        Ok(removed)
     }
 
     /// Ends every session there is; gives how many.
@@ -119,8 +133,25 @@ impl Sessions {
         self.active_streams.end(key);
     }
 
+    /// The same for the sessions of a user that this process knows.
+    fn forget_user(&self, user: UserKey) {
+        let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
+            Cached::Live(session) => Some(session),
+            Cached::Ended | Cached::OtherId(_) => None,
+        });
+        // Before, for look-ups that are under way: what they have found is over.
+        self.ended.fetch_add(1, Ordering::Release);
+        for session in cached.chain(self.active_streams.sessions()) {
+            if UserKey::of(session.user()) == user {
+                self.forget(&session.key());
+            }
+        }
+    }
+
     /// The same for every session.
     pub(super) fn forget_all(&self) {
+        // Before, for look-ups that are under way: what they have found is over.
+        self.ended.fetch_add(1, Ordering::Release);
         self.cache.invalidate_all();
         self.ended.fetch_add(1, Ordering::Release);
         self.active_streams.end_all();
@@ -150,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn sec_46_a_session_that_is_forgotten_is_over_here_and_stays_in_the_store() {
-        let store = open(&Backend::Memory).unwrap();
+        let store = open(&Backend::Memory, &Clock::system()).unwrap();
         let here = || Sessions::new(settings(), Arc::clone(&store), Clock::system());
         let (sessions, clock) = (here(), Clock::system());
         let id = SessionId::generate().unwrap();

@@ -3,8 +3,15 @@
 use std::future::pending;
 use std::sync::atomic::Ordering;
 
-use super::Sessions;
+use futures_util::{StreamExt, stream};
+
+use super::cached::Cached;
 use super::store::End;
+use super::user_key::UserKey;
+use super::{Session, SessionKey, Sessions};
+
+/// Look-ups of streams that wait for the store at a time.
+const AT_ONCE: usize = 64;
 
 impl Sessions {
     /// Drops what this process holds of sessions that others have ended, as soon as the store
@@ -14,6 +21,8 @@ impl Sessions {
         while let Some(end) = ends.recv().await {
             match end {
                 End::One(key) => self.forget(&key),
+                End::Changed(key) => self.forget_changed(&key),
+                End::User(user) => self.look_up_user_again(user).await,
                 End::All => self.forget_all(),
                 End::Lagged => self.forget_cached(),
                 // Only now: what was told before is forgotten.
@@ -23,10 +32,55 @@ impl Sessions {
         pending::<()>().await; // a store that has nothing to tell
     }
 
+    /// Drops what is cached of a user, who may have signed in again since: the store says of each
+    /// session whether it is over.
+    async fn look_up_user_again(&self, user: UserKey) {
+        self.flush();
+        let is_theirs = |session: &Session| UserKey::of(session.user()) == user;
+        // Before, for look-ups that are under way: what they have found may be over. After, for
+        // connections that remember a session.
+        self.ended.fetch_add(1, Ordering::Release);
+        for (key, cached) in &self.cache {
+            if matches!(cached, Cached::Live(session) if is_theirs(&session)) {
+                self.cache.invalidate(&*key);
+            }
+        }
+        self.ended.fetch_add(1, Ordering::Release);
+        let theirs = self
+            .active_streams
+            .sessions()
+            .into_iter()
+            .filter(|it| is_theirs(it));
+        let now = self.clock.now();
+        let mut looked_up = stream::iter(theirs)
+            .map(|session| async move { (self.get(&session.key(), now).await, session) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((found, session)) = looked_up.next().await {
+            if matches!(found, Ok(None)) {
+                self.forget(&session.key());
+            }
+        }
+    }
+
+    /// Drops what is cached of a session that another node has changed: who asks for it next gets
+    /// the record as it is now.
+    fn forget_changed(&self, key: &SessionKey) {
+        if let Some(Cached::Live(session)) = self.cache.get(key) {
+            if let Some(at) = session.take_dirty() {
+                self.store.touch(*key, at);
+            }
+            self.ended.fetch_add(1, Ordering::Release);
+            self.cache.invalidate(key);
+            self.ended.fetch_add(1, Ordering::Release);
+        }
+    }
+
     /// Drops all that is cached. Each look-up asks the store again, for a request as it comes, for
     /// open streams at the next [`sweep`](Self::sweep): a session that has ended is not there.
     fn forget_cached(&self) {
         self.flush();
+        // Before, for look-ups that are under way.
+        self.ended.fetch_add(1, Ordering::Release);
         self.cache.invalidate_all();
         self.ended.fetch_add(1, Ordering::Release);
     }

@@ -132,12 +132,17 @@ impl Sessions {
                 Some(Cached::Ended) => return Ok(None),
                 Some(cached) if is_fresh => cached,
                 known => match self.store.load(key).await {
-                    Err(error) => self.known_still(&key, known).ok_or(error)?,
+                    // Not what was known before: it may have ended here meanwhile.
+                    Err(error) => self.known_still(&key).ok_or(error)?,
                     Ok(None) => {
                         self.forget_lost(&key, known.as_ref());
                         return Ok(None);
                     }
                     Ok(Some(record)) if record.key != key => {
+                        // The id may be a new one, of another node.
+                        if let Some(Cached::Live(session)) = self.cache.get(&record.key) {
+                            session.refresh(&record);
+                        }
                         let other = Cached::OtherId(record.key);
                         self.cache.insert(key, other.clone());
                         other
@@ -166,11 +171,12 @@ impl Sessions {
     }
 
     /// What is known of a key while the store is away, as long as that is to be believed.
-    fn known_still(&self, key: &SessionKey, known: Option<Cached>) -> Option<Cached> {
+    fn known_still(&self, key: &SessionKey) -> Option<Cached> {
         if !self.freshness.is_known(self.clock.now()) {
             return None;
         }
         // Of many sessions with streams, the cache may have pushed some out.
+        let known = self.cache.get(key);
         known.or_else(|| self.active_streams.session(key).map(Cached::Live))
     }
 

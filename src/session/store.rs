@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::id::SessionKey;
 use super::memory::Memory;
 use super::record::{HostId, Record};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::regular_file::Distrust;
 use crate::request::Host;
 use crate::storage::Fault;
@@ -29,16 +29,24 @@ pub(crate) use ends::End;
 pub(crate) enum StoreError {
     /// There is no room for more.
     Full,
+    /// It has ended in this process. Others could not be told yet, and may go on with it for so long.
+    NotEverywhere(Duration),
     /// It cannot be reached, or what it holds cannot be read.
     Unavailable,
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "there is no room on the disk for more sessions",
-            Self::Unavailable => "the sessions cannot be read or written",
-        })
+        match self {
+            Self::Full => f.write_str("there is no room for more sessions"),
+            Self::NotEverywhere(stale_for) => write!(
+                f,
+                "the session store cannot be reached; other nodes may go on with it until this one \
+                 reaches it again, or for up to {} seconds where they cannot reach it either",
+                stale_for.as_secs()
+            ),
+            Self::Unavailable => f.write_str("the sessions cannot be read or written"),
+        }
     }
 }
 
@@ -50,14 +58,19 @@ pub(crate) enum OpenError {
     /// Another process has the file open.
     InUse(PathBuf),
     Io(PathBuf, io::Error),
-    /// This build keeps none there.
+    /// This build keeps none in Redis.
+    #[cfg_attr(feature = "redis", expect(dead_code, reason = "this build does"))]
     NotBuilt,
+    /// The system gives no random bytes.
+    NoRandomness,
     /// Another user owns the file, and so could have written anything into it.
     Owner(PathBuf, u32),
     /// Others than its owner may read or write it (SEC-79).
     TooOpen(PathBuf, u32),
     /// Another user could put another file in its place (SEC-98).
     Untrusted(Distrust),
+    /// A file that [session.redis] names cannot be used.
+    Redis(crate::redis::FileError),
 }
 
 impl OpenError {
@@ -77,7 +90,11 @@ impl OpenError {
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(
             self,
-            Self::NotBuilt | Self::Owner(..) | Self::TooOpen(..) | Self::Untrusted(_)
+            Self::NotBuilt
+                | Self::Owner(..)
+                | Self::Redis(_)
+                | Self::TooOpen(..)
+                | Self::Untrusted(_)
         )
     }
 }
@@ -105,8 +122,11 @@ impl fmt::Display for OpenError {
                 )
             }
             Self::NotBuilt => f.write_str(
-                "this build cannot keep sessions in Redis yet; write store = \"disk\" in [session]",
+                "this build cannot keep sessions in Redis: it lacks the feature `redis`; write \
+                 store = \"disk\" in [session]",
             ),
+            Self::NoRandomness => f.write_str("the system gives no random bytes"),
+            Self::Redis(error) => error.fmt(f),
             Self::Owner(path, owner) => write!(
                 f,
                 "the sessions file {path} belongs to another user ({owner}); remove it, or do \
@@ -127,13 +147,27 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(_, error) => Some(error),
+            Self::Redis(error) => Some(error),
             Self::InUse(_)
+            | Self::NoRandomness
             | Self::NotBuilt
             | Self::Owner(..)
             | Self::TooOpen(..)
             | Self::Untrusted(_) => None,
         }
     }
+}
+
+/// How it is with the connections to a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) is_connected: bool,
+    /// When that changed last.
+    pub(crate) since: Timestamp,
+    /// Why there is no connection.
+    pub(crate) error: Option<String>,
+    /// Programs and their versions.
+    pub(crate) servers: Vec<String>,
 }
 
 /// A store's answer, which may have to wait for a disk or a network.
@@ -153,8 +187,22 @@ pub(crate) trait SessionStore: Send + Sync {
     /// written down; when this answers, they never come back.
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize>;
 
+    /// Removes records that have expired: nobody waits for it, and nobody would miss it.
+    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+        self.remove(keys)
+    }
+
     /// Removes every record, as [`remove`](Self::remove) does.
     fn clear(&self) -> Answer<'_, usize>;
+
+    /// Removes every record of a user, as [`remove`](Self::remove) does.
+    fn remove_of_user(&self, user: String) -> Answer<'_, usize> {
+        Box::pin(async move {
+            let records = self.of_user(user).await?;
+            let keys = records.iter().map(|record| record.key).collect();
+            self.remove(keys).await
+        })
+    }
 
     /// Keeps an access, unless there was a later one. May be lost in a crash for some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);
@@ -198,6 +246,11 @@ pub(crate) trait SessionStore: Send + Sync {
         None
     }
 
+    /// Where others share it: how it is with the connections to it.
+    fn reach(&self) -> Option<Reach> {
+        None
+    }
+
     /// How many records there are.
     fn count(&self) -> Answer<'_, usize>;
 
@@ -208,11 +261,14 @@ pub(crate) trait SessionStore: Send + Sync {
     fn close(&self) -> Answer<'_, ()>;
 }
 
-/// The store that the configuration names.
-pub(crate) fn open(backend: &Backend) -> Result<Arc<dyn SessionStore>, OpenError> {
+/// The store that the configuration names. Within the runtime; what goes by time goes by `clock`.
+pub(crate) fn open(backend: &Backend, clock: &Clock) -> Result<Arc<dyn SessionStore>, OpenError> {
     Ok(match backend {
         Backend::Memory => Arc::new(Memory::default()),
         Backend::Disk(path) => Arc::new(Disk::open(path)?),
+        #[cfg(feature = "redis")]
+        Backend::Redis(settings) => Arc::new(super::redis::Redis::open(settings, clock)?),
+        #[cfg(not(feature = "redis"))]
         Backend::Redis(_) => return Err(OpenError::NotBuilt),
     })
 }

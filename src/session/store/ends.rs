@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
+use crate::session::user_key::UserKey;
 
 /// Ends that wait for one who follows them; above that, they are [`End::Lagged`].
 pub(in crate::session) const MAX_WAITING: usize = 1024;
@@ -12,6 +13,10 @@ pub(in crate::session) const MAX_WAITING: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     One(SessionKey),
+    /// None: a session has another record.
+    Changed(SessionKey),
+    /// Of a user, every session that there was.
+    User(UserKey),
     /// Every session that there was.
     All,
     /// It cannot be said which: there were too many, or the store was out of reach.
@@ -41,7 +46,6 @@ impl EndSender {
         let _full_or_closed = self.0.try_send(end);
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for stores that others share"))]
     /// Tells that every end before `at` has been told. Where there is no room for it, whoever follows
     /// has too much to do to be told that it is up to date.
     pub(in crate::session) fn no_more_until(&self, at: Timestamp) {

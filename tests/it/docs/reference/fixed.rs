@@ -485,6 +485,30 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MAX_IDS: usize = 128;",
     ),
     (
+        "with [several nodes](several-nodes.md), time that a node believes what it knows without word of the others",
+        "1 s",
+        "session/freshness.rs",
+        "BELIEVED_FOR: Duration = Duration::from_secs(1);",
+    ),
+    (
+        "ends of sessions that a node remembers, to tell a store that has lost them",
+        "50000",
+        "session/redis/own.rs",
+        "TOMBSTONES: usize = 50_000;",
+    ),
+    (
+        "time that it remembers what it wrote, for the same reason",
+        "1 min",
+        "session/redis/own.rs",
+        "WRITES: Duration = Duration::from_mins(1);",
+    ),
+    (
+        "ends that each of 16 streams in the store keeps",
+        "10000",
+        "session/redis/scripts.rs",
+        "ENDS: usize = 10_000;",
+    ),
+    (
         "time between leaving an app's host to sign out and the button",
         "10 min",
         "portal/sso/signing_out.rs",

@@ -1,0 +1,366 @@
+//! Sessions in Redis or Valkey, which several nodes share.
+//!
+//! A record is one sealed value; an end is one step that deletes it and adds to a stream, which all
+//! nodes read ([`reader`]). Epochs end all sessions of a user, or all, in one step, whether an index
+//! knows of them or not. Indexes serve lists; what is wrong with them is mended when it is met.
+//!
+//! What this node has ended and written is remembered ([`own`]): a server that takes over from one
+//! that has failed is told of it again.
+
+mod accesses;
+mod again;
+mod compact;
+mod epochs;
+mod indexes;
+mod keys;
+mod load;
+mod own;
+mod reader;
+mod remove;
+mod scripts;
+mod value;
+mod write;
+
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ::redis::{Cmd, Pipeline, Script, Value};
+use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::accesses::Accesses;
+use self::keys::Names;
+use self::own::{Own, Whose};
+use self::remove::Tell;
+use self::value::Values;
+use super::data::{DataChange, DataError};
+use super::id::SessionKey;
+use super::record::{HostId, Record};
+use super::store::ends::EndSender;
+use super::store::{Answer, End, OpenError, Reach, SessionStore, StoreError};
+use super::user_key::UserKey;
+use crate::clock::{Clock, Timestamp};
+use crate::redis::{Generation, Link, LinkError, Mark, Settings};
+use crate::request::Host;
+use crate::telemetry::Seldom;
+
+/// Steps that wait for the server at a time.
+const STEPS_AT_ONCE: usize = 16;
+
+/// Clocks that differ by less are the same.
+const CLOCKS_DIFFER: i64 = 1000;
+
+/// The store; what it does in the background ends with it.
+pub(super) struct Redis {
+    shared: Arc<Shared>,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+struct Shared {
+    link: Link,
+    names: Names,
+    clock: Clock,
+    /// Tells the entries of this node from those of others.
+    node: [u8; 8],
+    own: Mutex<Own>,
+    accesses: Accesses,
+    followers: Mutex<Vec<EndSender>>,
+    /// When all streams were last read.
+    read: watch::Sender<Timestamp>,
+    generation: watch::Receiver<Generation>,
+    /// The server that has been told again of what another one may have taken with it.
+    settled: watch::Sender<String>,
+    /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
+    /// times do not jump when that clock is set.
+    ahead: OnceLock<i64>,
+    said_refused: Seldom,
+    said_unreadable: Seldom,
+    said_not_durable: Seldom,
+}
+
+impl Redis {
+    /// Reads the files with secrets, and connects in the background of this runtime.
+    pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Self, OpenError> {
+        let link = Link::open(settings, clock).map_err(OpenError::Redis)?;
+        let mut node = [0; 8];
+        SysRng
+            .try_fill_bytes(&mut node)
+            .map_err(|_| OpenError::NoRandomness)?;
+        let shared = Arc::new(Shared {
+            names: Names::new(link.prefix()),
+            generation: link.generation(),
+            settled: watch::Sender::default(),
+            link,
+            clock: clock.clone(),
+            node,
+            own: Mutex::default(),
+            accesses: Accesses::default(),
+            followers: Mutex::default(),
+            read: watch::Sender::default(),
+            ahead: OnceLock::new(),
+            said_refused: Seldom::new(clock.clone()),
+            said_unreadable: Seldom::new(clock.clone()),
+            said_not_durable: Seldom::new(clock.clone()),
+        });
+        let reader = tokio::spawn(reader::follow(Arc::clone(&shared)));
+        let writer = tokio::spawn(accesses::write(Arc::clone(&shared)));
+        Ok(Self {
+            shared,
+            _tasks: [reader, writer].map(AbortOnDropHandle::new),
+        })
+    }
+
+    /// Begins at once, whether anybody awaits the answer or not.
+    fn begin<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Answer<'static, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.shared)));
+        Box::pin(async move { task.await.unwrap_or(Err(StoreError::Unavailable)) })
+    }
+}
+
+impl SessionStore for Redis {
+    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
+        Box::pin(self.shared.begin_session(record))
+    }
+
+    fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        Box::pin(self.shared.load(key))
+    }
+
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+        let mut own = self.shared.own();
+        for key in &keys {
+            own.bury(*key);
+        }
+        drop(own);
+        self.begin(|shared| async move { shared.end_each(keys).await })
+    }
+
+    fn clear(&self) -> Answer<'_, usize> {
+        self.shared.own().begin_end(Whose::All);
+        self.begin(|shared| async move { shared.end_all_of(Whose::All).await })
+    }
+
+    fn remove_of_user(&self, user: String) -> Answer<'_, usize> {
+        let whose = Whose::User(UserKey::of(&user));
+        self.shared.own().begin_end(whose);
+        self.begin(move |shared| async move { shared.end_all_of(whose).await })
+    }
+
+    /// No tombstone: nobody asks for it, and each node collects it.
+    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+        self.begin(|shared| async move { shared.remove_each(&keys, Tell::IfThere).await })
+    }
+
+    fn touch(&self, key: SessionKey, at: Timestamp) {
+        self.shared.accesses.note(key, at);
+    }
+
+    fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
+        Box::pin(async move {
+            let bind = |record: &mut Record| Ok(record.bind(&host, &app));
+            let bound = self.shared.change(key, bind).await?;
+            Ok(bound.map(|bound: Result<_, DataError>| bound.expect("binding does not fail")))
+        })
+    }
+
+    fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>> {
+        Box::pin(self.shared.add_id(key, id))
+    }
+
+    fn change_data(
+        &self,
+        key: SessionKey,
+        app: Arc<str>,
+        change: DataChange,
+    ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
+        Box::pin(async move {
+            let apply = |record: &mut Record| {
+                record.data = record.data.apply(&app, &change)?;
+                record.revision += 1;
+                Ok(true)
+            };
+            self.shared.change(key, apply).await
+        })
+    }
+
+    fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
+        Box::pin(async move { self.shared.of_user(UserKey::of(&user)).await })
+    }
+
+    fn range(
+        &self,
+        first: Bound<SessionKey>,
+        last: SessionKey,
+        count: usize,
+    ) -> Answer<'_, Vec<Arc<Record>>> {
+        Box::pin(self.shared.range(first, last, count))
+    }
+
+    fn ends(&self) -> mpsc::Receiver<End> {
+        let (sender, receiver) = EndSender::new();
+        let mut followers = self.shared.followers();
+        followers.retain(|follower| !follower.is_closed());
+        followers.push(sender);
+        receiver
+    }
+
+    fn stale_for(&self) -> Option<Duration> {
+        Some(self.shared.link.settings().stale_for)
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let state = self.shared.link.state();
+        let servers = state.servers.iter();
+        Some(Reach {
+            is_connected: state.connected,
+            since: state.since,
+            error: state.error,
+            servers: servers.map(|server| server.version.clone()).collect(),
+        })
+    }
+
+    fn count(&self) -> Answer<'_, usize> {
+        Box::pin(self.shared.count())
+    }
+
+    /// Times in the store are turned into times of this node's clock as they are read.
+    fn latest(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.shared.write_unwritten().await;
+            let (keys, whose) = self.shared.own().unwritten();
+            if !keys.is_empty() || !whose.is_empty() {
+                tracing::error!(
+                    sessions = keys.len() + whose.len(),
+                    "sessions were ended here while the store was away, and it was not told: end them \
+                     again when it is back"
+                );
+            }
+            self.shared.write_accesses().await
+        })
+    }
+}
+
+impl Shared {
+    /// No code that holds it can leave it half changed (REL-11).
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn followers(&self) -> MutexGuard<'_, Vec<EndSender>> {
+        self.followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, word: impl Fn(&EndSender)) {
+        self.followers().iter().for_each(word);
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values {
+            keys: self.link.keys(),
+            names: &self.names,
+            ahead: self.ahead(),
+        }
+    }
+
+    fn ahead(&self) -> i64 {
+        if let Some(ahead) = self.ahead.get() {
+            return *ahead;
+        }
+        let state = self.link.state();
+        let Some(server) = state.servers.iter().find(|server| server.is_master) else {
+            return 0;
+        };
+        let differs = server.clock_ahead.abs() >= CLOCKS_DIFFER;
+        let ahead = if differs { server.clock_ahead } else { 0 };
+        *self.ahead.get_or_init(|| ahead)
+    }
+
+    async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
+        let answer = self.link.query(command).await;
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let answers = self.link.pipeline(commands).await;
+        answers.map_err(|error| self.failed(&error))
+    }
+
+    /// Scripts of ours answer with a number.
+    async fn script(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<u64, StoreError> {
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let answer = self.link.script(script, &keys, args).await;
+        number(&answer.map_err(|error| self.failed(&error))?).ok_or(StoreError::Unavailable)
+    }
+
+    fn failed(&self, error: &LinkError) -> StoreError {
+        match error {
+            LinkError::Unavailable => StoreError::Unavailable, // which the link tells the log
+            LinkError::Full => StoreError::Full,
+            LinkError::Refused(error) => {
+                if self.said_refused.is_due() {
+                    tracing::error!(
+                        error,
+                        "the session store refuses a command; vestibule check says what is missing"
+                    );
+                }
+                StoreError::Unavailable
+            }
+        }
+    }
+
+    /// Waits for the replicas. Where they take too long, what this node remembers takes their place.
+    async fn wait_for_replicas(&self, since: Mark, keys: impl IntoIterator<Item = String>) {
+        let mut waits = Vec::new();
+        for key in keys {
+            waits.push(async move { self.link.durable(since, key.as_bytes()).await });
+        }
+        for durable in join_all(waits).await {
+            if !matches!(durable, Ok(true)) && self.said_not_durable.is_due() {
+                tracing::warn!(
+                    "replicas of the session store do not say in time that they have what was \
+                     written; see wait_replicas in [session.redis]"
+                );
+            }
+        }
+    }
+}
+
+/// Some at a time; after an error, no more.
+async fn all<T, F>(steps: Vec<F>) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let steps = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
+    steps.try_collect().await
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Accesses, which are gathered and written together.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::keys::{SHARDS, Short};
+use super::{Shared, scripts};
+use crate::clock::Timestamp;
+use crate::session::id::SessionKey;
+use crate::session::record::Record;
+use crate::session::store::StoreError;
+
+/// Accesses wait this long for others to be written with.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Accesses in one step.
+const AT_ONCE: usize = 200;
+
+/// Accesses that wait while the store is away. Above it they are lost, and a session may idle out
+/// that was in use.
+const MAX: usize = 200_000;
+
+#[derive(Default)]
+pub(super) struct Accesses(Mutex<HashMap<SessionKey, Timestamp>>);
+
+impl Accesses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, key: SessionKey, at: Timestamp) {
+        let mut accesses = self.lock();
+        if accesses.len() < MAX || accesses.contains_key(&key) {
+            let last = accesses.entry(key).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    /// Gives a record the access that is not written yet.
+    pub(super) fn apply(&self, record: &mut Record) {
+        if let Some(at) = self.lock().get(&record.key) {
+            record.last_accessed = record.last_accessed.max(*at);
+        }
+    }
+}
+
+/// Writes until it is dropped.
+pub(super) async fn write(shared: Arc<Shared>) {
+    let mut tick = interval(GATHER);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let _tried_again = shared.write_accesses().await;
+    }
+}
+
+impl Shared {
+    pub(super) async fn write_accesses(&self) -> Result<(), StoreError> {
+        let mut by_shard = vec![Vec::new(); SHARDS.into()];
+        for (key, at) in &*self.accesses.lock() {
+            by_shard[Short::of(key).shard().index()].push((*key, *at));
+        }
+        let mut steps = Vec::new();
+        for accesses in &by_shard {
+            steps.extend(accesses.chunks(AT_ONCE));
+        }
+        for some in steps {
+            let values = self.values();
+            let keys: Vec<_> = some
+                .iter()
+                .map(|(key, _)| self.names.record(Short::of(key)))
+                .collect();
+            let args: Vec<_> = some.iter().map(|(_, at)| values.access(*at)).collect();
+            let args: Vec<_> = args.iter().map(String::as_bytes).collect();
+            self.script(&scripts::TOUCH, &keys, &args).await?;
+            let mut accesses = self.accesses.lock();
+            for (key, at) in some {
+                if accesses.get(key) == Some(at) {
+                    accesses.remove(key);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Does again what a server may have lost, and what could not be done while it was away.
+
+use super::remove::Tell;
+use super::value::Entry;
+use super::{Shared, all, own};
+use crate::session::store::StoreError;
+
+impl Shared {
+    /// Tells a server that may not know it what this node has ended, and then what it has written.
+    pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
+        self.end_again().await?;
+        let epochs = self.own().epochs();
+        for (whose, epoch) in epochs {
+            self.advance(whose, epoch, true).await?;
+        }
+        let now = self.clock.now();
+        let writes = self.own().writes(now);
+        let mut steps = Vec::new();
+        for write in &writes {
+            steps.push(self.write_again(write));
+        }
+        all(steps).await?;
+        Ok(())
+    }
+
+    /// Ends what has ended, where it is there.
+    pub(super) async fn end_again(&self) -> Result<(), StoreError> {
+        let tombstones = self.own().tombstones();
+        self.remove_each(&tombstones, Tell::IfThere).await?;
+        Ok(())
+    }
+
+    pub(super) async fn write_again(&self, write: &own::Write) -> Result<(), StoreError> {
+        let record = &write.record;
+        // It may have ended while this was on its way.
+        if self.own().has_ended(record) || self.write(record, write.epochs, true).await? {
+            return Ok(());
+        }
+        let is_older = |there: &Entry| {
+            let there = &there.record;
+            there.revision < record.revision || there.ids.len() < record.ids.len()
+        };
+        if let Some(there) = self.entry(&record.key).await?.filter(is_older) {
+            self.swap(record, write.epochs, &there.stamp).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends once more what could not be written.
+    pub(super) async fn write_unwritten(&self) {
+        let (keys, whose) = self.own().unwritten();
+        if !keys.is_empty() {
+            let sessions = keys.len();
+            if self.end_each(keys).await.is_ok() {
+                tracing::info!(
+                    sessions,
+                    "ends of sessions that waited for the store are written"
+                );
+            }
+        }
+        for whose in whose {
+            self.own().begin_end(whose);
+            if self.end_all_of(whose).await.is_err() {
+                return;
+            }
+        }
+    }
+}

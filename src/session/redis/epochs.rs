@@ -1,0 +1,97 @@
+//! Epochs: ends of all sessions of a user, or of all, in one step.
+//!
+//! An epoch is a time by the store's clock; it only grows. A session carries those that it began in.
+
+use ::redis::{Value, cmd, pipe};
+
+use super::keys::{Names, Shard};
+use super::own::Whose;
+use super::value::{Epochs, shift};
+use super::{Shared, number, scripts};
+use crate::session::store::StoreError;
+use crate::session::user_key::UserKey;
+
+/// The name of the epoch of all, which no user has.
+const ALL: &str = "*";
+
+impl Shared {
+    /// The epochs that hold for sessions of each of these users.
+    pub(super) async fn epochs_of(&self, users: Vec<UserKey>) -> Result<Vec<Epochs>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut known: Vec<_> = users.clone();
+        known.sort_unstable();
+        known.dedup();
+        let mut commands = pipe();
+        let all = self.names.epochs(Shard::OF_ALL);
+        commands.add_command(cmd("HGET").arg(all).arg(ALL).clone());
+        for user in &known {
+            let epochs = self.names.epochs(Names::shard_of(*user));
+            commands.add_command(cmd("HGET").arg(epochs).arg(user.to_string()).clone());
+        }
+        let answers = self.pipeline(&commands).await?;
+        let epoch = |value: &Value| match value {
+            Value::Nil => Some(0),
+            value => number(value),
+        };
+        // An epoch that cannot be read might end the session.
+        let epochs: Option<Vec<_>> = answers.iter().map(epoch).collect();
+        let epochs = epochs.filter(|epochs| epochs.len() == known.len() + 1);
+        let epochs = epochs.ok_or(StoreError::Unavailable)?;
+        let of = |user: &UserKey| Epochs {
+            user: known.binary_search(user).map_or(0, |at| epochs[at + 1]),
+            all: epochs[0],
+        };
+        Ok(users.iter().map(of).collect())
+    }
+
+    /// Ends all sessions that began before now; gives how many there were.
+    pub(super) async fn end_all_of(&self, whose: Whose) -> Result<usize, StoreError> {
+        let now = shift(self.clock.now(), self.ahead()).as_millis();
+        let mark = self.link.mark();
+        let epoch = self.advance(whose, now, false).await;
+        self.own().finish_end(whose, epoch.ok());
+        epoch.map_err(|error| self.not_everywhere(error))?;
+        self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(whose))])
+            .await;
+        // They are over; what is left of them is garbage, which can wait.
+        let dropped = match whose {
+            Whose::User(user) => self.drop_of_user(user).await,
+            Whose::All => self.drop_all().await,
+        };
+        Ok(dropped.unwrap_or_default())
+    }
+
+    /// Sets an epoch: a later one than there is, or `again` one that the store may have lost.
+    pub(super) async fn advance(
+        &self,
+        whose: Whose,
+        epoch: u64,
+        again: bool,
+    ) -> Result<u64, StoreError> {
+        let shard = Self::shard_of(whose);
+        let keys = [self.names.epochs(shard), self.names.ends(shard)];
+        let (field, kind): (_, &[u8]) = match whose {
+            Whose::User(user) => (user.to_string(), b"u"),
+            Whose::All => (ALL.to_owned(), b"a"),
+        };
+        let (epoch, channel) = (epoch.to_string(), self.names.channel());
+        let args: [&[u8]; 6] = [
+            &self.node,
+            field.as_bytes(),
+            kind,
+            epoch.as_bytes(),
+            channel.as_bytes(),
+            if again { b"1" } else { b"0" },
+        ];
+        self.script(&scripts::ADVANCE, &keys, &args).await
+    }
+
+    fn shard_of(whose: Whose) -> Shard {
+        match whose {
+            Whose::User(user) => Names::shard_of(user),
+            Whose::All => Shard::OF_ALL,
+        }
+    }
+}

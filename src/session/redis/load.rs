@@ -1,0 +1,117 @@
+//! Finds the session of a key, or of another id of it.
+
+use std::sync::Arc;
+
+use ::redis::{Value, cmd};
+
+use super::Shared;
+use super::keys::Short;
+use super::value::{Entry, Unreadable};
+use crate::session::id::SessionKey;
+use crate::session::record::Record;
+use crate::session::store::StoreError;
+use crate::session::user_key::UserKey;
+
+impl Shared {
+    pub(super) fn opened(
+        &self,
+        opened: Result<Entry, Unreadable>,
+    ) -> Result<Option<Entry>, StoreError> {
+        match opened {
+            Ok(entry) => Ok(Some(entry)),
+            Err(error) => {
+                if self.said_unreadable.is_due() {
+                    tracing::warn!(
+                        %error, "a session in the store cannot be read and is left alone; told once \
+                        a minute"
+                    );
+                }
+                // It is good for nodes that understand it: nobody is to sign in once more.
+                if error.is_newer() {
+                    Err(StoreError::Unavailable)
+                } else {
+                    Ok(None)
+                }
+            }
+        }
+    }
+
+    /// The session of a key, whether it is over or not.
+    pub(super) async fn entry(&self, key: &SessionKey) -> Result<Option<Entry>, StoreError> {
+        let value = self
+            .query(cmd("GET").arg(self.names.record(Short::of(key))))
+            .await?;
+        match value {
+            Value::BulkString(value) => self.opened(self.values().decode(key, &value)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn load(&self, key: SessionKey) -> Result<Option<Arc<Record>>, StoreError> {
+        let mut command = cmd("MGET");
+        command
+            .arg(self.names.record(Short::of(&key)))
+            .arg(self.names.other_id(&key));
+        let Value::Array(values) = self.query(&command).await? else {
+            return Err(StoreError::Unavailable);
+        };
+        let found = match values.as_slice() {
+            [Value::BulkString(record), _] => self.opened(self.values().decode(&key, record))?,
+            _ => None,
+        };
+        let found = match (found, values.as_slice()) {
+            (None, [_, Value::BulkString(id)]) => self.entry_of_id(&key, id).await?,
+            (found, _) => found,
+        };
+        let Some(entry) = found else {
+            return self
+                .is_settled()
+                .then_some(None)
+                .ok_or(StoreError::Unavailable);
+        };
+        Ok(self.unless_over(vec![entry]).await?.0.pop())
+    }
+
+    /// Whether what is not there has ended. A server that has just taken the place of another one may
+    /// not have been told again of all that it has lost.
+    fn is_settled(&self) -> bool {
+        let generation = self.generation.borrow();
+        *self.settled.borrow() == generation.run_id
+    }
+
+    /// The session that another id opens, if it says so, too.
+    pub(super) async fn entry_of_id(
+        &self,
+        id: &SessionKey,
+        value: &[u8],
+    ) -> Result<Option<Entry>, StoreError> {
+        let key = match self.values().decode_id(id, value) {
+            Ok(key) => key,
+            Err(error) if error.is_newer() => return Err(StoreError::Unavailable),
+            Err(_) => return Ok(None),
+        };
+        let entry = self.entry(&key).await?;
+        Ok(entry.filter(|entry| entry.record.host_of(id).is_some()))
+    }
+
+    /// The records that are good as far as the store and this node know, and the keys of those that
+    /// an epoch has ended, with that epoch.
+    pub(super) async fn unless_over(
+        &self,
+        entries: Vec<Entry>,
+    ) -> Result<(Vec<Arc<Record>>, Vec<(SessionKey, u64)>), StoreError> {
+        let users = entries.iter().map(|entry| UserKey::of(entry.record.user()));
+        let now = self.epochs_of(users.collect()).await?;
+        let own = self.own();
+        let (mut good, mut over) = (Vec::new(), Vec::new());
+        for (mut entry, now) in entries.into_iter().zip(now) {
+            if entry.epochs.are_over(now) {
+                over.push((entry.record.key, now.user.max(now.all)));
+            } else if !own.has_ended(&entry.record) {
+                self.accesses.apply(&mut entry.record);
+                good.push(Arc::new(entry.record));
+            }
+        }
+        Ok((good, over))
+    }
+}

@@ -1,0 +1,285 @@
+//! Reads what others have ended, and tells it.
+//!
+//! There is a stream of ends in each shard, whose entries are numbered without a gap. Each is read
+//! from the last entry that is known, which proves that none is missed: where it is not there any
+//! more, nobody can say what has ended, and all that is known here is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Value, pipe};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::Shared;
+use super::keys::{SHARDS, Shard};
+use super::own::Whose;
+use super::remove::Tell;
+use super::scripts::BEGIN;
+use crate::clock::Clock;
+use crate::session::id::SessionKey;
+use crate::session::store::{End, StoreError};
+use crate::session::user_key::UserKey;
+
+/// How often the streams are read, whether anything wakes the reader or not.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// At least so long passes between two reads.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Entries that are read of a stream at a time.
+const BATCH: usize = 1000;
+
+/// Another server has been told again by every node after this.
+const SETTLES: Duration = Duration::from_secs(1);
+
+/// What could not be written is tried again so often.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How far the streams have been read.
+#[derive(Default)]
+struct Positions {
+    /// `None` where that is not known.
+    of: [Option<Position>; SHARDS as usize],
+    /// Something may have been missed, which nobody has been told.
+    owes_lagged: bool,
+}
+
+/// The last entry that is known of a stream: another one may have its number by now.
+#[derive(Clone, PartialEq)]
+struct Position {
+    number: u64,
+    fields: Vec<Value>,
+}
+
+/// An entry of a stream.
+struct Entry {
+    position: Position,
+    /// `None` is word of this node's own.
+    end: Option<End>,
+    epoch: Option<u64>,
+}
+
+/// Reads until it is dropped.
+pub(super) async fn follow(shared: Arc<Shared>) {
+    let mut generation = shared.link.generation();
+    let mut wake_ups = shared.link.wake_ups(&shared.names.channel());
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut positions = Positions::default();
+    let mut run_id = String::new();
+    let mut settles = None;
+    let mut tried_again = Clock::stopwatch();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            Some(()) = wake_ups.recv() => {}
+            Ok(()) = generation.changed() => {}
+        }
+        let current = generation.borrow_and_update().clone();
+        if !current.connected {
+            continue;
+        }
+        if current.run_id != run_id {
+            // Another server, or one that has begun anew, may not know what the last one did. What
+            // it does know comes first: a session that has ended is not to be written again.
+            let is_first = run_id.is_empty();
+            if !is_first
+                && (read(&shared, &mut positions).await.is_err()
+                    || shared.assert_again().await.is_err())
+            {
+                continue;
+            }
+            positions.owes_lagged = true;
+            run_id.clone_from(&current.run_id);
+            let wait = if is_first { Duration::ZERO } else { SETTLES };
+            settles = Some(Clock::stopwatch() + wait);
+        }
+        if tried_again.elapsed() >= RETRY {
+            tried_again = Clock::stopwatch();
+            shared.write_unwritten().await;
+        }
+        let at = shared.clock.now();
+        shared.own().forget_old_writes(at);
+        match read(&shared, &mut positions).await {
+            // Some of it may have been read on another server.
+            Ok(()) if generation.borrow().number != current.number => {
+                positions = Positions::default();
+            }
+            Ok(()) => {
+                shared.tell(|follower| follower.no_more_until(at));
+                shared
+                    .read
+                    .send_if_modified(|read| std::mem::replace(read, at) != at);
+                let is_due = settles.is_some_and(|settles| Clock::stopwatch() >= settles);
+                // Once more: another node may have written a session again meanwhile.
+                if is_due && shared.end_again().await.is_ok() {
+                    settles = None;
+                    shared.settled.send_replace(run_id.clone());
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the ends of sessions cannot be read"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Reads all streams to their ends, and tells of what is there.
+async fn read(shared: &Arc<Shared>, positions: &mut Positions) -> Result<(), StoreError> {
+    let mut unread: Vec<_> = Shard::all().collect();
+    while !unread.is_empty() {
+        let mut commands = pipe();
+        for shard in &unread {
+            let stream = shared.names.ends(*shard);
+            if let Some(last) = &positions.of[shard.index()] {
+                let first = format!("0-{}", last.number);
+                commands.cmd("XRANGE").arg(stream).arg(first).arg("+");
+                commands.arg("COUNT").arg(BATCH);
+            } else {
+                commands.cmd("XREVRANGE").arg(stream).arg("+").arg("-");
+                commands.arg("COUNT").arg(1);
+            }
+        }
+        let answers = shared.pipeline(&commands).await?;
+        let (mut more, mut empty) = (Vec::new(), Vec::new());
+        for (shard, answer) in unread.iter().zip(answers) {
+            let Value::Array(values) = answer else {
+                return Err(StoreError::Unavailable);
+            };
+            let position = &mut positions.of[shard.index()];
+            let Some(last) = position else {
+                positions.owes_lagged = true;
+                *position = values.first().and_then(self::position);
+                if position.is_none() {
+                    empty.push(*shard);
+                    more.push(*shard);
+                }
+                continue;
+            };
+            if let Some(entries) = going_on_from(last, shared, &values) {
+                let ends = entries.iter().skip(1);
+                ends.for_each(|entry| shared.hear(entry));
+                if let Some(entry) = entries.into_iter().next_back() {
+                    *last = entry.position;
+                }
+                if values.len() == BATCH {
+                    more.push(*shard);
+                }
+            } else {
+                *position = None;
+                more.push(*shard);
+            }
+        }
+        // One entry there is always: so it shows when a stream was emptied.
+        for shard in empty {
+            let stream = [shared.names.ends(shard)];
+            shared.script(&BEGIN, &stream, &[&shared.node]).await?;
+        }
+        unread = more;
+    }
+    if std::mem::take(&mut positions.owes_lagged) {
+        shared.tell(|follower| follower.send(End::Lagged));
+    }
+    Ok(())
+}
+
+/// The entries of an answer, if the first of them is the one that is known, and none is missing.
+fn going_on_from(last: &Position, shared: &Shared, values: &[Value]) -> Option<Vec<Entry>> {
+    let entries = values.iter().map(|value| entry(shared, value));
+    let entries: Vec<_> = entries.collect::<Option<_>>()?;
+    let is_known = entries.first().is_some_and(|entry| entry.position == *last);
+    let mut numbers = entries.iter().map(|entry| entry.position.number);
+    let is_whole = (last.number..)
+        .zip(&mut numbers)
+        .all(|(one, other)| one == other);
+    (is_known && is_whole).then_some(entries)
+}
+
+fn position(value: &Value) -> Option<Position> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let Value::Array(fields) = parts.get(1)? else {
+        return None;
+    };
+    Some(Position {
+        number: number(value)?,
+        fields: fields.clone(),
+    })
+}
+
+fn number(value: &Value) -> Option<u64> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let id = std::str::from_utf8(bytes(parts.first()?)?).ok()?;
+    id.strip_prefix("0-")?.parse().ok()
+}
+
+/// What others may write there once is passed over: later versions may tell of more.
+fn entry(shared: &Shared, value: &Value) -> Option<Entry> {
+    let position = position(value)?;
+    let [what, of, _n, node, others @ ..] = position.fields.as_slice() else {
+        return None;
+    };
+    let of = bytes(of)?;
+    let key = || Some(SessionKey::from_bytes(of.try_into().ok()?));
+    let end = match bytes(what)? {
+        b"k" => Some(End::One(key()?)),
+        b"c" => Some(End::Changed(key()?)),
+        b"u" => Some(End::User(UserKey::parse(of)?)),
+        b"a" => Some(End::All),
+        _ => None,
+    };
+    // Of a user, the own ones, too: whoever asked for it may be gone before it was forgotten here.
+    let is_news = bytes(node)? != shared.node || matches!(end, Some(End::User(_)));
+    let epoch = others.get(1).and_then(super::number);
+    Some(Entry {
+        end: end.filter(|_| is_news),
+        epoch,
+        position,
+    })
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+impl Shared {
+    /// Notes what somebody else has ended, and tells it.
+    fn hear(self: &Arc<Self>, entry: &Entry) {
+        let Some(end) = entry.end else {
+            return;
+        };
+        let epoch = entry.epoch.unwrap_or(u64::MAX);
+        match end {
+            End::One(key) => {
+                // It may have been written once more after its end, while a new server was told of
+                // the last writes.
+                if self.own().bury(key) {
+                    let shared = Arc::clone(self);
+                    tokio::spawn(async move {
+                        if shared.remove_each(&[key], Tell::IfThere).await.is_err() {
+                            shared.own().note_written(&[key], false);
+                        }
+                    });
+                }
+            }
+            End::User(user) => self.hear_epoch(Whose::User(user), epoch),
+            End::All => self.hear_epoch(Whose::All, epoch),
+            End::Changed(_) | End::Lagged | End::NoMoreUntil(_) => {}
+        }
+        self.tell(|follower| follower.send(end));
+    }
+
+    fn hear_epoch(&self, whose: Whose, epoch: u64) {
+        let mut own = self.own();
+        own.forget_writes(whose, epoch);
+        if epoch < u64::MAX {
+            own.note_epoch(whose, epoch);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What Redis does in one step. Each script has keys of one shard.
+
+use std::sync::LazyLock;
+
+use ::redis::Script;
+
+use super::value::{ACCESS, SEALED, STAMP};
+
+/// Ends that a stream keeps. A node that has missed more drops all that it knows.
+const ENDS: usize = 10_000;
+
+/// Keys: record, bucket, buckets, count. Arguments: value, rest of the session key, milliseconds to
+/// keep it, its name in the bucket, number of the bucket, `1` to leave alone what is there. Gives 0
+/// where another session has its name.
+pub(super) static INSERT: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local there = redis.call('GETRANGE', KEYS[1], @ACCESS, @SEALED - 1)
+        if #there > 0 and (there ~= ARGV[2] or ARGV[6] == '1') then return 0 end
+        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+        if redis.call('SADD', KEYS[2], ARGV[4]) == 1 then redis.call('INCR', KEYS[4]) end
+        redis.call('SADD', KEYS[3], ARGV[5])
+        return 1",
+    )
+});
+
+/// Keys: count, ends, then record and bucket of each session. Arguments: node, whether to tell
+/// (`always`, `if-there`), channel, then rest of the key, name in the bucket, and key of each. Gives
+/// how many there were.
+pub(super) static REMOVE: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "local removed, told = 0, false
+        for at = 1, (#KEYS - 2) / 2 do
+            local record, bucket = KEYS[2 * at + 1], KEYS[2 * at + 2]
+            local tail, member, key = ARGV[3 * at + 1], ARGV[3 * at + 2], ARGV[3 * at + 3]
+            local there = redis.pcall('GETRANGE', record, @ACCESS, @SEALED - 1)
+            local is_there, is_wrong = there == tail, type(there) == 'table'
+            if is_there or ARGV[2] == 'always' then
+                tell(KEYS[2], 'k', key, 'n', ARGV[1])
+                told = true
+            end
+            if is_there or is_wrong then redis.call('DEL', record) end
+            if is_there then removed = removed + 1 end
+            if is_there or is_wrong or #there == 0 then
+                if redis.pcall('SREM', bucket, member) == 1 then redis.pcall('DECR', KEYS[1]) end
+            end
+        end
+        if told then redis.pcall('PUBLISH', ARGV[3], '') end
+        return removed",
+    )
+});
+
+/// Keys: ends. Arguments: node. Begins a stream that is empty, with an entry unlike any before.
+pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "if #redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1') > 0 then return 0 end
+        local now = redis.call('TIME')
+        tell(KEYS[1], 'b', now[1] .. '.' .. now[2], 'n', ARGV[1])
+        return 1",
+    )
+});
+
+/// Keys: epochs, ends. Arguments: node, user (`*` for all), `u` or `a`, epoch, channel, `1` for one
+/// that was set before. Gives the epoch that holds: a later one than there was, unless it is set
+/// again.
+pub(super) static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "local old = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or '0')
+        local epoch = tonumber(ARGV[4])
+        if old >= epoch then
+            if ARGV[6] == '1' then return old end
+            epoch = old + 1
+        end
+        local text = string.format('%.0f', epoch)
+        redis.call('HSET', KEYS[1], ARGV[2], text)
+        tell(KEYS[2], ARGV[3], ARGV[2], 'n', ARGV[1], 'e', text)
+        redis.pcall('PUBLISH', ARGV[5], '')
+        return epoch",
+    )
+});
+
+/// Keys: count, bucket, then records. Arguments: `all`, or `missing` for those only that have no
+/// record; then the name in the bucket of each. Gives how many are gone.
+pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local gone = 0
+        for at = 3, #KEYS do
+            if ARGV[1] == 'all' then redis.call('DEL', KEYS[at]) end
+            if redis.call('EXISTS', KEYS[at]) == 0 and redis.call('SREM', KEYS[2], ARGV[at - 1]) == 1 then
+                redis.call('DECR', KEYS[1])
+                gone = gone + 1
+            end
+        end
+        return gone",
+    )
+});
+
+/// Keys: record, ends. Arguments: the stamp it has, its new sealed record, node, key, channel. Tells
+/// others that it has changed. Gives 0 where it is another by now.
+pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "if redis.call('GETRANGE', KEYS[1], @SEALED, @SEALED + @STAMP - 1) ~= ARGV[1] then return 0 end
+        local head = redis.call('GETRANGE', KEYS[1], 0, @SEALED - 1)
+        redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
+        tell(KEYS[2], 'c', ARGV[4], 'n', ARGV[3])
+        redis.pcall('PUBLISH', ARGV[5], '')
+        return 1",
+    )
+});
+
+/// Keys: records. Arguments: the last access of each; an earlier one than there is changes nothing.
+pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "for at = 1, #KEYS do
+            local last = redis.pcall('GETRANGE', KEYS[at], 0, @ACCESS - 1)
+            last = type(last) == 'string' and #last == @ACCESS and tonumber(last)
+            if last and last < tonumber(ARGV[at]) then redis.call('SETRANGE', KEYS[at], 0, ARGV[at]) end
+        end
+        return 0",
+    )
+});
+
+/// A stream that takes no more entries of ours, because somebody else has written to it, begins anew:
+/// its readers see the gap.
+const TELL: &str = "local function tell(stream, ...)
+            local told = redis.pcall('XADD', stream, 'MAXLEN', '~', @ENDS, '0-*', ...)
+            if type(told) == 'table' and told.err then
+                redis.call('DEL', stream)
+                redis.call('XADD', stream, '0-*', ...)
+            end
+        end
+        ";
+
+fn script(text: &str) -> Script {
+    filled(&format!("{TELL}{text}"))
+}
+
+/// Whose word is worth more than the last bytes of the memory: an end needs few of them.
+fn telling(text: &str) -> Script {
+    filled(&format!("#!lua flags=allow-oom\n{TELL}{text}"))
+}
+
+fn filled(text: &str) -> Script {
+    let numbers = [
+        ("@ACCESS", ACCESS),
+        ("@SEALED", SEALED),
+        ("@STAMP", STAMP),
+        ("@ENDS", ENDS),
+    ];
+    let fill =
+        |text: String, (name, number): (&str, usize)| text.replace(name, &number.to_string());
+    Script::new(&numbers.into_iter().fold(text.to_owned(), fill))
+}

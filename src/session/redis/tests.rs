@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use super::super::record::tests::record;
+use super::super::store::conformance::conformance_tests;
+use super::super::store::conformance::shared::shared_store_tests;
+use super::*;
+use crate::redis::test_server::{TestServer, settings};
+
+mod damage;
+mod ends;
+mod memory;
+
+/// A node of those that share a server; it has read the streams once.
+async fn node(server: &TestServer) -> Redis {
+    node_of(server.settings()).await
+}
+
+async fn node_of(settings: Settings) -> Redis {
+    let node = Redis::open(&Arc::new(settings), &Clock::system()).unwrap();
+    let mut read = node.shared.read.subscribe();
+    let begun = read.wait_for(|read| *read > Timestamp::default());
+    let begun = tokio::time::timeout(Duration::from_secs(10), begun).await;
+    begun.expect("the streams are read").unwrap();
+    node
+}
+
+/// A server, or the end of the test where none is installed.
+macro_rules! server {
+    () => {
+        match TestServer::start() {
+            Some(server) => server,
+            None => return,
+        }
+    };
+}
+use server;
+
+conformance_tests!({
+    let server = server!();
+    let node = node(&server).await;
+    (server, Arc::new(node))
+});
+
+shared_store_tests!({
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    (server, Arc::new(here), Arc::new(there))
+});
+
+mod valkey {
+    use super::*;
+    use crate::redis::servers::Redis as Server;
+
+    conformance_tests!({
+        let Some(server) = Server::valkey(&[]).map(TestServer) else {
+            return;
+        };
+        let node = node(&server).await;
+        (server, Arc::new(node))
+    });
+}
+
+mod cluster {
+    use super::*;
+    use crate::redis::Servers;
+    use crate::redis::test_server::address;
+
+    conformance_tests!({
+        let Some(servers) = crate::redis::servers::cluster() else {
+            return;
+        };
+        let nodes = servers.iter().map(address).collect();
+        let node = node_of(settings(Servers::Cluster(nodes))).await;
+        (servers, Arc::new(node))
+    });
+}
+
+fn name(node: &Redis, key: &SessionKey) -> String {
+    node.shared.names.record(keys::Short::of(key))
+}
+
+/// What is told next besides how far it has been told.
+async fn next(ends: &mut mpsc::Receiver<End>) -> End {
+    let told = async {
+        loop {
+            match ends.recv().await.unwrap() {
+                End::NoMoreUntil(_) => {}
+                end => return end,
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(5), told).await;
+    told.expect("it is told")
+}
+
+/// Until a node has read the streams once more.
+async fn has_read(node: &Redis) {
+    let mut read = node.shared.read.subscribe();
+    read.mark_unchanged();
+    for _ in 0..2 {
+        read.changed().await.unwrap();
+    }
+}

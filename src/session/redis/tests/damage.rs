@@ -1,0 +1,215 @@
+//! Values that are no sessions, or not those that they are found as.
+
+use std::ops::Bound;
+
+use ::redis::cmd;
+
+use super::*;
+
+async fn get(node: &Redis, name: &str) -> Vec<u8> {
+    match node.shared.query(cmd("GET").arg(name)).await.unwrap() {
+        Value::BulkString(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn set(node: &Redis, name: &str, value: &[u8]) {
+    let set = node.shared.query(cmd("SET").arg(name).arg(value)).await;
+    assert_eq!(set, Ok(Value::Okay));
+}
+
+async fn all(node: &Redis) -> Vec<Arc<Record>> {
+    let range = node.range(Bound::Unbounded, SessionKey::LAST, 9);
+    range.await.unwrap()
+}
+
+#[tokio::test]
+async fn sec_84_what_is_not_sealed_for_this_session_is_none() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("bob"));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    let good = get(&node, &name(&node, &ada.key)).await;
+    let of_bob = get(&node, &name(&node, &bob.key)).await;
+    let text = String::from_utf8_lossy(&good);
+    assert!(
+        !text.contains("ada") && !text.contains("gate.test"),
+        "{text}"
+    );
+
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let copied = [&good[..value::SEALED], &of_bob[value::SEALED..]].concat();
+    let no_access = [b"123456789o12345", &good[value::ACCESS..]].concat();
+    for (case, wrong) in [
+        ("nothing", &b""[..]),
+        ("text", b"hello"),
+        ("another session", &of_bob),
+        ("the record of another session", &copied),
+        ("one bit", &flipped),
+        ("cut short", &good[..good.len() - 1]),
+        ("no record", &good[..value::SEALED]),
+        ("no access", &no_access),
+    ] {
+        set(&node, &name(&node, &ada.key), wrong).await;
+        assert_eq!(node.load(ada.key).await, Ok(None), "{case}");
+        assert_eq!(all(&node).await, [Arc::clone(&bob)], "{case}");
+        assert_eq!(node.of_user("ada".into()).await, Ok(vec![]), "{case}");
+    }
+    set(&node, &name(&node, &ada.key), &good).await;
+    assert_eq!(node.load(ada.key).await, Ok(Some(Arc::clone(&ada))));
+    server.ask(&["DEL", &name(&node, &ada.key)]);
+    server.ask(&["SADD", &name(&node, &ada.key), "another type"]);
+    assert_eq!(node.load(ada.key).await, Ok(None));
+    assert_eq!(node.remove(vec![ada.key]).await, Ok(0));
+    assert_eq!(node.load(bob.key).await, Ok(Some(bob)));
+}
+
+#[tokio::test]
+async fn sec_84_only_the_session_that_lists_an_id_is_opened_by_it() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("bob"));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    let id = |name: &str| HostId {
+        key: record("ada").key,
+        host: Host::parse(name).unwrap(),
+    };
+    let (of_ada, of_bob) = (id("wiki.test"), id("wiki.test"));
+    node.add_id(ada.key, of_ada.clone()).await.unwrap().unwrap();
+    node.add_id(bob.key, of_bob.clone()).await.unwrap().unwrap();
+    let name = |id: &HostId| node.shared.names.other_id(&id.key);
+    let leads_to_bob = get(&node, &name(&of_bob)).await;
+    set(&node, &name(&of_ada), &leads_to_bob).await;
+    assert_eq!(node.load(of_ada.key).await, Ok(None), "copied");
+    // Sealed by a node that could not finish.
+    let sealed = node.shared.values().encode_id(&of_ada.key, &bob.key);
+    set(&node, &name(&of_ada), &sealed.unwrap()).await;
+    assert_eq!(
+        node.load(of_ada.key).await,
+        Ok(None),
+        "bob's knows nothing of it"
+    );
+    assert!(node.load(of_bob.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn rel_19_a_session_of_a_later_version_is_an_error_and_no_logout() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("bob"));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    let name = name(&node, &ada.key);
+    let mut later = get(&node, &name).await;
+    later[value::SEALED] += 1;
+    set(&node, &name, &later).await;
+    assert_eq!(node.load(ada.key).await, Err(StoreError::Unavailable));
+    assert_eq!(all(&node).await, [bob]);
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![]));
+    assert_eq!(get(&node, &name).await, later, "it is left alone");
+    later[value::SEALED] -= 1;
+    set(&node, &name, &later).await;
+    let of_ada = node.of_user("ada".into()).await;
+    assert_eq!(of_ada, Ok(vec![Arc::clone(&ada)]), "and so is the index");
+    assert_eq!(all(&node).await.len(), 2);
+    assert_eq!(node.remove(vec![ada.key]).await, Ok(1), "and can be ended");
+}
+
+#[tokio::test]
+async fn rel_19_indexes_are_mended_when_they_are_wrong() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("ada"));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    server.ask(&["DEL", &name(&node, &ada.key)]);
+    assert_eq!(node.count().await, Ok(2));
+    assert_eq!(all(&node).await, [Arc::clone(&bob)]);
+    assert_eq!(node.count().await, Ok(1));
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![Arc::clone(&bob)]));
+    let index = node.shared.names.user(UserKey::of("ada"));
+    assert_eq!(server.ask(&["SCARD", &index]), "1\n");
+    let short = keys::Short::of(&bob.key);
+    server.ask(&["DEL", &node.shared.names.bucket(short.bucket())]);
+    assert_eq!(node.load(bob.key).await, Ok(Some(Arc::clone(&bob))));
+    assert_eq!(node.remove(vec![bob.key]).await, Ok(1));
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_sent_again() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(server.ask(&["SCRIPT", "FLUSH"]), "OK\n");
+    node.insert(record("bob")).await.unwrap();
+    assert_eq!(server.ask(&["SCRIPT", "FLUSH"]), "OK\n");
+    assert_eq!(node.remove(vec![ada.key]).await, Ok(1));
+    assert_eq!(node.count().await, Ok(1));
+}
+
+#[tokio::test]
+async fn sec_84_a_record_is_kept_no_longer_than_it_can_be_good() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = Arc::new(Record {
+        expires: Clock::system().now().plus(Duration::from_hours(2)),
+        ..Arc::unwrap_or_clone(record("ada"))
+    });
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    for name in [
+        name(&node, &ada.key),
+        node.shared.names.user(UserKey::of("ada")),
+    ] {
+        let left: i64 = server.ask(&["TTL", &name]).trim().parse().unwrap();
+        assert!((2 * 3600..=3 * 3600).contains(&left), "{name}: {left}");
+    }
+    node.touch(ada.key, Timestamp::from_millis(77_000));
+    node.close().await.unwrap();
+    let left: i64 = server
+        .ask(&["TTL", &name(&node, &ada.key)])
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(left > 0, "an access changes nothing of it: {left}");
+    let there = super::node(&server).await;
+    let record = there.load(ada.key).await.unwrap().unwrap();
+    assert_eq!(record.last_accessed, Timestamp::from_millis(77_000));
+}
+
+#[test]
+fn rel_08_times_are_kept_by_the_clock_of_the_store() {
+    let keys = crate::redis::SealKeys::parse(&"0".repeat(64)).unwrap();
+    let names = Names::new("vestibule:");
+    let node = |ahead| Values {
+        keys: &keys,
+        names: &names,
+        ahead,
+    };
+    let ada = Record {
+        created: Timestamp::from_millis(10_000_000),
+        last_accessed: Timestamp::from_millis(11_000_000),
+        expires: Timestamp::from_millis(20_000_000),
+        ..Arc::unwrap_or_clone(record("ada"))
+    };
+    let epochs = value::Epochs {
+        user: 7,
+        all: 1 << 40,
+    };
+    // The clock of the one is an hour behind, that of the other a minute ahead.
+    let value = node(3_600_000).encode(&ada, epochs).unwrap();
+    let entry = node(-60_000).decode(&ada.key, &value).unwrap();
+    assert_eq!(entry.epochs, epochs);
+    assert_eq!(entry.record.created, Timestamp::from_millis(13_660_000));
+    assert_eq!(
+        entry.record.last_accessed,
+        Timestamp::from_millis(14_660_000)
+    );
+    assert_eq!(entry.record.expires, Timestamp::from_millis(23_660_000));
+    let same = node(3_600_000).decode(&ada.key, &value).unwrap();
+    assert_eq!(same.record.created, ada.created);
+    assert_eq!(same.record.expires, ada.expires);
+}

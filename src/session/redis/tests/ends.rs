@@ -1,0 +1,250 @@
+//! Ends that reach other nodes, and those that are lost on the way.
+
+use super::*;
+
+#[tokio::test]
+async fn rel_18_an_end_arrives_though_nothing_is_published() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    assert_eq!(
+        server.ask(&["ACL", "SETUSER", "default", "resetchannels"]),
+        "OK\n"
+    );
+    let (ada, mut ends) = (record("ada"), there.ends());
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
+    assert_eq!(next(&mut ends).await, End::One(ada.key));
+    assert_eq!(there.load(ada.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rel_18_a_gap_in_the_stream_is_noticed() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, mut ends) = (record("ada"), there.ends());
+    here.remove(vec![ada.key]).await.unwrap();
+    assert_eq!(next(&mut ends).await, End::One(ada.key));
+    let stream = here.shared.names.ends(keys::Short::of(&ada.key).shard());
+    server.ask(&["XTRIM", &stream, "MAXLEN", "0"]);
+    assert_eq!(next(&mut ends).await, End::Lagged);
+    here.remove(vec![ada.key]).await.unwrap();
+    assert_eq!(
+        next(&mut ends).await,
+        End::One(ada.key),
+        "and goes on from there"
+    );
+}
+
+#[tokio::test]
+async fn rel_18_a_store_that_was_emptied_is_noticed() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, mut ends) = (record("ada"), there.ends());
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(server.ask(&["FLUSHALL"]), "OK\n");
+    assert_eq!(next(&mut ends).await, End::Lagged);
+    assert_eq!(there.load(ada.key).await, Ok(None));
+    has_read(&here).await;
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
+    loop {
+        match next(&mut ends).await {
+            End::Lagged => {}
+            end => return assert_eq!(end, End::One(ada.key)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn rel_18_a_new_server_is_told_again_of_ends_first_and_then_of_logins() {
+    let mut server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, bob, eve) = (record("ada"), record("bob"), record("eve"));
+    for record in [&ada, &bob, &eve] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let mut ends = there.ends();
+    assert_eq!(there.remove(vec![bob.key]).await, Ok(1));
+    assert_eq!(here.remove_of_user("eve".into()).await, Ok(1));
+    has_read(&here).await;
+    server.restart(); // nothing of it is on a disk
+    let told_again = async {
+        loop {
+            match there.load(ada.key).await {
+                Ok(Some(there)) => return assert_eq!(there, ada),
+                Ok(None) => panic!("what is not there yet is taken for ended"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let told_again = tokio::time::timeout(Duration::from_secs(20), told_again);
+    told_again.await.unwrap();
+    while next(&mut ends).await != End::Lagged {}
+    let settled = async |node: &Redis| {
+        while node.load(SessionKey::LAST).await != Ok(None) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::join!(settled(&here), settled(&there));
+    for over in [&bob, &eve] {
+        assert_eq!(there.load(over.key).await, Ok(None));
+        assert_eq!(here.load(over.key).await, Ok(None));
+    }
+    assert_eq!(here.count().await, Ok(1));
+}
+
+#[tokio::test]
+async fn rel_10_an_end_that_could_not_be_written_is_written_when_the_store_is_back() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, bob) = (record("ada"), record("bob"));
+    for record in [&ada, &bob] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let mut ends = there.ends();
+    server.stop();
+    let removals = tokio::join!(
+        here.remove(vec![ada.key]),
+        here.remove_of_user("bob".into()),
+        here.load(ada.key)
+    );
+    let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
+    let away = StoreError::Unavailable;
+    assert_eq!(removals, (Err(not_yet), Err(not_yet), Err(away)));
+    server.go_on();
+    let mut told = Vec::new();
+    let all = async {
+        while !(told.contains(&End::One(ada.key)) && told.contains(&End::User(UserKey::of("bob"))))
+        {
+            told.push(ends.recv().await.unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all)
+        .await
+        .unwrap();
+    for over in [&ada, &bob] {
+        assert_eq!(there.load(over.key).await, Ok(None));
+        assert_eq!(here.load(over.key).await, Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn rel_18_all_sessions_of_a_user_end_whatever_the_index_knows() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, ada_too, bob) = (record("ada"), record("Ada"), record("bob"));
+    for record in [&ada, &ada_too, &bob] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let mut ends = there.ends();
+    let index = here.shared.names.user(UserKey::of("ada"));
+    assert_eq!(server.ask(&["DEL", &index]), "1\n");
+    assert_eq!(here.remove_of_user("ADA".into()).await, Ok(0));
+    assert_eq!(next(&mut ends).await, End::User(UserKey::of("ada")));
+    for over in [&ada, &ada_too] {
+        assert_eq!(there.load(over.key).await, Ok(None));
+    }
+    assert_eq!(there.load(bob.key).await, Ok(Some(Arc::clone(&bob))));
+    let again = record("ada");
+    there.insert(Arc::clone(&again)).await.unwrap();
+    assert_eq!(here.load(again.key).await, Ok(Some(again)));
+
+    // All, though no index knows of him.
+    for shard in keys::Shard::all() {
+        server.ask(&["DEL", &here.shared.names.buckets(shard)]);
+    }
+    here.clear().await.unwrap();
+    assert_eq!(there.load(bob.key).await, Ok(None));
+    let eve = record("eve");
+    there.insert(Arc::clone(&eve)).await.unwrap();
+    assert_eq!(here.load(eve.key).await, Ok(Some(eve)));
+}
+
+#[tokio::test]
+async fn rel_18_two_ends_of_a_user_at_once_are_two() {
+    let server = server!();
+    let here = node(&server).await;
+    let first = here.remove_of_user("ada".into());
+    let second = here.remove_of_user("ada".into());
+    assert_eq!(tokio::join!(first, second), (Ok(0), Ok(0)));
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(here.load(ada.key).await, Ok(Some(ada)));
+}
+
+#[tokio::test]
+async fn rel_18_what_one_node_changes_is_told_to_the_others() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, mut ends) = (record("ada"), there.ends());
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    let set = crate::session::store::conformance::change(&crate::session::data::SET, "a=1");
+    let changed = here.change_data(ada.key, "wiki".into(), set).await;
+    assert!(changed.unwrap().unwrap().is_ok());
+    assert_eq!(next(&mut ends).await, End::Changed(ada.key));
+}
+
+#[tokio::test]
+async fn rel_18_an_end_is_told_though_everything_beside_it_is_broken() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let ada = record("ada");
+    let short = keys::Short::of(&ada.key);
+    let names = &here.shared.names;
+    for broken in [
+        names.bucket(short.bucket()),
+        names.buckets(short.shard()),
+        names.count(short.shard()),
+    ] {
+        here.insert(Arc::clone(&ada)).await.unwrap();
+        let mut ends = there.ends();
+        server.ask(&["DEL", &broken]);
+        server.ask(&["SET", &broken, "nonsense"]);
+        assert_eq!(here.remove(vec![ada.key]).await, Ok(1), "{broken}");
+        assert_eq!(next(&mut ends).await, End::One(ada.key), "{broken}");
+        assert_eq!(there.load(ada.key).await, Ok(None), "{broken}");
+        server.ask(&["DEL", &broken]);
+    }
+    // A stream that somebody else has written to takes no more entries of ours.
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    let mut ends = there.ends();
+    server.ask(&["XADD", &names.ends(short.shard()), "*", "a", "b"]);
+    assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
+    assert_eq!(next(&mut ends).await, End::Lagged);
+    assert_eq!(there.load(ada.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rel_10_an_end_needs_no_memory_of_the_store() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, bob) = (record("ada"), record("bob"));
+    for record in [&ada, &bob] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let mut ends = there.ends();
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(here.insert(record("eve")).await.is_err());
+    assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
+    assert_eq!(next(&mut ends).await, End::One(ada.key));
+    assert_eq!(here.remove_of_user("bob".into()).await, Ok(1));
+    // Of another stream, which may be read before.
+    while next(&mut ends).await != End::User(UserKey::of("bob")) {}
+    assert_eq!(there.load(bob.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rel_18_another_entry_of_the_same_number_is_noticed() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    let mut ends = there.ends();
+    // Emptied, and begun anew by somebody before anybody has looked.
+    let stream = here.shared.names.ends(keys::Short::of(&ada.key).shard());
+    let script = "redis.call('DEL', KEYS[1])
+        return redis.call('XADD', KEYS[1], '0-*', 'b', '', 'n', 'another')";
+    server.ask(&["EVAL", script, "1", &stream]);
+    assert_eq!(next(&mut ends).await, End::Lagged);
+}
