@@ -232,6 +232,7 @@ mod tests {
             memory_ceiling: 2000,
             sessions: Some(2),
             sessions_max: 20,
+            session_store_up: true,
             throttle_entries: vec![("address", 1)],
             hashing_queue: 1,
             hashing_queue_max: 64,

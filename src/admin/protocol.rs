@@ -243,8 +243,11 @@ pub(crate) struct Status {
     /// Who holds most: `connections`, `requests`, and `memory` for uploads, in bytes.
     pub(crate) largest: BTreeMap<String, Largest>,
     pub(crate) sessions: Occupancy,
-    /// Where sessions are kept: `memory` or `disk`.
+    /// Where sessions are kept: `memory`, `disk` or `redis`.
     pub(crate) store: String,
+    /// Of a store that other nodes share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store_reach: Option<StoreReach>,
     /// In the users file, as it was last read.
     pub(crate) users: usize,
     /// API tokens, expired ones included.
@@ -253,6 +256,18 @@ pub(crate) struct Status {
     pub(crate) apps: Vec<AppStatus>,
     /// The last time that the configuration was to be read again.
     pub(crate) reload: Option<ReloadStatus>,
+}
+
+/// How it is with the connections to a store that other nodes share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoreReach {
+    /// While it is not, nobody knows how many sessions there are.
+    pub(crate) connected: bool,
+    /// By RFC 3339.
+    pub(crate) since: String,
+    pub(crate) error: Option<String>,
+    /// Programs and their versions.
+    pub(crate) servers: Vec<String>,
 }
 
 /// Who holds most of something.

@@ -60,7 +60,7 @@ pub(super) async fn revoke<W: AsyncWrite + Unpin>(
     };
     let found = match sessions.beginning_with(&prefix, MAX_MATCHES).await {
         Ok(found) => found,
-        Err(error) => return Ok(unread(error)),
+        Err(error) => return Ok(revoke_known(sessions, &prefix, error, peer).await),
     };
     match found.as_slice() {
         [] => Ok(no_session(key)),
@@ -80,28 +80,55 @@ pub(super) async fn revoke<W: AsyncWrite + Unpin>(
     }
 }
 
+/// While the store is away: a session that this node knows ends here, and in the store when that is
+/// back.
+async fn revoke_known(
+    sessions: &Sessions,
+    prefix: &KeyPrefix,
+    error: StoreError,
+    peer: Peer,
+) -> Line {
+    match sessions.known_beginning_with(prefix).as_slice() {
+        [session] => revoke_this(sessions, &session.key(), session.user(), peer)
+            .await
+            .unwrap_or_else(|| unread(error)),
+        _ => unread(error),
+    }
+}
+
 async fn revoke_one(sessions: &Sessions, record: &Record, key: &str, peer: Peer) -> Line {
-    let ended = sessions.end(&record.key).await;
+    let ended = revoke_this(sessions, &record.key, record.user(), peer).await;
+    ended.unwrap_or_else(|| no_session(key)) // it ended by itself meanwhile
+}
+
+/// `None` when there is no such session.
+async fn revoke_this(
+    sessions: &Sessions,
+    key: &SessionKey,
+    user: &str,
+    peer: Peer,
+) -> Option<Line> {
+    let ended = sessions.end(key).await;
     if ended == Ok(false) {
-        return no_session(key); // it ended by itself meanwhile
+        return None;
     }
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid,
-        session = %record.key.short(), user = record.user(), "session revoked"
+        session = %key.short(), user, "session revoked"
     );
-    match ended {
+    Some(match ended {
         Ok(_) => Line::Done(Done::Ended {
             sessions: 1,
-            user: Some(record.user().to_owned()),
+            user: Some(user.to_owned()),
         }),
         Err(error) => unwritten("the session is", error),
-    }
+    })
 }
 
 /// Ends the sessions of a user, however the name is spelled.
 pub(super) async fn revoke_of_user(sessions: &Sessions, user: &str, peer: Peer) -> Line {
-    let ended = sessions.end_of_user(user, |_| false).await;
-    let total = ended.as_ref().map_or(0, Vec::len);
+    let ended = sessions.end_all_of_user(user).await;
+    let total = ended.unwrap_or(0);
     let user = printable(user).into_owned();
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid, user, sessions = total,

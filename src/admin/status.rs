@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Context;
 use super::protocol::{
     AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, MaintenanceStatus, Occupancy,
-    Status, UpstreamStatus,
+    Status, StoreReach, UpstreamStatus,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -15,7 +15,7 @@ use crate::listener::AuthAddress;
 use crate::load::{Admission, Consumer, Resource, Usages};
 use crate::metrics::CallerCounts;
 use crate::proxy::Service;
-use crate::session::Backend;
+use crate::session::{Backend, Reach};
 use crate::upstream;
 
 /// What is asked about besides sessions.
@@ -39,9 +39,15 @@ pub(super) async fn status(context: &Context) -> Line {
         tokens,
     } = context;
     let settings = sessions.settings();
-    let open = match sessions.count().await {
-        Ok(open) => open,
-        Err(error) => return Line::Error(error.to_string()),
+    let mut reach = sessions.reach();
+    let open = match (sessions.count().await, &mut reach) {
+        (Ok(open), _) => open,
+        (Err(error), Some(reach)) => {
+            reach.is_connected = false; // it may be there, and refuse
+            reach.error.get_or_insert_with(|| error.to_string());
+            0
+        }
+        (Err(error), None) => return Line::Error(error.to_string()),
     };
     let load = server.service.load();
     let (requests, (resident, ceiling)) = (load.requests(), load.memory());
@@ -77,11 +83,21 @@ pub(super) async fn status(context: &Context) -> Line {
             Backend::Memory => "memory".to_owned(),
             Backend::Redis(_) => "redis".to_owned(),
         },
+        store_reach: reach.map(store_reach),
         users: accounts.count(),
         tokens: tokens.count(),
         apps: apps(&server.service),
         reload: reloads.last(),
     })))
+}
+
+fn store_reach(reach: Reach) -> StoreReach {
+    StoreReach {
+        connected: reach.is_connected,
+        since: reach.since.to_rfc3339(),
+        error: reach.error,
+        servers: reach.servers,
+    }
 }
 
 /// So many of those who hold most are named.

@@ -71,7 +71,6 @@ fn text(status: &Status) -> String {
         // Writing to a String never fails.
         let _ = writeln!(text, "{name:<12} {value}");
     };
-    let occupancy = |of: &Occupancy| format!("{} of at most {}", of.open, of.max);
     line("version", &status.version);
     line("process", &status.pid.to_string());
     line(
@@ -119,10 +118,7 @@ fn text(status: &Status) -> String {
             }
         }
     }
-    line(
-        "sessions",
-        &format!("{}, store {}", occupancy(&status.sessions), status.store),
-    );
+    line("sessions", &sessions(status));
     line("users", &status.users.to_string());
     if status.tokens > 0 {
         line("tokens", &status.tokens.to_string());
@@ -166,4 +162,28 @@ fn text(status: &Status) -> String {
         }
     }
     text
+}
+
+fn occupancy(of: &Occupancy) -> String {
+    format!("{} of at most {}", of.open, of.max)
+}
+
+fn sessions(status: &Status) -> String {
+    let (sessions, store) = (&status.sessions, &status.store);
+    match &status.store_reach {
+        Some(reach) if !reach.connected => format!(
+            "unknown, store {store} is away since {}: {}",
+            reach.since,
+            reach
+                .error
+                .as_deref()
+                .unwrap_or("there is no connection yet"),
+        ),
+        Some(reach) => format!(
+            "{}, store {store} ({})",
+            occupancy(sessions),
+            reach.servers.join(", ")
+        ),
+        None => format!("{}, store {store}", occupancy(sessions)),
+    }
 }

@@ -21,6 +21,7 @@ pub(super) struct Observed {
     memory_ceiling: Gauge,
     sessions: Gauge,
     sessions_max: Gauge,
+    session_store_up: Gauge,
     throttle_entries: Gauges<1>,
     hashing_queue: Gauge,
     hashing_queue_max: Gauge,
@@ -48,6 +49,7 @@ pub(crate) struct Snapshot {
     /// `None` when the store cannot say: the metric stays as it was.
     pub(crate) sessions: Option<usize>,
     pub(crate) sessions_max: usize,
+    pub(crate) session_store_up: bool,
     /// Entries of each counter of failed logins.
     pub(crate) throttle_entries: Vec<(&'static str, u64)>,
     pub(crate) hashing_queue: usize,
@@ -111,6 +113,11 @@ impl Observed {
             ),
             sessions: add(all, "sessions", "Sessions that are kept"),
             sessions_max: add(all, "sessions_max", "The limit of sessions"),
+            session_store_up: add(
+                all,
+                "session_store_up",
+                "Whether the session store can be asked",
+            ),
             throttle_entries: add(
                 all,
                 "throttle_entries",
@@ -170,6 +177,7 @@ impl Observed {
             set(&self.sessions, sessions);
         }
         set(&self.sessions_max, now.sessions_max);
+        set(&self.session_store_up, usize::from(now.session_store_up));
         for &(counter, entries) in &now.throttle_entries {
             let entries = usize::try_from(entries).unwrap_or(usize::MAX);
             set_in(

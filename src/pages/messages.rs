@@ -57,6 +57,7 @@ macro_rules! messages {
 
 const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
 const DELETE_COOKIES: &str = "Delete the cookies of this site and try again.";
+const NOT_EVERYWHERE: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and may go on with it: until this one reaches the session store again, or for `stale_for` (30 seconds by default) where they cannot reach it either. Tell the people who run this site.";
 const OPEN_AGAIN: &str = "Open the page again, and send the form from there.";
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";
@@ -239,6 +240,9 @@ messages! {
     SERVICE_WORKER_NOT_ALLOWED = "service_worker_not_allowed", FORBIDDEN,
         "Service workers are not allowed on this path",
         "The people who run this site can allow them with `service_worker = true` in its rule.";
+    SESSION_END_NOT_EVERYWHERE = "session_end_not_everywhere", SERVICE_UNAVAILABLE,
+        "The session has not ended on all servers yet",
+        NOT_EVERYWHERE;
     SESSION_END_NOT_SAVED = "session_end_not_saved", SERVICE_UNAVAILABLE,
         "The end of the session could not be saved",
         "It has ended now, but until that is saved a restart of this service could undo it. Tell the people who run this site that sessions cannot be written.";
@@ -257,6 +261,9 @@ messages! {
         "The sign-in could not be finished here",
         "The link was used before, is too old, or is of another browser; or this browser keeps no cookies of this site. Sign in again."
         => Login;
+    SIGN_OUT_NOT_EVERYWHERE = "sign_out_not_everywhere", SERVICE_UNAVAILABLE,
+        "You are not signed out on all servers yet",
+        NOT_EVERYWHERE;
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";

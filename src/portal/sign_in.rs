@@ -384,7 +384,7 @@ impl SignIn {
                     _ => LoginProblem::NotKept,
                 };
                 let page = self.problem(context, options, problem, typed)?;
-                return Ok(page.into_response());
+                return Ok(page.retry_after(BUSY_RETRY).into_response());
             }
         };
         let mut response = if started.has_saved_posts {

@@ -144,6 +144,7 @@ impl Monitoring {
         let (requests_under_way, requests_under_way_max) = load.requests();
         let (memory, memory_ceiling) = load.memory();
         let shed = load.shed();
+        let sessions = self.sessions.count().await.ok();
         let files = self.certificates.remaining(Clock::system().now());
         Snapshot {
             connections: self.admission.open(),
@@ -154,7 +155,8 @@ impl Monitoring {
             requests_shed: shed.map(|(cause, count)| (cause.name(), count)).to_vec(),
             memory,
             memory_ceiling,
-            sessions: self.sessions.count().await.ok(),
+            sessions,
+            session_store_up: sessions.is_some(),
             sessions_max: self.sessions.max(),
             throttle_entries: self.service.throttle_entries().to_vec(),
             hashing_queue,
@@ -175,7 +177,11 @@ impl Monitoring {
             reasons.push_str("stopping\n");
         }
         if !self.sessions.can_be_read().await {
-            reasons.push_str("the sessions cannot be read\n");
+            let reason = match self.sessions.reach() {
+                Some(_) => "the session store cannot be reached\n",
+                None => "the sessions cannot be read\n",
+            };
+            reasons.push_str(reason);
         }
         for (app, pool) in self.service.pools() {
             if pool.up == 0 {
