@@ -143,6 +143,7 @@ mod session_hosts;
 mod session_limits;
 /// An app has several names, and all names below one.
 mod several_hosts;
+mod several_nodes;
 /// Apps below paths of one host get what is theirs.
 mod shared_hosts;
 /// What an app cannot do to our pages, which share its origin.
