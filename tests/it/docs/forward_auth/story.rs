@@ -15,6 +15,8 @@ pub(super) async fn tell(behind: &Behind, front: Front) {
     Box::pin(websockets_are_for_own_pages(behind)).await;
     Box::pin(sec_76_no_other_protocol_is_spoken(behind)).await;
     Box::pin(nobody_makes_up_who_they_are(behind)).await;
+    Box::pin(sec_38_nobody_takes_out_who_they_are(behind)).await;
+    Box::pin(sec_12_many_fields_let_nobody_in(behind)).await;
     Box::pin(no_name_changes_a_verdict(behind)).await;
     Box::pin(nobody_hands_an_identity_token_in(behind)).await;
     Box::pin(nobody_gets_in_when_there_is_too_much_to_do(behind, front)).await;
@@ -228,6 +230,42 @@ async fn nobody_makes_up_who_they_are(behind: &Behind) {
             assert_eq!(claims["name"], "eve", "{claims}");
         }
     }
+}
+
+/// A field that `Connection` names ends at the next hop (RFC 9110 §7.6.1); those of ours are for the app.
+async fn sec_38_nobody_takes_out_who_they_are(behind: &Behind) {
+    let ada = browser(behind).login("ada", PASSWORD).await.cookies();
+    let names = "X-Forwarded-User, X-Forwarded-Groups, X-Forwarded-Email, X-Vestibule-Token";
+    for named in names.split(", ").chain([names, "close, X-Forwarded-User"]) {
+        let websocket = format!(
+            "Upgrade: websocket\r\nOrigin: https://{HOST}\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        );
+        for upgrade in ["", &websocket] {
+            let got = behind.app.requests();
+            let more = format!("Cookie: {ada}\r\nConnection: {named}\r\n{upgrade}");
+            let status = Client::new(behind).await.ask("/page", &more).await;
+            if upgrade.is_empty() {
+                assert_eq!(status, 200, "{named}");
+            }
+            if behind.app.requests() > got {
+                assert_is_from(behind, "ada");
+            }
+        }
+    }
+}
+
+/// A request with more fields than the proxy can ask about is refused, and the proxy lives.
+async fn sec_12_many_fields_let_nobody_in(behind: &Behind) {
+    let got = behind.app.requests();
+    for count in (50..=75).step_by(5).chain(76..=110) {
+        let fields: String = (0..count).map(|n| format!("X-A{n}: 1\r\n")).collect();
+        let status = Client::new(behind).await.ask("/page", &fields).await;
+        assert!(status >= 303, "{status} with {count} fields");
+    }
+    assert_eq!(behind.app.requests(), got, "nobody is in");
+    let ada = browser(behind).login("ada", PASSWORD).await;
+    ada.get("/page").await.assert_status(200);
 }
 
 /// The spoof table: whatever a visitor says of another request, the verdict on this one stays.
