@@ -147,7 +147,6 @@ impl Wanted {
 impl Unfit {
     /// Of a file that another key of the configuration names.
     #[must_use]
-    #[allow(dead_code, reason = "the store of sessions that uses it comes next")]
     pub(crate) fn named_by(self, key: &'static str) -> Self {
         Self {
             named_by: key,

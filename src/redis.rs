@@ -4,10 +4,9 @@
 //! Nothing here knows what is kept. Whoever keeps something names its key, seals the value, and hands
 //! over commands.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the store of sessions that uses it comes next"
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "settings are read there, too, and refused")
 )]
 
 mod address;
@@ -22,10 +21,10 @@ mod tls;
 pub(crate) use address::Address;
 pub(crate) use files::{FileError, SecretSource, make_key};
 #[cfg(feature = "redis")]
-pub(crate) use link::{
-    ConnectError, Generation, Inspected, Link, LinkError, LinkState, Mark, Server, inspect,
-};
-pub(crate) use seal::{KeyFault, SealKeys, Unreadable};
+pub(crate) use link::{ConnectError, Generation, Inspected, Link, LinkError, Mark, inspect};
+#[cfg(feature = "redis")]
+pub(crate) use seal::Unreadable;
+pub(crate) use seal::{KeyFault, SealKeys};
 pub(crate) use settings::{Login, Sentinel, Servers, Settings, TlsFiles};
 
 #[cfg(test)]

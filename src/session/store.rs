@@ -269,7 +269,10 @@ pub(crate) fn open(backend: &Backend, clock: &Clock) -> Result<Arc<dyn SessionSt
         #[cfg(feature = "redis")]
         Backend::Redis(settings) => Arc::new(super::redis::Redis::open(settings, clock)?),
         #[cfg(not(feature = "redis"))]
-        Backend::Redis(_) => return Err(OpenError::NotBuilt),
+        Backend::Redis(_) => {
+            let _goes_by_no_time = clock;
+            return Err(OpenError::NotBuilt);
+        }
     })
 }
 
