@@ -267,7 +267,8 @@ mod tests {
             assert!((0..2).filter(hears).count() < 2, "while it hangs");
 
             drop(release);
-            manager.set_read_timeout(None).unwrap();
+            let bound = Some(std::time::Duration::from_secs(30));
+            manager.set_read_timeout(bound).unwrap();
             manager.recv(&mut buffer).unwrap();
         }
     }

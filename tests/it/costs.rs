@@ -10,6 +10,7 @@
 //! rustix looks for the kernel's vDSO by itself, which is not where it says under valgrind: hence
 //! its other backend for this build.
 
+mod auth_requests;
 mod bench;
 mod bulk;
 mod callers;
@@ -18,7 +19,6 @@ mod client;
 mod conditions;
 mod connections;
 mod idle;
-mod questions;
 mod report;
 mod start;
 mod strace;

@@ -87,7 +87,7 @@ fn kinds() -> [(&'static str, &'static str, Fields<'static>); 5] {
 }
 
 #[test]
-fn sec_95_each_dialect_says_what_was_asked_for_in_its_own_names() {
+fn sec_95_each_proxy_says_what_was_asked_for_in_its_own_names() {
     for (method, target, fields) in kinds() {
         let asked = read(method, target, fields).unwrap();
         assert_eq!(asked, ASKED, "{target}");

@@ -15,7 +15,7 @@ use crate::harness::{AnyBody, Http2, Raw, Service, Upstream};
 
 const TARGET: &str = "/counted";
 
-/// How a proxy asks, in a dialect of forward auth.
+/// How nginx asks.
 const ASKING: &str = "GET /nginx HTTP/1.1";
 
 /// Of a body that is small.
@@ -46,22 +46,22 @@ pub(super) enum Work {
     Http2Download,
     Http1Upload,
     Http2Upload,
-    /// Questions of a proxy by forward auth, one after the other over one connection.
-    Question,
+    /// Auth requests of a proxy, one after the other over one connection.
+    AuthRequest,
 }
 
 impl Work {
-    /// What begins one of them in a trace: a request to the app, or a question.
+    /// What begins one of them in a trace: a request to the app, or an auth request.
     pub(super) fn mark(self) -> &'static str {
         match self {
-            Self::Question => ASKING,
+            Self::AuthRequest => ASKING,
             _ => " /counted HTTP/1.1",
         }
     }
 
     /// Whether the app gets a request of it.
     pub(super) fn reaches_app(self) -> bool {
-        self != Self::Question
+        self != Self::AuthRequest
     }
 }
 
@@ -140,7 +140,7 @@ impl Client {
             Work::Http2 | Work::Http2Download | Work::Http2Upload => {
                 Connection::Http2(service.http2().await)
             }
-            Work::Question => {
+            Work::AuthRequest => {
                 let to = self.asks.expect("the client is a proxy");
                 Connection::Http1(Raw::new(TcpStream::connect(to).await.unwrap()))
             }
@@ -230,7 +230,7 @@ impl Open<'_> {
         match (self.work, &mut self.connection) {
             (Work::Http1, Connection::Http1(connection)) => client.get_by_http1(connection).await,
             (Work::Http2, Connection::Http2(connection)) => client.get_by_http2(connection).await,
-            (Work::Question, Connection::Http1(connection)) => client.ask(connection).await,
+            (Work::AuthRequest, Connection::Http1(connection)) => client.ask(connection).await,
             (Work::Http1Connection, _) => client.connect(service, &http1_config()).await,
             (Work::Http1ResumedConnection, Connection::None(config)) => {
                 client.connect(service, config).await;

@@ -234,7 +234,7 @@ async fn sec_74_a_websocket_is_for_pages_of_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sec_75_the_end_of_a_session_counts_at_once_and_questions_are_use_of_it() {
+async fn sec_75_the_end_of_a_session_counts_at_once_and_auth_requests_are_use_of_it() {
     let app = Upstream::echo().await;
     let gate = before(&app).session("idle_timeout = \"10m\"").start().await;
     let browser = gate.browser().login("ada", PASSWORD).await;

@@ -1,4 +1,4 @@
-//! What an answer of forward auth costs: to a question about a page load with a session, over a
+//! What an answer of forward auth costs: to an auth request about a page load with a session, over a
 //! connection that the proxy keeps.
 
 use super::bench::{Bench, countable};
@@ -9,7 +9,7 @@ use crate::harness::*;
 
 /// More than a quarter of the instructions is hyper's reading of the head. CPU time beside nginx is what
 /// `vestibule-bench --work questions` measures.
-const QUESTION: Cost = Cost {
+const AUTH_REQUEST: Cost = Cost {
     instructions: 49_600.0,
     allocations: 29.0,
     system_calls: 3,
@@ -26,7 +26,7 @@ async fn an_answer_of_forward_auth_costs_no_more_than_before() {
     let client = |_: &Service, cookie: &str| Client::of_proxy(auth, cookie);
     let bench = Box::pin(Bench::of(&program, app, gate, client)).await;
     let mut report = Report::new("an answer of forward auth");
-    let [question] = bench.costs([Work::Question], REQUESTS).await;
-    report.add("Question", QUESTION, question, TOLERANCE);
+    let [cost] = bench.costs([Work::AuthRequest], REQUESTS).await;
+    report.add("AuthRequest", AUTH_REQUEST, cost, TOLERANCE);
     report.judge();
 }
