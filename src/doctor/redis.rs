@@ -32,15 +32,19 @@ fn of_file(settings: &Settings, error: &FileError, perspective: Perspective) -> 
         )
     };
     match error {
-        FileError::NoKey(path, error) | FileError::Unreadable(path, error)
-            if is_out_of_sight(error)
+        FileError::NoKey(path, cause) | FileError::Unreadable(path, cause)
+            if is_out_of_sight(cause)
                 && settings.may_be_credential(path)
                 && perspective == Perspective::Person =>
         {
             Finding::warning(
                 path.display().to_string(),
                 "you do not see it",
-                "the unit of the service has to hand it over with LoadCredential=",
+                format!(
+                    "the unit of the service has to hand it over with LoadCredential=; without \
+                     that, {}",
+                    error.fix()
+                ),
             )
         }
         error => Finding::error(error.subject(), error.message(), error.fix()),

@@ -154,7 +154,11 @@ fn the_wire_and_files_are_looked_at_without_asking_anybody() {
         &["it cannot be read", "[session.redis]"],
     );
     plain.login.password = Some(file(&path("password"), true));
-    assert_found(&examine(&plain), Severity::Warning, &["you do not see it"]);
+    assert_found(
+        &examine(&plain),
+        Severity::Warning,
+        &["you do not see it", "LoadCredential=", "put it there"],
+    );
     for (content, mode, expected) in [
         ("secret", 0o644, "chmod 600"),
         ("", 0o600, "not one line of text"),
