@@ -227,8 +227,8 @@ fn is_websocket(headers: &HeaderMap) -> bool {
     wire::is_left_unread(headers) || headers.keys().any(is_of_handshake)
 }
 
-/// The answer to a request that may be sent: who sends it, and what is left of the fields that had
-/// credentials of ours removed.
+/// The answer that permits a request: the identity headers, and the client's fields without
+/// Vestibule's credentials.
 fn granted(
     kind: ProxyKind,
     app: &App,

@@ -1,7 +1,8 @@
 //! What the user of the ACL has to be allowed.
 
-/// Each command, and words that try it on a key that holds a text: what it would do to another kind
-/// of value fails, after the right was looked for. `KEY` is that key, `CHANNEL` a channel of ours.
+/// Each command, with arguments that try it on a key that holds a string. The server checks the right
+/// first; a command for another type then fails without effect. `KEY` stands for that key, `CHANNEL`
+/// for a channel below the prefix.
 pub(crate) const COMMANDS: &[(&str, &[&str])] = &[
     ("DECR", &["KEY"]),
     ("DEL", &["KEY"]),

@@ -31,7 +31,8 @@ impl Freshness {
         self.read.fetch_max(at.as_millis(), Ordering::Release);
     }
 
-    /// Whether nobody has to be asked for what is known. To be looked at before what is known is.
+    /// Whether the cache may be used without asking the store. Check this before reading the cache, so
+    /// that an end in between is not missed.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         now.since(self.read()) < BELIEVED_FOR
     }

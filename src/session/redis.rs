@@ -300,7 +300,7 @@ impl Shared {
         answers.map_err(|error| self.failed(&error))
     }
 
-    /// Scripts of ours answer with a number.
+    /// Runs one of the scripts in [`scripts`], each of which returns an integer.
     async fn script(
         &self,
         script: &Script,

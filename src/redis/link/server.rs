@@ -21,7 +21,7 @@ pub(crate) struct Server {
     pub(crate) is_loading: bool,
     /// Replicas that were connected.
     pub(crate) replicas: usize,
-    /// Milliseconds that its clock is ahead of ours.
+    /// Clock offset in milliseconds; positive if the server's clock is ahead.
     pub(crate) clock_ahead: i64,
 }
 

@@ -119,8 +119,8 @@ pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// A stream that takes no more entries of ours, because somebody else has written to it, begins anew:
-/// its readers see the gap.
+/// A foreign entry with a high id makes a stream refuse every entry after it. Such a stream is started
+/// over, and its readers see the gap.
 const TELL: &str = "local function tell(stream, ...)
             local told = redis.pcall('XADD', stream, 'MAXLEN', '~', @ENDS, '0-*', ...)
             if type(told) == 'table' and told.err then

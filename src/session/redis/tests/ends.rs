@@ -205,7 +205,7 @@ async fn rel_18_an_end_is_told_though_everything_beside_it_is_broken() {
         assert_eq!(there.load(ada.key).await, Ok(None), "{broken}");
         server.ask(&["DEL", &broken]);
     }
-    // A stream that somebody else has written to takes no more entries of ours.
+    // A foreign entry with a high id makes the stream refuse every entry after it.
     here.insert(Arc::clone(&ada)).await.unwrap();
     let mut ends = there.ends();
     server.ask(&["XADD", &names.ends(short.shard()), "*", "a", "b"]);

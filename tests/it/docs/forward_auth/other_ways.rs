@@ -169,7 +169,7 @@ async fn names_are_ours(front: Front, behind: &Behind) {
         }
     }
 
-    // A token of ours goes no further; what is the app's does.
+    // An API token stops at the proxy; the app's own key is passed on.
     page(&nobody, &[("x-api-key", token)])
         .await
         .assert_status(200);

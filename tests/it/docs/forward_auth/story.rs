@@ -27,8 +27,8 @@ fn browser(behind: &Behind) -> Browser {
     Browser::new(behind.front, HOST)
 }
 
-/// What the app got last is from this user, with a token that says so of this very request, and has
-/// nothing else of ours.
+/// The last request that the app received is from this user, carries an identity token for exactly
+/// that request, and no other header of Vestibule.
 fn assert_is_from(behind: &Behind, user: &str) {
     let got = behind.app.last();
     let head = &got.head;
@@ -232,7 +232,8 @@ async fn nobody_makes_up_who_they_are(behind: &Behind) {
     }
 }
 
-/// A field that `Connection` names ends at the next hop (RFC 9110 §7.6.1); those of ours are for the app.
+/// Proxies drop the fields that `Connection` names (RFC 9110 §7.6.1): a client must not name the
+/// identity headers there.
 async fn sec_38_nobody_takes_out_who_they_are(behind: &Behind) {
     let ada = browser(behind).login("ada", PASSWORD).await.cookies();
     let names = "X-Forwarded-User, X-Forwarded-Groups, X-Forwarded-Email, X-Vestibule-Token";
