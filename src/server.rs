@@ -33,8 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::admin::{Admin, Outcome, Reloads};
@@ -60,6 +59,7 @@ use restart_only::RestartOnly;
 pub(crate) use signals::Signal;
 use signals::Signals;
 use systemd::{Manager, Sockets};
+use watchdog::Pulse;
 
 /// What a stop takes besides the drain: sessions are written down, and slow disks exist.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
@@ -100,7 +100,7 @@ pub(crate) fn run(
         manager.ready();
         tokio::select! {
             () = running.reload_until_stopped(&mut signals, path, &logs, &manager) => {}
-            never = watchdog::while_running(&manager, &handles) => match never? {},
+            never = watchdog::while_running(&manager, &handles) => match never {},
         }
         tracing::info!("stopping: requests in flight may finish");
         manager.stopping(running.drain + STOP_MARGIN);
@@ -150,8 +150,8 @@ struct Handles {
     admission: Arc<Admission>,
     /// Accept loops and housekeeping: none of them ends before the service does.
     tasks: Arc<[AbortHandle]>,
-    /// Besides the one that all others share: those of the threads for forward auth.
-    runtimes: Arc<[Handle]>,
+    /// Of this event loop and those of the threads for forward auth.
+    pulses: Arc<Mutex<Vec<Pulse>>>,
 }
 
 impl Running {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::accept::Acceptor;
 use super::auth_listener::{self, Asked};
 use super::background::Background;
@@ -11,7 +13,7 @@ use super::listen::{listen, monitor};
 use super::metrics_listener::Monitoring;
 use super::restart_only::RestartOnly;
 use super::systemd::Sockets;
-use super::{Handles, Running, StartError};
+use super::{Handles, Running, StartError, watchdog};
 use crate::admin::{self, Admin, Reloads};
 use crate::auth::api_token::ApiTokens;
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
@@ -190,6 +192,8 @@ pub(super) fn start_on(
     let (askable, auth_addresses) = auth_listener::listen(sockets.auth, &restart_only.auth_listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
     let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
+    let auth_threads = auth_listener::threads(&askable).map_err(StartError::Runtime)?;
+    let pulses = watchdog::pulses(auth_threads.runtimes()).map_err(StartError::Watchdog)?;
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
@@ -224,8 +228,6 @@ pub(super) fn start_on(
     let acceptor = Acceptor::new(&service, &admission, handshakes);
     let port = addresses.first().map_or(443, SocketAddr::port);
     let mut accepting = acceptor.begin((listeners, port), redirectors, &mut tasks);
-    let auth_threads = auth_listener::threads(&askable).map_err(StartError::Runtime)?;
-    let runtimes = auth_threads.runtimes().cloned().collect();
     let asked = Asked {
         service: &service,
         admission: &admission,
@@ -261,7 +263,7 @@ pub(super) fn start_on(
             known,
             admission,
             tasks: tasks.into(),
-            runtimes,
+            pulses: Arc::new(Mutex::new(pulses)),
         },
         accepting,
         _auth_threads: auth_threads,

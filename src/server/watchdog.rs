@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::Handles;
 use super::systemd::Manager;
-use super::{Handles, StartError};
 
 /// How often a status that has changed is told.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
@@ -21,10 +21,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(2);
 const DRAIN_EVERY: Duration = Duration::from_millis(500);
 
 /// Tells the status and, where somebody waits for it, that the event loop is alive; never ends.
-pub(super) async fn while_running(
-    manager: &Manager,
-    handles: &Handles,
-) -> Result<Infallible, StartError> {
+pub(super) async fn while_running(manager: &Manager, handles: &Handles) -> Infallible {
     let status = tell_status(manager, STATUS_EVERY, async || {
         let connections = counted(handles.admission.open(), "connection");
         match handles.sessions.count().await {
@@ -33,9 +30,9 @@ pub(super) async fn while_running(
         }
     });
     let Some(limit) = manager.watchdog() else {
-        return Ok(status.await);
+        return status.await;
     };
-    let mut pulses = pulses(handles).map_err(StartError::Watchdog)?;
+    let mut pulses = handles.pulses.lock().await;
     tokio::select! {
         never = status => match never {},
         never = watch(manager, &handles.tasks, &mut pulses, limit) => match never {},
@@ -102,10 +99,13 @@ async fn watch(
     }
 }
 
-/// One for each event loop.
-fn pulses(handles: &Handles) -> io::Result<Vec<Pulse>> {
-    let all = iter::once(Handle::current()).chain(handles.runtimes.iter().cloned());
-    all.map(|runtime| Pulse::start(&runtime)).collect()
+/// One for this event loop, and one for each of the `others`. To be made before anybody is accepted.
+pub(super) fn pulses<'a>(others: impl Iterator<Item = &'a Handle>) -> io::Result<Vec<Pulse>> {
+    let own = Handle::current();
+    iter::once(own)
+        .chain(others.cloned())
+        .map(|runtime| Pulse::start(&runtime))
+        .collect()
 }
 
 /// Whoever waits for it has to set the limit.
@@ -118,10 +118,10 @@ async fn all_beat(pulses: &mut [Pulse]) -> io::Result<()> {
 
 /// Shows that an event loop is alive: bytes go through the system to a task, and come back.
 ///
-/// Its sockets are there from the start: out of descriptors, or with as many connections as are
+/// Its sockets are there before the first connection: out of descriptors, or with as many connections as are
 /// allowed, the service is overloaded and recovers by itself (REL-05). To be ended for it would
 /// lose what it still does.
-struct Pulse {
+pub(super) struct Pulse {
     near: UnixStream,
     beats: u8,
     /// A task, as for any client: the threads of the runtime are part of what is looked at.

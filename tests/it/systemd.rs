@@ -123,6 +123,45 @@ async fn rel_12_out_of_descriptors_or_connections_the_watchdog_goes_on() {
     }
 }
 
+#[tokio::test]
+async fn rel_12_a_crowd_that_waits_for_the_start_takes_no_descriptor_of_the_watchdog() {
+    let (Some(prlimit), Some(taskset)) = (real::find("prlimit"), real::find("taskset")) else {
+        return;
+    };
+    let app = Upstream::echo().await;
+    let (sockets, manager) = (Sockets::new(), Manager::new());
+    let files = Vestibule::before(&app).public().write();
+    let config = files.path("config.toml");
+    let crowd: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(sockets.address()).unwrap())
+        .collect();
+    // On one processor, the crowd is accepted before the start goes on.
+    let mut command = Command::new(&taskset);
+    command.args(["--cpu-list", &a_processor()]).arg(&prlimit);
+    command.args(["--nofile=60", env!("CARGO_BIN_EXE_vestibule")]);
+    manager.manage(&mut command, WATCHDOG_USEC);
+    let config = config.to_str().unwrap();
+    let service = sockets.serve_by(command, config, &manager).await;
+    eventually("a line about it", || {
+        service.stdout().contains("cannot accept")
+    })
+    .await;
+    manager.forget();
+    for _ in 0..3 {
+        manager.hears("WATCHDOG=1").await;
+    }
+    drop(crowd);
+}
+
+/// The number of one that this process may use.
+fn a_processor() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.split_once("Cpus_allowed_list:").unwrap().1;
+    let allowed = allowed.trim_start();
+    let first = allowed.split(|c: char| !c.is_ascii_digit()).next();
+    first.unwrap().to_owned()
+}
+
 /// Two sockets that outlive the service, as under systemd.
 struct Sockets {
     tls: TcpListener,
@@ -145,8 +184,12 @@ impl Sockets {
     /// Starts the program on them, and waits until it is ready.
     async fn serve(&self, config: &str, manager: &Manager) -> Program {
         let mut program = command();
-        program.args(["serve", "--config", config]);
         manager.manage(&mut program, 0);
+        self.serve_by(program, config, manager).await
+    }
+
+    async fn serve_by(&self, mut program: Command, config: &str, manager: &Manager) -> Program {
+        program.args(["serve", "--config", config]);
         let sockets = [&self.tls, &self.http].map(|socket| socket.try_clone().unwrap().into());
         let program = Program::spawn_on(sockets, "vestibule.socket:http", &program);
         manager.hears("READY=1").await;
