@@ -273,7 +273,9 @@ impl Sessions {
             .insert(Arc::clone(&record))
             .await
             .map_err(StartError::Store)?;
-        let session = Cached::Live(Arc::new(Session::new(&record)));
+        let session = Session::new(&record);
+        session.confirm(now);
+        let session = Cached::Live(Arc::new(session));
         // Not over the tombstone of whoever ended it meanwhile.
         self.cache.entry(record.key).or_insert(session);
         // Whoever has ended all sessions elsewhere leaves no tombstone: the store knows.

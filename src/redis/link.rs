@@ -205,6 +205,12 @@ impl Link {
         Ok(is_durable)
     }
 
+    /// Of the servers that commands go to at this moment; see [`Generation::run_id`], which may tell
+    /// of them a little later.
+    pub(crate) fn run_id(&self) -> String {
+        self.shared.routes.load().run_id()
+    }
+
     /// Tells of new connections, and of lost ones.
     pub(crate) fn generation(&self) -> watch::Receiver<Generation> {
         self.shared.generation.subscribe()

@@ -161,7 +161,9 @@ impl Sessions {
         let found = match self.get(&session.key(), now).await {
             Ok(found) => Ok(found.is_some()),
             // What cannot be read is not known to have ended.
-            Err(error) if !self.freshness.is_known(self.clock.now()) => Err(error),
+            Err(error) if !(self.freshness).is_known(session.confirmed(), self.clock.now()) => {
+                Err(error)
+            }
             Err(_) => Ok(true),
         };
         let is_expired = self.is_expired(session, now);

@@ -1,6 +1,6 @@
 //! What the cache keeps of a session: as much as requests need, because there may be a million.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub(crate) struct Session {
     last_accessed: AtomicU64,
     /// The last access that went to the store.
     flushed: AtomicU64,
+    /// When the store was last asked for it, and had it.
+    confirmed: AtomicU64,
+    /// Another node has changed it since.
+    has_changed: AtomicBool,
     /// With the number of its revision; `None` before the first change.
     data: ArcSwapOption<(u64, AppData)>,
     pub(crate) identity: IdentityCache,
@@ -58,6 +62,8 @@ impl Session {
             remembered: record.remembered,
             last_accessed: AtomicU64::new(record.last_accessed.as_millis()),
             flushed: AtomicU64::new(record.last_accessed.as_millis()),
+            confirmed: AtomicU64::new(0),
+            has_changed: AtomicBool::new(false),
             data: ArcSwapOption::new(data),
             identity: IdentityCache::default(),
         }
@@ -151,6 +157,26 @@ impl Session {
     pub(crate) fn data(&self, app: &str) -> Option<HeaderValue> {
         let data = self.data.load();
         data.as_deref()?.1.header(app).cloned()
+    }
+
+    /// When the store was last asked for it, and had it.
+    pub(super) fn confirmed(&self) -> Timestamp {
+        Timestamp::from_millis(self.confirmed.load(Ordering::Acquire))
+    }
+
+    /// The store had it, and was asked at this time or later.
+    pub(super) fn confirm(&self, at: Timestamp) {
+        self.confirmed.fetch_max(at.as_millis(), Ordering::Release);
+    }
+
+    /// Whether another node has changed it since it was read.
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::Acquire)
+    }
+
+    /// Gives what it was before.
+    pub(super) fn set_changed(&self, has_changed: bool) -> bool {
+        self.has_changed.swap(has_changed, Ordering::AcqRel)
     }
 
     /// Takes over what its record has by now.

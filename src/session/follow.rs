@@ -21,10 +21,10 @@ impl Sessions {
         while let Some(end) = ends.recv().await {
             match end {
                 End::One(key) => self.forget(&key),
-                End::Changed(key) => self.forget_changed(&key),
+                End::Changed(key) => self.note_changed(&key),
                 End::User(user) => self.look_up_user_again(user).await,
                 End::All => self.forget_all(),
-                End::Lagged => self.forget_cached(),
+                End::Lagged => self.note_gap(),
                 // Only now: what was told before is forgotten.
                 End::NoMoreUntil(at) => self.freshness.note(at),
             }
@@ -62,26 +62,22 @@ impl Sessions {
         }
     }
 
-    /// Drops what is cached of a session that another node has changed: who asks for it next gets
-    /// the record as it is now.
-    fn forget_changed(&self, key: &SessionKey) {
+    /// Another node has changed a session: who asks for it next gets the record as it is now.
+    fn note_changed(&self, key: &SessionKey) {
         if let Some(Cached::Live(session)) = self.cache.get(key) {
-            if let Some(at) = session.take_dirty() {
-                self.store.touch(*key, at);
-            }
-            self.ended.fetch_add(1, Ordering::Release);
-            self.cache.invalidate(key);
+            session.set_changed(true);
+            // After it: a connection that remembers the session asks the cache.
             self.ended.fetch_add(1, Ordering::Release);
         }
     }
 
-    /// Drops all that is cached. Each look-up asks the store again, for a request as it comes, for
-    /// open streams at the next [`sweep`](Self::sweep): a session that has ended is not there.
-    fn forget_cached(&self) {
-        self.flush();
+    /// Each look-up asks the store again, for a request as it comes, for open streams at the next
+    /// [`sweep`](Self::sweep): a session that has ended is not there. What is known is kept for as
+    /// long as the store cannot be asked.
+    fn note_gap(&self) {
         // Before, for look-ups that are under way.
         self.ended.fetch_add(1, Ordering::Release);
-        self.cache.invalidate_all();
+        self.freshness.note_gap(self.clock.now());
         self.ended.fetch_add(1, Ordering::Release);
     }
 }

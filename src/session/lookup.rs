@@ -53,7 +53,9 @@ impl Sessions {
             let Some(session) = self.get(&key, now).await? else {
                 return Ok(None);
             };
-            cache.note((id, key), &session, ended, now);
+            if self.is_sure_of(&session) {
+                cache.note((id, key), &session, ended, now);
+            }
             (session, key)
         };
         if !self.opens(shown, &key, &session).await? {
@@ -130,8 +132,8 @@ impl Sessions {
             let ended = self.ended.load(Ordering::Acquire);
             let cached = match self.cache.get(&key) {
                 Some(Cached::Ended) => return Ok(None),
-                Some(cached) if is_fresh => cached,
-                known => match self.store.load(key).await {
+                Some(cached) if is_fresh && self.is_sure(&cached) => cached,
+                known => match self.load(&key, known.as_ref()).await {
                     // Not what was known before: it may have ended here meanwhile.
                     Err(error) => self.known_still(&key).ok_or(error)?,
                     Ok(None) => {
@@ -149,7 +151,9 @@ impl Sessions {
                     }
                     // Whoever ended the session meanwhile has put its tombstone first.
                     Ok(Some(record)) => {
-                        let loaded = Cached::Live(self.loaded(&record, known));
+                        let loaded = self.loaded(&record, known);
+                        loaded.confirm(now);
+                        let loaded = Cached::Live(loaded);
                         let cached = self.cache.entry(key).or_insert(loaded).into_value();
                         // A tombstone may have been pushed out of the cache since, and whoever
                         // ends all sessions puts none.
@@ -170,23 +174,58 @@ impl Sessions {
         Err(StoreError::Unavailable)
     }
 
-    /// What is known of a key while the store is away, as long as that is to be believed.
-    fn known_still(&self, key: &SessionKey) -> Option<Cached> {
-        if !self.freshness.is_known(self.clock.now()) {
-            return None;
+    /// Whether the cache may be believed: no end of this can have been missed.
+    fn is_sure(&self, cached: &Cached) -> bool {
+        match cached {
+            Cached::Live(session) => self.is_sure_of(session),
+            Cached::Ended | Cached::OtherId(_) => true, // the session itself is looked at
         }
-        // Of many sessions with streams, the cache may have pushed some out.
-        let known = self.cache.get(key);
-        known.or_else(|| self.active_streams.session(key).map(Cached::Live))
     }
 
-    /// Forgets what is known of a key that the store knows no more: somebody else has ended it.
-    fn forget_lost(&self, key: &SessionKey, known: Option<&Cached>) {
-        match known {
-            Some(Cached::Live(_)) => self.forget(key),
-            Some(Cached::OtherId(_)) => self.cache.invalidate(key),
-            Some(Cached::Ended) | None => {}
+    fn is_sure_of(&self, session: &Session) -> bool {
+        self.freshness.is_sure(session.confirmed()) && !session.has_changed()
+    }
+
+    /// Asks the store; a change of another node that comes from now on is a later one.
+    async fn load(
+        &self,
+        key: &SessionKey,
+        known: Option<&Cached>,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let had_changed = match known {
+            Some(Cached::Live(session)) => session.set_changed(false).then_some(session),
+            _ => None,
+        };
+        let loaded = self.store.load(*key).await;
+        if let (Some(session), Err(_)) = (had_changed, &loaded) {
+            session.set_changed(true);
         }
+        loaded
+    }
+
+    /// What is known of a key while the store is away, as long as that is to be believed.
+    fn known_still(&self, key: &SessionKey) -> Option<Cached> {
+        // Streams have a session that the cache may have pushed out.
+        let known = self.cache.get(key);
+        let known = known.or_else(|| self.active_streams.session(key).map(Cached::Live));
+        let now = self.clock.now();
+        known.filter(|known| match known {
+            Cached::Live(session) => self.freshness.is_known(session.confirmed(), now),
+            Cached::Ended | Cached::OtherId(_) => true,
+        })
+    }
+
+    /// Forgets what is known of a key that the store knows no more: somebody else has ended it, or
+    /// the store has lost it, and a node that remembers it may write it again.
+    fn forget_lost(&self, key: &SessionKey, known: Option<&Cached>) {
+        if matches!(known, None | Some(Cached::Ended)) {
+            return;
+        }
+        // Before, for look-ups that are under way. After, for connections that remember it.
+        self.ended.fetch_add(1, Ordering::Release);
+        self.cache.invalidate(key);
+        self.ended.fetch_add(1, Ordering::Release);
+        self.active_streams.end(key);
     }
 
     /// Whether a session that has expired by what this process knows is over. Others may have seen it

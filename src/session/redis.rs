@@ -45,7 +45,7 @@ use super::store::ends::EndSender;
 use super::store::{Answer, End, OpenError, Reach, SessionStore, StoreError};
 use super::user_key::UserKey;
 use crate::clock::{Clock, Timestamp};
-use crate::redis::{Generation, Link, LinkError, Mark, Settings};
+use crate::redis::{Link, LinkError, Mark, Settings};
 use crate::request::Host;
 use crate::telemetry::Seldom;
 
@@ -72,7 +72,6 @@ struct Shared {
     followers: Mutex<Vec<EndSender>>,
     /// When all streams were last read.
     read: watch::Sender<Timestamp>,
-    generation: watch::Receiver<Generation>,
     /// The server that has been told again of what another one may have taken with it.
     settled: watch::Sender<String>,
     /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
@@ -93,7 +92,6 @@ impl Redis {
             .map_err(|_| OpenError::NoRandomness)?;
         let shared = Arc::new(Shared {
             names: Names::new(link.prefix()),
-            generation: link.generation(),
             settled: watch::Sender::default(),
             link,
             clock: clock.clone(),

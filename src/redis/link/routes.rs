@@ -73,6 +73,13 @@ impl Routes {
         }
     }
 
+    /// Of all servers, in an order that is always the same.
+    pub(super) fn run_id(&self) -> String {
+        let mut run_ids: Vec<_> = self.members.iter().map(|it| it.node.run_id()).collect();
+        run_ids.sort_unstable();
+        run_ids.join(",")
+    }
+
     /// The one with this key. Without a key, one that can be asked.
     pub(super) fn of(&self, key: Option<&[u8]>) -> Option<&Arc<Member>> {
         let Some(slots) = &self.slots else {

@@ -117,11 +117,9 @@ impl Shared {
         let _one_by_one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let routes = self.routes.load_full();
         let connected = routes.are_whole();
-        let mut run_ids: Vec<_> = routes.members.iter().map(|it| it.node.run_id()).collect();
-        run_ids.sort_unstable();
         let now = Generation {
             number: self.numbers.load(Ordering::Relaxed),
-            run_id: run_ids.join(","),
+            run_id: routes.run_id(),
             connected,
         };
         if connected {

@@ -260,6 +260,73 @@ async fn rel_10_sessions_that_are_known_go_on_for_so_long_and_no_others() {
 }
 
 #[tokio::test]
+async fn rel_10_a_gap_has_the_store_asked_again_and_nothing_that_is_known_forgotten() {
+    let node = Node::new().await;
+    // Before anything was read, as at the start: the store was asked just now.
+    let session = node.find().await.unwrap().unwrap();
+    for _ in 0..2 {
+        node.is_up_to_date().await;
+        node.clock.advance(Duration::from_millis(2));
+        node.store.loads();
+        let before = node.sessions.ends();
+        node.store.tell(|follower| follower.send(End::Lagged));
+        while node.sessions.ends() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+        node.store.set_away(true);
+        assert!(node.find().await.unwrap().is_some());
+        node.store.set_away(false);
+        node.clock.advance(Duration::from_millis(2));
+        let again = node.find().await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&again, &session));
+        assert!(node.find().await.unwrap().is_some());
+        assert_eq!(node.store.loads(), 2, "once while it is away, and once");
+    }
+    // No gap lets a session go on for longer than without: until `stale_for` after it was heard of.
+    node.clock
+        .advance(STALE_FOR.saturating_sub(Duration::from_millis(500)));
+    node.store.tell(|follower| follower.send(End::Lagged));
+    node.is_up_to_date().await;
+    node.store.set_away(true);
+    assert!(node.find().await.unwrap().is_some());
+    node.clock.advance(Duration::from_millis(500));
+    assert_eq!(node.find().await.err(), Some(StoreError::Unavailable));
+}
+
+#[tokio::test]
+async fn rel_18_a_change_of_another_node_is_read_and_what_is_known_is_kept() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    node.is_up_to_date().await;
+    node.store.loads();
+    node.store
+        .tell(|follower| follower.send(End::Changed(node.id.key())));
+    while !session.has_changed() {
+        tokio::task::yield_now().await;
+    }
+    node.store.set_away(true);
+    assert!(node.find().await.unwrap().is_some());
+    node.store.set_away(false);
+    assert!(node.find().await.unwrap().is_some());
+    assert!(node.find().await.unwrap().is_some());
+    assert_eq!(node.store.loads(), 2);
+}
+
+#[tokio::test]
+async fn rel_18_a_session_that_the_store_has_lost_may_come_back() {
+    let node = Node::new().await;
+    let session = node.find().await.unwrap().unwrap();
+    let stream = node.sessions.watch(&session);
+    let record = node.store.memory.load(node.id.key()).await.unwrap();
+    node.end_elsewhere().await;
+    assert!(node.find().await.unwrap().is_none());
+    assert!(stream.ended().is_cancelled());
+    // Another node remembers it, and has told the store again.
+    node.store.insert(record.unwrap()).await.unwrap();
+    assert!(node.find().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn rel_10_a_logout_while_the_store_is_away_ends_the_session_here() {
     let node = Node::new().await;
     let session = node.find().await.unwrap().unwrap();

@@ -48,6 +48,9 @@ impl Shared {
     }
 
     pub(super) async fn load(&self, key: SessionKey) -> Result<Option<Arc<Record>>, StoreError> {
+        if self.own().is_over(&key) {
+            return Ok(None); // whatever the store has, or has lost
+        }
         let mut command = cmd("MGET");
         command
             .arg(self.names.record(Short::of(&key)))
@@ -75,8 +78,7 @@ impl Shared {
     /// Whether what is not there has ended. A server that has just taken the place of another one may
     /// not have been told again of all that it has lost.
     fn is_settled(&self) -> bool {
-        let generation = self.generation.borrow();
-        *self.settled.borrow() == generation.run_id
+        *self.settled.borrow() == self.link.run_id()
     }
 
     /// The session that another id opens, if it says so, too.

@@ -57,6 +57,11 @@ impl Own {
                 && (is_ending(Whose::All) || is_ending(Whose::User(UserKey::of(record.user()))))
     }
 
+    /// Whether the session of a key has ended, as far as is remembered.
+    pub(super) fn is_over(&self, key: &SessionKey) -> bool {
+        self.tombstones.contains(key)
+    }
+
     /// Remembers the end of a session, whoever ended it. Gives whether it was written here a short
     /// while ago, and so may be written again after the end.
     pub(super) fn bury(&mut self, key: SessionKey) -> bool {

@@ -106,11 +106,12 @@ async fn rel_10_an_end_that_could_not_be_written_is_written_when_the_store_is_ba
     let removals = tokio::join!(
         here.remove(vec![ada.key]),
         here.remove_of_user("bob".into()),
-        here.load(ada.key)
+        here.load(record("eve").key)
     );
     let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
     let away = StoreError::Unavailable;
     assert_eq!(removals, (Err(not_yet), Err(not_yet), Err(away)));
+    assert_eq!(here.load(ada.key).await, Ok(None), "this node knows it");
     server.go_on();
     let mut told = Vec::new();
     let all = async {
