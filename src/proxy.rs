@@ -7,6 +7,7 @@ mod body;
 mod client_conn;
 mod connection_state;
 mod credentials;
+pub(crate) mod early;
 mod error_response;
 mod exchange;
 mod forward;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::early::EarlyAnswers;
 use super::headers::Letters;
 use super::in_flight::InFlight;
 use crate::load::{Load, Place};
@@ -29,6 +30,7 @@ pub(crate) struct ConnectionState {
     ends_response: AtomicBool,
     /// Whether a request has begun since all that was written before had gone out.
     begun: AtomicBool,
+    early: EarlyAnswers,
     /// For the head that is written next. Spares the lock for those that get no letters.
     has_letters: AtomicBool,
     letters: Mutex<Option<Letters>>,
@@ -45,6 +47,7 @@ impl ConnectionState {
             ends: AtomicBool::new(false),
             ends_response: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            early: EarlyAnswers::default(),
             has_letters: AtomicBool::new(false),
             letters: Mutex::default(),
         })
@@ -79,6 +82,16 @@ impl ConnectionState {
     /// Whether there was a request at all.
     pub(crate) fn has_served(&self) -> bool {
         self.place.has_served()
+    }
+
+    pub(super) fn early(&self) -> &EarlyAnswers {
+        &self.early
+    }
+
+    /// How many answers there were before the end of their request, errors over HTTP/2; `None` while
+    /// a head of one may be without its content.
+    pub(crate) fn settled_early_answers(&self) -> Option<u32> {
+        self.early.settled()
     }
 
     pub(crate) fn load(&self) -> &Arc<Load> {

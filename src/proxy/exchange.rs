@@ -15,6 +15,7 @@ use super::app::App;
 use super::apps::Site;
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
+use super::early::Early;
 use super::error_response::RETRY_AFTER;
 use super::forward_auth;
 use super::in_flight::InFlight;
@@ -144,6 +145,8 @@ impl Proxy {
         {
             leave_out(&mut response);
         }
+        // After an early response hyper reads no further, and closes the connection: a client that is
+        // not told would send its next request into the void (RFC 9112 §9.6, SEC-99).
         let closes = exchange.is_left_unread
             || exchange.is_early()
             || self.shared.shutdown.has_begun()
@@ -167,17 +170,20 @@ impl Proxy {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length);
         }
-        for cookie in exchange.renewed {
+        for cookie in exchange.renewed.drain(..) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         // Replaces the application's, whose `max-age=0` would switch off HSTS for our own pages on
         // this host (SEC-90).
         let headers = response.headers_mut();
-        match exchange.hsts {
+        match exchange.hsts.take() {
             Some(hsts) => headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts),
             None => headers.remove(header::STRICT_TRANSPORT_SECURITY),
         };
         let (status, took) = (response.status(), exchange.started.elapsed());
+        if exchange.is_refused_early(status) {
+            Early::begin(&connection.state);
+        }
         if let Some(line) = &mut exchange.line {
             line.app = exchange.app.as_ref().map(|app| Arc::clone(&app.name));
             line.status = status;
@@ -226,12 +232,17 @@ impl Exchange {
         self.body_is_whole = body.whole();
     }
 
-    /// Whether the response comes before the end of its request. hyper reads no further, and closes
-    /// the connection after it: a client that is not told would send its next request into the void
-    /// (RFC 9112 §9.6, SEC-99).
+    /// Whether the response comes before the end of its request.
     fn is_early(&self) -> bool {
         let whole = self.body_is_whole.as_ref();
         whole.is_some_and(|whole| !whole.load(Ordering::Acquire))
+    }
+
+    /// Whether clients may stop their upload at the head of this response, over HTTP/2.
+    pub(super) fn is_refused_early(&self, status: StatusCode) -> bool {
+        !self.is_http1()
+            && self.is_early()
+            && (status.is_client_error() || status.is_server_error())
     }
 
     /// The app that the request is for. Where that cannot be told, it is still named in the log.

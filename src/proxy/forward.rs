@@ -10,6 +10,7 @@ use super::Proxy;
 use super::app::{App, Prepared};
 use super::body::ResponseBody;
 use super::client_conn::ClientConn;
+use super::early;
 use super::exchange::Exchange;
 use super::in_flight::InFlight;
 use super::live::Permitted;
@@ -95,6 +96,9 @@ impl Proxy {
             line.received = upload.bytes();
         }
         let mut response = forwarded.map_err(RequestError::Upstream)?;
+        if exchange.is_refused_early(response.status()) {
+            Box::pin(early::read_ahead(&mut response)).await;
+        }
         self.clean(app, response.headers_mut(), public, &permitted)
             .await;
         if let Some(letters) = &app.letters {

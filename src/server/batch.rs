@@ -19,6 +19,9 @@ const MOST: usize = 16 * 1024;
 /// Of the buffer of a connection without requests.
 const KEPT: usize = 1024;
 
+/// Times that writes are kept back: content comes as soon as another thread has done its turn.
+const MOST_KEPT_BACK: u8 = 100;
+
 /// A socket whose small writes are gathered until it is flushed by [`Batch`]; nobody else flushes it.
 pub(super) struct Gathering<S>(Arc<Mutex<Gathered<S>>>);
 
@@ -151,6 +154,10 @@ pub(super) struct Batch<'c, C, S> {
     pub(super) is_answering: &'c (dyn Fn() -> bool + Sync),
     pub(super) shut_down: fn(Pin<&mut C>),
     pub(super) has_waited: bool,
+    /// How many early answers there were, unless one is without its content as yet.
+    pub(super) early_answers: &'c (dyn Fn() -> Option<u32> + Sync),
+    /// How often what was gathered has been kept back for one.
+    pub(super) kept_back: u8,
 }
 
 impl<C, S> Batch<'_, C, S> {
@@ -172,8 +179,18 @@ impl<C: Future, S: AsyncWrite + Unpin> Future for Batch<'_, C, S> {
             return Poll::Pending;
         }
         self.has_waited = false;
+        let early_answers = (self.early_answers)();
         let ended = self.served.as_mut().poll(cx);
         if ended.is_pending() {
+            // What was gathered may end with the head of an early answer (SEC-99): its content comes
+            // along, so that no client reacts to the head alone.
+            let is_settled = early_answers.is_some() && (self.early_answers)() == early_answers;
+            if !is_settled && self.kept_back < MOST_KEPT_BACK {
+                self.kept_back += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.kept_back = 0;
             let is_answering = (self.is_answering)();
             let mut gathered = self.socket.lock();
             if let Poll::Ready(Err(error)) = gathered.poll_flush(cx, is_answering)
@@ -233,6 +250,8 @@ mod tests {
             is_answering: &|| true,
             shut_down: |_| {},
             has_waited: false,
+            early_answers: &|| Some(0),
+            kept_back: 0,
         };
         let mut bytes = Vec::new();
         let ((), read) = tokio::join!(batch, client.read_to_end(&mut bytes));
@@ -295,6 +314,8 @@ mod tests {
             is_answering: &|| true,
             shut_down: |_| {},
             has_waited: false,
+            early_answers: &|| Some(0),
+            kept_back: 0,
         };
         for _ in 0..100 {
             let polled = futures_util::poll!(&mut batch);
@@ -305,6 +326,48 @@ mod tests {
         let mut bytes = Vec::new();
         let ((), read) = tokio::join!(batch, client.read_to_end(&mut bytes));
         assert_eq!(read.unwrap(), 100_000);
+    }
+
+    #[tokio::test]
+    async fn sec_99_the_head_of_an_early_answer_waits_for_its_content() {
+        let (socket, mut client) = duplex(1000);
+        let socket = Gathering::new(socket);
+        let mut writer = socket.share();
+        let content = Arc::new(tokio::sync::Notify::new());
+        let has_content = Arc::clone(&content);
+        let mut served = std::pin::pin!(async {
+            writer.write_all(b"head").await.unwrap();
+            has_content.notified().await;
+            writer.write_all(b" content").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let is_settled = AtomicBool::new(false);
+        let early_answers = || is_settled.load(Ordering::Relaxed).then_some(1);
+        let mut batch = Batch {
+            served: served.as_mut(),
+            socket,
+            is_answering: &|| false,
+            shut_down: |_| {},
+            has_waited: false,
+            early_answers: &early_answers,
+            kept_back: 0,
+        };
+        let mut bytes = [0; 100];
+        assert!(futures_util::poll!(&mut batch).is_pending());
+        assert!(futures_util::poll!(std::pin::pin!(client.read(&mut bytes))).is_pending());
+        is_settled.store(true, Ordering::Relaxed);
+        content.notify_one();
+        assert!(futures_util::poll!(&mut batch).is_pending());
+        let read = client.read(&mut bytes).await.unwrap();
+        assert_eq!(&bytes[..read], b"head content");
+        // Not for ever: the thread that has the content may have been taken off its processor.
+        is_settled.store(false, Ordering::Relaxed);
+        batch.socket.share().write_all(b"head").await.unwrap();
+        for _ in 0..=MOST_KEPT_BACK {
+            assert!(futures_util::poll!(&mut batch).is_pending());
+        }
+        let read = client.read(&mut bytes).await.unwrap();
+        assert_eq!(&bytes[..read], b"head");
     }
 
     #[tokio::test]
@@ -324,6 +387,8 @@ mod tests {
             is_answering: &|| true,
             shut_down: |_| {},
             has_waited: false,
+            early_answers: &|| Some(0),
+            kept_back: 0,
         };
         let error = batch.await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -342,6 +407,8 @@ mod tests {
                 is_answering: &|| true,
                 shut_down: |_| {},
                 has_waited: false,
+                early_answers: &|| Some(0),
+                kept_back: 0,
             };
             batch.await;
         });

@@ -160,6 +160,8 @@ pub(super) async fn serve_http2<S: Transport>(
         is_answering: &|| connection.state.is_answering(),
         shut_down: http2::Connection::graceful_shutdown,
         has_waited: false,
+        early_answers: &|| connection.state.settled_early_answers(),
+        kept_back: 0,
     };
     let idle_timeout = settings.timeouts.keep_alive;
     let driven = drive(

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::deadline::{SHORT_WRITE_TIMEOUT, write_timeout};
 use crate::load::{Load, OpenStream};
+use crate::proxy::early;
 use crate::proxy::stall::{self, Said, SessionEnd};
 
 /// Runs the streams of HTTP/2 connections, each with the limit.
@@ -71,7 +72,9 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         stall::take();
-        if this.task.as_mut().poll(cx).is_ready() {
+        let polled = this.task.as_mut().poll(cx);
+        drop(early::take()); // hyper has its content
+        if polled.is_ready() {
             return Poll::Ready(());
         }
         match stall::take() {

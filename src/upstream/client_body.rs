@@ -47,6 +47,7 @@ enum Rest {
 
 /// What there is to know for reading the rest.
 struct Drain {
+    whole: Arc<AtomicBool>,
     load: Arc<Load>,
     place: Arc<Place>,
     stop: CancellationToken,
@@ -66,13 +67,9 @@ impl ClientBody {
         }
     }
 
-    /// Whether the body was read to its end, at any time from now on. `None` where the connection
-    /// serves the next request anyway.
+    /// Whether the body was read to its end, at any time from now on. `None` of an empty one.
     pub(crate) fn whole(&self) -> Option<Arc<AtomicBool>> {
-        match &self.rest {
-            Rest::Noted(whole) => Some(Arc::clone(whole)),
-            Rest::Empty | Rest::Drained(_) => None,
-        }
+        self.rest.whole().cloned()
     }
 
     /// One whose rest is read after it was dropped, as long as there is not too much to do, and
@@ -85,7 +82,22 @@ impl ClientBody {
     ) -> Self {
         Self {
             body: Some(body),
-            rest: Rest::Drained(Box::new(Drain { load, place, stop })),
+            rest: Rest::Drained(Box::new(Drain {
+                whole: Arc::default(),
+                load,
+                place,
+                stop,
+            })),
+        }
+    }
+}
+
+impl Rest {
+    fn whole(&self) -> Option<&Arc<AtomicBool>> {
+        match self {
+            Self::Empty => None,
+            Self::Noted(whole) => Some(whole),
+            Self::Drained(drain) => Some(&drain.whole),
         }
     }
 }
@@ -103,7 +115,7 @@ impl Body for ClientBody {
             return Poll::Ready(None);
         };
         let frame = Pin::new(&mut *body).poll_frame(cx);
-        if let Rest::Noted(whole) = &this.rest
+        if let Some(whole) = this.rest.whole()
             && match &frame {
                 Poll::Ready(Some(Ok(_))) => body.is_end_stream(),
                 Poll::Ready(None) => true,

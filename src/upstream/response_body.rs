@@ -1,9 +1,10 @@
 //! The body of an application's answer, on its way back.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::pool::Lease;
@@ -17,6 +18,8 @@ pub(crate) struct ResponseBody {
     is_cut: bool,
     /// To be told at the next poll.
     error: Option<ResponseError>,
+    /// What has been read of it and not yet been given.
+    ahead: Option<BytesMut>,
 }
 
 impl ResponseBody {
@@ -26,6 +29,7 @@ impl ResponseBody {
             lease: Some(lease),
             is_cut: false,
             error: None,
+            ahead: None,
         };
         body.return_lease_at_end();
         body
@@ -36,23 +40,28 @@ impl ResponseBody {
         self.lease.as_ref().map(Lease::address)
     }
 
-    fn return_lease_at_end(&mut self) {
-        if self.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
+    /// Reads on until all of it is here, or about `most` bytes are. What was read is given first,
+    /// whenever this is given up.
+    pub(crate) async fn read_ahead(&mut self, most: usize) {
+        loop {
+            match poll_fn(|cx| self.poll_content(cx)).await {
+                None => return,
+                Some(Err(error)) => {
+                    self.error = Some(error);
+                    return;
+                }
+                Some(Ok(content)) => {
+                    let ahead = self.ahead.get_or_insert_default();
+                    ahead.extend_from_slice(&content);
+                    if ahead.len() >= most {
+                        return;
+                    }
+                }
+            }
         }
     }
-}
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = ResponseError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ResponseError>>> {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -60,9 +69,9 @@ impl Body for ResponseBody {
             return Poll::Ready(None);
         };
         match ready!(lease.sender().poll_content(cx)) {
-            Some(Ok(data)) => {
+            Some(Ok(content)) => {
                 self.return_lease_at_end();
-                Poll::Ready(Some(Ok(Frame::data(data))))
+                Poll::Ready(Some(Ok(content)))
             }
             Some(Err(error)) => {
                 lease.report_cut(&error);
@@ -83,7 +92,32 @@ impl Body for ResponseBody {
         }
     }
 
+    fn return_lease_at_end(&mut self) {
+        if let Some(lease) = self.lease.take_if(|lease| lease.content_is_at_end()) {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(ahead.freeze()))));
+        }
+        let content = ready!(self.poll_content(cx));
+        Poll::Ready(content.map(|content| content.map(Frame::data)))
+    }
+
     fn is_end_stream(&self) -> bool {
+        if self.ahead.is_some() {
+            return false;
+        }
         match &self.lease {
             Some(lease) => lease.content_is_at_end(),
             None => !self.is_cut,
@@ -91,10 +125,15 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.lease {
+        let rest = match &self.lease {
             Some(lease) => lease.size_hint(),
             None if self.is_cut => SizeHint::new(),
             None => SizeHint::with_exact(0),
+        };
+        match (&self.ahead, rest.exact()) {
+            (None, _) => rest,
+            (Some(ahead), Some(bytes)) => SizeHint::with_exact(bytes + ahead.len() as u64),
+            (Some(_), None) => SizeHint::new(),
         }
     }
 }

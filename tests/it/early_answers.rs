@@ -80,6 +80,37 @@ async fn sec_99_a_client_that_stops_is_told_that_this_is_no_error() {
 }
 
 #[tokio::test]
+async fn sec_99_a_client_that_ends_its_upload_at_the_head_gets_the_content() {
+    // Its content comes later than its head, as from applications that write one after the other.
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            let head = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\n";
+            exchange.send(head).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            exchange.send("too large").await;
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app).rule("/public", "everyone");
+    let gate = gate.start().await;
+    for (path, status) in EARLY {
+        let mut http2 = gate.raw_http2().await;
+        let mut fields = RawHttp2::fields("POST", path);
+        fields.push(("content-length", "30000"));
+        http2.headers(1, &fields, false).await;
+        http2.data(1, b"begun", false).await;
+        assert_eq!(http2.status(1).await, Some(status), "{path}");
+        // As curl does: shorter than it said, which is no request any more.
+        http2.data(1, b"", true).await;
+        let outcome = http2.outcome(1).await;
+        assert!(outcome.ended, "{path}: {outcome:?}");
+        if path == "/public" {
+            assert_eq!(outcome.body, b"too large");
+        }
+    }
+}
+
+#[tokio::test]
 async fn sec_99_a_stop_waits_for_no_rest() {
     let (_app, gate) = gate().await;
     let mut http2 = gate.raw_http2().await;
