@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{self, token};
+use crate::nodes::Nodes;
 use crate::principal::{
     AccountRef, AuthContext, CredentialFingerprint, Identity, Method, Principal,
 };
@@ -44,7 +45,11 @@ pub struct Id(SessionId);
 impl Store {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Self {
-        let store = session::open(&Backend::Disk(path.to_owned()), &Clock::system());
+        let store = session::open(
+            &Backend::Disk(path.to_owned()),
+            &Nodes::alone(),
+            &Clock::system(),
+        );
         Self(store.unwrap_or_else(|error| panic!("{error}")))
     }
 

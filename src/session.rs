@@ -77,6 +77,14 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
+    /// Where several nodes share them.
+    pub(crate) fn shared(&self) -> Option<&Arc<crate::redis::Settings>> {
+        match self {
+            Self::Redis(settings) => Some(settings),
+            Self::Disk(_) | Self::Memory => None,
+        }
+    }
+
     /// The file of the sessions, or where it would be: what outlives a restart as they do, and is
     /// of this node alone, lies beside it. `None` where they do not.
     pub(crate) fn local(&self) -> Option<&Path> {

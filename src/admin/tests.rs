@@ -9,6 +9,7 @@ use super::protocol::{Done, SessionView};
 use super::sessions::{self, PAGE};
 use super::*;
 use crate::clock::Clock;
+use crate::nodes::Nodes;
 use crate::session::{self, Backend, Record, SessionKey, SessionStore, test_record};
 
 const PEER: Peer = Peer { uid: 0, pid: None };
@@ -24,7 +25,7 @@ impl Service {
     fn on(backend: fn(PathBuf) -> Backend) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let backend = backend(folder.path().join("sessions.redb"));
-        let store = session::open(&backend, &Clock::system()).unwrap();
+        let store = session::open(&backend, &Nodes::alone(), &Clock::system()).unwrap();
         let clock = Clock::system();
         let settings = session::Settings {
             backend,

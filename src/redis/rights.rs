@@ -12,6 +12,7 @@ pub(crate) const COMMANDS: &[(&str, &[&str])] = &[
     ),
     ("EXISTS", &["KEY"]),
     ("GET", &["KEY"]),
+    ("GETDEL", &["KEY"]),
     ("GETRANGE", &["KEY", "0", "0"]),
     ("HGET", &["KEY", "a"]),
     ("HSET", &["KEY", "a", "b"]),

@@ -25,6 +25,7 @@ use crate::identity::token::Signer;
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::Metrics;
+use crate::nodes::Nodes;
 use crate::pages::Pages;
 use crate::portal::saved_posts::store::SavedPostStore;
 use crate::portal::{self, Portal};
@@ -159,7 +160,9 @@ pub(super) fn start_on(
         Accounts::open(&restart_only.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
     let metrics = Arc::new(Metrics::new());
-    let (sessions, session_clock) = sessions(session, &clock)?;
+    let nodes = Nodes::open(restart_only.backend.shared(), &clock)
+        .map_err(|error| StartError::Sessions(session::OpenError::Redis(error)))?;
+    let (sessions, session_clock) = sessions(session, &nodes, &clock)?;
     let sessions = Arc::new(sessions.counted(metrics.sessions()));
     let known = Arc::new(known_networks(&restart_only.backend)?);
     let load = Load::new(connections.max, ceiling, clock.clone());
@@ -301,8 +304,12 @@ fn admission(
 }
 
 /// The sessions, and the clock that they go by.
-fn sessions(settings: session::Settings, clock: &Clock) -> Result<(Sessions, Clock), StartError> {
-    let store = session::open(&settings.backend, clock).map_err(StartError::Sessions)?;
+fn sessions(
+    settings: session::Settings,
+    nodes: &Nodes,
+    clock: &Clock,
+) -> Result<(Sessions, Clock), StartError> {
+    let store = session::open(&settings.backend, nodes, clock).map_err(StartError::Sessions)?;
     let (clock, behind) = clock.going_on_from(store.latest());
     if !behind.is_zero() {
         tracing::warn!(

@@ -274,6 +274,7 @@ mod tests {
     use super::super::{Backend, open};
     use super::*;
     use crate::clock::Clock;
+    use crate::nodes::Nodes;
 
     const MANY: usize = 100_000;
 
@@ -281,7 +282,7 @@ mod tests {
     async fn sec_46_a_hundred_thousand_sessions_end_at_once_and_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let backend = Backend::Disk(folder.path().join("sessions.redb"));
-        let store = open(&backend, &Clock::system()).unwrap();
+        let store = open(&backend, &Nodes::alone(), &Clock::system()).unwrap();
         let clock = Clock::system();
         let settings = Settings {
             backend: backend.clone(),
@@ -338,6 +339,12 @@ mod tests {
         assert_eq!(sessions.count().await, Ok(0));
         sessions.close().await.unwrap();
         drop((sessions, store));
-        assert_eq!(open(&backend, &clock).unwrap().count().await, Ok(0));
+        assert_eq!(
+            open(&backend, &Nodes::alone(), &clock)
+                .unwrap()
+                .count()
+                .await,
+            Ok(0)
+        );
     }
 }

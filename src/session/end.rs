@@ -167,6 +167,7 @@ mod tests {
     use super::super::{Backend, ConnectionCache, SessionId, Settings, Shown, open};
     use super::*;
     use crate::clock::Clock;
+    use crate::nodes::Nodes;
 
     fn settings() -> Settings {
         Settings {
@@ -181,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn sec_46_a_session_that_is_forgotten_is_over_here_and_stays_in_the_store() {
-        let store = open(&Backend::Memory, &Clock::system()).unwrap();
+        let store = open(&Backend::Memory, &Nodes::alone(), &Clock::system()).unwrap();
         let here = || Sessions::new(settings(), Arc::clone(&store), Clock::system());
         let (sessions, clock) = (here(), Clock::system());
         let id = SessionId::generate().unwrap();

@@ -45,7 +45,7 @@ use super::store::ends::EndSender;
 use super::store::{Answer, End, OpenError, Reach, SessionStore, StoreError};
 use super::user_key::UserKey;
 use crate::clock::{Clock, Timestamp};
-use crate::redis::{Link, LinkError, Mark, Settings};
+use crate::redis::{Link, LinkError, Mark};
 use crate::request::Host;
 use crate::telemetry::Seldom;
 
@@ -83,9 +83,8 @@ struct Shared {
 }
 
 impl Redis {
-    /// Reads the files with secrets, and connects in the background of this runtime.
-    pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Self, OpenError> {
-        let link = Link::open(settings, clock).map_err(OpenError::Redis)?;
+    /// Reads the streams by this link in the background of this runtime.
+    pub(super) fn open(link: Link, clock: &Clock) -> Result<Self, OpenError> {
         let mut node = [0; 8];
         SysRng
             .try_fill_bytes(&mut node)

@@ -19,6 +19,7 @@ use super::id::SessionKey;
 use super::memory::Memory;
 use super::record::{HostId, Record};
 use crate::clock::{Clock, Timestamp};
+use crate::nodes::Nodes;
 use crate::regular_file::Distrust;
 use crate::request::Host;
 use crate::storage::Fault;
@@ -261,16 +262,24 @@ pub(crate) trait SessionStore: Send + Sync {
     fn close(&self) -> Answer<'_, ()>;
 }
 
-/// The store that the configuration names. Within the runtime; what goes by time goes by `clock`.
-pub(crate) fn open(backend: &Backend, clock: &Clock) -> Result<Arc<dyn SessionStore>, OpenError> {
+/// The store that the configuration names, which for several nodes is where they meet. Within the
+/// runtime; what goes by time goes by `clock`.
+pub(crate) fn open(
+    backend: &Backend,
+    nodes: &Nodes,
+    clock: &Clock,
+) -> Result<Arc<dyn SessionStore>, OpenError> {
     Ok(match backend {
         Backend::Memory => Arc::new(Memory::default()),
         Backend::Disk(path) => Arc::new(Disk::open(path)?),
         #[cfg(feature = "redis")]
-        Backend::Redis(settings) => Arc::new(super::redis::Redis::open(settings, clock)?),
+        Backend::Redis(_) => {
+            let link = nodes.link().expect("nodes are opened with these settings");
+            Arc::new(super::redis::Redis::open(link.clone(), clock)?)
+        }
         #[cfg(not(feature = "redis"))]
         Backend::Redis(_) => {
-            let _goes_by_no_time = clock;
+            let (_is_alone, _goes_by_no_time) = (nodes, clock);
             return Err(OpenError::NotBuilt);
         }
     })

@@ -4,7 +4,8 @@ use super::super::record::tests::record;
 use super::super::store::conformance::conformance_tests;
 use super::super::store::conformance::shared::shared_store_tests;
 use super::*;
-use crate::redis::test_server::{TestServer, settings};
+use crate::redis::Settings;
+use crate::redis::test_server::{TestServer, link, settings};
 
 mod damage;
 mod ends;
@@ -16,7 +17,7 @@ async fn node(server: &TestServer) -> Redis {
 }
 
 async fn node_of(settings: Settings) -> Redis {
-    let node = Redis::open(&Arc::new(settings), &Clock::system()).unwrap();
+    let node = Redis::open(link(settings), &Clock::system()).unwrap();
     let mut read = node.shared.read.subscribe();
     let begun = read.wait_for(|read| *read > Timestamp::default());
     let begun = tokio::time::timeout(Duration::from_secs(10), begun).await;

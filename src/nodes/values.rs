@@ -1,0 +1,226 @@
+//! Small values that one node keeps and any other reads: sealed, each with an end, found by a name.
+//!
+//! A value stands at `PREFIXv:KIND:NAME`, where the name is a hash: who reads the keys of the store
+//! learns none of the codes and ids that values are kept under. It is sealed for its kind and its
+//! place, and begins with the version of its kind: what a later Vestibule has written is told apart
+//! from what is damaged, and both from what is not there.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, Value, cmd};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Clock, FileError, Link, Settings};
+use crate::random::NoRandomness;
+use crate::redis::{LinkError, Unreadable};
+use crate::telemetry::Seldom;
+
+/// What a value is, how it is written, and how large it may be. Two kinds have two names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    name: &'static str,
+    version: u8,
+    most: usize,
+}
+
+impl Kind {
+    /// `name` stands in the keys of the store. `version` is how this program writes values of the
+    /// kind, of `most` bytes at most.
+    pub(crate) const fn new(name: &'static str, version: u8, most: usize) -> Self {
+        Self {
+            name,
+            version,
+            most,
+        }
+    }
+}
+
+/// Why a value was not kept or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueError {
+    /// It was changed, or another key has sealed it. It stays where it is, except when it was to be
+    /// taken.
+    Damaged,
+    /// The store has no memory left.
+    Full,
+    /// A later version of Vestibule has written it.
+    Newer,
+    NoRandomness,
+    /// Larger than its kind may be: it was not sent, or was not read.
+    TooLarge,
+    /// The store cannot be reached, or refuses, as the log says. Whether anything was done is not
+    /// known.
+    Unavailable,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Values {
+    link: Link,
+    said_refused: Arc<Seldom>,
+}
+
+type Read = Option<Zeroizing<Vec<u8>>>;
+
+impl Values {
+    pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Option<Self>, FileError> {
+        Link::open(settings, clock).map(|link| Some(Self::new(link, clock)))
+    }
+
+    fn new(link: Link, clock: &Clock) -> Self {
+        Self {
+            link,
+            said_refused: Arc::new(Seldom::new(clock.clone())),
+        }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Keeps `value` for as long as `kept_for`, in place of what there is.
+    pub(crate) async fn put(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        value: &[u8],
+        kept_for: Duration,
+    ) -> Result<(), ValueError> {
+        self.set(kind, name, value, kept_for, false).await.map(drop)
+    }
+
+    /// The same unless there is something: of two at once, one puts its value, and is told `true`.
+    pub(crate) async fn put_if_absent(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        value: &[u8],
+        kept_for: Duration,
+    ) -> Result<bool, ValueError> {
+        self.set(kind, name, value, kept_for, true).await
+    }
+
+    pub(crate) async fn get(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
+        self.read(cmd("GET"), kind, name).await
+    }
+
+    /// Takes a value out: of two at once, one gets it. One that cannot be read is gone, too.
+    pub(crate) async fn take(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
+        self.read(cmd("GETDEL"), kind, name).await
+    }
+
+    /// Gives whether there was one.
+    pub(crate) async fn remove(&self, kind: &Kind, name: &[u8]) -> Result<bool, ValueError> {
+        let key = self.key(kind, name);
+        let removed = self.query(cmd("DEL").arg(key)).await?;
+        Ok(removed == Value::Int(1))
+    }
+
+    async fn set(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        value: &[u8],
+        kept_for: Duration,
+        if_absent: bool,
+    ) -> Result<bool, ValueError> {
+        if value.len() > kind.most {
+            return Err(ValueError::TooLarge);
+        }
+        let key = self.key(kind, name);
+        let mut plain = Zeroizing::new(Vec::with_capacity(1 + value.len()));
+        plain.push(kind.version);
+        plain.extend_from_slice(value);
+        let sealed = self.link.keys().seal(kind.name, key.as_bytes(), &plain);
+        let sealed = sealed.map_err(|NoRandomness| ValueError::NoRandomness)?;
+        let millis = u64::try_from(kept_for.as_millis()).unwrap_or(u64::MAX);
+        let mut set = cmd("SET");
+        set.arg(key).arg(sealed).arg("PX").arg(millis.max(1));
+        if if_absent {
+            set.arg("NX");
+        }
+        Ok(self.query(&set).await? != Value::Nil)
+    }
+
+    async fn read(&self, mut how: Cmd, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
+        let key = self.key(kind, name);
+        match self.query(how.arg(&key)).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(sealed) => self.open_sealed(kind, &key, &sealed).map(Some),
+            _ => Err(ValueError::Damaged),
+        }
+    }
+
+    fn open_sealed(
+        &self,
+        kind: &Kind,
+        key: &str,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ValueError> {
+        let plain = self.link.keys().open(kind.name, key.as_bytes(), sealed);
+        let plain = plain.map_err(|error| match error {
+            Unreadable::Version(_) => ValueError::Newer,
+            Unreadable::Damaged => ValueError::Damaged,
+        })?;
+        let (&version, value) = plain.split_first().ok_or(ValueError::Damaged)?;
+        if version > kind.version {
+            Err(ValueError::Newer)
+        } else if version < kind.version {
+            Err(ValueError::Damaged) // no version so far has another one before it
+        } else if value.len() > kind.most {
+            Err(ValueError::TooLarge)
+        } else {
+            Ok(Zeroizing::new(value.to_vec()))
+        }
+    }
+
+    /// Where a value stands. The name is hashed: it may be a secret.
+    fn key(&self, kind: &Kind, name: &[u8]) -> String {
+        let name = URL_SAFE_NO_PAD.encode(Sha256::digest(name));
+        format!("{}v:{}:{name}", self.link.prefix(), kind.name)
+    }
+
+    async fn query(&self, command: &Cmd) -> Result<Value, ValueError> {
+        let answer = self.link.query(command).await;
+        answer.map_err(|error| match error {
+            LinkError::Unavailable => ValueError::Unavailable, // which the link tells the log
+            LinkError::Full => ValueError::Full,
+            LinkError::Refused(error) if error.starts_with("WRONGTYPE") => {
+                tracing::debug!(error, "a value in the store is of another type");
+                ValueError::Damaged
+            }
+            LinkError::Refused(error) => {
+                if self.said_refused.is_due() {
+                    tracing::error!(
+                        error,
+                        "the session store refuses a command; vestibule check says what is missing"
+                    );
+                }
+                ValueError::Unavailable
+            }
+        })
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "it is damaged, or sealed by another key",
+            Self::Full => "the session store has no memory left",
+            Self::Newer => "a later version of Vestibule has written it",
+            Self::NoRandomness => "the system gives no random bytes",
+            Self::TooLarge => "it is larger than it may be",
+            Self::Unavailable => "the session store cannot be reached",
+        })
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+#[cfg(test)]
+mod tests;
