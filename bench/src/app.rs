@@ -1,15 +1,19 @@
 //! The app behind the proxies, a process of its own: bodies of any length, a sink, and who asks.
 
 use std::convert::Infallible;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use aws_lc_rs::digest;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::body::Bulk;
@@ -69,7 +73,8 @@ pub(crate) fn run() -> io::Result<()> {
 async fn serve(stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let served = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service_fn(respond));
+        .serve_connection(TokioIo::new(stream), service_fn(respond))
+        .with_upgrades();
     let _ = served.await; // proxies close connections as they like
 }
 
@@ -90,12 +95,55 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Answer>, Infalli
                 user.map_or(b"", |user| user.as_bytes()),
             ))
         }
+        (_, "/ws") => echo_websocket(request),
         (&Method::POST, "/sink") => match sink(request.into_body()).await {
             Ok(length) => text(Bytes::from(length.to_string())),
             Err(_) => status(StatusCode::BAD_REQUEST),
         },
         _ => status(StatusCode::NOT_FOUND),
     })
+}
+
+/// Begins a WebSocket on which short messages come back (RFC 6455).
+fn echo_websocket(mut request: Request<Incoming>) -> Response<Answer> {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
+        return status(StatusCode::UPGRADE_REQUIRED);
+    };
+    let key = [key.as_bytes(), b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &key);
+    let accept = HeaderValue::from_str(&BASE64_STANDARD.encode(hash)).expect("letters");
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgraded.await {
+            let _ = echo(TokioIo::new(upgraded)).await;
+        }
+    });
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    loop {
+        let mut head = [0; 6];
+        stream.read_exact(&mut head).await?;
+        let [kind, length, mask @ ..] = head;
+        let mut text = vec![0; usize::from(length & 0x7f)];
+        stream.read_exact(&mut text).await?;
+        let masks = mask.into_iter().cycle();
+        text.iter_mut()
+            .zip(masks)
+            .for_each(|(byte, mask)| *byte ^= mask);
+        let length = u8::try_from(text.len()).expect("seven bits");
+        let frame = [&[kind, length], &text[..]].concat();
+        stream.write_all(&frame).await?;
+        if kind & 0xf == 8 {
+            return stream.shutdown().await;
+        }
+    }
 }
 
 async fn sink(mut body: Incoming) -> hyper::Result<usize> {

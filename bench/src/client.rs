@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     cookie: Option<HeaderValue>,
     /// Where a proxy asks about its requests.
     questions: SocketAddr,
+    /// Behind a load balancer: whom its header of the PROXY protocol names as the client.
+    forwarded_for: Option<Ipv4Addr>,
 }
 
 /// Of connections that are made one after the other.
@@ -79,6 +82,7 @@ impl Client {
             tls: [certificate.client("http/1.1")?, certificate.client("h2")?],
             cookie: None,
             questions: SocketAddr::from(([127, 0, 0, 1], 0)),
+            forwarded_for: None,
         })
     }
 
@@ -104,6 +108,36 @@ impl Client {
     pub(crate) fn asked_about_at(mut self, port: u16) -> Self {
         self.questions.set_port(port);
         self
+    }
+
+    /// The same at another node of the same site, as a load balancer would connect.
+    #[must_use]
+    pub(crate) fn led_to(&self, port: u16, client: Ipv4Addr) -> Self {
+        let mut led = self.clone();
+        led.address.set_port(port);
+        led.forwarded_for = Some(client);
+        led
+    }
+
+    /// The same through the load balancer.
+    #[must_use]
+    pub(crate) fn led_through(&self, port: u16) -> Self {
+        let mut led = self.clone();
+        led.address.set_port(port);
+        led.forwarded_for = None;
+        led
+    }
+
+    /// The head of a request for a WebSocket.
+    pub(crate) fn websocket_head(&self, path: &str) -> String {
+        let cookie = self.cookie.as_ref().and_then(|cookie| cookie.to_str().ok());
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{host}\r\nCookie: {cookie}\r\n\
+             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            host = self.authority,
+            cookie = cookie.unwrap_or_default(),
+        )
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -193,8 +227,12 @@ impl Client {
         if self.source != Ipv4Addr::LOCALHOST {
             socket.bind((self.source, 0).into())?;
         }
-        let stream = socket.connect(self.address).await?;
+        let mut stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
+        if let Some(client) = self.forwarded_for {
+            let header = format!("PROXY TCP4 {client} 127.0.0.1 40000 443\r\n");
+            stream.write_all(header.as_bytes()).await?;
+        }
         let connector = TlsConnector::from(Arc::clone(config));
         connector.connect(self.server_name.clone(), stream).await
     }
@@ -268,13 +306,39 @@ impl Client {
         user: &str,
         password: &str,
     ) -> io::Result<()> {
+        let fields = [("username", user), ("password", password)];
+        let (status, cookie) = self.fill_in(path, &fields).await?;
+        if cookie.is_empty() || !status.is_redirection() {
+            return Err(io::Error::other(format!("the login answers {status}")));
+        }
+        self.sign_in_with(&cookie)
+    }
+
+    /// Signs out as a visitor does, and keeps the cookie.
+    pub(crate) async fn sign_out(&self) -> io::Result<StatusCode> {
+        Ok(self.fill_in("/.vestibule/logout", &[]).await?.0)
+    }
+
+    /// Opens the form at a path, and sends it; gives the status and the cookies of the answer.
+    async fn fill_in(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> io::Result<(StatusCode, String)> {
         let mut connection = self.connect(Version::Http1).await?;
         let mut asking = self.request(Version::Http1, Method::GET, path);
         asking
             .headers
             .insert(ACCEPT, HeaderValue::from_static("text/html"));
         let page = connection.send(&asking, Bulk::empty()).await?;
-        let cookie = cookies(page.headers());
+        let mut cookie = cookies(page.headers());
+        if let Some(own) = self.cookie.as_ref().and_then(|own| own.to_str().ok()) {
+            cookie = match cookie.as_str() {
+                "" => own.to_owned(),
+                set => format!("{own}; {set}"),
+            };
+        }
+        let status = page.status();
         let page = page
             .into_body()
             .collect()
@@ -282,19 +346,23 @@ impl Client {
             .map_err(io::Error::other)?
             .to_bytes();
         let token = hidden(&String::from_utf8_lossy(&page), "csrf")
-            .ok_or_else(|| io::Error::other("the login page has no form"))?;
-        let body = form(&[("username", user), ("password", password), ("csrf", &token)]);
-        let post = self.form(path);
+            .ok_or_else(|| io::Error::other(format!("{path} has no form, but {status}")))?;
+        let body = form(&[fields, &[("csrf", &token)]].concat());
+        let navigates = [
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        let post = navigates
+            .into_iter()
+            .fold(self.form(path), |post, (name, value)| {
+                post.field(
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
         let post = post.field(COOKIE, cookie.parse().map_err(io::Error::other)?);
         let response = connection.send(&post, Bulk::text(body)).await?;
-        let cookie = cookies(response.headers());
-        if cookie.is_empty() {
-            return Err(io::Error::other(format!(
-                "the login answers {}",
-                response.status()
-            )));
-        }
-        self.sign_in_with(&cookie)
+        Ok((response.status(), cookies(response.headers())))
     }
 }
 

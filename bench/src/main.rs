@@ -1,5 +1,5 @@
 //! Vestibule beside other reverse proxies: the same work in alternating rounds, what it costs each
-//! of them, a table, and plots. And Vestibule alone: how its cost grows, and what floods do. `docs/performance.md` says how to read them.
+//! of them, a table, and plots. And Vestibule alone: how its cost grows, and what floods do. And three nodes of it: what they do together. `docs/performance.md` says how to read them.
 
 mod app;
 mod body;
@@ -8,6 +8,7 @@ mod client;
 mod floods;
 mod load;
 mod machine;
+mod nodes;
 mod peers;
 mod process;
 mod record;
@@ -58,6 +59,8 @@ enum Subcommand {
     Scale(Alone),
     /// Measures what signed-in users notice of floods
     Floods(Alone),
+    /// Shows three nodes behind HAProxy, which share a Redis with replicas and sentinels
+    Nodes(nodes::Arguments),
     /// The app behind the proxies
     #[command(hide = true)]
     App,
@@ -140,6 +143,10 @@ fn main() -> ExitCode {
         }) => floods::attack::run(&flood, port, &certificate),
         Some(Subcommand::Scale(alone)) => measure_alone(&alone, Kind::Scale),
         Some(Subcommand::Floods(alone)) => measure_alone(&alone, Kind::Floods),
+        Some(Subcommand::Nodes(arguments)) => {
+            raise_descriptor_limit();
+            until_interrupted(nodes::run(&arguments, vestibule))
+        }
         Some(Subcommand::Report { file }) => show(&file),
         Some(Subcommand::Publish { file }) => report::publish(&file, Path::new(".")),
         None => measure(&arguments.measure),

@@ -45,6 +45,17 @@ impl Running {
         self.child.id()
     }
 
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Waits until it has ended, as it was told to.
+    pub(crate) fn wait(&mut self) {
+        let _ = self.child.wait();
+    }
+
     /// The end of what it said, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<String> {
         self.child.try_wait().ok().flatten()?;

@@ -18,6 +18,8 @@ fn a_server_that_is_set_up_as_the_page_says_passes_the_check() {
     assert_eq!(page.next("sh"), "vestibule check\n");
     let of_sentinel = page.next("toml");
     let of_cluster = page.next("toml");
+    page.skip("sh", "it builds a release; `.ci/run` runs it");
+    page.skip("text", "it is what the command shows");
     let Some(server) = Redis::start() else {
         return;
     };

@@ -1,0 +1,287 @@
+//! All that is started, and ends when this is dropped.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+
+use super::node::{Node, held_port};
+use super::redis::Redis;
+use super::{say, until};
+use crate::app::App;
+use crate::certificate::Certificate;
+use crate::client::Client;
+use crate::peers::{self, PASSWORD};
+use crate::process::Running;
+
+pub(super) const NAMES: [&str; 3] = ["A", "B", "C"];
+pub(super) const USERS: [&str; 5] = ["ada", "bob", "carol", "dave", "erin"];
+
+/// Of the sentinels; as the nodes count, so does a quorum of them.
+const SENTINELS: usize = 3;
+const QUORUM: usize = 2;
+
+/// Each server writes down what it keeps, and takes no write that no replica gets.
+const SERVER: [&str; 6] = [
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--maxmemory-policy",
+    "noeviction",
+];
+
+const NODE: &str = r#"
+[server]
+listen = ["127.0.0.1:<port>"]
+proxy_protocol_from = ["127.0.0.1"]
+public_port = <public>
+drain_timeout = "5s"
+[tls]
+cert = "../cert.pem"
+key = "../key.pem"
+[session]
+store = "redis"
+[session.redis]
+sentinel = { name = "main", nodes = [<sentinels>] }
+key_file = "../redis.key"
+[login]
+users_file = "../users.toml"
+[admin]
+socket = "admin.sock"
+metrics = "127.0.0.1:<metrics>"
+[log]
+access = false
+[[app]]
+upstream = "http://<app>"
+[app.identity]
+"X-Remote-User" = "{user}"
+"#;
+
+/// Nodes that are ready are asked first. While the store is away none is: then all of them go on with the
+/// sessions that they know.
+const HAPROXY: &str = "\
+global
+    maxconn 8000
+defaults
+    mode tcp
+    timeout connect 1s
+    timeout client 1h
+    timeout server 1h
+    retries 3
+    option redispatch 1
+frontend visitors
+    bind 127.0.0.1:<public>
+    default_backend nodes
+backend nodes
+    balance roundrobin
+    option httpchk GET /readyz
+    option allbackups
+    default-server send-proxy-v2
+";
+
+/// The programs of others.
+pub(super) struct Programs {
+    haproxy: PathBuf,
+}
+
+impl Programs {
+    /// # Errors
+    /// Some are missing; the error says how to get them.
+    pub(super) fn find() -> io::Result<Self> {
+        let found = ["redis-server", "haproxy"].map(|name| (name, peers::find(name)));
+        let missing = found.iter().filter(|(_, path)| path.is_none());
+        let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
+        let [_, (_, Some(haproxy))] = found else {
+            return Err(Self::missing(&missing));
+        };
+        if missing.is_empty() {
+            Ok(Self { haproxy })
+        } else {
+            Err(Self::missing(&missing))
+        }
+    }
+
+    fn missing(names: &[&str]) -> io::Error {
+        let names = names.join(" ");
+        io::Error::other(format!(
+            "missing: {names}. On Debian, `apt install --no-install-recommends {names}` brings it"
+        ))
+    }
+}
+
+pub(super) struct Fleet {
+    haproxy: Running,
+    pub(super) public: u16,
+    pub(super) nodes: Vec<Node>,
+    pub(super) sentinels: Vec<Redis>,
+    pub(super) servers: Vec<Redis>,
+    certificate: Certificate,
+    _app: App,
+    _port: TcpSocket,
+    folder: TempDir,
+}
+
+impl Fleet {
+    pub(super) async fn start(programs: &Programs, vestibule: &Path) -> io::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("vestibule-nodes-")
+            .tempdir()?;
+        let ground = folder.path();
+        let (certificate, app) = (Certificate::make()?, App::start()?);
+        let (public, port) = held_port()?;
+        say("Starting Redis with two replicas and three sentinels ...\n");
+        let (servers, sentinels) = redis().await?;
+        let hash = peers::hash(vestibule)?;
+        let users = USERS.map(|user| format!("[user.{user}]\npassword = \"{hash}\"\n"));
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness"))?;
+        let key = key.map(|byte| format!("{byte:02x}")).concat();
+        for (name, text) in [
+            ("cert.pem", &certificate.cert),
+            ("key.pem", &certificate.key),
+            ("users.toml", &users.concat()),
+            ("redis.key", &key),
+        ] {
+            write(&ground.join(name), text)?;
+        }
+        let addresses = sentinels
+            .iter()
+            .map(|sentinel| format!("{:?}", sentinel.url()));
+        let configuration = NODE
+            .replace("<sentinels>", &addresses.collect::<Vec<_>>().join(", "))
+            .replace("<public>", &public.to_string())
+            .replace("<app>", &app.address.to_string());
+        say("Starting three nodes and HAProxy ...\n");
+        let mut nodes = Vec::new();
+        for name in NAMES {
+            let mut node = Node::new(name, vestibule, ground, &configuration)?;
+            node.start().await?;
+            nodes.push(node);
+        }
+        let mut text = HAPROXY.replace("<public>", &public.to_string());
+        for Node {
+            name,
+            port,
+            metrics,
+            ..
+        } in &nodes
+        {
+            let checked = format!("check port {metrics} inter 200ms fall 2 rise 1");
+            let server = format!("127.0.0.1:{port}");
+            text += &[
+                format!("    server {name} {server} {checked}\n"),
+                format!("    server {name}-not-ready {server} backup\n"),
+            ]
+            .concat();
+        }
+        let file = ground.join("haproxy.cfg");
+        write(&file, &text)?;
+        let mut command = Command::new(&programs.haproxy);
+        command.args(["-db", "-f"]).arg(file);
+        let haproxy = Running::start(command, ground.join("haproxy.log"))?;
+        let mut fleet = Self {
+            haproxy,
+            public,
+            nodes,
+            sentinels,
+            servers,
+            certificate,
+            _app: app,
+            _port: port,
+            folder,
+        };
+        let visitor = fleet.visitor()?;
+        let (answered, _) = until("HAProxy", async || {
+            if let Some(said) = fleet.haproxy.ended() {
+                return Some(Err(io::Error::other(format!("HAProxy ends: {said}"))));
+            }
+            visitor.fetch("/.vestibule/login").await.ok().map(Ok)
+        })
+        .await?;
+        answered.map(|_| fleet)
+    }
+
+    /// Somebody who comes through HAProxy.
+    pub(super) fn visitor(&self) -> io::Result<Client> {
+        Client::new(&self.certificate, self.public)
+    }
+
+    /// The same visitor as HAProxy leads them to a node.
+    pub(super) fn at(&self, node: usize, visitor: &Client) -> Client {
+        visitor.led_to(self.nodes[node].port, Ipv4Addr::new(192, 0, 2, 7))
+    }
+
+    /// Somebody who signs in at this node.
+    pub(super) async fn sign_in(&self, node: usize, user: &str) -> io::Result<Client> {
+        let mut visitor = self.at(node, &self.visitor()?);
+        visitor.sign_in("/.vestibule/login", user, PASSWORD).await?;
+        Ok(visitor)
+    }
+
+    /// The place of the server that the first sentinel names as the master.
+    pub(super) fn master(&self) -> Option<usize> {
+        let named = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        let port: u16 = named.lines().nth(1)?.parse().ok()?;
+        self.servers.iter().position(|server| server.port() == port)
+    }
+}
+
+impl fmt::Display for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = |servers: &[Redis]| {
+            let ports = servers.iter().map(|server| server.port().to_string());
+            ports.collect::<Vec<_>>().join(", ")
+        };
+        let (servers, sentinels) = (ports(&self.servers), ports(&self.sentinels));
+        writeln!(
+            f,
+            "  Redis      127.0.0.1, ports {servers}; the first is the master"
+        )?;
+        writeln!(f, "  sentinels  ports {sentinels}")?;
+        for node in &self.nodes {
+            writeln!(f, "  node {}     port {}", node.name, node.port)?;
+        }
+        writeln!(f, "  HAProxy    https://localhost:{}/", self.public)?;
+        writeln!(f, "  files      {}", self.folder.path().display())
+    }
+}
+
+/// The master first.
+async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
+    let master = Redis::start_with(&SERVER);
+    let master = master.ok_or_else(|| Programs::missing(&["redis-server"]))?;
+    let replicas = [master.replica(), master.replica()];
+    let servers: Vec<_> = [master].into_iter().chain(replicas).collect();
+    for server in &servers {
+        for (name, value) in [("appendonly", "yes"), ("min-replicas-to-write", "1")] {
+            server.ask(&["CONFIG", "SET", name, value]);
+        }
+    }
+    let sentinels = (0..SENTINELS).map(|_| servers[0].sentinel(QUORUM));
+    let sentinels: Vec<_> = sentinels.collect();
+    // Before they know of each other and of the replicas, nothing takes over.
+    for sentinel in &sentinels {
+        let asked = async || {
+            let known = sentinel.ask(&["SENTINEL", "MASTER", "main"]);
+            let all =
+                known.contains("num-other-sentinels\n2\n") && known.contains("num-slaves\n2\n");
+            all.then_some(())
+        };
+        until("the sentinels to know of each other", asked).await?;
+    }
+    Ok((servers, sentinels))
+}
+
+/// For its owner alone, as keys have to be.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    io::Write::write_all(&mut options.open(path)?, text.as_bytes())
+}
