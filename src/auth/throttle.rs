@@ -18,23 +18,29 @@
 mod attempt;
 mod counters;
 mod known;
+mod nodes;
+#[cfg(not(feature = "redis"))]
+#[path = "throttle/no_store.rs"]
+mod redis;
+#[cfg(feature = "redis")]
+mod redis;
 mod shared;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use self::attempt::Counted;
+use self::attempt::{Counted, LocalAttempt};
 use self::counters::{Counters, Full};
 use self::known::Pair;
 use self::shared::SharedTries;
 use crate::clock::{Clock, Timestamp};
 use crate::network::Network;
 
-pub(crate) use self::attempt::Attempt;
 pub(crate) use self::known::{KnownError, KnownNetworks};
+pub(crate) use self::nodes::{Attempt, Throttle};
+pub(crate) use self::redis::InStore;
 
 /// `[login.throttle]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +62,8 @@ const KNOWN: u32 = 10;
 /// /56, a /48.
 const LEVELS: [u32; 3] = [10, 12, 20];
 
-pub(crate) struct Throttle {
+/// The counters of this node.
+struct LocalThrottle {
     settings: Settings,
     clock: Clock,
     account_at_network: Counters<(Account, Network)>,
@@ -79,11 +86,11 @@ fn account_of(name: &str) -> Account {
 }
 
 /// How long to wait before the next try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wait(pub(crate) Duration);
 
-impl Throttle {
-    pub(crate) fn new(settings: Settings, known: Arc<KnownNetworks>, clock: Clock) -> Self {
+impl LocalThrottle {
+    fn new(settings: Settings, known: Arc<KnownNetworks>, clock: Clock) -> Self {
         Self {
             account_at_network: Counters::new(settings.window),
             network: Counters::new(settings.window),
@@ -97,12 +104,12 @@ impl Throttle {
     }
 
     /// The same with other limits, and all counters at zero.
-    pub(crate) fn with(&self, settings: Settings) -> Self {
+    fn with(&self, settings: Settings) -> Self {
         Self::new(settings, Arc::clone(&self.known), self.clock.clone())
     }
 
     /// How many entries each counter has.
-    pub(crate) fn entries(&self) -> [(&'static str, u64); 3] {
+    fn entries(&self) -> [(&'static str, u64); 3] {
         let now = self.clock.now();
         [
             ("account", self.account.count(now)),
@@ -114,29 +121,31 @@ impl Throttle {
         ]
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Counts a try at `account`, by its canonical name, from `address`.
-    pub(crate) fn begin(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Wait> {
-        let network = Network::of(address);
-        let pair = self.known.pair(account, network);
-        self.begin_at(account, network, Some(pair))
+    fn pair(&self, account: &str, network: Network) -> Pair {
+        self.known.pair(account, network)
     }
 
-    /// The same from a client that `proxy` does not name: it counts there, but nobody is known by
-    /// the network of a proxy.
-    pub(crate) fn begin_behind(&self, account: &str, proxy: IpAddr) -> Result<Attempt<'_>, Wait> {
-        self.begin_at(account, Network::of(proxy), None)
+    fn knows(&self, pair: &Pair) -> bool {
+        self.known.contains(pair, self.clock.now())
     }
 
+    /// Somebody has signed in then, on another node.
+    fn learn(&self, pair: Pair, at: Timestamp) {
+        self.known.note(pair, at.min(self.clock.now()));
+    }
+
+    /// Counts a try at `account`, by its canonical name, from a network; `pair` is both, where the
+    /// network is that of the client, and no proxy's that does not name it.
     fn begin_at(
         &self,
         account: &str,
         network: Network,
         pair: Option<Pair>,
-    ) -> Result<Attempt<'_>, Wait> {
+    ) -> Result<LocalAttempt<'_>, Wait> {
         let account = account_of(account);
         let now = self.clock.now();
         let mut counted = Counted::default();
@@ -150,7 +159,7 @@ impl Throttle {
             self.take_back(&counted, account, network, now);
             return Err(Wait(wait));
         }
-        Ok(Attempt {
+        Ok(LocalAttempt {
             throttle: self,
             account,
             network,

@@ -62,7 +62,7 @@ impl BasicLogin {
             return known;
         }
         let (client, user) = (context.client, printable(name));
-        let attempt = context.begin_login(&self.throttle, account);
+        let attempt = context.begin_login(&self.throttle, account).await;
         let attempt = attempt.map_err(|wait| {
             self.counts.throttled.inc();
             tracing::warn!(target: "audit", %client, %user, "login throttled");
@@ -75,7 +75,7 @@ impl BasicLogin {
         let verified = self.accounts.verify(network, name, password).await;
         match verified {
             Ok(Verdict::SignedIn(signed_in)) => {
-                attempt.succeeded();
+                attempt.succeeded().await;
                 self.counts.signed_in.inc();
                 let (account, methods) = (signed_in.account(), signed_in.methods());
                 let user = account.identity().user();
@@ -95,7 +95,7 @@ impl BasicLogin {
                 Err(wait.map_or(NotSignedIn::Refused, NotSignedIn::Throttled))
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
-                attempt.withdraw();
+                attempt.withdraw().await;
                 self.counts.busy.inc();
                 Err(NotSignedIn::Busy)
             }

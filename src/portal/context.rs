@@ -100,15 +100,15 @@ impl RequestContext<'_> {
     }
 
     /// Counts a try to prove the password of `account`, by its canonical name.
-    pub(super) fn begin_login<'t>(
+    pub(super) async fn begin_login<'t>(
         &self,
         throttle: &'t Throttle,
         account: &str,
     ) -> Result<Attempt<'t>, Wait> {
         if self.is_client_known {
-            throttle.begin(account, self.client)
+            throttle.begin(account, self.client).await
         } else {
-            throttle.begin_behind(account, self.client)
+            throttle.begin_behind(account, self.client).await
         }
     }
 

@@ -306,7 +306,7 @@ impl SignIn {
         let typed = shown_again(&username);
         let account = user_name::key(&username);
         let user = printable(&username);
-        let attempt = match context.begin_login(&self.throttle, &account) {
+        let attempt = match context.begin_login(&self.throttle, &account).await {
             Ok(attempt) => attempt,
             Err(wait) => {
                 self.counts.throttled.inc();
@@ -318,7 +318,7 @@ impl SignIn {
         let password = Secret::new(password);
         match self.accounts.verify(network, &username, password).await {
             Ok(Verdict::SignedIn(signed_in)) => {
-                attempt.succeeded();
+                attempt.succeeded().await;
                 self.start(&context, &options, typed, &signed_in).await
             }
             Ok(Verdict::Refused) => {
@@ -331,7 +331,7 @@ impl SignIn {
                 Ok(page.into_response())
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
-                attempt.withdraw();
+                attempt.withdraw().await;
                 self.counts.busy.inc();
                 let page = self.problem(&context, &options, LoginProblem::Busy, typed)?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())

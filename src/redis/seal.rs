@@ -85,6 +85,18 @@ impl SealKeys {
         }
     }
 
+    /// A key for one purpose, which nodes with the same first key have in common.
+    pub(crate) fn derive(&self, purpose: &str) -> Secret<[u8; KEY]> {
+        let mut key = [0; KEY];
+        // Values are sealed with a salt of random bytes, and so never with this key.
+        Salt::new(HKDF_SHA256, &[])
+            .extract(self.0[0].expose())
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|derived| derived.fill(&mut key))
+            .expect("HKDF gives up to 8160 bytes");
+        Secret::new(key)
+    }
+
     /// Seals `plain` for this kind, to be kept at this key of the store.
     pub(crate) fn seal(
         &self,

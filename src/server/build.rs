@@ -16,6 +16,8 @@ use super::systemd::Sockets;
 use super::{Handles, Running, StartError, watchdog};
 use crate::admin::{self, Admin, Reloads};
 use crate::auth::api_token::ApiTokens;
+#[cfg(feature = "redis")]
+use crate::auth::throttle::InStore;
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
 use crate::auth::{self, Accounts, authenticators, users_file};
 use crate::clock::Clock;
@@ -167,7 +169,7 @@ pub(super) fn start_on(
     let known = Arc::new(known_networks(&restart_only.backend)?);
     let load = Load::new(connections.max, ceiling, clock.clone());
     let load = Arc::new(load);
-    let throttle = Throttle::new(throttle, Arc::clone(&known), session_clock.clone());
+    let throttle = throttle_of(throttle, &known, &nodes, &session_clock);
     let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
     let tokens = Arc::new(api_tokens(&restart_only.backend, &session_clock)?);
     // After the sessions, whose file another process may have open: it has these keys, too.
@@ -329,6 +331,20 @@ fn api_tokens(backend: &session::Backend, clock: &Clock) -> Result<ApiTokens, St
     let file = file.map(|sessions| sessions.with_file_name(authenticators::FILE));
     let store = authenticators::open(file.as_deref()).map_err(StartError::Authenticators)?;
     ApiTokens::open(store, clock.clone()).map_err(|_| StartError::TokensUnread)
+}
+
+/// Which counts on all nodes together.
+fn throttle_of(
+    settings: throttle::Settings,
+    known: &Arc<KnownNetworks>,
+    nodes: &Nodes,
+    clock: &Clock,
+) -> Throttle {
+    #[cfg(feature = "redis")]
+    let store = nodes.link().map(|link| InStore::new(link, clock));
+    #[cfg(not(feature = "redis"))]
+    let store = None;
+    Throttle::new(settings, Arc::clone(known), clock.clone(), store)
 }
 
 /// They outlive a restart as the sessions do.

@@ -3,6 +3,7 @@
 
 mod away;
 mod ends;
+mod throttle;
 
 use std::time::Duration;
 

@@ -2,14 +2,14 @@
 
 use super::counters::Claim;
 use super::known::Pair;
-use super::{Account, LEVELS, Throttle, Wait, scaled};
+use super::{Account, LEVELS, LocalThrottle, Wait, scaled};
 use crate::network::Network;
 
-/// A try that is under way. It stays counted unless it [succeeds](Attempt::succeeded) or turns
-/// out to be [no try](Attempt::withdraw).
+/// A try that is under way. It stays counted unless it [succeeds](LocalAttempt::succeeded) or turns
+/// out to be [no try](LocalAttempt::withdraw).
 #[must_use]
-pub(crate) struct Attempt<'a> {
-    pub(super) throttle: &'a Throttle,
+pub(super) struct LocalAttempt<'a> {
+    pub(super) throttle: &'a LocalThrottle,
     pub(super) account: Account,
     pub(super) network: Network,
     /// `None` where the network of the client is not known.
@@ -28,10 +28,10 @@ pub(super) struct Counted {
     pub(super) shared: bool,
 }
 
-impl Attempt<'_> {
+impl LocalAttempt<'_> {
     /// Forgets the failures of this account at this network, which is known from now on. Those of
     /// the network stay: users with an account of their own could reset them for others.
-    pub(crate) fn succeeded(self) {
+    pub(super) fn succeeded(self) {
         let (throttle, now) = (self.throttle, self.throttle.clock.now());
         throttle.take_back(&self.counted, self.account, self.network, now);
         let own = (self.account, self.network);
@@ -42,14 +42,39 @@ impl Attempt<'_> {
     }
 
     /// The password was not looked at: nothing was learned, and nothing stays counted.
-    pub(crate) fn withdraw(self) {
+    pub(super) fn withdraw(self) {
         let now = self.throttle.clock.now();
         self.throttle
             .take_back(&self.counted, self.account, self.network, now);
     }
 
+    /// No counter that has this try has more failures than these, which are those of all nodes: at
+    /// the account and its network if it `is_known` there, else of both at each level, and then of
+    /// the account.
+    pub(super) fn have_no_more(&self, is_known: bool, failures: impl Iterator<Item = u32>) {
+        let (throttle, counted) = (self.throttle, &self.counted);
+        if is_known != counted.known_network.is_some() {
+            return;
+        }
+        let mut failures = failures;
+        let mut next = || failures.next().unwrap_or(u32::MAX);
+        let mut networks = counted.network.iter();
+        for at_network in &counted.account_at_network {
+            throttle.account_at_network.lower(at_network, next());
+            if let Some(network) = networks.next() {
+                throttle.network.lower(network, next());
+            }
+        }
+        if let Some(network) = &counted.known_network {
+            throttle.known_network.lower(network, next());
+        }
+        if let Some(account) = &counted.account {
+            throttle.account.lower(account, next());
+        }
+    }
+
     /// The password was wrong; how long to wait when that was the last try for now.
-    pub(crate) fn failed(self) -> Option<Wait> {
+    pub(super) fn failed(self) -> Option<Wait> {
         let (throttle, now) = (self.throttle, self.throttle.clock.now());
         let settings = &throttle.settings;
         let levels = self.network.levels().zip(LEVELS);

@@ -102,6 +102,14 @@ impl<K: Copy + Eq + Hash> Counters<K> {
         }
     }
 
+    /// There are no more failures than so many.
+    pub(super) fn lower(&self, claim: &Claim<K>, failures: u32) {
+        let mut table = self.table();
+        if let Some(counter) = table.counters.get_mut(&claim.key) {
+            counter.failures = counter.failures.min(failures);
+        }
+    }
+
     pub(super) fn forget(&self, key: &K) {
         self.table().counters.remove(key);
     }

@@ -21,13 +21,13 @@ use crate::regular_file::{self, Distrust, Owners};
 use crate::secret::Secret;
 
 /// Networks of an account; the one that was not used for the longest is forgotten.
-const OF_ACCOUNT: usize = 8;
+pub(super) const OF_ACCOUNT: usize = 8;
 
 /// How long one is known after the last login from there.
-const KNOWN_FOR: Duration = Duration::from_hours(90 * 24);
+pub(super) const KNOWN_FOR: Duration = Duration::from_hours(90 * 24);
 
 /// A login from a known network is written down once in this time.
-const NOTE_EVERY: Duration = Duration::from_hours(24);
+pub(super) const NOTE_EVERY: Duration = Duration::from_hours(24);
 
 /// The first bytes of the file, with its version.
 const MAGIC: &[u8] = b"vestibule known networks 1\n";

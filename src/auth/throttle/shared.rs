@@ -16,10 +16,10 @@ use crate::clock::Timestamp;
 use crate::network::Network;
 
 /// One try in this time.
-const EVERY: Duration = Duration::from_secs(10);
+pub(super) const EVERY: Duration = Duration::from_secs(10);
 
 /// Tries that are saved up at most.
-const SAVED: u32 = 4;
+pub(super) const SAVED: u32 = 4;
 
 #[derive(Default)]
 pub(super) struct SharedTries(Mutex<HashMap<Account, Bucket>>);

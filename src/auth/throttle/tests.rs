@@ -1,8 +1,11 @@
+use std::net::IpAddr;
+
+use super::attempt::LocalAttempt;
 use super::*;
 
 const WINDOW: Duration = Duration::from_mins(15);
 
-pub(super) fn throttle() -> (Throttle, Clock) {
+pub(super) fn throttle() -> (LocalThrottle, Clock) {
     let clock = Clock::system();
     let settings = Settings {
         account_failures: 10,
@@ -10,14 +13,30 @@ pub(super) fn throttle() -> (Throttle, Clock) {
         window: WINDOW,
     };
     let known = Arc::new(KnownNetworks::in_memory().unwrap());
-    (Throttle::new(settings, known, clock.clone()), clock)
+    (LocalThrottle::new(settings, known, clock.clone()), clock)
 }
 
 pub(super) fn address(n: u8) -> IpAddr {
     [192, 0, 2, n].into()
 }
 
-fn fail(throttle: &Throttle, account: &str, address: IpAddr) -> Option<Wait> {
+impl LocalThrottle {
+    pub(super) fn begin(&self, account: &str, address: IpAddr) -> Result<LocalAttempt<'_>, Wait> {
+        let network = Network::of(address);
+        let pair = self.known.pair(account, network);
+        self.begin_at(account, network, Some(pair))
+    }
+
+    pub(super) fn begin_behind(
+        &self,
+        account: &str,
+        proxy: IpAddr,
+    ) -> Result<LocalAttempt<'_>, Wait> {
+        self.begin_at(account, Network::of(proxy), None)
+    }
+}
+
+fn fail(throttle: &LocalThrottle, account: &str, address: IpAddr) -> Option<Wait> {
     throttle.begin(account, address).ok().unwrap().failed()
 }
 
@@ -75,7 +94,7 @@ fn sec_59_an_account_under_attack_from_everywhere_is_open_where_its_user_signed_
         fail(&throttle, "ada", address(n));
     }
     for n in 100..150 {
-        let _refused = throttle.begin("ada", address(n)).map(Attempt::failed);
+        let _refused = throttle.begin("ada", address(n)).map(LocalAttempt::failed);
     }
     let Err(Wait(wait)) = throttle.begin("ada", address(150)) else {
         panic!("the try of this /24 is taken");
@@ -94,7 +113,7 @@ fn sec_59_nobody_is_known_by_the_network_of_a_proxy() {
     behind.ok().unwrap().succeeded();
     throttle.begin("ada", home).ok().unwrap().succeeded();
     for n in 0..150 {
-        let _refused = throttle.begin("ada", address(n)).map(Attempt::failed);
+        let _refused = throttle.begin("ada", address(n)).map(LocalAttempt::failed);
     }
     assert!(throttle.begin("ada", proxy).is_err(), "it was not noted");
     assert!(
@@ -113,7 +132,7 @@ fn sec_59_a_known_network_does_not_wait_for_others_of_the_same_provider() {
         let neighbour = format!("2001:db8:0:{:x}::1", 0x100 * (1 + n / 3)).parse();
         let name = format!("user{n}");
         let begun = throttle.begin(&name, neighbour.unwrap());
-        let _refused = begun.map(Attempt::failed);
+        let _refused = begun.map(LocalAttempt::failed);
     }
     assert!(throttle.begin("bob", home).is_err(), "the /48 waits");
     for n in 0..10 {
@@ -135,7 +154,7 @@ fn sec_59_a_known_network_does_not_try_all_its_accounts_without_end() {
     throttle.begin("ada", home).ok().unwrap().succeeded();
     let tries = (0..10).flat_map(|_| &names).filter(|name| {
         let begun = throttle.begin(name, office);
-        begun.map(Attempt::failed).is_ok()
+        begun.map(LocalAttempt::failed).is_ok()
     });
     assert_eq!(tries.count(), 500);
     assert!(throttle.begin("ada", office).is_err());
@@ -163,14 +182,17 @@ fn sec_59_a_customer_of_ipv6_is_one_whatever_addresses_they_use() {
             let from = network.replace('%', &part) + "1";
             let from = from.parse().unwrap();
             let begun = throttle.begin(&format!("user{n}"), from);
-            begun.map(Attempt::failed).is_ok()
+            begun.map(LocalAttempt::failed).is_ok()
         });
         assert_eq!(tries.count(), limit, "{network}");
     }
     let (throttle, _) = throttle();
     let tries = (0..200).filter(|n| {
         let from = format!("2001:db8:0:1{n:02x}::1").parse().unwrap();
-        throttle.begin("ada", from).map(Attempt::failed).is_ok()
+        throttle
+            .begin("ada", from)
+            .map(LocalAttempt::failed)
+            .is_ok()
     });
     assert_eq!(tries.count(), 12, "at one account from a /56");
 }

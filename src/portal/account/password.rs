@@ -67,7 +67,7 @@ impl PasswordForm {
         let (user, client) = (visitor.principal.identity().user(), visitor.context.client);
         let throttled = |Wait(wait)| AccountProblem::Throttled { wait };
         let account = user_name::key(user);
-        let attempt = visitor.context.begin_login(&self.throttle, &account);
+        let attempt = visitor.context.begin_login(&self.throttle, &account).await;
         let attempt = attempt.map_err(|wait| {
             match purpose {
                 Purpose::NewPassword => {
@@ -82,7 +82,7 @@ impl PasswordForm {
         let waiter = Waiter::User(user.into());
         match self.accounts.verify(waiter, user, password).await {
             Ok(Verdict::SignedIn(proof)) => {
-                attempt.succeeded();
+                attempt.succeeded().await;
                 Ok(proof)
             }
             Ok(Verdict::Refused) => {
@@ -97,7 +97,7 @@ impl PasswordForm {
                 Err(attempt.failed().map_or(AccountProblem::Wrong, throttled))
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
-                attempt.withdraw();
+                attempt.withdraw().await;
                 Err(AccountProblem::Busy)
             }
         }

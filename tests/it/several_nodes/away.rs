@@ -21,7 +21,7 @@ async fn notices(node: &Gate) {
     eventually_some("a node that is not ready", asked).await;
 }
 
-async fn is_ready(node: &Gate) {
+pub(super) async fn is_ready(node: &Gate) {
     let asked = async || {
         readiness(node)
             .await

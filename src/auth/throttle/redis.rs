@@ -1,0 +1,230 @@
+//! The counters that all nodes share, in Redis or Valkey: with the limits, the windows and the waits
+//! of those in this process.
+//!
+//! A try is one atomic step. All counters have one hash tag, since a try counts at an account and at
+//! networks in one step; hashing passwords bounds how often that is. A key says nothing of whom it is
+//! about: names and networks are keyed hashes. Every key ends by itself, counters with their window;
+//! and a network fills no more of them than it has tries.
+
+mod names;
+mod scripts;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Script, Value};
+use tokio::time::timeout;
+
+use self::names::{Names, Place as Named};
+use super::known::{KNOWN_FOR, NOTE_EVERY, OF_ACCOUNT};
+use super::{EVERYWHERE, KNOWN, LEVELS, Settings, Wait, scaled, shared};
+use crate::clock::{Clock, Timestamp};
+use crate::network::Network;
+use crate::redis::{Link, LinkError};
+use crate::telemetry::Seldom;
+
+/// A login waits no longer for the store: the counters of this node decide then.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// Where a try is made.
+pub(super) struct Place<'a> {
+    /// By its canonical name.
+    pub(super) account: &'a str,
+    pub(super) network: Network,
+    /// The network is that of a proxy, and nobody is known by it.
+    pub(super) by_proxy: bool,
+    /// This node knows that the user has signed in from there.
+    pub(super) known: bool,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct InStore {
+    link: Link,
+    names: Arc<Names>,
+    said_refused: Arc<Seldom>,
+}
+
+pub(super) enum Claimed {
+    Refused(Wait),
+    Counted(Box<Counted>),
+}
+
+/// A try that is counted.
+pub(super) struct Counted {
+    named: Named,
+    window: Duration,
+    by_proxy: bool,
+    /// Each counter that has it, when its window began, and the failures in it.
+    counters: Vec<(String, u64, u64)>,
+    /// It is counted as one at an account that is known there.
+    pub(super) is_known: bool,
+    /// It is one of those that networks share.
+    shared: bool,
+    /// When the user last signed in from there.
+    pub(super) known_since: Option<Timestamp>,
+    /// It was the last one for so long.
+    pub(super) last_for: Option<Wait>,
+}
+
+impl Counted {
+    /// The failures at each counter, in the order in which they are counted.
+    pub(super) fn failures(&self) -> impl Iterator<Item = u32> {
+        let counters = self.counters.iter();
+        counters.map(|(_, _, failures)| u32::try_from(*failures).unwrap_or(u32::MAX))
+    }
+}
+
+impl InStore {
+    pub(crate) fn new(link: &Link, clock: &Clock) -> Self {
+        Self {
+            names: Arc::new(Names::new(link)),
+            link: link.clone(),
+            said_refused: Arc::new(Seldom::new(clock.clone())),
+        }
+    }
+
+    /// When the user has last signed in from there, if that is not too long ago.
+    pub(super) async fn known_since(&self, place: &Place<'_>) -> Option<Timestamp> {
+        let named = self.names.of(place.account, place.network);
+        let known_for = millis(KNOWN_FOR);
+        let keys = [named.known.as_bytes()];
+        let args = [named.network.as_bytes(), known_for.as_bytes()];
+        let answer = self.run(&scripts::KNOWN_SINCE, &keys, &args).await?;
+        seen(number(&answer)?)
+    }
+
+    /// `None` when the store does not say in time; it may have counted the try then.
+    pub(super) async fn claim(&self, place: &Place<'_>, settings: &Settings) -> Option<Claimed> {
+        let named = self.names.of(place.account, place.network);
+        let known = match (place.by_proxy, place.known) {
+            (true, _) => "never",
+            (false, true) => "yes",
+            (false, false) => "look",
+        };
+        let of_account = settings.account_failures;
+        let of_network = settings.address_failures;
+        let mut args = vec![
+            millis(settings.window),
+            named.network.clone(),
+            named.site.clone(),
+            known.to_owned(),
+            millis(KNOWN_FOR),
+            of_account.to_string(),
+            of_network.saturating_mul(KNOWN).to_string(),
+            of_account.saturating_mul(EVERYWHERE).to_string(),
+            millis(shared::EVERY),
+            shared::SAVED.to_string(),
+        ];
+        let mut keys = vec![&named.known, &named.account, &named.bucket, &named.at_known];
+        for (level, tenths) in named.levels.iter().zip(LEVELS) {
+            keys.extend([&level.account, &level.network]);
+            args.push(scaled(of_account, tenths).to_string());
+            args.push(scaled(of_network, tenths).to_string());
+        }
+        let keys: Vec<_> = keys.into_iter().map(String::as_bytes).collect();
+        let args: Vec<_> = args.iter().map(String::as_bytes).collect();
+        let answer = self.run(&scripts::CLAIM, &keys, &args).await?;
+        let Value::Array(answer) = answer else {
+            return None;
+        };
+        let answer: Option<Vec<u64>> = answer.iter().map(number).collect();
+        let answer = answer?;
+        let (&[is_counted, known_since, wait, shared], counts) = answer.split_first_chunk()?;
+        let wait = (wait > 0).then(|| Wait(Duration::from_millis(wait)));
+        if is_counted == 0 {
+            return Some(Claimed::Refused(wait?));
+        }
+        let is_known = place.known || known_since > 0;
+        let (counts, _) = counts.as_chunks::<2>();
+        let counters = named.counters(is_known).zip(counts);
+        let counters = counters.map(|(key, &[since, failures])| (key.clone(), since, failures));
+        Some(Claimed::Counted(Box::new(Counted {
+            counters: counters.collect(),
+            is_known,
+            window: settings.window,
+            by_proxy: place.by_proxy,
+            shared: shared == 1,
+            known_since: seen(known_since),
+            last_for: wait,
+            named,
+        })))
+    }
+
+    pub(super) async fn succeeded(&self, counted: Box<Counted>) {
+        self.take_back(&counted, true).await;
+    }
+
+    pub(super) async fn withdraw(&self, counted: Box<Counted>) {
+        self.take_back(&counted, false).await;
+    }
+
+    async fn take_back(&self, counted: &Counted, has_succeeded: bool) {
+        let named = &counted.named;
+        let text = |holds: bool, text: &str| {
+            if holds {
+                text.to_owned()
+            } else {
+                String::new()
+            }
+        };
+        let mut keys = vec![&named.known, &named.bucket, &named.levels[0].account];
+        let mut args = vec![
+            millis(counted.window),
+            text(has_succeeded && !counted.by_proxy, &named.network),
+            text(has_succeeded, "forget"),
+            text(counted.shared, &named.site),
+            millis(KNOWN_FOR),
+            millis(NOTE_EVERY),
+            OF_ACCOUNT.to_string(),
+            millis(shared::EVERY),
+        ];
+        for (key, since, _) in &counted.counters {
+            keys.push(key);
+            args.push(since.to_string());
+        }
+        let keys: Vec<_> = keys.into_iter().map(String::as_bytes).collect();
+        let args: Vec<_> = args.iter().map(String::as_bytes).collect();
+        // Without an answer it stays counted until its window ends.
+        let _answer = self.run(&scripts::TAKE_BACK, &keys, &args).await;
+    }
+
+    async fn run(&self, script: &Script, keys: &[&[u8]], args: &[&[u8]]) -> Option<Value> {
+        let answer = timeout(WAIT, self.link.script(script, keys, args)).await;
+        let error = match answer.ok()? {
+            Ok(answer) => return Some(answer),
+            Err(error) => error,
+        };
+        match error {
+            LinkError::Unavailable => {} // which the link tells the log
+            LinkError::Full | LinkError::Refused(_) => {
+                if self.said_refused.is_due() {
+                    tracing::warn!(
+                        %error,
+                        "wrong passwords are counted on this node alone; vestibule check says what \
+                         is wrong with the session store"
+                    );
+                }
+            }
+        }
+        None
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+/// Zero is never.
+fn seen(at: u64) -> Option<Timestamp> {
+    (at > 0).then(|| Timestamp::from_millis(at))
+}
