@@ -50,7 +50,7 @@
 //! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
 //! | `socket_file` | socket files: bound as a whole, with their mode, and gone with their server |
 //! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
-//! | `nodes` | what leads a node to the others: `values` (small sealed values that all can read) |
+//! | `nodes` | what leads a node to the others: `values` (small sealed values that all can read), `keys` (keys that take turns) |
 //! | `redis` | what nodes share in Redis or Valkey: `seal` (values that only they can read), `link` (connections, Sentinel, Cluster) |
 //! | `storage` | databases in files that are ours alone, and the versions of their rows |
 //! | `pem_file` | certificates and keys in files, and what a file is that is no PEM |

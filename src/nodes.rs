@@ -3,8 +3,7 @@
 //! They meet in the servers that keep their sessions, and nowhere else: with another store, a node is
 //! alone.
 
-#![allow(dead_code, unused_imports, reason = "key rings are next to use it")]
-
+mod keys;
 #[cfg(feature = "redis")]
 mod values;
 #[cfg(not(feature = "redis"))]
@@ -18,6 +17,7 @@ use crate::clock::Clock;
 use crate::redis::Link;
 use crate::redis::{FileError, Settings};
 
+pub(crate) use keys::{KeyRing, RingKey, RingOf};
 pub(crate) use values::{Kind, ValueError, Values};
 
 /// What leads to the other nodes. Cheap to clone; the connections end with the last clone.

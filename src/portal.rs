@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::token::Signer;
 use crate::metrics::LoginCounts;
+use crate::nodes::KeyRing;
 use crate::pages::Pages;
 use crate::random::NoRandomness;
 use crate::request::own_path;
@@ -90,6 +91,8 @@ pub(crate) struct Backends {
     pub(crate) tokens: Arc<ApiTokens>,
     /// Of identity tokens.
     pub(crate) signer: Arc<Signer>,
+    /// Of forms.
+    pub(crate) keys: Arc<KeyRing>,
 }
 
 /// All of our pages, as one configuration has them.
@@ -139,6 +142,7 @@ impl Portal {
             sessions,
             tokens,
             signer,
+            keys,
         } = backends;
         let callers = Callers::new(
             Arc::clone(&accounts),
@@ -151,12 +155,12 @@ impl Portal {
             callers: Arc::new(callers),
             codes: Arc::new(Codes::new(clock.clone())),
             counts,
-            csrf: Arc::new(Csrf::new()?),
+            csrf: Arc::new(Csrf::new(Arc::clone(&keys))),
             known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),
             long_targets: Arc::new(LongTargets::new(clock.clone())),
             clock,
             saved_posts: Arc::new(saved_posts),
-            seal: Arc::new(Seal::new()?),
+            seal: Arc::new(Seal::new(keys)),
             sessions,
             signer,
             throttle: Arc::new(throttle),

@@ -4,6 +4,7 @@ mod error;
 mod files;
 mod handshake;
 pub(crate) mod inspect;
+mod tickets;
 mod x509;
 
 use std::fs;
@@ -21,11 +22,13 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
 use crate::clock::Timestamp;
+use crate::nodes::KeyRing;
 use crate::regular_file::{self, Owners};
 pub(crate) use error::{ANEW, TlsError, reorder};
 pub(crate) use files::order;
 use files::{pair, read_chain, read_keys};
 pub(crate) use handshake::Handshakes;
+use tickets::Ticketer;
 pub(crate) use x509::Details;
 
 /// One certificate chain and its key, both PEM.
@@ -233,7 +236,12 @@ fn is_for(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
 }
 
 /// TLS 1.2 and 1.3 with forward secrecy and AEAD only, which is all that rustls has (SEC-78).
-pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<ServerConfig, TlsError> {
+///
+/// With `keys` of several nodes, a connection to one resumes on all of them.
+pub(crate) fn server_config(
+    certificates: Arc<Certificates>,
+    keys: Option<Arc<KeyRing>>,
+) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
@@ -242,7 +250,10 @@ pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<ServerCon
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Resumption by ticket costs no memory here; 0-RTT could be replayed and stays off.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Tls)?;
+    config.ticketer = match keys {
+        Some(keys) => Arc::new(Ticketer::new(keys)),
+        None => aws_lc_rs::Ticketer::new().map_err(TlsError::Tls)?,
+    };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     config.max_early_data_size = 0;

@@ -8,6 +8,8 @@
 //! a session needs the token as well: a script of the app, which has our origin, can submit a form
 //! as a person would, but it cannot read our pages (SEC-91).
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -19,16 +21,16 @@ use subtle::ConstantTimeEq;
 use super::form::Form;
 use super::saved_posts::store::PostId;
 use crate::error::RequestError;
+use crate::nodes::{KeyRing, RingKey};
 use crate::random::{NoRandomness, random};
 use crate::request::{Authority, Forgery};
-use crate::secret::Secret;
 use crate::session::SessionKey;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Makes and checks tokens; the key lives as long as the process.
+/// Makes and checks tokens.
 pub(crate) struct Csrf {
-    key: Secret<[u8; 32]>,
+    keys: Arc<KeyRing>,
 }
 
 /// What a browser says of the page that sent a request.
@@ -52,10 +54,8 @@ pub(crate) enum Binding<'a> {
 }
 
 impl Csrf {
-    pub(crate) fn new() -> Result<Self, NoRandomness> {
-        Ok(Self {
-            key: Secret::new(random()?),
-        })
+    pub(crate) fn new(keys: Arc<KeyRing>) -> Self {
+        Self { keys }
     }
 
     /// A value for the login cookie.
@@ -64,30 +64,17 @@ impl Csrf {
     }
 
     pub(crate) fn token(&self, binding: Binding<'_>, authority: &Authority) -> String {
-        let mac = match binding {
-            Binding::LoginCookie(value) => self.mac(b"login\0", value, authority),
-            Binding::Page(id) => self.mac(b"page\0", id.to_string().as_bytes(), authority),
-            Binding::Session(key) => self.mac(b"session\0", key.to_string().as_bytes(), authority),
-        };
-        URL_SAFE_NO_PAD.encode(mac)
+        token_by(self.keys.keys().current(), binding, authority)
     }
 
     /// A value for the login cookie of a browser that has none when it sends on the form of a page.
     /// The same for each click: of two in a row, neither shows the cookie, and only the second one
     /// gets an answer.
     pub(super) fn login_cookie_after(&self, page: PostId, authority: &Authority) -> String {
-        let mac = self.mac(b"cookie\0", page.to_string().as_bytes(), authority);
+        let keys = self.keys.keys();
+        let page = page.to_string();
+        let mac = mac(keys.current(), b"cookie\0", page.as_bytes(), authority);
         URL_SAFE_NO_PAD.encode(&mac[..16])
-    }
-
-    fn mac(&self, purpose: &[u8], value: &[u8], authority: &Authority) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length will do");
-        mac.update(purpose);
-        mac.update(value);
-        mac.update(b"\0");
-        mac.update(authority.as_str().to_ascii_lowercase().as_bytes());
-        mac.finalize().into_bytes().into()
     }
 
     /// What the login asks for: that the form was sent from this host, or has the token.
@@ -166,9 +153,31 @@ impl Csrf {
 
     /// Whether a form has the token of this session, browser or page, at this host.
     fn fits(&self, token: &str, binding: Option<Binding<'_>>, authority: &Authority) -> bool {
-        let expected = binding.map(|binding| self.token(binding, authority));
-        expected.is_some_and(|expected| expected.as_bytes().ct_eq(token.as_bytes()).into())
+        let Some(binding) = binding else { return false };
+        self.keys.keys().accepted().any(|key| {
+            let expected = token_by(key, binding, authority);
+            expected.as_bytes().ct_eq(token.as_bytes()).into()
+        })
     }
+}
+
+fn token_by(key: &RingKey, binding: Binding<'_>, authority: &Authority) -> String {
+    let mac = match binding {
+        Binding::LoginCookie(value) => mac(key, b"login\0", value, authority),
+        Binding::Page(id) => mac(key, b"page\0", id.to_string().as_bytes(), authority),
+        Binding::Session(of) => mac(key, b"session\0", of.to_string().as_bytes(), authority),
+    };
+    URL_SAFE_NO_PAD.encode(mac)
+}
+
+fn mac(key: &RingKey, purpose: &[u8], value: &[u8], authority: &Authority) -> [u8; 32] {
+    let key = key.derive::<32>("csrf", b"");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&*key).expect("any length will do");
+    mac.update(purpose);
+    mac.update(value);
+    mac.update(b"\0");
+    mac.update(authority.as_str().to_ascii_lowercase().as_bytes());
+    mac.finalize().into_bytes().into()
 }
 
 /// One header that says "elsewhere" is enough to refuse.
@@ -237,6 +246,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::nodes::RingOf;
 
     #[test]
     fn sec_54_where_a_form_comes_from_is_judged_by_all_that_is_said() {
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn sec_54_each_token_is_of_one_kind_one_thing_and_one_host() {
-        let csrf = Csrf::new().ok().unwrap();
+        let csrf = Csrf::new(KeyRing::alone(RingOf::Forms));
         let host = |host| Authority::parse(&HeaderValue::from_static(host)).unwrap();
         let (page, other) = (PostId::ANY.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
         let key = crate::session::SessionId::generate().unwrap().key();

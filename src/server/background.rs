@@ -10,6 +10,7 @@ use crate::auth::api_token::ApiTokens;
 use crate::clock::Clock;
 use crate::identity::token::Signer;
 use crate::load::{Admission, Load};
+use crate::nodes::KeyRing;
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::tls::Certificates;
@@ -27,6 +28,7 @@ pub(super) struct Background {
     pub(super) sessions: Arc<Sessions>,
     pub(super) signer: Arc<Signer>,
     pub(super) tokens: Arc<ApiTokens>,
+    pub(super) keys: [Arc<KeyRing>; 2],
 }
 
 impl Background {
@@ -44,6 +46,9 @@ impl Background {
                 service.judge_again();
             }
         }));
+        for keys in self.keys.clone() {
+            tasks.push(background.spawn(async move { keys.follow().await }));
+        }
         tasks.push(background.spawn(self.tick()));
         background
     }

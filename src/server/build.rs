@@ -27,7 +27,7 @@ use crate::identity::token::Signer;
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::Metrics;
-use crate::nodes::Nodes;
+use crate::nodes::{KeyRing, Nodes, RingOf};
 use crate::pages::Pages;
 use crate::portal::saved_posts::store::SavedPostStore;
 use crate::portal::{self, Portal};
@@ -157,13 +157,17 @@ pub(super) fn start_on(
         throttle,
     } = build(config)?;
     let certificates = Arc::new(Certificates::new(certificates));
-    let handshakes = handshakes(&certificates)?;
     let accounts =
         Accounts::open(&restart_only.users_file, clock.clone()).map_err(StartError::Users)?;
     let accounts = Arc::new(accounts);
     let metrics = Arc::new(Metrics::new());
     let nodes = Nodes::open(restart_only.backend.shared(), &clock)
         .map_err(|error| StartError::Sessions(session::OpenError::Redis(error)))?;
+    let ring = |of| KeyRing::new(&nodes, of).map(Arc::new);
+    let ring = |of| ring(of).map_err(|NoRandomness| StartError::NoRandomness);
+    let (forms, tickets) = (ring(RingOf::Forms)?, ring(RingOf::Tickets)?);
+    let shared = nodes.values().map(|_| Arc::clone(&tickets));
+    let handshakes = handshakes(&certificates, shared)?;
     let (sessions, session_clock) = sessions(session, &nodes, &clock)?;
     let sessions = Arc::new(sessions.counted(metrics.sessions()));
     let known = Arc::new(known_networks(&restart_only.backend)?);
@@ -183,6 +187,7 @@ pub(super) fn start_on(
         sessions: Arc::clone(&sessions),
         tokens: Arc::clone(&tokens),
         signer: Arc::clone(&signer),
+        keys: Arc::clone(&forms),
     };
     let counts = metrics.logins();
     let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)
@@ -248,6 +253,7 @@ pub(super) fn start_on(
         sessions: Arc::clone(&sessions),
         signer: Arc::clone(&signer),
         tokens: Arc::clone(&tokens),
+        keys: [forms, tickets],
     };
     let housekeeping = background.begin(&mut tasks);
     Ok(Running {
@@ -289,8 +295,11 @@ pub(super) fn open_keys(signer: &Signer, apps: &[proxy::AppSettings]) -> Result<
     Ok(())
 }
 
-fn handshakes(certificates: &Arc<Certificates>) -> Result<Handshakes, StartError> {
-    let tls = tls::server_config(Arc::clone(certificates));
+fn handshakes(
+    certificates: &Arc<Certificates>,
+    keys: Option<Arc<KeyRing>>,
+) -> Result<Handshakes, StartError> {
+    let tls = tls::server_config(Arc::clone(certificates), keys);
     tls.map(Handshakes::new).map_err(StartError::Tls)
 }
 

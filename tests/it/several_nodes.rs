@@ -3,6 +3,7 @@
 
 mod away;
 mod ends;
+mod keys;
 mod throttle;
 
 use std::time::Duration;

@@ -45,7 +45,7 @@ impl State {
         seal.close(Purpose::State, &text)
     }
 
-    /// What this process has sealed, and nothing else.
+    /// What this process, or another node, has sealed, and nothing else.
     pub(super) fn open(seal: &Seal, sealed: &str) -> Option<Self> {
         let text = seal.open(Purpose::State, sealed)?;
         let mut parts = text.splitn(6, '\n');
@@ -82,10 +82,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::{KeyRing, RingOf};
 
     #[test]
     fn sec_97_a_state_comes_back_as_it_left() {
-        let seal = Seal::new().ok().unwrap();
+        let seal = Seal::new(KeyRing::alone(RingOf::Forms));
         for (port, kept, target) in [
             (None, None, "/"),
             (Some(8443), Some("name".to_owned()), "/a?b=%0A&c=d//e"),

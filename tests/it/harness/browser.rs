@@ -47,6 +47,14 @@ impl Browser {
         Self::new(self.address, host)
     }
 
+    /// The same browser, cookies and all, whose requests from now on a load balancer sends there.
+    pub(crate) fn led_to(&self, address: SocketAddr) -> Self {
+        Self {
+            address,
+            ..self.clone()
+        }
+    }
+
     /// The same without a cookie.
     pub(crate) fn without_cookies(mut self) -> Self {
         self.cookies = Arc::default();

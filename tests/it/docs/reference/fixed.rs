@@ -509,6 +509,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "ENDS: usize = 10_000;",
     ),
     (
+        "time that one key of the nodes signs forms and TLS tickets",
+        "12 h",
+        "nodes/keys.rs",
+        "TURN: Duration = Duration::from_hours(12);",
+    ),
+    (
         "time between leaving an app's host to sign out and the button",
         "10 min",
         "portal/sso/signing_out.rs",

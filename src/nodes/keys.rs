@@ -1,0 +1,308 @@
+//! Keys that all nodes have, so that what one has signed or sealed is good on the others: forms,
+//! states of a login, TLS tickets.
+//!
+//! The ring in the store holds the key that is next, the one that signs, and those that have signed.
+//! Each turn, every twelve hours, is made by the node that gets the lease; the others read it within
+//! half a minute. A key is known to all for a whole turn before it signs anything, and accepted for
+//! some turns after that. While the store is away, a node goes on with the keys that it has; one that
+//! has not reached it yet has a key of its own, which it accepts until the next turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::{Kind, Nodes, ValueError, Values};
+use crate::random::{NoRandomness, random};
+use crate::secret::Secret;
+
+/// How long a key signs.
+const TURN: Duration = Duration::from_hours(12);
+
+/// How often the ring in the store is read again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The same until it was read for the first time.
+const AT_FIRST: Duration = Duration::from_millis(100);
+
+/// So many times, and it is said that the store is not there.
+const SAID_AFTER: usize = 50;
+
+/// The lease of a node that makes a turn. If it fails before the turn is made, another one may.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A ring that no node has turned for so long is gone.
+const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+
+const SECRET: usize = 32;
+
+/// Keys in a ring besides the next one and the one that signs.
+const MOST_OLD: usize = 8;
+
+const RING: Kind = Kind::new("keys", 1, (2 + MOST_OLD) * SECRET);
+const TURNED: Kind = Kind::new("turn", 1, 0);
+
+/// What a ring is for: each has its own in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingOf {
+    /// Tokens of forms, and what goes by way of a browser from one host to another. A page may stay
+    /// open over a weekend.
+    Forms,
+    /// TLS tickets. With the key, whoever has recorded a connection that was resumed without a key
+    /// exchange can read it; so no key is there for longer than two turns.
+    Tickets,
+}
+
+impl RingOf {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Forms => b"forms",
+            Self::Tickets => b"tickets",
+        }
+    }
+
+    /// Keys that have signed and are still accepted.
+    fn old(self) -> usize {
+        match self {
+            Self::Forms => 6,
+            Self::Tickets => 1,
+        }
+    }
+}
+
+/// One secret. What it is used for has keys of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RingKey(Secret<[u8; SECRET]>);
+
+impl RingKey {
+    fn new() -> Result<Self, NoRandomness> {
+        random().map(|bytes| Self(Secret::new(bytes)))
+    }
+
+    /// `N` bytes for one purpose, which others do not lead to (RFC 5869). `context` may be known.
+    pub(crate) fn derive<const N: usize>(
+        &self,
+        purpose: &str,
+        context: &[u8],
+    ) -> Zeroizing<[u8; N]> {
+        struct Length(usize);
+        impl KeyType for Length {
+            fn len(&self) -> usize {
+                self.0
+            }
+        }
+        let mut bytes = Zeroizing::new([0; N]);
+        let key: Prk = Salt::new(HKDF_SHA256, b"vestibule nodes").extract(self.0.expose());
+        key.expand(&[purpose.as_bytes(), b"\0", context], Length(N))
+            .and_then(|derived| derived.fill(bytes.as_mut_slice()))
+            .expect("HKDF gives up to 8160 bytes");
+        bytes
+    }
+}
+
+/// The keys of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// As the store has them: the next one, the one that signs, and older ones. One alone signs.
+    shared: Vec<RingKey>,
+    /// What this node has signed with when the store had other keys, or was not reached yet; until
+    /// the next turn.
+    own: Option<RingKey>,
+}
+
+impl Keys {
+    /// Of a node that is alone, or has not reached the store.
+    fn alone() -> Result<Self, NoRandomness> {
+        Ok(Self {
+            shared: vec![RingKey::new()?],
+            own: None,
+        })
+    }
+
+    fn new_ring() -> Result<Self, NoRandomness> {
+        Ok(Self {
+            shared: vec![RingKey::new()?, RingKey::new()?],
+            own: None,
+        })
+    }
+
+    /// What signs.
+    pub(crate) fn current(&self) -> &RingKey {
+        self.shared.get(1).unwrap_or(&self.shared[0])
+    }
+
+    /// Whatever opens; the one that signs first.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = &RingKey> {
+        let current = self.current();
+        let others = self.shared.iter().chain(&self.own);
+        std::iter::once(current).chain(others.filter(move |key| *key != current))
+    }
+
+    fn turned(&self, old: usize) -> Result<Self, NoRandomness> {
+        let mut shared = vec![RingKey::new()?];
+        shared.extend(self.shared.iter().take(2 + old - 1).cloned());
+        Ok(Self { shared, own: None })
+    }
+
+    /// These from now on, after `before`.
+    fn after(mut self, before: &Self) -> Self {
+        let signed = before.current();
+        let is_there = self.shared.contains(signed);
+        self.own = (!is_there).then(|| signed.clone());
+        self
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.shared.len() * SECRET));
+        for RingKey(key) in &self.shared {
+            bytes.extend_from_slice(key.expose());
+        }
+        bytes
+    }
+
+    /// `None` for what is no ring.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (keys, []) = bytes.as_chunks::<SECRET>() else {
+            return None;
+        };
+        let shared: Vec<_> = keys.iter().map(|key| RingKey(Secret::new(*key))).collect();
+        (2..=2 + MOST_OLD)
+            .contains(&shared.len())
+            .then_some(Self { shared, own: None })
+    }
+}
+
+/// Keys that take turns, as this node knows them.
+pub(crate) struct KeyRing {
+    of: RingOf,
+    values: Option<Values>,
+    keys: ArcSwap<Keys>,
+    is_shared: AtomicBool,
+}
+
+impl KeyRing {
+    /// With a key of its own; [`follow`](Self::follow) takes those of the store.
+    pub(crate) fn new(nodes: &Nodes, of: RingOf) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            of,
+            values: nodes.values().cloned(),
+            keys: ArcSwap::from_pointee(Keys::alone()?),
+            is_shared: AtomicBool::new(false),
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alone(of: RingOf) -> Arc<Self> {
+        Arc::new(Self::new(&Nodes::alone(), of).unwrap())
+    }
+
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
+    /// Whether these are the keys of all nodes.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Keeps up with the store; does not end.
+    pub(crate) async fn follow(&self) {
+        let Some(values) = &self.values else {
+            return std::future::pending().await;
+        };
+        let mut failures: usize = 0;
+        loop {
+            match self.read(values).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures == SAID_AFTER && !self.is_shared() && self.of == RingOf::Forms {
+                        tracing::warn!(
+                            %error,
+                            "the keys of forms and TLS tickets are this node's own until it can \
+                             read those of the other nodes"
+                        );
+                    }
+                }
+            }
+            sleep(if self.is_shared() { AGAIN } else { AT_FIRST }).await;
+        }
+    }
+
+    /// Reads the ring, and makes what is missing of it, or due.
+    async fn read(&self, values: &Values) -> Result<(), ValueError> {
+        let name = self.of.name();
+        let there = match values.get(&RING, name).await {
+            Ok(Some(bytes)) => Keys::decode(&bytes),
+            Ok(None) => {
+                self.begin(values).await?;
+                return Ok(());
+            }
+            Err(ValueError::Damaged | ValueError::TooLarge) => None,
+            Err(error) => return Err(error),
+        };
+        // Nobody else makes a turn meanwhile.
+        if !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
+            return match there {
+                Some(keys) => {
+                    self.set(keys);
+                    Ok(())
+                }
+                None => Err(ValueError::Damaged),
+            };
+        }
+        // It was read before, and somebody may have made a turn since.
+        let there = match values.get(&RING, name).await {
+            Ok(Some(bytes)) => Keys::decode(&bytes),
+            Ok(None) | Err(ValueError::Damaged | ValueError::TooLarge) => None,
+            Err(error) => return Err(error),
+        };
+        let turned = match there {
+            Some(keys) => keys.turned(self.of.old()),
+            None => Keys::new_ring(),
+        };
+        let turned = turned.map_err(|NoRandomness| ValueError::NoRandomness)?;
+        values.put(&RING, name, &turned.encode(), KEPT_FOR).await?;
+        values.put(&TURNED, name, b"", TURN).await?;
+        self.set(turned);
+        Ok(())
+    }
+
+    /// There is no ring: it is the one that this node has, if the store has lost it, else a new one.
+    async fn begin(&self, values: &Values) -> Result<(), ValueError> {
+        let name = self.of.name();
+        let own = self.keys();
+        let ring = if own.shared.len() > 1 {
+            Keys::clone(&own)
+        } else {
+            Keys::new_ring().map_err(|NoRandomness| ValueError::NoRandomness)?
+        };
+        // The first turn is not due at once.
+        values.put(&TURNED, name, b"", TURN).await?;
+        let bytes = ring.encode();
+        if values.put_if_absent(&RING, name, &bytes, KEPT_FOR).await? {
+            self.set(ring);
+            return Ok(());
+        }
+        let bytes = values.get(&RING, name).await?;
+        let theirs = bytes.and_then(|bytes| Keys::decode(&bytes));
+        self.set(theirs.ok_or(ValueError::Damaged)?);
+        Ok(())
+    }
+
+    fn set(&self, keys: Keys) {
+        let before = self.keys.load();
+        if before.shared != keys.shared {
+            self.keys.store(Arc::new(keys.after(&before)));
+        }
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "redis")]
+mod tests;

@@ -1,0 +1,163 @@
+//! On a real server.
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock::Clock;
+use crate::redis::test_server::TestServer;
+
+/// A node; its rings have not asked the server yet.
+fn node(server: &TestServer) -> Nodes {
+    Nodes::open(Some(&Arc::new(server.settings())), &Clock::system()).unwrap()
+}
+
+async fn ring_of(server: &TestServer, of: RingOf) -> KeyRing {
+    let ring = KeyRing::new(&node(server), of).unwrap();
+    read(&ring).await;
+    ring
+}
+
+/// Until the store has answered.
+async fn read(ring: &KeyRing) {
+    let values = ring.values.as_ref().unwrap();
+    let has_read = async {
+        while ring.read(values).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), has_read).await.unwrap();
+}
+
+/// As if twelve hours had passed.
+async fn turn(server: &TestServer, ring: &KeyRing) {
+    let due = server.ask(&["KEYS", "vestibule:v:turn:*"]);
+    for key in due.split_whitespace() {
+        server.ask(&["DEL", key]);
+    }
+    read(ring).await;
+}
+
+fn accepts(ring: &KeyRing, key: &RingKey) -> bool {
+    ring.keys().accepted().any(|other| other == key)
+}
+
+#[tokio::test]
+async fn all_nodes_have_the_keys_that_the_first_one_makes() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let rings = futures_util::future::join_all([(); 4].map(|()| ring_of(&server, RingOf::Forms)));
+    let rings = rings.await;
+    for ring in &rings {
+        assert!(ring.is_shared());
+        assert_eq!(ring.keys().shared, rings[0].keys().shared);
+    }
+    let tickets = ring_of(&server, RingOf::Tickets).await;
+    assert!(!accepts(&tickets, rings[0].keys().current()));
+}
+
+#[tokio::test]
+async fn a_key_is_known_to_all_before_it_signs_and_until_it_is_too_old() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (
+        ring_of(&server, RingOf::Tickets).await,
+        ring_of(&server, RingOf::Tickets).await,
+    );
+    let first = a.keys().current().clone();
+    turn(&server, &a).await;
+    let second = a.keys().current().clone();
+    assert_ne!(first, second);
+    assert!(accepts(&b, &second), "though it has not read of the turn");
+    assert!(accepts(&a, &first));
+    read(&b).await;
+    turn(&server, &b).await;
+    assert_ne!(*b.keys().current(), second);
+    assert!(accepts(&b, &second) && !accepts(&b, &first));
+    read(&a).await;
+    assert_eq!(a.keys(), b.keys());
+    let before = a.keys();
+    read(&a).await;
+    assert_eq!(a.keys(), before, "a turn is made once");
+    let forms = ring_of(&server, RingOf::Forms).await;
+    let first = forms.keys().current().clone();
+    for turns in 1..=RingOf::Forms.old() + 1 {
+        turn(&server, &forms).await;
+        assert_eq!(
+            accepts(&forms, &first),
+            turns <= RingOf::Forms.old(),
+            "{turns}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rel_10_a_node_goes_on_with_its_keys_and_brings_them_back() {
+    let Some(mut server) = TestServer::start() else {
+        return;
+    };
+    let ring = ring_of(&server, RingOf::Forms).await;
+    let before = ring.keys();
+    server.kill();
+    let away = ring.read(ring.values.as_ref().unwrap()).await;
+    assert_eq!(away, Err(ValueError::Unavailable));
+    let late = KeyRing::new(&node(&server), RingOf::Forms).unwrap();
+    let own = late.keys().current().clone();
+    assert!(!late.is_shared());
+    server.restart();
+    read(&ring).await;
+    assert_eq!(
+        ring.keys(),
+        before,
+        "a store that was emptied gets them again"
+    );
+    read(&late).await;
+    assert_eq!(late.keys().shared, before.shared);
+    assert!(late.keys().current() != &own && accepts(&late, &own));
+    let told = server.ask(&["KEYS", "*"]);
+    assert!(!told.contains("forms"), "{told}");
+}
+
+#[tokio::test]
+async fn rel_19_what_a_later_version_has_written_is_left_alone_and_damage_is_mended_once() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let ring = ring_of(&server, RingOf::Forms).await;
+    let (before, values) = (ring.keys(), ring.values.as_ref().unwrap());
+    let later = Kind::new("keys", 2, 1000);
+    let name = RingOf::Forms.name();
+    values.put(&later, name, b"later", TURN).await.unwrap();
+    assert_eq!(ring.read(values).await, Err(ValueError::Newer));
+    assert_eq!(
+        values.get(&later, name).await.unwrap().unwrap()[..],
+        b"later"[..]
+    );
+    assert_eq!(ring.keys(), before);
+    values.put(&RING, name, b"no keys", TURN).await.unwrap();
+    assert_eq!(ring.read(values).await, Err(ValueError::Damaged));
+    assert_eq!(ring.keys(), before);
+    turn(&server, &ring).await;
+    assert!(
+        accepts(&ring, before.current()),
+        "what it has signed is good"
+    );
+    let other = ring_of(&server, RingOf::Forms).await;
+    assert_eq!(other.keys().shared, ring.keys().shared);
+}
+
+#[test]
+fn purposes_and_keys_have_nothing_in_common() {
+    let (a, b) = (RingKey::new().unwrap(), RingKey::new().unwrap());
+    let derived = [
+        a.derive::<32>("one", b""),
+        a.derive::<32>("two", b""),
+        a.derive::<32>("one", b"x"),
+        b.derive::<32>("one", b""),
+    ];
+    for (at, one) in derived.iter().enumerate() {
+        assert!(derived[..at].iter().all(|other| other != one), "{at}");
+    }
+    assert_eq!(a.derive::<32>("one", b""), derived[0]);
+}
