@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::error::RequestError;
 use crate::identity::token::Signer;
 use crate::metrics::LoginCounts;
-use crate::nodes::KeyRing;
+use crate::nodes::{KeyRing, Nodes};
 use crate::pages::Pages;
 use crate::random::NoRandomness;
 use crate::request::own_path;
@@ -93,6 +93,7 @@ pub(crate) struct Backends {
     pub(crate) signer: Arc<Signer>,
     /// Of forms.
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) nodes: Nodes,
 }
 
 /// All of our pages, as one configuration has them.
@@ -143,6 +144,7 @@ impl Portal {
             tokens,
             signer,
             keys,
+            nodes,
         } = backends;
         let callers = Callers::new(
             Arc::clone(&accounts),
@@ -153,7 +155,7 @@ impl Portal {
         let shared = Shared {
             accounts,
             callers: Arc::new(callers),
-            codes: Arc::new(Codes::new(clock.clone())),
+            codes: Arc::new(Codes::new(clock.clone(), nodes.values().cloned())),
             counts,
             csrf: Arc::new(Csrf::new(Arc::clone(&keys))),
             known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),

@@ -67,7 +67,6 @@ pub(crate) struct Values {
 
 type Read = Option<Zeroizing<Vec<u8>>>;
 
-#[allow(dead_code, reason = "codes are next to use it all")]
 impl Values {
     pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Option<Self>, FileError> {
         Link::open(settings, clock).map(|link| Some(Self::new(link, clock)))

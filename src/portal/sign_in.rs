@@ -186,9 +186,13 @@ impl LoginForm {
     }
 
     /// To where a login leads; `id` is what has been signed in with.
-    fn lead_on(&self, onward: &Onward, id: &SessionId) -> Result<Response<Bytes>, RequestError> {
+    async fn lead_on(
+        &self,
+        onward: &Onward,
+        id: &SessionId,
+    ) -> Result<Response<Bytes>, RequestError> {
         match (onward, &self.sso) {
-            (Onward::There(state), Some(sso)) => sso.carry(id, state),
+            (Onward::There(state), Some(sso)) => sso.carry(id, state).await,
             (onward, _) => Ok(onward.here().redirect()),
         }
     }
@@ -262,7 +266,7 @@ impl SignIn {
             && !is_forbidden
             && query("switch") != "1"
         {
-            return self.form.lead_on(&options.onward, id);
+            return self.form.lead_on(&options.onward, id).await;
         }
         let notice = LoginNotice::SignedInAs {
             user: principal.identity().user(),
@@ -390,7 +394,7 @@ impl SignIn {
         let mut response = if started.has_saved_posts {
             saved_posts::to_page()
         } else {
-            self.form.lead_on(&options.onward, started.id())?
+            self.form.lead_on(&options.onward, started.id()).await?
         };
         started.set_cookies(context, response.headers_mut());
         Ok(response)

@@ -133,7 +133,7 @@ impl Sso {
     }
 
     /// From the login back to the app's host, with a code for the session that `login` opens.
-    pub(super) fn carry(
+    pub(super) async fn carry(
         &self,
         login: &SessionId,
         state: &State,
@@ -144,10 +144,7 @@ impl Sso {
             session: login.key(),
             id: login.for_host(&state.host),
         };
-        let code = self
-            .codes
-            .issue(grant)
-            .map_err(RequestError::NoRandomness)?;
+        let code = self.codes.issue(grant).await?;
         let (authority, state) = (state.authority(), state.seal(&self.seal));
         Ok(to(&format!(
             "https://{authority}{SSO}?code={code}&state={state}"
@@ -165,7 +162,7 @@ impl Sso {
         let state = State::open(&self.seal, &sealed);
         let state = state.filter(|state| state.host.is(context.authority.host()));
         // Whoever shows it, and whatever comes of that, it is worth nothing any more.
-        let grant = self.codes.take(&code);
+        let grant = self.codes.take(&code).await?;
         if let (Some(grant), Some(state)) = (&grant, &state)
             && is_for(grant, state, &context)
             && let Some(response) = self.open(&context, grant, state).await?

@@ -188,6 +188,7 @@ pub(super) fn start_on(
         tokens: Arc::clone(&tokens),
         signer: Arc::clone(&signer),
         keys: Arc::clone(&forms),
+        nodes,
     };
     let counts = metrics.logins();
     let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)

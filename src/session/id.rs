@@ -53,6 +53,18 @@ impl SessionId {
         Self(Zeroizing::new(mac.finalize().into_bytes().into()))
     }
 
+    /// The id under a one-time pad, for where ids may not be read.
+    pub(crate) fn covered(&self, pad: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(std::array::from_fn(|at| self.0[at] ^ pad[at]))
+    }
+
+    /// What was [covered](Self::covered) with this pad.
+    pub(crate) fn uncovered(covered: &[u8; 32], pad: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(std::array::from_fn(|at| {
+            covered[at] ^ pad[at]
+        })))
+    }
+
     /// What stores keep, so that reading a stolen store opens no session.
     pub(crate) fn key(&self) -> SessionKey {
         SessionKey(Sha256::digest(*self.0).into())
@@ -78,11 +90,11 @@ pub(crate) struct SessionKey([u8; 32]);
 impl SessionKey {
     pub(super) const LAST: Self = Self([255; 32]);
 
-    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

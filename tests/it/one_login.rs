@@ -7,6 +7,8 @@ mod attacks;
 mod hosts;
 /// Forms that were late, and long addresses.
 mod late_forms;
+/// By way of several nodes.
+mod nodes;
 /// Many tabs, other users, restarts.
 mod sessions;
 /// One sign-out for all.

@@ -1,6 +1,9 @@
 //! The codes that carry a login to another host (SEC-97).
 //!
-//! Only codes are kept, as hashes, and only after a login: nobody without one fills the room.
+//! Only codes are kept, as hashes, and only after a login: nobody without one fills the room. With
+//! several nodes they are in the store, where a code is taken out in one step, whichever node it
+//! comes back to; each node bounds those that it has made. The id that a code gives is no more known
+//! there than any other: it is covered with bytes that only the code leads to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -9,12 +12,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Timestamp};
+use crate::error::RequestError;
+use crate::nodes::{Kind, ValueError, Values};
 use crate::random::{NoRandomness, random};
 use crate::request::Host;
-use crate::session::{SessionId, SessionKey};
+use crate::session::{SessionId, SessionKey, StoreError};
 
 /// How long a code is good for.
 const GOOD_FOR: Duration = Duration::from_mins(1);
@@ -61,9 +68,14 @@ pub(super) struct Grant {
 
 type Hash = [u8; 32];
 
+/// In the store: browser, session key, covered id, and the name of the host.
+const CODE: Kind = Kind::new("code", 1, 16 + 32 + 32 + 255);
+
 pub(in crate::portal) struct Codes {
     clock: Clock,
+    /// Those that this process has made.
     kept: Mutex<Kept>,
+    values: Option<Values>,
 }
 
 #[derive(Default)]
@@ -76,24 +88,51 @@ struct Kept {
 }
 
 impl Codes {
-    pub(in crate::portal) fn new(clock: Clock) -> Self {
+    /// With `values`, they are good on all nodes.
+    pub(in crate::portal) fn new(clock: Clock, values: Option<Values>) -> Self {
         Self {
             clock,
             kept: Mutex::default(),
+            values,
         }
     }
 
     /// A new code for this.
-    pub(super) fn issue(&self, grant: Grant) -> Result<String, NoRandomness> {
-        let code = URL_SAFE_NO_PAD.encode(random::<32>()?);
-        self.kept().insert(hash(&code), self.clock.now(), grant);
+    pub(super) async fn issue(&self, grant: Grant) -> Result<String, RequestError> {
+        let code = random::<32>().map_err(RequestError::NoRandomness)?;
+        let code = URL_SAFE_NO_PAD.encode(code);
+        let (hash, now) = (hash(&code), self.clock.now());
+        let text = grant.encode(&code);
+        let dropped = self.kept().insert(hash, now, grant);
+        let Some(values) = &self.values else {
+            return Ok(code);
+        };
+        if let Some(dropped) = dropped {
+            values.remove(&CODE, &dropped).await.map_err(unavailable)?;
+        }
+        let put = values.put(&CODE, &hash, &text, GOOD_FOR).await;
+        put.map_err(unavailable)?;
         Ok(code)
     }
 
-    /// What a code gives. It is worth nothing from now on, whoever has shown it.
-    pub(super) fn take(&self, code: &str) -> Option<Grant> {
-        let (_, since, grant) = self.kept().remove(&hash(code))?;
-        (self.clock.now().since(since) < GOOD_FOR).then_some(grant)
+    /// What a code gives. It is worth nothing from now on, whoever has shown it. An error says that
+    /// nobody can tell.
+    pub(super) async fn take(&self, code: &str) -> Result<Option<Grant>, RequestError> {
+        let hash = hash(code);
+        let kept = self.kept().remove(&hash);
+        let Some(values) = &self.values else {
+            let fresh = kept.filter(|(_, since, _)| self.clock.now().since(*since) < GOOD_FOR);
+            return Ok(fresh.map(|(_, _, grant)| grant));
+        };
+        if code.len() != CODE_LENGTH {
+            return Ok(None); // the store need not be asked
+        }
+        match values.take(&CODE, &hash).await {
+            Ok(text) => Ok(text.and_then(|text| Grant::decode(&text, code))),
+            // Of another version, or none of ours: the login begins anew.
+            Err(ValueError::Damaged | ValueError::Newer | ValueError::TooLarge) => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Drops what nobody has fetched.
@@ -117,7 +156,8 @@ impl Codes {
 }
 
 impl Kept {
-    fn insert(&mut self, hash: Hash, now: Timestamp, grant: Grant) {
+    /// Gives the one that has made room for it.
+    fn insert(&mut self, hash: Hash, now: Timestamp, grant: Grant) -> Option<Hash> {
         let of_session = self.of_session.get(&grant.session);
         let too_many = of_session.filter(|numbers| numbers.len() >= OF_ONE_SESSION);
         let oldest = match too_many {
@@ -125,7 +165,8 @@ impl Kept {
             None if self.by_age.len() >= MAX => self.by_age.values().next(),
             None => None,
         };
-        if let Some(oldest) = oldest.copied() {
+        let oldest = oldest.copied();
+        if let Some(oldest) = oldest {
             self.remove(&oldest);
         }
         self.last += 1;
@@ -133,6 +174,7 @@ impl Kept {
         let of_session = self.of_session.entry(grant.session).or_default();
         of_session.push(self.last);
         self.grants.insert(hash, (self.last, now, grant));
+        oldest
     }
 
     fn remove(&mut self, hash: &Hash) -> Option<(u64, Timestamp, Grant)> {
@@ -146,6 +188,48 @@ impl Kept {
             }
         }
         Some(removed)
+    }
+}
+
+/// Characters of a code: 32 bytes in Base64.
+const CODE_LENGTH: usize = 43;
+
+impl Grant {
+    fn encode(&self, code: &str) -> Zeroizing<Vec<u8>> {
+        let mut text = Zeroizing::new(Vec::with_capacity(512));
+        text.extend(self.browser.0);
+        text.extend(self.session.as_bytes());
+        text.extend(*self.id.covered(&cover(code)));
+        text.extend(self.host.as_str().as_bytes());
+        text
+    }
+
+    fn decode(text: &[u8], code: &str) -> Option<Self> {
+        let (browser, rest) = text.split_first_chunk::<16>()?;
+        let (session, rest) = rest.split_first_chunk::<32>()?;
+        let (id, host) = rest.split_first_chunk::<32>()?;
+        Some(Self {
+            host: Host::parse(std::str::from_utf8(host).ok()?)?,
+            browser: Browser(*browser),
+            session: SessionKey::from_bytes(*session),
+            id: SessionId::uncovered(id, &cover(code)),
+        })
+    }
+}
+
+/// A one-time pad: each code is random and covers one id.
+fn cover(code: &str) -> Zeroizing<[u8; 32]> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(code.as_bytes()).expect("any length will do");
+    mac.update(b"vestibule session id of a code");
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+/// 503: whoever comes again later gets on.
+fn unavailable(error: ValueError) -> RequestError {
+    match error {
+        ValueError::NoRandomness => RequestError::NoRandomness(NoRandomness),
+        ValueError::Full => RequestError::Session(StoreError::Full),
+        _ => RequestError::Session(StoreError::Unavailable),
     }
 }
 
@@ -170,35 +254,129 @@ mod tests {
         SessionId::generate().unwrap().key()
     }
 
-    #[test]
-    fn sec_97_a_code_is_good_once_and_for_a_minute() {
+    async fn issue(codes: &Codes, session: SessionKey) -> String {
+        codes.issue(grant(session)).await.unwrap()
+    }
+
+    async fn opens(codes: &Codes, code: &str) -> bool {
+        codes.take(code).await.unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn sec_97_a_code_is_good_once_and_for_a_minute() {
         let clock = Clock::system();
-        let codes = Codes::new(clock.clone());
-        let [once, late, swept] = [(); 3].map(|()| codes.issue(grant(key())).unwrap());
-        assert!(codes.take(&once).is_some() && codes.take(&once).is_none());
-        assert!(codes.take("").is_none() && codes.take(&late[1..]).is_none());
+        let codes = Codes::new(clock.clone(), None);
+        let once = issue(&codes, key()).await;
+        let (late, swept) = (issue(&codes, key()).await, issue(&codes, key()).await);
+        assert!(opens(&codes, &once).await && !opens(&codes, &once).await);
+        assert!(!opens(&codes, "").await && !opens(&codes, &late[1..]).await);
         clock.advance(GOOD_FOR);
-        assert!(codes.take(&late).is_none());
+        assert!(!opens(&codes, &late).await);
         codes.sweep();
-        assert!(codes.take(&swept).is_none());
+        assert!(!opens(&codes, &swept).await);
         let kept = codes.kept();
         assert!(kept.grants.is_empty() && kept.by_age.is_empty() && kept.of_session.is_empty());
     }
 
-    #[test]
-    fn sec_97_no_session_and_no_number_of_them_fills_the_room() {
-        let codes = Codes::new(Clock::system());
-        let (ada, bob) = (key(), key());
-        let of_bob = codes.issue(grant(bob)).unwrap();
-        let of_ada: Vec<_> = (0..=OF_ONE_SESSION)
-            .map(|_| codes.issue(grant(ada)).unwrap())
-            .collect();
-        assert!(codes.take(&of_ada[0]).is_none() && codes.take(&of_bob).is_some());
-        assert!(of_ada[1..].iter().all(|code| codes.take(code).is_some()));
+    #[tokio::test]
+    async fn sec_97_no_session_and_no_number_of_them_fills_the_room() {
+        let codes = Codes::new(Clock::system(), None);
+        assert_no_session_fills_the_room(&codes).await;
         for _ in 0..MAX + 10 {
-            codes.issue(grant(key())).unwrap();
+            issue(&codes, key()).await;
         }
         assert_eq!(codes.kept().grants.len(), MAX);
+    }
+
+    async fn assert_no_session_fills_the_room(codes: &Codes) {
+        let (ada, bob) = (key(), key());
+        let of_bob = issue(codes, bob).await;
+        let mut of_ada = Vec::new();
+        for _ in 0..=OF_ONE_SESSION {
+            of_ada.push(issue(codes, ada).await);
+        }
+        assert!(!opens(codes, &of_ada[0]).await && opens(codes, &of_bob).await);
+        for code in &of_ada[1..] {
+            assert!(opens(codes, code).await);
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    mod on_several_nodes {
+        use super::*;
+        use crate::nodes::Nodes;
+        use crate::redis::test_server::TestServer;
+
+        fn node(server: &TestServer) -> Codes {
+            let settings = std::sync::Arc::new(server.settings());
+            let nodes = Nodes::open(Some(&settings), &Clock::system()).unwrap();
+            Codes::new(Clock::system(), nodes.values().cloned())
+        }
+
+        /// Two nodes that reach the server.
+        async fn two(server: &TestServer) -> [Codes; 2] {
+            let nodes = [node(server), node(server)];
+            for node in &nodes {
+                let reached = async {
+                    while node.take(&"A".repeat(CODE_LENGTH)).await.is_err() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                tokio::time::timeout(GOOD_FOR, reached).await.unwrap();
+            }
+            nodes
+        }
+
+        #[tokio::test]
+        async fn sec_97_a_code_of_one_node_is_good_once_on_all() {
+            let Some(server) = TestServer::start() else {
+                return;
+            };
+            let [a, b] = two(&server).await;
+            let given = grant(key());
+            let code = a.issue(given.clone()).await.unwrap();
+            let kept = server.ask(&["KEYS", "vestibule:v:code:*"]);
+            let left: u64 = server.ask(&["PTTL", kept.trim()]).trim().parse().unwrap();
+            assert!(left <= 60_000, "{left}");
+            let taken = b.take(&code).await.unwrap().unwrap();
+            assert_eq!((taken.host, taken.browser), (given.host, given.browser));
+            assert!(taken.session == given.session && taken.id == given.id);
+            assert!(!opens(&a, &code).await && !opens(&b, &code).await);
+            let code = issue(&a, key()).await;
+            let (here, there) = tokio::join!(a.take(&code), b.take(&code));
+            let taken = [here.unwrap().is_some(), there.unwrap().is_some()];
+            assert!(taken[0] != taken[1], "{taken:?}");
+            assert_no_session_fills_the_room(&a).await;
+        }
+
+        #[tokio::test]
+        async fn rel_10_without_the_store_nobody_can_tell_what_a_code_is_worth() {
+            let Some(mut server) = TestServer::start() else {
+                return;
+            };
+            let [a, b] = two(&server).await;
+            let code = issue(&a, key()).await;
+            server.kill();
+            for node in [&a, &b] {
+                let taken = node.take(&code).await;
+                assert!(matches!(taken, Err(RequestError::Session(_))));
+                let issued = node.issue(grant(key())).await;
+                assert!(matches!(issued, Err(RequestError::Session(_))));
+                assert!(!opens(node, "no code").await, "nobody asks for that");
+            }
+        }
+    }
+
+    #[test]
+    fn a_grant_comes_back_by_its_code_alone() {
+        let (given, code) = (grant(key()), "A".repeat(CODE_LENGTH));
+        let text = given.encode(&code);
+        let read = Grant::decode(&text, &code).unwrap();
+        assert!(read.id == given.id && read.session == given.session);
+        assert!(Grant::decode(&text, &"B".repeat(CODE_LENGTH)).unwrap().id != given.id);
+        for none in [&text[..79], &text[..80], &[]] {
+            assert!(Grant::decode(none, &code).is_none());
+        }
     }
 
     #[test]
