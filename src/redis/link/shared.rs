@@ -98,6 +98,8 @@ impl Shared {
         if self.is_closed.load(Ordering::SeqCst) {
             self.routes.store(Arc::default());
         }
+        // There may have been a connection before there was a route to it.
+        self.changed();
     }
 
     /// Ends all that keeps connections, and with it what they keep.

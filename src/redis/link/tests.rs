@@ -151,3 +151,20 @@ async fn messages_wake_and_do_so_again_after_a_restart() {
     let ended = async { while woken.recv().await.is_some() {} };
     timeout(PATIENCE, ended).await.unwrap();
 }
+
+#[tokio::test]
+async fn rel_10_a_connection_that_is_there_before_its_route_is_told_of() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let settings = Arc::new(server.settings());
+    let keys = settings.keys().unwrap();
+    let shared = Arc::new(Shared::new(&settings, keys, &Clock::system(), AGE));
+    // As on a machine that has other things to do than to go on here.
+    let member = shared.member(Target::One(server.address()), None);
+    let node = Arc::clone(&member.node);
+    until("a connection", async || node.current().is_some()).await;
+    shared.set_routes(Routes::one(member));
+    assert!(shared.generation.borrow().connected);
+    shared.close();
+}
