@@ -167,13 +167,13 @@ impl SignOut {
         named.unwrap_or(HeaderValue::from_static(LOGOUT))
     }
 
-    /// A session whose account is no longer active. Only what is there: an invented id is not to cost
-    /// the disk a write (SEC-52).
+    /// A session whose account is no longer active. Only what is there: an invented id is to cost the
+    /// store no write, and no place among the ends that wait for it (SEC-52).
     async fn end_inactive(&self, client: IpAddr, shown: &Shown<'_>) -> Result<(), RequestError> {
         match self.sessions.peek(shown).await {
             Ok(None) => Ok(()),
             Ok(Some(session)) => self.end(client, &session.key()).await,
-            Err(_) => self.end(client, &shown.id.key()).await,
+            Err(error) => Err(RequestError::Session(error)),
         }
     }
 

@@ -52,6 +52,12 @@ async fn rel_10_known_sessions_go_on_while_the_store_is_away_for_a_short_while()
     }
     assert_eq!(socket.ask("still here").await, "still here");
     assert_unavailable(&unknown.fetch("/").await);
+    // What cannot be looked up cannot be ended: the cookie stays, so that it can be tried again.
+    let left = unknown.post_form("/.vestibule/logout", &[]).await;
+    left.assert_status(503)
+        .assert_contains("You stay signed in");
+    assert!(left.value("retry-after").is_some() && left.value("set-cookie").is_none());
+    assert!(unknown.is_signed_in());
     // Nobody signs in, and nobody is told that the password was wrong.
     let refused = second.browser().try_login("bob", PASSWORD).await;
     refused.assert_status(503);
