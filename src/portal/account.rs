@@ -200,10 +200,7 @@ impl Account {
 
     async fn end_others(&self, visitor: &Visitor<'_>) -> Result<Response<Bytes>, RequestError> {
         let (user, own) = (visitor.user(), visitor.session.key());
-        let ended = self
-            .sessions
-            .end_of_user(user, |record| record.key == own)
-            .await;
+        let ended = self.sessions.end_others_of_user(user, Some(own)).await;
         let ended = ended.map_err(|error| match error {
             EndError::Unread(error) => RequestError::Session(error),
             EndError::Unwritten(error) => RequestError::EndNotKept(error),

@@ -40,7 +40,7 @@ impl Sessions {
         self.end_because(key, EndReason::Revoked).await
     }
 
-    /// Ends the sessions of a user, but for those to keep; gives which.
+    /// Ends the sessions of a user that the store can list, but for those to keep; gives which.
     pub(crate) async fn end_of_user(
         &self,
         user: &str,
@@ -61,8 +61,34 @@ impl Sessions {
             let ended = self.end_of_user(user, |_| false).await;
             return ended.map(|keys| keys.len());
         }
-        let removed = self.store.remove_of_user(user.to_owned());
-        self.forget_user(UserKey::of(user));
+        self.end_whole_user(user, None).await
+    }
+
+    /// The same but for one session; gives those that an index knows of.
+    pub(crate) async fn end_others_of_user(
+        &self,
+        user: &str,
+        keep: Option<SessionKey>,
+    ) -> Result<Vec<SessionKey>, EndError> {
+        if !self.freshness.is_shared() {
+            let is_kept = |record: &Record| Some(record.key) == keep;
+            return self.end_of_user(user, is_kept).await;
+        }
+        // For the log only.
+        let listed = self.store.of_user(user.to_owned()).await;
+        let listed = listed.map_err(EndError::Unread)?;
+        self.end_whole_user(user, keep).await?;
+        let keys = listed.iter().map(|record| record.key);
+        Ok(keys.filter(|key| Some(*key) != keep).collect())
+    }
+
+    async fn end_whole_user(
+        &self,
+        user: &str,
+        keep: Option<SessionKey>,
+    ) -> Result<usize, EndError> {
+        let removed = self.store.remove_of_user(user.to_owned(), keep);
+        self.forget_user(UserKey::of(user), keep);
         let removed = removed.await.map_err(EndError::Unwritten)?;
         self.counts.revoked.inc_by(removed as u64);
         Ok(removed)
@@ -133,8 +159,8 @@ impl Sessions {
         self.active_streams.end(key);
     }
 
-    /// The same for the sessions of a user that this process knows.
-    fn forget_user(&self, user: UserKey) {
+    /// The same for the sessions of a user that this process knows, but for one.
+    fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) {
         let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
             Cached::Live(session) => Some(session),
             Cached::Ended | Cached::OtherId(_) => None,
@@ -142,7 +168,7 @@ impl Sessions {
         // Before, for look-ups that are under way: what they have found is over.
         self.ended.fetch_add(1, Ordering::Release);
         for session in cached.chain(self.active_streams.sessions()) {
-            if UserKey::of(session.user()) == user {
+            if UserKey::of(session.user()) == user && Some(session.key()) != keep {
                 self.forget(&session.key());
             }
         }

@@ -142,14 +142,14 @@ impl SessionStore for Redis {
     }
 
     fn clear(&self) -> Answer<'_, usize> {
-        self.shared.own().begin_end(Whose::All);
-        self.begin(|shared| async move { shared.end_all_of(Whose::All).await })
+        self.shared.own().begin_end(Whose::All, None);
+        self.begin(|shared| async move { shared.end_all_of(Whose::All, None).await })
     }
 
-    fn remove_of_user(&self, user: String) -> Answer<'_, usize> {
+    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, usize> {
         let whose = Whose::User(UserKey::of(&user));
-        self.shared.own().begin_end(whose);
-        self.begin(move |shared| async move { shared.end_all_of(whose).await })
+        self.shared.own().begin_end(whose, keep);
+        self.begin(move |shared| async move { shared.end_all_of(whose, keep).await })
     }
 
     /// No tombstone: nobody asks for it, and each node collects it.

@@ -196,11 +196,13 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Removes every record, as [`remove`](Self::remove) does.
     fn clear(&self) -> Answer<'_, usize>;
 
-    /// Removes every record of a user, as [`remove`](Self::remove) does.
-    fn remove_of_user(&self, user: String) -> Answer<'_, usize> {
+    /// Removes every record of a user but for that of the key to keep, as [`remove`](Self::remove)
+    /// does.
+    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, usize> {
         Box::pin(async move {
             let records = self.of_user(user).await?;
-            let keys = records.iter().map(|record| record.key).collect();
+            let keys = records.iter().map(|record| record.key);
+            let keys = keys.filter(|key| Some(*key) != keep).collect();
             self.remove(keys).await
         })
     }

@@ -183,7 +183,7 @@ impl Replacement {
             return Ok(change);
         }
         tracing::info!(target: "audit", %client, user, session = %by, "password changed");
-        match self.sessions.end_of_user(&user, |_| false).await {
+        match self.sessions.end_others_of_user(&user, None).await {
             Ok(ended) => {
                 for key in ended {
                     tracing::info!(

@@ -58,9 +58,9 @@ impl Shared {
                 );
             }
         }
-        for whose in whose {
-            self.own().begin_end(whose);
-            if self.end_all_of(whose).await.is_err() {
+        for (whose, keep) in whose {
+            self.own().begin_end(whose, keep);
+            if self.end_all_of(whose, keep).await.is_err() {
                 return;
             }
         }

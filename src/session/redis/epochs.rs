@@ -2,12 +2,16 @@
 //!
 //! An epoch is a time by the store's clock; it only grows. A session carries those that it began in.
 
+use std::sync::Arc;
+
 use ::redis::{Value, cmd, pipe};
 
 use super::keys::{Names, Shard};
 use super::own::Whose;
 use super::value::{Epochs, shift};
+use super::write::MAX_ATTEMPTS;
 use super::{Shared, number, scripts};
+use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
 
@@ -46,12 +50,22 @@ impl Shared {
         Ok(users.iter().map(of).collect())
     }
 
-    /// Ends all sessions that began before now; gives how many there were.
-    pub(super) async fn end_all_of(&self, whose: Whose) -> Result<usize, StoreError> {
-        let now = shift(self.clock.now(), self.ahead()).as_millis();
+    /// Ends all sessions that began before now, but for one; gives how many there were.
+    pub(super) async fn end_all_of(
+        &self,
+        whose: Whose,
+        keep: Option<SessionKey>,
+    ) -> Result<usize, StoreError> {
         let mark = self.link.mark();
-        let epoch = self.advance(whose, now, false).await;
-        self.own().finish_end(whose, epoch.ok());
+        let epoch = async {
+            let mut epoch = shift(self.clock.now(), self.ahead()).as_millis();
+            if let Some(key) = keep {
+                epoch = self.carry_over(&key, epoch).await?;
+            }
+            self.advance(whose, epoch, false).await
+        };
+        let epoch = epoch.await;
+        self.own().finish_end(whose, keep, epoch.ok());
         epoch.map_err(|error| self.not_everywhere(error))?;
         self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(whose))])
             .await;
@@ -61,6 +75,34 @@ impl Shared {
             Whose::All => self.drop_all().await,
         };
         Ok(dropped.unwrap_or_default())
+    }
+
+    /// Has a session outlive an epoch of its user that is about to be set: it gets that epoch before,
+    /// so that no node finds it over in between. Gives the epoch, which is `epoch` or later.
+    async fn carry_over(&self, key: &SessionKey, mut epoch: u64) -> Result<u64, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(entry) = self.entry(key).await? else {
+                return Ok(epoch);
+            };
+            let user = UserKey::of(entry.record.user());
+            let now = self.epochs_of(vec![user]).await?;
+            let now = now.first().copied().unwrap_or_default();
+            if entry.epochs.are_over(now) {
+                return Ok(epoch);
+            }
+            epoch = epoch.max(now.user + 1).max(entry.epochs.user);
+            let epochs = Epochs {
+                user: epoch,
+                ..entry.epochs
+            };
+            if self
+                .swap(&Arc::new(entry.record), epochs, &entry.stamp)
+                .await?
+            {
+                return Ok(epoch);
+            }
+        }
+        Err(StoreError::Unavailable)
     }
 
     /// Sets an epoch: a later one than there is, or `again` one that the store may have lost.

@@ -34,15 +34,25 @@ pub(super) struct Write {
     at: Timestamp,
 }
 
+/// An end by an epoch that is not written yet.
+#[derive(Clone, Copy)]
+struct Ending {
+    /// Calls that are about to write it.
+    calls: usize,
+    /// A session that is to go on; `None` where one of the calls ends it, too.
+    keep: Option<SessionKey>,
+}
+
 #[derive(Default)]
 pub(super) struct Own {
     tombstones: HashSet<SessionKey>,
     order: VecDeque<SessionKey>,
     /// Ended here and not written down yet.
     unwritten: HashSet<SessionKey>,
-    /// The same by epochs, with how many calls are about to write it.
-    ending: HashMap<Whose, usize>,
-    unwritten_epochs: HashSet<Whose>,
+    /// The same by epochs, being written or not written yet.
+    ending: HashMap<Whose, Ending>,
+    /// With the one session that is to go on.
+    unwritten_epochs: HashMap<Whose, Option<SessionKey>>,
     epochs: HashMap<Whose, u64>,
     writes: HashMap<SessionKey, Write>,
     written: VecDeque<(Timestamp, SessionKey)>,
@@ -51,15 +61,18 @@ pub(super) struct Own {
 impl Own {
     /// Whether a session is over, whatever the store says.
     pub(super) fn has_ended(&self, record: &Record) -> bool {
-        let is_ending = |whose| self.ending.contains_key(&whose);
-        self.tombstones.contains(&record.key)
+        let is_ending = |whose| {
+            let ending = self.ending.get(&whose);
+            ending.is_some_and(|ending| ending.keep != Some(record.key))
+        };
+        self.is_over(&record.key)
             || !self.ending.is_empty()
                 && (is_ending(Whose::All) || is_ending(Whose::User(UserKey::of(record.user()))))
     }
 
     /// Whether the session of a key has ended, as far as is remembered.
     pub(super) fn is_over(&self, key: &SessionKey) -> bool {
-        self.tombstones.contains(key)
+        self.tombstones.contains(key) || self.unwritten.contains(key)
     }
 
     /// Remembers the end of a session, whoever ended it. Gives whether it was written here a short
@@ -88,37 +101,58 @@ impl Own {
         self.tombstones.iter().copied().collect()
     }
 
-    /// Whether these ends are written down; those that are not are tried again.
-    pub(super) fn note_written(&mut self, keys: &[SessionKey], are_written: bool) {
+    /// Whether these ends are written down; those that are not are tried again. Gives for how many of
+    /// them there is no room.
+    pub(super) fn note_written(&mut self, keys: &[SessionKey], are_written: bool) -> usize {
+        let mut dropped = 0;
         for key in keys {
             if are_written {
                 self.unwritten.remove(key);
-            } else if self.unwritten.len() < TOMBSTONES {
+            } else if self.unwritten.len() < TOMBSTONES || self.unwritten.contains(key) {
                 self.unwritten.insert(*key);
+            } else {
+                dropped += 1;
             }
         }
+        dropped
     }
 
-    pub(super) fn begin_end(&mut self, whose: Whose) {
-        *self.ending.entry(whose).or_default() += 1;
+    pub(super) fn begin_end(&mut self, whose: Whose, keep: Option<SessionKey>) {
+        let ending = self.ending.entry(whose);
+        let ending = ending.or_insert(Ending { calls: 0, keep });
+        ending.calls += 1;
+        ending.keep = ending.keep.filter(|kept| Some(*kept) == keep);
+        let kept = ending.keep.and_then(|key| self.writes.remove(&key));
         self.forget_writes(whose, u64::MAX);
+        if let Some(write) = kept {
+            self.writes.insert(write.record.key, write);
+        }
     }
 
     /// Gives the end over to the epoch that is written by now, or to another try.
-    pub(super) fn finish_end(&mut self, whose: Whose, epoch: Option<u64>) {
+    pub(super) fn finish_end(
+        &mut self,
+        whose: Whose,
+        keep: Option<SessionKey>,
+        epoch: Option<u64>,
+    ) {
         if let Some(epoch) = epoch {
-            self.unwritten_epochs.remove(&whose);
+            // What was to end the kept one, too, is still to be written.
+            if keep.is_none() || self.unwritten_epochs.get(&whose) == Some(&keep) {
+                self.unwritten_epochs.remove(&whose);
+            }
             self.note_epoch(whose, epoch);
         } else {
-            self.unwritten_epochs.insert(whose);
+            let kept = self.unwritten_epochs.entry(whose).or_insert(keep);
+            *kept = kept.filter(|kept| Some(*kept) == keep);
         }
-        let calls = self.ending.get_mut(&whose);
-        let is_last = calls.is_some_and(|calls| {
-            *calls -= 1;
-            *calls == 0
+        let ending = self.ending.get_mut(&whose);
+        let is_last = ending.is_some_and(|ending| {
+            ending.calls -= 1;
+            ending.calls == 0
         });
         // What is to be tried again is over until then.
-        if is_last && epoch.is_some() {
+        if is_last && !self.unwritten_epochs.contains_key(&whose) {
             self.ending.remove(&whose);
         }
     }
@@ -131,9 +165,10 @@ impl Own {
         }
     }
 
-    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<Whose>) {
+    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<(Whose, Option<SessionKey>)>) {
         let keys = self.unwritten.iter().copied().collect();
-        (keys, self.unwritten_epochs.iter().copied().collect())
+        let epochs = self.unwritten_epochs.iter();
+        (keys, epochs.map(|(whose, keep)| (*whose, *keep)).collect())
     }
 
     pub(super) fn epochs(&self) -> Vec<(Whose, u64)> {
@@ -144,7 +179,7 @@ impl Own {
     }
 
     pub(super) fn note_write(&mut self, record: &Arc<Record>, epochs: Epochs, now: Timestamp) {
-        if self.tombstones.contains(&record.key) {
+        if self.is_over(&record.key) {
             return;
         }
         let (key, record, at) = (record.key, Arc::clone(record), now);

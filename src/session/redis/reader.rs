@@ -263,7 +263,7 @@ impl Shared {
                     let shared = Arc::clone(self);
                     tokio::spawn(async move {
                         if shared.remove_each(&[key], Tell::IfThere).await.is_err() {
-                            shared.own().note_written(&[key], false);
+                            shared.note_written(&[key], false);
                         }
                     });
                 }

@@ -60,6 +60,18 @@ impl Shared {
         steps.into_iter().sum()
     }
 
+    /// Remembers which ends wait for the store, and says so where there are too many.
+    pub(super) fn note_written(&self, keys: &[SessionKey], are_written: bool) {
+        let sessions = self.own().note_written(keys, are_written);
+        if sessions > 0 {
+            tracing::error!(
+                sessions,
+                "sessions were ended here while the store is away, and too many wait already: end \
+                 them again when it is back"
+            );
+        }
+    }
+
     /// At least one, all of one shard.
     pub(super) async fn remove_some(
         &self,
@@ -87,7 +99,7 @@ impl Shared {
         let args: Vec<_> = args.iter().map(Vec::as_slice).collect();
         let removed = self.script(&scripts::REMOVE, &names, &args).await;
         if tell == Tell::Always || removed.is_ok() {
-            self.own().note_written(keys, removed.is_ok());
+            self.note_written(keys, removed.is_ok());
         }
         Ok(usize::try_from(removed?).unwrap_or(usize::MAX))
     }

@@ -15,7 +15,7 @@ use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
 
 /// A change that is overtaken by others so often gives up.
-const MAX_ATTEMPTS: usize = 100;
+pub(super) const MAX_ATTEMPTS: usize = 100;
 
 impl Shared {
     pub(super) async fn begin_session(&self, record: Arc<Record>) -> Result<(), StoreError> {

@@ -160,3 +160,35 @@ async fn rel_18_a_node_that_is_killed_takes_no_session_with_it() {
     elsewhere.logout().await.assert_status(303);
     becomes(&again, 401).await;
 }
+
+#[tokio::test]
+async fn sec_46_the_other_sessions_end_though_the_store_has_lost_the_index_of_the_user() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let first = node(&app, &redis).start().await;
+    let second = node(&app, &redis).start().await;
+    let ada = first.browser().login("ada", PASSWORD).await;
+    let other = second.browser().login("ada", PASSWORD).await;
+    let (elsewhere, other_here) = (led_to(&second, &ada), led_to(&first, &other));
+    for browser in [&elsewhere, &other_here] {
+        browser.get("/").await.assert_status(200);
+    }
+    let mut kept = websocket(&second, &ada).await;
+    let ended = websocket(&first, &other).await;
+    let page = ada.get("/.vestibule/account").await;
+    let keys = redis.ask(&["KEYS", "*:u:*"]);
+    let keys: Vec<_> = keys.lines().collect();
+    redis.ask(&[&["DEL"], &keys[..]].concat());
+    let form = [("action", "end-others"), ("csrf", &*page.hidden("csrf"))];
+    let done = ada.post_form("/.vestibule/account", &form).await;
+    done.assert_status(303);
+    let closed = timeout(SOON, ended.closed()).await;
+    assert_eq!(closed.expect("the stream is cut"), Some(1008));
+    for browser in [&other, &other_here] {
+        becomes(browser, 401).await;
+    }
+    for browser in [&ada, &elsewhere] {
+        browser.get("/").await.assert_status(200);
+    }
+    assert_eq!(kept.ask("still here").await, "still here");
+}

@@ -65,7 +65,7 @@ async fn rel_18_a_new_server_is_told_again_of_ends_first_and_then_of_logins() {
     }
     let mut ends = there.ends();
     assert_eq!(there.remove(vec![bob.key]).await, Ok(1));
-    assert_eq!(here.remove_of_user("eve".into()).await, Ok(1));
+    assert_eq!(here.remove_of_user("eve".into(), None).await, Ok(1));
     has_read(&here).await;
     server.restart(); // nothing of it is on a disk
     let told_again = async {
@@ -105,7 +105,7 @@ async fn rel_10_an_end_that_could_not_be_written_is_written_when_the_store_is_ba
     server.stop();
     let removals = tokio::join!(
         here.remove(vec![ada.key]),
-        here.remove_of_user("bob".into()),
+        here.remove_of_user("bob".into(), None),
         here.load(record("eve").key)
     );
     let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
@@ -140,7 +140,7 @@ async fn rel_18_all_sessions_of_a_user_end_whatever_the_index_knows() {
     let mut ends = there.ends();
     let index = here.shared.names.user(UserKey::of("ada"));
     assert_eq!(server.ask(&["DEL", &index]), "1\n");
-    assert_eq!(here.remove_of_user("ADA".into()).await, Ok(0));
+    assert_eq!(here.remove_of_user("ADA".into(), None).await, Ok(0));
     assert_eq!(next(&mut ends).await, End::User(UserKey::of("ada")));
     for over in [&ada, &ada_too] {
         assert_eq!(there.load(over.key).await, Ok(None));
@@ -162,11 +162,69 @@ async fn rel_18_all_sessions_of_a_user_end_whatever_the_index_knows() {
 }
 
 #[tokio::test]
+async fn sec_46_the_other_sessions_of_a_user_end_whatever_the_index_knows() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, ada_too, bob) = (record("ada"), record("ada"), record("bob"));
+    for record in [&ada, &ada_too, &bob] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let index = here.shared.names.user(UserKey::of("ada"));
+    let mut ends = there.ends();
+    for times in 1..=2 {
+        server.ask(&["DEL", &index]);
+        // Whoever has it open elsewhere goes on all the while.
+        let watched = async {
+            loop {
+                let kept = there.load(ada.key).await.unwrap().unwrap();
+                assert_eq!(kept.key, ada.key);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = watched => {}
+            removed = here.remove_of_user("ada".into(), Some(ada.key)) => {
+                assert_eq!(removed, Ok(0), "time {times}");
+            }
+        }
+        while next(&mut ends).await != End::User(UserKey::of("ada")) {}
+        for node in [&here, &there] {
+            assert_eq!(node.load(ada_too.key).await, Ok(None));
+            assert_eq!(node.load(bob.key).await, Ok(Some(Arc::clone(&bob))));
+            assert!(node.load(ada.key).await.unwrap().is_some());
+        }
+    }
+    assert_eq!(here.remove_of_user("ada".into(), None).await, Ok(0));
+    assert_eq!(there.load(ada.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rel_10_the_session_to_keep_is_kept_though_the_end_of_the_others_has_to_wait() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, ada_too) = (record("ada"), record("ada"));
+    for record in [&ada, &ada_too] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let mut ends = there.ends();
+    server.stop();
+    let removed = here.remove_of_user("ada".into(), Some(ada.key)).await;
+    let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
+    assert_eq!(removed, Err(not_yet));
+    server.go_on();
+    while next(&mut ends).await != End::User(UserKey::of("ada")) {}
+    for node in [&here, &there] {
+        assert_eq!(node.load(ada_too.key).await, Ok(None));
+        assert!(node.load(ada.key).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn rel_18_two_ends_of_a_user_at_once_are_two() {
     let server = server!();
     let here = node(&server).await;
-    let first = here.remove_of_user("ada".into());
-    let second = here.remove_of_user("ada".into());
+    let first = here.remove_of_user("ada".into(), None);
+    let second = here.remove_of_user("ada".into(), None);
     assert_eq!(tokio::join!(first, second), (Ok(0), Ok(0)));
     let ada = record("ada");
     here.insert(Arc::clone(&ada)).await.unwrap();
@@ -229,7 +287,7 @@ async fn rel_10_an_end_needs_no_memory_of_the_store() {
     assert!(here.insert(record("eve")).await.is_err());
     assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
     assert_eq!(next(&mut ends).await, End::One(ada.key));
-    assert_eq!(here.remove_of_user("bob".into()).await, Ok(1));
+    assert_eq!(here.remove_of_user("bob".into(), None).await, Ok(1));
     // Of another stream, which may be read before.
     while next(&mut ends).await != End::User(UserKey::of("bob")) {}
     assert_eq!(there.load(bob.key).await, Ok(None));
