@@ -13,7 +13,7 @@ pub(crate) mod memory;
 mod place;
 mod signals;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tuning;
 mod usage;
 

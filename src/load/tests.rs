@@ -10,7 +10,7 @@ const CALM: Signals = Signals {
     ceiling: 1000,
 };
 
-fn load(max_under_way: usize) -> Load {
+pub(crate) fn load(max_under_way: usize) -> Load {
     let ceiling = Ceiling::of(Demands {
         max_connections: 1,
         head: 0,

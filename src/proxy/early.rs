@@ -36,7 +36,7 @@ pub(super) struct EarlyAnswers {
 
 /// One whose head hyper has, and whose content it is about to ask for.
 #[derive(Debug)]
-pub(crate) struct Early(Arc<ConnectionState>);
+pub(super) struct Early(Arc<ConnectionState>);
 
 impl EarlyAnswers {
     /// How many there were; `None` while a head may be without its content.
@@ -47,8 +47,8 @@ impl EarlyAnswers {
 }
 
 impl Early {
-    /// Notes that hyper is handed one. The stream that has it [takes it](take) when hyper has been
-    /// polled: what there is of its content is there by then, too.
+    /// Notes that hyper is handed one. When [it has been polled](Polling), what there is of the
+    /// content is there, too.
     pub(super) fn begin(connection: &Arc<ConnectionState>) {
         connection.early().begun.fetch_add(1, Ordering::SeqCst);
         HANDED.set(Some(Self(Arc::clone(connection))));
@@ -61,13 +61,40 @@ impl Drop for Early {
     }
 }
 
-/// The answer that hyper was handed since the last call.
-pub(crate) fn take() -> Option<Early> {
-    HANDED.take()
+/// Held while hyper is polled for a stream. When it is dropped, by a panic as well, the answer that
+/// hyper was handed is whole.
+pub(crate) struct Polling;
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        drop(HANDED.take());
+    }
 }
 
 /// Waits for the content of an answer, not for long.
 pub(super) async fn read_ahead(response: &mut Response<ResponseBody>) {
     let reading = response.body_mut().read_ahead(MOST);
     let _enough_or_late = timeout(PATIENCE, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::load::Place;
+    use crate::load::tests::load;
+
+    #[test]
+    fn sec_99_a_stream_that_panics_keeps_no_other_back() {
+        let connection = ConnectionState::new(Arc::new(load(1)), Place::uncounted());
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let _polling = Polling;
+            Early::begin(&connection);
+            assert_eq!(connection.settled_early_answers(), None);
+            panic!("as a fault of ours would be");
+        }));
+        assert!(polled.is_err());
+        assert_eq!(connection.settled_early_answers(), Some(1));
+    }
 }

@@ -20,7 +20,7 @@ const MOST: usize = 16 * 1024;
 const KEPT: usize = 1024;
 
 /// Times that writes are kept back: content comes as soon as another thread has done its turn.
-const MOST_KEPT_BACK: u8 = 100;
+const MOST_KEPT_BACK: u8 = 16;
 
 /// A socket whose small writes are gathered until it is flushed by [`Batch`]; nobody else flushes it.
 pub(super) struct Gathering<S>(Arc<Mutex<Gathered<S>>>);

@@ -72,8 +72,9 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         stall::take();
+        let polling = early::Polling;
         let polled = this.task.as_mut().poll(cx);
-        drop(early::take()); // hyper has its content
+        drop(polling);
         if polled.is_ready() {
             return Poll::Ready(());
         }

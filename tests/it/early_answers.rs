@@ -111,6 +111,42 @@ async fn sec_99_a_client_that_ends_its_upload_at_the_head_gets_the_content() {
 }
 
 #[tokio::test]
+async fn sec_99_a_refusal_without_end_and_one_that_breaks_off_arrive_as_they_are() {
+    let app = Upstream::scripted(|exchange| {
+        Box::pin(async {
+            let breaks_off = exchange.target().ends_with("/broken");
+            let length = if breaks_off {
+                "Content-Length: 100"
+            } else {
+                "Transfer-Encoding: chunked"
+            };
+            let head = format!("HTTP/1.1 403 Forbidden\r\n{length}\r\n\r\n");
+            exchange.send(head).await;
+            if breaks_off {
+                exchange.send("begun").await;
+            } else {
+                exchange.send("5\r\nbegun\r\n").await;
+                exchange.wait_until_closed().await;
+            }
+        })
+    })
+    .await;
+    let gate = Vestibule::before(&app).rule("/public", "everyone");
+    let gate = gate.start().await;
+    for path in ["/public/endless", "/public/broken"] {
+        let mut http2 = gate.raw_http2().await;
+        let fields = RawHttp2::fields("POST", path);
+        http2.headers(1, &fields, false).await;
+        assert_eq!(http2.status(1).await, Some(403), "{path}");
+        assert_eq!(http2.data_of(1, 5).await, b"begun", "{path}");
+        if path == "/public/broken" {
+            let outcome = http2.outcome(1).await;
+            assert!(!outcome.ended && outcome.reset.is_some(), "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn sec_99_a_stop_waits_for_no_rest() {
     let (_app, gate) = gate().await;
     let mut http2 = gate.raw_http2().await;
