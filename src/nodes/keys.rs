@@ -16,7 +16,8 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use super::{Kind, Nodes, ValueError, Values};
+use super::{Clock, Kind, Nodes, ValueError, Values};
+use crate::clock::Timestamp;
 use crate::random::{NoRandomness, random};
 use crate::secret::Secret;
 
@@ -40,10 +41,13 @@ const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
 const SECRET: usize = 32;
 
+/// Milliseconds since the epoch.
+const TIME: usize = 8;
+
 /// Keys in a ring besides the next one and the one that signs.
 const MOST_OLD: usize = 8;
 
-const RING: Kind = Kind::new("keys", 1, (2 + MOST_OLD) * SECRET);
+const RING: Kind = Kind::new("keys", 1, TIME + (2 + MOST_OLD) * SECRET);
 const TURNED: Kind = Kind::new("turn", 1, 0);
 
 /// What a ring is for: each has its own in the store.
@@ -109,6 +113,8 @@ impl RingKey {
 pub(crate) struct Keys {
     /// As the store has them: the next one, the one that signs, and older ones. One alone signs.
     shared: Vec<RingKey>,
+    /// When the one that signs has begun to, by the clock of the node that made the turn.
+    since: Timestamp,
     /// What this node has signed with when the store had other keys, or was not reached yet; until
     /// the next turn.
     own: Option<RingKey>,
@@ -119,13 +125,15 @@ impl Keys {
     fn alone() -> Result<Self, NoRandomness> {
         Ok(Self {
             shared: vec![RingKey::new()?],
+            since: Timestamp::default(),
             own: None,
         })
     }
 
-    fn new_ring() -> Result<Self, NoRandomness> {
+    fn new_ring(now: Timestamp) -> Result<Self, NoRandomness> {
         Ok(Self {
             shared: vec![RingKey::new()?, RingKey::new()?],
+            since: now,
             own: None,
         })
     }
@@ -142,10 +150,20 @@ impl Keys {
         std::iter::once(current).chain(others.filter(move |key| *key != current))
     }
 
-    fn turned(&self, old: usize) -> Result<Self, NoRandomness> {
+    /// Whether the next key is to sign. A time that lies far ahead is that of a wrong clock, and
+    /// would have one sign for ever.
+    fn are_due(&self, now: Timestamp) -> bool {
+        now.since(self.since) >= TURN || self.since.since(now) > TURN
+    }
+
+    fn turned(&self, old: usize, now: Timestamp) -> Result<Self, NoRandomness> {
         let mut shared = vec![RingKey::new()?];
         shared.extend(self.shared.iter().take(2 + old - 1).cloned());
-        Ok(Self { shared, own: None })
+        Ok(Self {
+            shared,
+            since: now,
+            own: None,
+        })
     }
 
     /// These from now on, after `before`.
@@ -157,7 +175,8 @@ impl Keys {
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(self.shared.len() * SECRET));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(TIME + self.shared.len() * SECRET));
+        bytes.extend(self.since.as_millis().to_be_bytes());
         for RingKey(key) in &self.shared {
             bytes.extend_from_slice(key.expose());
         }
@@ -166,13 +185,16 @@ impl Keys {
 
     /// `None` for what is no ring.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (keys, []) = bytes.as_chunks::<SECRET>() else {
+        let (since, keys) = bytes.split_first_chunk::<TIME>()?;
+        let (keys, []) = keys.as_chunks::<SECRET>() else {
             return None;
         };
         let shared: Vec<_> = keys.iter().map(|key| RingKey(Secret::new(*key))).collect();
-        (2..=2 + MOST_OLD)
-            .contains(&shared.len())
-            .then_some(Self { shared, own: None })
+        (2..=2 + MOST_OLD).contains(&shared.len()).then_some(Self {
+            shared,
+            since: Timestamp::from_millis(u64::from_be_bytes(*since)),
+            own: None,
+        })
     }
 }
 
@@ -229,47 +251,49 @@ impl KeyRing {
                     }
                 }
             }
-            sleep(if self.is_shared() { AGAIN } else { AT_FIRST }).await;
+            sleep(match failures {
+                _ if self.is_shared() => AGAIN,
+                ..SAID_AFTER => AT_FIRST,
+                _ => AGAIN / 10,
+            })
+            .await;
         }
     }
 
     /// Reads the ring, and makes what is missing of it, or due.
     async fn read(&self, values: &Values) -> Result<(), ValueError> {
-        let name = self.of.name();
-        let there = match values.get(&RING, name).await {
-            Ok(Some(bytes)) => Keys::decode(&bytes),
-            Ok(None) => {
-                self.begin(values).await?;
-                return Ok(());
-            }
-            Err(ValueError::Damaged | ValueError::TooLarge) => None,
+        let (name, now) = (self.of.name(), now());
+        let keys = match Self::ring(values, name).await {
+            Ok(Some(keys)) => keys,
+            Ok(None) => return self.begin(values).await,
+            Err(ValueError::Damaged) => return self.mend(values).await,
             Err(error) => return Err(error),
         };
-        // Nobody else makes a turn meanwhile.
-        if !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
-            return match there {
-                Some(keys) => {
-                    self.set(keys);
-                    Ok(())
-                }
-                None => Err(ValueError::Damaged),
-            };
+        if !keys.are_due(now) || !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
+            self.set(keys);
+            return Ok(());
         }
-        // It was read before, and somebody may have made a turn since.
-        let there = match values.get(&RING, name).await {
-            Ok(Some(bytes)) => Keys::decode(&bytes),
-            Ok(None) | Err(ValueError::Damaged | ValueError::TooLarge) => None,
-            Err(error) => return Err(error),
+        // It was read before the lease, and somebody may have made the turn meanwhile.
+        let keys = Self::ring(values, name).await?;
+        let Some(keys) = keys.filter(|keys| keys.are_due(now)) else {
+            return Ok(());
         };
-        let turned = match there {
-            Some(keys) => keys.turned(self.of.old()),
-            None => Keys::new_ring(),
-        };
+        let turned = keys.turned(self.of.old(), now);
         let turned = turned.map_err(|NoRandomness| ValueError::NoRandomness)?;
         values.put(&RING, name, &turned.encode(), KEPT_FOR).await?;
-        values.put(&TURNED, name, b"", TURN).await?;
+        // Nodes whose clocks are far apart do not turn it again and again.
+        values.put(&TURNED, name, b"", TURN / 2).await?;
         self.set(turned);
         Ok(())
+    }
+
+    async fn ring(values: &Values, name: &[u8]) -> Result<Option<Keys>, ValueError> {
+        match values.get(&RING, name).await {
+            Ok(Some(bytes)) => Keys::decode(&bytes).map(Some).ok_or(ValueError::Damaged),
+            Ok(None) => Ok(None),
+            Err(ValueError::TooLarge) => Err(ValueError::Damaged),
+            Err(error) => Err(error),
+        }
     }
 
     /// There is no ring: it is the one that this node has, if the store has lost it, else a new one.
@@ -279,19 +303,26 @@ impl KeyRing {
         let ring = if own.shared.len() > 1 {
             Keys::clone(&own)
         } else {
-            Keys::new_ring().map_err(|NoRandomness| ValueError::NoRandomness)?
+            Keys::new_ring(now()).map_err(|NoRandomness| ValueError::NoRandomness)?
         };
-        // The first turn is not due at once.
-        values.put(&TURNED, name, b"", TURN).await?;
         let bytes = ring.encode();
         if values.put_if_absent(&RING, name, &bytes, KEPT_FOR).await? {
             self.set(ring);
             return Ok(());
         }
-        let bytes = values.get(&RING, name).await?;
-        let theirs = bytes.and_then(|bytes| Keys::decode(&bytes));
+        let theirs = Self::ring(values, name).await?;
         self.set(theirs.ok_or(ValueError::Damaged)?);
         Ok(())
+    }
+
+    /// The ring cannot be read: whoever has read it before puts it back. A node that has not may
+    /// have another key than the others, and would take theirs away.
+    async fn mend(&self, values: &Values) -> Result<(), ValueError> {
+        let (name, own) = (self.of.name(), self.keys());
+        if own.shared.len() < 2 || !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
+            return Err(ValueError::Damaged);
+        }
+        values.put(&RING, name, &own.encode(), KEPT_FOR).await
     }
 
     fn set(&self, keys: Keys) {
@@ -301,6 +332,11 @@ impl KeyRing {
         }
         self.is_shared.store(true, Ordering::Relaxed);
     }
+}
+
+/// As the other nodes have it, whose clocks may have been set since they were started.
+fn now() -> Timestamp {
+    Timestamp::default().plus(Clock::wall())
 }
 
 #[cfg(test)]

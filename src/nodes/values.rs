@@ -109,8 +109,14 @@ impl Values {
         self.read(cmd("GET"), kind, name).await
     }
 
-    /// Takes a value out: of two at once, one gets it. One that cannot be read is gone, too.
+    /// Takes a value out: of two at once, one gets it. One that is damaged is gone, too; one of a
+    /// later version stays.
     pub(crate) async fn take(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
+        match self.read(cmd("GET"), kind, name).await {
+            Err(error @ (ValueError::Newer | ValueError::Unavailable)) => return Err(error),
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) | Err(_) => {}
+        }
         self.read(cmd("GETDEL"), kind, name).await
     }
 

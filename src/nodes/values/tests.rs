@@ -104,6 +104,9 @@ async fn rel_19_a_later_version_is_told_apart_from_damage_and_from_nothing() {
     let later = Kind::new("note", 2, 16);
     a.put(&later, b"x", b"from later", LONG).await.unwrap();
     assert_eq!(b.get(&NOTE, b"x").await, Err(ValueError::Newer));
+    assert_eq!(b.take(&NOTE, b"x").await, Err(ValueError::Newer));
+    let left = a.get(&later, b"x").await;
+    assert_eq!(left, Ok(Some(text("from later"))));
     let key = a.key(&NOTE, b"x");
     for (damaged, error) in [
         ("", ValueError::Damaged),
