@@ -63,7 +63,11 @@ impl Node {
             None => is_ready(metrics).await.then_some(Ok(())),
         };
         let what = format!("node {} to be ready", self.name);
-        let (started, _) = until(&what, asked).await?;
+        let started = until(&what, asked).await;
+        let (started, _) = started.map_err(|error| {
+            let said = running.said();
+            io::Error::other(format!("{error}; it says: {said}"))
+        })?;
         started.map_err(|said| io::Error::other(format!("node {} ends: {said}", self.name)))
     }
 
