@@ -48,28 +48,11 @@ impl LocalAttempt<'_> {
             .take_back(&self.counted, self.account, self.network, now);
     }
 
-    /// No counter that has this try has more failures than these, which are those of all nodes: at
-    /// the account and its network if it `is_known` there, else of both at each level, and then of
-    /// the account.
-    pub(super) fn have_no_more(&self, is_known: bool, failures: impl Iterator<Item = u32>) {
-        let (throttle, counted) = (self.throttle, &self.counted);
-        if is_known != counted.known_network.is_some() {
-            return;
-        }
-        let mut failures = failures;
-        let mut next = || failures.next().unwrap_or(u32::MAX);
-        let mut networks = counted.network.iter();
-        for at_network in &counted.account_at_network {
-            throttle.account_at_network.lower(at_network, next());
-            if let Some(network) = networks.next() {
-                throttle.network.lower(network, next());
-            }
-        }
-        if let Some(network) = &counted.known_network {
-            throttle.known_network.lower(network, next());
-        }
-        if let Some(account) = &counted.account {
-            throttle.account.lower(account, next());
+    /// A login on another node has made failures of this account at this network forgotten; there
+    /// have been so many since, on all nodes.
+    pub(super) fn has_since_login(&self, failures: u32) {
+        if let Some(claim) = self.counted.account_at_network.first() {
+            self.throttle.account_at_network.lower(claim, failures);
         }
     }
 

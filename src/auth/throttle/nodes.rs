@@ -2,15 +2,17 @@
 //!
 //! A try has to pass both. The own ones come first and count every try, so that they can decide
 //! alone while the store is away: nothing passes then that they would refuse, and a node that is cut
-//! off gives nobody more tries than it would by itself. What others have forgotten, by a login there or
-//! because a window was over, is forgotten here, too: the own counters never have more than the others.
+//! off gives nobody more tries than it would by itself. What a login on
+//! another node has made forgotten is forgotten here, too; what the store has lost is not.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use super::attempt::LocalAttempt;
 use super::known::{KnownNetworks, Pair};
-use super::redis::{Claimed, Counted, InStore, Place};
+use super::redis::{Claimed, Counted, InStore, Place, Said};
 use super::{LocalThrottle, Settings, Wait};
 use crate::clock::Clock;
 use crate::network::Network;
@@ -27,7 +29,14 @@ pub(crate) struct Throttle {
 #[must_use]
 pub(crate) struct Attempt<'a> {
     local: LocalAttempt<'a>,
-    shared: Option<(&'a InStore, Box<Counted>)>,
+    shared: Shared<'a>,
+}
+
+enum Shared<'a> {
+    Counted(&'a InStore, Box<Counted>),
+    /// Nobody knows yet.
+    Late(&'a InStore, JoinHandle<Option<Claimed>>),
+    Uncounted,
 }
 
 impl Throttle {
@@ -90,7 +99,7 @@ impl Throttle {
             let local = begun?;
             return Ok(Attempt {
                 local,
-                shared: None,
+                shared: Shared::Uncounted,
             });
         };
         let place = Place {
@@ -112,15 +121,19 @@ impl Throttle {
             }
         };
         match store.claim(&place, self.settings()).await {
-            None => Ok(Attempt {
+            Said::Nothing => Ok(Attempt {
                 local,
-                shared: None,
+                shared: Shared::Uncounted,
             }),
-            Some(Claimed::Refused(wait)) => {
+            Said::Later(claim) => Ok(Attempt {
+                local,
+                shared: Shared::Late(store, claim),
+            }),
+            Said::InTime(Claimed::Refused(wait)) => {
                 local.withdraw();
                 Err(wait)
             }
-            Some(Claimed::Counted(counted)) => {
+            Said::InTime(Claimed::Counted(counted)) => {
                 let mut local = local;
                 if let (Some(pair), Some(seen)) = (pair, counted.known_since) {
                     // It counts here as it does there.
@@ -134,10 +147,12 @@ impl Throttle {
                         }
                     };
                 }
-                local.have_no_more(counted.is_known, counted.failures());
+                if let Some(failures) = counted.since_login {
+                    local.has_since_login(failures);
+                }
                 Ok(Attempt {
                     local,
-                    shared: Some((store, counted)),
+                    shared: Shared::Counted(store, counted),
                 })
             }
         }
@@ -149,22 +164,29 @@ impl Attempt<'_> {
     /// the network stay: users with an account of their own could reset them for others.
     pub(crate) async fn succeeded(self) {
         self.local.succeeded();
-        if let Some((store, counted)) = self.shared {
-            store.succeeded(counted).await;
+        match self.shared {
+            Shared::Counted(store, counted) => store.succeeded(counted).await,
+            Shared::Late(store, claim) => store.take_back_later(claim, true),
+            Shared::Uncounted => {}
         }
     }
 
     /// The password was not looked at: nothing was learned, and nothing stays counted.
     pub(crate) async fn withdraw(self) {
         self.local.withdraw();
-        if let Some((store, counted)) = self.shared {
-            store.withdraw(counted).await;
+        match self.shared {
+            Shared::Counted(store, counted) => store.withdraw(counted).await,
+            Shared::Late(store, claim) => store.take_back_later(claim, false),
+            Shared::Uncounted => {}
         }
     }
 
     /// The password was wrong; how long to wait when that was the last try for now.
     pub(crate) fn failed(self) -> Option<Wait> {
-        let shared = self.shared.and_then(|(_, counted)| counted.last_for);
+        let shared = match self.shared {
+            Shared::Counted(_, counted) => counted.last_for,
+            Shared::Late(..) | Shared::Uncounted => None,
+        };
         self.local.failed().max(shared)
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Script, Value};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::names::{Names, Place as Named};
@@ -57,10 +58,10 @@ pub(super) struct Counted {
     named: Named,
     window: Duration,
     by_proxy: bool,
-    /// Each counter that has it, when its window began, and the failures in it.
-    counters: Vec<(String, u64, u64)>,
-    /// It is counted as one at an account that is known there.
-    pub(super) is_known: bool,
+    /// Each counter that has it, and when its window began.
+    counters: Vec<(String, u64)>,
+    /// The failures of the account at the network, if a login has made others forgotten.
+    pub(super) since_login: Option<u32>,
     /// It is one of those that networks share.
     shared: bool,
     /// When the user last signed in from there.
@@ -69,12 +70,12 @@ pub(super) struct Counted {
     pub(super) last_for: Option<Wait>,
 }
 
-impl Counted {
-    /// The failures at each counter, in the order in which they are counted.
-    pub(super) fn failures(&self) -> impl Iterator<Item = u32> {
-        let counters = self.counters.iter();
-        counters.map(|(_, _, failures)| u32::try_from(*failures).unwrap_or(u32::MAX))
-    }
+/// What became of a try in the store.
+pub(super) enum Said {
+    InTime(Claimed),
+    /// The store does not say in time whether it has counted the try.
+    Later(JoinHandle<Option<Claimed>>),
+    Nothing,
 }
 
 impl InStore {
@@ -90,14 +91,15 @@ impl InStore {
     pub(super) async fn known_since(&self, place: &Place<'_>) -> Option<Timestamp> {
         let named = self.names.of(place.account, place.network);
         let known_for = millis(KNOWN_FOR);
-        let keys = [named.known.as_bytes()];
-        let args = [named.network.as_bytes(), known_for.as_bytes()];
-        let answer = self.run(&scripts::KNOWN_SINCE, &keys, &args).await?;
+        let keys = [named.known];
+        let args = [named.network, known_for];
+        let run = self.run(&scripts::KNOWN_SINCE, &keys, &args);
+        let answer = timeout(WAIT, run).await.ok()??;
         seen(number(&answer)?)
     }
 
-    /// `None` when the store does not say in time; it may have counted the try then.
-    pub(super) async fn claim(&self, place: &Place<'_>, settings: &Settings) -> Option<Claimed> {
+    /// Goes on when it takes too long for the login to wait.
+    pub(super) async fn claim(&self, place: &Place<'_>, settings: &Settings) -> Said {
         let named = self.names.of(place.account, place.network);
         let known = match (place.by_proxy, place.known) {
             (true, _) => "never",
@@ -124,41 +126,43 @@ impl InStore {
             args.push(scaled(of_account, tenths).to_string());
             args.push(scaled(of_network, tenths).to_string());
         }
-        let keys: Vec<_> = keys.into_iter().map(String::as_bytes).collect();
-        let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let answer = self.run(&scripts::CLAIM, &keys, &args).await?;
-        let Value::Array(answer) = answer else {
-            return None;
-        };
-        let answer: Option<Vec<u64>> = answer.iter().map(number).collect();
-        let answer = answer?;
-        let (&[is_counted, known_since, wait, shared], counts) = answer.split_first_chunk()?;
-        let wait = (wait > 0).then(|| Wait(Duration::from_millis(wait)));
-        if is_counted == 0 {
-            return Some(Claimed::Refused(wait?));
+        let keys: Vec<_> = keys.into_iter().cloned().collect();
+        let (store, window, by_proxy) = (self.clone(), settings.window, place.by_proxy);
+        let known = place.known;
+        let mut claim = tokio::spawn(async move {
+            let answer = store.run(&scripts::CLAIM, &keys, &args).await?;
+            claimed(&answer, named, window, (by_proxy, known))
+        });
+        match timeout(WAIT, &mut claim).await {
+            Ok(Ok(Some(claimed))) => Said::InTime(claimed),
+            Ok(_) => Said::Nothing,
+            Err(_) => Said::Later(claim),
         }
-        let is_known = place.known || known_since > 0;
-        let (counts, _) = counts.as_chunks::<2>();
-        let counters = named.counters(is_known).zip(counts);
-        let counters = counters.map(|(key, &[since, failures])| (key.clone(), since, failures));
-        Some(Claimed::Counted(Box::new(Counted {
-            counters: counters.collect(),
-            is_known,
-            window: settings.window,
-            by_proxy: place.by_proxy,
-            shared: shared == 1,
-            known_since: seen(known_since),
-            last_for: wait,
-            named,
-        })))
+    }
+
+    /// The password was right, or was not looked at: whatever a late claim has counted is taken back.
+    pub(super) fn take_back_later(&self, claim: JoinHandle<Option<Claimed>>, has_succeeded: bool) {
+        let store = self.clone();
+        tokio::spawn(async move {
+            if let Ok(Some(Claimed::Counted(counted))) = claim.await {
+                store.take_back(&counted, has_succeeded).await;
+            }
+        });
     }
 
     pub(super) async fn succeeded(&self, counted: Box<Counted>) {
-        self.take_back(&counted, true).await;
+        self.settle(counted, true).await;
     }
 
     pub(super) async fn withdraw(&self, counted: Box<Counted>) {
-        self.take_back(&counted, false).await;
+        self.settle(counted, false).await;
+    }
+
+    /// Goes on when it takes too long for the login to wait.
+    async fn settle(&self, counted: Box<Counted>, has_succeeded: bool) {
+        let store = self.clone();
+        let settled = tokio::spawn(async move { store.take_back(&counted, has_succeeded).await });
+        let _late = timeout(WAIT, settled).await;
     }
 
     async fn take_back(&self, counted: &Counted, has_succeeded: bool) {
@@ -181,19 +185,19 @@ impl InStore {
             OF_ACCOUNT.to_string(),
             millis(shared::EVERY),
         ];
-        for (key, since, _) in &counted.counters {
+        for (key, since) in &counted.counters {
             keys.push(key);
             args.push(since.to_string());
         }
-        let keys: Vec<_> = keys.into_iter().map(String::as_bytes).collect();
-        let args: Vec<_> = args.iter().map(String::as_bytes).collect();
+        let keys: Vec<_> = keys.into_iter().cloned().collect();
         // Without an answer it stays counted until its window ends.
         let _answer = self.run(&scripts::TAKE_BACK, &keys, &args).await;
     }
 
-    async fn run(&self, script: &Script, keys: &[&[u8]], args: &[&[u8]]) -> Option<Value> {
-        let answer = timeout(WAIT, self.link.script(script, keys, args)).await;
-        let error = match answer.ok()? {
+    async fn run(&self, script: &Script, keys: &[String], args: &[String]) -> Option<Value> {
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let args: Vec<_> = args.iter().map(String::as_bytes).collect();
+        let error = match self.link.script(script, &keys, &args).await {
             Ok(answer) => return Some(answer),
             Err(error) => error,
         };
@@ -211,6 +215,40 @@ impl InStore {
         }
         None
     }
+}
+
+/// What the script that counts has answered.
+fn claimed(
+    answer: &Value,
+    named: Named,
+    window: Duration,
+    (by_proxy, known): (bool, bool),
+) -> Option<Claimed> {
+    let Value::Array(answer) = answer else {
+        return None;
+    };
+    let answer: Option<Vec<u64>> = answer.iter().map(number).collect();
+    let answer = answer?;
+    let (&[is_counted, known_since, wait, shared], counts) = answer.split_first_chunk()?;
+    if is_counted == 0 {
+        // Refused is refused, however soon it ends.
+        return Some(Claimed::Refused(Wait(Duration::from_millis(wait.max(1)))));
+    }
+    let (counts, _) = counts.as_chunks::<3>();
+    let since_login = counts.first().filter(|[.., forgot]| *forgot == 1);
+    let since_login = since_login.map(|[_, failures, _]| u32::try_from(*failures));
+    let counters = named.counters(known || known_since > 0).zip(counts);
+    let counters = counters.map(|(key, &[since, ..])| (key.clone(), since));
+    Some(Claimed::Counted(Box::new(Counted {
+        counters: counters.collect(),
+        since_login: since_login.and_then(Result::ok),
+        window,
+        by_proxy,
+        shared: shared == 1,
+        known_since: seen(known_since),
+        last_for: (wait > 0).then(|| Wait(Duration::from_millis(wait))),
+        named,
+    })))
 }
 
 fn millis(duration: Duration) -> String {

@@ -1,5 +1,6 @@
 //! What Redis does in one step. A counter is `BEGIN:FAILURES`, with the time in milliseconds at which
-//! its window began, by the clock of the server.
+//! its window began, by the clock of the server; with `:f` at the end if a login has made those before
+//! them forgotten, which tells it from one that the server has lost.
 
 use std::sync::LazyLock;
 
@@ -20,18 +21,19 @@ pub(super) static KNOWN_SINCE: LazyLock<Script> =
 ///
 /// Gives whether the try is counted; when the user signed in from there last; for how long to wait,
 /// or to wait after this last try; whether it is a shared one; and, of each counter, when its window
-/// began, and the failures in it.
+/// began, the failures in it, and whether a login has made others forgotten.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     script(
         "local window, limits = tonumber(ARGV[1]), {}
         for at = 5, #ARGV do limits[at] = tonumber(ARGV[at]) end
         local writes, counted, refused, wait, full = {}, {}, false, 0, 0
         local function claim(key, limit)
-            local since, failures = counter(key, window)
+            local since, failures, forgot = counter(key, window)
             local left = since + window - now
             if failures >= limit then return since, left end
-            writes[#writes + 1] = {key, since, failures + 1}
-            counted[#counted + 1], counted[#counted + 2] = since, failures + 1
+            writes[#writes + 1] = {key, since, failures + 1, forgot}
+            local at = #counted
+            counted[at + 1], counted[at + 2], counted[at + 3] = since, failures + 1, forgot
             if failures + 1 >= limit then return since, nil, left end
             return since
         end
@@ -57,7 +59,7 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
             end
         end
         if refused then return {0, known, wait, 0} end
-        for _, write in ipairs(writes) do keep(write[1], write[2], write[3], window) end
+        for _, write in ipairs(writes) do keep(write[1], write[2], write[3], window, write[4]) end
         return {1, known, full, shared, unpack(counted)}",
     )
 });
@@ -71,12 +73,12 @@ pub(super) static TAKE_BACK: LazyLock<Script> = LazyLock::new(|| {
     script(
         "local window = tonumber(ARGV[1])
         for at = 4, #KEYS do
-            local since, failures = counter(KEYS[at], window)
+            local since, failures, forgot = counter(KEYS[at], window)
             if failures > 0 and since == tonumber(ARGV[at + 5]) then
-                keep(KEYS[at], since, failures - 1, window)
+                keep(KEYS[at], since, failures - 1, window, forgot)
             end
         end
-        if ARGV[3] == 'forget' then redis.call('DEL', KEYS[3]) end
+        if ARGV[3] == 'forget' then keep(KEYS[3], now, 0, window, 1) end
         if ARGV[4] ~= '' then give_back(KEYS[2], ARGV[4], tonumber(ARGV[8])) end
         if ARGV[2] ~= '' then
             note(KEYS[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
@@ -96,15 +98,18 @@ const COMMON: &str = "
         return type(value) == 'string' and value or ''
     end
     local function counter(key, window)
-        local since, failures = string.match(get(key), '^(%d+):(%d+)$')
+        local since, failures, forgot = string.match(get(key), '^(%d+):(%d+)(:?f?)$')
         since, failures = tonumber(since), tonumber(failures)
-        if not since or now - since >= window then return now, 0 end
-        return math.min(since, now), failures
+        if not since or now - since >= window then return now, 0, 0 end
+        forgot = forgot == ':f' and 1 or 0
+        if failures == 0 then return now, 0, forgot end
+        return math.min(since, now), failures, forgot
     end
-    local function keep(key, since, failures, window)
-        if failures == 0 then return redis.call('DEL', key) end
+    local function keep(key, since, failures, window, forgot)
+        if failures == 0 and forgot == 0 then return redis.call('DEL', key) end
         local left = math.max(1, since + window - now)
-        redis.call('SET', key, text(since) .. ':' .. text(failures), 'PX', text(left))
+        local mark = forgot == 1 and ':f' or ''
+        redis.call('SET', key, text(since) .. ':' .. text(failures) .. mark, 'PX', text(left))
     end
     local function known_since(key, network, known_for)
         for tag, at in string.gmatch(get(key), '([%w_-]+)=(%d+);') do

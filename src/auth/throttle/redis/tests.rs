@@ -287,3 +287,58 @@ async fn sec_59_a_window_ends_and_what_others_wrote_counts_nothing() {
     assert_eq!(fail(&b, "ada", address(1)).await, Ok(None));
     assert!(server.ask(&["KEYS", "*"]).lines().count() > 2);
 }
+
+#[tokio::test]
+async fn sec_59_a_right_password_takes_back_what_a_slow_store_has_counted() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, b] = &two_nodes(&server).await;
+    let keys = |kind| server.ask(&["KEYS", &format!("*:{kind}:*")]);
+    for (before, user) in ["ada", "bob", "cyd", "dan"].into_iter().enumerate() {
+        server.stop();
+        let begun = a.begin(user, address(1)).await;
+        server.go_on();
+        begun.ok().unwrap().succeeded().await;
+        // What takes a try back notes the network of its account.
+        for _ in 0..1000 {
+            if keys("k").lines().count() > before {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(keys("k").lines().count(), before + 1, "it is taken back");
+    }
+    assert_eq!(keys("n").trim(), "");
+    assert_eq!(fail(b, "ada", address(1)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn sec_59_a_store_that_loses_its_counters_resets_no_node() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, _] = &two_nodes(&server).await;
+    for n in 0..3 {
+        server.ask(&["FLUSHALL"]);
+        let last = fail(a, "ada", address(1)).await.unwrap().is_some();
+        assert_eq!(last, n == 2, "try {n}");
+    }
+    server.ask(&["FLUSHALL"]);
+    assert!(fail(a, "ada", address(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn sec_59_what_is_refused_for_less_than_a_millisecond_is_refused() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let store = InStore::new(&server.link(), &Clock::system());
+    let named = store.names.of("ada", Network::of(address(1)));
+    let answer = Value::Array(vec![0, 0, 0, 0].into_iter().map(Value::Int).collect());
+    let claimed = claimed(&answer, named, SETTINGS.window, (false, false));
+    let Some(Claimed::Refused(Wait(wait))) = claimed else {
+        panic!("it is let through")
+    };
+    assert!(!wait.is_zero());
+}
