@@ -4,6 +4,7 @@
 //! alone.
 
 mod keys;
+mod kind;
 #[cfg(feature = "redis")]
 mod values;
 #[cfg(not(feature = "redis"))]
@@ -18,7 +19,8 @@ use crate::redis::Link;
 use crate::redis::{FileError, Settings};
 
 pub(crate) use keys::{KeyRing, RingKey, RingOf};
-pub(crate) use values::{Kind, ValueError, Values};
+pub(crate) use kind::{Kind, ValueError};
+pub(crate) use values::Values;
 
 /// What leads to the other nodes. Cheap to clone; the connections end with the last clone.
 #[derive(Clone, Default)]

@@ -40,6 +40,7 @@ use crate::network::Network;
 
 pub(crate) use self::known::{KnownError, KnownNetworks};
 pub(crate) use self::nodes::{Attempt, Throttle};
+#[cfg(feature = "redis")]
 pub(crate) use self::redis::InStore;
 
 /// `[login.throttle]`.

@@ -5,24 +5,11 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Clock, FileError, Settings};
-
-/// What a value is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind;
-
-impl Kind {
-    pub(crate) const fn new(_name: &'static str, _version: u8, _most: usize) -> Self {
-        Self
-    }
-}
+use super::{Clock, FileError, Kind, Settings, ValueError};
 
 /// There are none.
 #[derive(Clone, Debug)]
 pub(crate) enum Values {}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueError {}
 
 type Read = Option<Zeroizing<Vec<u8>>>;
 
@@ -63,11 +50,3 @@ impl Values {
         match *self {}
     }
 }
-
-impl std::fmt::Display for ValueError {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {}
-    }
-}
-
-impl std::error::Error for ValueError {}

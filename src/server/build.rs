@@ -353,7 +353,7 @@ fn throttle_of(
     #[cfg(feature = "redis")]
     let store = nodes.link().map(|link| InStore::new(link, clock));
     #[cfg(not(feature = "redis"))]
-    let store = None;
+    let (store, _alone) = (None, nodes);
     Throttle::new(settings, Arc::clone(known), clock.clone(), store)
 }
 
