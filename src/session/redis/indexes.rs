@@ -9,7 +9,7 @@ use ::redis::{Value, cmd, pipe};
 
 use super::keys::{Bucket, Shard, Short};
 use super::remove::Tell;
-use super::value::{Entry, shift};
+use super::value::{Entry, kept_for, shift};
 use super::{Shared, number, scripts};
 use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
@@ -46,16 +46,40 @@ impl Shared {
     }
 
     pub(super) async fn of_user(&self, user: UserKey) -> Result<Vec<Arc<Record>>, StoreError> {
-        let (entries, missing) = self.entries_of_user(user).await?;
-        if !missing.is_empty() {
+        let (mut entries, missing) = self.entries_of_user(user).await?;
+        for some in missing.chunks(RECORDS) {
             let mut forget = cmd("SREM");
             forget.arg(self.names.user(user));
-            for short in &missing {
+            for short in some {
                 forget.arg(short.to_member());
             }
             self.query(&forget).await?;
+            // One that began meanwhile may have been named there before; see `write`.
+            for (short, found) in some.iter().zip(self.find(some).await?) {
+                let Found::There(entry) = found else { continue };
+                if UserKey::of(entry.record.user()) == user {
+                    self.name_in_index(&entry.record, *short).await?;
+                    entries.push(*entry);
+                }
+            }
         }
         Ok(self.unless_over(entries).await?.0)
+    }
+
+    /// Has the index of its user name a session, for as long as that is kept.
+    pub(super) async fn name_in_index(
+        &self,
+        record: &Record,
+        short: Short,
+    ) -> Result<(), StoreError> {
+        let kept_for = kept_for(record, self.clock.now()).as_millis().to_string();
+        let user = self.names.user(UserKey::of(record.user()));
+        let mut name = pipe();
+        name.cmd("SADD").arg(&user).arg(short.to_member());
+        for condition in ["NX", "GT"] {
+            name.cmd("PEXPIRE").arg(&user).arg(&kept_for).arg(condition);
+        }
+        self.pipeline(&name).await.map(drop)
     }
 
     /// Deletes what is left of the sessions of a user; gives how many there were.

@@ -9,6 +9,7 @@ use crate::redis::test_server::{TestServer, link, settings};
 
 mod damage;
 mod ends;
+mod indexes;
 mod memory;
 
 /// A node of those that share a server; it has read the streams once.

@@ -45,16 +45,8 @@ impl Shared {
         let kept_for = kept_for(record, self.clock.now()).as_millis().to_string();
         let short = Short::of(&record.key);
         let member = short.to_member();
+        self.name_in_index(record, short).await?;
         let mut leads = ::redis::pipe();
-        let user = self.names.user(UserKey::of(record.user()));
-        leads.cmd("SADD").arg(&user).arg(&member);
-        for condition in ["NX", "GT"] {
-            leads
-                .cmd("PEXPIRE")
-                .arg(&user)
-                .arg(&kept_for)
-                .arg(condition);
-        }
         for id in record.other_ids() {
             let value = self.values().encode_id(&id.key, &record.key);
             let value = value.map_err(no_randomness)?;
@@ -66,7 +58,9 @@ impl Shared {
                 .arg("PX")
                 .arg(&kept_for);
         }
-        self.pipeline(&leads).await?;
+        if leads.cmd_iter().next().is_some() {
+            self.pipeline(&leads).await?;
+        }
         let value = self
             .values()
             .encode(record, epochs)
@@ -87,7 +81,13 @@ impl Shared {
             number.as_bytes(),
             if unless_there { b"1" } else { b"0" },
         ];
-        Ok(self.script(&scripts::INSERT, &keys, &args).await? == 1)
+        let is_written = self.script(&scripts::INSERT, &keys, &args).await? == 1;
+        if is_written {
+            // Once more: who listed the user's sessions before this one was there may have taken its
+            // name out. Who does so only now looks again, and finds it.
+            self.name_in_index(record, short).await?;
+        }
+        Ok(is_written)
     }
 
     /// Applies a change to what is kept now, however many others do so, too; it gives whether there
