@@ -57,7 +57,8 @@ pub(crate) enum RingOf {
     /// open over a weekend.
     Forms,
     /// TLS tickets. With the key, whoever has recorded a connection that was resumed without a key
-    /// exchange can read it; so no key is there for longer than two turns.
+    /// exchange can read it; so a key is gone three turns after it was made, one of them before it
+    /// signs. While the store is away, no turn is made.
     Tickets,
 }
 

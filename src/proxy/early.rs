@@ -92,7 +92,7 @@ mod tests {
             let _polling = Polling;
             Early::begin(&connection);
             assert_eq!(connection.settled_early_answers(), None);
-            panic!("as a fault of ours would be");
+            panic!("a bug in a stream");
         }));
         assert!(polled.is_err());
         assert_eq!(connection.settled_early_answers(), Some(1));

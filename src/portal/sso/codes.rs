@@ -129,7 +129,7 @@ impl Codes {
         }
         match values.take(&CODE, &hash).await {
             Ok(text) => Ok(text.and_then(|text| Grant::decode(&text, code))),
-            // Of another version, or none of ours: the login begins anew.
+            // Written by another version, or not by us: the login starts over.
             Err(ValueError::Damaged | ValueError::Newer | ValueError::TooLarge) => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
