@@ -2,36 +2,18 @@
 
 use tokio::task::JoinHandle;
 
+use super::nodes::{Claimed, Place, Said};
 use super::{Settings, Wait};
 use crate::clock::Timestamp;
-use crate::network::Network;
-
-pub(super) struct Place<'a> {
-    pub(super) account: &'a str,
-    pub(super) network: Network,
-    pub(super) by_proxy: bool,
-    pub(super) known: bool,
-}
 
 /// There is none.
 #[derive(Clone)]
 pub(crate) enum InStore {}
 
-pub(super) enum Claimed {
-    Refused(Wait),
-    Counted(Box<Counted>),
-}
-
 pub(super) struct Counted {
     pub(super) since_login: Option<u32>,
     pub(super) known_since: Option<Timestamp>,
     pub(super) last_for: Option<Wait>,
-}
-
-pub(super) enum Said {
-    InTime(Claimed),
-    Later(JoinHandle<Option<Claimed>>),
-    Nothing,
 }
 
 impl InStore {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::attempt::LocalAttempt;
 use super::known::{KnownNetworks, Pair};
-use super::redis::{Claimed, Counted, InStore, Place, Said};
+use super::redis::{Counted, InStore};
 use super::{LocalThrottle, Settings, Wait};
 use crate::clock::Clock;
 use crate::network::Network;
@@ -37,6 +37,30 @@ enum Shared<'a> {
     /// Nobody knows yet.
     Late(&'a InStore, JoinHandle<Option<Claimed>>),
     Uncounted,
+}
+
+/// Where a try is made.
+pub(super) struct Place<'a> {
+    /// By its canonical name.
+    pub(super) account: &'a str,
+    pub(super) network: Network,
+    /// The network is that of a proxy, and nobody is known by it.
+    pub(super) by_proxy: bool,
+    /// This node knows that the user has signed in from there.
+    pub(super) known: bool,
+}
+
+pub(super) enum Claimed {
+    Refused(Wait),
+    Counted(Box<Counted>),
+}
+
+/// What became of a try in the store.
+pub(super) enum Said {
+    InTime(Claimed),
+    /// The store does not say in time whether it has counted the try.
+    Later(JoinHandle<Option<Claimed>>),
+    Nothing,
 }
 
 impl Throttle {

@@ -20,25 +20,14 @@ use tokio::time::timeout;
 
 use self::names::{Names, Place as Named};
 use super::known::{KNOWN_FOR, NOTE_EVERY, OF_ACCOUNT};
+use super::nodes::{Claimed, Place, Said};
 use super::{EVERYWHERE, KNOWN, LEVELS, Settings, Wait, scaled, shared};
 use crate::clock::{Clock, Timestamp};
-use crate::network::Network;
 use crate::redis::{Link, LinkError};
 use crate::telemetry::Seldom;
 
 /// A login waits no longer for the store: the counters of this node decide then.
 const WAIT: Duration = Duration::from_millis(250);
-
-/// Where a try is made.
-pub(super) struct Place<'a> {
-    /// By its canonical name.
-    pub(super) account: &'a str,
-    pub(super) network: Network,
-    /// The network is that of a proxy, and nobody is known by it.
-    pub(super) by_proxy: bool,
-    /// This node knows that the user has signed in from there.
-    pub(super) known: bool,
-}
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -46,11 +35,6 @@ pub(crate) struct InStore {
     link: Link,
     names: Arc<Names>,
     said_refused: Arc<Seldom>,
-}
-
-pub(super) enum Claimed {
-    Refused(Wait),
-    Counted(Box<Counted>),
 }
 
 /// A try that is counted.
@@ -68,14 +52,6 @@ pub(super) struct Counted {
     pub(super) known_since: Option<Timestamp>,
     /// It was the last one for so long.
     pub(super) last_for: Option<Wait>,
-}
-
-/// What became of a try in the store.
-pub(super) enum Said {
-    InTime(Claimed),
-    /// The store does not say in time whether it has counted the try.
-    Later(JoinHandle<Option<Claimed>>),
-    Nothing,
 }
 
 impl InStore {

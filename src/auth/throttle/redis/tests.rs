@@ -334,7 +334,9 @@ async fn sec_59_what_is_refused_for_less_than_a_millisecond_is_refused() {
         return;
     };
     let store = InStore::new(&server.link(), &Clock::system());
-    let named = store.names.of("ada", Network::of(address(1)));
+    let named = store
+        .names
+        .of("ada", crate::network::Network::of(address(1)));
     let answer = Value::Array(vec![0, 0, 0, 0].into_iter().map(Value::Int).collect());
     let claimed = claimed(&answer, named, SETTINGS.window, (false, false));
     let Some(Claimed::Refused(Wait(wait))) = claimed else {
