@@ -1,10 +1,12 @@
 //! Administration: a Unix socket on which the owner of the process, and root, list and end
-//! sessions, close and open apps, have the configuration read again, and ask how the server is.
+//! sessions, close and open apps, have the configuration read again, and ask how the server is and
+//! which others there are.
 //!
 //! One request a connection, everything bounded: a client that sends junk, stalls or does not read
 //! holds one of a few places for some seconds, and nobody else.
 
 mod apps;
+mod nodes;
 mod probes;
 pub(crate) mod protocol;
 mod reload;
@@ -30,7 +32,9 @@ pub(crate) use self::reload::{Outcome, Reloads};
 pub(crate) use self::status::Server;
 use crate::auth::Accounts;
 use crate::auth::api_token::ApiTokens;
+use crate::clock::Clock;
 use crate::doctor;
+use crate::nodes::Heartbeat;
 use crate::session::Sessions;
 use crate::socket_file::{self, BindError, SocketFile};
 
@@ -64,7 +68,9 @@ impl PathSetting {
 /// What requests are about.
 pub(crate) struct Context {
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) clock: Clock,
     pub(crate) doctor: Arc<doctor::Live>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) reloads: Reloads,
     pub(crate) server: Server,
     pub(crate) sessions: Arc<Sessions>,
@@ -107,7 +113,7 @@ impl Admin {
             PathSetting::Configured(path) => Self::start(path, context).map(Some),
             PathSetting::Default(path) => {
                 let started = Self::start(path, context).inspect_err(|error| {
-                    tracing::warn!(%error, "the commands `app`, `session`, `token`, `reload` and `status` will not work");
+                    tracing::warn!(%error, "the commands `app`, `node`, `session`, `token`, `reload` and `status` will not work");
                 });
                 Ok(started.ok())
             }
@@ -245,6 +251,7 @@ async fn handle<W: AsyncWrite + Unpin>(
             apps::pause(&context.server.service, &app, sentence.as_deref(), peer)
         }
         Request::AppResume { app } => apps::resume(&context.server.service, &app, peer),
+        Request::NodeList {} => nodes::list(context, answer).await?,
         Request::ProbesBegin {} => probes::begin(&context.server.service, peer),
         Request::ProbesEnd { key } => probes::end(&context.server.service, &key, answer).await?,
         Request::Reload {} => {

@@ -3,9 +3,11 @@
 mod admin_client;
 mod app;
 mod check;
+mod columns;
 mod completions;
 mod hash_password;
 mod manpage;
+mod node;
 mod prompt;
 mod quickstart;
 mod reload;
@@ -44,6 +46,8 @@ enum Command {
     User(user::Args),
     /// Close an app of the running server for maintenance, and open it again
     App(app::Args),
+    /// List the nodes that share their sessions with the running server
+    Node(node::Args),
     /// List and end the sessions of the running server
     Session(session::Args),
     /// Make, list and revoke the API tokens of the running server
@@ -140,6 +144,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::User(args) => user::run(&args),
         Command::App(args) => app::run(&args),
+        Command::Node(args) => node::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Session(args) => session::run(&args),
         Command::Token(args) => token::run(&args),

@@ -37,7 +37,7 @@
 //! |---|---|
 //! | [`config`] | the TOML file, each setting on its way to the module that acts on it |
 //! | [`cli`] | the commands |
-//! | `admin` | the Unix socket behind `session`, `reload` and `status` |
+//! | `admin` | the Unix socket behind `session`, `node`, `reload` and `status` |
 //! | `doctor` | looks for problems, for `check` and for `status` |
 //! | `probe` | requests of `check --through`, and what the server has read of them |
 //! | `metrics`, `telemetry` | counters; access log and audit log |
@@ -50,7 +50,7 @@
 //! | `source_text` | places in files that people write, names close to a misspelt one, and how a `problem` is shown |
 //! | `socket_file` | socket files: bound as a whole, with their mode, and gone with their server |
 //! | `regular_file` | reads whole files, and refuses pipes; `trust`: refuses files that others can write |
-//! | `nodes` | what leads a node to the others: `values` (small sealed values that all can read), `keys` (keys that take turns) |
+//! | `nodes` | what leads a node to the others: `heartbeat` (who is there), `values` (small sealed values that all can read), `keys` (keys that take turns) |
 //! | `redis` | what nodes share in Redis or Valkey: `seal` (values that only they can read), `link` (connections, Sentinel, Cluster) |
 //! | `storage` | databases in files that are ours alone, and the versions of their rows |
 //! | `pem_file` | certificates and keys in files, and what a file is that is no PEM |

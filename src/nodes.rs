@@ -3,6 +3,7 @@
 //! They meet in the servers that keep their sessions, and nowhere else: with another store, a node is
 //! alone.
 
+mod heartbeat;
 mod keys;
 mod kind;
 #[cfg(feature = "redis")]
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::redis::Link;
 use crate::redis::{FileError, Settings};
 
+pub(crate) use heartbeat::{Heartbeat, Node};
 pub(crate) use keys::{KeyRing, RingKey, RingOf};
 pub(crate) use kind::{Kind, ValueError};
 pub(crate) use values::Values;

@@ -45,6 +45,7 @@ use crate::doctor;
 use crate::identity::token::Signer;
 use crate::listener::AuthAddress;
 use crate::load::Admission;
+use crate::nodes::Heartbeat;
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::telemetry::{self, Logs};
@@ -147,6 +148,7 @@ struct Handles {
     signer: Arc<Signer>,
     tokens: Arc<ApiTokens>,
     known: Arc<KnownNetworks>,
+    heartbeat: Arc<Heartbeat>,
     admission: Arc<Admission>,
     /// Accept loops and housekeeping: none of them ends before the service does.
     tasks: Arc<[AbortHandle]>,
@@ -199,6 +201,7 @@ impl Running {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
+        self.handles.heartbeat.leave().await;
         if let Err(error) = self.handles.sessions.close().await {
             tracing::error!(%error, "the last accesses of sessions were not kept");
         }

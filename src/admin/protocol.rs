@@ -28,6 +28,8 @@ pub(crate) enum Request {
     AppResume {
         app: String,
     },
+    /// The nodes that share the session store.
+    NodeList {},
     /// Reads the configuration again.
     Reload {},
     /// The next sessions in the order of their keys. One page, so that a reader who takes hours
@@ -76,6 +78,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Line {
+    Node(Box<NodeView>),
     Session(Box<SessionView>),
     Token(Box<TokenView>),
     /// What was read of one probe.
@@ -109,6 +112,11 @@ pub(crate) enum Done {
     Listed {
         next: Option<String>,
     },
+    /// The nodes are listed.
+    Nodes {
+        /// There can be no others than this one.
+        alone: bool,
+    },
     /// How many sessions have ended; of whom, if it was the one of a key.
     Ended {
         sessions: usize,
@@ -126,6 +134,35 @@ pub(crate) enum Done {
     },
     Status(Box<Status>),
     Health(Health),
+}
+
+/// A node as operators see it; times in UTC by RFC 3339. What cannot be read of it is `None`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeView {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    /// Of Vestibule.
+    pub(crate) version: Option<String>,
+    /// Where it listens for visitors.
+    pub(crate) addresses: Vec<String>,
+    pub(crate) started: Option<String>,
+    /// `None` if it never was.
+    pub(crate) last_seen: Option<String>,
+    pub(crate) state: NodeState,
+    /// Whether it is the one that was asked.
+    pub(crate) this: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NodeState {
+    /// What it has written was changed, or is sealed with another key.
+    Damaged,
+    /// A later version has written it, in a form that this one does not know.
+    Newer,
+    Running,
+    /// It has not been heard of for a while.
+    Silent,
 }
 
 /// A session as operators see it; times in UTC by RFC 3339.
@@ -250,6 +287,9 @@ pub(crate) struct Status {
     pub(crate) store_reach: Option<StoreReach>,
     /// In the users file, as it was last read.
     pub(crate) users: usize,
+    /// Nodes that share the store, this one included, while the store says how many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nodes: Option<usize>,
     /// API tokens, expired ones included.
     #[serde(default)]
     pub(crate) tokens: usize,

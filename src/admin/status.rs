@@ -32,7 +32,9 @@ pub(crate) struct Server {
 pub(super) async fn status(context: &Context) -> Line {
     let Context {
         accounts,
+        clock: _,
         doctor: _,
+        heartbeat,
         reloads,
         server,
         sessions,
@@ -85,6 +87,7 @@ pub(super) async fn status(context: &Context) -> Line {
         },
         store_reach: reach.map(store_reach),
         users: accounts.count(),
+        nodes: heartbeat.count().filter(|_| !heartbeat.is_alone()),
         tokens: tokens.count(),
         apps: apps(&server.service),
         reload: reloads.last(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Failure;
-use crate::admin::protocol::{Done, Line, Request, SessionView, TokenView};
+use crate::admin::protocol::{Done, Line, NodeView, Request, SessionView, TokenView};
 use crate::config::Config;
 use crate::probe::Readings;
 
@@ -19,6 +19,7 @@ const MAX_LINE: u64 = 1024 * 1024;
 
 /// What the server has to say.
 pub(super) struct Answer {
+    pub(super) nodes: Vec<NodeView>,
     pub(super) sessions: Vec<SessionView>,
     pub(super) tokens: Vec<TokenView>,
     pub(super) probes: Readings,
@@ -61,10 +62,11 @@ impl Client {
         text.push(b'\n');
         (&socket).write_all(&text).map_err(|error| broken(&error))?;
         let mut reader = BufReader::new(&socket);
-        let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+        let (mut nodes, mut sessions, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut probes = Readings::new();
         let done = loop {
             match read_line(&mut reader)? {
+                Line::Node(node) => nodes.push(*node),
                 Line::Session(session) => sessions.push(*session),
                 Line::Token(token) => tokens.push(*token),
                 Line::Probe(number, readings) => {
@@ -76,6 +78,7 @@ impl Client {
             }
         };
         Ok(Answer {
+            nodes,
             sessions,
             tokens,
             probes,

@@ -119,6 +119,9 @@ fn text(status: &Status) -> String {
         }
     }
     line("sessions", &sessions(status));
+    if let Some(nodes) = status.nodes {
+        line("nodes", &nodes.to_string());
+    }
     line("users", &status.users.to_string());
     if status.tokens > 0 {
         line("tokens", &status.tokens.to_string());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::heartbeat::{Kept, NodeId};
 use super::{Clock, FileError, Kind, Settings, ValueError};
 
 /// There are none.
@@ -47,6 +48,23 @@ impl Values {
     }
 
     pub(crate) async fn remove(&self, _: &Kind, _: &[u8]) -> Result<bool, ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn set_of_node(
+        &self,
+        _: &Kind,
+        _: NodeId,
+        _: &[u8],
+    ) -> Result<(), ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn remove_node(&self, _: &Kind, _: NodeId) -> Result<(), ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn of_nodes(&self, _: &Kind) -> Result<Vec<Kept>, ValueError> {
         match *self {}
     }
 }

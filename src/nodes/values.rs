@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, Value, cmd};
+use ::redis::{Cmd, Pipeline, Value, cmd};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -96,15 +96,8 @@ impl Values {
         kept_for: Duration,
         if_absent: bool,
     ) -> Result<bool, ValueError> {
-        if value.len() > kind.most {
-            return Err(ValueError::TooLarge);
-        }
         let key = self.key(kind, name);
-        let mut plain = Zeroizing::new(Vec::with_capacity(1 + value.len()));
-        plain.push(kind.version);
-        plain.extend_from_slice(value);
-        let sealed = self.link.keys().seal(kind.name, key.as_bytes(), &plain);
-        let sealed = sealed.map_err(|NoRandomness| ValueError::NoRandomness)?;
+        let sealed = self.seal(kind, &key, value)?;
         let millis = u64::try_from(kept_for.as_millis()).unwrap_or(u64::MAX);
         let mut set = cmd("SET");
         set.arg(key).arg(sealed).arg("PX").arg(millis.max(1));
@@ -123,7 +116,19 @@ impl Values {
         }
     }
 
-    fn open_sealed(
+    /// A value to be kept at this key of the store.
+    pub(super) fn seal(&self, kind: &Kind, key: &str, value: &[u8]) -> Result<Vec<u8>, ValueError> {
+        if value.len() > kind.most {
+            return Err(ValueError::TooLarge);
+        }
+        let mut plain = Zeroizing::new(Vec::with_capacity(1 + value.len()));
+        plain.push(kind.version);
+        plain.extend_from_slice(value);
+        let sealed = self.link.keys().seal(kind.name, key.as_bytes(), &plain);
+        sealed.map_err(|NoRandomness| ValueError::NoRandomness)
+    }
+
+    pub(super) fn open_sealed(
         &self,
         kind: &Kind,
         key: &str,
@@ -152,9 +157,18 @@ impl Values {
         format!("{}v:{}:{name}", self.link.prefix(), kind.name)
     }
 
-    async fn query(&self, command: &Cmd) -> Result<Value, ValueError> {
+    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, ValueError> {
         let answer = self.link.query(command).await;
-        answer.map_err(|error| match error {
+        answer.map_err(|error| self.failed(error))
+    }
+
+    pub(super) async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, ValueError> {
+        let answers = self.link.pipeline(commands).await;
+        answers.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: LinkError) -> ValueError {
+        match error {
             LinkError::Unavailable => ValueError::Unavailable, // which the link tells the log
             LinkError::Full => ValueError::Full,
             LinkError::Refused(error) if error.starts_with("WRONGTYPE") => ValueError::Damaged,
@@ -167,7 +181,7 @@ impl Values {
                 }
                 ValueError::Unavailable
             }
-        })
+        }
     }
 }
 

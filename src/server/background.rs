@@ -10,7 +10,7 @@ use crate::auth::api_token::ApiTokens;
 use crate::clock::Clock;
 use crate::identity::token::Signer;
 use crate::load::{Admission, Load};
-use crate::nodes::KeyRing;
+use crate::nodes::{Heartbeat, KeyRing};
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::tls::Certificates;
@@ -29,6 +29,7 @@ pub(super) struct Background {
     pub(super) signer: Arc<Signer>,
     pub(super) tokens: Arc<ApiTokens>,
     pub(super) keys: [Arc<KeyRing>; 2],
+    pub(super) heartbeat: Arc<Heartbeat>,
 }
 
 impl Background {
@@ -49,6 +50,8 @@ impl Background {
         for keys in self.keys.clone() {
             tasks.push(background.spawn(async move { keys.follow().await }));
         }
+        let heartbeat = Arc::clone(&self.heartbeat);
+        tasks.push(background.spawn(async move { heartbeat.keep().await }));
         tasks.push(background.spawn(self.tick()));
         background
     }

@@ -27,7 +27,7 @@ use crate::identity::token::Signer;
 use crate::load::memory::Ceiling;
 use crate::load::{Admission, ConnectionLimits, Load, Usages};
 use crate::metrics::Metrics;
-use crate::nodes::{KeyRing, Nodes, RingOf};
+use crate::nodes::{Heartbeat, KeyRing, Nodes, RingOf};
 use crate::pages::Pages;
 use crate::portal::saved_posts::store::SavedPostStore;
 use crate::portal::{self, Portal};
@@ -188,7 +188,7 @@ pub(super) fn start_on(
         tokens: Arc::clone(&tokens),
         signer: Arc::clone(&signer),
         keys: Arc::clone(&forms),
-        nodes,
+        nodes: nodes.clone(),
     };
     let counts = metrics.logins();
     let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)
@@ -215,6 +215,10 @@ pub(super) fn start_on(
         hosts: restart_only.metrics_hosts.clone(),
     };
     let (monitoring, metrics_address) = monitor(told, restart_only.metrics)?;
+    let started = clock.now();
+    let listens = addresses.iter().map(SocketAddr::to_string).collect();
+    let heartbeat = Heartbeat::new(&nodes, listens, started);
+    let heartbeat = Arc::new(heartbeat.map_err(|NoRandomness| StartError::NoRandomness)?);
     let (reloads, reload_requests) = Reloads::new();
     let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
     let server = admin::Server {
@@ -224,11 +228,13 @@ pub(super) fn start_on(
         redirect_addresses: redirect_addresses.clone(),
         auth_addresses: auth_addresses.clone(),
         metrics_address,
-        started: clock.now(),
+        started,
     };
     let administered = admin::Context {
         accounts: Arc::clone(&accounts),
+        clock: clock.clone(),
         doctor: Arc::clone(&doctor),
+        heartbeat: Arc::clone(&heartbeat),
         reloads: reloads.clone(),
         server,
         sessions: Arc::clone(&sessions),
@@ -255,6 +261,7 @@ pub(super) fn start_on(
         signer: Arc::clone(&signer),
         tokens: Arc::clone(&tokens),
         keys: [forms, tickets],
+        heartbeat: Arc::clone(&heartbeat),
     };
     let housekeeping = background.begin(&mut tasks);
     Ok(Running {
@@ -273,6 +280,7 @@ pub(super) fn start_on(
             signer,
             tokens,
             known,
+            heartbeat,
             admission,
             tasks: tasks.into(),
             pulses: Arc::new(Mutex::new(pulses)),

@@ -161,7 +161,8 @@ fn each_command_that_a_page_names_exists_with_its_options() {
                 continue;
             }
             let page = path.display();
-            let has_parts = ["user", "session", "token"].contains(&words[0]) && words.len() > 1;
+            let has_parts =
+                ["node", "session", "token", "user"].contains(&words[0]) && words.len() > 1;
             let depth = match words[0] {
                 option if option.starts_with("--") => 0, // `vestibule --version`
                 _ if has_parts => 2,

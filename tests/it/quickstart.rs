@@ -91,7 +91,8 @@ async fn where_no_admin_socket_can_be_quickstart_starts_and_says_so() {
     std::fs::write(&in_the_way, "no socket").unwrap();
     let app = Upstream::echo().await;
     let started = quickstart(folder.path(), Some(&app.url())).await;
-    let warning = "the commands `app`, `session`, `token`, `reload` and `status` will not work";
+    let warning =
+        "the commands `app`, `node`, `session`, `token`, `reload` and `status` will not work";
     let warned = || started.program.stdout().contains(warning);
     eventually("the warning", warned).await;
     assert_eq!(std::fs::read_to_string(in_the_way).unwrap(), "no socket");

@@ -4,6 +4,7 @@
 mod away;
 mod ends;
 mod keys;
+mod nodes;
 mod throttle;
 
 use std::time::Duration;

@@ -3,27 +3,12 @@
 use std::fmt::Write;
 
 use crate::admin::protocol::TokenView;
+use crate::cli::columns;
 use crate::cli::session::safe;
 
-/// With widths that fit all of them: a page of tokens is short.
 pub(super) fn of(tokens: &[TokenView]) -> String {
-    let header = ["KEY", "USER", "NAME", "ENDS", "LAST USED", "OPENS"].map(str::to_owned);
-    let rows: Vec<_> = [header].into_iter().chain(tokens.iter().map(row)).collect();
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..6).map(width).collect();
-    let mut table = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  "); // writing to a String cannot fail
-        }
-        table.push_str(line.trim_end());
-        table.push('\n');
-    }
-    table
+    let header = ["KEY", "USER", "NAME", "ENDS", "LAST USED", "OPENS"];
+    columns::of(header, tokens.iter().map(row))
 }
 
 fn row(token: &TokenView) -> [String; 6] {

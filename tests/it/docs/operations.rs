@@ -63,7 +63,7 @@ async fn a_server_is_looked_after_by_the_commands_of_the_page() {
 fn each_command_has_a_row(page: &Page) {
     let mut known = BTreeSet::new();
     for command in subcommands(&[]) {
-        if ["app", "user", "session", "token"].contains(&&*command) {
+        if ["app", "node", "session", "token", "user"].contains(&&*command) {
             let parts = subcommands(&[&command]);
             known.extend(
                 parts

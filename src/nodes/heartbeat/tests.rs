@@ -1,0 +1,243 @@
+//! On a real server.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::clock::Clock;
+use crate::redis::test_server::TestServer;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn heartbeat(server: &TestServer) -> Arc<Heartbeat> {
+    let settings = Arc::new(server.settings());
+    let nodes = Nodes::open(Some(&settings), &Clock::system()).unwrap();
+    let started = Timestamp::from_millis(1_000);
+    let addresses = vec!["127.0.0.1:443".to_owned()];
+    Arc::new(Heartbeat::new(&nodes, addresses, started).unwrap())
+}
+
+/// One that has written that it is there.
+async fn beating(server: &TestServer) -> Arc<Heartbeat> {
+    let node = heartbeat(server);
+    eventually(async || node.beat(values(&node)).await.is_ok()).await;
+    node
+}
+
+fn values(node: &Heartbeat) -> &Values {
+    node.values.as_ref().unwrap()
+}
+
+async fn eventually(condition: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !condition().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, holds).await.expect("the condition holds");
+}
+
+fn key(id: NodeId) -> String {
+    format!("vestibule:{{nodes}}:node:{id}")
+}
+
+/// Has the value of a node be as old as that.
+fn age(server: &TestServer, id: NodeId, age: Duration) {
+    let left = KEPT_FOR.saturating_sub(age).as_millis().to_string();
+    assert_eq!(server.ask(&["PEXPIRE", &key(id), &left]), "1\n");
+}
+
+async fn listed(node: &Heartbeat, id: NodeId) -> Option<Node> {
+    let nodes = node.list().await.unwrap();
+    nodes.into_iter().find(|node| node.id == id)
+}
+
+#[tokio::test]
+async fn nodes_see_each_other_until_one_stops() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (beating(&server).await, heartbeat(&server));
+    assert_eq!(listed(&a, b.id).await, None);
+    let own = listed(&b, b.id).await.unwrap();
+    assert!(own.is_this && own.is_silent(), "others do not know of it");
+    let keeps = Arc::clone(&b);
+    let keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep().await }));
+    eventually(async || b.count() == Some(2)).await;
+    for (this, other) in [(&a, &b), (&b, &a)] {
+        let nodes = this.list().await.unwrap();
+        assert_eq!(nodes.len(), 2);
+        assert!(nodes.iter().all(|node| !node.is_silent()), "{nodes:?}");
+        let own: Vec<_> = nodes.iter().filter(|node| node.is_this).collect();
+        assert_eq!(own.len(), 1);
+        assert_eq!(own[0].id, this.id);
+        let seen = listed(this, other.id).await.unwrap();
+        assert_eq!(seen.about, Ok(other.about.clone()));
+    }
+    assert_eq!(a.about.addresses, ["127.0.0.1:443"]);
+    assert_eq!(a.about.version, env!("CARGO_PKG_VERSION"));
+    assert_ne!(a.about.name, b.about.name, "two on one host");
+    drop(keeps);
+    b.leave().await;
+    assert_eq!(listed(&a, b.id).await, None);
+    assert_eq!(a.beat(values(&a)).await, Ok(1));
+    a.leave().await;
+    assert_eq!(server.ask(&["KEYS", "*"]), "", "nothing is left");
+}
+
+#[tokio::test]
+async fn a_node_that_writes_no_more_is_silent_and_then_gone() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (beating(&server).await, beating(&server).await);
+    for (seconds, is_silent, count) in [(14, false, 2), (16, true, 1)] {
+        age(&server, b.id, Duration::from_secs(seconds));
+        let seen = listed(&a, b.id).await.unwrap();
+        assert_eq!(seen.is_silent(), is_silent, "{seen:?}");
+        let ago = seen.seen.unwrap().as_secs();
+        assert!((seconds..seconds + 10).contains(&ago), "{ago}");
+        assert_eq!(a.beat(values(&a)).await, Ok(count));
+    }
+    server.ask(&["DEL", &key(b.id)]);
+    assert_eq!(listed(&a, b.id).await, None);
+    let ids = server.ask(&["SMEMBERS", "vestibule:{nodes}:nodes"]);
+    assert_eq!(ids, format!("{}\n", a.id), "its id is taken out");
+    b.beat(values(&b)).await.unwrap();
+    assert!(listed(&a, b.id).await.is_some(), "it lives again");
+}
+
+#[tokio::test]
+async fn rel_19_what_cannot_be_read_of_a_node_is_shown_as_such_and_left_alone() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let a = beating(&server).await;
+    let store = values(&a);
+    let [newer, of_list, damaged, other] = [1_u64, 2, 3, 4].map(|id| NodeId(id.to_be_bytes()));
+    let later = Kind::new("node", 2, 4096);
+    let about = serde_json::to_vec(&a.about).unwrap();
+    store.set_of_node(&later, newer, &about).await.unwrap();
+    store.set_of_node(&NODE, damaged, b"{}").await.unwrap();
+    store.set_of_node(&NODE, other, &about).await.unwrap();
+    server.ask(&["COPY", &key(a.id), &key(other), "REPLACE"]);
+    server.ask(&["RPUSH", &key(of_list), "of another type"]);
+    let all = "vestibule:{nodes}:nodes";
+    server.ask(&[
+        "SADD",
+        all,
+        &of_list.to_string(),
+        "of a later version",
+        "00AA",
+    ]);
+    for _ in 0..2 {
+        let nodes = a.list().await.unwrap();
+        let shown: Vec<_> = nodes
+            .into_iter()
+            .map(|node| (node.id, node.about))
+            .collect();
+        let expected = [
+            (a.id, Ok(a.about.clone())),
+            (newer, Err(ValueError::Newer)),
+            (of_list, Err(ValueError::Damaged)),
+            (damaged, Err(ValueError::Damaged)),
+            (other, Err(ValueError::Damaged)),
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(
+            a.beat(store).await,
+            Ok(2),
+            "that of a later version is there"
+        );
+    }
+    assert_eq!(server.ask(&["SCARD", all]), "7\n");
+    let left = store.of_nodes(&later).await.unwrap();
+    let left = left.into_iter().find(|kept| kept.id == newer).unwrap();
+    assert_eq!(left.value.unwrap().as_slice(), about);
+
+    server.ask(&["DEL", all]);
+    server.ask(&["SET", all, "of another type"]);
+    assert_eq!(a.list().await.err(), Some(ValueError::Damaged));
+}
+
+/// Two versions side by side: fields that are new are passed over.
+#[test]
+fn a_node_of_a_later_version_may_say_more() {
+    let text = r#"{"name":"a","version":"9","addresses":[],"started":1,"load":[2]}"#;
+    let about: About = serde_json::from_str(text).unwrap();
+    assert_eq!((&*about.name, &*about.version), ("a", "9"));
+}
+
+#[tokio::test]
+async fn a_bounded_number_of_nodes_is_read() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let a = beating(&server).await;
+    let about = serde_json::to_vec(&a.about).unwrap();
+    for id in 0..MOST as u64 + 20 {
+        let id = NodeId(id.to_be_bytes());
+        values(&a).set_of_node(&NODE, id, &about).await.unwrap();
+    }
+    let nodes = a.list().await.unwrap();
+    assert!(nodes.iter().any(|node| node.is_this));
+    assert!((MOST..=MOST + 1).contains(&nodes.len()), "{}", nodes.len());
+    // Ids that have lost their values go, some at a time.
+    server.ask(&["FLUSHALL"]);
+    let all = "vestibule:{nodes}:nodes";
+    let ids: Vec<_> = (0..2 * MOST).map(|id| format!("{id:016x}")).collect();
+    let mut add = vec!["SADD", all];
+    add.extend(ids.iter().map(String::as_str));
+    server.ask(&add);
+    eventually(async || a.beat(values(&a)).await == Ok(1)).await;
+    eventually(async || {
+        a.beat(values(&a)).await.unwrap();
+        server.ask(&["SCARD", all]) == "1\n"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sec_84_the_server_learns_nothing_of_a_node() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let a = beating(&server).await;
+    let keys = server.ask(&["KEYS", "*"]);
+    let kept = server.ask(&["GET", &key(a.id)]);
+    for secret in [&*a.about.name, "127.0.0.1"] {
+        assert!(!keys.contains(secret) && !kept.contains(secret), "{keys}");
+    }
+    for key in keys.lines() {
+        let left: u128 = server.ask(&["PTTL", key]).trim().parse().unwrap();
+        assert!(left <= KEPT_FOR.as_millis(), "{key} ends by itself");
+    }
+}
+
+#[tokio::test]
+async fn rel_10_without_the_store_nobody_knows_of_others() {
+    let Some(mut server) = TestServer::start() else {
+        return;
+    };
+    let a = heartbeat(&server);
+    let keeps = Arc::clone(&a);
+    let _keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep().await }));
+    eventually(async || a.count() == Some(1)).await;
+    server.kill();
+    assert_eq!(a.list().await.err(), Some(ValueError::Unavailable));
+    eventually(async || a.count().is_none()).await;
+    server.start_again();
+    eventually(async || a.count() == Some(1)).await;
+}
+
+#[tokio::test]
+async fn with_another_store_a_node_is_alone() {
+    let node = Heartbeat::new(&Nodes::alone(), vec![], Timestamp::default()).unwrap();
+    assert!(node.is_alone());
+    assert_eq!(node.count(), Some(1));
+    let nodes = node.list().await.unwrap();
+    assert!(nodes.len() == 1 && nodes[0].is_this && !nodes[0].is_silent());
+    node.leave().await;
+}

@@ -1,0 +1,180 @@
+//! `vestibule node list`: which nodes there are.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::*;
+
+fn list(service: &Service) -> Vec<Value> {
+    try_list(service).unwrap_or_else(|said| panic!("{said}"))
+}
+
+/// What the command says where it fails.
+fn try_list(service: &Service) -> Result<Vec<Value>, String> {
+    match run(&service.files, &["node", "list", "--json"]) {
+        (Some(0), json, said) if said.is_empty() => Ok(serde_json::from_str(&json).unwrap()),
+        (code, listed, said) => {
+            assert_eq!((code, &*listed), (Some(1), ""), "{said}");
+            Err(said)
+        }
+    }
+}
+
+/// Until the node lists so many.
+async fn lists(service: &Service, count: usize) -> Vec<Value> {
+    let listed = async || try_list(service).ok().filter(|nodes| nodes.len() == count);
+    eventually_some(&format!("{count} nodes"), listed).await
+}
+
+/// Of that node in a list.
+fn of<'a>(nodes: &'a [Value], service: &Service) -> &'a Value {
+    let address = service.address.to_string();
+    let mut nodes = nodes.iter();
+    let found = nodes.find(|node| node["addresses"][0] == *address);
+    found.unwrap_or_else(|| panic!("{address} is not listed"))
+}
+
+/// Where the store has what a node says of itself.
+fn key(node: &Value) -> String {
+    format!("vestibule:{{nodes}}:node:{}", node["id"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_node_lists_all_until_one_stops_or_is_silent() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let first = node(&app, &redis).spawn().await;
+    let mut second = node(&app, &redis).spawn().await;
+    for (this, other) in [(&first, &second), (&second, &first)] {
+        let nodes = lists(this, 2).await;
+        for node in &nodes {
+            assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+            assert!(node["started"].as_str().unwrap().ends_with('Z'), "{node}");
+        }
+        let (own, other) = (of(&nodes, this), of(&nodes, other));
+        assert_eq!(
+            (&own["this"], &other["this"]),
+            (&true.into(), &false.into())
+        );
+        assert_ne!(own["name"], other["name"]);
+        assert_eq!(
+            (&own["state"], &other["state"]),
+            (&"running".into(), &"running".into())
+        );
+        assert!(
+            own["last_seen"].as_str() >= own["started"].as_str(),
+            "{own}"
+        );
+        let (_, table, said) = run(&this.files, &["node", "list"]);
+        assert_eq!((table.lines().count(), &*said), (3, ""), "{table}");
+        let name = own["name"].as_str().unwrap();
+        let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.ends_with("running, this node"), "{table}");
+        let status = async || {
+            let (_, status, _) = run(&this.files, &["status"]);
+            status.contains("\nnodes        2\n").then_some(())
+        };
+        eventually_some("two nodes in the status", status).await;
+    }
+
+    second.program.signal(Signal::TERM);
+    second.program.exit().await;
+    let nodes = lists(&first, 1).await;
+    assert_eq!(of(&nodes, &first)["this"], true);
+
+    let mut second = second.start_again().await;
+    let nodes = lists(&first, 2).await;
+    second.program.signal(Signal::KILL);
+    second.program.exit().await;
+    // As if an hour without 16 seconds, and then the hour, were over.
+    let key = key(of(&nodes, &second));
+    redis.ask(&["PEXPIRE", &key, "3584000"]);
+    assert_eq!(of(&list(&first), &second)["state"], "silent");
+    let (_, table, _) = run(&first.files, &["node", "list"]);
+    assert!(
+        table.lines().any(|line| line.ends_with("silent")),
+        "{table}"
+    );
+    redis.ask(&["PEXPIRE", &key, "1"]);
+    lists(&first, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_19_a_node_that_cannot_be_read_is_shown_as_such() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let first = node(&app, &redis).spawn().await;
+    let second = node(&app, &redis).spawn().await;
+    let nodes = lists(&first, 2).await;
+    let all = "vestibule:{nodes}:nodes";
+    // The first byte is the version of the seal.
+    for (id, value) in [
+        ("00000000000000aa", "\u{2}"),
+        ("00000000000000bb", "\u{1}?"),
+    ] {
+        redis.ask(&["SET", &format!("vestibule:{{nodes}}:node:{id}"), value]);
+        redis.ask(&["SADD", all, id]);
+    }
+    redis.ask(&[
+        "COPY",
+        &key(of(&nodes, &second)),
+        "vestibule:{nodes}:node:00000000000000cc",
+    ]);
+    redis.ask(&["SADD", all, "00000000000000cc"]);
+    let nodes = lists(&first, 5).await;
+    let states: Vec<_> = nodes.iter().map(|node| &node["state"]).collect();
+    assert_eq!(
+        states,
+        ["running", "running", "newer", "damaged", "damaged"]
+    );
+    let (code, table, _) = run(&first.files, &["node", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(table.contains("of a later version"), "{table}");
+    assert!(
+        table.contains("damaged, or sealed with another key"),
+        "{table}"
+    );
+    assert_eq!(
+        redis.ask(&["GET", "vestibule:{nodes}:node:00000000000000aa"]),
+        "\u{2}\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_10_without_the_store_no_list_is_shown_as_whole() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let node = node(&app, &redis).spawn().await;
+    lists(&node, 1).await;
+    redis.stop();
+    let refused = async || try_list(&node).err();
+    let said = eventually_some("a list that fails", refused).await;
+    assert!(
+        said.contains("the session store cannot be reached"),
+        "{said}"
+    );
+    redis.go_on();
+    lists(&node, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_another_store_a_node_says_that_it_is_alone() {
+    let app = Upstream::echo().await;
+    let service = Vestibule::before(&app).user("ada", PASSWORD).spawn().await;
+    let nodes = list(&service);
+    assert_eq!(nodes.len(), 1);
+    let own = of(&nodes, &service);
+    assert_eq!(
+        (&own["this"], &own["state"]),
+        (&true.into(), &"running".into())
+    );
+    let (code, table, said) = run(&service.files, &["node", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(table.contains("running, this node"), "{table}");
+    assert!(
+        said.contains("this node is alone") && said.contains("[session]"),
+        "{said}"
+    );
+    let (_, status, _) = run(&service.files, &["status"]);
+    assert!(!status.contains("\nnodes "), "{status}");
+}
