@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::identity::{self, token};
 use crate::nodes::Nodes;
 use crate::principal::{
@@ -29,7 +30,7 @@ const HOST: &str = "wiki.example.org";
 /// Sessions that are written together.
 const AT_ONCE: usize = 1000;
 
-/// The store on disk.
+/// The store on disk, or the one that several nodes share.
 pub struct Store(Arc<dyn SessionStore>);
 
 /// The sessions of a store, and one connection that shows them.
@@ -51,6 +52,24 @@ impl Store {
             &Clock::system(),
         );
         Self(store.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// The one that a configuration names, as the server opens it; within the runtime.
+    pub fn of_configuration(path: &Path) -> Self {
+        let clock = Clock::system();
+        let config = Config::load(path).unwrap_or_else(|error| panic!("{error}"));
+        let backend = config.session.backend;
+        let nodes = Nodes::open(backend.shared(), &clock);
+        let nodes = nodes.unwrap_or_else(|error| panic!("{error}"));
+        let store = session::open(&backend, &nodes, &clock);
+        Self(store.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Waits until it can be asked.
+    pub async fn until_reachable(&self) {
+        while self.0.count().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Starts a session for each number, all at once, and waits until they are durable. Three

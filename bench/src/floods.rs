@@ -13,7 +13,7 @@ use crate::peers::{PASSWORD, USER};
 use crate::process::Cpu;
 use crate::record::{Writer, rounded};
 use crate::sheet::{Header, Kind, Noise, Plan};
-use crate::subject::{APP, Ground, Setup};
+use crate::subject::{APP, Ground, Setup, on_disk};
 use crate::work::Load;
 
 /// Requests of users in a second.
@@ -50,7 +50,7 @@ pub(crate) async fn run(plan: &Plan) -> io::Result<()> {
         let setup = Setup {
             server: "",
             log: true,
-            sessions: format!("sessions-{round}.redb"),
+            store: on_disk(&format!("sessions-{round}.redb")),
             users: Vec::new(),
             apps: APP.to_owned(),
             host: None,

@@ -1,6 +1,7 @@
 //! Three nodes behind HAProxy, Redis with two replicas and three sentinels, all on this machine:
 //! shows what the nodes do together, whatever is killed of it.
 
+mod figures;
 mod fleet;
 mod node;
 #[expect(
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use self::figures::Subject;
 use self::fleet::{Fleet, Programs};
 use self::walk::Walk;
 
@@ -29,6 +31,20 @@ pub(crate) struct Arguments {
     /// The Vestibule to show, instead of the one that is built beside this program
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
+    /// Measures instead, and makes a table with the bars that are set
+    #[arg(long)]
+    measure: bool,
+    /// Only these
+    #[arg(
+        long,
+        value_name = "NAME,..",
+        value_delimiter = ',',
+        requires = "measure"
+    )]
+    only: Vec<Subject>,
+    /// A few of everything, to see that it works; its figures mean nothing
+    #[arg(long, requires = "measure")]
+    quick: bool,
 }
 
 /// # Errors
@@ -40,6 +56,9 @@ pub(crate) async fn run(
     // Before anything is built: it takes minutes.
     let programs = Programs::find()?;
     let vestibule = vestibule(arguments.program.as_deref())?;
+    if arguments.measure {
+        return figures::run(&programs, &vestibule, &arguments.only, arguments.quick).await;
+    }
     let began = Instant::now();
     let fleet = Fleet::start(&programs, &vestibule).await?;
     say(&format!(

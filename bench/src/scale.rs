@@ -23,7 +23,7 @@ use crate::peers::{PASSWORD, USER};
 use crate::process;
 use crate::record::{Writer, rounded};
 use crate::sheet::{Header, Kind, Plan};
-use crate::subject::{APP, Ground, Setup, Vestibule, remove};
+use crate::subject::{APP, Ground, Setup, Vestibule, on_disk, remove};
 
 /// Connections that requests come over where something else is counted, and requests in flight.
 const CONNECTIONS: usize = 64;
@@ -143,7 +143,7 @@ impl Scale<'_> {
         let setup = Setup {
             server: SERVER,
             log: false,
-            sessions: sessions_file(size),
+            store: on_disk(&sessions_file(size)),
             users: users(),
             apps: APP.to_owned(),
             host: None,
@@ -316,7 +316,7 @@ impl Scale<'_> {
         let setup = Setup {
             server: SERVER,
             log: log == 1,
-            sessions: "sessions.redb".to_owned(),
+            store: on_disk("sessions.redb"),
             users: Vec::new(),
             apps: APP.to_owned(),
             host: None,
@@ -335,12 +335,12 @@ impl Scale<'_> {
 
     /// One with an empty file of sessions.
     async fn start(&self, apps: String, host: Option<&'static str>) -> io::Result<Vestibule> {
-        let sessions = "sessions.redb".to_owned();
-        remove(&self.ground.folder.path().join(&sessions))?;
+        let sessions = "sessions.redb";
+        remove(&self.ground.folder.path().join(sessions))?;
         let setup = Setup {
             server: SERVER,
             log: false,
-            sessions,
+            store: on_disk(sessions),
             users: Vec::new(),
             apps,
             host,

@@ -36,8 +36,8 @@ pub(crate) struct Setup {
     /// Of `[server]`.
     pub(crate) server: &'static str,
     pub(crate) log: bool,
-    /// The sessions file, in the folder.
-    pub(crate) sessions: String,
+    /// Where the sessions are: the last keys of `[session]`.
+    pub(crate) store: String,
     pub(crate) users: Vec<String>,
     /// The apps and their rules, with `<app>` for the address.
     pub(crate) apps: String,
@@ -65,9 +65,8 @@ keep_alive = "300s"
 cert = "cert.pem"
 key = "key.pem"
 [session]
-store = "disk"
-path = "<sessions>"
 max_sessions = 2000000
+<store>
 [login]
 users_file = "users.toml"
 [admin]
@@ -75,6 +74,11 @@ socket = "admin.sock"
 [log]
 access = <log>
 "#;
+
+/// In a file of the folder.
+pub(crate) fn on_disk(file: &str) -> String {
+    format!("store = \"disk\"\npath = \"{file}\"")
+}
 
 /// The app that has everything.
 pub(crate) const APP: &str = "[[app]]\nupstream = \"http://<app>\"\n";
@@ -114,7 +118,7 @@ impl Ground {
         site.write("users.toml", &users)?;
         let text = TEMPLATE
             .replace("<server>", setup.server)
-            .replace("<sessions>", &setup.sessions)
+            .replace("<store>", &setup.store)
             .replace("<log>", &setup.log.to_string());
         let config = site.configure("vestibule.toml", &(text + &setup.apps))?;
         let mut command = Command::new(&self.program);

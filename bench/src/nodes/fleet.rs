@@ -10,6 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
+use vestibule::benchmark::Store;
 
 use super::node::{Node, held_port};
 use super::redis::Redis;
@@ -43,11 +44,13 @@ listen = ["127.0.0.1:<port>"]
 proxy_protocol_from = ["127.0.0.1"]
 public_port = <public>
 drain_timeout = "5s"
+max_connections_per_address = 10000
 [tls]
 cert = "../cert.pem"
 key = "../key.pem"
 [session]
 store = "redis"
+max_per_user = 10000
 [session.redis]
 sentinel = { name = "main", nodes = [<sentinels>] }
 key_file = "../redis.key"
@@ -123,6 +126,8 @@ pub(super) struct Fleet {
     pub(super) sentinels: Vec<Redis>,
     pub(super) servers: Vec<Redis>,
     certificate: Certificate,
+    /// Of the password of every user.
+    hash: String,
     _app: App,
     _port: TcpSocket,
     folder: TempDir,
@@ -140,9 +145,7 @@ impl Fleet {
         let (servers, sentinels) = redis().await?;
         let hash = peers::hash(vestibule)?;
         let users = USERS.map(|user| format!("[user.{user}]\npassword = \"{hash}\"\n"));
-        let mut key = [0; 32];
-        aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness"))?;
-        let key = key.map(|byte| format!("{byte:02x}")).concat();
+        let key = key()?;
         for (name, text) in [
             ("cert.pem", &certificate.cert),
             ("key.pem", &certificate.key),
@@ -193,6 +196,7 @@ impl Fleet {
             sentinels,
             servers,
             certificate,
+            hash,
             _app: app,
             _port: port,
             folder,
@@ -223,6 +227,20 @@ impl Fleet {
         let mut visitor = self.at(node, &self.visitor()?);
         visitor.sign_in("/.vestibule/login", user, PASSWORD).await?;
         Ok(visitor)
+    }
+
+    /// Sessions that begin without a login, each with its visitor; the users take turns.
+    pub(super) async fn fill(&self, count: usize) -> io::Result<Vec<Client>> {
+        let store = Store::of_configuration(&self.nodes[0].config());
+        store.until_reachable().await;
+        let users = USERS.map(str::to_owned);
+        let cookies = store.fill(count, "localhost", &users, &self.hash).await;
+        let visitors = cookies.iter().map(|cookie| {
+            let mut visitor = self.visitor()?;
+            visitor.sign_in_with(&format!("__Host-Http-vestibule={cookie}"))?;
+            Ok(visitor)
+        });
+        visitors.collect()
     }
 
     /// The place of the server that the first sentinel names as the master.
@@ -279,8 +297,15 @@ async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
     Ok((servers, sentinels))
 }
 
+/// What seals the values, as its file has it.
+pub(super) fn key() -> io::Result<String> {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(key.map(|byte| format!("{byte:02x}")).concat())
+}
+
 /// For its owner alone, as keys have to be.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     io::Write::write_all(&mut options.open(path)?, text.as_bytes())

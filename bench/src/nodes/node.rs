@@ -76,6 +76,21 @@ impl Node {
         self.end(Signal::KILL)
     }
 
+    /// Ends it as an operator does, and waits until it has ended.
+    pub(super) async fn stop(&mut self) -> io::Result<()> {
+        let Some(mut running) = self.running.take() else {
+            return Ok(());
+        };
+        running.signal(Signal::TERM)?;
+        let stopped = async || running.ended().map(drop);
+        let what = format!("node {} to stop", self.name);
+        until(&what, stopped).await.map(drop)
+    }
+
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.join("config.toml")
+    }
+
     fn end(&mut self, signal: Signal) -> io::Result<()> {
         if let Some(mut running) = self.running.take() {
             running.signal(signal)?;

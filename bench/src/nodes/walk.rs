@@ -16,7 +16,7 @@ use crate::peers::PASSWORD;
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What shows that somebody has a session: the app says who they are.
-const WHO: &str = "/who";
+pub(super) const WHO: &str = "/who";
 
 pub(super) struct Walk {
     fleet: Fleet,
@@ -308,7 +308,7 @@ async fn has_session(of: &Client, user: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn expect(status: StatusCode, due: StatusCode) -> io::Result<()> {
+pub(super) fn expect(status: StatusCode, due: StatusCode) -> io::Result<()> {
     if status == due {
         Ok(())
     } else {

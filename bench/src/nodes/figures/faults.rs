@@ -1,0 +1,167 @@
+//! Masters and nodes are killed while visitors come and go.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::crowd::{Crowd, Tally};
+use super::{Figure, ms, shown};
+use crate::nodes::fleet::Fleet;
+use crate::nodes::until;
+
+const WRITABLE_BAR: Duration = Duration::from_secs(1);
+
+/// Logins before, between and after what is killed.
+const MEANWHILE: usize = 10;
+
+/// How long something took, once for each master that was killed.
+#[derive(Default)]
+struct Times {
+    named: Vec<Duration>,
+    /// From then to the first login on the node that took longest.
+    writable: Vec<Duration>,
+}
+
+pub(super) async fn failovers(fleet: &mut Fleet, count: usize) -> io::Result<Vec<Figure>> {
+    let crowd = Crowd::start(fleet)?;
+    let mut times = Times::default();
+    crowd.go_on(MEANWHILE).await;
+    for _ in 0..count {
+        kill(fleet, &crowd, &mut times, None).await?;
+        crowd.go_on(MEANWHILE).await;
+    }
+    all_ready(fleet).await?;
+    let tally = crowd.judge().await?;
+    Ok(figures(
+        format!("{count} masters killed, all nodes alive"),
+        &tally,
+        times,
+    ))
+}
+
+/// In turn a node, a master, and both at once.
+pub(super) async fn kills(fleet: &mut Fleet, count: usize) -> io::Result<Vec<Figure>> {
+    let crowd = Crowd::start(fleet)?;
+    let mut times = Times::default();
+    crowd.go_on(MEANWHILE).await;
+    let mut killed = 0;
+    while killed < count {
+        let node = (killed / 4) % fleet.nodes.len();
+        match killed % 4 {
+            0 => {
+                kill_node(fleet, &crowd, node)?;
+                crowd.go_on(MEANWHILE).await;
+                revive(fleet, &crowd, node).await?;
+            }
+            1 => kill(fleet, &crowd, &mut times, None).await?,
+            _ => {
+                kill(fleet, &crowd, &mut times, Some(node)).await?;
+                killed += 1; // two at once
+            }
+        }
+        killed += 1;
+        crowd.go_on(MEANWHILE).await;
+    }
+    all_ready(fleet).await?;
+    let tally = crowd.judge().await?;
+    Ok(figures(
+        format!("{killed} nodes and masters killed, in turn and at once"),
+        &tally,
+        times,
+    ))
+}
+
+fn figures(what: String, tally: &Tally, mut times: Times) -> Vec<Figure> {
+    times.named.sort_unstable();
+    times.writable.sort_unstable();
+    let longest = times.writable.last().copied().unwrap_or_default();
+    vec![
+        Figure {
+            what,
+            bar: "each session as it was answered",
+            measured: tally.to_string(),
+            reached: Some(tally.is_right()),
+        },
+        Figure {
+            what: "from the end of a master until the sentinels name another".to_owned(),
+            bar: "",
+            measured: shown(&times.named),
+            reached: None,
+        },
+        Figure {
+            what: "from then to the first login on every node".to_owned(),
+            bar: "<= 1 s",
+            measured: shown(&times.writable),
+            reached: Some(longest <= WRITABLE_BAR),
+        },
+    ]
+}
+
+/// The master, and a node in the same moment; waits until another master serves all nodes, and the old one
+/// follows it.
+async fn kill(
+    fleet: &mut Fleet,
+    crowd: &Crowd,
+    times: &mut Times,
+    node: Option<usize>,
+) -> io::Result<()> {
+    let no_master = || io::Error::other("the sentinels know no master");
+    let old = fleet.master().ok_or_else(no_master)?;
+    fleet.servers[old].kill();
+    if let Some(node) = node {
+        kill_node(fleet, crowd, node)?;
+    }
+    let asked = async || (fleet.master()? != old).then_some(());
+    let ((), named) = until("the sentinels to name another master", asked).await?;
+    let began = Instant::now();
+    let alive = (0..fleet.nodes.len()).filter(|&other| Some(other) != node);
+    let mut writable = Duration::ZERO;
+    for node in alive {
+        let write = async || fleet.sign_in(node, "erin").await.ok();
+        until("a login", write).await?;
+        writable = began.elapsed();
+    }
+    eprintln!(
+        "a master was killed: another was named after {}, a login on every node {} after that",
+        ms(named),
+        ms(writable)
+    );
+    times.named.push(named);
+    times.writable.push(writable);
+    let server = &mut fleet.servers[old];
+    server.start_again();
+    let follows = async || {
+        let info = server.ask(&["INFO", "replication"]);
+        let follows = info.contains("role:slave") && info.contains("master_link_status:up");
+        follows.then_some(())
+    };
+    until("the old master to follow the new one", follows).await?;
+    match node {
+        Some(node) => revive(fleet, crowd, node).await,
+        None => Ok(()),
+    }
+}
+
+fn kill_node(fleet: &mut Fleet, crowd: &Crowd, node: usize) -> io::Result<()> {
+    crowd.set_dead(node, true);
+    fleet.nodes[node].kill()
+}
+
+async fn revive(fleet: &mut Fleet, crowd: &Crowd, node: usize) -> io::Result<()> {
+    fleet.nodes[node].start().await?;
+    crowd.set_dead(node, false);
+    Ok(())
+}
+
+async fn all_ready(fleet: &Fleet) -> io::Result<()> {
+    let ready = async || {
+        for node in &fleet.nodes {
+            if !node.is_ready().await {
+                return None;
+            }
+        }
+        Some(())
+    };
+    until("all nodes to be ready", ready).await.map(drop)
+}

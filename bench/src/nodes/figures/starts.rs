@@ -1,0 +1,96 @@
+//! Sessions that begin, and what they take in the memory of Redis.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use tokio::time::Instant;
+use vestibule::benchmark::Store;
+
+use super::Figure;
+use crate::nodes::fleet::Fleet;
+use crate::nodes::node::Node;
+use crate::nodes::redis::Redis;
+
+/// Begun at once by one node.
+const AT_ONCE: usize = 256;
+
+const RATE_BAR: f64 = 5000.0;
+const MEMORY_BAR: f64 = 500.0;
+
+/// Three stores, each as a node has it, on a thread of its own: no password is hashed.
+pub(super) async fn measure(fleet: &Fleet, sessions: usize) -> io::Result<Vec<Figure>> {
+    let master = fleet.master();
+    let master = master.ok_or_else(|| io::Error::other("the sentinels know no master"))?;
+    let server = &fleet.servers[master];
+    let before = memory(server)?;
+    let configurations: Vec<_> = fleet.nodes.iter().map(Node::config).collect();
+    let each = sessions / configurations.len();
+    let took = tokio::task::spawn_blocking(move || begin(configurations, each));
+    let took = took.await.map_err(io::Error::other)??;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let (begun, bytes) = (
+        (each * fleet.nodes.len()) as f64,
+        memory(server)?.saturating_sub(before) as f64,
+    );
+    let (rate, memory) = (begun / took, bytes / begun);
+    Ok(vec![
+        Figure {
+            what: format!("sessions begun in a second by three nodes, {begun} in all"),
+            bar: ">= 5,000",
+            measured: format!("{rate:.0}"),
+            reached: Some(rate >= RATE_BAR),
+        },
+        Figure {
+            what: format!("memory in Redis for one of {begun} sessions"),
+            bar: "<= 500 bytes",
+            measured: format!("{memory:.0} bytes"),
+            reached: Some(memory <= MEMORY_BAR),
+        },
+    ])
+}
+
+/// Gives the seconds from the first to the last.
+fn begin(configurations: Vec<PathBuf>, each: usize) -> io::Result<f64> {
+    let ready = Arc::new(Barrier::new(configurations.len() + 1));
+    let nodes = configurations.into_iter().enumerate().map(|(node, path)| {
+        let ready = Arc::clone(&ready);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let store = Store::of_configuration(&path);
+                store.until_reachable().await;
+                ready.wait();
+                for from in (0..each).step_by(AT_ONCE) {
+                    let to = each.min(from + AT_ONCE);
+                    store.sign_in(node * each + from..node * each + to).await;
+                }
+                io::Result::Ok(())
+            })
+        })
+    });
+    let nodes: Vec<_> = nodes.collect();
+    ready.wait();
+    let began = Instant::now();
+    for node in nodes {
+        let ended = node.join();
+        ended.map_err(|_| io::Error::other("sessions cannot be begun"))??;
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Of what is kept, without what connections take for a while.
+fn memory(server: &Redis) -> io::Result<u64> {
+    let info = server.ask(&["INFO", "memory"]);
+    let of = |name: &str| {
+        let found = info.lines().find_map(|line| line.strip_prefix(name));
+        found.and_then(|value| value.strip_prefix(':')?.trim().parse::<u64>().ok())
+    };
+    let all = of("used_memory").ok_or_else(|| io::Error::other("Redis tells no memory"))?;
+    let passing = ["mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer"];
+    let passing: u64 = passing.into_iter().filter_map(of).sum();
+    Ok(all.saturating_sub(passing))
+}
