@@ -17,6 +17,9 @@ use crate::redis::Settings;
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// The same where sentinels are to name another master: every login waits for that.
+const LONGEST_WITHOUT_MASTER: Duration = Duration::from_millis(200);
+
 /// One that was lost sooner has proved nothing.
 const PROVED: Duration = Duration::from_secs(2);
 
@@ -82,7 +85,11 @@ impl Node {
         number: impl Fn() -> u64,
         changed: impl Fn(),
     ) {
-        let mut pause = Pause::default();
+        let first_pause = || match self.target {
+            Target::Sentinel(_) => Pause::up_to(LONGEST_WITHOUT_MASTER),
+            Target::One(_) | Target::OfCluster(_) => Pause::default(),
+        };
+        let mut pause = first_pause();
         loop {
             match self.target.open(settings).await {
                 Ok(connection) => {
@@ -95,7 +102,7 @@ impl Node {
                         changed();
                     }
                     if begun.elapsed() >= PROVED {
-                        pause = Pause::default();
+                        pause = first_pause();
                         continue;
                     }
                 }
@@ -152,18 +159,28 @@ impl Node {
 }
 
 /// Twice as long each time, and not the same for all nodes.
-pub(super) struct Pause(Duration);
+pub(super) struct Pause {
+    next: Duration,
+    longest: Duration,
+}
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(SHORTEST)
+        Self::up_to(LONGEST)
     }
 }
 
 impl Pause {
+    fn up_to(longest: Duration) -> Self {
+        Self {
+            next: SHORTEST,
+            longest,
+        }
+    }
+
     pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
         // Between a half and the whole; without randomness, the whole will do.
         let share = random().map_or(u8::MAX, |[byte]| byte);
         pause.mul_f32(0.5 + f32::from(share) / 510.0)
