@@ -172,6 +172,8 @@ pub(crate) struct Sessions {
     active_streams: Arc<active_streams::ActiveStreams>,
     /// Goes up whenever sessions end.
     ended: AtomicU64,
+    /// Goes up whenever connections are to look up again what they remember, though nothing has ended.
+    doubts: AtomicU64,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
     starting: RwLock<()>,
     counts: SessionCounts,
@@ -207,6 +209,7 @@ impl Sessions {
             cache,
             active_streams: Arc::default(),
             ended: AtomicU64::new(0),
+            doubts: AtomicU64::new(0),
             starting: RwLock::default(),
             counts: SessionCounts::default(),
             garbage_at: Mutex::default(),

@@ -105,9 +105,12 @@ impl Sessions {
         Ok(removed)
     }
 
-    /// How many times sessions were ended: another number than before says that one may have.
+    /// How many times sessions were ended, or came into doubt: another number than before says that
+    /// one may have ended.
     pub(crate) fn ends(&self) -> u64 {
-        self.ended.load(Ordering::Acquire)
+        // Both only grow: the sum is the same if, and only if, each of them is.
+        let ended = self.ended.load(Ordering::Acquire);
+        ended.wrapping_add(self.doubts.load(Ordering::Acquire))
     }
 
     async fn end_each(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {

@@ -67,17 +67,17 @@ impl Sessions {
         if let Some(Cached::Live(session)) = self.cache.get(key) {
             session.set_changed(true);
             // After it: a connection that remembers the session asks the cache.
-            self.ended.fetch_add(1, Ordering::Release);
+            self.doubts.fetch_add(1, Ordering::Release);
         }
     }
 
     /// Each look-up asks the store again, for a request as it comes, for open streams at the next
     /// [`sweep`](Self::sweep): a session that has ended is not there. What is known is kept for as
-    /// long as the store cannot be asked.
+    /// long as the store cannot be asked, and so is what look-ups and logins that are under way bring
+    /// in: nothing has ended by it.
     fn note_gap(&self) {
-        // Before, for look-ups that are under way.
-        self.ended.fetch_add(1, Ordering::Release);
         self.freshness.note_gap(self.clock.now());
-        self.ended.fetch_add(1, Ordering::Release);
+        // After it: a connection that remembers a session asks the cache, which goes by this gap.
+        self.doubts.fetch_add(1, Ordering::Release);
     }
 }

@@ -40,9 +40,9 @@ impl Sessions {
         let id = shown.id;
         let now = self.clock.now();
         let is_fresh = self.freshness.is_fresh(now);
-        let ended = self.ended.load(Ordering::Acquire);
+        let ends = self.ends();
         let recalled = if is_fresh {
-            cache.recall(id, ended, now)
+            cache.recall(id, ends, now)
         } else {
             None
         };
@@ -54,7 +54,7 @@ impl Sessions {
                 return Ok(None);
             };
             if self.is_sure_of(&session) {
-                cache.note((id, key), &session, ended, now);
+                cache.note((id, key), &session, ends, now);
             }
             (session, key)
         };

@@ -22,6 +22,7 @@ mod value;
 mod write;
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::accesses::Accesses;
@@ -58,7 +60,7 @@ const CLOCKS_DIFFER: i64 = 1000;
 /// The store; what it does in the background ends with it.
 pub(super) struct Redis {
     shared: Arc<Shared>,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 struct Shared {
@@ -72,6 +74,10 @@ struct Shared {
     followers: Mutex<Vec<EndSender>>,
     /// When all streams were last read.
     read: watch::Sender<Timestamp>,
+    /// Until then, sessions wait for the first time that they are.
+    first_read_by: Instant,
+    /// Some did not, so that one may have ended unheard.
+    has_not_waited: AtomicBool,
     /// The server that has been told again of what another one may have taken with it.
     settled: watch::Sender<String>,
     /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
@@ -89,6 +95,7 @@ impl Redis {
         SysRng
             .try_fill_bytes(&mut node)
             .map_err(|_| OpenError::NoRandomness)?;
+        let first_read_by = Instant::now() + link.settings().timeout;
         let shared = Arc::new(Shared {
             names: Names::new(link.prefix()),
             settled: watch::Sender::default(),
@@ -99,6 +106,8 @@ impl Redis {
             accesses: Accesses::default(),
             followers: Mutex::default(),
             read: watch::Sender::default(),
+            first_read_by,
+            has_not_waited: AtomicBool::new(false),
             ahead: OnceLock::new(),
             said_refused: Seldom::new(clock.clone()),
             said_unreadable: Seldom::new(clock.clone()),
@@ -106,9 +115,10 @@ impl Redis {
         });
         let reader = tokio::spawn(reader::follow(Arc::clone(&shared)));
         let writer = tokio::spawn(accesses::write(Arc::clone(&shared)));
+        let retrier = tokio::spawn(again::retry(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            _tasks: [reader, writer].map(AbortOnDropHandle::new),
+            _tasks: [reader, writer, retrier].map(AbortOnDropHandle::new),
         })
     }
 
@@ -264,6 +274,17 @@ impl Shared {
 
     fn tell(&self, word: impl Fn(&EndSender)) {
         self.followers().iter().for_each(word);
+    }
+
+    /// To be awaited before a session is begun or given out: what ends before the streams are read for
+    /// the first time is heard of by nobody here.
+    async fn wait_for_first_read(&self) {
+        let is_read = |read: &Timestamp| *read > Timestamp::default();
+        let mut read = self.read.subscribe();
+        let first = timeout_at(self.first_read_by, read.wait_for(is_read)).await;
+        if !matches!(first, Ok(Ok(_))) {
+            self.has_not_waited.store(true, Ordering::SeqCst);
+        }
     }
 
     fn values(&self) -> Values<'_> {

@@ -1,9 +1,31 @@
 //! Does again what a server may have lost, and what could not be done while it was away.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
 use super::remove::Tell;
 use super::value::Entry;
 use super::{Shared, all, own};
 use crate::session::store::StoreError;
+
+/// What could not be written is tried again so often.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Tries again until it is dropped. Apart from the reader, which a slow store is not to keep from
+/// what others have ended.
+pub(super) async fn retry(shared: Arc<Shared>) {
+    let generation = shared.link.generation();
+    let mut tick = interval(RETRY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if generation.borrow().connected {
+            shared.write_unwritten().await;
+        }
+    }
+}
 
 impl Shared {
     /// Tells a server that may not know it what this node has ended, and then what it has written.

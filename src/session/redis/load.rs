@@ -51,6 +51,7 @@ impl Shared {
         if self.own().is_over(&key) {
             return Ok(None); // whatever the store has, or has lost
         }
+        self.wait_for_first_read().await;
         let mut command = cmd("MGET");
         command
             .arg(self.names.record(Short::of(&key)))

@@ -5,6 +5,7 @@
 //! more, nobody can say what has ended, and all that is known here is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::redis::{Value, pipe};
@@ -15,7 +16,7 @@ use super::keys::{SHARDS, Shard};
 use super::own::Whose;
 use super::remove::Tell;
 use super::scripts::BEGIN;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionKey;
 use crate::session::store::{End, StoreError};
 use crate::session::user_key::UserKey;
@@ -31,9 +32,6 @@ const BATCH: usize = 1000;
 
 /// Another server has been told again by every node after this.
 const SETTLES: Duration = Duration::from_secs(1);
-
-/// What could not be written is tried again so often.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How far the streams have been read.
 #[derive(Default)]
@@ -68,7 +66,6 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     let mut positions = Positions::default();
     let mut run_id = String::new();
     let mut settles = None;
-    let mut tried_again = Clock::stopwatch();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -93,10 +90,6 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             run_id.clone_from(&current.run_id);
             let wait = if is_first { Duration::ZERO } else { SETTLES };
             settles = Some(Clock::stopwatch() + wait);
-        }
-        if tried_again.elapsed() >= RETRY {
-            tried_again = Clock::stopwatch();
-            shared.write_unwritten().await;
         }
         let at = shared.clock.now();
         shared.own().forget_old_writes(at);
@@ -176,7 +169,10 @@ async fn read(shared: &Arc<Shared>, positions: &mut Positions) -> Result<(), Sto
         }
         unread = more;
     }
-    if std::mem::take(&mut positions.owes_lagged) {
+    // The first time, all that was given out has waited for it, unless it says that it has not.
+    let is_first = *shared.read.borrow() == Timestamp::default();
+    let may_have_missed = !is_first || shared.has_not_waited.load(Ordering::SeqCst);
+    if std::mem::take(&mut positions.owes_lagged) && may_have_missed {
         shared.tell(|follower| follower.send(End::Lagged));
     }
     Ok(())

@@ -20,6 +20,7 @@ pub(super) const MAX_ATTEMPTS: usize = 100;
 impl Shared {
     pub(super) async fn begin_session(&self, record: Arc<Record>) -> Result<(), StoreError> {
         self.own().unbury(&record.key);
+        self.wait_for_first_read().await;
         let user = UserKey::of(record.user());
         let epochs = self.epochs_of(vec![user]).await?;
         let epochs = epochs.first().copied().unwrap_or_default();

@@ -307,3 +307,62 @@ async fn rel_18_another_entry_of_the_same_number_is_noticed() {
     server.ask(&["EVAL", script, "1", &stream]);
     assert_eq!(next(&mut ends).await, End::Lagged);
 }
+
+/// What is told first, besides how far it has been told.
+async fn first(ends: &mut mpsc::Receiver<End>) -> End {
+    let first = tokio::time::timeout(Duration::from_secs(10), ends.recv());
+    first.await.expect("it is told").unwrap()
+}
+
+#[tokio::test]
+async fn rel_18_what_begins_before_the_first_read_of_the_ends_is_not_in_doubt() {
+    let server = server!();
+    let node = Redis::open(link(server.settings()), &Clock::system()).unwrap();
+    let (ada, mut ends) = (record("ada"), node.ends());
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert!(node.load(ada.key).await.unwrap().is_some());
+    let first = first(&mut ends).await;
+    assert!(matches!(first, End::NoMoreUntil(_)), "{first:?}");
+}
+
+#[tokio::test]
+async fn rel_18_what_was_given_out_before_the_ends_could_be_read_is_asked_for_again() {
+    let server = server!();
+    let rights = |rights| {
+        let set = ["ACL", "SETUSER", "default", rights];
+        assert_eq!(server.ask(&set), "OK\n");
+    };
+    rights("-xrevrange");
+    let node = Redis::open(link(server.settings()), &Clock::system()).unwrap();
+    let (ada, mut ends) = (record("ada"), node.ends());
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert!(ends.try_recv().is_err());
+    rights("+xrevrange");
+    assert_eq!(first(&mut ends).await, End::Lagged);
+    assert!(node.load(ada.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn rel_18_ends_that_are_slow_to_write_delay_none_of_the_others() {
+    let server = server!();
+    // Which no replica ever has: each write waits for a second.
+    let slow = Settings {
+        wait_replicas: Some(1),
+        ..server.settings()
+    };
+    let (here, there) = (node_of(slow).await, node(&server).await);
+    let bob = record("bob");
+    there.insert(Arc::clone(&bob)).await.unwrap();
+    let mut ends = here.ends();
+    for number in 0..20 {
+        let whose = Whose::User(UserKey::of(&format!("user{number}")));
+        here.shared.own().begin_end(whose, None);
+        here.shared.own().finish_end(whose, None, None);
+    }
+    // Of one of them, by now.
+    while !matches!(next(&mut ends).await, End::User(_)) {}
+    assert_eq!(there.remove(vec![bob.key]).await, Ok(1));
+    while next(&mut ends).await != End::One(bob.key) {}
+    let (_, left) = here.shared.own().unwritten();
+    assert!(left.len() > 10, "{} are left", left.len());
+}
