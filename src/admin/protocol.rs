@@ -279,7 +279,7 @@ pub(crate) struct Status {
     pub(crate) shedding: Option<String>,
     /// Who holds most: `connections`, `requests`, and `memory` for uploads, in bytes.
     pub(crate) largest: BTreeMap<String, Largest>,
-    pub(crate) sessions: Occupancy,
+    pub(crate) sessions: SessionCount,
     /// Where sessions are kept: `memory`, `disk` or `redis`.
     pub(crate) store: String,
     /// Of a store that other nodes share.
@@ -301,7 +301,6 @@ pub(crate) struct Status {
 /// How it is with the connections to a store that other nodes share.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoreReach {
-    /// While it is not, nobody knows how many sessions there are.
     pub(crate) connected: bool,
     /// By RFC 3339.
     pub(crate) since: String,
@@ -340,6 +339,14 @@ pub(crate) struct ReloadStatus {
     pub(crate) error: Option<String>,
     /// Keys whose new values need a restart.
     pub(crate) need_restart: Vec<String>,
+}
+
+/// How many sessions there are, and how many there may be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct SessionCount {
+    /// `None` where the store does not say.
+    pub(crate) open: Option<usize>,
+    pub(crate) max: usize,
 }
 
 /// How many of something there are, and how many there may be.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Context;
 use super::protocol::{
     AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, MaintenanceStatus, Occupancy,
-    Status, StoreReach, UpstreamStatus,
+    SessionCount, Status, StoreReach, UpstreamStatus,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -41,16 +41,15 @@ pub(super) async fn status(context: &Context) -> Line {
         tokens,
     } = context;
     let settings = sessions.settings();
-    let mut reach = sessions.reach();
-    let open = match (sessions.count().await, &mut reach) {
-        (Ok(open), _) => open,
+    let open = sessions.count().await;
+    let mut reach = sessions.reach(); // which may have been lost by that
+    match (&open, &mut reach) {
+        (Ok(_), _) => {}
         (Err(error), Some(reach)) => {
-            reach.is_connected = false; // it may be there, and refuse
             reach.error.get_or_insert_with(|| error.to_string());
-            0
         }
         (Err(error), None) => return Line::Error(error.to_string()),
-    };
+    }
     let load = server.service.load();
     let (requests, (resident, ceiling)) = (load.requests(), load.memory());
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -76,8 +75,8 @@ pub(super) async fn status(context: &Context) -> Line {
         memory: occupancy(memory),
         shedding: load.sheds().map(|cause| cause.to_string()),
         largest: largest(load.usages()),
-        sessions: Occupancy {
-            open,
+        sessions: SessionCount {
+            open: open.ok(),
             max: settings.max_sessions,
         },
         store: match settings.backend {

@@ -172,21 +172,29 @@ fn occupancy(of: &Occupancy) -> String {
 }
 
 fn sessions(status: &Status) -> String {
-    let (sessions, store) = (&status.sessions, &status.store);
-    match &status.store_reach {
-        Some(reach) if !reach.connected => format!(
-            "unknown, store {store} is away since {}: {}",
+    let store = &status.store;
+    let count = match (status.sessions.open, &status.store_reach) {
+        (Some(open), _) => occupancy(&Occupancy {
+            open,
+            max: status.sessions.max,
+        }),
+        (None, Some(reach)) if !reach.connected => format!(
+            "unknown: the store cannot be reached since {}: {}",
             reach.since,
             reach
                 .error
                 .as_deref()
                 .unwrap_or("there is no connection yet"),
         ),
-        Some(reach) => format!(
-            "{}, store {store} ({})",
-            occupancy(sessions),
-            reach.servers.join(", ")
-        ),
-        None => format!("{}, store {store}", occupancy(sessions)),
+        (None, reach) => {
+            let error = reach.as_ref().and_then(|reach| reach.error.as_deref());
+            format!("unknown: {}", error.unwrap_or("the store does not say"))
+        }
+    };
+    match &status.store_reach {
+        Some(reach) if !reach.servers.is_empty() => {
+            format!("{count}, store {store} ({})", reach.servers.join(", "))
+        }
+        _ => format!("{count}, store {store}"),
     }
 }

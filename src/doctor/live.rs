@@ -99,7 +99,7 @@ impl Live {
     /// Within the same time as the rest.
     async fn store(&self) -> Option<Finding> {
         let sessions = async {
-            let can_be_read = self.sessions.can_be_read().await;
+            let can_be_read = self.sessions.can_be_read().await.is_ok();
             let Backend::Disk(file) = self.sessions.settings().backend.clone() else {
                 return (can_be_read, true);
             };
@@ -114,7 +114,10 @@ impl Live {
             ),
             Ok((false, _)) | Err(_) => (
                 "they cannot be read: visitors get 503",
-                "see the log; a restart opens the file anew",
+                match self.sessions.reach() {
+                    Some(_) => "see the log, which says what is wrong with the session store",
+                    None => "see the log; a restart opens the file anew",
+                },
             ),
         };
         Some(Finding::error("sessions", message, help))

@@ -17,27 +17,22 @@ use zeroize::Zeroizing;
 use super::{Clock, FileError, Kind, Link, Settings, ValueError};
 use crate::random::NoRandomness;
 use crate::redis::{LinkError, Unreadable};
-use crate::telemetry::Seldom;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Values {
     link: Link,
-    said_refused: Arc<Seldom>,
 }
 
 type Read = Option<Zeroizing<Vec<u8>>>;
 
 impl Values {
     pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Option<Self>, FileError> {
-        Link::open(settings, clock).map(|link| Some(Self::new(link, clock)))
+        Link::open(settings, clock).map(|link| Some(Self::new(link)))
     }
 
-    fn new(link: Link, clock: &Clock) -> Self {
-        Self {
-            link,
-            said_refused: Arc::new(Seldom::new(clock.clone())),
-        }
+    fn new(link: Link) -> Self {
+        Self { link }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -159,29 +154,21 @@ impl Values {
 
     pub(super) async fn query(&self, command: &Cmd) -> Result<Value, ValueError> {
         let answer = self.link.query(command).await;
-        answer.map_err(|error| self.failed(error))
+        answer.map_err(failed)
     }
 
     pub(super) async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, ValueError> {
         let answers = self.link.pipeline(commands).await;
-        answers.map_err(|error| self.failed(error))
+        answers.map_err(failed)
     }
+}
 
-    fn failed(&self, error: LinkError) -> ValueError {
-        match error {
-            LinkError::Unavailable => ValueError::Unavailable, // which the link tells the log
-            LinkError::Full => ValueError::Full,
-            LinkError::Refused(error) if error.starts_with("WRONGTYPE") => ValueError::Damaged,
-            LinkError::Refused(error) => {
-                if self.said_refused.is_due() {
-                    tracing::error!(
-                        error,
-                        "the session store refuses a command; vestibule check says what is missing"
-                    );
-                }
-                ValueError::Unavailable
-            }
-        }
+/// The link tells the log.
+fn failed(error: LinkError) -> ValueError {
+    match error {
+        LinkError::Full => ValueError::Full,
+        LinkError::Refused(error) if error.starts_with("WRONGTYPE") => ValueError::Damaged,
+        LinkError::Refused(_) | LinkError::Unavailable => ValueError::Unavailable,
     }
 }
 

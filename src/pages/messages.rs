@@ -57,7 +57,7 @@ macro_rules! messages {
 
 const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
 const DELETE_COOKIES: &str = "Delete the cookies of this site and try again.";
-const NOT_EVERYWHERE: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and may go on with it: until this one reaches the session store again, or for `stale_for` (30 seconds by default) where they cannot reach it either. Tell the people who run this site.";
+const NOT_EVERYWHERE: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and may go on with it: until the session store takes the end from this one, or for `stale_for` (30 seconds by default) where they cannot reach the store either. Tell the people who run this site.";
 const OPEN_AGAIN: &str = "Open the page again, and send the form from there.";
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";

@@ -154,13 +154,15 @@ impl Link {
 
     /// One command, with keys of one slot. Without an answer, nobody knows whether it was done.
     pub(crate) async fn query(&self, command: &Cmd) -> Result<Value, LinkError> {
-        self.shared.run(Request::One(command)).await
+        let answer = self.shared.run(Request::One(command)).await;
+        self.shared.log_refusal(answer)
     }
 
     /// Several commands at once, each with keys of one slot, and their answers in the same order. An
     /// error of one is that of all, though others may have been done.
     pub(crate) async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, LinkError> {
-        self.shared.pipeline(commands).await
+        let answers = self.shared.pipeline(commands).await;
+        self.shared.log_refusal(answers)
     }
 
     /// A script by its hash, with keys of one slot, of which there is at least one. A server that
@@ -171,9 +173,9 @@ impl Link {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value, LinkError> {
-        self.shared
-            .run(Request::Script { script, keys, args })
-            .await
+        let call = Request::Script { script, keys, args };
+        let answer = self.shared.run(call).await;
+        self.shared.log_refusal(answer)
     }
 
     /// To be taken before a write.

@@ -26,7 +26,7 @@ use crate::load::Admission;
 use crate::metrics::{Format, Metrics, Snapshot};
 use crate::proxy::Service;
 use crate::request::{Authority, Host};
-use crate::session::Sessions;
+use crate::session::{Sessions, StoreError};
 use crate::telemetry;
 use crate::tls::Certificates;
 
@@ -176,10 +176,11 @@ impl Monitoring {
         if self.service.shutdown().has_begun() {
             reasons.push_str("stopping\n");
         }
-        if !self.sessions.can_be_read().await {
-            let reason = match self.sessions.reach() {
-                Some(_) => "the session store cannot be reached\n",
-                None => "the sessions cannot be read\n",
+        if let Err(error) = self.sessions.can_be_read().await {
+            let reason = match (error, self.sessions.reach()) {
+                (StoreError::Refused, _) => "the session store refuses what it is asked\n",
+                (_, Some(_)) => "the session store cannot be reached\n",
+                (_, None) => "the sessions cannot be read\n",
             };
             reasons.push_str(reason);
         }

@@ -111,9 +111,9 @@ impl Sessions {
         self.settings.load().max_sessions
     }
 
-    /// Whether the store gives out what it has.
-    pub(crate) async fn can_be_read(&self) -> bool {
-        self.store.load(SessionKey::LAST).await.is_ok()
+    /// Whether the store gives out what it has, and why not.
+    pub(crate) async fn can_be_read(&self) -> Result<(), StoreError> {
+        self.store.load(SessionKey::LAST).await.map(drop)
     }
 
     /// Ends every session with a stream that has expired or that `is_good` refuses. Called about

@@ -83,7 +83,6 @@ struct Shared {
     /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
     /// times do not jump when that clock is set.
     ahead: OnceLock<i64>,
-    said_refused: Seldom,
     said_unreadable: Seldom,
     said_not_durable: Seldom,
 }
@@ -109,7 +108,6 @@ impl Redis {
             first_read_by,
             has_not_waited: AtomicBool::new(false),
             ahead: OnceLock::new(),
-            said_refused: Seldom::new(clock.clone()),
             said_unreadable: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
         });
@@ -310,12 +308,12 @@ impl Shared {
 
     async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
         let answer = self.link.query(command).await;
-        answer.map_err(|error| self.failed(&error))
+        answer.map_err(|error| failed(&error))
     }
 
     async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let answers = self.link.pipeline(commands).await;
-        answers.map_err(|error| self.failed(&error))
+        answers.map_err(|error| failed(&error))
     }
 
     /// Runs one of the scripts in [`scripts`], each of which returns an integer.
@@ -327,23 +325,7 @@ impl Shared {
     ) -> Result<u64, StoreError> {
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         let answer = self.link.script(script, &keys, args).await;
-        number(&answer.map_err(|error| self.failed(&error))?).ok_or(StoreError::Unavailable)
-    }
-
-    fn failed(&self, error: &LinkError) -> StoreError {
-        match error {
-            LinkError::Unavailable => StoreError::Unavailable, // which the link tells the log
-            LinkError::Full => StoreError::Full,
-            LinkError::Refused(error) => {
-                if self.said_refused.is_due() {
-                    tracing::error!(
-                        error,
-                        "the session store refuses a command; vestibule check says what is missing"
-                    );
-                }
-                StoreError::Unavailable
-            }
-        }
+        number(&answer.map_err(|error| failed(&error))?).ok_or(StoreError::Unavailable)
     }
 
     /// Waits for the replicas. Where they take too long, what this node remembers takes their place.
@@ -370,6 +352,15 @@ where
 {
     let steps = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
     steps.try_collect().await
+}
+
+/// The link tells the log.
+fn failed(error: &LinkError) -> StoreError {
+    match error {
+        LinkError::Full => StoreError::Full,
+        LinkError::Refused(_) => StoreError::Refused,
+        LinkError::Unavailable => StoreError::Unavailable,
+    }
 }
 
 fn number(value: &Value) -> Option<u64> {

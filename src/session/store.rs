@@ -30,22 +30,42 @@ pub(crate) use ends::End;
 pub(crate) enum StoreError {
     /// There is no room for more.
     Full,
-    /// It has ended in this process. Others could not be told yet, and may go on with it for so long.
-    NotEverywhere(Duration),
+    /// It has ended in this process. Others could not be told yet, and may go on with it.
+    NotEverywhere(Obstacle),
+    /// It can be reached, and does not do what it is asked.
+    Refused,
     /// It cannot be reached, or what it holds cannot be read.
     Unavailable,
+}
+
+/// Why the others could not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The store cannot be reached. Those who cannot reach it either go on for so long.
+    Away(Duration),
+    /// The store has no room for it.
+    Full,
+    Refusal,
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("there is no room for more sessions"),
-            Self::NotEverywhere(stale_for) => write!(
+            Self::NotEverywhere(Obstacle::Away(stale_for)) => write!(
                 f,
                 "the session store cannot be reached; other nodes may go on with it until this one \
                  reaches it again, or for up to {} seconds where they cannot reach it either",
                 stale_for.as_secs()
             ),
+            Self::NotEverywhere(Obstacle::Full) => f.write_str(
+                "the session store has no memory left; other nodes go on with it until there is some",
+            ),
+            Self::NotEverywhere(Obstacle::Refusal) => f.write_str(
+                "the session store refuses it, and the log says why; other nodes go on with it until \
+                 the store takes it",
+            ),
+            Self::Refused => f.write_str("the session store refuses what it is asked"),
             Self::Unavailable => f.write_str("the sessions cannot be read or written"),
         }
     }

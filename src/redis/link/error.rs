@@ -30,6 +30,31 @@ impl fmt::Display for LinkError {
 
 impl std::error::Error for LinkError {}
 
+impl LinkError {
+    /// What somebody has to do so that the server does it; `None` where it may do so by itself.
+    pub(crate) fn fix(&self) -> Option<&'static str> {
+        let answer = match self {
+            Self::Unavailable => return None,
+            Self::Full => return Some("raise `maxmemory` of the server, or give it more memory"),
+            Self::Refused(answer) => answer,
+        };
+        Some(match answer.split(' ').next() {
+            Some("BUSY" | "UNKILLABLE") => {
+                "end the script that keeps the server busy, there, with SCRIPT KILL"
+            }
+            Some("MISCONF") => "see the log of the server: it cannot write to its disk",
+            Some("NOPERM") => {
+                "give the user all rights of docs/several-nodes.md; `vestibule check` names those \
+                 that are missing"
+            }
+            Some("NOREPLICAS") => {
+                "see that its replicas run and follow it, or lower `min-replicas-to-write` there"
+            }
+            _ => "run `vestibule check`, which says what is wrong with the server",
+        })
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
@@ -180,7 +205,6 @@ pub(super) fn judge(error: RedisError) -> Verdict {
             Some("OOM") => Verdict::Failed(LinkError::Full),
             // The user was changed: the server is asked for a new connection.
             Some("NOAUTH") => Verdict::Lost(said(error)),
-            Some("BUSY" | "NOREPLICAS" | "UNKILLABLE") => Verdict::Failed(LinkError::Unavailable),
             _ => Verdict::Failed(LinkError::Refused(said(error))),
         },
         _ => Verdict::Lost(error.category().to_owned()),

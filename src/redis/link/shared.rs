@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::error::ConnectError;
+use super::error::{ConnectError, LinkError};
 use super::node::Node;
 use super::routes::{Member, Routes};
 use super::server::Server;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     since: AtomicU64,
     cluster_error: Mutex<Option<Arc<ConnectError>>>,
     said_away: Seldom,
+    said_full: Seldom,
+    said_refused: Seldom,
     /// The last number that a connection has got.
     numbers: AtomicU64,
     changing: Mutex<()>,
@@ -66,6 +68,8 @@ impl Shared {
             since: AtomicU64::new(clock.now().as_millis()),
             cluster_error: Mutex::default(),
             said_away: Seldom::new(clock.clone()),
+            said_full: Seldom::new(clock.clone()),
+            said_refused: Seldom::new(clock.clone()),
             numbers: AtomicU64::new(0),
             changing: Mutex::new(()),
         }
@@ -172,6 +176,22 @@ impl Shared {
         let mut members: Vec<_> = routes.members.iter().map(|member| &member.node).collect();
         members.sort_by_key(|node| node.current().is_some());
         of_cluster.or_else(|| members.into_iter().find_map(|node| node.error()))
+    }
+
+    /// Has the log say, once a minute, what a server does not do though it can be reached.
+    pub(super) fn log_refusal<T>(&self, answer: Result<T, LinkError>) -> Result<T, LinkError> {
+        if let Err(error) = &answer {
+            let is_due = match error {
+                LinkError::Unavailable => false, // see `log`
+                LinkError::Full => self.said_full.is_due(),
+                LinkError::Refused(_) => self.said_refused.is_due(),
+            };
+            if is_due {
+                let help = error.fix();
+                tracing::error!(%error, help, "the session store does not do what it is asked");
+            }
+        }
+        answer
     }
 
     pub(super) fn state(&self) -> LinkState {

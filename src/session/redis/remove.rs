@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::keys::{SHARDS, Short, tail};
 use super::{STEPS_AT_ONCE, Shared, scripts};
 use crate::session::id::SessionKey;
-use crate::session::store::StoreError;
+use crate::session::store::{Obstacle, StoreError};
 
 /// Sessions whose ends are written in one step.
 const AT_ONCE: usize = 100;
@@ -33,10 +33,12 @@ impl Shared {
 
     /// An end that could not be written: this node remembers it, and others go on for a while.
     pub(super) fn not_everywhere(&self, error: StoreError) -> StoreError {
-        match error {
-            StoreError::Unavailable => StoreError::NotEverywhere(self.link.settings().stale_for),
-            error => error,
-        }
+        StoreError::NotEverywhere(match error {
+            StoreError::Full => Obstacle::Full,
+            StoreError::Refused => Obstacle::Refusal,
+            StoreError::NotEverywhere(obstacle) => obstacle,
+            StoreError::Unavailable => Obstacle::Away(self.link.settings().stale_for),
+        })
     }
 
     pub(super) async fn remove_each(

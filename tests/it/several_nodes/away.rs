@@ -141,12 +141,61 @@ async fn rel_10_a_logout_while_the_store_is_away_is_told_as_what_it_is() {
     again.fetch("/").await.assert_status(401);
     let (code, said, error) = run(first.files(), &["status"]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(said.contains("away since"), "{said}");
+    assert!(
+        said.contains("unknown: the store cannot be reached since"),
+        "{said}"
+    );
+    let (_, said, _) = run(first.files(), &["status", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(said["sessions"]["open"].is_null(), "{said}");
 
     redis.go_on();
     for browser in &elsewhere {
         becomes(browser, 401).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_10_a_store_that_refuses_is_told_as_what_it_is() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let mut first = node(&app, &redis).start().await;
+    let second = node(&app, &redis).start().await;
+    let ada = first.browser().login("ada", PASSWORD).await;
+    let bob = first.browser().login("bob", PASSWORD).await;
+    let elsewhere = [led_to(&second, &ada), led_to(&second, &bob)];
+    for browser in &elsewhere {
+        browser.get("/").await.assert_status(200);
+    }
+    let rights = |rights| {
+        let set = ["ACL", "SETUSER", "default", rights];
+        assert_eq!(redis.ask(&set), "OK\n");
+    };
+    rights("-evalsha");
+    let left = ada.logout().await;
+    left.assert_status(503)
+        .assert_contains("until the session store takes the end");
+    let (code, said, error) = run(first.files(), &["session", "revoke", "--user", "bob"]);
+    assert_eq!(code, Some(1), "{said}{error}");
+    assert!(error.contains("the session store refuses it"), "{error}");
+    let (_, said, _) = run(first.files(), &["status"]);
+    assert!(said.contains("2 of at most"), "it can be reached: {said}");
+    rights("-get");
+    let (_, said, _) = run(first.files(), &["status"]);
+    assert!(
+        said.contains("unknown: the session store refuses"),
+        "{said}"
+    );
+    rights("-mget");
+    let ready = readiness(&first).await;
+    assert!(ready.contains("the session store refuses"), "{ready}");
+    for right in ["+get", "+mget", "+evalsha"] {
+        rights(right);
+    }
+    for browser in &elsewhere {
+        becomes(browser, 401).await;
+    }
+    is_ready(&first).await;
 }
 
 #[tokio::test]

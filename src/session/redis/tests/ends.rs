@@ -1,6 +1,7 @@
 //! Ends that reach other nodes, and those that are lost on the way.
 
 use super::*;
+use crate::session::store::Obstacle;
 
 #[tokio::test]
 async fn rel_18_an_end_arrives_though_nothing_is_published() {
@@ -108,7 +109,7 @@ async fn rel_10_an_end_that_could_not_be_written_is_written_when_the_store_is_ba
         here.remove_of_user("bob".into(), None),
         here.load(record("eve").key)
     );
-    let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
+    let not_yet = StoreError::NotEverywhere(Obstacle::Away(here.stale_for().unwrap()));
     let away = StoreError::Unavailable;
     assert_eq!(removals, (Err(not_yet), Err(not_yet), Err(away)));
     assert_eq!(here.load(ada.key).await, Ok(None), "this node knows it");
@@ -209,7 +210,7 @@ async fn rel_10_the_session_to_keep_is_kept_though_the_end_of_the_others_has_to_
     let mut ends = there.ends();
     server.stop();
     let removed = here.remove_of_user("ada".into(), Some(ada.key)).await;
-    let not_yet = StoreError::NotEverywhere(here.stale_for().unwrap());
+    let not_yet = StoreError::NotEverywhere(Obstacle::Away(here.stale_for().unwrap()));
     assert_eq!(removed, Err(not_yet));
     server.go_on();
     while next(&mut ends).await != End::User(UserKey::of("ada")) {}
@@ -365,4 +366,39 @@ async fn rel_18_ends_that_are_slow_to_write_delay_none_of_the_others() {
     while next(&mut ends).await != End::One(bob.key) {}
     let (_, left) = here.shared.own().unwritten();
     assert!(left.len() > 10, "{} are left", left.len());
+}
+
+#[tokio::test]
+async fn rel_10_a_store_that_refuses_is_not_told_as_one_that_is_away() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let (ada, bob) = (record("ada"), record("bob"));
+    for record in [&ada, &bob] {
+        here.insert(Arc::clone(record)).await.unwrap();
+    }
+    let rights = |rights| {
+        let set = ["ACL", "SETUSER", "default", rights];
+        assert_eq!(server.ask(&set), "OK\n");
+    };
+    let mut ends = there.ends();
+    rights("-evalsha");
+    let refused = StoreError::NotEverywhere(Obstacle::Refusal);
+    assert_eq!(here.remove(vec![ada.key]).await, Err(refused));
+    let all_of_bob = here.remove_of_user("bob".into(), None).await;
+    assert_eq!(all_of_bob, Err(refused));
+    assert_eq!(here.insert(record("eve")).await, Err(StoreError::Refused));
+    assert_eq!(here.load(ada.key).await, Ok(None), "it is over here");
+    assert!(there.load(ada.key).await.unwrap().is_some());
+    assert!(here.reach().unwrap().is_connected);
+    rights("-mget");
+    assert_eq!(there.load(bob.key).await, Err(StoreError::Refused));
+    rights("+mget");
+    rights("+evalsha");
+    let mut told = Vec::new();
+    while !(told.contains(&End::One(ada.key)) && told.contains(&End::User(UserKey::of("bob")))) {
+        told.push(next(&mut ends).await);
+    }
+    // Too few replicas for its settings: neither is it away then.
+    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(here.insert(record("eve")).await, Err(StoreError::Refused));
 }
