@@ -13,6 +13,7 @@ mod login_cookie;
 mod logins;
 mod long_targets;
 mod navigation;
+mod pending;
 pub(crate) mod return_to;
 mod route;
 pub(crate) mod saved_posts;
@@ -133,7 +134,7 @@ impl Portal {
         backends: Backends,
         settings: Settings,
         throttle: Throttle,
-        saved_posts: SavedPostStore,
+        saved_posts: Arc<SavedPostStore>,
         clock: Clock,
         counts: LoginCounts,
     ) -> Result<Self, NoRandomness> {
@@ -161,7 +162,7 @@ impl Portal {
             known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),
             long_targets: Arc::new(LongTargets::new(clock.clone())),
             clock,
-            saved_posts: Arc::new(saved_posts),
+            saved_posts,
             seal: Arc::new(Seal::new(keys)),
             sessions,
             signer,

@@ -50,6 +50,11 @@ impl LoginCookie {
         }
     }
 
+    /// The browser has not shown it: nothing waits for it yet, but what was just kept.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.value.as_bytes()
     }

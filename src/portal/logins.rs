@@ -62,7 +62,7 @@ impl Logins {
         );
         Ok(Started {
             kept_for: self.sessions.remember_for(remember),
-            has_saved_posts: self.saved_posts.adopt_for(context, user, key),
+            has_saved_posts: self.saved_posts.adopt_for(context, user, key).await,
             id,
         })
     }

@@ -1,6 +1,7 @@
 //! Saved POSTs: what becomes of a form that met an ended session. It is kept until the login, shown
 //! after it, then sent or forgotten.
 
+mod at_login;
 mod cross_site;
 pub(crate) mod store;
 
@@ -51,6 +52,12 @@ pub(crate) struct Click<'a> {
     /// Where the form was going.
     pub(crate) target: &'a Target,
     pub(crate) id: PostId,
+}
+
+/// Somebody has pressed that button.
+pub(crate) struct Proof {
+    /// On the page that shows a form of another site.
+    is_of_page: bool,
 }
 
 /// What waits, and the page that shows it.
@@ -119,7 +126,7 @@ impl SavedPosts {
             let why = Framed::Saved(store::SAVED_FOR);
             cookie.set_on(framed(&self.pages, context, login_of(context), why))
         } else {
-            let page = self.login_form.ask_first(context, &cookie)?;
+            let page = self.login_form.ask_first(context, &cookie).await?;
             let page = page.status(StatusCode::UNAUTHORIZED);
             page.header(header::WWW_AUTHENTICATE, challenge(ClientKind::Browser))
         };
@@ -160,10 +167,16 @@ impl SavedPosts {
             not_kept(&why, to.sender)
         })?;
         let bytes = body.len();
-        let id = self
-            .store
-            .save(browser, user.map(Arc::clone), to, body, slot);
-        let id = id.map_err(RequestError::NoRandomness)?;
+        let user = user.map(Arc::clone);
+        let saved = self.store.save(browser, user, to, body, slot).await;
+        let id = saved.map_err(RequestError::NoRandomness)?;
+        let id = id.ok_or_else(|| {
+            tracing::warn!(
+                target: "audit", client = %context.client, app = &**to.app,
+                "form not kept: the browser has too many"
+            );
+            not_kept(&Unread::Lost, to.sender)
+        })?;
         Ok(Kept { id, bytes })
     }
 
@@ -200,7 +213,8 @@ impl SavedPosts {
         };
         let key = session.key();
         let host = context.authority.as_str();
-        let waiting = self.store.waiting(Owner::Session(key), host);
+        let waiting = self.store.waiting(Owner::Session(key), host).await;
+        let waiting = waiting.map_err(RequestError::Session)?;
         let texts: Vec<_> = waiting
             .iter()
             .map(|form| {
@@ -248,7 +262,7 @@ impl SavedPosts {
         let id = id.ok_or(RequestError::Form)?;
         let (csrf, head, authority) = (&self.csrf, context.head, context.authority);
         if csrf.proves_click(head, authority, &token, id)? {
-            self.discard_of_page(&context, id);
+            self.discard_of_page(&context, id).await?;
             let start = form.take_optional(RETURN_TO)?;
             return Ok(ReturnTo::parse(&start, MAX_TARGET).redirect());
         }
@@ -266,14 +280,16 @@ impl SavedPosts {
             return Ok(to_page());
         }
         let (key, host) = (session.key(), authority.as_str());
-        if let Some(form) = self.store.discard(key, host, id) {
+        let discarded = self.store.discard(key, host, id).await;
+        if let Some(form) = discarded.map_err(RequestError::Session)? {
             tracing::info!(
                 target: "audit", client = %context.client, user = principal.identity().user(),
-                session = %key.short(), app = &*form.app, bytes = form.body.len(),
+                session = %key.short(), app = &*form.app, bytes = form.bytes,
                 "form discarded"
             );
         }
-        let left = self.store.waiting(Owner::Session(key), host);
+        let left = self.store.waiting(Owner::Session(key), host).await;
+        let left = left.map_err(RequestError::Session)?;
         Ok(if left.is_empty() {
             pages::redirect(StatusCode::SEE_OTHER, HeaderValue::from_static("/"))
         } else {
@@ -281,16 +297,14 @@ impl SavedPosts {
         })
     }
 
-    /// Takes out the form that a Send button names, to send it to where it was going; `None` when
-    /// neither this session nor the page with the button has one of that name for there, or
-    /// the button was not ours. Whoever gets it has to send it or to [put it back](Self::put_back).
-    pub(crate) async fn take(
+    /// Whether a Send button of ours was pressed, and which; `None` when it was not ours.
+    pub(crate) async fn proven(
         &self,
         head: &Parts,
-        click: Click<'_>,
-        (session, user): (&SessionKey, &str),
+        click: &Click<'_>,
+        session: &SessionKey,
         body: ClientBody,
-    ) -> Result<Option<SavedPost>, RequestError> {
+    ) -> Result<Option<Proof>, RequestError> {
         navigation::check_load(&head.headers)?;
         let token = Form::read_plain(body).await?.take_optional("csrf")?;
         let (csrf, authority) = (&self.csrf, click.authority);
@@ -301,21 +315,33 @@ impl SavedPosts {
         }
         // The body may have taken its time, and the session may have ended meanwhile (SEC-46).
         let good = self.sessions.is_good(session).await;
-        if !good.map_err(RequestError::Session)? {
-            return Ok(None);
-        }
-        let (host, target) = (authority.as_str(), click.target.as_str());
-        Ok(if is_of_page {
-            let store = &self.store;
-            store.take_of_page((*session, user), host, target, click.id)
+        let good = good.map_err(RequestError::Session)?;
+        Ok(good.then_some(Proof { is_of_page }))
+    }
+
+    /// Takes out the form that the button names, to send it to where it was going; `None` when
+    /// neither this session nor the page with the button has one of that name for there. Whoever
+    /// gets it has to send it or to [put it back](Self::put_back), and not to give up halfway.
+    pub(crate) async fn take(
+        &self,
+        proof: Proof,
+        click: &Click<'_>,
+        (session, user): (&SessionKey, &str),
+    ) -> Result<Option<SavedPost>, RequestError> {
+        let (host, target) = (click.authority.as_str(), click.target.as_str());
+        let (store, id) = (&self.store, click.id);
+        let taken = if proof.is_of_page {
+            let whose = (*session, user);
+            store.take_of_page(whose, host, target, id).await
         } else {
-            self.store.take(*session, host, target, click.id)
-        })
+            store.take(*session, host, target, id).await
+        };
+        taken.map_err(RequestError::Session)
     }
 
     /// Nothing of the form was sent: it can be tried again.
-    pub(crate) fn put_back(&self, session: SessionKey, form: SavedPost) {
-        self.store.put_back(session, form);
+    pub(crate) async fn put_back(&self, session: SessionKey, form: SavedPost) {
+        self.store.put_back(session, form).await;
     }
 
     /// Keeps so many bytes at most.
@@ -326,50 +352,6 @@ impl SavedPosts {
     /// Drops what has waited for too long.
     pub(super) fn sweep(&self) {
         self.store.sweep();
-    }
-}
-
-impl SavedPostStore {
-    /// The session that this browser shows or has had here, as far as it is remembered; its id may
-    /// be another one.
-    fn session_of(&self, context: &RequestContext<'_>) -> Option<SessionKey> {
-        let id = context.cookies.session.as_ref().map(SessionId::key)?;
-        let former = self.former_users().of(&id, context.authority.host());
-        Some(former.map_or(id, |(session, _)| session))
-    }
-
-    /// After a login: hands the new session what waits for this browser, or for the session of
-    /// the same user that it had. Whether there is something.
-    pub(super) fn adopt_for(
-        &self,
-        context: &RequestContext<'_>,
-        user: &str,
-        key: SessionKey,
-    ) -> bool {
-        let browser = context.cookies.login.as_ref();
-        let browser = browser.map(|cookie| Owner::browser(cookie.as_bytes()));
-        let before = self.session_of(context);
-        let owners = browser.into_iter().chain(before.map(Owner::Session));
-        let host = context.authority.as_str();
-        let adopted = self.adopt(owners, host, user, key);
-        if adopted.dropped > 0 {
-            tracing::warn!(
-                target: "audit", client = %context.client, user, session = %key.short(),
-                forms = adopted.dropped, "forms dropped: they were another user's"
-            );
-        }
-        adopted.waiting > 0
-    }
-
-    /// Forgets what waits for a session that was logged out, on whichever host: nobody can send it
-    /// any more.
-    pub(super) fn discard_for(&self, context: &RequestContext<'_>, key: SessionKey) {
-        for form in self.discard_all(key) {
-            tracing::info!(
-                target: "audit", client = %context.client, user = form.user.as_deref(), session = %key.short(),
-                app = &*form.app, bytes = form.body.len(), "form discarded"
-            );
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::long_targets::LongTargets;
 use super::return_to::ReturnTo;
 use super::saved_posts::{
     self,
-    store::{Owner, SavedPostStore},
+    store::{Outlook, Owner, SavedPostStore},
 };
 use super::sso::{Sso, State};
 use super::{ACCOUNT, Destinations, HostRole, LOGIN, RequestContext};
@@ -113,19 +113,32 @@ pub(super) struct LoginForm {
 
 impl LoginForm {
     /// Bound to this browser by a cookie that is not a session (SEC-54).
-    pub(super) fn page(
+    pub(super) async fn page(
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
         notice: Option<LoginNotice<'_>>,
     ) -> Result<Page, RequestError> {
-        self.page_with(context, &LoginCookie::of(context)?, options, notice)
+        let cookie = LoginCookie::of(context)?;
+        // Nobody without a cookie has the store asked (SEC-52).
+        let outlook = if cookie.is_new() {
+            Outlook::default()
+        } else {
+            self.outlook(context, &cookie).await
+        };
+        self.page_with(context, (&cookie, outlook), options, notice)
     }
 
-    pub(super) fn page_with(
+    async fn outlook(&self, context: &RequestContext<'_>, cookie: &LoginCookie) -> Outlook {
+        let browser = Owner::browser(cookie.as_bytes());
+        let host = context.authority.as_str();
+        self.saved_posts.outlook(browser, host).await
+    }
+
+    fn page_with(
         &self,
         context: &RequestContext<'_>,
-        cookie: &LoginCookie,
+        (cookie, outlook): (&LoginCookie, Outlook),
         options: &PostLoginOptions,
         notice: Option<LoginNotice<'_>>,
     ) -> Result<Page, RequestError> {
@@ -144,7 +157,6 @@ impl LoginForm {
             (Onward::There(state), Some(sso)) => Some(sso.seal_state(state)),
             _ => None,
         };
-        let browser = Owner::browser(cookie_value);
         let is_signed_in = matches!(notice, Some(LoginNotice::SignedInAs { .. }));
         let view = LoginView {
             host,
@@ -159,8 +171,8 @@ impl LoginForm {
             state: state.as_deref(),
             remember: options.remember,
             notice,
-            saved_for: self.saved_posts.time_left(browser, host),
-            sends_itself: self.saved_posts.sends_itself(browser, host),
+            saved_for: outlook.saved_for,
+            sends_itself: outlook.sends_itself,
             has_open_pages: has_open_pages(context) && !is_signed_in,
         };
         let pages = self.pages.titled(options.title.as_ref().or(context.title));
@@ -199,21 +211,21 @@ impl LoginForm {
 
     /// Asks whoever has sent something without a session to sign in first: with the form, or with
     /// the way to the host that has it.
-    pub(super) fn ask_first(
+    pub(super) async fn ask_first(
         &self,
         context: &RequestContext<'_>,
         cookie: &LoginCookie,
     ) -> Result<Page, RequestError> {
+        let outlook = self.outlook(context, cookie).await;
         if context.role == HostRole::Own {
             let options = PostLoginOptions::home(context);
-            return self.page_with(context, cookie, &options, None);
+            return self.page_with(context, (cookie, outlook), &options, None);
         }
         let host = context.authority.as_str();
-        let browser = Owner::browser(cookie.as_bytes());
         let view = SignInFirstView {
             host,
-            saved_for: self.saved_posts.time_left(browser, host),
-            sends_itself: self.saved_posts.sends_itself(browser, host),
+            saved_for: outlook.saved_for,
+            sends_itself: outlook.sends_itself,
         };
         let pages = self.pages.titled(context.title);
         Ok(cookie.set_on(pages.sign_in_first(&view)))
@@ -257,7 +269,8 @@ impl SignIn {
         let onward = self.form.onward(&context, named, &destinations);
         let options = PostLoginOptions::to(onward, false, &destinations);
         let Some((_, principal)) = context.peek(&self.callers).await? else {
-            return Ok(self.form.page(&context, &options, None)?.into_response());
+            let page = self.form.page(&context, &options, None).await?;
+            return Ok(page.into_response());
         };
         let (host, target) = options.onward.place();
         let may_open = |who| (destinations.may_open)(host, target, who);
@@ -272,7 +285,7 @@ impl SignIn {
             user: principal.identity().user(),
             is_forbidden,
         };
-        let page = self.form.page(&context, &options, Some(notice))?;
+        let page = self.form.page(&context, &options, Some(notice)).await?;
         Ok(page.into_response())
     }
 
@@ -304,7 +317,7 @@ impl SignIn {
                 "login refused: not sent from our page"
             );
             let problem = LoginProblem::Forged(cause);
-            let page = self.problem(&context, &options, problem, None)?;
+            let page = self.problem(&context, &options, problem, None).await?;
             return Ok(page.into_response());
         }
         let typed = shown_again(&username);
@@ -315,7 +328,7 @@ impl SignIn {
             Err(wait) => {
                 self.counts.throttled.inc();
                 tracing::warn!(target: "audit", client = %context.client, %user, "login throttled");
-                return self.throttled(&context, &options, typed, wait);
+                return self.throttled(&context, &options, typed, wait).await;
             }
         };
         let network = Network::of(context.client);
@@ -329,21 +342,25 @@ impl SignIn {
                 self.counts.refused.inc();
                 tracing::warn!(target: "audit", client = %context.client, %user, "login failed");
                 if let Some(wait) = attempt.failed() {
-                    return self.throttled(&context, &options, typed, wait);
+                    return self.throttled(&context, &options, typed, wait).await;
                 }
-                let page = self.problem(&context, &options, LoginProblem::Refused, typed)?;
+                let page = self
+                    .problem(&context, &options, LoginProblem::Refused, typed)
+                    .await?;
                 Ok(page.into_response())
             }
             Err(VerifyError::Busy | VerifyError::Gone) => {
                 attempt.withdraw().await;
                 self.counts.busy.inc();
-                let page = self.problem(&context, &options, LoginProblem::Busy, typed)?;
+                let page = self
+                    .problem(&context, &options, LoginProblem::Busy, typed)
+                    .await?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
     }
 
-    fn problem(
+    async fn problem(
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
@@ -351,10 +368,10 @@ impl SignIn {
         typed: Option<&str>,
     ) -> Result<Page, RequestError> {
         let notice = Some(LoginNotice::Problem { problem, typed });
-        self.form.page(context, options, notice)
+        self.form.page(context, options, notice).await
     }
 
-    fn throttled(
+    async fn throttled(
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
@@ -362,7 +379,7 @@ impl SignIn {
         Wait(wait): Wait,
     ) -> Result<Response<Bytes>, RequestError> {
         let problem = LoginProblem::Throttled { wait };
-        let page = self.problem(context, options, problem, typed)?;
+        let page = self.problem(context, options, problem, typed).await?;
         Ok(page.retry_after(wait).into_response())
     }
 
@@ -387,7 +404,7 @@ impl SignIn {
                     StartError::Full => LoginProblem::SessionsFull,
                     _ => LoginProblem::NotKept,
                 };
-                let page = self.problem(context, options, problem, typed)?;
+                let page = self.problem(context, options, problem, typed).await?;
                 return Ok(page.retry_after(BUSY_RETRY).into_response());
             }
         };

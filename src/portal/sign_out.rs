@@ -109,13 +109,13 @@ impl SignOut {
         }
         for (session, _) in &open {
             self.end(context.client, &session.key()).await?;
-            self.saved_posts.discard_for(&context, session.key());
+            self.saved_posts.discard_for(&context, session.key()).await;
         }
         if open.is_empty()
             && let Some(shown) = context.shown()
         {
             self.end_inactive(context.client, &shown).await?;
-            self.saved_posts.discard_for(&context, shown.id.key());
+            self.saved_posts.discard_for(&context, shown.id.key()).await;
         }
         let location = self.location(context.head, &app_hosts(&open, &context));
         let mut response = pages::redirect(StatusCode::SEE_OTHER, location);

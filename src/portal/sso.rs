@@ -223,7 +223,7 @@ impl Sso {
             target: "audit", client = %context.client, user, session = %key.short(), host,
             "session opened on a host"
         );
-        let has_saved_posts = self.saved_posts.adopt_for(context, user, key);
+        let has_saved_posts = self.saved_posts.adopt_for(context, user, key).await;
         let mut response = if has_saved_posts {
             saved_posts::to_page()
         } else {

@@ -13,20 +13,19 @@ use super::exchange::Exchange;
 use crate::error::RequestError;
 use crate::identity;
 use crate::portal::saved_posts::store::{PostId, SavedPost, Sender};
-use crate::portal::saved_posts::{self, Click};
+use crate::portal::saved_posts::{self, Click, Proof};
 use crate::portal::{self, RequestContext};
 use crate::principal::{Identity, Principal};
 use crate::request::Target;
 use crate::session::Session;
 use crate::upstream::{self, ClientBody, RequestBody, Requester, UpstreamError, hop_by_hop};
 
-/// A saved POST on its way to the application.
+/// The request of a Send button, which sends a saved POST to the application.
 struct Replay {
     app: Arc<App>,
-    prepared: Prepared,
+    allowed: Allowed,
     session: Arc<Session>,
     connection: Arc<ClientConn>,
-    form: SavedPost,
 }
 
 impl Proxy {
@@ -137,7 +136,7 @@ impl Proxy {
     pub(super) async fn replay(
         self: &Arc<Self>,
         app: &Arc<App>,
-        mut allowed: Allowed,
+        allowed: Allowed,
         id: PostId,
         body: ClientBody,
         connection: &Arc<ClientConn>,
@@ -146,44 +145,32 @@ impl Proxy {
             return Err(portal::session_ended(&allowed.head));
         };
         let key = session.key();
-        let user = allowed.permit.identity().map_or("", Identity::user);
         let click = Click {
             authority: &allowed.permitted.authority,
             target: &allowed.target,
             id,
         };
-        let saved_posts = self.portal.saved_posts();
-        let taken = saved_posts.take(&allowed.head, click, (&key, user), body);
-        let taken = taken.await?.filter(|form| {
-            // The configuration may be another one by now.
-            let mut senders = form.sender.iter();
-            senders.all(|sender| app.takes_post_from(&allowed.target, sender.origin()))
-        });
-        let Some(form) = taken else {
+        let proven = self.portal.saved_posts();
+        let proven = proven.proven(&allowed.head, &click, &key, body).await?;
+        let Some(proof) = proven else {
             return Ok(saved_posts::to_page().map(ResponseBody::ours));
         };
-        let body = RequestBody::whole(form.body.clone());
-        app.check_length(&body)?; // it may be another limit by now
-        app.counts.received.inc_by(form.body.len() as u64);
-        write_content(&mut allowed.head.headers, &form);
-        let mut prepared = app.prepare(allowed, &connection.peer_header, body);
-        let headers = prepared.request.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, form.body.len().into());
-        let public = app.is_public(&prepared.permit);
-        let permitted = prepared.permitted.clone();
+        let public = app.is_public(&allowed.permit);
+        let permitted = allowed.permitted.clone();
         let replay = Replay {
             app: Arc::clone(app),
-            prepared,
-            session: Arc::clone(&session),
+            allowed,
+            session,
             connection: Arc::clone(connection),
-            form,
         };
         let ends = self.sessions.ends();
         // A task of its own: whoever clicks twice breaks the first request off, and the form would
         // be gone with it.
-        let sent = Arc::clone(self).send_replay(replay);
+        let sent = Arc::clone(self).send_replay(replay, proof, id);
         let sent = self.shared.shutdown.connections().spawn(sent).await;
-        let mut response = sent.map_err(|_| RequestError::Panicked)??;
+        let Some(mut response) = sent.map_err(|_| RequestError::Panicked)?? else {
+            return Ok(saved_posts::to_page().map(ResponseBody::ours));
+        };
         if self.has_changed(ends, &permitted) {
             self.permit_still(app, &permitted).await?;
         }
@@ -193,17 +180,43 @@ impl Proxy {
         Ok(response.map(|body| ResponseBody::forwarded(body, live, permitted)))
     }
 
+    /// Takes the form out, and sends it; `None` where there is none.
     async fn send_replay(
         self: Arc<Self>,
         replay: Replay,
-    ) -> Result<Response<upstream::ResponseBody>, RequestError> {
+        proof: Proof,
+        id: PostId,
+    ) -> Result<Option<Response<upstream::ResponseBody>>, RequestError> {
         let Replay {
             app,
-            prepared,
+            mut allowed,
             session,
             connection,
-            form,
         } = replay;
+        let key = session.key();
+        let click = Click {
+            authority: &allowed.permitted.authority,
+            target: &allowed.target,
+            id,
+        };
+        let user = allowed.permit.identity().map_or("", Identity::user);
+        let saved_posts = self.portal.saved_posts();
+        let taken = saved_posts.take(proof, &click, (&key, user)).await?;
+        let taken = taken.filter(|form| {
+            // The configuration may be another one by now.
+            let mut senders = form.head.sender.iter();
+            senders.all(|sender| app.takes_post_from(&allowed.target, sender.origin()))
+        });
+        let Some(form) = taken else {
+            return Ok(None);
+        };
+        let body = RequestBody::whole(form.body.clone());
+        app.check_length(&body)?; // it may be another limit by now
+        app.counts.received.inc_by(form.body.len() as u64);
+        write_content(&mut allowed.head.headers, &form);
+        let mut prepared = app.prepare(allowed, &connection.peer_header, body);
+        let headers = prepared.request.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, form.body.len().into());
         let Prepared {
             permit,
             permitted,
@@ -228,19 +241,19 @@ impl Proxy {
                 | UpstreamError::Connect(_)
                 | UpstreamError::ConnectTimeout))
         );
-        let (key, bytes) = (session.key(), form.body.len());
+        let bytes = form.body.len();
         let (session, app) = (key.short(), &*app.name);
         if unsent {
             tracing::info!(
                 target: "audit", %client, user, %session, app, bytes,
                 "form not sent: the app cannot be reached"
             );
-            self.portal.saved_posts().put_back(key, form);
+            self.portal.saved_posts().put_back(key, form).await;
         } else {
             let answered = matches!(forwarded, Ok(Ok(_)));
             tracing::info!(target: "audit", %client, user, %session, app, bytes, answered, "form sent");
         }
-        forwarded?.map_err(RequestError::Upstream)
+        forwarded?.map(Some).map_err(RequestError::Upstream)
     }
 }
 
@@ -250,8 +263,8 @@ impl Proxy {
 fn write_content(headers: &mut HeaderMap, form: &SavedPost) {
     hop_by_hop::strip(headers);
     strip_content(headers);
-    headers.insert(header::CONTENT_TYPE, form.content_type.clone());
-    if let Some(sender) = &form.sender {
+    headers.insert(header::CONTENT_TYPE, form.head.content_type.clone());
+    if let Some(sender) = &form.head.sender {
         sender.restore(headers);
     }
 }

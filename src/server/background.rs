@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::identity::token::Signer;
 use crate::load::{Admission, Load};
 use crate::nodes::{Heartbeat, KeyRing};
+use crate::portal::saved_posts::store::SavedPostStore;
 use crate::proxy::Service;
 use crate::session::Sessions;
 use crate::tls::Certificates;
@@ -30,6 +31,7 @@ pub(super) struct Background {
     pub(super) tokens: Arc<ApiTokens>,
     pub(super) keys: [Arc<KeyRing>; 2],
     pub(super) heartbeat: Arc<Heartbeat>,
+    pub(super) posts: Arc<SavedPostStore>,
 }
 
 impl Background {
@@ -47,6 +49,8 @@ impl Background {
                 service.judge_again();
             }
         }));
+        let posts = Arc::clone(&self.posts);
+        tasks.push(background.spawn(async move { posts.follow().await }));
         for keys in self.keys.clone() {
             tasks.push(background.spawn(async move { keys.follow().await }));
         }

@@ -174,7 +174,8 @@ pub(super) fn start_on(
     let load = Load::new(connections.max, ceiling, clock.clone());
     let load = Arc::new(load);
     let throttle = throttle_of(throttle, &known, &nodes, &session_clock);
-    let posts = SavedPostStore::new(proxy.kept_forms, clock.clone());
+    let posts = SavedPostStore::new(proxy.kept_forms, clock.clone(), &nodes);
+    let posts = Arc::new(posts);
     let tokens = Arc::new(api_tokens(&restart_only.backend, &session_clock)?);
     // After the sessions, whose file another process may have open: it has these keys, too.
     let signer = Arc::new(Signer::new(
@@ -191,8 +192,16 @@ pub(super) fn start_on(
         nodes: nodes.clone(),
     };
     let counts = metrics.logins();
-    let portal = Portal::new(backends, front, throttle, posts, session_clock, counts)
-        .map_err(|NoRandomness| StartError::NoRandomness)?;
+    let saved_posts = Arc::clone(&posts);
+    let portal = Portal::new(
+        backends,
+        front,
+        throttle,
+        saved_posts,
+        session_clock,
+        counts,
+    )
+    .map_err(|NoRandomness| StartError::NoRandomness)?;
     let metered = Arc::clone(&metrics);
     let loaded = Arc::clone(&load);
     let service = Service::new(proxy, apps, portal, &clock, metered, loaded);
@@ -262,6 +271,7 @@ pub(super) fn start_on(
         tokens: Arc::clone(&tokens),
         keys: [forms, tickets],
         heartbeat: Arc::clone(&heartbeat),
+        posts,
     };
     let housekeeping = background.begin(&mut tasks);
     Ok(Running {

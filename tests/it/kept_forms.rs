@@ -14,8 +14,8 @@ use hyper::Method;
 
 use crate::harness::*;
 
-const FORMS: &str = "/.vestibule/form";
-const URLENCODED: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORMS: &str = "/.vestibule/form";
+pub(crate) const URLENCODED: &str = "application/x-www-form-urlencoded";
 
 /// What our Send button sends, and nobody else.
 const PLAIN: &str = "text/plain";
@@ -41,7 +41,12 @@ fn people(gate: Vestibule) -> Vestibule {
 }
 
 /// Sends a form as a page of the app does.
-async fn post(browser: &Browser, target: &str, kind: &str, body: impl Into<Bytes>) -> Reply {
+pub(crate) async fn post(
+    browser: &Browser,
+    target: &str,
+    kind: &str,
+    body: impl Into<Bytes>,
+) -> Reply {
     let headers = [&OWN_FORM[..], &[("content-type", kind)]].concat();
     browser
         .request(Method::POST, target, &headers, body.into())
@@ -49,7 +54,7 @@ async fn post(browser: &Browser, target: &str, kind: &str, body: impl Into<Bytes
 }
 
 /// A browser whose form has just been kept, and the page that says so.
-async fn kept(gate: &Gate, target: &str, body: &'static str) -> (Browser, Reply) {
+pub(crate) async fn kept(gate: &Gate, target: &str, body: &'static str) -> (Browser, Reply) {
     let browser = gate.browser();
     let page = post(&browser, target, URLENCODED, body).await;
     assert_kept(&page);
@@ -57,7 +62,7 @@ async fn kept(gate: &Gate, target: &str, body: &'static str) -> (Browser, Reply)
 }
 
 #[track_caller]
-fn assert_kept(page: &Reply) {
+pub(crate) fn assert_kept(page: &Reply) {
     page.assert_status(401)
         .assert_contains("is kept for 15 minutes: sign in")
         .assert_header("cache-control", "no-store");
@@ -65,7 +70,7 @@ fn assert_kept(page: &Reply) {
 }
 
 /// Signs in by the login form that this page shows.
-async fn sign_in(browser: &Browser, page: &Reply, user: &str) -> Reply {
+pub(crate) async fn sign_in(browser: &Browser, page: &Reply, user: &str) -> Reply {
     let (csrf, return_to) = (page.hidden("csrf"), page.hidden("return_to"));
     let fields = [
         ("csrf", csrf.as_str()),
@@ -79,7 +84,11 @@ async fn sign_in(browser: &Browser, page: &Reply, user: &str) -> Reply {
 }
 
 /// Keeps a form, signs in, and gives the page with the buttons.
-async fn kept_and_signed_in(gate: &Gate, target: &str, body: &'static str) -> (Browser, Reply) {
+pub(crate) async fn kept_and_signed_in(
+    gate: &Gate,
+    target: &str,
+    body: &'static str,
+) -> (Browser, Reply) {
     let (browser, page) = kept(gate, target, body).await;
     let reply = sign_in(&browser, &page, "ada").await;
     reply.assert_redirects_to(FORMS);
@@ -98,7 +107,7 @@ fn address(page: &Reply) -> String {
 }
 
 /// Presses Send.
-async fn send(browser: &Browser, page: &Reply) -> Reply {
+pub(crate) async fn send(browser: &Browser, page: &Reply) -> Reply {
     press(browser, &address(page), &page.hidden("csrf")).await
 }
 
@@ -108,7 +117,7 @@ async fn press(browser: &Browser, address: &str, csrf: &str) -> Reply {
 }
 
 #[track_caller]
-fn assert_nothing_waits(page: &Reply) {
+pub(crate) fn assert_nothing_waits(page: &Reply) {
     page.assert_status(200)
         .assert_contains("Nothing is waiting to be sent");
     assert!(!page.text().contains("<form"), "{page}");

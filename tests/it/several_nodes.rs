@@ -3,6 +3,7 @@
 
 mod away;
 mod ends;
+mod forms;
 mod keys;
 mod nodes;
 mod throttle;

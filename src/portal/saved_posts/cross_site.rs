@@ -99,10 +99,11 @@ impl SavedPosts {
         let new = self.csrf.login_cookie_after(id, authority);
         let browsers = [cookie.as_bytes(), new.as_bytes()].map(Owner::browser);
         let (host, target) = (authority.as_str(), target.as_str());
-        if !self.store.claim(browsers.into(), host, target, id) {
+        let claimed = self.store.claim(browsers.into(), host, target, id).await;
+        if !claimed.map_err(RequestError::Session)? {
             return Err(session_ended(head));
         }
-        let page = self.login_form.ask_first(context, &cookie)?;
+        let page = self.login_form.ask_first(context, &cookie).await?;
         let page = page.status(StatusCode::UNAUTHORIZED);
         let challenge = challenge(ClientKind::Browser);
         Ok(page
@@ -111,7 +112,11 @@ impl SavedPosts {
     }
 
     /// Forgets the form that a page shows, wherever clicks on that page may have left it.
-    pub(super) fn discard_of_page(&self, context: &RequestContext<'_>, id: PostId) {
+    pub(super) async fn discard_of_page(
+        &self,
+        context: &RequestContext<'_>,
+        id: PostId,
+    ) -> Result<(), RequestError> {
         let new = self.csrf.login_cookie_after(id, context.authority);
         let shown = context.cookies.login.as_ref().map(HeaderValue::as_bytes);
         let browsers = shown
@@ -120,15 +125,15 @@ impl SavedPosts {
             .map(Owner::browser);
         let session = self.store.session_of(context);
         let owners = browsers.chain(session.map(Owner::Session));
-        let form = self
-            .store
-            .discard_of_page(owners, context.authority.as_str(), id);
-        if let Some(form) = form {
+        let host = context.authority.as_str();
+        let discarded = self.store.discard_of_page(owners, host, id).await;
+        if let Some(form) = discarded.map_err(RequestError::Session)? {
             tracing::info!(
                 target: "audit", client = %context.client, user = form.user.as_deref(),
                 session = session.map(|key| key.short().to_string()), app = &*form.app,
-                bytes = form.body.len(), "form discarded"
+                bytes = form.bytes, "form discarded"
             );
         }
+        Ok(())
     }
 }

@@ -1,49 +1,59 @@
-//! Saved POSTs: forms that came when their session had ended, kept in memory until whoever sent
-//! them has signed in and says whether to send them after all.
+//! Saved POSTs: forms that came when their session had ended, kept until whoever sent them has signed
+//! in and says whether to send them after all.
 //!
 //! A form waits for one browser, which shows the login cookie that it was kept by, and after the
 //! login for the session that has begun there. A form of another site came without a cookie: it
 //! waits for the page that shows it, until somebody clicks there. Nobody else finds it. Who takes it
 //! out is the only one who has it, so it is never sent twice.
+//!
+//! With several nodes, forms wait in the store that they share. One that could not be put there waits
+//! on the node that took it, and goes there as soon as that can be reached.
 
 mod address;
+mod codec;
+mod discarding;
+mod form;
 mod kind;
+mod local;
 mod post_id;
 mod quota;
 mod reading;
 mod sender;
+mod shared;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
+use super::super::pending::{HandOver, Name, OF_ONE_OWNER, Put, Take};
 use crate::clock::{Clock, Timestamp};
-use crate::principal::user_name;
-use crate::random::NoRandomness;
-use crate::session::{FormerUsers, SessionKey};
+use crate::nodes::Nodes;
+use crate::random::{NoRandomness, random};
+use crate::session::{FormerUsers, SessionKey, StoreError};
 
 pub(crate) use address::split;
 pub(in crate::portal) use address::{LENGTH, address};
+use form::PostHead;
+pub(crate) use form::SavedPost;
+pub(in crate::portal) use form::{Adopted, Destination, Discarded, Waiting};
 use kind::essence;
 pub(in crate::portal) use kind::{is_form, is_multipart_form};
+use local::LocalPosts;
 pub(crate) use post_id::PostId;
 use quota::Quota;
 pub(crate) use quota::Slot;
 pub(in crate::portal) use reading::{Unread, read};
 pub(crate) use sender::Sender;
+use shared::SharedPosts;
 
 /// How long a form waits.
 pub(in crate::portal) const SAVED_FOR: Duration = Duration::from_mins(15);
-
-/// How long after the click on its page a form of another site is sent by the login alone.
-const CONFIRMED_FOR: Duration = Duration::from_mins(2);
 
 /// The largest body that is kept.
 pub(in crate::portal) const MAX_BODY: usize = 1024 * 1024;
@@ -65,82 +75,47 @@ impl Owner {
     pub(in crate::portal) fn browser(login_cookie: &[u8]) -> Self {
         Self::Browser(Sha256::digest(login_cookie).into())
     }
+
+    /// In the store of several nodes.
+    pub(in crate::portal) fn name(&self) -> Name {
+        match self {
+            Self::Browser(hash) => Name::of("browser", hash),
+            Self::Page(id) => Name::of("page", id.as_bytes()),
+            Self::Session(key) => Name::of("session", key.as_bytes()),
+        }
+    }
 }
 
-/// Where a form was going, and what it is.
-#[derive(Clone, Debug)]
-pub(in crate::portal) struct Destination<'a> {
-    pub(in crate::portal) app: &'a Arc<str>,
-    /// Host and port as the browser has them.
-    pub(in crate::portal) host: &'a str,
-    /// Path and query as the app would have got them.
-    pub(in crate::portal) target: &'a str,
-    pub(in crate::portal) content_type: &'a HeaderValue,
-    /// `None` for a form of the app itself.
-    pub(in crate::portal) sender: Option<&'a Sender>,
+/// Whether something waits, for a page that asks to sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::portal) struct Outlook {
+    /// For how long the newest form will wait.
+    pub(in crate::portal) saved_for: Option<Duration>,
+    /// It is sent after the login without another click: somebody wants a form of another site to
+    /// be, and nothing else waits to be chosen from.
+    pub(in crate::portal) sends_itself: bool,
 }
-
-/// A form that waits.
-pub(crate) struct SavedPost {
-    pub(crate) id: PostId,
-    /// As it came.
-    pub(crate) content_type: HeaderValue,
-    /// As it came.
-    pub(crate) body: Bytes,
-    pub(crate) app: Arc<str>,
-    pub(in crate::portal) target: String,
-    pub(in crate::portal) saved: Timestamp,
-    host: String,
-    /// Whose session had ended, or who adopted it; nobody else gets it.
-    pub(in crate::portal) user: Option<Arc<str>>,
-    /// The page of another site that it is of.
-    pub(crate) sender: Option<Sender>,
-    /// When somebody said before the login that it is to be sent.
-    confirmed: Option<Timestamp>,
-    _slot: Slot,
-}
-
-/// What the page shows of a form that waits.
-#[derive(Debug)]
-pub(in crate::portal) struct Waiting {
-    pub(in crate::portal) id: PostId,
-    pub(in crate::portal) target: String,
-    pub(in crate::portal) multipart: bool,
-    pub(in crate::portal) size: usize,
-    pub(in crate::portal) saved: Timestamp,
-    /// The origin of the page that it is of, if that is of another site.
-    pub(in crate::portal) origin: Option<HeaderValue>,
-    pub(in crate::portal) is_confirmed: bool,
-}
-
-/// What a login found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::portal) struct Adopted {
-    /// Forms that wait for the new session now.
-    pub(in crate::portal) waiting: usize,
-    /// Forms that were somebody else's, and are gone.
-    pub(in crate::portal) dropped: usize,
-}
-
-type Forms = HashMap<Owner, Vec<SavedPost>>;
 
 /// All forms that wait, by whom they wait for.
 pub(crate) struct SavedPostStore {
     clock: Clock,
     quota: Quota,
-    forms: Mutex<Forms>,
+    local: LocalPosts,
+    /// `None` where this node is alone.
+    shared: Option<SharedPosts>,
     /// The form of a session that they do not know is not kept.
     former_users: Arc<FormerUsers>,
 }
 
 impl SavedPostStore {
     /// Keeps `bytes` at most; with 0, nothing at all.
-    pub(crate) fn new(bytes: usize, clock: Clock) -> Self {
+    pub(crate) fn new(bytes: usize, clock: Clock, nodes: &Nodes) -> Self {
         Self {
-            clock,
             quota: Quota::new(bytes),
-            forms: Mutex::default(),
+            local: LocalPosts::new(clock.clone()),
+            shared: SharedPosts::of(nodes, &clock),
             former_users: Arc::new(FormerUsers::new(bytes > 0)),
+            clock,
         }
     }
 
@@ -172,218 +147,226 @@ impl SavedPostStore {
         self.quota.reserve(client, OVERHEAD + texts, user.is_some())
     }
 
-    /// Keeps a form for a browser, else for the page that will show it. The same one once more for a
-    /// browser, after a reload, takes the place of the first. `user` is whose session had ended.
-    pub(in crate::portal) fn save(
+    /// Keeps a form for a browser, else for the page that will show it; `None` where the browser has
+    /// too many. The same one once more for a browser, after a reload, takes the place of the
+    /// first. `user` is whose session had ended.
+    pub(in crate::portal) async fn save(
         &self,
         browser: Option<Owner>,
         user: Option<Arc<str>>,
         to: &Destination<'_>,
         body: Bytes,
         slot: Slot,
-    ) -> Result<PostId, NoRandomness> {
+    ) -> Result<Option<PostId>, NoRandomness> {
         let id = PostId::generate()?;
-        // Copied: the head of a request is one buffer, and would stay as a whole.
-        let content_type = HeaderValue::from_bytes(to.content_type.as_bytes());
-        let form = SavedPost {
-            id,
-            content_type: content_type.unwrap_or_else(|_| to.content_type.clone()),
+        let owner = browser.unwrap_or(Owner::Page(id));
+        let mut form = SavedPost {
+            head: PostHead::new(id, to, user, self.clock.now()),
             body,
-            app: Arc::clone(to.app),
-            target: to.target.to_owned(),
-            saved: self.clock.now(),
-            host: to.host.to_ascii_lowercase(),
-            user,
-            sender: to.sender.cloned(),
-            confirmed: None,
-            _slot: slot,
+            token: random()?,
+            may_be_shared: false,
+            slot: Some(slot),
         };
-        let mut forms = self.forms();
-        let of_owner = forms.entry(browser.unwrap_or(Owner::Page(id))).or_default();
-        of_owner.retain(|other| !other.is_the_same(&form));
-        of_owner.push(form);
-        Ok(id)
+        if let Some(shared) = &self.shared {
+            match shared.save(owner, &form).await {
+                Ok(Put::Kept) => {
+                    shared.count(form);
+                    return Ok(Some(id));
+                }
+                Ok(Put::NoRoom | Put::Gone) => return Ok(None),
+                Err(failed) => {
+                    tracing::warn!(
+                        error = %failed.error, app = &*form.head.app, bytes = form.body.len(),
+                        "a form is kept on this node alone until the session store takes it"
+                    );
+                    form.may_be_shared = failed.was_sent;
+                }
+            }
+        }
+        Ok(self.local.add(owner, form).then_some(id))
     }
 
     /// Hands what waits for `owners` on this host to the session `key` that `user` has begun.
-    /// What was another user's goes for good.
-    pub(in crate::portal) fn adopt(
+    /// What was another user's goes for good. What cannot be handed over because the store is away is
+    /// handed over later, and counts as waiting.
+    pub(in crate::portal) async fn adopt(
         &self,
         owners: impl IntoIterator<Item = Owner>,
         host: &str,
         user: &str,
         key: SessionKey,
     ) -> Adopted {
-        let now = self.clock.now();
-        let mut adopted = Adopted::default();
-        let mut forms = self.forms();
-        for owner in owners {
-            let Some(all) = forms.remove(&owner) else {
-                continue;
-            };
-            let (here, elsewhere): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|form| form.is_for(host));
-            if !elsewhere.is_empty() {
-                forms.insert(owner, elsewhere);
-            }
-            for mut form in here.into_iter().filter(|form| form.is_fresh(now)) {
-                if form.user.is_none() || form.is_of(Some(user)) {
-                    form.user = Some(user.into());
-                    forms.entry(Owner::Session(key)).or_default().push(form);
-                    adopted.waiting += 1;
-                } else {
-                    adopted.dropped += 1;
-                }
-            }
+        let owners: Vec<_> = owners.into_iter().collect();
+        let mut adopted = self.local.adopt(&owners, host, user, key);
+        let Some(shared) = &self.shared else {
+            return adopted;
+        };
+        if let Ok(more) = shared.adopt(&owners, host, user, key).await {
+            adopted.add(&more);
+        } else {
+            shared.adopt_later(owners, host, user, key);
+            adopted.is_unknown = true;
         }
         adopted
     }
 
-    /// What waits for `owner` on this host, the oldest first.
-    pub(in crate::portal) fn waiting(&self, owner: Owner, host: &str) -> Vec<Waiting> {
-        let now = self.clock.now();
-        let forms = self.forms();
-        let of_owner = forms.get(&owner).into_iter().flatten();
-        let here = of_owner.filter(|form| form.is_fresh(now) && form.is_for(host));
-        let mut waiting: Vec<_> = here.map(|form| form.describe(now)).collect();
+    /// What waits for `owner` on this host, the oldest first. While the store is away, what this node
+    /// has alone; an error if that is nothing.
+    pub(in crate::portal) async fn waiting(
+        &self,
+        owner: Owner,
+        host: &str,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let mut waiting = self.local.waiting(owner, host);
+        if let Some(shared) = &self.shared {
+            match shared.waiting(owner, host).await {
+                Ok(more) => {
+                    let is_new = |form: &Waiting| waiting.iter().all(|here| here.id != form.id);
+                    let more: Vec<_> = more.into_iter().filter(is_new).collect();
+                    waiting.extend(more);
+                }
+                Err(error) if waiting.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+        }
         waiting.sort_by_key(|form| form.saved);
-        waiting
+        Ok(waiting)
     }
 
-    /// Whether a form is sent after the login without another click: somebody wants a form of another
-    /// site to be, and nothing else waits to be chosen from.
-    pub(in crate::portal) fn sends_itself(&self, owner: Owner, host: &str) -> bool {
-        matches!(&self.waiting(owner, host)[..], [form] if form.is_confirmed)
+    /// What a page that asks to sign in says of it; nothing of what is in a store that is away.
+    pub(in crate::portal) async fn outlook(&self, owner: Owner, host: &str) -> Outlook {
+        let waiting = self.waiting(owner, host).await.unwrap_or_default();
+        let newest = waiting.last().map(|form| form.saved.plus(SAVED_FOR));
+        Outlook {
+            saved_for: newest.map(|end| end.since(self.clock.now())),
+            sends_itself: matches!(&waiting[..], [form] if form.is_confirmed),
+        }
     }
 
-    /// For how long the newest form that waits for `owner` on this host will wait.
-    pub(in crate::portal) fn time_left(&self, owner: Owner, host: &str) -> Option<Duration> {
-        let newest = self.waiting(owner, host).pop()?;
-        Some(newest.saved.plus(SAVED_FOR).since(self.clock.now()))
-    }
-
-    /// Takes a form out to send it. Of two at once, one gets it.
-    pub(in crate::portal) fn take(
+    /// Takes a form out to send it. Of two at once, one gets it. Not to be given up halfway.
+    pub(in crate::portal) async fn take(
         &self,
         session: SessionKey,
         host: &str,
         target: &str,
         id: PostId,
-    ) -> Option<SavedPost> {
-        self.take_if(Owner::Session(session), |form| form.is(host, target, id))
+    ) -> Result<Option<SavedPost>, StoreError> {
+        let is_it = |head: &PostHead| head.is(host, target, id);
+        self.take_if(&[Owner::Session(session)], is_it).await
     }
 
-    /// Takes a form out to forget it.
-    pub(in crate::portal) fn discard(
+    /// The same of the form that a page shows, for `user` to send it; or the session has it by now.
+    /// What came with another user's session stays theirs.
+    pub(in crate::portal) async fn take_of_page(
         &self,
-        session: SessionKey,
+        (session, user): (SessionKey, &str),
         host: &str,
+        target: &str,
         id: PostId,
-    ) -> Option<SavedPost> {
-        let owner = Owner::Session(session);
-        self.take_if(owner, |form| form.id == id && form.is_for(host))
+    ) -> Result<Option<SavedPost>, StoreError> {
+        let is_it = |head: &PostHead| {
+            head.is_of_page(host, target, id) && (head.user.is_none() || head.is_of(Some(user)))
+        };
+        let owners = [Owner::Page(id), Owner::Session(session)];
+        let form = self.take_if(&owners, is_it).await?;
+        Ok(form.map(|form| form.of(user)))
     }
 
-    /// Takes out all that waits for a session, to forget it.
-    pub(in crate::portal) fn discard_all(&self, session: SessionKey) -> Vec<SavedPost> {
-        let owner = Owner::Session(session);
-        std::iter::from_fn(|| self.take_if(owner, |_| true)).collect()
+    async fn take_if(
+        &self,
+        owners: &[Owner],
+        is_it: impl Fn(&PostHead) -> bool,
+    ) -> Result<Option<SavedPost>, StoreError> {
+        for owner in owners {
+            if let Some(form) = self.local.take_if(*owner, &is_it)
+                && let Some(form) = self.alone(*owner, form).await?
+            {
+                return Ok(Some(form));
+            }
+        }
+        let Some(shared) = &self.shared else {
+            return Ok(None);
+        };
+        for owner in owners {
+            let found = shared.find(*owner, &is_it).await?;
+            let Some(form) = found else { continue };
+            let token = form.token;
+            match shared.take(*owner, form.head.id, &token, false).await {
+                Ok(Take::Taken) => return Ok(Some(shared.counted(form))),
+                Ok(Take::Absent | Take::Elsewhere) => {}
+                // It may be taken, and then nobody else has it.
+                Err(error) => {
+                    self.local.take_back_later(shared, *owner, form);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sees to it that nobody finds a form in the store that this node has.
+    async fn alone(
+        &self,
+        owner: Owner,
+        mut form: SavedPost,
+    ) -> Result<Option<SavedPost>, StoreError> {
+        let Some(shared) = self.shared.as_ref().filter(|_| form.may_be_shared) else {
+            return Ok(Some(form));
+        };
+        match shared.take(owner, form.head.id, &form.token, true).await {
+            Ok(Take::Taken | Take::Absent) => {
+                form.may_be_shared = false;
+                Ok(Some(form))
+            }
+            Ok(Take::Elsewhere) => Ok(None),
+            Err(error) => {
+                self.local.put_back(owner, form);
+                Err(error)
+            }
+        }
     }
 
     /// Lets a form that was taken and not sent wait again, no longer than it would have.
-    pub(in crate::portal) fn put_back(&self, session: SessionKey, mut form: SavedPost) {
-        form.confirmed = None; // else its page would send it again and again
+    pub(in crate::portal) async fn put_back(&self, session: SessionKey, mut form: SavedPost) {
+        form.head.confirmed = None; // else its page would send it again and again
         let owner = Owner::Session(session);
-        self.forms().entry(owner).or_default().push(form);
+        if let Some(shared) = &self.shared {
+            match shared.put(owner, &form).await {
+                Ok(Put::Kept) => return shared.count(form),
+                Ok(Put::Gone) => return,
+                Ok(Put::NoRoom) => {}
+                Err(failed) => form.may_be_shared = failed.was_sent,
+            }
+        }
+        self.local.put_back(owner, form);
+    }
+
+    /// Notes a click on Send before the login, and has the form that the page shows wait for this
+    /// browser; whether it is there. A click before, whose answer may be lost, may have left it with
+    /// this browser, or with `new`, which has the cookie that a browser without one gets.
+    pub(in crate::portal) async fn claim(
+        &self,
+        (browser, new): (Owner, Owner),
+        host: &str,
+        target: &str,
+        id: PostId,
+    ) -> Result<bool, StoreError> {
+        let owners = [Owner::Page(id), browser, new];
+        let is_it = |head: &PostHead| head.is_of_page(host, target, id);
+        if self.local.claim(&owners, browser, is_it) {
+            return Ok(true);
+        }
+        match &self.shared {
+            Some(shared) => shared.claim(&owners, browser, is_it).await,
+            None => Ok(false),
+        }
     }
 
     /// Drops what has waited for too long.
     pub(in crate::portal) fn sweep(&self) {
-        let now = self.clock.now();
-        self.forms().retain(|_, of_owner| {
-            of_owner.retain(|form| form.is_fresh(now));
-            !of_owner.is_empty()
-        });
-    }
-
-    fn take_if(&self, owner: Owner, is_it: impl Fn(&SavedPost) -> bool) -> Option<SavedPost> {
-        take_from(&mut self.forms(), owner, self.clock.now(), is_it)
-    }
-
-    /// No code that holds the lock can leave the forms half changed (REL-11).
-    fn forms(&self) -> MutexGuard<'_, Forms> {
-        self.forms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn take_from(
-    forms: &mut Forms,
-    owner: Owner,
-    now: Timestamp,
-    is_it: impl Fn(&SavedPost) -> bool,
-) -> Option<SavedPost> {
-    let of_owner = forms.get_mut(&owner)?;
-    let at = of_owner
-        .iter()
-        .position(|form| form.is_fresh(now) && is_it(form))?;
-    let form = of_owner.remove(at);
-    if of_owner.is_empty() {
-        forms.remove(&owner);
-    }
-    Some(form)
-}
-
-impl SavedPost {
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(self.saved) < SAVED_FOR
-    }
-
-    fn is(&self, host: &str, target: &str, id: PostId) -> bool {
-        self.id == id && self.is_for(host) && self.target == target
-    }
-
-    fn is_for(&self, host: &str) -> bool {
-        self.host.eq_ignore_ascii_case(host)
-    }
-
-    /// Nobody but `user` gets it from now on.
-    fn of(mut self, user: &str) -> Self {
-        self.user = Some(user.into());
-        self
-    }
-
-    /// Names of users have no case.
-    fn is_of(&self, user: Option<&str>) -> bool {
-        match (self.user.as_deref(), user) {
-            (Some(owner), Some(user)) => user_name::is_same(owner, user),
-            (owner, user) => owner == user,
-        }
-    }
-
-    fn is_the_same(&self, other: &Self) -> bool {
-        self.host == other.host
-            && self.target == other.target
-            && self.sender == other.sender
-            && self.is_of(other.user.as_deref())
-            && self.content_type == other.content_type
-            && self.body == other.body
-    }
-
-    /// For a little while only: who signs in later may be somebody else.
-    fn is_confirmed(&self, now: Timestamp) -> bool {
-        let confirmed = self.confirmed;
-        confirmed.is_some_and(|confirmed| now.since(confirmed) < CONFIRMED_FOR)
-    }
-
-    fn describe(&self, now: Timestamp) -> Waiting {
-        Waiting {
-            id: self.id,
-            target: self.target.clone(),
-            multipart: is_multipart_form(&self.content_type),
-            size: self.body.len(),
-            saved: self.saved,
-            origin: self.sender.as_ref().map(|sender| sender.origin().clone()),
-            is_confirmed: self.is_confirmed(now),
+        self.local.sweep();
+        if let Some(shared) = &self.shared {
+            shared.sweep();
         }
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 const LOGIN: &str = "/.vestibule/login";
 
 /// Two nodes that have the keys of the store.
-async fn two(app: &Upstream, redis: &Redis) -> [Gate; 2] {
+pub(super) async fn two(app: &Upstream, redis: &Redis) -> [Gate; 2] {
     let nodes = [
         node(app, redis).start().await,
         node(app, redis).start().await,

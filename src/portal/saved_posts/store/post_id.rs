@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::portal::pending::Name;
 use crate::random::{NoRandomness, random};
 
 /// Names a saved POST: 128 random bits. No secret: without the session, or the token of its page, it
@@ -18,6 +19,19 @@ impl PostId {
 
     pub(super) fn generate() -> Result<Self, NoRandomness> {
         random().map(Self)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// In the store of several nodes.
+    pub(super) fn name(&self) -> Name {
+        Name::of("post", &self.0)
     }
 
     /// Reads what [`Display`](fmt::Display) writes; everything else is no id.

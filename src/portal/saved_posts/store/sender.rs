@@ -2,9 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{Owner, PostId, SavedPost, SavedPostStore, take_from};
 use crate::request::Authority;
-use crate::session::SessionKey;
 
 /// What a browser says of the page that sent a form, where that is of another site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,75 +57,30 @@ impl Sender {
         }
     }
 
+    /// Origin, `Referer` and `Sec-Fetch-Site`.
+    pub(super) fn fields(&self) -> [Option<&HeaderValue>; 3] {
+        [
+            Some(&self.origin),
+            self.referer.as_ref(),
+            self.site.as_ref(),
+        ]
+    }
+
+    pub(super) fn from_fields(
+        origin: HeaderValue,
+        referer: Option<HeaderValue>,
+        site: Option<HeaderValue>,
+    ) -> Self {
+        Self {
+            origin,
+            referer,
+            site,
+        }
+    }
+
     pub(super) fn length(&self) -> usize {
         let others = [&self.referer, &self.site].into_iter().flatten();
         self.origin.len() + others.map(HeaderValue::len).sum::<usize>()
-    }
-}
-
-impl SavedPostStore {
-    /// Takes out the form that a page shows, for `user` to send it; or the session has it by now.
-    /// Of two at once, one gets it. What came with another user's session stays theirs.
-    pub(in crate::portal) fn take_of_page(
-        &self,
-        (session, user): (SessionKey, &str),
-        host: &str,
-        target: &str,
-        id: PostId,
-    ) -> Option<SavedPost> {
-        let is_it = |form: &SavedPost| {
-            form.is_of_page(host, target, id) && (form.user.is_none() || form.is_of(Some(user)))
-        };
-        let mut owners = [Owner::Page(id), Owner::Session(session)].into_iter();
-        let form = owners.find_map(|owner| self.take_if(owner, is_it))?;
-        Some(form.of(user))
-    }
-
-    /// Notes a click on Send before the login, and has the form that the page shows wait for this
-    /// browser; whether it is there. A click before, whose answer may be lost, may have left it with
-    /// this browser, or with `new`, which has the cookie that a browser without one gets.
-    pub(in crate::portal) fn claim(
-        &self,
-        (browser, new): (Owner, Owner),
-        host: &str,
-        target: &str,
-        id: PostId,
-    ) -> bool {
-        let now = self.clock.now();
-        let mut forms = self.forms();
-        let mut owners = [Owner::Page(id), browser, new].into_iter();
-        let form = owners.find_map(|owner| {
-            take_from(&mut forms, owner, now, |form| {
-                form.is_of_page(host, target, id)
-            })
-        });
-        let Some(mut form) = form else {
-            return false;
-        };
-        form.confirmed = Some(now);
-        forms.entry(browser).or_default().push(form);
-        true
-    }
-
-    /// Takes out the form that a page shows, or that one of `owners` has by now, to forget it.
-    pub(in crate::portal) fn discard_of_page(
-        &self,
-        owners: impl IntoIterator<Item = Owner>,
-        host: &str,
-        id: PostId,
-    ) -> Option<SavedPost> {
-        let mut owners = std::iter::once(Owner::Page(id)).chain(owners);
-        owners.find_map(|owner| {
-            self.take_if(owner, |form| {
-                form.sender.is_some() && form.id == id && form.is_for(host)
-            })
-        })
-    }
-}
-
-impl SavedPost {
-    fn is_of_page(&self, host: &str, target: &str, id: PostId) -> bool {
-        self.sender.is_some() && self.is(host, target, id)
     }
 }
 

@@ -1,8 +1,14 @@
 use http_body_util::{BodyExt, Full, StreamBody};
 
+use http::HeaderValue;
+
+use super::form::CONFIRMED_FOR;
 use super::*;
 use crate::request::{Authority, Host};
 use crate::session::HostId;
+
+#[cfg(feature = "redis")]
+mod several_nodes;
 
 const URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -17,9 +23,13 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        Self::on(&Nodes::alone())
+    }
+
+    fn on(nodes: &Nodes) -> Self {
         let clock = Clock::system();
         Self {
-            forms: SavedPostStore::new(64 << 20, clock.clone()),
+            forms: SavedPostStore::new(64 << 20, clock.clone(), nodes),
             clock,
             app: "wiki".into(),
             kind: URLENCODED,
@@ -37,17 +47,17 @@ impl Desk {
     }
 
     /// Keeps `body` for a browser without asking whose session had ended.
-    fn save(&self, owner: Owner, user: Option<&str>, body: &'static str) -> PostId {
+    async fn save(&self, owner: Owner, user: Option<&str>, body: &'static str) -> PostId {
         let to = self.to("/save");
         let slot = self.forms.reserve(CLIENT, user, &to).unwrap();
         let body = Bytes::from_static(body.as_bytes());
         let user = user.map(Into::into);
-        let id = self.forms.save(Some(owner), user, &to, body, slot);
-        id.ok().unwrap()
+        let saved = self.forms.save(Some(owner), user, &to, body, slot).await;
+        saved.ok().unwrap().unwrap()
     }
 
     /// Keeps a form of another site for its page.
-    fn save_from_elsewhere(&self, user: Option<&str>) -> PostId {
+    async fn save_from_elsewhere(&self, user: Option<&str>) -> PostId {
         let mut headers = http::HeaderMap::new();
         headers.insert("origin", HeaderValue::from_static("https://idp.test"));
         let authority = Authority::parse(&HeaderValue::from_static(HOST)).unwrap();
@@ -58,15 +68,25 @@ impl Desk {
         };
         let slot = self.forms.reserve(CLIENT, user, &to).unwrap();
         let (body, user) = (Bytes::from_static(b"a=1"), user.map(Into::into));
-        self.forms.save(None, user, &to, body, slot).ok().unwrap()
+        let saved = self.forms.save(None, user, &to, body, slot).await;
+        saved.ok().unwrap().unwrap()
     }
 
-    fn claim(&self, browser: Owner, id: PostId) -> bool {
-        self.forms.claim((browser, browser), HOST, "/acs", id)
+    async fn claim(&self, browser: Owner, id: PostId) -> bool {
+        let claimed = self.forms.claim((browser, browser), HOST, "/acs", id);
+        claimed.await.unwrap()
     }
 
-    fn take(&self, key: SessionKey, id: PostId) -> Option<SavedPost> {
-        self.forms.take(key, HOST, "/save", id)
+    async fn waiting(&self, owner: Owner) -> Vec<Waiting> {
+        self.forms.waiting(owner, HOST).await.unwrap()
+    }
+
+    async fn adopt(&self, owner: Owner, user: &str, key: SessionKey) -> Adopted {
+        self.forms.adopt([owner], HOST, user, key).await
+    }
+
+    async fn take(&self, key: SessionKey, id: PostId) -> Option<SavedPost> {
+        self.forms.take(key, HOST, "/save", id).await.unwrap()
     }
 }
 
@@ -78,191 +98,222 @@ fn session() -> SessionKey {
     crate::session::SessionId::generate().unwrap().key()
 }
 
-#[test]
-fn a_form_is_taken_once_by_the_session_that_claimed_it() {
+#[tokio::test]
+async fn a_form_is_taken_once_by_the_session_that_claimed_it() {
     let desk = Desk::new();
-    let id = desk.save(browser(), Some("ada"), "a=1");
+    let id = desk.save(browser(), Some("ada"), "a=1").await;
     let ada = session();
-    assert!(desk.take(ada, id).is_none(), "nobody has signed in");
-    let adopted = desk.forms.adopt([browser()], HOST, "ada", ada);
+    assert!(desk.take(ada, id).await.is_none(), "nobody has signed in");
+    let adopted = desk.adopt(browser(), "ada", ada).await;
     assert_eq!((adopted.waiting, adopted.dropped), (1, 0));
-    assert!(desk.take(session(), id).is_none(), "another session");
-    let form = desk.take(ada, id).unwrap();
-    assert_eq!((&*form.body, &form.content_type), (&b"a=1"[..], &desk.kind));
-    assert!(desk.take(ada, id).is_none(), "a second time");
-    desk.forms.put_back(ada, form);
-    assert!(desk.take(ada, id).is_some(), "it was not sent");
-    assert_eq!(desk.forms.forms().len(), 0);
+    assert!(desk.take(session(), id).await.is_none(), "another session");
+    let form = desk.take(ada, id).await.unwrap();
+    assert_eq!(
+        (&*form.body, &form.head.content_type),
+        (&b"a=1"[..], &desk.kind)
+    );
+    assert!(desk.take(ada, id).await.is_none(), "a second time");
+    desk.forms.put_back(ada, form).await;
+    assert!(desk.take(ada, id).await.is_some(), "it was not sent");
+    assert_eq!(desk.forms.local.owners(), 0);
 }
 
-#[test]
-fn a_form_goes_to_its_own_host_and_target_only() {
+#[tokio::test]
+async fn a_form_goes_to_its_own_host_and_target_only() {
     let desk = Desk::new();
-    let id = desk.save(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1").await;
     let key = session();
-    let elsewhere = desk.forms.adopt([browser()], "git.test:8443", "ada", key);
+    let elsewhere = desk
+        .forms
+        .adopt([browser()], "git.test:8443", "ada", key)
+        .await;
     assert_eq!(elsewhere, Adopted::default());
-    let ported = desk.forms.adopt([browser()], "wiki.test", "ada", key);
+    let ported = desk.forms.adopt([browser()], "wiki.test", "ada", key).await;
     assert_eq!(ported, Adopted::default());
-    desk.forms.adopt([browser()], "WIKI.test:8443", "ada", key);
-    assert!(desk.forms.take(key, "git.test:8443", "/save", id).is_none());
-    assert!(desk.forms.take(key, HOST, "/save?x", id).is_none());
-    assert!(desk.forms.take(key, HOST, "/delete", id).is_none());
-    assert!(desk.forms.discard(key, "git.test:8443", id).is_none());
+    desk.forms
+        .adopt([browser()], "WIKI.test:8443", "ada", key)
+        .await;
+    for (host, target) in [
+        ("git.test:8443", "/save"),
+        (HOST, "/save?x"),
+        (HOST, "/delete"),
+    ] {
+        let taken = desk.forms.take(key, host, target, id).await;
+        assert!(taken.unwrap().is_none(), "{host} {target}");
+    }
+    let discarded = desk.forms.discard(key, "git.test:8443", id).await;
+    assert!(discarded.unwrap().is_none());
     assert!(
         desk.forms
             .waiting(Owner::Session(key), "git.test")
+            .await
+            .unwrap()
             .is_empty()
     );
-    assert!(desk.take(key, id).is_some());
+    assert!(desk.take(key, id).await.is_some());
 }
 
-#[test]
-fn another_user_gets_nothing_and_the_form_is_gone() {
+#[tokio::test]
+async fn another_user_gets_nothing_and_the_form_is_gone() {
     let desk = Desk::new();
-    let of_ada = desk.save(browser(), Some("ada"), "a=1");
-    let of_nobody = desk.save(browser(), None, "b=1");
+    let of_ada = desk.save(browser(), Some("ada"), "a=1").await;
+    let of_nobody = desk.save(browser(), None, "b=1").await;
     let bob = session();
-    let adopted = desk.forms.adopt([browser()], HOST, "bob", bob);
+    let adopted = desk.adopt(browser(), "bob", bob).await;
     assert_eq!((adopted.waiting, adopted.dropped), (1, 1));
-    assert!(desk.take(bob, of_ada).is_none());
-    let later = desk.forms.adopt([browser()], HOST, "ada", session());
+    assert!(desk.take(bob, of_ada).await.is_none());
+    let later = desk.adopt(browser(), "ada", session()).await;
     assert_eq!(later, Adopted::default());
     // What bob has adopted is bob's, whoever signs in next.
     let next = session();
-    let adopted = desk.forms.adopt([Owner::Session(bob)], HOST, "ada", next);
+    let adopted = desk.adopt(Owner::Session(bob), "ada", next).await;
     assert_eq!((adopted.waiting, adopted.dropped), (0, 1));
-    assert!(desk.take(bob, of_nobody).is_none());
+    assert!(desk.take(bob, of_nobody).await.is_none());
 }
 
-#[test]
-fn names_of_users_have_no_case() {
+#[tokio::test]
+async fn names_of_users_have_no_case() {
     let desk = Desk::new();
-    let id = desk.save(browser(), Some("ada"), "a=1");
-    let again = desk.save(browser(), Some("Ada"), "a=1");
+    let id = desk.save(browser(), Some("ada"), "a=1").await;
+    let again = desk.save(browser(), Some("Ada"), "a=1").await;
     let key = session();
-    let adopted = desk.forms.adopt([browser()], HOST, "ADA", key);
+    let adopted = desk.adopt(browser(), "ADA", key).await;
     assert_eq!((adopted.waiting, adopted.dropped), (1, 0));
-    assert!(desk.take(key, id).is_none(), "the same form twice");
-    assert!(desk.take(key, again).is_some());
+    assert!(desk.take(key, id).await.is_none(), "the same form twice");
+    assert!(desk.take(key, again).await.is_some());
 }
 
-#[test]
-fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
+#[tokio::test]
+async fn a_form_that_was_claimed_follows_its_user_to_the_next_session() {
     let desk = Desk::new();
-    let id = desk.save(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1").await;
     let (first, second) = (session(), session());
-    desk.forms.adopt([browser()], HOST, "ada", first);
+    desk.adopt(browser(), "ada", first).await;
     let owners = [Owner::browser(b"other"), Owner::Session(first)];
-    assert_eq!(desk.forms.adopt(owners, HOST, "ada", second).waiting, 1);
-    assert!(desk.take(first, id).is_none());
-    assert!(desk.take(second, id).is_some());
+    assert_eq!(
+        desk.forms.adopt(owners, HOST, "ada", second).await.waiting,
+        1
+    );
+    assert!(desk.take(first, id).await.is_none());
+    assert!(desk.take(second, id).await.is_some());
 }
 
-#[test]
-fn after_fifteen_minutes_it_is_gone_swept_or_not() {
+#[tokio::test]
+async fn after_fifteen_minutes_it_is_gone_swept_or_not() {
     let desk = Desk::new();
-    let id = desk.save(browser(), None, "a=1");
+    let id = desk.save(browser(), None, "a=1").await;
     let key = session();
     desk.clock.advance(SAVED_FOR / 2);
-    assert!(desk.forms.time_left(browser(), HOST).unwrap() <= SAVED_FOR / 2);
-    desk.forms.adopt([browser()], HOST, "ada", key);
-    let late = desk.save(browser(), None, "b=1");
+    assert!(desk.forms.outlook(browser(), HOST).await.saved_for.unwrap() <= SAVED_FOR / 2);
+    desk.adopt(browser(), "ada", key).await;
+    let late = desk.save(browser(), None, "b=1").await;
     desk.clock.advance(SAVED_FOR / 2);
-    assert!(desk.take(key, id).is_none());
-    assert!(desk.forms.waiting(Owner::Session(key), HOST).is_empty());
-    assert_eq!(desk.forms.forms().len(), 2, "it still takes room");
+    assert!(desk.take(key, id).await.is_none());
+    assert!(desk.waiting(Owner::Session(key)).await.is_empty());
+    assert_eq!(desk.forms.local.owners(), 2, "it still takes room");
     desk.forms.sweep();
-    assert_eq!(desk.forms.forms().len(), 1);
+    assert_eq!(desk.forms.local.owners(), 1);
     desk.clock.advance(SAVED_FOR / 2);
-    let adopted = desk.forms.adopt([browser()], HOST, "ada", key);
+    let adopted = desk.adopt(browser(), "ada", key).await;
     assert_eq!(adopted, Adopted::default());
-    assert!(desk.take(key, late).is_none());
-    assert!(desk.forms.time_left(browser(), HOST).is_none());
+    assert!(desk.take(key, late).await.is_none());
+    assert!(
+        desk.forms
+            .outlook(browser(), HOST)
+            .await
+            .saved_for
+            .is_none()
+    );
 }
 
-#[test]
-fn a_click_before_the_login_counts_for_two_minutes() {
+#[tokio::test]
+async fn a_click_before_the_login_counts_for_two_minutes() {
     let desk = Desk::new();
-    let id = desk.save_from_elsewhere(None);
-    assert!(!desk.forms.sends_itself(browser(), HOST));
-    assert!(desk.claim(browser(), id));
+    let id = desk.save_from_elsewhere(None).await;
+    assert!(!desk.forms.outlook(browser(), HOST).await.sends_itself);
+    assert!(desk.claim(browser(), id).await);
     desk.clock.advance(CONFIRMED_FOR / 2);
-    assert!(desk.forms.sends_itself(browser(), HOST));
+    assert!(desk.forms.outlook(browser(), HOST).await.sends_itself);
     // Whoever signs in by now may be somebody else.
     desk.clock.advance(CONFIRMED_FOR / 2);
-    assert!(!desk.forms.sends_itself(browser(), HOST));
+    assert!(!desk.forms.outlook(browser(), HOST).await.sends_itself);
     assert_eq!(
-        desk.forms.waiting(browser(), HOST).len(),
+        desk.waiting(browser()).await.len(),
         1,
         "it waits all the same"
     );
 }
 
-#[test]
-fn a_form_of_another_site_waits_for_its_page_until_a_click() {
+#[tokio::test]
+async fn a_form_of_another_site_waits_for_its_page_until_a_click() {
     let desk = Desk::new();
-    let id = desk.save_from_elsewhere(None);
-    let late = desk.save(browser(), Some("ada"), "a=1");
-    assert_eq!(desk.forms.waiting(browser(), HOST).len(), 1);
+    let id = desk.save_from_elsewhere(None).await;
+    let late = desk.save(browser(), Some("ada"), "a=1").await;
+    assert_eq!(desk.waiting(browser()).await.len(), 1);
     for (host, target) in [("git.test:8443", "/acs"), (HOST, "/acs?x"), (HOST, "/save")] {
         let browsers = (browser(), browser());
-        assert!(!desk.forms.claim(browsers, host, target, id), "{target}");
+        let claimed = desk.forms.claim(browsers, host, target, id).await;
+        assert!(!claimed.unwrap(), "{target}");
     }
-    assert!(!desk.claim(browser(), late), "not of another site");
+    assert!(!desk.claim(browser(), late).await, "not of another site");
     // Whoever clicks twice sends once, and whichever browser the answer reaches has it.
     let new = Owner::browser(b"new");
-    assert!(desk.claim(new, id) && desk.claim(new, id));
-    assert!(desk.forms.claim((browser(), new), HOST, "/acs", id));
-    assert!(!desk.claim(Owner::browser(b"other"), id));
+    assert!(desk.claim(new, id).await && desk.claim(new, id).await);
+    let claimed = desk.forms.claim((browser(), new), HOST, "/acs", id).await;
+    assert!(claimed.unwrap());
+    assert!(!desk.claim(Owner::browser(b"other"), id).await);
     let ada = session();
-    assert_eq!(desk.forms.adopt([browser()], HOST, "ada", ada).waiting, 2);
-    assert!(!desk.claim(browser(), id));
-    let take = || desk.forms.take_of_page((ada, "ada"), HOST, "/acs", id);
-    let form = take().unwrap();
-    assert!(take().is_none());
-    desk.forms.put_back(ada, form);
-    assert!(take().is_some(), "it was not sent");
-    assert!(desk.take(ada, late).is_some());
-    assert_eq!(desk.forms.forms().len(), 0);
+    assert_eq!(desk.adopt(browser(), "ada", ada).await.waiting, 2);
+    assert!(!desk.claim(browser(), id).await);
+    let take = async || {
+        let taken = desk.forms.take_of_page((ada, "ada"), HOST, "/acs", id);
+        taken.await.unwrap()
+    };
+    let form = take().await.unwrap();
+    assert!(take().await.is_none());
+    desk.forms.put_back(ada, form).await;
+    assert!(take().await.is_some(), "it was not sent");
+    assert!(desk.take(ada, late).await.is_some());
+    assert_eq!(desk.forms.local.owners(), 0);
 }
 
-#[test]
-fn a_form_of_another_site_that_came_with_a_session_is_its_users() {
+#[tokio::test]
+async fn a_form_of_another_site_that_came_with_a_session_is_its_users() {
     let desk = Desk::new();
-    let id = desk.save_from_elsewhere(Some("ada"));
+    let id = desk.save_from_elsewhere(Some("ada")).await;
     let take = |user| desk.forms.take_of_page((session(), user), HOST, "/acs", id);
-    assert!(take("bob").is_none());
-    assert_eq!(take("Ada").unwrap().user.as_deref(), Some("Ada"));
-    let id = desk.save_from_elsewhere(Some("ada"));
-    assert!(desk.claim(browser(), id));
-    let adopted = desk.forms.adopt([browser()], HOST, "bob", session());
+    assert!(take("bob").await.unwrap().is_none());
+    let form = take("Ada").await.unwrap().unwrap();
+    assert_eq!(form.head.user.as_deref(), Some("Ada"));
+    let id = desk.save_from_elsewhere(Some("ada")).await;
+    assert!(desk.claim(browser(), id).await);
+    let adopted = desk.adopt(browser(), "bob", session()).await;
     assert_eq!((adopted.waiting, adopted.dropped), (0, 1));
 }
 
-#[test]
-fn a_reload_does_not_keep_the_same_form_twice() {
+#[tokio::test]
+async fn a_reload_does_not_keep_the_same_form_twice() {
     let desk = Desk::new();
-    let first = desk.save(browser(), Some("ada"), "a=1");
-    let second = desk.save(browser(), Some("ada"), "a=1");
-    desk.save(browser(), Some("ada"), "a=2");
+    let first = desk.save(browser(), Some("ada"), "a=1").await;
+    let second = desk.save(browser(), Some("ada"), "a=1").await;
+    desk.save(browser(), Some("ada"), "a=2").await;
     let key = session();
-    assert_eq!(desk.forms.adopt([browser()], HOST, "ada", key).waiting, 2);
-    assert!(desk.take(key, first).is_none());
-    assert!(desk.take(key, second).is_some());
+    assert_eq!(desk.adopt(browser(), "ada", key).await.waiting, 2);
+    assert!(desk.take(key, first).await.is_none());
+    assert!(desk.take(key, second).await.is_some());
 }
 
-#[test]
-fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
+#[tokio::test]
+async fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
     let mut desk = Desk::new();
     // Of a half, one network has no second form, and a user has none of the other half.
-    desk.forms = SavedPostStore::new(8 * OVERHEAD, desk.clock.clone());
-    let id = desk.save(browser(), Some("ada"), "1");
+    desk.forms = SavedPostStore::new(8 * OVERHEAD, desk.clock.clone(), &Nodes::alone());
+    let id = desk.save(browser(), Some("ada"), "1").await;
     let reserve = || desk.forms.reserve(CLIENT, Some("ada"), &desk.to("/save"));
     assert!(reserve().is_none(), "a second");
     let key = session();
-    desk.forms.adopt([browser()], HOST, "ada", key);
-    let sending = desk.take(key, id).unwrap();
+    desk.adopt(browser(), "ada", key).await;
+    let sending = desk.take(key, id).await.unwrap();
     assert!(reserve().is_none(), "one is on its way");
     drop(sending);
     assert!(reserve().is_some());
@@ -270,13 +321,40 @@ fn a_form_takes_room_as_long_as_it_waits_and_while_it_is_sent() {
 
 #[test]
 fn a_store_of_no_bytes_keeps_nothing() {
-    let forms = SavedPostStore::new(0, Clock::system());
+    let forms = SavedPostStore::new(0, Clock::system(), &Nodes::alone());
     let desk = Desk::new();
     assert!(!forms.are_on());
     assert!(forms.reserve(CLIENT, None, &desk.to("/")).is_none());
     let (key, host) = (session(), Host::parse("wiki.test").unwrap());
     forms.former_users().note(HostId { key, host }, key, "ada");
     assert_eq!(forms.former_users().of(&key, "wiki.test"), None);
+}
+
+#[tokio::test]
+async fn one_browser_has_no_more_than_64_forms() {
+    let desk = Desk::new();
+    assert_one_browser_has_no_more_than_64(&[&desk]).await;
+}
+
+/// Whichever node takes them.
+async fn assert_one_browser_has_no_more_than_64(desks: &[&Desk]) {
+    let to = desks[0].to("/save");
+    let save = async |n: usize, browser| {
+        let desk = desks[n % desks.len()];
+        let slot = desk.forms.reserve(CLIENT, None, &to).unwrap();
+        let body = Bytes::from(format!("a={n}"));
+        let saved = desk.forms.save(Some(browser), None, &to, body, slot);
+        saved.await.ok().unwrap().is_some()
+    };
+    for n in 0..OF_ONE_OWNER {
+        assert!(save(n, browser()).await, "{n}");
+    }
+    assert!(!save(OF_ONE_OWNER, browser()).await);
+    assert!(!save(OF_ONE_OWNER + 1, browser()).await);
+    assert!(save(0, browser()).await, "the same once more");
+    assert!(save(0, Owner::browser(b"other")).await);
+    let adopted = desks[0].adopt(browser(), "ada", session()).await;
+    assert_eq!(adopted.waiting, OF_ONE_OWNER);
 }
 
 #[test]
@@ -320,7 +398,7 @@ async fn a_body_is_read_up_to_its_bound_and_to_the_room_there_is() {
         assert!(is_read || read == Err(Unread::OverLimit), "{most}");
     }
 
-    let small = SavedPostStore::new(2 * (OVERHEAD + 200), Clock::system());
+    let small = SavedPostStore::new(2 * (OVERHEAD + 200), Clock::system(), &Nodes::alone());
     let mut slot = small.reserve(CLIENT, None, &desk.to("/save")).unwrap();
     let too_much = Full::new(Bytes::from_static(&[7; 200]));
     let read = read(too_much, &mut slot, u64::MAX).await;

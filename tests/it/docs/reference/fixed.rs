@@ -599,6 +599,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "TIMEOUT: Duration = Duration::from_secs(10);",
     ),
     (
+        "forms of one browser",
+        "64",
+        "portal/pending.rs",
+        "OF_ONE_OWNER: usize = 64;",
+    ),
+    (
         "of all of them, for forms of ended sessions",
         "a half",
         "portal/saved_posts/store/quota.rs",

@@ -1,0 +1,370 @@
+//! Forms that wait in the store that several nodes share.
+//!
+//! Each node counts the forms that it has put there, as it counts those in its memory: in the store
+//! there is room for as much as all nodes may keep.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::codec::{Described, Times};
+use super::{
+    Adopted, Clock, Discarded, HandOver, MAX_BODY, Name, Nodes, Owner, PostHead, PostId, Put,
+    SAVED_FOR, SavedPost, SessionKey, Slot, StoreError, Take, Timestamp, Waiting, random,
+};
+use crate::portal::pending::{NewItem, PendingStore, Token};
+
+/// How long before the store is asked once more.
+const AGAIN: Duration = Duration::from_millis(500);
+
+type Answer<T> = Result<T, StoreError>;
+
+/// Why a form was not kept in the store, as far as anybody knows.
+pub(super) struct NotKept {
+    pub(super) error: StoreError,
+    /// The store may have it.
+    pub(super) was_sent: bool,
+}
+
+impl NotKept {
+    fn unsent(error: StoreError) -> Self {
+        Self {
+            error,
+            was_sent: false,
+        }
+    }
+
+    fn sent(error: StoreError) -> Self {
+        Self {
+            error,
+            was_sent: error != StoreError::Full, // which is an answer
+        }
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct SharedPosts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: PendingStore,
+    clock: Clock,
+    /// Of the forms that this node has put there.
+    slots: Mutex<HashMap<PostId, Counted>>,
+}
+
+/// The room that a form in the store takes, and when it was saved.
+struct Counted {
+    slot: Slot,
+    saved: Timestamp,
+}
+
+impl SharedPosts {
+    /// `None` where this node is alone.
+    pub(super) fn of(nodes: &Nodes, clock: &Clock) -> Option<Self> {
+        let store = PendingStore::of(nodes, "posts", SAVED_FOR, clock)?;
+        let clock = clock.clone();
+        let slots = Mutex::default();
+        let inner = Arc::new(Inner {
+            store,
+            clock,
+            slots,
+        });
+        Some(Self { inner })
+    }
+
+    fn store(&self) -> &PendingStore {
+        &self.inner.store
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.store().is_connected()
+    }
+
+    /// What waits for an owner and can be read, with the times of this node.
+    async fn list(&self, owner: Owner) -> Answer<(Times, Vec<Described>)> {
+        let listed = self.store().list(owner.name()).await?;
+        let times = Times {
+            here: self.inner.clock.now(),
+            there: listed.now,
+        };
+        let forms = listed.items.into_iter().filter_map(|item| {
+            let form = Described::decode(&item.text, &times)?;
+            let is_it = form.head.id.name() == item.name;
+            (is_it && form.head.is_fresh(times.here)).then_some(form)
+        });
+        let forms = forms.collect();
+        Ok((times, forms))
+    }
+
+    /// Keeps a form. The same one of this owner goes for it.
+    pub(super) async fn save(&self, owner: Owner, form: &SavedPost) -> Result<Put, NotKept> {
+        let (times, others) = self.list(owner).await.map_err(NotKept::unsent)?;
+        let described = Described::of(form);
+        let same = others.iter().filter(|other| other.is_the_same(&described));
+        let same: Vec<_> = same.map(|other| other.head.id).collect();
+        let form = (&described, form);
+        let put = self.put_new(owner, form, &times, &same).await?;
+        if put == Put::Kept {
+            for id in same {
+                self.uncount(id);
+            }
+        }
+        Ok(put)
+    }
+
+    /// Keeps a form, or lets it wait again.
+    pub(super) async fn put(&self, owner: Owner, form: &SavedPost) -> Result<Put, NotKept> {
+        let (times, _) = self.list(owner).await.map_err(NotKept::unsent)?;
+        let form = (&Described::of(form), form);
+        self.put_new(owner, form, &times, &[]).await
+    }
+
+    async fn put_new(
+        &self,
+        owner: Owner,
+        (form, saved): (&Described, &SavedPost),
+        times: &Times,
+        replaced: &[PostId],
+    ) -> Result<Put, NotKept> {
+        let Some(text) = form.encode(times) else {
+            return Ok(Put::NoRoom); // no head of a request is as large
+        };
+        let replaced: Vec<_> = replaced.iter().map(PostId::name).collect();
+        let item = NewItem {
+            name: form.head.id.name(),
+            text: &text,
+            body: Some(&saved.body),
+            replaced: &replaced,
+        };
+        let left = form.head.left(times.here);
+        let put = self.store().put(owner.name(), &item, &saved.token, left);
+        put.await.map_err(NotKept::sent)
+    }
+
+    pub(super) async fn waiting(&self, owner: Owner, host: &str) -> Answer<Vec<Waiting>> {
+        let (times, forms) = self.list(owner).await?;
+        let here = forms.iter().filter(|form| form.head.is_for(host));
+        Ok(here
+            .map(|form| form.head.describe(form.size, times.here))
+            .collect())
+    }
+
+    /// A form of an owner, whole. It is there still.
+    pub(super) async fn find(
+        &self,
+        owner: Owner,
+        is_it: impl Fn(&PostHead) -> bool,
+    ) -> Answer<Option<SavedPost>> {
+        let (_, forms) = self.list(owner).await?;
+        let Some(form) = forms.into_iter().find(|form| is_it(&form.head)) else {
+            return Ok(None);
+        };
+        let Some(mut body) = self.store().body(form.head.id.name()).await? else {
+            return Ok(None);
+        };
+        let is_whole = body.len() == form.size && body.len() <= MAX_BODY;
+        let is_its = is_whole && Sha256::digest(&*body).as_slice() == form.hash;
+        Ok(is_its.then_some(SavedPost {
+            head: form.head,
+            body: Bytes::from(std::mem::take(&mut *body)),
+            token: token()?,
+            may_be_shared: false,
+            slot: None,
+        }))
+    }
+
+    /// Takes a form out of the store; see [`PendingStore::take`].
+    pub(super) async fn take(
+        &self,
+        owner: Owner,
+        id: PostId,
+        token: &Token,
+        for_good: bool,
+    ) -> Answer<Take> {
+        let (owner, name) = (owner.name(), id.name());
+        self.store().take(owner, name, token, for_good).await
+    }
+
+    /// What became of a try whose answer was lost; `None` where the form is over before anybody knows.
+    pub(super) async fn ask_again(&self, owner: Owner, form: &SavedPost) -> Option<Take> {
+        while form.head.is_fresh(self.inner.clock.now()) {
+            tokio::time::sleep(AGAIN).await;
+            let asked = self.take(owner, form.head.id, &form.token, false).await;
+            if let Ok(taken) = asked {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// Takes a form out to forget it.
+    pub(super) async fn discard(
+        &self,
+        owner: Owner,
+        is_it: impl Fn(&PostHead) -> bool,
+    ) -> Answer<Option<Discarded>> {
+        let (_, forms) = self.list(owner).await?;
+        for form in forms.iter().filter(|form| is_it(&form.head)) {
+            if self.take(owner, form.head.id, &token()?, false).await? == Take::Taken {
+                self.uncount(form.head.id);
+                return Ok(Some(Discarded::of(&form.head, form.size)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn adopt(
+        &self,
+        owners: &[Owner],
+        host: &str,
+        user: &str,
+        key: SessionKey,
+    ) -> Answer<Adopted> {
+        let mut adopted = Adopted::default();
+        for owner in owners {
+            let (times, forms) = self.list(*owner).await?;
+            for mut form in forms {
+                if !form.head.is_for(host) {
+                    continue;
+                }
+                if !form.head.adopt(user) {
+                    let taken = self.take(*owner, form.head.id, &token()?, false).await?;
+                    if taken == Take::Taken {
+                        self.uncount(form.head.id);
+                        adopted.dropped += 1;
+                    }
+                    continue;
+                }
+                let handed = self.move_to((*owner, Owner::Session(key)), &form, &times);
+                if handed.await? == HandOver::Done {
+                    adopted.waiting += 1;
+                }
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// The same as soon as the store can be asked.
+    pub(super) fn adopt_later(&self, owners: Vec<Owner>, host: &str, user: &str, key: SessionKey) {
+        let (shared, host, user) = (self.clone(), host.to_owned(), user.to_owned());
+        tokio::spawn(async move {
+            let begun = shared.inner.clock.now();
+            while shared.inner.clock.now().since(begun) < SAVED_FOR {
+                tokio::time::sleep(AGAIN).await;
+                if shared.adopt(&owners, &host, &user, key).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Notes a click, and has the form wait for `browser`; whether one of `owners` has it.
+    pub(super) async fn claim(
+        &self,
+        owners: &[Owner],
+        browser: Owner,
+        is_it: impl Fn(&PostHead) -> bool,
+    ) -> Answer<bool> {
+        for owner in owners {
+            let (times, forms) = self.list(*owner).await?;
+            for mut form in forms.into_iter().filter(|form| is_it(&form.head)) {
+                form.head.confirmed = Some(times.here);
+                let moved = self.move_to((*owner, browser), &form, &times).await?;
+                if moved == HandOver::Done {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Hands over a form that another node may have in its hands by now.
+    pub(super) async fn hand_over(
+        &self,
+        from: Owner,
+        to: Owner,
+        form: &SavedPost,
+    ) -> Answer<HandOver> {
+        let (times, _) = self.list(from).await?;
+        self.move_to((from, to), &Described::of(form), &times).await
+    }
+
+    async fn move_to(
+        &self,
+        (from, to): (Owner, Owner),
+        form: &Described,
+        times: &Times,
+    ) -> Answer<HandOver> {
+        let Some(text) = form.encode(times) else {
+            return Ok(HandOver::NoRoom);
+        };
+        let (owners, item) = ((from.name(), to.name()), (form.head.id.name(), &*text));
+        let left = form.head.left(times.here);
+        self.store().hand_over(owners, item, left).await
+    }
+
+    /// Counts what this node has put into the store.
+    pub(super) fn count(&self, form: SavedPost) {
+        if let Some(slot) = form.slot {
+            let saved = form.head.saved;
+            self.slots().insert(form.head.id, Counted { slot, saved });
+        }
+    }
+
+    /// What was taken out takes its room with it, if it is this node's.
+    pub(super) fn counted(&self, mut form: SavedPost) -> SavedPost {
+        form.slot = self.uncount(form.head.id);
+        form
+    }
+
+    fn uncount(&self, id: PostId) -> Option<Slot> {
+        self.slots().remove(&id).map(|counted| counted.slot)
+    }
+
+    /// No longer counts what is over.
+    pub(super) fn sweep(&self) {
+        let now = self.inner.clock.now();
+        self.slots()
+            .retain(|_, counted| now.since(counted.saved) < SAVED_FOR);
+    }
+
+    /// No longer counts what other nodes have taken out.
+    pub(super) async fn recount(&self) {
+        let ids: Vec<_> = self.slots().keys().copied().collect();
+        let names: Vec<Name> = ids.iter().map(PostId::name).collect();
+        if let Ok(are_there) = self.store().are_there(&names).await {
+            for (id, is_there) in ids.into_iter().zip(are_there) {
+                if !is_there {
+                    self.uncount(id);
+                }
+            }
+        }
+    }
+
+    /// Bytes that are counted.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.slots()
+            .values()
+            .map(|counted| counted.slot.bytes())
+            .sum()
+    }
+
+    /// No code that holds the lock can leave the slots half changed (REL-11).
+    fn slots(&self) -> MutexGuard<'_, HashMap<PostId, Counted>> {
+        self.inner
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn token() -> Answer<Token> {
+    random().map_err(|_| StoreError::Unavailable)
+}
