@@ -245,7 +245,7 @@ impl Fleet {
 
     /// The place of the server that the first sentinel names as the master.
     pub(super) fn master(&self) -> Option<usize> {
-        let named = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+        let named = self.sentinels[0].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"])?;
         let port: u16 = named.lines().nth(1)?.parse().ok()?;
         self.servers.iter().position(|server| server.port() == port)
     }

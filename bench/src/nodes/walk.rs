@@ -131,7 +131,7 @@ impl Walk {
         lines.push("her WebSocket on A is open".to_owned());
         let server = &self.fleet.servers[old];
         let follows = async || {
-            let info = server.ask(&["INFO", "replication"]);
+            let info = server.try_ask(&["INFO", "replication"])?;
             let follows = info.contains("role:slave") && info.contains("master_link_status:up");
             follows.then_some(())
         };

@@ -153,7 +153,8 @@ impl Redis {
         receive(&mut reader).unwrap()
     }
 
-    fn try_ask(&self, words: &[&str]) -> Option<String> {
+    /// `None` where there is no answer, as when a sentinel makes a replica of it and cuts connections.
+    pub(crate) fn try_ask(&self, words: &[&str]) -> Option<String> {
         let mut stream = self.connect()?;
         send(&mut stream, words);
         receive(&mut BufReader::new(stream))

@@ -19,7 +19,9 @@ const MEANWHILE: usize = 10;
 #[derive(Default)]
 struct Times {
     named: Vec<Duration>,
-    /// From then to the first login on the node that took longest.
+    /// From then until that one takes a write: its replicas have to have found it before.
+    takes_writes: Vec<Duration>,
+    /// From its name to the first login on the node that took longest.
     writable: Vec<Duration>,
 }
 
@@ -74,6 +76,7 @@ pub(super) async fn kills(fleet: &mut Fleet, count: usize) -> io::Result<Vec<Fig
 
 fn figures(what: String, tally: &Tally, mut times: Times) -> Vec<Figure> {
     times.named.sort_unstable();
+    times.takes_writes.sort_unstable();
     times.writable.sort_unstable();
     let longest = times.writable.last().copied().unwrap_or_default();
     vec![
@@ -90,7 +93,13 @@ fn figures(what: String, tally: &Tally, mut times: Times) -> Vec<Figure> {
             reached: None,
         },
         Figure {
-            what: "from then to the first login on every node".to_owned(),
+            what: "from then until that one takes writes (`min-replicas-to-write 1`)".to_owned(),
+            bar: "",
+            measured: shown(&times.takes_writes),
+            reached: None,
+        },
+        Figure {
+            what: "from its name to the first login on every node".to_owned(),
             bar: "<= 1 s",
             measured: shown(&times.writable),
             reached: Some(longest <= WRITABLE_BAR),
@@ -115,6 +124,11 @@ async fn kill(
     let asked = async || (fleet.master()? != old).then_some(());
     let ((), named) = until("the sentinels to name another master", asked).await?;
     let began = Instant::now();
+    let written = async || {
+        let master = &fleet.servers[fleet.master()?];
+        (master.try_ask(&["SET", "vestibule-bench", ""])? == "OK\n").then_some(())
+    };
+    let ((), takes_writes) = until("the new master to take a write", written).await?;
     let alive = (0..fleet.nodes.len()).filter(|&other| Some(other) != node);
     let mut writable = Duration::ZERO;
     for node in alive {
@@ -123,16 +137,19 @@ async fn kill(
         writable = began.elapsed();
     }
     eprintln!(
-        "a master was killed: another was named after {}, a login on every node {} after that",
+        "a master was killed: another was named after {}, took writes {} later, and had a login on every \
+         node {} later",
         ms(named),
+        ms(takes_writes),
         ms(writable)
     );
     times.named.push(named);
+    times.takes_writes.push(takes_writes);
     times.writable.push(writable);
     let server = &mut fleet.servers[old];
     server.start_again();
     let follows = async || {
-        let info = server.ask(&["INFO", "replication"]);
+        let info = server.try_ask(&["INFO", "replication"])?;
         let follows = info.contains("role:slave") && info.contains("master_link_status:up");
         follows.then_some(())
     };
