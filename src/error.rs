@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::auth::authenticators;
 use crate::auth::credential::Refusal;
 use crate::load::Cause;
 use crate::pages::messages::{self, Message};
@@ -60,9 +61,9 @@ pub(crate) enum RequestError {
     /// No app has this host name, or TLS was for another one (SEC-09, SEC-78).
     Misdirected,
     NoRandomness(NoRandomness),
-    /// An API token that its user revoked is worthless, but a restart might bring it back: the store
-    /// could not be written.
-    TokenEndNotKept,
+    /// An API token that its user revoked is worthless, but a restart might bring it back, or other
+    /// nodes go on with it: the store could not be written.
+    TokenEndNotKept(authenticators::StoreError),
     /// There is too much to do, and others come first (REL-13).
     Overloaded(Cause),
     /// A script, a frame or the like that asks for one of our own pages (SEC-91).
@@ -160,7 +161,10 @@ impl RequestError {
             Self::ServiceWorker => &messages::SERVICE_WORKER_NOT_ALLOWED,
             Self::Session(_) => &messages::SESSIONS_UNAVAILABLE,
             Self::SessionEnded => &messages::SESSION_ENDED,
-            Self::TokenEndNotKept => &messages::TOKEN_END_NOT_SAVED,
+            Self::TokenEndNotKept(authenticators::StoreError::NotEverywhere(_)) => {
+                &messages::TOKEN_END_NOT_EVERYWHERE
+            }
+            Self::TokenEndNotKept(_) => &messages::TOKEN_END_NOT_SAVED,
             Self::SignInNotFinished => &messages::SIGN_IN_NOT_FINISHED,
             Self::TooManyTunnels(_) => &messages::TOO_MANY_CONNECTIONS,
             Self::UnsupportedMediaType => &messages::NOT_A_FORM,
@@ -365,6 +369,7 @@ impl std::error::Error for RequestError {
             Self::EndNotKept(error) | Self::LogoutNotKept(error) | Self::Session(error) => {
                 Some(error)
             }
+            Self::TokenEndNotKept(error) => Some(error),
             Self::Upstream(error) => Some(error),
             Self::BadRequest(_)
             | Self::BodyTooLarge
@@ -395,7 +400,6 @@ impl std::error::Error for RequestError {
             | Self::Panicked
             | Self::ServiceWorker
             | Self::SessionEnded
-            | Self::TokenEndNotKept
             | Self::SignInNotFinished
             | Self::TooManyTunnels(_)
             | Self::UnsupportedMediaType

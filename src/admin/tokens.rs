@@ -10,6 +10,7 @@ use super::apps::no_app;
 use super::protocol::{Done, Line, NewTokenRequest, TokenView};
 use super::{Answer, Context, Peer};
 use crate::auth::api_token::{ApiTokens, MakeError, NewToken, Token, TokenKeyPrefix};
+use crate::auth::authenticators::StoreError;
 use crate::principal::AccountRef;
 use crate::telemetry::printable;
 
@@ -68,6 +69,9 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     user: Option<&str>,
     answer: &mut Answer<W>,
 ) -> io::Result<Line> {
+    if let Err(error) = context.tokens.check_known() {
+        return Ok(not_known(error));
+    }
     let tokens = match user {
         Some(user) => context.tokens.of_user(user),
         None => context.tokens.all(),
@@ -92,9 +96,9 @@ pub(super) async fn revoke<W: AsyncWrite + Unpin>(
     let found = context.tokens.beginning_with(&prefix);
     let [token] = found.as_slice() else {
         if found.is_empty() {
-            return Ok(Line::Error(format!(
-                "the key of no token begins with {key}"
-            )));
+            let known = context.tokens.check_known();
+            let no_such = || Line::Error(format!("the key of no token begins with {key}"));
+            return Ok(known.err().map_or_else(no_such, not_known));
         }
         let shown = &found[..found.len().min(MAX_MATCHES)];
         show(&context.tokens, shown, answer).await?;
@@ -109,6 +113,11 @@ pub(super) async fn revoke<W: AsyncWrite + Unpin>(
 /// Revokes the tokens of a user, however the name is spelled.
 pub(super) async fn revoke_of_user(context: &Context, user: &str, peer: Peer) -> Line {
     let tokens = context.tokens.of_user(user);
+    if let Err(error) = context.tokens.check_known()
+        && tokens.is_empty()
+    {
+        return not_known(error);
+    }
     revoke_each(context, &tokens, peer, None).await
 }
 
@@ -131,6 +140,9 @@ async fn revoke_each(
             tokens,
             user: user.map(str::to_owned),
         }),
+        Err(error @ StoreError::NotEverywhere(_)) => {
+            Line::Error(format!("revoked on this node alone: {error}"))
+        }
         Err(error) => Line::Error(format!(
             "revoked in this server, but that could not be written down: {error}. It is tried \
              again; should the server crash before, look again after its start"
@@ -154,6 +166,14 @@ fn view(all: &ApiTokens, token: &Token) -> TokenView {
     TokenView::of(token, all.now())
 }
 
+/// Of tokens that nodes share.
+fn not_known(error: StoreError) -> Line {
+    Line::Error(format!(
+        "{error}, and nobody can say which API tokens there are: try again when `vestibule status` says \
+         that the session store is back"
+    ))
+}
+
 fn not_made(error: &MakeError) -> &'static str {
     match error {
         MakeError::TooMany => {
@@ -161,6 +181,13 @@ fn not_made(error: &MakeError) -> &'static str {
              uses"
         }
         MakeError::NoRandomness(_) => "the system gives no random bytes",
+        MakeError::Store(StoreError::Away) => {
+            "no token was made: the session store cannot be reached; try again when `vestibule status` \
+             says that it is back"
+        }
+        MakeError::Store(StoreError::TooLarge) => {
+            "the token is limited in too many words: name fewer apps, paths and networks"
+        }
         MakeError::Store(_) => "the token could not be kept; the server's log says why",
     }
 }

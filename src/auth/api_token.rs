@@ -1,7 +1,10 @@
 //! API tokens: secrets by which programs act for a user, for a while and within a scope (SEC-96).
 //!
-//! All of them are in memory, so that a request asks no disk; the store is read once, at start.
+//! All of them are in memory, so that a request asks no disk. A store of this process alone is read
+//! once, at start; one that nodes share is followed.
 
+mod buried;
+mod follow;
 mod new;
 mod text;
 mod token;
@@ -9,12 +12,15 @@ mod told;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::authenticators::{AuthenticatorStore, StoreError};
+use self::buried::Buried;
+use self::follow::Freshness;
+use super::authenticators::{AuthenticatorStore, Shared, StoreError};
 use crate::clock::{Clock, Timestamp};
 use crate::principal::{AccountRef, user_name};
 use crate::random::NoRandomness;
@@ -24,10 +30,10 @@ pub(crate) use text::{ApiToken, TokenKey, TokenKeyPrefix, find_in};
 pub(crate) use token::{Token, TokenRecord};
 
 /// Tokens of one user; more are refused.
-const MAX_PER_USER: usize = 50;
+pub(super) const MAX_PER_USER: usize = 50;
 
 /// Tokens in all; each takes about half a KiB of memory.
-const MAX_TOKENS: usize = 20_000;
+pub(super) const MAX_TOKENS: usize = 20_000;
 
 /// Uses go to the store once in this time: a crash loses at most the last minute of them.
 const FLUSH_EVERY: Duration = Duration::from_mins(1);
@@ -40,6 +46,8 @@ const SHOWN_EXPIRED: Duration = Duration::from_hours(24 * 30);
 pub(crate) enum Ended {
     Expired,
     Revoked,
+    /// The store could not be read for too long: another node may have revoked it.
+    Unsure,
 }
 
 /// Why no token was made.
@@ -56,8 +64,14 @@ pub(crate) struct ApiTokens {
     clock: Clock,
     store: Arc<dyn AuthenticatorStore>,
     index: RwLock<Index>,
-    /// Serializes the creation of tokens, so that the limits hold.
+    /// Serializes the creation of tokens, so that the limits hold, and with it the look at what other
+    /// nodes have made and revoked.
     making: tokio::sync::Mutex<()>,
+    freshness: Freshness,
+    buried: Mutex<Buried>,
+    /// This node has changed something in the store and not looked at it since: a server that takes
+    /// over may have lost that, and then has the version that was seen before.
+    has_changed: AtomicBool,
     /// Streams of tokens may have to end.
     ended: Notify,
     state: Mutex<State>,
@@ -89,18 +103,22 @@ impl ApiTokens {
     ) -> Result<Self, StoreError> {
         let mut index = Index::default();
         for record in store.tokens()? {
-            index.insert(Arc::new(Token::new(record)));
+            index.insert(record);
         }
         let state = State {
             looked: clock.now(),
             flushed: clock.now(),
             ..State::default()
         };
+        let stale_for = store.shared().map(Shared::stale_for);
         Ok(Self {
             clock,
             store,
             index: RwLock::new(index),
             making: tokio::sync::Mutex::default(),
+            freshness: Freshness::new(stale_for),
+            buried: Mutex::default(),
+            has_changed: AtomicBool::default(),
             ended: Notify::new(),
             state: Mutex::new(state),
         })
@@ -136,11 +154,18 @@ impl ApiTokens {
             expires: now.plus(new.lifetime),
             last_used: None,
         };
-        let kept = self.store.insert_token(Arc::new(record.clone()));
-        kept.await.map_err(MakeError::Store)?;
-        let token = Arc::new(Token::new(record));
-        self.write().insert(Arc::clone(&token));
-        Ok((text, token))
+        let inserted = self.store.insert_token(Arc::new(record.clone())).await;
+        self.has_changed.store(true, Ordering::Relaxed); // before the lock is given back
+        match inserted {
+            Ok(()) => Ok((text, self.write().insert(record))),
+            Err(StoreError::TooMany) => Err(MakeError::TooMany),
+            Err(error) => {
+                // It may be there all the same, and nobody has its text.
+                self.bury(&[record.key]);
+                self.state().unremoved.push(record.key);
+                Err(MakeError::Store(error))
+            }
+        }
     }
 
     /// The token of this text, expired or not.
@@ -157,7 +182,22 @@ impl ApiTokens {
         if self.clock.now() >= token.expires() {
             return Err(Ended::Expired);
         }
+        if !self.freshness.is_known(self.clock.now()) {
+            return Err(Ended::Unsure);
+        }
         Ok(())
+    }
+
+    /// Whether what is not found is not there: whatever other nodes have made is known. Ask before
+    /// looking for a token.
+    pub(crate) fn is_current(&self) -> bool {
+        self.freshness.is_current(self.clock.now())
+    }
+
+    /// An error where nobody can say by now which tokens there are.
+    pub(crate) fn check_known(&self) -> Result<(), StoreError> {
+        let is_known = self.freshness.is_known(self.clock.now());
+        is_known.then_some(()).ok_or(StoreError::Away)
     }
 
     /// How many there are, expired ones included.
@@ -199,25 +239,29 @@ impl ApiTokens {
         newest_first(tokens.cloned().collect())
     }
 
-    /// Ends tokens at once, with their streams. An error says that a restart might bring some back;
-    /// removing them is tried again.
+    /// Ends tokens at once, with their streams. An error says that a restart might bring some back, or
+    /// other nodes go on with them; removing them is tried again.
     pub(crate) async fn revoke(&self, keys: Vec<TokenKey>) -> Result<usize, StoreError> {
-        let mut revoked = 0;
-        {
-            let mut index = self.write();
-            for key in &keys {
-                revoked += usize::from(index.remove(key));
-            }
-        }
+        self.bury(&keys);
+        let revoked = self.forget(&keys);
         if revoked == 0 {
             return Ok(0);
         }
-        self.ended.notify_one();
         if let Err(error) = self.store.remove_tokens(keys.clone()).await {
             self.state().unremoved.extend(keys);
             return Err(error);
         }
         Ok(revoked)
+    }
+
+    /// They open nothing in this process any more, and their streams end; gives how many there were.
+    fn forget(&self, keys: &[TokenKey]) -> usize {
+        let mut index = self.write();
+        let forgotten = keys.iter().filter(|key| index.remove(key)).count();
+        if forgotten > 0 {
+            self.ended.notify_one();
+        }
+        forgotten
     }
 
     /// Resolves when streams of tokens may have to end.
@@ -266,6 +310,7 @@ impl ApiTokens {
         }
         if flush {
             self.flush().await;
+            self.learn_uses().await;
         }
     }
 
@@ -273,8 +318,11 @@ impl ApiTokens {
     async fn flush(&self) {
         let unflushed = |token: &Arc<Token>| Some((token.key(), token.take_unflushed()?));
         let uses: Vec<_> = self.read().tokens.values().filter_map(unflushed).collect();
-        if !uses.is_empty() && self.store.touch_tokens(uses).await.is_err() {
+        if !uses.is_empty() && self.store.touch_tokens(uses.clone()).await.is_err() {
             tracing::error!("the last uses of API tokens were not written down");
+            let index = self.read();
+            let tokens = uses.iter().filter_map(|(key, _)| index.tokens.get(key));
+            tokens.for_each(|token| token.put_back_unflushed());
         }
     }
 
@@ -298,10 +346,16 @@ impl ApiTokens {
 }
 
 impl Index {
-    fn insert(&mut self, token: Arc<Token>) {
+    /// Gives the token of this key, which may have been there before.
+    fn insert(&mut self, record: TokenRecord) -> Arc<Token> {
+        if let Some(token) = self.tokens.get(&record.key) {
+            return Arc::clone(token);
+        }
+        let token = Arc::new(Token::new(record));
         let of_user = self.of_user.entry(user_name::key(token.user()));
         of_user.or_default().push(token.key());
-        self.tokens.insert(token.key(), token);
+        self.tokens.insert(token.key(), Arc::clone(&token));
+        token
     }
 
     fn remove(&mut self, key: &TokenKey) -> bool {

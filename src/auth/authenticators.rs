@@ -5,30 +5,63 @@
 mod codec;
 mod disk;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use self::disk::Disk;
 use self::memory::Memory;
 use super::api_token::{TokenKey, TokenRecord};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::nodes::Nodes;
 use crate::regular_file::Distrust;
 use crate::storage::Fault;
 
 /// The name of the file, in the folder of the sessions.
 pub(crate) const FILE: &str = "authenticators.redb";
 
-/// The store could not be read or written; the details are in the log.
+/// Why something was not kept, or cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoreError;
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "a node that is alone has its store")
+)]
+pub(crate) enum StoreError {
+    /// The store that nodes share cannot be reached.
+    Away,
+    /// It has ended in this process. Others could not be told yet, and may go on with it for so long.
+    NotEverywhere(Duration),
+    /// The token is larger than one may be that nodes share.
+    TooLarge,
+    /// There are as many as there may be, of this user or in all.
+    TooMany,
+    /// The store could not be read or written; the details are in the log.
+    Unavailable,
+}
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the API tokens cannot be read or written")
+        match self {
+            Self::Away => f.write_str("the session store cannot be reached"),
+            Self::NotEverywhere(stale_for) => write!(
+                f,
+                "the session store cannot be written; other nodes may go on with it until this one \
+                 can tell them, or for up to {} seconds where they cannot read the store either",
+                stale_for.as_secs()
+            ),
+            Self::TooLarge => f.write_str("it is limited in too many words for the session store"),
+            Self::TooMany => f.write_str("there are too many API tokens"),
+            Self::Unavailable => f.write_str("the API tokens cannot be read or written"),
+        }
     }
 }
 
@@ -133,7 +166,8 @@ pub(crate) trait AuthenticatorStore: Send + Sync {
     /// Waits for the disk: for the start.
     fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
 
-    /// When this answers, the token outlives the process, as far as tokens here do.
+    /// When this answers, the token outlives the process, as far as tokens here do. A store that
+    /// nodes share holds the limits.
     fn insert_token(&self, token: Arc<TokenRecord>) -> Answer<'_, ()>;
 
     /// Gives how many there were; when this answers, they never come back.
@@ -144,10 +178,57 @@ pub(crate) trait AuthenticatorStore: Send + Sync {
 
     /// Gives the store back.
     fn close(&self) -> Answer<'_, ()>;
+
+    /// Where other nodes make and remove tokens, too: those are to be followed, and
+    /// [`tokens`](Self::tokens) gives none.
+    fn shared(&self) -> Option<&dyn Shared> {
+        None
+    }
 }
 
-/// In this file, or without one in memory.
-pub(crate) fn open(file: Option<&Path>) -> Result<Arc<dyn AuthenticatorStore>, OpenError> {
+/// What a store says of the tokens that any node may make or remove.
+pub(crate) trait Shared: Send + Sync {
+    /// A version and the keys of all tokens at that moment; `None` if it is the `known` version.
+    fn changes<'a>(
+        &'a self,
+        known: Option<&'a [u8]>,
+    ) -> Answer<'a, Option<(Vec<u8>, Vec<TokenKey>)>>;
+
+    /// The tokens of these keys that are there.
+    fn read<'a>(&'a self, keys: &'a [TokenKey]) -> Answer<'a, ReadTokens>;
+
+    /// When tokens were last used, as far as nodes have written it down.
+    fn uses(&self) -> Answer<'_, HashMap<TokenKey, Timestamp>>;
+
+    /// Whenever there is something new, and perhaps more often or not at all.
+    fn wake_ups(&self) -> mpsc::Receiver<()>;
+
+    /// For how long a node goes on with what it knows while it cannot read the store.
+    fn stale_for(&self) -> Duration;
+}
+
+/// What was found of some keys.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadTokens {
+    pub(crate) tokens: Vec<TokenRecord>,
+    /// Damaged, sealed by another key, or of a later version; with the cause.
+    pub(crate) unreadable: Vec<(TokenKey, String)>,
+}
+
+/// In the store that nodes share, if there is one; else in this file, or without one in memory. What a
+/// node had in the file before it shared them is taken over.
+pub(crate) fn open(
+    file: Option<&Path>,
+    nodes: &Nodes,
+    clock: &Clock,
+) -> Result<Arc<dyn AuthenticatorStore>, OpenError> {
+    #[cfg(feature = "redis")]
+    if let Some(link) = nodes.link() {
+        let store = redis::Redis::open(link, file.map(Path::to_owned), clock)?;
+        return Ok(Arc::new(store));
+    }
+    #[cfg(not(feature = "redis"))]
+    let (_alone, _) = (nodes, clock);
     Ok(match file {
         Some(file) => Arc::new(Disk::open(file)?),
         None => Arc::new(Memory::default()),

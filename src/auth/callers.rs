@@ -98,7 +98,13 @@ impl Callers {
         user: Option<&str>,
         client: IpAddr,
     ) -> Result<Caller, Refusal> {
-        let token = self.tokens.find(text).ok_or(Refusal::Unknown)?;
+        // Before the look: one that another node makes meanwhile is no unknown one.
+        let is_current = self.tokens.is_current();
+        let token = self.tokens.find(text).ok_or(if is_current {
+            Refusal::Unknown
+        } else {
+            Refusal::Unavailable
+        })?;
         if user.is_some_and(|user| !user_name::is_same(user, token.user())) {
             return Err(Refusal::OtherUser);
         }
@@ -127,6 +133,7 @@ impl Callers {
         self.tokens.check(token).map_err(|ended| match ended {
             Ended::Expired => Refusal::Expired,
             Ended::Revoked => Refusal::Unknown,
+            Ended::Unsure => Refusal::Unavailable,
         })?;
         let generation = self.accounts.generation();
         let identity = if let Some(identity) = token.identity.get(generation) {

@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     OtherUser,
     /// It is wrong, or there is no such user, or not any more.
     Password,
+    /// Nobody knows for now: the store that nodes share cannot be read.
+    Unavailable,
     /// There is no such token, or no more.
     Unknown,
     /// The user is gone or disabled.
@@ -52,6 +54,7 @@ impl Refusal {
             Self::Expired => "the API token has expired",
             Self::OtherUser => "the API token is not of the user whose name came with it",
             Self::Password => "the password of HTTP Basic is wrong",
+            Self::Unavailable => "the API tokens cannot be looked up",
             Self::Unknown => "there is no such API token",
             Self::User => "the user of the API token is gone or disabled",
         }

@@ -267,6 +267,9 @@ messages! {
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";
+    TOKEN_END_NOT_EVERYWHERE = "token_end_not_everywhere", SERVICE_UNAVAILABLE,
+        "The token is not revoked on all servers yet",
+        "It opens nothing on this server. Other servers of this site cannot be told right now, and may go on with it: until this one reaches the session store again, or for `stale_for` (30 seconds by default) where they cannot reach it either. Tell the people who run this site.";
     TOKEN_END_NOT_SAVED = "token_end_not_saved", INTERNAL_SERVER_ERROR,
         "The token is revoked, but that could not be saved",
         "It opens nothing now, but a restart of the server could bring it back. Tell the people who run this site.";

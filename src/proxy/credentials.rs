@@ -20,6 +20,7 @@ use crate::identity;
 use crate::portal::{NotSignedIn, RequestContext};
 use crate::principal::Principal;
 use crate::request::{self, BadRequest, ClientKind};
+use crate::session::StoreError;
 
 /// What an app takes from programs, as its configuration says.
 #[derive(Clone, Debug, Default)]
@@ -223,6 +224,7 @@ fn by(
     match identified {
         Ok(Caller::Credential(credential, principal)) => Ok(By::Credential(credential, principal)),
         Ok(Caller::Anonymous | Caller::Session(..)) => Ok(By::Session(None)),
+        Err(Refusal::Unavailable) => Err(RequestError::Session(StoreError::Unavailable)),
         Err(refusal) => {
             let kind = ClientKind::of(&context.head.headers);
             Err(RequestError::CredentialRefused(refusal, kind))

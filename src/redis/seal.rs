@@ -125,6 +125,17 @@ impl SealKeys {
         key: &[u8],
         value: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.open_noting_age(kind, key, value)
+            .map(|(plain, _)| plain)
+    }
+
+    /// The same, and whether the key that seals now has sealed it.
+    pub(crate) fn open_noting_age(
+        &self,
+        kind: &str,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(Zeroizing<Vec<u8>>, bool), Unreadable> {
         let (salt, sealed) = match value.split_first() {
             Some((&VERSION, rest)) => rest
                 .split_first_chunk::<SALT>()
@@ -133,13 +144,13 @@ impl SealKeys {
             Some((version, _)) => return Err(Unreadable::Version(*version)),
         };
         let context = context(kind, key);
-        for secret in &self.0 {
+        for (number, secret) in self.0.iter().enumerate() {
             let (cipher, nonce) = derive(secret, salt, &context);
             let mut buffer = Zeroizing::new(sealed.to_vec());
             if let Ok(plain) = cipher.open_in_place(nonce, Aad::from(&context), &mut buffer) {
                 let length = plain.len();
                 buffer.truncate(length);
-                return Ok(buffer);
+                return Ok((buffer, number == 0));
             }
         }
         Err(Unreadable::Damaged)

@@ -51,6 +51,8 @@ impl Background {
         }));
         let posts = Arc::clone(&self.posts);
         tasks.push(background.spawn(async move { posts.follow().await }));
+        let tokens = Arc::clone(&self.tokens);
+        tasks.push(background.spawn(async move { tokens.follow().await }));
         for keys in self.keys.clone() {
             tasks.push(background.spawn(async move { keys.follow().await }));
         }

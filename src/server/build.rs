@@ -176,7 +176,7 @@ pub(super) fn start_on(
     let throttle = throttle_of(throttle, &known, &nodes, &session_clock);
     let posts = SavedPostStore::new(proxy.kept_forms, clock.clone(), &nodes);
     let posts = Arc::new(posts);
-    let tokens = Arc::new(api_tokens(&restart_only.backend, &session_clock)?);
+    let tokens = Arc::new(api_tokens(&restart_only.backend, &nodes, &session_clock)?);
     // After the sessions, whose file another process may have open: it has these keys, too.
     let signer = Arc::new(Signer::new(
         restart_only.identity_keys.clone(),
@@ -353,11 +353,16 @@ fn sessions(
     Ok((sessions, clock))
 }
 
-/// They outlive a restart as the sessions do.
-fn api_tokens(backend: &session::Backend, clock: &Clock) -> Result<ApiTokens, StartError> {
+/// They are kept where the sessions are, and outlive a restart as those do.
+fn api_tokens(
+    backend: &session::Backend,
+    nodes: &Nodes,
+    clock: &Clock,
+) -> Result<ApiTokens, StartError> {
     let file = backend.local();
     let file = file.map(|sessions| sessions.with_file_name(authenticators::FILE));
-    let store = authenticators::open(file.as_deref()).map_err(StartError::Authenticators)?;
+    let store = authenticators::open(file.as_deref(), nodes, clock);
+    let store = store.map_err(StartError::Authenticators)?;
     ApiTokens::open(store, clock.clone()).map_err(|_| StartError::TokensUnread)
 }
 

@@ -7,6 +7,7 @@ mod forms;
 mod keys;
 mod nodes;
 mod throttle;
+mod tokens;
 
 use std::time::Duration;
 

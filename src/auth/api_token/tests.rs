@@ -1,5 +1,6 @@
 use super::*;
 use crate::auth::authenticators;
+use crate::nodes::Nodes;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -16,7 +17,7 @@ fn tokens(store: &Arc<dyn AuthenticatorStore>, clock: &Clock) -> ApiTokens {
 }
 
 fn memory() -> Arc<dyn AuthenticatorStore> {
-    authenticators::open(None).unwrap()
+    authenticators::open(None, &Nodes::alone(), &Clock::system()).unwrap()
 }
 
 #[tokio::test]

@@ -100,6 +100,19 @@ impl Token {
         (at > before).then(|| Timestamp::from_millis(at))
     }
 
+    /// The last use is to go to the store again: it could not be written.
+    pub(super) fn put_back_unflushed(&self) {
+        self.flushed.store(0, Ordering::Relaxed);
+    }
+
+    /// Of another node, which has written it down.
+    pub(super) fn learn_use(&self, at: Timestamp) {
+        let before = self.last_used.fetch_max(at.as_millis(), Ordering::Relaxed);
+        if before <= at.as_millis() {
+            self.flushed.fetch_max(at.as_millis(), Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::Acquire)
     }

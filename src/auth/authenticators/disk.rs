@@ -58,7 +58,7 @@ impl Disk {
     ) -> Answer<'static, T> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || shared.run(work));
-        Box::pin(async move { done.await.unwrap_or(Err(StoreError)) })
+        Box::pin(async move { done.await.unwrap_or(Err(StoreError::Unavailable)) })
     }
 
     /// One transaction; on an error none of it has happened.
@@ -87,12 +87,12 @@ impl Shared {
                 Ok(database) => *state = State::Open(database),
                 Err(error) => {
                     tracing::error!(%error, "the file of the API tokens stays closed");
-                    return Err(StoreError);
+                    return Err(StoreError::Unavailable);
                 }
             }
         }
         let State::Open(database) = &*state else {
-            return Err(StoreError);
+            return Err(StoreError::Unavailable);
         };
         // What damage does to a reader is not always an error.
         let done = catch_unwind(AssertUnwindSafe(|| work(database)));
@@ -101,7 +101,7 @@ impl Shared {
             let file = self.path.display();
             tracing::error!(%error, %file, "cannot read or write the file of the API tokens");
             *state = State::Failed;
-            StoreError
+            StoreError::Unavailable
         })
     }
 }

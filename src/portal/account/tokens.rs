@@ -126,7 +126,7 @@ impl Account {
         );
         match self.tokens.revoke(vec![token.key()]).await {
             Ok(_) => Ok(back_to_account()),
-            Err(_) => Err(RequestError::TokenEndNotKept),
+            Err(error) => Err(RequestError::TokenEndNotKept(error)),
         }
     }
 }

@@ -11,7 +11,7 @@ fn assert_unavailable(reply: &Reply) {
 }
 
 /// Until the node has noticed that the store is away.
-async fn notices(node: &Gate) {
+pub(super) async fn notices(node: &Gate) {
     let asked = async || {
         readiness(node)
             .await

@@ -29,7 +29,7 @@ async fn what_was_kept_is_there_after_a_restart_and_a_crash() {
     let crashed = folder.path().join("crashed.redb");
     fs::copy(&path, &crashed).unwrap();
     disk.close().await.unwrap();
-    assert_eq!(disk.tokens(), Err(StoreError), "it is closed");
+    assert_eq!(disk.tokens(), Err(StoreError::Unavailable), "it is closed");
     for path in [path, crashed] {
         let mut kept = (*ada).clone();
         kept.last_used = Some(Timestamp::from_millis(7_000));

@@ -461,6 +461,30 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "FLUSH_EVERY: Duration = Duration::from_mins(1);",
     ),
     (
+        "with [several nodes](several-nodes.md), a token in the session store",
+        "65536 bytes",
+        "auth/authenticators/redis.rs",
+        "MOST_BYTES: usize = 64 * 1024;",
+    ),
+    (
+        "tokens in the session store that a node looks at",
+        "40000",
+        "auth/authenticators/redis.rs",
+        "MOST_READ: usize = 2 * MAX_TOKENS;",
+    ),
+    (
+        "time that a node calls an unknown token wrong without word of the store",
+        "1 s",
+        "auth/api_token/follow.rs",
+        "CURRENT_FOR: Duration = Duration::from_secs(1);",
+    ),
+    (
+        "tokens that a node has revoked and remembers, to tell a store that has lost their ends",
+        "20000",
+        "auth/api_token/buried.rs",
+        "MOST: usize = 20_000;",
+    ),
+    (
         "time that a password of HTTP Basic is remembered, whether right or wrong",
         "5 min",
         "auth/known_passwords.rs",
