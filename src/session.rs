@@ -20,13 +20,13 @@ mod memory;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod start;
 mod store;
 mod user_key;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,12 +36,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{RwLock, mpsc};
 
-use crate::auth::SignedIn;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
-use crate::principal::{AccountRef, AuthContext};
-use crate::random::NoRandomness;
-use crate::request::Host;
 
 pub(crate) use active_streams::SessionGuard;
 use cached::Cached;
@@ -58,6 +54,7 @@ pub(crate) use lookup::Shown;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};
+pub(crate) use start::{ClientInfo, StartError};
 use store::End;
 pub(crate) use store::{OpenError, Reach, SessionStore, StoreError, open};
 
@@ -110,34 +107,6 @@ pub(crate) struct Settings {
     pub(crate) max_per_user: usize,
     /// Sessions in all; logins are refused above it.
     pub(crate) max_sessions: usize,
-}
-
-/// Where a login came from; kept so that people recognise their sessions.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientInfo {
-    /// The only one that the session's id opens (SEC-88).
-    pub(crate) host: Host,
-    pub(crate) client: IpAddr,
-    pub(crate) user_agent: String,
-}
-
-/// Why no session was started.
-#[derive(Debug)]
-pub(crate) enum StartError {
-    /// `max_sessions` are open; none of them is ended for a new one (SEC-52).
-    Full,
-    NoRandomness,
-    Store(StoreError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => f.write_str("there are max_sessions sessions"),
-            Self::NoRandomness => f.write_str("the system gives no random bytes"),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
 }
 
 /// Why a change of session data was not kept.
@@ -232,84 +201,6 @@ impl Sessions {
             ..settings.clone()
         };
         self.settings.store(Arc::new(settings));
-    }
-
-    /// Starts a session for a finished login, under a new id (SEC-45). Ends the one that the
-    /// browser showed before, `in_place_of`, as soon as there is a new one in its place, and the
-    /// oldest ones of the user above `max_per_user`.
-    pub(crate) async fn start(
-        &self,
-        signed_in: &SignedIn,
-        client: ClientInfo,
-        remember: bool,
-        in_place_of: Option<Shown<'_>>,
-    ) -> Result<SessionId, StartError> {
-        let id = SessionId::generate().map_err(|NoRandomness| StartError::NoRandomness)?;
-        let _starting = self.starting.read().await;
-        let settings = self.settings.load_full();
-        let replaced = match &in_place_of {
-            Some(shown) => self.known(shown).await.map_err(StartError::Store)?,
-            None => None,
-        };
-        let open = self.store.count().await.map_err(StartError::Store)?;
-        if open.saturating_sub(usize::from(replaced.is_some())) >= settings.max_sessions {
-            return Err(StartError::Full);
-        }
-        let now = self.clock.now();
-        let remember_for = self.remember_for(remember);
-        let identity = signed_in.account().identity();
-        let record = Arc::new(Record {
-            key: id.key(),
-            ids: vec![HostId {
-                key: id.key(),
-                host: client.host,
-            }],
-            is_old: false,
-            account: AccountRef::of_users_file(identity.user()),
-            groups: identity.groups().to_vec(),
-            email: identity.email().map(str::to_owned),
-            context: Arc::new(AuthContext::new(signed_in.methods().clone(), now)),
-            fingerprint: signed_in.account().fingerprint(),
-            created: now,
-            last_accessed: now,
-            expires: now.plus(remember_for.unwrap_or(settings.lifetime)),
-            remembered: remember_for.is_some(),
-            client: client.client,
-            user_agent: client.user_agent,
-            data: data::AppData::default(),
-            revision: 0,
-        });
-        let ended = self.ended.load(Ordering::Acquire);
-        self.store
-            .insert(Arc::clone(&record))
-            .await
-            .map_err(StartError::Store)?;
-        let session = Session::new(&record);
-        session.confirm(now);
-        let session = Cached::Live(Arc::new(session));
-        // Not over the tombstone of whoever ended it meanwhile.
-        self.cache.entry(record.key).or_insert(session);
-        // Whoever has ended all sessions elsewhere leaves no tombstone: the store knows.
-        if self.ended.load(Ordering::Acquire) != ended {
-            self.cache.invalidate(&record.key);
-        }
-        // Over in any case; what cannot be written down now is tried again.
-        if let Some(replaced) = replaced
-            && let Err(error) = self.end_because(&replaced.key(), EndReason::Replaced).await
-        {
-            tracing::error!(%error, "the end of a session was not written down");
-        }
-        if let Err(error) = self.end_oldest_of(record.user()).await {
-            tracing::error!(%error, user = record.user(), "the oldest sessions were not ended");
-        }
-        self.counts.started.inc();
-        Ok(id)
-    }
-
-    /// How long a session lasts whose user asks to stay signed in, where that is offered.
-    pub(crate) fn remember_for(&self, remember: bool) -> Option<Duration> {
-        let remember_for = self.settings.load().remember_for;
-        (remember && !remember_for.is_zero()).then_some(remember_for)
     }
 
     /// Applies the change of one response of an app to what the session holds for it now.

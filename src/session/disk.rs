@@ -172,8 +172,8 @@ impl Disk {
 }
 
 impl SessionStore for Disk {
-    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
-        self.write(|reply| Command::Insert(record, reply))
+    fn insert_below(&self, record: Arc<Record>, most: usize) -> Answer<'_, bool> {
+        self.write(|reply| Command::Insert(record, most, reply))
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {

@@ -143,7 +143,8 @@ impl Sessions {
         if records.len() <= max_per_user {
             return Ok(());
         }
-        records.sort_by_key(|record| std::cmp::Reverse(record.created));
+        // Of those that began at once, each node is to take the same for the oldest.
+        records.sort_by_key(|record| std::cmp::Reverse((record.created, record.key)));
         let oldest = records.split_off(max_per_user);
         for record in &oldest {
             tracing::info!(target: "audit", user, session = %record.key.short(), "session ended: the user has too many");

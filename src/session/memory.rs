@@ -87,8 +87,11 @@ impl Tables {
 }
 
 impl SessionStore for Memory {
-    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
+    fn insert_below(&self, record: Arc<Record>, most: usize) -> Answer<'_, bool> {
         let tables = &mut self.lock().tables;
+        if tables.records.len() >= most {
+            return Box::pin(ready(Ok(false)));
+        }
         tables
             .of_user
             .entry(user_name::key(record.user()))
@@ -97,7 +100,7 @@ impl SessionStore for Memory {
         let ids = record.other_ids().map(|id| (id.key, record.key));
         tables.other_ids.extend(ids);
         tables.records.insert(record.key, record);
-        Box::pin(ready(Ok(())))
+        Box::pin(ready(Ok(true)))
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {

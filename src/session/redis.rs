@@ -15,6 +15,7 @@ mod indexes;
 mod keys;
 mod load;
 mod own;
+mod places;
 mod reader;
 mod remove;
 mod scripts;
@@ -32,7 +33,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::accesses::Accesses;
@@ -50,6 +51,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::redis::{Link, LinkError, Mark};
 use crate::request::Host;
 use crate::telemetry::Seldom;
+
+/// Each command has the `timeout` of the configuration. What takes several has so many times as long in
+/// all, however slowly the server answers each of them.
+const LOOK_UP: u32 = 2;
+const END: u32 = 3;
+const LOGIN: u32 = 5;
 
 /// Steps that wait for the server at a time.
 const STEPS_AT_ONCE: usize = 16;
@@ -120,24 +127,51 @@ impl Redis {
         })
     }
 
-    /// Begins at once, whether anybody awaits the answer or not.
-    fn begin<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Answer<'static, T>
+    /// Begins an end at once, whether anybody awaits the answer or not, and goes on with it when it is
+    /// waited for no longer.
+    fn begin<T, F>(&self, end: impl FnOnce(Arc<Shared>) -> F) -> Answer<'static, T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let task = tokio::spawn(work(Arc::clone(&self.shared)));
-        Box::pin(async move { task.await.unwrap_or(Err(StoreError::Unavailable)) })
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::spawn(end(Arc::clone(&shared)));
+        Box::pin(async move {
+            let ended = timeout(shared.limit(END), task).await;
+            let ended = ended.map_or(Err(StoreError::Unavailable), |ended| {
+                ended.unwrap_or(Err(StoreError::Unavailable))
+            });
+            ended.map_err(|error| shared.not_everywhere(error))
+        })
+    }
+
+    /// Ends all sessions of somebody, or of all; gives how many of them are deleted by then.
+    fn begin_end_of(&self, whose: Whose, keep: Option<SessionKey>) -> Answer<'static, usize> {
+        self.shared.own().begin_end(whose, keep);
+        let ended = self.begin(move |shared| async move { shared.end_all_of(whose, keep).await });
+        Box::pin(async move { Ok(ended.await?.count().await) })
+    }
+
+    fn within<'a, T: 'a>(
+        &self,
+        times: u32,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> Answer<'a, T> {
+        let limit = self.shared.limit(times);
+        Box::pin(async move {
+            let done = timeout(limit, work).await;
+            done.unwrap_or(Err(StoreError::Unavailable))
+        })
     }
 }
 
 impl SessionStore for Redis {
-    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
-        Box::pin(self.shared.begin_session(record))
+    fn insert_below(&self, record: Arc<Record>, most: usize) -> Answer<'_, bool> {
+        Box::pin(self.shared.begin_session_below(record, most))
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
-        Box::pin(self.shared.load(key))
+        self.within(LOOK_UP, self.shared.load(key))
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
@@ -150,14 +184,11 @@ impl SessionStore for Redis {
     }
 
     fn clear(&self) -> Answer<'_, usize> {
-        self.shared.own().begin_end(Whose::All, None);
-        self.begin(|shared| async move { shared.end_all_of(Whose::All, None).await })
+        self.begin_end_of(Whose::All, None)
     }
 
     fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, usize> {
-        let whose = Whose::User(UserKey::of(&user));
-        self.shared.own().begin_end(whose, keep);
-        self.begin(move |shared| async move { shared.end_all_of(whose, keep).await })
+        self.begin_end_of(Whose::User(UserKey::of(&user)), keep)
     }
 
     /// No tombstone: nobody asks for it, and each node collects it.
@@ -170,7 +201,7 @@ impl SessionStore for Redis {
     }
 
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
-        Box::pin(async move {
+        self.within(END, async move {
             let bind = |record: &mut Record| Ok(record.bind(&host, &app));
             let bound = self.shared.change(key, bind).await?;
             Ok(bound.map(|bound: Result<_, DataError>| bound.expect("binding does not fail")))
@@ -178,7 +209,7 @@ impl SessionStore for Redis {
     }
 
     fn add_id(&self, key: SessionKey, id: HostId) -> Answer<'_, Option<Arc<Record>>> {
-        Box::pin(self.shared.add_id(key, id))
+        self.within(END, self.shared.add_id(key, id))
     }
 
     fn change_data(
@@ -187,7 +218,7 @@ impl SessionStore for Redis {
         app: Arc<str>,
         change: DataChange,
     ) -> Answer<'_, Option<Result<Arc<Record>, DataError>>> {
-        Box::pin(async move {
+        self.within(END, async move {
             let apply = |record: &mut Record| {
                 record.data = record.data.apply(&app, &change)?;
                 record.revision += 1;
@@ -198,7 +229,8 @@ impl SessionStore for Redis {
     }
 
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>> {
-        Box::pin(async move { self.shared.of_user(UserKey::of(&user)).await })
+        let user = UserKey::of(&user);
+        self.within(LOOK_UP, self.shared.of_user(user))
     }
 
     fn range(
@@ -220,6 +252,10 @@ impl SessionStore for Redis {
 
     fn stale_for(&self) -> Option<Duration> {
         Some(self.shared.link.settings().stale_for)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.shared.limit(LOGIN))
     }
 
     fn reach(&self) -> Option<Reach> {
@@ -268,6 +304,10 @@ impl Shared {
         self.followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit(&self, times: u32) -> Duration {
+        self.link.settings().timeout.saturating_mul(times)
     }
 
     fn tell(&self, word: impl Fn(&EndSender)) {

@@ -199,7 +199,14 @@ pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError
 /// A store decides nothing: it hands out what it has, expired or not.
 pub(crate) trait SessionStore: Send + Sync {
     /// When this answers, the session outlives the process, as far as sessions here do.
-    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()>;
+    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
+        let inserted = self.insert_below(record, usize::MAX);
+        Box::pin(async move { inserted.await.map(drop) })
+    }
+
+    /// The same unless there are `most` records already; gives whether it was kept. Of several at once,
+    /// wherever they begin, none is one too many (SEC-52).
+    fn insert_below(&self, record: Arc<Record>, most: usize) -> Answer<'_, bool>;
 
     /// The record of this key, or the one that another id of this hash opens.
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>>;
@@ -266,6 +273,11 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Where others can end sessions: how long one that is known goes on while the store cannot be
     /// asked. Such a store tells with [`ends`](Self::ends) until when it has told of all.
     fn stale_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Where it is across a network, and may be slow: how long a login waits for it in all.
+    fn patience(&self) -> Option<Duration> {
         None
     }
 

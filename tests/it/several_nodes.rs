@@ -5,7 +5,9 @@ mod away;
 mod ends;
 mod forms;
 mod keys;
+mod limits;
 mod nodes;
+mod slow;
 mod throttle;
 mod tokens;
 
@@ -25,15 +27,20 @@ fn node(app: &Upstream, redis: &Redis) -> Vestibule {
 }
 
 fn node_for(app: &Upstream, redis: &Redis, stale_for: &str) -> Vestibule {
-    let (url, key) = (redis.url(), "5a".repeat(32));
+    let keys = format!("wait_replicas = 0\nstale_for = \"{stale_for}\"");
+    node_at(app, &redis.url(), &keys)
+}
+
+/// With more keys of `[session.redis]`.
+fn node_at(app: &Upstream, url: &str, keys: &str) -> Vestibule {
+    let key = "5a".repeat(32);
     Vestibule::before(app)
         .user("ada", PASSWORD)
         .user("bob", PASSWORD)
         .session("store = \"redis\"")
         .admin("socket = \"admin.sock\"\nmetrics = \"127.0.0.1:0\"")
         .config(&format!(
-            "[session.redis]\nurl = \"{url}\"\nkey = \"{key}\"\nwait_replicas = 0\n\
-             stale_for = \"{stale_for}\""
+            "[session.redis]\nurl = \"{url}\"\nkey = \"{key}\"\n{keys}"
         ))
 }
 

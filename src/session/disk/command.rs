@@ -16,7 +16,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the thread is asked for. Nobody may be waiting for the answer any more.
 pub(super) enum Command {
-    Insert(Arc<Record>, Reply<()>),
+    /// Unless there are so many.
+    Insert(Arc<Record>, usize, Reply<bool>),
     Remove(Vec<SessionKey>, Reply<usize>),
     Clear(Reply<usize>),
     Bind(SessionKey, Host, Arc<str>, Reply<Option<Arc<Record>>>),
@@ -32,7 +33,8 @@ pub(super) enum Command {
 
 /// What came of a command, until it is durable.
 pub(super) enum Outcome {
-    Inserted,
+    Closed,
+    Inserted(bool),
     Removed(usize),
     Bound(Option<Arc<Record>>),
     Changed(Option<Result<Arc<Record>, DataError>>),
@@ -55,9 +57,12 @@ impl Command {
         transaction: &'t WriteTransaction,
     ) -> Result<(Tables<'t>, Outcome), redb::Error> {
         let outcome = match self {
-            Self::Insert(record, _) => {
-                tables.insert(record)?;
-                Outcome::Inserted
+            Self::Insert(record, most, _) => {
+                let has_place = *most == usize::MAX || tables.count()? < *most;
+                if has_place {
+                    tables.insert(record)?;
+                }
+                Outcome::Inserted(has_place)
             }
             Self::Remove(keys, _) => Outcome::Removed(tables.remove_each(keys)?),
             Self::Clear(_) => {
@@ -67,14 +72,15 @@ impl Command {
             Self::Bind(key, host, app, _) => Outcome::Bound(tables.bind(key, host, app)?),
             Self::AddId(key, id, _) => Outcome::Bound(tables.add_id(key, id)?),
             Self::Change(key, app, change, _) => Outcome::Changed(tables.change(key, app, change)?),
-            Self::Close(_) => Outcome::Removed(0),
+            Self::Close(_) => Outcome::Closed,
         };
         Ok((tables, outcome))
     }
 
     pub(super) fn succeed(self, outcome: Outcome) {
         match (self, outcome) {
-            (Self::Insert(_, reply) | Self::Close(reply), _) => send(reply, Ok(())),
+            (Self::Insert(_, _, reply), Outcome::Inserted(is_kept)) => send(reply, Ok(is_kept)),
+            (Self::Close(reply), _) => send(reply, Ok(())),
             (Self::Remove(_, reply) | Self::Clear(reply), Outcome::Removed(count)) => {
                 send(reply, Ok(count));
             }
@@ -88,7 +94,8 @@ impl Command {
 
     pub(super) fn fail(self, error: StoreError) {
         match self {
-            Self::Insert(_, reply) | Self::Close(reply) => send(reply, Err(error)),
+            Self::Insert(_, _, reply) => send(reply, Err(error)),
+            Self::Close(reply) => send(reply, Err(error)),
             Self::Remove(_, reply) | Self::Clear(reply) => send(reply, Err(error)),
             Self::Bind(_, _, _, reply) | Self::AddId(_, _, reply) => send(reply, Err(error)),
             Self::Change(_, _, _, reply) => send(reply, Err(error)),

@@ -77,7 +77,7 @@ impl Writer {
                     self.write(batch);
                     if let Some(close) = close {
                         self.finish();
-                        return close.succeed(Outcome::Inserted);
+                        return close.succeed(Outcome::Closed);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

@@ -53,8 +53,8 @@ impl Shared {
 }
 
 impl SessionStore for Shared {
-    fn insert(&self, record: Arc<Record>) -> Answer<'_, ()> {
-        self.unless_away(self.memory.insert(record))
+    fn insert_below(&self, record: Arc<Record>, most: usize) -> Answer<'_, bool> {
+        self.unless_away(self.memory.insert_below(record, most))
     }
 
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {

@@ -69,7 +69,7 @@ impl Shared {
     }
 
     /// Ends once more what could not be written.
-    pub(super) async fn write_unwritten(&self) {
+    pub(super) async fn write_unwritten(self: &Arc<Self>) {
         let (keys, whose) = self.own().unwritten();
         if !keys.is_empty() {
             let sessions = keys.len();

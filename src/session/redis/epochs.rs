@@ -3,17 +3,40 @@
 //! An epoch is a time by the store's clock; it only grows. A session carries those that it began in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ::redis::{Value, cmd, pipe};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::keys::{Names, Shard};
 use super::own::Whose;
 use super::value::{Epochs, shift};
 use super::write::MAX_ATTEMPTS;
-use super::{Shared, number, scripts};
+use super::{LOOK_UP, Shared, number, scripts};
 use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
+
+/// How long whoever ends all sessions waits for the count of those that are deleted: they are over by
+/// then.
+const ALL_COUNTED_FOR: Duration = Duration::from_secs(30);
+
+/// What is left of sessions that an epoch has ended; deleted in any case.
+pub(super) struct Left {
+    dropping: JoinHandle<()>,
+    dropped: Arc<AtomicUsize>,
+    counted_for: Duration,
+}
+
+impl Left {
+    /// How many are deleted, within a bounded time.
+    pub(super) async fn count(self) -> usize {
+        let _slow = timeout(self.counted_for, self.dropping).await;
+        self.dropped.load(Ordering::Acquire)
+    }
+}
 
 /// The name of the epoch of all, which no user has.
 const ALL: &str = "*";
@@ -50,12 +73,12 @@ impl Shared {
         Ok(users.iter().map(of).collect())
     }
 
-    /// Ends all sessions that began before now, but for one; gives how many there were.
+    /// Ends all sessions that began before now, but for one.
     pub(super) async fn end_all_of(
-        &self,
+        self: &Arc<Self>,
         whose: Whose,
         keep: Option<SessionKey>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Left, StoreError> {
         let mark = self.link.mark();
         let epoch = async {
             let mut epoch = shift(self.clock.now(), self.ahead()).as_millis();
@@ -69,12 +92,29 @@ impl Shared {
         epoch.map_err(|error| self.not_everywhere(error))?;
         self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(whose))])
             .await;
-        // They are over; what is left of them is garbage, which can wait.
-        let dropped = match whose {
-            Whose::User(user) => self.drop_of_user(user).await,
-            Whose::All => self.drop_all().await,
+        Ok(self.drop_left(whose))
+    }
+
+    /// They are over; what is left of them is garbage, which can wait.
+    fn drop_left(self: &Arc<Self>, whose: Whose) -> Left {
+        let (shared, dropped) = (Arc::clone(self), Arc::<AtomicUsize>::default());
+        let counted_for = match whose {
+            Whose::User(_) => shared.limit(LOOK_UP),
+            Whose::All => ALL_COUNTED_FOR,
         };
-        Ok(dropped.unwrap_or_default())
+        let count = Arc::clone(&dropped);
+        let dropping = tokio::spawn(async move {
+            // Whoever meets the rest deletes it.
+            let _all = match whose {
+                Whose::User(user) => shared.drop_of_user(user, &count).await,
+                Whose::All => shared.drop_all(&count).await,
+            };
+        });
+        Left {
+            dropping,
+            dropped,
+            counted_for,
+        }
     }
 
     /// Has a session outlive an epoch of its user that is about to be set: it gets that epoch before,

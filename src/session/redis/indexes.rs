@@ -3,6 +3,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::redis::{Value, cmd, pipe};
@@ -82,12 +83,18 @@ impl Shared {
         self.pipeline(&name).await.map(drop)
     }
 
-    /// Deletes what is left of the sessions of a user; gives how many there were.
-    pub(super) async fn drop_of_user(&self, user: UserKey) -> Result<usize, StoreError> {
+    /// Deletes what is left of the sessions of a user, and counts it.
+    pub(super) async fn drop_of_user(
+        &self,
+        user: UserKey,
+        dropped: &AtomicUsize,
+    ) -> Result<(), StoreError> {
         let (entries, _) = self.entries_of_user(user).await?;
         let (_, over) = self.unless_over(entries).await?;
         let keys: Vec<_> = over.into_iter().map(|(key, _)| key).collect();
-        self.remove_each(&keys, Tell::IfThere).await
+        let removed = self.remove_each(&keys, Tell::IfThere).await?;
+        dropped.fetch_add(removed, Ordering::Release);
+        Ok(())
     }
 
     /// The sessions that the index has, and what it has besides.
@@ -195,17 +202,17 @@ impl Shared {
         Ok(good)
     }
 
-    /// Deletes the records of all sessions; gives how many there were.
-    pub(super) async fn drop_all(&self) -> Result<usize, StoreError> {
+    /// Deletes the records of all sessions, and counts them.
+    pub(super) async fn drop_all(&self, dropped: &AtomicUsize) -> Result<(), StoreError> {
         let ends = [[0; 32], [255; 32]].map(|key| Short::of(&SessionKey::from_bytes(key)));
         let buckets = self.buckets(ends[0].bucket(), ends[1].bucket()).await?;
-        let mut dropped = 0;
         for some in buckets.chunks(BUCKETS) {
             let mut shorts = self.in_buckets(some).await?;
             shorts.sort_unstable();
-            dropped += self.drop_some(&shorts, b"all").await?;
+            let some = self.drop_some(&shorts, b"all").await?;
+            dropped.fetch_add(some, Ordering::Release);
         }
-        Ok(dropped)
+        Ok(())
     }
 
     /// In the order of their keys.

@@ -154,6 +154,11 @@ impl Names {
         Shard::of(user.as_bytes()[0])
     }
 
+    /// Of the sessions that are about to begin.
+    pub(super) fn beginning(&self) -> String {
+        self.of_shard(Shard::OF_ALL, "beginning")
+    }
+
     /// What is published there wakes the readers of the streams.
     pub(super) fn channel(&self) -> String {
         format!("{}ended", self.prefix)

@@ -107,6 +107,26 @@ pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Keys: sessions that are about to begin. Arguments: something unlike any other, milliseconds to keep
+/// it. Adds it; gives how many others there are, and under which name it was added.
+pub(super) static TAKE_PLACE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local time = redis.call('TIME')
+        local now, others = time[1] * 1000 + math.floor(time[2] / 1000), 0
+        for _, other in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+            if (tonumber(string.match(other, '^%d+')) or 0) <= now then
+                redis.call('SREM', KEYS[1], other)
+            else
+                others = others + 1
+            end
+        end
+        local place = string.format('%.0f', now + ARGV[2]) .. ':' .. ARGV[1]
+        redis.call('SADD', KEYS[1], place)
+        redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        return {others, place}",
+    )
+});
+
 /// Keys: records. Arguments: the last access of each; an earlier one than there is changes nothing.
 pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
     script(

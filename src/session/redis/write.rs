@@ -18,14 +18,24 @@ use crate::session::user_key::UserKey;
 pub(super) const MAX_ATTEMPTS: usize = 100;
 
 impl Shared {
-    pub(super) async fn begin_session(&self, record: Arc<Record>) -> Result<(), StoreError> {
+    pub(super) async fn begin_session(
+        self: &Arc<Self>,
+        record: Arc<Record>,
+    ) -> Result<(), StoreError> {
         self.own().unbury(&record.key);
         self.wait_for_first_read().await;
         let user = UserKey::of(record.user());
         let epochs = self.epochs_of(vec![user]).await?;
         let epochs = epochs.first().copied().unwrap_or_default();
         let mark = self.link.mark();
-        if !self.write(&record, epochs, false).await? {
+        let written = self.write(&record, epochs, false).await;
+        if written.is_err() {
+            // Nobody gets its id, and it may be there all the same.
+            self.own().bury(record.key);
+            let (shared, keys) = (Arc::clone(self), vec![record.key]);
+            tokio::spawn(async move { shared.end_each(keys).await.map(drop) });
+        }
+        if !written? {
             tracing::error!("two sessions have the same first 64 bits in their keys");
             return Err(StoreError::Unavailable);
         }

@@ -30,6 +30,7 @@ macro_rules! conformance_tests {
             names_of_users_have_no_case,
             what_is_ended_here_is_not_told,
             sec_88_each_id_of_a_session_finds_it_and_ends_with_it,
+            sec_52_there_are_never_more_sessions_than_there_may_be,
         }
     };
     ($open:expr => $($test:ident,)+) => {
@@ -323,4 +324,10 @@ pub(in crate::session) async fn sec_88_each_id_of_a_session_finds_it_and_ends_wi
     assert_eq!(store.load(other).await.unwrap().unwrap().key, bob.key);
     assert_eq!(store.clear().await.unwrap(), 1);
     assert_eq!(store.load(other).await.unwrap(), None);
+}
+
+pub(in crate::session) async fn sec_52_there_are_never_more_sessions_than_there_may_be(
+    store: Arc<dyn SessionStore>,
+) {
+    shared::never_more_than_three(&[store]).await;
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a request gets whose session nobody can look up: not a word of a login, and the cookie stays.
-fn assert_unavailable(reply: &Reply) {
+pub(super) fn assert_unavailable(reply: &Reply) {
     reply.assert_status(503);
     assert!(reply.value("retry-after").is_some(), "{reply}");
     assert_eq!(reply.value("set-cookie"), None, "{reply}");

@@ -18,6 +18,7 @@ macro_rules! shared_store_tests {
             each_end_is_told_to_the_others,
             sec_75_what_one_ends_is_over_for_the_others_within_a_second,
             sec_75_whoever_lags_behind_asks_the_store_again,
+            sec_52_two_who_begin_the_last_session_at_once_begin_one,
         }
     };
     ($open:expr => $($test:ident,)+) => {
@@ -213,4 +214,35 @@ pub(in crate::session) async fn sec_75_whoever_lags_behind_asks_the_store_again(
     process.sessions.sweep(|_| true).await;
     process.loses(&ada).await;
     process.keeps(&bob).await;
+}
+
+pub(in crate::session) async fn sec_52_two_who_begin_the_last_session_at_once_begin_one(
+    here: Arc<dyn SessionStore>,
+    there: Arc<dyn SessionStore>,
+) {
+    never_more_than_three(&[here, there]).await;
+}
+
+/// Handles of one store, which is empty.
+pub(super) async fn never_more_than_three(handles: &[Arc<dyn SessionStore>]) {
+    for round in 0..10 {
+        let begun = (0..12).map(|number| {
+            let store = Arc::clone(&handles[number % handles.len()]);
+            tokio::spawn(async move { store.insert_below(record("ada"), 3).await.unwrap() })
+        });
+        let mut kept = 0;
+        for begun in begun.collect::<Vec<_>>() {
+            kept += usize::from(begun.await.unwrap());
+        }
+        let store = &handles[round % handles.len()];
+        assert_eq!(store.count().await, Ok(kept), "round {round}");
+        assert!(kept <= 3, "{kept} in round {round}");
+        // None is refused that has a place, once no other is about to begin.
+        while kept < 3 {
+            assert_eq!(store.insert_below(record("ada"), 3).await, Ok(true));
+            kept += 1;
+        }
+        assert_eq!(store.insert_below(record("ada"), 3).await, Ok(false));
+        assert_eq!(store.clear().await, Ok(3));
+    }
 }

@@ -527,6 +527,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "WRITES: Duration = Duration::from_mins(1);",
     ),
     (
+        "gaps in what it has heard of the others that it remembers, to know what it may go by while the store is away",
+        "16",
+        "session/freshness.rs",
+        "GAPS: usize = 16;",
+    ),
+    (
         "ends that each of 16 streams in the store keeps",
         "10000",
         "session/redis/scripts.rs",

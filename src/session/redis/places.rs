@@ -1,0 +1,77 @@
+//! The last places below `max_sessions`: however many nodes begin sessions at the same moment, there
+//! are never more.
+//!
+//! The sessions are counted in sixteen shards, which no step can look at together. So whoever begins
+//! one says so first, in one place, and is told how many others are about to; only then it counts. A
+//! session that is just beginning may be counted twice by that, and none is missed.
+
+use std::sync::Arc;
+
+use ::redis::{Value, cmd};
+
+use super::{Shared, number, scripts};
+use crate::session::id::SessionKey;
+use crate::session::record::Record;
+use crate::session::store::StoreError;
+
+/// With more free places than this, nobody has to say so: as many sessions do not begin at once.
+fn is_near(count: usize, most: usize) -> bool {
+    most.saturating_sub(count) <= (most / 8).max(8192)
+}
+
+/// After so many times `timeout`, whoever has said so has begun its session, or never will.
+const TIMES: u32 = 10;
+
+impl Shared {
+    /// Begins a session unless there are `most`; gives whether it has.
+    pub(super) async fn begin_session_below(
+        self: &Arc<Self>,
+        record: Arc<Record>,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        if most == usize::MAX {
+            return self.begin_session(record).await.map(|()| true);
+        }
+        let count = self.count().await?;
+        if count >= most {
+            return Ok(false);
+        }
+        if !is_near(count, most) {
+            return self.begin_session(record).await.map(|()| true);
+        }
+        let (others, place) = self.take_place(&record.key).await?;
+        let beginning = async {
+            if self.count().await?.saturating_add(others) >= most {
+                return Ok(false);
+            }
+            self.begin_session(record).await.map(|()| true)
+        };
+        let begun = beginning.await;
+        let mut give_back = cmd("SREM");
+        give_back.arg(self.names.beginning()).arg(place);
+        // Without an answer it ends by itself.
+        let _answer = self.query(&give_back).await;
+        begun
+    }
+
+    /// Gives how many others are about to begin a session, and what to give back afterwards.
+    async fn take_place(&self, key: &SessionKey) -> Result<(usize, Vec<u8>), StoreError> {
+        let kept_for = self.link.settings().timeout * TIMES;
+        let kept_for = kept_for.as_millis().to_string();
+        let keys = [self.names.beginning()];
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let args: [&[u8]; 2] = [&key.as_bytes()[..16], kept_for.as_bytes()];
+        let answer = self.link.script(&scripts::TAKE_PLACE, &keys, &args).await;
+        let Value::Array(parts) = answer.map_err(|error| super::failed(&error))? else {
+            return Err(StoreError::Unavailable);
+        };
+        match parts.as_slice() {
+            [others, Value::BulkString(place)] => {
+                let others = number(others).ok_or(StoreError::Unavailable)?;
+                let others = usize::try_from(others).unwrap_or(usize::MAX);
+                Ok((others, place.clone()))
+            }
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+}
