@@ -30,6 +30,7 @@ pub(crate) const COMMANDS: &[(&str, &[&str])] = &[
     ("PTTL", &["KEY"]),
     ("PUBLISH", &["CHANNEL", ""]),
     ("SADD", &["KEY", "a"]),
+    ("SCARD", &["KEY"]),
     ("SCRIPT LOAD", &["return 1"]),
     ("SET", &["KEY", "a", "PX", "1000"]),
     ("SETRANGE", &["KEY", "0", "a"]),

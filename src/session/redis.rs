@@ -10,6 +10,7 @@
 mod accesses;
 mod again;
 mod compact;
+mod counts;
 mod epochs;
 mod indexes;
 mod keys;
@@ -67,7 +68,7 @@ const CLOCKS_DIFFER: i64 = 1000;
 /// The store; what it does in the background ends with it.
 pub(super) struct Redis {
     shared: Arc<Shared>,
-    _tasks: [AbortOnDropHandle<()>; 3],
+    _tasks: [AbortOnDropHandle<()>; 4],
 }
 
 struct Shared {
@@ -121,9 +122,10 @@ impl Redis {
         let reader = tokio::spawn(reader::follow(Arc::clone(&shared)));
         let writer = tokio::spawn(accesses::write(Arc::clone(&shared)));
         let retrier = tokio::spawn(again::retry(Arc::clone(&shared)));
+        let counter = tokio::spawn(counts::keep(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            _tasks: [reader, writer, retrier].map(AbortOnDropHandle::new),
+            _tasks: [reader, writer, retrier, counter].map(AbortOnDropHandle::new),
         })
     }
 

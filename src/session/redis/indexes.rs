@@ -36,16 +36,6 @@ enum Found {
 }
 
 impl Shared {
-    pub(super) async fn count(&self) -> Result<usize, StoreError> {
-        let mut commands = pipe();
-        for shard in Shard::all() {
-            commands.cmd("GET").arg(self.names.count(shard));
-        }
-        let answers = self.pipeline(&commands).await?;
-        let counts = answers.iter().filter_map(number);
-        Ok(usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX))
-    }
-
     pub(super) async fn of_user(&self, user: UserKey) -> Result<Vec<Arc<Record>>, StoreError> {
         let (mut entries, missing) = self.entries_of_user(user).await?;
         for some in missing.chunks(RECORDS) {

@@ -94,6 +94,19 @@ pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Keys: count, then all buckets of the shard. Counts anew; gives the count.
+pub(super) static RECOUNT: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local count = 0
+        for at = 2, #KEYS do
+            local some = redis.pcall('SCARD', KEYS[at])
+            if type(some) == 'number' then count = count + some end
+        end
+        redis.call('SET', KEYS[1], string.format('%.0f', count))
+        return count",
+    )
+});
+
 /// Keys: record, ends. Arguments: the stamp it has, its new sealed record, node, key, channel. Tells
 /// others that it has changed. Gives 0 where it is another by now.
 pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| {

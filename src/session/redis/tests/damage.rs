@@ -213,3 +213,28 @@ fn rel_08_times_are_kept_by_the_clock_of_the_store() {
     assert_eq!(same.record.created, ada.created);
     assert_eq!(same.record.expires, ada.expires);
 }
+
+#[tokio::test]
+async fn rel_19_the_number_of_sessions_is_set_right_when_it_is_wrong() {
+    let server = server!();
+    let node = node(&server).await;
+    for user in ["ada", "ada", "bob", "eve"] {
+        node.insert(record(user)).await.unwrap();
+    }
+    let counts = || keys::Shard::all().map(|shard| (shard, node.shared.names.count(shard)));
+    for wrong in ["7", "nonsense", "a list"] {
+        for (_, name) in counts() {
+            server.ask(&["DEL", &name]);
+            match wrong {
+                "a list" => server.ask(&["SADD", &name, "a"]),
+                wrong => server.ask(&["SET", &name, wrong]),
+            };
+        }
+        for (shard, _) in counts() {
+            node.shared.recount(shard).await.unwrap();
+        }
+        assert_eq!(node.count().await, Ok(4), "{wrong}");
+    }
+    node.insert(record("ada")).await.unwrap();
+    assert_eq!(node.count().await, Ok(5), "and is counted on from there");
+}
