@@ -3,6 +3,7 @@
 
 mod away;
 mod ends;
+mod faults;
 mod forms;
 mod keys;
 mod limits;
