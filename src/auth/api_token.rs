@@ -242,16 +242,26 @@ impl ApiTokens {
     /// Ends tokens at once, with their streams. An error says that a restart might bring some back, or
     /// other nodes go on with them; removing them is tried again.
     pub(crate) async fn revoke(&self, keys: Vec<TokenKey>) -> Result<usize, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
         self.bury(&keys);
         let revoked = self.forget(&keys);
         if revoked == 0 {
             return Ok(0);
         }
-        if let Err(error) = self.store.remove_tokens(keys.clone()).await {
+        if let Err(error) = self.remove(keys.clone()).await {
             self.state().unremoved.extend(keys);
             return Err(error);
         }
         Ok(revoked)
+    }
+
+    /// Takes them out of the store.
+    async fn remove(&self, keys: Vec<TokenKey>) -> Result<usize, StoreError> {
+        let removed = self.store.remove_tokens(keys).await;
+        self.has_changed.store(true, Ordering::Relaxed); // a look meanwhile was at what was before
+        removed
     }
 
     /// They open nothing in this process any more, and their streams end; gives how many there were.
@@ -305,7 +315,7 @@ impl ApiTokens {
         if let Err(error) = self.revoke(over).await {
             tracing::error!(%error, "API tokens that have ended were not removed; it is tried again");
         }
-        if !retry.is_empty() && self.store.remove_tokens(retry.clone()).await.is_err() {
+        if !retry.is_empty() && self.remove(retry.clone()).await.is_err() {
             self.state().unremoved.extend(retry);
         }
         if flush {

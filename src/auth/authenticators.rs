@@ -188,11 +188,8 @@ pub(crate) trait AuthenticatorStore: Send + Sync {
 
 /// What a store says of the tokens that any node may make or remove.
 pub(crate) trait Shared: Send + Sync {
-    /// A version and the keys of all tokens at that moment; `None` if it is the `known` version.
-    fn changes<'a>(
-        &'a self,
-        known: Option<&'a [u8]>,
-    ) -> Answer<'a, Option<(Vec<u8>, Vec<TokenKey>)>>;
+    /// Which tokens there are; `None` if it is still the `known` version.
+    fn changes<'a>(&'a self, known: Option<&'a [u8]>) -> Answer<'a, Option<Listed>>;
 
     /// The tokens of these keys that are there.
     fn read<'a>(&'a self, keys: &'a [TokenKey]) -> Answer<'a, ReadTokens>;
@@ -205,6 +202,16 @@ pub(crate) trait Shared: Send + Sync {
 
     /// For how long a node goes on with what it knows while it cannot read the store.
     fn stale_for(&self) -> Duration;
+}
+
+/// Which tokens there are at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Another one after each change.
+    pub(crate) version: Vec<u8>,
+    /// Another one when the store was emptied since; empty where nothing was ever kept.
+    pub(crate) life: Vec<u8>,
+    pub(crate) keys: Vec<TokenKey>,
 }
 
 /// What was found of some keys.

@@ -195,14 +195,19 @@ impl Callers {
                 Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
             }
         }
-        let is_active = |account: &AccountRef| self.accounts.active(account).is_some();
-        self.tokens
-            .tick(self.accounts.generation(), is_active)
-            .await;
         let is_good = |session: &Session| self.principal(session).is_some();
         self.sessions.sweep(is_good).await;
         self.sessions
             .collect_garbage(|record| self.may_stay(record))
+            .await;
+    }
+
+    /// The same for API tokens. Apart, so that neither waits for the store of the other.
+    pub(crate) async fn tick_tokens(&self) {
+        self.accounts.refresh();
+        let is_active = |account: &AccountRef| self.accounts.active(account).is_some();
+        self.tokens
+            .tick(self.accounts.generation(), is_active)
             .await;
     }
 

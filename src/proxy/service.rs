@@ -124,6 +124,11 @@ impl Service {
         self.proxy().tick().await;
     }
 
+    /// Looks after API tokens. Called about twice a second.
+    pub(crate) async fn tick_tokens(&self) {
+        self.proxy().callers.tick_tokens().await;
+    }
+
     /// The connections to each app, by name.
     pub(crate) fn pools(&self) -> Vec<(Arc<str>, Pool)> {
         self.proxy().apps.pools()

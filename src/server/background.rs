@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use crate::auth::Accounts;
 use crate::auth::api_token::ApiTokens;
@@ -53,6 +54,15 @@ impl Background {
         tasks.push(background.spawn(async move { posts.follow().await }));
         let tokens = Arc::clone(&self.tokens);
         tasks.push(background.spawn(async move { tokens.follow().await }));
+        let service = Arc::clone(&self.service);
+        tasks.push(background.spawn(async move {
+            let mut tick = tokio::time::interval(TICK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                service.tick_tokens().await;
+            }
+        }));
         for keys in self.keys.clone() {
             tasks.push(background.spawn(async move { keys.follow().await }));
         }

@@ -1,5 +1,6 @@
-//! What this node has revoked. A key of a token is never used twice: one that comes back to the store
-//! was written by a server that took over and had not heard of its end.
+//! What was revoked here, and what was heard to be revoked elsewhere. A key of a token is never used
+//! twice: one that comes back to the store was written by a server that took over and had not heard of
+//! its end.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::buried::Buried;
 use super::{ApiTokens, TokenKey};
-use crate::auth::authenticators::{Shared, StoreError};
+use crate::auth::authenticators::{Listed, Shared, StoreError};
 use crate::clock::Timestamp;
 
 /// How often the store is asked what has changed, whether anything wakes this node or not.
@@ -66,7 +66,7 @@ impl Freshness {
 struct Seen {
     /// `None` where that is to be looked at anew.
     version: Option<Vec<u8>>,
-    has_begun: bool,
+    life: Option<Vec<u8>>,
     /// Of tokens that are left alone: they are not read again and again.
     unreadable: HashSet<TokenKey>,
 }
@@ -107,12 +107,22 @@ impl ApiTokens {
         if self.has_changed.swap(false, Ordering::Relaxed) {
             seen.version = None;
         }
-        let Some((version, keys)) = shared.changes(seen.version.as_deref()).await? else {
+        let Some(listed) = shared.changes(seen.version.as_deref()).await? else {
             return Ok(());
         };
+        let Listed {
+            version,
+            life,
+            keys,
+        } = listed;
         let there: HashSet<_> = keys.into_iter().collect();
         seen.unreadable.retain(|key| there.contains(key));
         let (gone, new, again) = self.compare(&there, &seen.unreadable);
+        if seen.life.as_ref() == Some(&life) && !life.is_empty() {
+            // Who has revoked them may not be there any more to say so again. A store that was emptied
+            // says nothing of the kind: what it had may be put back.
+            self.bury(&gone);
+        }
         self.forget(&gone);
         for some in new.chunks(BATCH) {
             let read = shared.read(some).await?;
@@ -126,12 +136,12 @@ impl ApiTokens {
                 }
             }
         }
-        if !std::mem::replace(&mut seen.has_begun, true) {
+        if seen.life.replace(life).is_none() {
             // Whose users are gone since they were made is to be looked at now.
             self.state().generation = None;
         }
         // Those that cannot be removed open nothing here, and are looked at again.
-        let is_done = again.is_empty() || self.store.remove_tokens(again).await.is_ok();
+        let is_done = again.is_empty() || self.remove(again).await.is_ok();
         seen.version = is_done.then_some(version);
         Ok(())
     }
@@ -159,7 +169,6 @@ impl ApiTokens {
             for key in keys {
                 buried.add(*key);
             }
-            self.has_changed.store(true, Ordering::Relaxed);
         }
     }
 

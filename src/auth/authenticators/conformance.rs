@@ -60,8 +60,8 @@ pub(super) fn record(user: &str) -> Arc<TokenRecord> {
 pub(super) async fn all(store: &dyn AuthenticatorStore) -> Vec<TokenRecord> {
     let mut tokens = store.tokens().unwrap();
     if let Some(shared) = store.shared() {
-        let (_, keys) = shared.changes(None).await.unwrap().unwrap();
-        tokens = shared.read(&keys).await.unwrap().tokens;
+        let listed = shared.changes(None).await.unwrap().unwrap();
+        tokens = shared.read(&listed.keys).await.unwrap().tokens;
     }
     tokens.sort_by_key(|token| token.key);
     tokens

@@ -8,30 +8,30 @@ mod import;
 mod scripts;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::{Script, Value};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc};
 
 use self::import::Import;
-use super::{Answer, AuthenticatorStore, OpenError, ReadTokens, Shared, StoreError, codec};
+use super::{Answer, AuthenticatorStore, Listed, OpenError, ReadTokens, Shared, StoreError};
 use crate::auth::api_token::{MAX_PER_USER, MAX_TOKENS, TokenKey, TokenRecord};
 use crate::clock::{Clock, Timestamp};
-use crate::principal::{AccountRef, user_name};
 use crate::random::{NoRandomness, random};
-use crate::redis::{Link, LinkError, Mark, Unreadable};
+use crate::redis::{Link, LinkError, Mark};
 use crate::telemetry::Seldom;
-
-/// What a sealed token is.
-const KIND: &str = "api-token";
 
 /// Bytes at the beginning of a value that all tokens of a user have in common.
 const TAG: usize = 16;
+
+/// Of a version; the beginning is that of the one before, if there is one.
+const VERSION: usize = 24;
+const LIFE: usize = 8;
 
 /// Of a value: 32 paths of 1 KiB, and what else limits a token.
 const MOST_BYTES: usize = 64 * 1024;
@@ -47,6 +47,9 @@ pub(super) struct Redis {
     names: Names,
     /// What this node had in a file before, until it is in the store.
     import: Mutex<Option<Import>>,
+    /// Milliseconds that the clock of the store is ahead, as it was first heard of. Times in the store
+    /// are by its clock: a node with a wrong one ends no token for all.
+    ahead: OnceLock<i64>,
     said: Seldom,
     said_not_durable: Seldom,
     said_too_many: Seldom,
@@ -89,6 +92,7 @@ impl Redis {
             link: link.clone(),
             names: Names::new(link.prefix()),
             import: Mutex::new(import),
+            ahead: OnceLock::new(),
             said: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
             said_too_many: Seldom::new(clock.clone()),
@@ -132,7 +136,7 @@ impl Redis {
 
     async fn touch(&self, uses: &[(TokenKey, Timestamp)]) -> Result<(), StoreError> {
         for some in uses.chunks(AT_ONCE) {
-            let millis = |(_, at): &(_, Timestamp)| at.as_millis().to_string();
+            let millis = |(_, at): &(_, Timestamp)| self.time_there(*at).as_millis().to_string();
             let times: Vec<_> = some.iter().map(millis).collect();
             let pairs = some.iter().zip(&times);
             let args = pairs.flat_map(|((key, _), at)| [&key.as_bytes()[..], at.as_bytes()]);
@@ -143,10 +147,7 @@ impl Redis {
         Ok(())
     }
 
-    async fn changes(
-        &self,
-        known: Option<&[u8]>,
-    ) -> Result<Option<(Vec<u8>, Vec<TokenKey>)>, StoreError> {
+    async fn changes(&self, known: Option<&[u8]>) -> Result<Option<Listed>, StoreError> {
         self.take_over().await?;
         let most = MOST_READ.to_string();
         // No version is as short as that.
@@ -169,8 +170,12 @@ impl Redis {
             let bytes = <[u8; 32]>::try_from(bytes(field)?).ok()?; // else nobody here has written it
             Some(TokenKey::from_bytes(bytes))
         });
-        let keys = keys.collect();
-        Ok(Some((bytes(version).ok_or_else(foreign)?, keys)))
+        let (keys, version) = (keys.collect(), bytes(version).ok_or_else(foreign)?);
+        Ok(Some(Listed {
+            life: version.get(..LIFE).unwrap_or_default().to_vec(),
+            version,
+            keys,
+        }))
     }
 
     async fn read(&self, keys: &[TokenKey]) -> Result<ReadTokens, StoreError> {
@@ -190,7 +195,8 @@ impl Redis {
                     Value::Int(0) => {} // it was removed a moment ago
                     Value::BulkString(value) => match self.unseal(*key, &value).await {
                         Ok(mut token) => {
-                            token.last_used = bytes(used).and_then(|at| millis(&at));
+                            let used = bytes(used).and_then(|at| millis(&at));
+                            token.last_used = used.map(|at| self.time_here(at));
                             read.tokens.push(token);
                         }
                         Err(error) => read.unreadable.push((*key, error)),
@@ -217,47 +223,10 @@ impl Redis {
         while let (Some(key), Some(at)) = (fields.next(), fields.next()) {
             let key = bytes(key).and_then(|key| key.try_into().ok());
             let at = bytes(at).and_then(|at| millis(&at));
+            let at = at.map(|at| self.time_here(at));
             uses.extend(key.map(TokenKey::from_bytes).zip(at));
         }
         Ok(uses)
-    }
-
-    /// A token as it stands in the store.
-    fn seal(&self, token: &TokenRecord) -> Result<Vec<u8>, StoreError> {
-        let tag = tag(&token.account);
-        let place = self.place(&token.key, &tag);
-        let row = codec::encode(token);
-        let sealed = self.link.keys().seal(KIND, &place, &row);
-        let sealed = sealed.map_err(|NoRandomness| StoreError::Unavailable)?;
-        let value = [&tag[..], &sealed].concat();
-        if value.len() > MOST_BYTES {
-            return Err(StoreError::TooLarge);
-        }
-        Ok(value)
-    }
-
-    /// What another key than the first has sealed is sealed anew, so that the other one can be taken
-    /// away some day: tokens may be there for a year.
-    async fn unseal(&self, key: TokenKey, value: &[u8]) -> Result<TokenRecord, String> {
-        let (tag, sealed) = value.split_first_chunk::<TAG>().ok_or("it is damaged")?;
-        let opened = (self.link.keys()).open_noting_age(KIND, &self.place(&key, tag), sealed);
-        let (row, is_of_first) = opened.map_err(|error| match error {
-            Unreadable::Damaged => "it is damaged, or another key has sealed it".to_owned(),
-            Unreadable::Version(version) => {
-                format!("a later version of vestibule sealed it (format {version})")
-            }
-        })?;
-        let token = codec::decode(key, &row).map_err(|error| error.to_string())?;
-        if !is_of_first && let Ok(anew) = self.seal(&token) {
-            let args = [&key.as_bytes()[..], value, &anew];
-            let _unsaid = (self.script(&scripts::RENEW, &[&self.names.tokens], &args)).await;
-        }
-        Ok(token)
-    }
-
-    /// What a seal is bound to: neither another token nor one of another user can be put there.
-    fn place(&self, key: &TokenKey, tag: &[u8; TAG]) -> Vec<u8> {
-        [self.names.tokens.as_bytes(), b"\0", key.as_bytes(), tag].concat()
     }
 
     async fn number(
@@ -339,10 +308,7 @@ impl AuthenticatorStore for Redis {
 }
 
 impl Shared for Redis {
-    fn changes<'a>(
-        &'a self,
-        known: Option<&'a [u8]>,
-    ) -> Answer<'a, Option<(Vec<u8>, Vec<TokenKey>)>> {
+    fn changes<'a>(&'a self, known: Option<&'a [u8]>) -> Answer<'a, Option<Listed>> {
         Box::pin(self.changes(known))
     }
 
@@ -363,13 +329,7 @@ impl Shared for Redis {
     }
 }
 
-/// The same for all tokens of a user, without case, whichever key seals them.
-fn tag(account: &AccountRef) -> [u8; TAG] {
-    let hash = Sha256::digest(user_name::key(account.subject()));
-    std::array::from_fn(|at| hash[at])
-}
-
-fn version() -> Result<[u8; 16], StoreError> {
+fn version() -> Result<[u8; VERSION], StoreError> {
     random().map_err(|NoRandomness| StoreError::Unavailable)
 }
 

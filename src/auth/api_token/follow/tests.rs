@@ -147,28 +147,99 @@ async fn rel_10_without_the_store_known_tokens_go_on_for_a_while_and_unknown_one
     assert_eq!(here.tokens.count(), 1);
 }
 
+const SEALED: &str = "vestibule:{tokens}:sealed";
+const USERS: &str = "vestibule:{tokens}:users";
+const VERSION: &str = "vestibule:{tokens}:version";
+
+/// What a replica, or a copy on a disk, has of it now.
+fn keep(server: &TestServer) {
+    for key in [SEALED, USERS, VERSION] {
+        let copied = server.ask(&["COPY", key, &format!("{key}:kept"), "REPLACE"]);
+        assert_eq!(copied.trim(), "1", "{key}");
+    }
+}
+
+/// That server takes over.
+fn restore(server: &TestServer) {
+    for key in [SEALED, USERS, VERSION] {
+        server.ask(&["RENAME", &format!("{key}:kept"), key]);
+    }
+}
+
 #[tokio::test]
 async fn rel_18_a_revocation_that_a_new_master_has_not_heard_of_is_written_again() {
     let Some(server) = TestServer::start() else {
         return;
     };
+    // Whether the node that has revoked it is there to say so again, or only one that has heard of it.
+    for survives in [true, false] {
+        let [here, there] = Node::two(&server, Duration::from_secs(30)).await;
+        let (text, token) = here.make("ada").await;
+        there.comes_to_know(&text).await;
+        let (kept, _) = here.make("bob").await;
+        there.comes_to_know(&kept).await;
+        keep(&server);
+        here.tokens.revoke(vec![token.key()]).await.unwrap();
+        there.comes_to_forget(&text).await;
+        let others = if survives {
+            vec![here, there]
+        } else {
+            drop(here);
+            vec![there]
+        };
+        restore(&server);
+        let is_gone = || server.ask(&["HLEN", SEALED]).trim() == "1";
+        others[0].comes("to remove it again", is_gone).await;
+        for node in &others {
+            node.comes_to_know(&kept).await;
+            assert!(node.tokens.find(&text).is_none());
+        }
+        server.ask(&["FLUSHALL"]);
+    }
+}
+
+#[tokio::test]
+async fn rel_18_what_is_put_back_into_an_emptied_store_is_good_again() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
     let [here, there] = Node::two(&server, Duration::from_secs(30)).await;
-    let (text, token) = here.make("ada").await;
+    let (text, _) = here.make("ada").await;
     there.comes_to_know(&text).await;
-    let key = "vestibule:{tokens}:sealed";
-    let restore = "local there = redis.call('HGETALL', KEYS[1])
-        redis.call('COPY', KEYS[1], KEYS[2])
-        return #there";
-    let kept = server.ask(&["EVAL", restore, "2", key, "{tokens}:kept"]);
-    assert_eq!(kept.trim(), "2");
-    here.tokens.revoke(vec![token.key()]).await.unwrap();
+    keep(&server);
+    server.ask(&["DEL", SEALED, USERS, VERSION]);
+    here.comes_to_forget(&text).await;
     there.comes_to_forget(&text).await;
-    server.ask(&["RENAME", "{tokens}:kept", key]);
-    server.ask(&["SET", "vestibule:{tokens}:version", "of the replica"]);
-    let is_gone = || server.ask(&["HLEN", key]).trim() == "0";
-    here.comes("to remove it again", is_gone).await;
-    there.comes_to_forget(&text).await;
-    assert!(here.tokens.find(&text).is_none());
+    let (between, _) = there.make("bob").await;
+    here.comes_to_know(&between).await;
+    restore(&server);
+    for node in [&here, &there] {
+        node.comes_to_know(&text).await;
+        node.comes_to_forget(&between).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_node_asks_for_nothing_but_the_version() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [here, there] = Node::two(&server, Duration::from_secs(30)).await;
+    let (text, _) = here.make("ada").await;
+    there.comes_to_know(&text).await;
+    let looks = || {
+        let stats = server.ask(&["INFO", "commandstats"]);
+        let (_, hkeys) = stats.split_once("cmdstat_hkeys:calls=").unwrap();
+        hkeys.split(',').next().unwrap().parse::<u32>().unwrap()
+    };
+    sleep(3 * EVERY).await; // both have looked at what was made
+    let before = looks();
+    for _ in 0..4 {
+        here.tokens.tick(0, |_| true).await;
+        there.tokens.tick(0, |_| true).await;
+        sleep(EVERY).await;
+    }
+    assert_eq!(looks(), before);
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ impl Redis {
         let (mut part, mut rows) = (Sha256::new(), Vec::with_capacity(tokens.len()));
         for token in tokens {
             part.update(token.key.as_bytes());
-            let used = token.last_used.map(|at| at.as_millis().to_string());
+            let used = token.last_used.map(|at| self.time_there(at));
+            let used = used.map(|at| at.as_millis().to_string());
             rows.push((token.key, self.seal(token)?, used.unwrap_or_default()));
         }
         let (version, names) = (version()?, &self.names);

@@ -5,15 +5,25 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-use super::TAG;
+use super::{LIFE, TAG};
 
 /// Keys: tokens, users, version. Arguments: new version, channel, key, value, most tokens of a user,
 /// most in all. Gives 0 where there are too many.
 pub(super) static INSERT: LazyLock<Script> = LazyLock::new(|| {
     script(
         "if redis.call('HEXISTS', KEYS[1], ARGV[3]) == 1 then return 1 end
-        local own, all = count(KEYS[2], tag(ARGV[4])), redis.call('HLEN', KEYS[1])
-        if own >= tonumber(ARGV[5]) or all >= tonumber(ARGV[6]) then return 0 end
+        if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[6]) then return 0 end
+        local most, own = tonumber(ARGV[5]), tag(ARGV[4])
+        if count(KEYS[2], own) >= most then
+            -- Something else than a script may have taken tokens away.
+            redis.call('HDEL', KEYS[2], own)
+            local there = 0
+            for _, key in ipairs(redis.call('HKEYS', KEYS[1])) do
+                if tag(redis.call('HGET', KEYS[1], key)) == own then there = there + 1 end
+            end
+            add(KEYS[2], own, there)
+            if there >= most then return 0 end
+        end
         redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
         add(KEYS[2], tag(ARGV[4]), 1)
         tell(KEYS[3])
@@ -136,7 +146,11 @@ const COMMON: &str = "local function tag(value) return string.sub(value, 1, @TAG
             end
         end
         local function tell(version)
-            redis.call('SET', version, ARGV[1])
+            local old, new = redis.pcall('GET', version), ARGV[1]
+            if type(old) == 'string' and #old == #new then
+                new = string.sub(old, 1, @LIFE) .. string.sub(new, @LIFE + 1)
+            end
+            redis.call('SET', version, new)
             redis.pcall('PUBLISH', ARGV[2], '')
         end
         ";
@@ -147,5 +161,6 @@ fn script(text: &str) -> Script {
 
 fn filled(flags: &str, text: &str) -> Script {
     let common = COMMON.replace("@TAG", &TAG.to_string());
+    let common = common.replace("@LIFE", &LIFE.to_string());
     Script::new(&format!("{flags}{common}{text}"))
 }

@@ -3,8 +3,10 @@
 use ::redis::cmd;
 use tokio::time::timeout;
 
+use super::super::codec;
 use super::super::conformance::{all, conformance_tests, record};
 use super::super::disk::Disk;
+use super::value::{KIND, tag};
 use super::*;
 use crate::redis::test_server::{TestServer, address, link, settings};
 use crate::redis::{SecretSource, Servers, Settings};
@@ -104,6 +106,20 @@ async fn limits_hold_for_all_nodes_together() {
     let of_ada = of_ada.unwrap().key;
     assert_eq!(nodes[1].remove(&[of_ada, of_ada]).await, Ok(1));
     nodes[0].insert(&record("ada")).await.unwrap();
+    let refused = nodes[0].insert(&record("ada")).await;
+    assert_eq!(refused, Err(StoreError::TooMany));
+    // Where tokens were taken away by hand, the count is set right.
+    let mut by_hand = cmd("HDEL");
+    by_hand.arg(&nodes[0].names.tokens);
+    let there = all(&*nodes[0]).await;
+    let ada = |token: &&TokenRecord| token.account.subject() != "bob";
+    for token in there.iter().filter(ada).take(2) {
+        by_hand.arg(token.key.as_bytes());
+    }
+    nodes[0].link.query(&by_hand).await.unwrap();
+    for _ in 0..2 {
+        nodes[0].insert(&record("ada")).await.unwrap();
+    }
     let refused = nodes[0].insert(&record("ada")).await;
     assert_eq!(refused, Err(StoreError::TooMany));
     // In all: others fill the place.
@@ -233,6 +249,40 @@ async fn a_token_of_an_old_key_is_sealed_anew_when_it_is_read() {
         new.insert(&record("ada")).await.unwrap();
     }
     assert_eq!(new.insert(&record("ada")).await, Err(StoreError::TooMany));
+}
+
+#[tokio::test]
+async fn times_are_by_the_clock_of_the_store() {
+    let server = server!();
+    let (right, wrong) = (
+        node(server.settings(), None).await,
+        node(server.settings(), None).await,
+    );
+    // Its clock is a century ahead: it would take every token for one that has long expired.
+    let century = Duration::from_hours(24 * 36_525);
+    let behind = i64::try_from(century.as_millis()).unwrap();
+    wrong.ahead.set(-behind).unwrap();
+    let ada = record("ada");
+    right.insert(&ada).await.unwrap();
+    let used = vec![(ada.key, Timestamp::from_millis(7_000))];
+    right.touch(&used).await.unwrap();
+    let there = wrong.read(&[ada.key]).await.unwrap().tokens.remove(0);
+    assert_eq!(there.created, ada.created.plus(century));
+    assert_eq!(there.expires, ada.expires.plus(century));
+    let last = Timestamp::from_millis(7_000).plus(century);
+    assert_eq!(there.last_used, Some(last));
+    assert_eq!(wrong.uses().await, Ok(vec![(ada.key, last)]));
+    let bob = TokenRecord {
+        created: there.created,
+        expires: there.expires,
+        ..(*record("bob")).clone()
+    };
+    wrong.insert(&bob).await.unwrap();
+    let used = vec![(bob.key, last)];
+    wrong.touch(&used).await.unwrap();
+    let there = right.read(&[bob.key]).await.unwrap().tokens.remove(0);
+    assert_eq!((there.created, there.expires), (ada.created, ada.expires));
+    assert_eq!(there.last_used, Some(Timestamp::from_millis(7_000)));
 }
 
 /// A file as a node leaves it that has shared nothing.

@@ -479,7 +479,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "CURRENT_FOR: Duration = Duration::from_secs(1);",
     ),
     (
-        "tokens that a node has revoked and remembers, to tell a store that has lost their ends",
+        "revoked tokens that a node remembers, to tell a store that has lost their ends",
         "20000",
         "auth/api_token/buried.rs",
         "MOST: usize = 20_000;",
