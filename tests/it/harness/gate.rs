@@ -14,6 +14,7 @@ use vestibule::clock::Clock;
 use vestibule::config::Config;
 
 use super::browser::Browser;
+use super::eventually;
 use super::files::{Files, User};
 use super::h2::{Http2, RawHttp2};
 use super::program::{self, Program, held_port};
@@ -161,12 +162,16 @@ impl Vestibule {
     /// The same by a command that ends with running the program, as `prlimit` does.
     pub(crate) async fn spawn_by(self, mut command: Command) -> Service {
         let address = held_port();
-        let path = self
-            .files
-            .write("config.toml", &self.text(&address.to_string()), 0o644);
+        let text = self.text(&address.to_string());
+        let path = self.files.write("config.toml", &text, 0o644);
         command.args(["serve", "--config"]).arg(path);
         let mut program = Program::spawn(command);
         program.wait_for_port(address).await;
+        if text.contains("\nsocket = \"admin.sock\"") {
+            // It is opened after the ports.
+            let socket = self.files.path("admin.sock");
+            eventually("the admin socket", || socket.exists()).await;
+        }
         Service {
             address,
             files: self.files,
