@@ -5,7 +5,6 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{HandOver, Listed, Name, NewItem, Put, Take, Token};
-use crate::clock::Clock;
 use crate::nodes::Nodes;
 use crate::session::StoreError;
 
@@ -15,12 +14,7 @@ pub(in crate::portal) enum PendingStore {}
 type Answer<T> = Result<T, StoreError>;
 
 impl PendingStore {
-    pub(in crate::portal) fn of(
-        _: &Nodes,
-        _: &'static str,
-        _: Duration,
-        _: &Clock,
-    ) -> Option<Self> {
+    pub(in crate::portal) fn of(_: &Nodes, _: &'static str, _: Duration) -> Option<Self> {
         None
     }
 

@@ -8,19 +8,17 @@ mod scripts;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, Script, Value, cmd};
 use zeroize::Zeroizing;
 
 use super::{HandOver, Item, Listed, Name, NewItem, OF_ONE_OWNER, Put, Take, Token};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::nodes::Nodes;
 use crate::random::NoRandomness;
 use crate::redis::{Link, LinkError};
 use crate::session::StoreError;
-use crate::telemetry::Seldom;
 
 /// So many are asked for at once.
 const CHUNK: usize = 256;
@@ -29,7 +27,6 @@ pub(in crate::portal) struct PendingStore {
     link: Link,
     kind: &'static str,
     kept_for: Duration,
-    said_refused: Arc<Seldom>,
 }
 
 type Answer<T> = Result<T, StoreError>;
@@ -40,13 +37,11 @@ impl PendingStore {
         nodes: &Nodes,
         kind: &'static str,
         kept_for: Duration,
-        clock: &Clock,
     ) -> Option<Self> {
         Some(Self {
             link: nodes.link()?.clone(),
             kind,
             kept_for,
-            said_refused: Arc::new(Seldom::new(clock.clone())),
         })
     }
 
@@ -250,29 +245,22 @@ impl PendingStore {
 
     async fn query(&self, command: &Cmd) -> Answer<Value> {
         let answer = self.link.query(command).await;
-        answer.map_err(|error| self.said(error))
+        answer.map_err(|error| failed(&error))
     }
 
     async fn script(&self, script: &Script, keys: &[&str], args: &[&[u8]]) -> Answer<Value> {
         let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
         let answer = self.link.script(script, &keys, args).await;
-        answer.map_err(|error| self.said(error))
+        answer.map_err(|error| failed(&error))
     }
+}
 
-    fn said(&self, error: LinkError) -> StoreError {
-        match error {
-            LinkError::Unavailable => StoreError::Unavailable, // which the link tells the log
-            LinkError::Full => StoreError::Full,
-            LinkError::Refused(error) => {
-                if self.said_refused.is_due() {
-                    tracing::error!(
-                        error,
-                        "the session store refuses a command; vestibule check says what is missing"
-                    );
-                }
-                StoreError::Unavailable
-            }
-        }
+/// The link tells the log.
+fn failed(error: &LinkError) -> StoreError {
+    match error {
+        LinkError::Full => StoreError::Full,
+        LinkError::Refused(_) => StoreError::Refused,
+        LinkError::Unavailable => StoreError::Unavailable,
     }
 }
 

@@ -11,7 +11,7 @@ async fn store(settings: Settings) -> PendingStore {
     let connected = generation.wait_for(|now| now.connected);
     let connected = tokio::time::timeout(Duration::from_secs(20), connected);
     connected.await.unwrap().unwrap();
-    PendingStore::of(&nodes, "test", KEPT_FOR, &Clock::system()).unwrap()
+    PendingStore::of(&nodes, "test", KEPT_FOR).unwrap()
 }
 
 fn owner(n: u8) -> Name {

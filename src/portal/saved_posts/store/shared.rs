@@ -67,7 +67,7 @@ struct Counted {
 impl SharedPosts {
     /// `None` where this node is alone.
     pub(super) fn of(nodes: &Nodes, clock: &Clock) -> Option<Self> {
-        let store = PendingStore::of(nodes, "posts", SAVED_FOR, clock)?;
+        let store = PendingStore::of(nodes, "posts", SAVED_FOR)?;
         let clock = clock.clone();
         let slots = Mutex::default();
         let inner = Arc::new(Inner {
