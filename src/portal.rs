@@ -160,7 +160,7 @@ impl Portal {
             counts,
             csrf: Arc::new(Csrf::new(Arc::clone(&keys))),
             known_passwords: Arc::new(KnownPasswords::new(clock.clone())?),
-            long_targets: Arc::new(LongTargets::new(clock.clone())),
+            long_targets: Arc::new(LongTargets::new(clock.clone(), &nodes)),
             clock,
             saved_posts,
             seal: Arc::new(Seal::new(keys)),

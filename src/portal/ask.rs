@@ -23,7 +23,7 @@ pub(super) const KEPT: &str = "kept";
 impl Portal {
     /// The answer to a request for an app that needs a session and has none (SEC-69). Where the
     /// login leads is kept if it is too long for a link (SEC-63); `longest` is what a target may be.
-    pub(crate) fn ask_to_sign_in(
+    pub(crate) async fn ask_to_sign_in(
         &self,
         context: &RequestContext<'_>,
         target: &Target,
@@ -46,16 +46,15 @@ impl Portal {
             && context.role == HostRole::App
             && !is_framed
         {
-            return sso.begin(context, &return_to, longest, Beginning::default());
+            let beginning = Beginning::default();
+            return sso.begin(context, &return_to, longest, beginning).await;
         }
         let (cookie, name);
         let parameter = if return_to.is_long() {
             cookie = Some(LoginCookie::of(context)?);
             let value = cookie.as_ref().map_or(&b""[..], LoginCookie::as_bytes);
-            let kept = self
-                .shared
-                .long_targets
-                .keep(value, context.client, &return_to);
+            let targets = &self.shared.long_targets;
+            let kept = targets.keep(value, context.client, &return_to).await;
             name = kept.map_err(RequestError::NoRandomness)?;
             name.as_deref().map(|name| (KEPT, name))
         } else {

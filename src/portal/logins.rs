@@ -54,7 +54,7 @@ impl Logins {
         let former_users = self.saved_posts.former_users();
         let host = context.authority.to_host();
         former_users.note(HostId { key, host }, key, user);
-        self.long_targets.adopt(context, key);
+        self.long_targets.adopt(context, key).await;
         self.counts.signed_in.inc();
         tracing::info!(
             target: "audit", client = %context.client, user, session = %key.short(),

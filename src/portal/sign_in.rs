@@ -127,6 +127,7 @@ impl LoginForm {
             self.outlook(context, &cookie).await
         };
         self.page_with(context, (&cookie, outlook), options, notice)
+            .await
     }
 
     async fn outlook(&self, context: &RequestContext<'_>, cookie: &LoginCookie) -> Outlook {
@@ -135,7 +136,7 @@ impl LoginForm {
         self.saved_posts.outlook(browser, host).await
     }
 
-    fn page_with(
+    async fn page_with(
         &self,
         context: &RequestContext<'_>,
         (cookie, outlook): (&LoginCookie, Outlook),
@@ -146,9 +147,8 @@ impl LoginForm {
         let binding = Binding::LoginCookie(cookie_value);
         let return_to = &options.onward.here();
         let kept = if return_to.is_long() {
-            let name = self
-                .long_targets
-                .keep(cookie_value, context.client, return_to);
+            let targets = &self.long_targets;
+            let name = targets.keep(cookie_value, context.client, return_to).await;
             name.map_err(RequestError::NoRandomness)?
         } else {
             None
@@ -180,7 +180,7 @@ impl LoginForm {
     }
 
     /// Where a login leads that names its target so; what is kept by a name counts first.
-    fn onward(
+    async fn onward(
         &self,
         context: &RequestContext<'_>,
         (state, kept, return_to): (&str, &str, &str),
@@ -192,7 +192,7 @@ impl LoginForm {
         {
             return Onward::There(state);
         }
-        let kept = self.long_targets.find(context, kept);
+        let kept = self.long_targets.find(context, kept).await;
         let named = || ReturnTo::parse(return_to, destinations.longest);
         Onward::Here(kept.unwrap_or_else(named))
     }
@@ -219,7 +219,8 @@ impl LoginForm {
         let outlook = self.outlook(context, cookie).await;
         if context.role == HostRole::Own {
             let options = PostLoginOptions::home(context);
-            return self.page_with(context, (cookie, outlook), &options, None);
+            let shown = (cookie, outlook);
+            return self.page_with(context, shown, &options, None).await;
         }
         let host = context.authority.as_str();
         let view = SignInFirstView {
@@ -266,7 +267,7 @@ impl SignIn {
     ) -> Result<Response<Bytes>, RequestError> {
         let query = |name| form::query_value(context.head, name);
         let named = (&*query(STATE), &*query(KEPT), &*query(RETURN_TO));
-        let onward = self.form.onward(&context, named, &destinations);
+        let onward = self.form.onward(&context, named, &destinations).await;
         let options = PostLoginOptions::to(onward, false, &destinations);
         let Some((_, principal)) = context.peek(&self.callers).await? else {
             let page = self.form.page(&context, &options, None).await?;
@@ -300,7 +301,7 @@ impl SignIn {
         let (kept, return_to) = (form.take_optional(KEPT)?, form.take_optional(RETURN_TO)?);
         let state = form.take_optional(STATE)?;
         let named = (state.as_str(), kept.as_str(), return_to.as_str());
-        let onward = self.form.onward(&context, named, &destinations);
+        let onward = self.form.onward(&context, named, &destinations).await;
         let remember = form.take_optional("remember")? == "on";
         let options = PostLoginOptions::to(onward, remember, &destinations);
         let token = form.take_optional("csrf")?;

@@ -82,7 +82,7 @@ pub(super) struct Sso {
 impl Sso {
     /// From the host of an app to the login, with a state that leads back to `target` (SEC-69).
     /// What is too long to be sent along is kept (SEC-63); `longest` is what a target may be.
-    pub(super) fn begin(
+    pub(super) async fn begin(
         &self,
         context: &RequestContext<'_>,
         target: &ReturnTo,
@@ -95,9 +95,8 @@ impl Sso {
         let kept = if fits {
             None
         } else {
-            let kept = self
-                .long_targets
-                .keep(cookie.as_bytes(), context.client, target);
+            let (targets, value) = (&self.long_targets, cookie.as_bytes());
+            let kept = targets.keep(value, context.client, target).await;
             kept.map_err(RequestError::NoRandomness)?
         };
         let path = ReturnTo::parse(target.path(), longest / 2);
@@ -176,10 +175,10 @@ impl Sso {
         };
         let has_come_back = !(code.is_empty() && sealed.is_empty());
         let target = match &state {
-            Some(state) => state.target_of(&context, &self.long_targets),
+            Some(state) => state.target_of(&context, &self.long_targets).await,
             None if has_come_back => ReturnTo::home(),
             None => {
-                let kept = self.long_targets.find(&context, &query(KEPT));
+                let kept = self.long_targets.find(&context, &query(KEPT)).await;
                 let named = || ReturnTo::parse(&query(RETURN_TO), destinations.longest);
                 kept.unwrap_or_else(named)
             }
@@ -193,6 +192,7 @@ impl Sso {
             return Err(RequestError::SignInNotFinished);
         }
         self.begin(&context, &target, destinations.longest, beginning)
+            .await
     }
 
     /// The session at this host, in place of the one that the browser had here; `None` if it is over.
@@ -217,8 +217,8 @@ impl Sso {
         let (user, key) = (principal.identity().user(), session.key());
         let host = id.host.as_str().to_owned();
         self.saved_posts.former_users().note(id, key, user);
-        let target = state.target_of(context, &self.long_targets);
-        self.long_targets.adopt(context, grant.id.key());
+        let target = state.target_of(context, &self.long_targets).await;
+        self.long_targets.adopt(context, grant.id.key()).await;
         tracing::info!(
             target: "audit", client = %context.client, user, session = %key.short(), host,
             "session opened on a host"

@@ -153,7 +153,7 @@ impl Proxy {
         admitted?;
         let Some(permit) = permit else {
             let longest = self.settings.limits.target;
-            let asked = self.portal.ask_to_sign_in(&context, &target, longest);
+            let asked = self.portal.ask_to_sign_in(&context, &target, longest).await;
             return Ok(asked?.map(ResponseBody::ours));
         };
         if permit.is_for_some_methods() && overrides_in(&head.headers).next().is_some() {

@@ -71,7 +71,7 @@ impl Proxy {
                 .saved_posts()
                 .accepts(context.head, context.authority)
         {
-            let asked = self.portal.ask_to_sign_in(&context, target, limit);
+            let asked = self.portal.ask_to_sign_in(&context, target, limit).await;
             return Ok(asked?.map(ResponseBody::ours));
         }
         let most = app.longest_form();

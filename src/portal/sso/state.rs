@@ -66,15 +66,15 @@ impl State {
     }
 
     /// Where it leads on the app's host.
-    pub(super) fn target_of(
+    pub(super) async fn target_of(
         &self,
         context: &super::RequestContext<'_>,
         kept: &LongTargets,
     ) -> ReturnTo {
-        let found = self
-            .kept
-            .as_deref()
-            .and_then(|name| kept.find(context, name));
+        let found = match &self.kept {
+            Some(name) => kept.find(context, name).await,
+            None => None,
+        };
         found.unwrap_or_else(|| self.target.clone())
     }
 }

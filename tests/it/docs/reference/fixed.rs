@@ -361,13 +361,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "of addresses kept for the login, size of all",
         "4 MiB",
-        "portal/long_targets.rs",
+        "portal/long_targets/local.rs",
         "ROOM: u64 = 4 * 1024 * 1024;",
     ),
     (
         "of these, for one network",
         "as much as is left to all others",
-        "portal/long_targets.rs",
+        "portal/long_targets/local.rs",
         "self.room.take(Network::of(client), bytes as u64)",
     ),
     (
