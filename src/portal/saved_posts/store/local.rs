@@ -132,20 +132,31 @@ impl LocalPosts {
         forms.iter().flat_map(ids).collect()
     }
 
-    /// A form to be brought to the store. It stays here, and whoever takes it meanwhile asks there.
-    pub(super) fn lend(&self, owner: Owner, id: PostId) -> Option<SavedPost> {
+    /// A form to be brought to the store, and whether that may have it already. It stays here, and
+    /// whoever takes it meanwhile asks there.
+    pub(super) fn lend(&self, owner: Owner, id: PostId) -> Option<(SavedPost, bool)> {
         let now = self.clock.now();
         let mut forms = self.forms();
         let mut of_owner = forms.get_mut(&owner)?.iter_mut();
         let form = of_owner.find(|form| form.head.id == id && form.head.is_fresh(now))?;
-        form.may_be_shared = true;
-        Some(SavedPost {
+        let may_be_shared = std::mem::replace(&mut form.may_be_shared, true);
+        let lent = SavedPost {
             head: form.head.clone(),
             body: form.body.clone(),
             token: form.token,
             may_be_shared: true,
             slot: None,
-        })
+        };
+        Some((lent, may_be_shared))
+    }
+
+    /// What was lent has not gone to the store.
+    pub(super) fn is_unsent(&self, id: PostId) {
+        let mut forms = self.forms();
+        let form = forms.values_mut().flatten().find(|form| form.head.id == id);
+        if let Some(form) = form {
+            form.may_be_shared = false;
+        }
     }
 
     /// Takes a form out, whoever has it by now.

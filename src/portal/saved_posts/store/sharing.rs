@@ -28,13 +28,19 @@ impl SavedPostStore {
 
     pub(super) async fn share(&self, shared: &SharedPosts) {
         for (owner, id) in self.local.all() {
-            let Some(form) = self.local.lend(owner, id) else {
+            let Some((form, may_be_shared)) = self.local.lend(owner, id) else {
                 continue;
             };
             let put = match shared.put(owner, &form).await {
                 Ok(Put::NoRoom) => continue,
                 Ok(put) => put,
-                Err(_) => return, // it is tried again
+                // It is tried again.
+                Err(failed) => {
+                    if !failed.was_sent && !may_be_shared {
+                        self.local.is_unsent(id);
+                    }
+                    return;
+                }
             };
             let Some((now, form)) = self.local.remove(id) else {
                 continue; // whoever has taken it has asked the store, too

@@ -236,6 +236,11 @@ async fn rel_10_without_the_store_a_form_waits_on_its_node_and_goes_there_later(
     let adopted = a.adopt(other, "ada", ada).await;
     assert_eq!((adopted.waiting, adopted.is_unknown), (1, true));
     assert!(a.take(ada, used).await.is_some());
+    // Trying in vain to bring it there changes nothing.
+    let tried = a.save(other, Some("ada"), "b=2").await;
+    a.forms.share(shared).await;
+    a.adopt(other, "ada", ada).await;
+    assert!(a.take(ada, tried).await.is_some());
     // What is in the store is not said to be gone.
     assert!(a.forms.take(ada, HOST, "/save", before).await.is_err());
     server.start_again();
