@@ -210,7 +210,7 @@ pub struct Tokens {
 impl Tokens {
     /// With keys in memory.
     pub fn new() -> Self {
-        let signer = token::Signer::new(token::KeySource::Memory, Clock::system());
+        let signer = token::Signer::new(token::KeySource::Memory, Clock::system(), None);
         signer.open().expect("keys");
         let settings = token::Settings {
             header: token::HEADER,

@@ -6,6 +6,7 @@
 mod heartbeat;
 mod keys;
 mod kind;
+pub(crate) mod turns;
 #[cfg(feature = "redis")]
 mod values;
 #[cfg(not(feature = "redis"))]

@@ -10,6 +10,7 @@ mod claims;
 mod error;
 mod key;
 mod ring;
+mod shared;
 mod signer;
 
 use std::fmt::{Display, Write};

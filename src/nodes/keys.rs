@@ -16,6 +16,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
+use super::turns::{self, Turns};
 use super::{Clock, Kind, Nodes, ValueError, Values};
 use crate::clock::Timestamp;
 use crate::random::{NoRandomness, random};
@@ -33,9 +34,6 @@ const AT_FIRST: Duration = Duration::from_millis(100);
 /// So many times, and it is said that the store is not there.
 const SAID_AFTER: usize = 50;
 
-/// The lease of a node that makes a turn. If it fails before the turn is made, another one may.
-const LEASE: Duration = Duration::from_secs(30);
-
 /// A ring that no node has turned for so long is gone.
 const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
@@ -48,7 +46,6 @@ const TIME: usize = 8;
 const MOST_OLD: usize = 8;
 
 const RING: Kind = Kind::new("keys", 1, TIME + (2 + MOST_OLD) * SECRET);
-const TURNED: Kind = Kind::new("turn", 1, 0);
 
 /// What a ring is for: each has its own in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,19 +60,47 @@ pub(crate) enum RingOf {
 }
 
 impl RingOf {
-    fn name(self) -> &'static [u8] {
-        match self {
-            Self::Forms => b"forms",
-            Self::Tickets => b"tickets",
-        }
-    }
-
     /// Keys that have signed and are still accepted.
     fn old(self) -> usize {
         match self {
             Self::Forms => 6,
             Self::Tickets => 1,
         }
+    }
+}
+
+impl Turns for RingOf {
+    type Keys = Keys;
+
+    const KIND: Kind = RING;
+    const TURN: Duration = TURN;
+    const KEPT_FOR: Duration = KEPT_FOR;
+
+    fn name(&self) -> &'static [u8] {
+        match self {
+            Self::Forms => b"forms",
+            Self::Tickets => b"tickets",
+        }
+    }
+
+    fn first(&self) -> Result<Keys, NoRandomness> {
+        Keys::new_ring(now())
+    }
+
+    fn are_due(&self, keys: &Keys) -> bool {
+        keys.are_due(now())
+    }
+
+    fn turned(&self, keys: &Keys) -> Result<Keys, NoRandomness> {
+        keys.turned(self.old(), now())
+    }
+
+    fn encode(keys: &Keys) -> Result<Zeroizing<Vec<u8>>, NoRandomness> {
+        Ok(keys.encode())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Keys> {
+        Keys::decode(bytes)
     }
 }
 
@@ -261,69 +286,12 @@ impl KeyRing {
         }
     }
 
-    /// Reads the ring, and makes what is missing of it, or due.
     async fn read(&self, values: &Values) -> Result<(), ValueError> {
-        let (name, now) = (self.of.name(), now());
-        let keys = match Self::ring(values, name).await {
-            Ok(Some(keys)) => keys,
-            Ok(None) => return self.begin(values).await,
-            Err(ValueError::Damaged) => return self.mend(values).await,
-            Err(error) => return Err(error),
-        };
-        if !keys.are_due(now) || !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
-            self.set(keys);
-            return Ok(());
-        }
-        // It was read before the lease, and somebody may have made the turn meanwhile.
-        let keys = Self::ring(values, name).await?;
-        let Some(keys) = keys.filter(|keys| keys.are_due(now)) else {
-            return Ok(());
-        };
-        let turned = keys.turned(self.of.old(), now);
-        let turned = turned.map_err(|NoRandomness| ValueError::NoRandomness)?;
-        values.put(&RING, name, &turned.encode(), KEPT_FOR).await?;
-        // Nodes whose clocks are far apart do not turn it again and again.
-        values.put(&TURNED, name, b"", TURN / 2).await?;
-        self.set(turned);
-        Ok(())
-    }
-
-    async fn ring(values: &Values, name: &[u8]) -> Result<Option<Keys>, ValueError> {
-        match values.get(&RING, name).await {
-            Ok(Some(bytes)) => Keys::decode(&bytes).map(Some).ok_or(ValueError::Damaged),
-            Ok(None) => Ok(None),
-            Err(ValueError::TooLarge) => Err(ValueError::Damaged),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// There is no ring: it is the one that this node has, if the store has lost it, else a new one.
-    async fn begin(&self, values: &Values) -> Result<(), ValueError> {
-        let name = self.of.name();
         let own = self.keys();
-        let ring = if own.shared.len() > 1 {
-            Keys::clone(&own)
-        } else {
-            Keys::new_ring(now()).map_err(|NoRandomness| ValueError::NoRandomness)?
-        };
-        let bytes = ring.encode();
-        if values.put_if_absent(&RING, name, &bytes, KEPT_FOR).await? {
-            self.set(ring);
-            return Ok(());
-        }
-        let theirs = Self::ring(values, name).await?;
-        self.set(theirs.ok_or(ValueError::Damaged)?);
+        let own = (own.shared.len() > 1).then_some(&*own);
+        let keys = turns::read(&self.of, values, own).await?;
+        self.set(keys);
         Ok(())
-    }
-
-    /// The ring cannot be read: whoever has read it before puts it back. A node that has not may
-    /// have another key than the others, and would take theirs away.
-    async fn mend(&self, values: &Values) -> Result<(), ValueError> {
-        let (name, own) = (self.of.name(), self.keys());
-        if own.shared.len() < 2 || !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
-            return Err(ValueError::Damaged);
-        }
-        values.put(&RING, name, &own.encode(), KEPT_FOR).await
     }
 
     fn set(&self, keys: Keys) {

@@ -50,6 +50,8 @@ impl Background {
                 service.judge_again();
             }
         }));
+        let signer = Arc::clone(&self.signer);
+        tasks.push(background.spawn(async move { signer.follow().await }));
         let posts = Arc::clone(&self.posts);
         tasks.push(background.spawn(async move { posts.follow().await }));
         let tokens = Arc::clone(&self.tokens);

@@ -181,6 +181,7 @@ pub(super) fn start_on(
     let signer = Arc::new(Signer::new(
         restart_only.identity_keys.clone(),
         clock.clone(),
+        nodes.values().cloned(),
     ));
     open_keys(&signer, &apps)?;
     let backends = portal::Backends {

@@ -5,6 +5,7 @@ mod away;
 mod ends;
 mod faults;
 mod forms;
+mod identity;
 mod keys;
 mod limits;
 mod nodes;

@@ -128,7 +128,27 @@ impl Ring {
         regular_file::replace(path, &self.encode()?).map_err(cannot)
     }
 
-    fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    /// Replaces the file, or makes it.
+    pub(super) fn keep(&self, path: &Path) -> Result<(), KeysError> {
+        match self.write(path) {
+            Err(KeysError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                let created = regular_file::create(path, &self.encode()?);
+                created.map_err(|error| KeysError::Io(path.to_owned(), error))
+            }
+            written => written,
+        }
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let ids = |ring: &Self| {
+            ring.keys()
+                .map(|key| key.id().to_owned())
+                .collect::<Vec<_>>()
+        };
+        self.since == other.since && ids(self) == ids(other)
+    }
+
+    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KeysError> {
         let encode = |key: &Key| {
             let key = key.to_pkcs8().map_err(|NoKey| KeysError::NoRandomness)?;
             Ok::<_, KeysError>(Zeroizing::new(STANDARD.encode(&*key)))
@@ -148,7 +168,7 @@ impl Ring {
         Ok(content)
     }
 
-    fn decode(content: &[u8]) -> Option<Self> {
+    pub(super) fn decode(content: &[u8]) -> Option<Self> {
         let kept: Kept<'_> = serde_json::from_slice(content).ok()?;
         if kept.version != VERSION {
             return None;

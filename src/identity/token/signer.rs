@@ -17,7 +17,9 @@ use super::cache::Cache;
 use super::error::KeysError;
 use super::key::{self, Key, NoKey};
 use super::ring::Ring;
+use super::shared::Sharing;
 use crate::clock::Clock;
+use crate::nodes::Values;
 use crate::pem_file;
 use crate::regular_file::{self, Owners};
 
@@ -60,6 +62,9 @@ impl KeySource {
 pub(crate) struct Signer {
     source: KeySource,
     clock: Clock,
+    /// Whom all nodes have their keys from; `None` where this node has keys of its own.
+    values: Option<Values>,
+    sharing: Sharing,
     /// Those that are in use; none until an app wants tokens.
     keys: ArcSwapOption<Keys>,
     /// Those that take turns.
@@ -76,10 +81,14 @@ struct Keys {
 }
 
 impl Signer {
-    pub(crate) fn new(source: KeySource, clock: Clock) -> Self {
+    /// With `values`, all nodes sign with the same keys, unless they are the operator's.
+    pub(crate) fn new(source: KeySource, clock: Clock, values: Option<Values>) -> Self {
+        let values = values.filter(|_| !matches!(source, KeySource::Credential(_)));
         Self {
             source,
             clock,
+            values,
+            sharing: Sharing::default(),
             keys: ArcSwapOption::empty(),
             ring: Mutex::default(),
             due: AtomicU64::new(u64::MAX),
@@ -88,8 +97,11 @@ impl Signer {
     }
 
     /// Has keys ready, read or made, unless they are already. To be done before anything is signed.
+    /// Where nodes share them, a node that has never had any gets them by [`follow`](Self::follow),
+    /// and signs nothing until then: apps could not verify it.
     pub(crate) fn open(&self) -> Result<(), KeysError> {
         let mut ring = self.ring();
+        self.sharing.want();
         if self.keys.load().is_some() {
             return Ok(());
         }
@@ -103,12 +115,15 @@ impl Signer {
             }
             KeySource::File(path) => match Ring::read_trusted(path)? {
                 Some(ring) => ring,
+                None if self.values.is_some() => return Ok(()),
                 None => Ring::make(path, now)?,
             },
             KeySource::Memory => Ring::new(now).map_err(|NoKey| KeysError::NoRandomness)?,
         };
-        self.due
-            .store(opened.due(now).as_millis(), Ordering::Relaxed);
+        if self.values.is_none() {
+            let due = opened.due(now).as_millis();
+            self.due.store(due, Ordering::Relaxed);
+        }
         self.keys.store(Some(Arc::new(Keys::of(&opened))));
         *ring = Some(opened);
         Ok(())
@@ -117,6 +132,11 @@ impl Signer {
     /// The public keys (RFC 7517); `None` where nothing is signed.
     pub(crate) fn published(&self) -> Option<Bytes> {
         self.keys.load().as_ref().map(|keys| keys.set.clone())
+    }
+
+    /// Whether there will be keys as soon as the store that has them can be reached.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.sharing.is_wanted() && self.keys.load().is_none()
     }
 
     /// Whether [`turn`](Self::turn) has something to do. Asked often.
@@ -177,7 +197,29 @@ impl Signer {
         Some(token)
     }
 
-    fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
+    /// Signs with these from now on.
+    pub(super) fn set(&self, ring: Ring) {
+        self.keys.store(Some(Arc::new(Keys::of(&ring))));
+        *self.ring() = Some(ring);
+    }
+
+    pub(super) fn values(&self) -> Option<&Values> {
+        self.values.as_ref()
+    }
+
+    pub(super) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    pub(super) fn source(&self) -> &KeySource {
+        &self.source
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn ring(&self) -> MutexGuard<'_, Option<Ring>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

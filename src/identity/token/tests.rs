@@ -33,7 +33,7 @@ fn verify(signer: &Signer, token: &HeaderValue) -> Value {
 }
 
 fn signer() -> Arc<Signer> {
-    let signer = Signer::new(KeySource::Memory, Clock::system());
+    let signer = Signer::new(KeySource::Memory, Clock::system(), None);
     signer.open().unwrap();
     Arc::new(signer)
 }

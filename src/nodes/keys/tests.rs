@@ -31,7 +31,7 @@ async fn read(ring: &KeyRing) {
 /// As if twelve hours had passed.
 async fn turn(server: &TestServer, ring: &KeyRing) {
     let (values, name) = (ring.values.as_ref().unwrap(), ring.of.name());
-    let mut keys = KeyRing::ring(values, name).await.unwrap().unwrap();
+    let mut keys = turns::kept(&ring.of, values).await.unwrap().unwrap();
     keys.since = Timestamp::default().plus(now().since(Timestamp::default()).saturating_sub(TURN));
     values.put(&RING, name, &keys.encode(), TURN).await.unwrap();
     free_the_lease(server);

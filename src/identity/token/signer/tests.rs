@@ -16,7 +16,7 @@ fn ids(signer: &Signer) -> (Vec<String>, String) {
 }
 
 fn opened(source: &KeySource, clock: &Clock) -> Signer {
-    let signer = Signer::new(source.clone(), clock.clone());
+    let signer = Signer::new(source.clone(), clock.clone(), None);
     signer.open().unwrap();
     signer
 }
@@ -95,7 +95,7 @@ fn of_a_credential_the_first_key_signs_and_the_others_are_published() {
     assert!(!signer.is_due(), "whoever has made them replaces them");
     fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
     let refused = || {
-        Signer::new(source.clone(), clock.clone())
+        Signer::new(source.clone(), clock.clone(), None)
             .open()
             .unwrap_err()
     };
