@@ -336,7 +336,24 @@ impl SavedPosts {
         } else {
             store.take(*session, host, target, id).await
         };
-        taken.map_err(RequestError::Session)
+        let Some(form) = taken.map_err(RequestError::Session)? else {
+            return Ok(None);
+        };
+        // The store may have taken its time, too (SEC-46).
+        match self.sessions.is_good(session).await {
+            Ok(true) => Ok(Some(form)),
+            Ok(false) => {
+                tracing::info!(
+                    target: "audit", user, session = %session.short(),
+                    app = &*form.head.app, bytes = form.body.len(), "form discarded"
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                self.put_back(*session, form).await;
+                Err(RequestError::Session(error))
+            }
+        }
     }
 
     /// Nothing of the form was sent: it can be tried again.

@@ -18,6 +18,10 @@ impl PendingStore {
         None
     }
 
+    pub(in crate::portal) fn patience(&self) -> Duration {
+        match *self {}
+    }
+
     pub(in crate::portal) fn is_connected(&self) -> bool {
         match *self {}
     }
@@ -45,7 +49,7 @@ impl PendingStore {
         _: Name,
         _: Name,
         _: &Token,
-        _: bool,
+        _: Option<&Token>,
     ) -> Answer<Take> {
         match *self {}
     }

@@ -45,6 +45,11 @@ impl PendingStore {
         })
     }
 
+    /// For how long somebody waits for several answers in a row.
+    pub(in crate::portal) fn patience(&self) -> Duration {
+        self.link.settings().timeout * 2
+    }
+
     pub(in crate::portal) fn is_connected(&self) -> bool {
         self.link.generation().borrow().connected
     }
@@ -165,21 +170,22 @@ impl PendingStore {
         })
     }
 
-    /// Takes something out; the same try may ask again. With `for_good`, nobody keeps it
-    /// afterwards even if it was not there.
+    /// Takes something out; the same try may ask again. `had` is the token of what this node has
+    /// besides, and may have sent: even if nothing is there, that is not kept any more, should it
+    /// still arrive. So `token` has to be another one.
     pub(in crate::portal) async fn take(
         &self,
         owner: Name,
         name: Name,
         token: &Token,
-        for_good: bool,
+        had: Option<&Token>,
     ) -> Answer<Take> {
         let kinds = [('o', owner), ('m', name), ('b', name), ('t', name)];
         let keys = kinds.map(|(kind, name)| self.key(kind, name));
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         let (member, kept_for) = (name.to_string(), millis(self.kept_for));
-        let for_good: &[u8] = if for_good { b"1" } else { b"" };
-        let args = [member.as_bytes(), token, kept_for.as_bytes(), for_good];
+        let had: &[u8] = had.map_or(b"", |had| had);
+        let args = [member.as_bytes(), token, kept_for.as_bytes(), had];
         match self.script(&scripts::TAKE, &keys, &args).await? {
             Value::Int(1) => Ok(Take::Taken),
             Value::Int(0) => Ok(Take::Absent),

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::super::pending::{HandOver, Name, OF_ONE_OWNER, Put, Take};
 use crate::clock::{Clock, Timestamp};
@@ -201,7 +202,8 @@ impl SavedPostStore {
         let Some(shared) = &self.shared else {
             return adopted;
         };
-        if let Ok(more) = shared.adopt(&owners, host, user, key).await {
+        let more = shared.adopt(&owners, host, user, key);
+        if let Ok(Ok(more)) = timeout(shared.patience(), more).await {
             adopted.add(&more);
         } else {
             shared.adopt_later(owners, host, user, key);
@@ -290,15 +292,18 @@ impl SavedPostStore {
         for owner in owners {
             let found = shared.find(*owner, &is_it).await?;
             let Some(form) = found else { continue };
-            let token = form.token;
-            match shared.take(*owner, form.head.id, &token, false).await {
+            // One try at a time: each could lose the answer.
+            let Some(trying) = shared.begin_try(form.head.id) else {
+                continue;
+            };
+            match shared.take(*owner, form.head.id, &form.token, None).await {
                 Ok(Take::Taken) => return Ok(Some(shared.counted(form))),
                 Ok(Take::Absent | Take::Elsewhere) => {}
-                // It may be taken, and then nobody else has it.
-                Err(error) => {
-                    self.local.take_back_later(shared, *owner, form);
-                    return Err(error);
+                Err(StoreError::Unavailable) => {
+                    self.local.take_back_later(shared, *owner, form, trying);
+                    return Err(StoreError::Unavailable);
                 }
+                Err(error) => return Err(error), // it was not taken
             }
         }
         Ok(None)
@@ -313,7 +318,19 @@ impl SavedPostStore {
         let Some(shared) = self.shared.as_ref().filter(|_| form.may_be_shared) else {
             return Ok(Some(form));
         };
-        match shared.take(owner, form.head.id, &form.token, true).await {
+        // What is on its way there with the token of before is not kept any more.
+        let taken = match random() {
+            Ok(new) => {
+                let (id, had) = (form.head.id, form.token);
+                let taken = shared.take(owner, id, &new, Some(&had)).await;
+                if let Ok(Take::Taken | Take::Absent) = taken {
+                    form.token = new;
+                }
+                taken
+            }
+            Err(NoRandomness) => Err(StoreError::Unavailable),
+        };
+        match taken {
             Ok(Take::Taken | Take::Absent) => {
                 form.may_be_shared = false;
                 Ok(Some(form))

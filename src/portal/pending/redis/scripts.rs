@@ -25,8 +25,9 @@ pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| {
         if taken and taken ~= ARGV[2] then return 0 end
         if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
         for at = 8, #ARGV do
-            redis.call('SREM', KEYS[1], ARGV[at])
-            redis.call('DEL', KEYS[2 * at - 11], KEYS[2 * at - 10])
+            if redis.call('SREM', KEYS[1], ARGV[at]) == 1 then
+                redis.call('DEL', KEYS[2 * at - 11], KEYS[2 * at - 10])
+            end
         end
         if #redis.call('SMEMBERS', KEYS[1]) >= tonumber(ARGV[7]) then return 2 end
         redis.call('SADD', KEYS[1], ARGV[1])
@@ -38,14 +39,15 @@ pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: owner, text, body, mark. Arguments: name, token, milliseconds for the mark, and whether it is
-/// to be marked even if it is not there.
+/// Keys: owner, text, body, mark. Arguments: name, token, milliseconds for the mark; and, if it is to be
+/// marked even if it is not there, the token that it may have been marked with before.
 ///
 /// Gives 1 if it is taken, or was by the same token, 0 if it is not there, 2 if somebody else has it.
 pub(super) static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local taken = redis.call('GET', KEYS[4])
-        if taken then return taken == ARGV[2] and 1 or 2 end
+        if taken == ARGV[2] then return 1 end
+        if taken and taken ~= ARGV[4] then return 2 end
         local has = redis.call('SREM', KEYS[1], ARGV[1]) == 1
         local is_there = redis.call('EXISTS', KEYS[2]) == 1
         if is_there and not has then return 2 end

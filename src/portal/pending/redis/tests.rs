@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::clock::Clock;
 use crate::redis::servers::{Redis, cluster};
 use crate::redis::test_server::{TestServer, address, settings};
 use crate::redis::{Servers, Settings};
@@ -37,7 +40,7 @@ impl PendingStore {
 
     async fn take_out(&self, owner: Name, name: Name, by: u8) -> Take {
         let token = [by; 16];
-        self.take(owner, name, &token, false).await.unwrap()
+        self.take(owner, name, &token, None).await.unwrap()
     }
 
     async fn names(&self, owner: Name) -> Vec<Name> {
@@ -140,9 +143,15 @@ async fn what_is_put_twice_stays_where_it_is() {
     assert_eq!(store.names(owner(1)).await, []);
     assert_eq!(store.names(owner(2)).await, [item(1)]);
     // A late write of what this node has taken meanwhile.
-    let taken = store.take(owner(1), item(2), &[1; 16], true).await;
+    let had = Some(&[5; 16]);
+    let taken = store.take(owner(1), item(2), &[6; 16], had).await;
     assert_eq!(taken, Ok(Take::Absent));
-    assert_eq!(store.keep(owner(1), item(2), 0).await, Put::Gone);
+    assert_eq!(store.keep(owner(1), item(2), 5).await, Put::Gone);
+    // It was taken out by the token that it has now: nobody else has it.
+    let taken = store.take(owner(1), item(2), &[7; 16], Some(&[6; 16]));
+    assert_eq!(taken.await, Ok(Take::Absent));
+    assert_eq!(store.keep(owner(1), item(2), 6).await, Put::Gone);
+    assert_eq!(store.keep(owner(1), item(2), 7).await, Put::Kept);
 }
 
 #[tokio::test]
@@ -170,8 +179,23 @@ async fn an_owner_has_no_more_than_it_may() {
     assert_eq!(put, Ok(Put::Kept));
     assert_eq!(store.names(owner(1)).await.len(), 63);
     assert!(store.body(item(0)).await.unwrap().is_none());
+    // What another owner has by now is not replaced.
+    let owners = (owner(1), owner(3));
+    let handed = store.hand_over(owners, (item(2), b"text"), KEPT_FOR).await;
+    assert_eq!(handed, Ok(HandOver::Done));
+    let replaced = [item(2)];
+    let new = NewItem {
+        name: item(66),
+        replaced: &replaced,
+        ..new
+    };
+    let put = store.put(owner(1), &new, &[0; 16], KEPT_FOR).await;
+    assert_eq!(put, Ok(Put::Kept));
+    assert_eq!(store.names(owner(3)).await, [item(2)]);
+    assert!(store.body(item(2)).await.unwrap().is_some());
+    store.take_out(owner(1), item(66), 1).await;
     // What is over takes no room.
-    for n in 2..64 {
+    for n in 3..64 {
         server.ask(&["DEL", &store.key('m', item(n))]);
     }
     assert_eq!(store.names(owner(1)).await, [item(64)]);

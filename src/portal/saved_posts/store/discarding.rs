@@ -1,6 +1,9 @@
 //! Forms that are taken out to be forgotten.
 
+use tokio::time::timeout;
+
 use super::form::PostHead;
+use super::shared::SharedPosts;
 use super::{Discarded, Owner, PostId, SavedPostStore, SessionKey, StoreError};
 
 impl SavedPostStore {
@@ -29,11 +32,24 @@ impl SavedPostStore {
 
     /// Takes out all that waits for a session, to forget it, as far as the store can be asked.
     pub(in crate::portal) async fn discard_all(&self, session: SessionKey) -> Vec<Discarded> {
+        let owner = Owner::Session(session);
         let mut discarded = Vec::new();
-        let owner = [Owner::Session(session)];
-        while let Ok(Some(form)) = self.discard_if(&owner, |_| true).await {
-            discarded.push(form);
-        }
+        let local = std::iter::from_fn(|| self.local.take_if(owner, |_| true));
+        let local: Vec<_> = local.collect();
+        let patience = self.shared.as_ref().map(SharedPosts::patience);
+        let discarding = async {
+            for form in local {
+                if let Some(form) = self.alone(owner, form).await? {
+                    discarded.push(Discarded::of(&form.head, form.body.len()));
+                }
+            }
+            match &self.shared {
+                Some(shared) => shared.discard_all(owner, &mut discarded).await,
+                None => Ok(()),
+            }
+        };
+        // A sign-out does not wait for a store that hangs.
+        let _in_time = timeout(patience.unwrap_or_default(), discarding).await;
         discarded
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::shared::SharedPosts;
+use super::shared::{SharedPosts, Trying};
 use super::{
     Adopted, Clock, OF_ONE_OWNER, Owner, PostHead, PostId, SavedPost, SessionKey, Take, Timestamp,
     Waiting,
@@ -112,10 +112,25 @@ impl LocalPosts {
 
     /// Asks the store until it says whether this node has taken a form that it asked for; then the
     /// form waits here.
-    pub(super) fn take_back_later(&self, shared: &SharedPosts, owner: Owner, mut form: SavedPost) {
+    pub(super) fn take_back_later(
+        &self,
+        shared: &SharedPosts,
+        owner: Owner,
+        mut form: SavedPost,
+        trying: Trying,
+    ) {
+        let Some(permit) = shared.later() else {
+            tracing::warn!(
+                app = &*form.head.app,
+                bytes = form.body.len(),
+                "a form may be lost: too many wait for the session store to answer"
+            );
+            return;
+        };
         let (local, shared) = (self.clone(), shared.clone());
         form.head.confirmed = None; // as in `put_back` of the store
         tokio::spawn(async move {
+            let _held = (permit, trying);
             if shared.ask_again(owner, &form).await == Some(Take::Taken) {
                 local.put_back(owner, form);
             }
@@ -159,11 +174,13 @@ impl LocalPosts {
         }
     }
 
-    /// Takes a form out, whoever has it by now.
-    pub(super) fn remove(&self, id: PostId) -> Option<(Owner, SavedPost)> {
-        let now = self.clock.now();
+    /// Takes a form out that was lent, whoever has it by now; not one that was taken meanwhile, and
+    /// has come back.
+    pub(super) fn remove(&self, lent: &SavedPost) -> Option<(Owner, SavedPost)> {
+        let (now, id) = (self.clock.now(), lent.head.id);
         let mut forms = self.forms();
-        let has_it = |of_owner: &Vec<SavedPost>| of_owner.iter().any(|form| form.head.id == id);
+        let is_it = |form: &SavedPost| form.head.id == id && form.token == lent.token;
+        let has_it = |of_owner: &Vec<SavedPost>| of_owner.iter().any(is_it);
         let owner = forms.iter().find(|(_, of_owner)| has_it(of_owner));
         let owner = *owner?.0;
         let form = take_from(&mut forms, owner, now, |head| head.id == id)?;

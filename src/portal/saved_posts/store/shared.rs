@@ -3,12 +3,13 @@
 //! Each node counts the forms that it has put there, as it counts those in its memory: in the store
 //! there is room for as much as all nodes may keep.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::codec::{Described, Times};
 use super::{
@@ -19,6 +20,9 @@ use crate::portal::pending::{NewItem, PendingStore, Token};
 
 /// How long before the store is asked once more.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// So many forms and logins wait at most for a store that is away.
+const LATER: usize = 64;
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -40,7 +44,7 @@ impl NotKept {
     fn sent(error: StoreError) -> Self {
         Self {
             error,
-            was_sent: error != StoreError::Full, // which is an answer
+            was_sent: error == StoreError::Unavailable, // the others are answers
         }
     }
 }
@@ -56,6 +60,27 @@ struct Inner {
     clock: Clock,
     /// Of the forms that this node has put there.
     slots: Mutex<HashMap<PostId, Counted>>,
+    /// Forms that this node is taking out.
+    trying: Mutex<HashSet<PostId>>,
+    later: Arc<Semaphore>,
+}
+
+impl Inner {
+    fn trying(&self) -> MutexGuard<'_, HashSet<PostId>> {
+        self.trying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A try to take a form out.
+pub(super) struct Trying {
+    id: PostId,
+    inner: Arc<Inner>,
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        self.inner.trying().remove(&self.id);
+    }
 }
 
 /// The room that a form in the store takes, and when it was saved.
@@ -69,11 +94,12 @@ impl SharedPosts {
     pub(super) fn of(nodes: &Nodes, clock: &Clock) -> Option<Self> {
         let store = PendingStore::of(nodes, "posts", SAVED_FOR)?;
         let clock = clock.clone();
-        let slots = Mutex::default();
         let inner = Arc::new(Inner {
             store,
             clock,
-            slots,
+            slots: Mutex::default(),
+            trying: Mutex::default(),
+            later: Arc::new(Semaphore::new(LATER)),
         });
         Some(Self { inner })
     }
@@ -185,19 +211,38 @@ impl SharedPosts {
         owner: Owner,
         id: PostId,
         token: &Token,
-        for_good: bool,
+        had: Option<&Token>,
     ) -> Answer<Take> {
         let (owner, name) = (owner.name(), id.name());
-        self.store().take(owner, name, token, for_good).await
+        self.store().take(owner, name, token, had).await
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.store().patience()
+    }
+
+    /// To be held while a form is taken out, and until it is known what became of it; `None` while
+    /// somebody else on this node does.
+    pub(super) fn begin_try(&self, id: PostId) -> Option<Trying> {
+        self.inner.trying().insert(id).then(|| Trying {
+            id,
+            inner: Arc::clone(&self.inner),
+        })
+    }
+
+    /// To be held by what waits for the store; `None` where too much does.
+    pub(super) fn later(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.later).try_acquire_owned().ok()
     }
 
     /// What became of a try whose answer was lost; `None` where the form is over before anybody knows.
     pub(super) async fn ask_again(&self, owner: Owner, form: &SavedPost) -> Option<Take> {
         while form.head.is_fresh(self.inner.clock.now()) {
             tokio::time::sleep(AGAIN).await;
-            let asked = self.take(owner, form.head.id, &form.token, false).await;
-            if let Ok(taken) = asked {
-                return Some(taken);
+            match self.take(owner, form.head.id, &form.token, None).await {
+                Ok(taken) => return Some(taken),
+                Err(StoreError::Unavailable) => {}
+                Err(_) => return None, // a refusal: nobody is to wait with the form in memory
             }
         }
         None
@@ -211,12 +256,28 @@ impl SharedPosts {
     ) -> Answer<Option<Discarded>> {
         let (_, forms) = self.list(owner).await?;
         for form in forms.iter().filter(|form| is_it(&form.head)) {
-            if self.take(owner, form.head.id, &token()?, false).await? == Take::Taken {
+            if self.take(owner, form.head.id, &token()?, None).await? == Take::Taken {
                 self.uncount(form.head.id);
                 return Ok(Some(Discarded::of(&form.head, form.size)));
             }
         }
         Ok(None)
+    }
+
+    /// Takes out all that an owner has, to forget it.
+    pub(super) async fn discard_all(
+        &self,
+        owner: Owner,
+        discarded: &mut Vec<Discarded>,
+    ) -> Answer<()> {
+        let (_, forms) = self.list(owner).await?;
+        for form in forms {
+            if self.take(owner, form.head.id, &token()?, None).await? == Take::Taken {
+                self.uncount(form.head.id);
+                discarded.push(Discarded::of(&form.head, form.size));
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn adopt(
@@ -234,7 +295,7 @@ impl SharedPosts {
                     continue;
                 }
                 if !form.head.adopt(user) {
-                    let taken = self.take(*owner, form.head.id, &token()?, false).await?;
+                    let taken = self.take(*owner, form.head.id, &token()?, None).await?;
                     if taken == Take::Taken {
                         self.uncount(form.head.id);
                         adopted.dropped += 1;
@@ -252,8 +313,12 @@ impl SharedPosts {
 
     /// The same as soon as the store can be asked.
     pub(super) fn adopt_later(&self, owners: Vec<Owner>, host: &str, user: &str, key: SessionKey) {
+        let Some(permit) = self.later() else {
+            return;
+        };
         let (shared, host, user) = (self.clone(), host.to_owned(), user.to_owned());
         tokio::spawn(async move {
+            let _permit = permit;
             let begun = shared.inner.clock.now();
             while shared.inner.clock.now().since(begun) < SAVED_FOR {
                 tokio::time::sleep(AGAIN).await;

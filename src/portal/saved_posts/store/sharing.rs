@@ -42,7 +42,7 @@ impl SavedPostStore {
                     return;
                 }
             };
-            let Some((now, form)) = self.local.remove(id) else {
+            let Some((now, form)) = self.local.remove(&form) else {
                 continue; // whoever has taken it has asked the store, too
             };
             if put == Put::Gone {

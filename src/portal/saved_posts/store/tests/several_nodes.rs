@@ -316,11 +316,78 @@ async fn a_form_that_is_taken_without_an_answer_waits_again() {
     let owner = Owner::Session(ada);
     let form = shared.find(owner, |head| head.id == id).await.unwrap();
     let form = form.unwrap();
-    let taken = shared.take(owner, id, &form.token, false).await;
+    let taken = shared.take(owner, id, &form.token, None).await;
     assert_eq!(taken, Ok(Take::Taken));
     assert!(b.waiting(owner).await.is_empty());
-    a.forms.local.take_back_later(shared, owner, form);
+    let trying = shared.begin_try(id).unwrap();
+    assert!(shared.begin_try(id).is_none(), "one at a time");
+    a.forms.local.take_back_later(shared, owner, form, trying);
     eventually("the form", async || a.forms.local.owners() == 1).await;
     a.forms.share(shared).await;
     assert!(b.take(ada, id).await.is_some() && a.take(ada, id).await.is_none());
+}
+
+/// What is on its way to the store may arrive after the form was sent.
+#[tokio::test]
+async fn a_form_that_reaches_the_store_late_is_not_sent_again() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, b] = two(&server).await;
+    let (ada, shared) = (session(), a.forms.shared.as_ref().unwrap());
+    let owner = Owner::Session(ada);
+    let id = a.save(browser(), None, "a=1").await;
+    a.adopt(browser(), "ada", ada).await;
+    let form = a.take(ada, id).await.unwrap();
+    a.forms.local.put_back(owner, form);
+    let (lent, _) = a.forms.local.lend(owner, id).unwrap();
+    let form = a.take(ada, id).await.unwrap();
+    assert!(matches!(shared.put(owner, &lent).await, Ok(Put::Gone)));
+    assert!(b.waiting(owner).await.is_empty());
+    // It was not sent after all, and could not be put back: the answer to what was lent takes
+    // nothing away.
+    a.forms.local.put_back(owner, form);
+    assert!(a.forms.local.remove(&lent).is_none());
+    a.forms.share(shared).await;
+    assert_eq!(a.forms.local.owners(), 0);
+    assert!(b.take(ada, id).await.is_some() && a.take(ada, id).await.is_none());
+}
+
+/// A put-back whose answer was lost leaves the mark of this node, or none.
+#[tokio::test]
+async fn a_form_that_could_not_be_put_back_is_not_lost() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, b] = two(&server).await;
+    let ada = session();
+    let id = a.save(browser(), None, "a=1").await;
+    a.adopt(browser(), "ada", ada).await;
+    let mut form = a.take(ada, id).await.unwrap();
+    form.may_be_shared = true;
+    a.forms.local.put_back(Owner::Session(ada), form);
+    assert!(b.take(ada, id).await.is_none());
+    assert!(a.take(ada, id).await.is_some());
+}
+
+#[tokio::test]
+async fn a_sign_out_forgets_all_forms_and_waits_for_no_store_that_hangs() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, b] = two(&server).await;
+    let key = session();
+    for body in ["a=1", "a=2", "a=3"] {
+        a.save(browser(), None, body).await;
+    }
+    a.adopt(browser(), "ada", key).await;
+    assert_eq!(b.forms.discard_all(key).await.len(), 3);
+    assert!(a.waiting(Owner::Session(key)).await.is_empty());
+    server.stop();
+    let started = Clock::stopwatch();
+    a.forms.discard_all(key).await;
+    let adopted = b.adopt(browser(), "ada", key).await;
+    assert!(adopted.is_unknown);
+    let patience = a.forms.shared.as_ref().unwrap().patience();
+    assert!(started.elapsed() < patience * 3, "{:?}", started.elapsed());
 }
