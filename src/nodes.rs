@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::redis::Link;
 use crate::redis::{FileError, Settings};
 
-pub(crate) use heartbeat::{Heartbeat, Node};
+pub(crate) use heartbeat::{Heartbeat, Node, SessionName, Streams};
 pub(crate) use keys::{KeyRing, RingKey, RingOf};
 pub(crate) use kind::{Kind, ValueError};
 pub(crate) use values::Values;

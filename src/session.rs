@@ -38,6 +38,7 @@ use tokio::sync::{RwLock, mpsc};
 
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::SessionCounts;
+use crate::nodes::SessionName;
 
 pub(crate) use active_streams::SessionGuard;
 use cached::Cached;
@@ -245,6 +246,11 @@ impl Sessions {
             .last_accessed()
             .plus(self.idle_timeout(session.remembered()));
         idle.min(session.expires()).since(now)
+    }
+
+    /// How many streams each session has open here, of those that have any.
+    pub(crate) fn open_streams(&self) -> Vec<(SessionName, u32)> {
+        self.active_streams.counts()
     }
 
     /// Watches a session for a stream that outlives its request's head.

@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use super::protocol::{Done, Line, NodeState, NodeView};
 use super::{Answer, Context};
 use crate::clock::Timestamp;
-use crate::nodes::{Node, ValueError};
+use crate::nodes::{Node, Streams, ValueError};
 
 /// Gives the last line of the answer.
 pub(super) async fn list<W: AsyncWrite + Unpin>(
@@ -28,6 +28,12 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     }
     let alone = context.heartbeat.is_alone();
     Ok(Line::Done(Done::Nodes { alone }))
+}
+
+/// The open streams of all nodes; `None` where there is one.
+pub(super) async fn streams(context: &Context) -> Option<Streams> {
+    let own = context.sessions.open_streams();
+    context.heartbeat.streams(&own).await
 }
 
 fn view(node: Node, now: Timestamp) -> NodeView {

@@ -111,6 +111,9 @@ pub(crate) enum Done {
     /// With what to ask for the next page; `None` when there is none.
     Listed {
         next: Option<String>,
+        /// Nodes on which sessions may have streams that are not listed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        streams_unknown_of: Vec<String>,
     },
     /// The nodes are listed.
     Nodes {
@@ -183,6 +186,17 @@ pub(crate) struct SessionView {
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
     pub(crate) user_agent: String,
+    /// Where it has streams open, such as WebSockets; `None` where there is one node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) streams: Option<Vec<StreamsView>>,
+}
+
+/// Streams of a session on one node.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamsView {
+    /// Its name.
+    pub(crate) node: String,
+    pub(crate) open: u32,
 }
 
 impl From<&Record> for SessionView {
@@ -203,6 +217,7 @@ impl From<&Record> for SessionView {
                 .map(|id| id.host.as_str().to_owned())
                 .collect(),
             user_agent: record.user_agent.clone(),
+            streams: None,
         }
     }
 }

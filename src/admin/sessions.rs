@@ -4,8 +4,9 @@ use std::io;
 
 use tokio::io::AsyncWrite;
 
-use super::protocol::{Done, Line, SessionView};
+use super::protocol::{Done, Line, SessionView, StreamsView};
 use super::{Answer, Peer};
+use crate::nodes::Streams;
 use crate::session::{EndError, KeyPrefix, Record, SessionKey, Sessions, StoreError};
 use crate::telemetry::printable;
 
@@ -20,6 +21,7 @@ const MAX_MATCHES: usize = 16;
 pub(super) async fn list<W: AsyncWrite + Unpin>(
     sessions: &Sessions,
     after: Option<&str>,
+    streams: Option<&Streams>,
     answer: &mut Answer<W>,
 ) -> io::Result<Line> {
     let after = match after.map(|text| SessionKey::parse(text).ok_or(text)) {
@@ -28,9 +30,8 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     };
     match sessions.list(after, PAGE).await {
         Ok((records, next)) => {
-            show(&records, answer).await?;
-            let next = next.map(|key| key.to_string());
-            Ok(Line::Done(Done::Listed { next }))
+            show(&records, streams, answer).await?;
+            Ok(listed(next.map(|key| key.to_string()), streams))
         }
         Err(error) => Ok(unread(error)),
     }
@@ -39,13 +40,22 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
 pub(super) async fn list_of_user<W: AsyncWrite + Unpin>(
     sessions: &Sessions,
     user: &str,
+    streams: Option<&Streams>,
     answer: &mut Answer<W>,
 ) -> io::Result<Line> {
     match sessions.of_user(user).await {
-        Ok(records) => show(&records, answer).await?,
+        Ok(records) => show(&records, streams, answer).await?,
         Err(error) => return Ok(unread(error)),
     }
-    Ok(Line::Done(Done::Listed { next: None }))
+    Ok(listed(None, streams))
+}
+
+fn listed(next: Option<String>, streams: Option<&Streams>) -> Line {
+    let unknown_of = streams.map(|streams| streams.unknown_of().to_vec());
+    Line::Done(Done::Listed {
+        next,
+        streams_unknown_of: unknown_of.unwrap_or_default(),
+    })
 }
 
 /// Ends the session whose key begins with `key`; none when that fits several, which are shown.
@@ -66,7 +76,7 @@ pub(super) async fn revoke<W: AsyncWrite + Unpin>(
         [] => Ok(no_session(key)),
         [record] => Ok(revoke_one(sessions, record, key, peer).await),
         several => {
-            show(several, answer).await?;
+            show(several, None, answer).await?;
             Ok(Line::Error(format!(
                 "{count}{more} sessions begin with {key}: write more digits of one; none has ended",
                 count = several.len(),
@@ -161,13 +171,26 @@ pub(super) async fn revoke_all(sessions: &Sessions, peer: Peer) -> Line {
 
 async fn show<W: AsyncWrite + Unpin>(
     records: &[std::sync::Arc<Record>],
+    streams: Option<&Streams>,
     answer: &mut Answer<W>,
 ) -> io::Result<()> {
     for record in records {
-        let view = SessionView::from(&**record);
+        let view = SessionView {
+            streams: streams.map(|streams| streams_of(streams, &record.key)),
+            ..SessionView::from(&**record)
+        };
         answer.line(&Line::Session(Box::new(view))).await?;
     }
     Ok(())
+}
+
+fn streams_of(streams: &Streams, session: &SessionKey) -> Vec<StreamsView> {
+    let nodes = streams.of(session.shared_name());
+    let view = |(node, open): (&str, u32)| StreamsView {
+        node: node.to_owned(),
+        open,
+    };
+    nodes.map(view).collect()
 }
 
 fn no_key(wrong: &str) -> Line {

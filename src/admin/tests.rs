@@ -169,11 +169,13 @@ async fn a_list_of_thousands_comes_page_by_page_each_session_once() {
         let (mut listed, mut pages, mut after) = (Vec::new(), 0, None);
         loop {
             let mut answer = answer();
-            let last = sessions::list(&service.sessions, after.as_deref(), &mut answer).await;
+            let last = sessions::list(&service.sessions, after.as_deref(), None, &mut answer).await;
             listed.extend(shown(answer).await.into_iter().map(|session| session.key));
             match last.unwrap() {
-                Line::Done(Done::Listed { next: Some(key) }) => after = Some(key),
-                Line::Done(Done::Listed { next: None }) => break,
+                Line::Done(Done::Listed {
+                    next: Some(key), ..
+                }) => after = Some(key),
+                Line::Done(Done::Listed { next: None, .. }) => break,
                 other => panic!("{other:?}"),
             }
             pages += 1;
@@ -185,7 +187,7 @@ async fn a_list_of_thousands_comes_page_by_page_each_session_once() {
 #[tokio::test]
 async fn a_page_begins_behind_a_whole_key() {
     let service = Service::on(|_| Backend::Memory);
-    let last = sessions::list(&service.sessions, Some("0123abcd0"), &mut answer()).await;
+    let last = sessions::list(&service.sessions, Some("0123abcd0"), None, &mut answer()).await;
     assert!(words(&last.unwrap()).contains("is no session key"));
 }
 
@@ -196,10 +198,10 @@ async fn a_user_is_found_in_each_spelling_and_others_are_not() {
         service.insert(user, None).await;
     }
     let mut answer = answer();
-    let listed = sessions::list_of_user(&service.sessions, "ADA", &mut answer).await;
+    let listed = sessions::list_of_user(&service.sessions, "ADA", None, &mut answer).await;
     assert!(matches!(
         listed.unwrap(),
-        Line::Done(Done::Listed { next: None })
+        Line::Done(Done::Listed { next: None, .. })
     ));
     let mut users: Vec<_> = shown(answer).await.into_iter().map(|s| s.user).collect();
     users.sort(); // they may have begun in the same millisecond
@@ -239,7 +241,7 @@ async fn whoever_does_not_read_is_let_go() {
     }
     let (writer, mut reader) = tokio::io::duplex(100);
     let mut answer = Answer::new(writer, Duration::from_millis(50));
-    let stalled = sessions::list(&service.sessions, None, &mut answer).await;
+    let stalled = sessions::list(&service.sessions, None, None, &mut answer).await;
     assert_eq!(stalled.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert!(answer.buffer.len() < 2 * BUFFER, "no more is held for it");
     drop(answer);

@@ -77,7 +77,10 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
         None => context.tokens.all(),
     };
     show(&context.tokens, &tokens, answer).await?;
-    Ok(Line::Done(Done::Listed { next: None }))
+    Ok(Line::Done(Done::Listed {
+        next: None,
+        streams_unknown_of: Vec::new(),
+    }))
 }
 
 /// Revokes the token whose key begins with `key`; none when that fits several, which are shown.

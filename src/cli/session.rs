@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 
 use clap::Subcommand;
@@ -109,6 +110,7 @@ fn list(
         Form::Table(Table::new())
     };
     let mut count = 0_usize;
+    let mut unknown_of = BTreeSet::new();
     let mut request = match user {
         Some(user) => Request::SessionListOfUser {
             user: user.to_owned(),
@@ -121,13 +123,16 @@ fn list(
             form.write(session, count == 0, &mut out)?;
             count += 1;
         }
-        match answer.done? {
-            Done::Listed { next: Some(after) } => {
-                request = Request::SessionList { after: Some(after) };
-            }
-            Done::Listed { next: None } => break,
-            _ => return Err(foreign().into()),
-        }
+        let Done::Listed {
+            next,
+            streams_unknown_of,
+        } = answer.done?
+        else {
+            return Err(foreign().into());
+        };
+        unknown_of.extend(streams_unknown_of);
+        let Some(after) = next else { break };
+        request = Request::SessionList { after: Some(after) };
     }
     match (json, user) {
         // Without its end an array is none: nobody takes half a list for a whole one.
@@ -136,6 +141,13 @@ fn list(
         (false, Some(user)) if count == 0 => eprintln!("vestibule: {user} has no sessions"),
         (false, None) if count == 0 => eprintln!("vestibule: there are no sessions"),
         _ => {}
+    }
+    if !unknown_of.is_empty() {
+        let nodes: Vec<_> = unknown_of.iter().map(|node| safe(node)).collect();
+        eprintln!(
+            "vestibule: sessions may have more open streams on {}: see `vestibule node list`",
+            nodes.join(", ")
+        );
     }
     Ok(out.flush()?)
 }
@@ -154,7 +166,7 @@ impl Form {
             }
             Self::Table(table) => {
                 if first {
-                    writeln!(out, "{}", table.header())?;
+                    writeln!(out, "{}", table.header(session.streams.is_some()))?;
                 }
                 writeln!(out, "{}", table.row(session))
             }

@@ -11,15 +11,18 @@
 
 #[cfg(feature = "redis")]
 mod store;
+mod streams;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
+use self::streams::STREAMS;
+pub(crate) use self::streams::{SessionName, Streams};
 use super::{Kind, Nodes, ValueError, Values};
 use crate::clock::Timestamp;
 use crate::random::{NoRandomness, random};
@@ -142,6 +145,8 @@ pub(crate) struct Heartbeat {
     values: Option<Values>,
     /// Nodes that are there; zero while nobody can say.
     count: AtomicUsize,
+    /// The store has streams of this node, perhaps.
+    has_streams: AtomicBool,
 }
 
 impl Heartbeat {
@@ -157,6 +162,7 @@ impl Heartbeat {
             id,
             about: About::new(id, addresses, started),
             count: AtomicUsize::new(usize::from(values.is_none())),
+            has_streams: AtomicBool::new(false),
             values,
         })
     }
@@ -171,8 +177,8 @@ impl Heartbeat {
         Some(self.count.load(Ordering::Relaxed)).filter(|count| *count > 0)
     }
 
-    /// Writes that this node is there, again and again; does not end.
-    pub(crate) async fn keep(&self) {
+    /// Writes that this node is there, and its open `streams`, again and again; does not end.
+    pub(crate) async fn keep(&self, streams: impl Fn() -> Vec<(SessionName, u32)>) {
         let Some(values) = &self.values else {
             return std::future::pending().await;
         };
@@ -181,7 +187,10 @@ impl Heartbeat {
             // What keeps it from the store is in the log.
             let beat = self.beat(values).await;
             self.count.store(beat.unwrap_or(0), Ordering::Relaxed);
-            has_succeeded |= beat.is_ok();
+            if beat.is_ok() {
+                has_succeeded = true;
+                let _told = self.tell_streams(values, &streams()).await;
+            }
             sleep(if has_succeeded { EVERY } else { AT_FIRST }).await;
         }
     }
@@ -195,11 +204,29 @@ impl Heartbeat {
         Ok(nodes.iter().filter(|node| node.is_there()).count())
     }
 
+    async fn tell_streams(
+        &self,
+        values: &Values,
+        open: &[(SessionName, u32)],
+    ) -> Result<(), ValueError> {
+        if !open.is_empty() {
+            self.has_streams.store(true, Ordering::Relaxed);
+            let open = streams::encode(open);
+            return values.set_of_node(&STREAMS, self.id, &open).await;
+        }
+        if self.has_streams.load(Ordering::Relaxed) {
+            values.remove_node(&STREAMS, self.id).await?;
+            self.has_streams.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Takes away what this node has written. To be called when it writes no more.
     pub(crate) async fn leave(&self) {
         if let Some(values) = &self.values {
             // Where it stays, it ends by itself, and shows a node that is silent.
             let _left = values.remove_node(&NODE, self.id).await;
+            let _told = self.tell_streams(values, &[]).await;
         }
     }
 
@@ -222,6 +249,37 @@ impl Heartbeat {
             (name.is_err(), name.ok(), node.id.0)
         });
         Ok(nodes)
+    }
+
+    /// The open streams of all nodes: those of this one as it has them now, those of others as they
+    /// were some seconds ago. `None` where this node is alone.
+    pub(crate) async fn streams(&self, own: &[(SessionName, u32)]) -> Option<Streams> {
+        let values = self.values.as_ref()?;
+        let mut all = Streams::default();
+        all.add(&self.about.name, own);
+        let read = tokio::join!(self.read(values), values.of_nodes(&STREAMS));
+        let (Ok(nodes), Ok(mut kept)) = read else {
+            all.do_not_know("the other nodes");
+            return Some(all);
+        };
+        for node in nodes.iter().filter(|node| !node.is_this && node.is_there()) {
+            let id = node.id.to_string();
+            let name = node.about.as_ref().map_or(&id, |about| &about.name);
+            let Some(at) = kept.iter().position(|kept| kept.id == node.id) else {
+                continue; // it has none
+            };
+            let kept = kept.swap_remove(at);
+            let is_old = kept.age.is_none_or(|age| age > SILENT_AFTER);
+            let open = kept.value.ok().filter(|_| !is_old);
+            let open = open.and_then(|value| streams::decode(&value));
+            if let Some(open) = &open {
+                all.add(name, &open.by_session);
+            }
+            if open.is_none_or(|open| open.has_more) {
+                all.do_not_know(name);
+            }
+        }
+        Some(all)
     }
 
     async fn read(&self, values: &Values) -> Result<Vec<Node>, ValueError> {

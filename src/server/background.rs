@@ -68,8 +68,10 @@ impl Background {
         for keys in self.keys.clone() {
             tasks.push(background.spawn(async move { keys.follow().await }));
         }
-        let heartbeat = Arc::clone(&self.heartbeat);
-        tasks.push(background.spawn(async move { heartbeat.keep().await }));
+        let (heartbeat, sessions) = (Arc::clone(&self.heartbeat), Arc::clone(&self.sessions));
+        tasks.push(background.spawn(async move {
+            heartbeat.keep(|| sessions.open_streams()).await;
+        }));
         tasks.push(background.spawn(self.tick()));
         background
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, SessionKey};
+use crate::nodes::SessionName;
 
 /// One token for each session that has a stream open, and none for the others.
 #[derive(Default)]
@@ -72,6 +73,16 @@ impl ActiveStreams {
             .map(|streams| Arc::clone(&streams.session))
             .collect()
     }
+
+    /// How many streams each session has open that has any.
+    pub(super) fn counts(&self) -> Vec<(SessionName, u32)> {
+        let live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = live.iter().map(|(key, streams)| {
+            let open = u32::try_from(streams.open).unwrap_or(u32::MAX);
+            (key.shared_name(), open)
+        });
+        counts.collect()
+    }
 }
 
 impl SessionGuard {
@@ -123,7 +134,10 @@ mod tests {
         live.end(&session.key());
         assert!(next.ended().is_cancelled());
         let last = live.watch(&session);
+        let counted = [(session.key().shared_name(), 1)];
+        assert_eq!(live.counts(), counted, "of an ended session, none");
         drop((next, last));
+        assert_eq!(live.counts(), []);
         assert_eq!(live.sessions().len(), 0);
     }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::nodes::SessionName;
 use crate::random::NoRandomness;
 use crate::request::Host;
 
@@ -92,6 +93,11 @@ impl SessionKey {
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// What nodes call it among themselves.
+    pub(crate) fn shared_name(&self) -> SessionName {
+        std::array::from_fn(|at| self.0[at])
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {

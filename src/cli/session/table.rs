@@ -9,6 +9,7 @@ const USER: usize = 12;
 const TIME: usize = "01-31 23:59".len();
 const ADDRESS: usize = 15;
 const HOST: usize = 20;
+const STREAMS: usize = 20;
 
 pub(super) struct Table {
     /// Of the terminal; nothing is cut for a file or a pipe.
@@ -25,8 +26,9 @@ impl Table {
         }
     }
 
-    pub(super) fn header(&self) -> String {
-        self.line([
+    /// Streams have a column where there can be several nodes.
+    pub(super) fn header(&self, with_streams: bool) -> String {
+        let cells = [
             "KEY",
             "USER",
             "SIGNED IN",
@@ -34,14 +36,19 @@ impl Table {
             "ENDS",
             "ADDRESS",
             "HOST",
-            "BROWSER",
-        ])
+        ];
+        self.line(cells, with_streams.then_some("STREAMS"), "BROWSER")
     }
 
     pub(super) fn row(&self, session: &SessionView) -> String {
         let [created, last_accessed, expires] =
             [&session.created, &session.last_accessed, &session.expires].map(|time| minute(time));
-        self.line([
+        let streams = session.streams.as_ref().map(|nodes| {
+            let nodes = nodes.iter();
+            let nodes = nodes.map(|of| format!("{} {}", safe(&of.node), of.open));
+            nodes.collect::<Vec<_>>().join(", ")
+        });
+        let cells = [
             session.key.get(..8).unwrap_or(&session.key),
             &safe(&session.user),
             &created,
@@ -49,26 +56,20 @@ impl Table {
             &expires,
             &session.client,
             &session.hosts.join(" "),
-            &safe(&session.user_agent),
-        ])
+        ];
+        self.line(cells, streams.as_deref(), &safe(&session.user_agent))
     }
 
     fn line(
         &self,
-        [
-            key,
-            user,
-            created,
-            accessed,
-            expires,
-            address,
-            host,
-            browser,
-        ]: [&str; 8],
+        [key, user, created, accessed, expires, address, host]: [&str; 7],
+        streams: Option<&str>,
+        browser: &str,
     ) -> String {
+        let streams = streams.map_or_else(String::new, |nodes| format!("{nodes:STREAMS$}  "));
         let mut line = format!(
             "{key:8}  {user:USER$}  {created:TIME$}  {accessed:TIME$}  {expires:TIME$}  \
-             {address:ADDRESS$}  {host:HOST$}  {browser}"
+             {address:ADDRESS$}  {host:HOST$}  {streams}{browser}"
         );
         line.truncate(line.trim_end().len());
         match self.width.and_then(|width| line.char_indices().nth(width)) {
@@ -99,6 +100,7 @@ pub(in crate::cli) fn safe(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::protocol::StreamsView;
 
     fn session(user: &str, client: &str, user_agent: &str) -> SessionView {
         SessionView {
@@ -113,6 +115,7 @@ mod tests {
             client: client.to_owned(),
             hosts: vec!["wiki.example.org".to_owned()],
             user_agent: user_agent.to_owned(),
+            streams: None,
         }
     }
 
@@ -120,7 +123,7 @@ mod tests {
     fn a_session_is_one_line_that_no_browser_can_break() {
         let table = Table { width: None };
         assert_eq!(
-            table.header(),
+            table.header(false),
             "KEY       USER          SIGNED IN    LAST ACTIVE  ENDS         ADDRESS          \
              HOST                  BROWSER"
         );
@@ -148,11 +151,43 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_shown_with_their_nodes() {
+        let table = Table { width: None };
+        let streams = |node: &str, open| StreamsView {
+            node: node.to_owned(),
+            open,
+        };
+        let with = |streams| SessionView {
+            streams: Some(streams),
+            ..session("ada", "192.0.2.1", "curl")
+        };
+        assert!(
+            table
+                .header(true)
+                .ends_with("HOST                  STREAMS               BROWSER")
+        );
+        for (streams, end) in [
+            (vec![], "wiki.example.org                            curl"),
+            (
+                vec![streams("web1-5c07", 2)],
+                "wiki.example.org      web1-5c07 2           curl",
+            ),
+            (
+                vec![streams("web1-5c07", 2), streams("web2\u{1b}", 1)],
+                "wiki.example.org      web1-5c07 2, web2\\u{1b} 1  curl",
+            ),
+        ] {
+            let row = table.row(&with(streams));
+            assert!(row.ends_with(end), "{row}");
+        }
+    }
+
+    #[test]
     fn a_line_is_as_wide_as_the_terminal_at_most() {
         for width in [1, 40, 100, 120] {
             let table = Table { width: Some(width) };
             for line in [
-                table.header(),
+                table.header(false),
                 table.row(&session("ad\u{e4}", "192.0.2.1", &"\u{e9}".repeat(200))),
             ] {
                 assert!(line.chars().count() <= width, "{width}: {line}");

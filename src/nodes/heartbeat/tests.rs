@@ -64,7 +64,7 @@ async fn nodes_see_each_other_until_one_stops() {
     let own = listed(&b, b.id).await.unwrap();
     assert!(own.is_this && own.is_silent(), "others do not know of it");
     let keeps = Arc::clone(&b);
-    let keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep().await }));
+    let keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep(Vec::new).await }));
     eventually(async || b.count() == Some(2)).await;
     for (this, other) in [(&a, &b), (&b, &a)] {
         let nodes = this.list().await.unwrap();
@@ -170,6 +170,82 @@ fn a_node_of_a_later_version_may_say_more() {
     assert_eq!((&*about.name, &*about.version), ("a", "9"));
 }
 
+/// The nodes that are said to have streams of a session.
+fn on(streams: &Streams, session: SessionName) -> Vec<(&str, u32)> {
+    streams.of(session).collect()
+}
+
+#[tokio::test]
+async fn a_node_knows_the_streams_of_the_others() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (beating(&server).await, beating(&server).await);
+    let (ada, bob) = ([1; 8], [2; 8]);
+    b.tell_streams(values(&b), &[(ada, 2), (bob, 1)])
+        .await
+        .unwrap();
+    let seen = a.streams(&[(ada, 3)]).await.unwrap();
+    let expected = [(&*a.about.name, 3), (&*b.about.name, 2)];
+    assert_eq!(on(&seen, ada), expected);
+    assert_eq!(on(&seen, bob), [(&*b.about.name, 1)]);
+    assert_eq!(on(&seen, [3; 8]), []);
+    assert!(seen.unknown_of().is_empty());
+    let own = b.streams(&[]).await.unwrap();
+    assert_eq!(on(&own, ada), [], "of itself, it knows better");
+
+    b.tell_streams(values(&b), &[(bob, 1)]).await.unwrap();
+    let seen = a.streams(&[]).await.unwrap();
+    assert_eq!((on(&seen, ada), on(&seen, bob).len()), (vec![], 1));
+    // A node that is gone has none, whatever it has said.
+    age(&server, b.id, Duration::from_secs(20));
+    let seen = a.streams(&[]).await.unwrap();
+    assert_eq!(on(&seen, bob), []);
+    b.beat(values(&b)).await.unwrap();
+    b.tell_streams(values(&b), &[]).await.unwrap();
+    let seen = a.streams(&[]).await.unwrap();
+    assert_eq!((on(&seen, bob), seen.unknown_of().len()), (vec![], 0));
+    b.tell_streams(values(&b), &[(bob, 1)]).await.unwrap();
+    for node in [a, b] {
+        node.leave().await;
+    }
+    assert_eq!(server.ask(&["KEYS", "*"]), "", "nothing is left");
+}
+
+#[tokio::test]
+async fn rel_19_streams_that_cannot_be_read_are_said_to_be_unknown() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (beating(&server).await, beating(&server).await);
+    let key = format!("vestibule:{{nodes}}:stream:{}", b.id);
+    let bob = [2; 8];
+    let later = Kind::new("stream", 2, 1024);
+    let told = streams::encode(&[(bob, 1)]);
+    values(&b).set_of_node(&later, b.id, &told).await.unwrap();
+    let kept = server.ask(&["DUMP", &key]);
+    let seen = a.streams(&[]).await.unwrap();
+    assert_eq!(
+        (on(&seen, bob), seen.unknown_of()),
+        (vec![], &[b.about.name.clone()][..])
+    );
+    assert_eq!(server.ask(&["DUMP", &key]), kept, "it is left alone");
+    let many: Vec<_> = (0..20_000_u64).map(|it| (it.to_be_bytes(), 1)).collect();
+    for is_too_old in [false, true] {
+        b.tell_streams(values(&b), &many).await.unwrap();
+        if is_too_old {
+            server.ask(&["PEXPIRE", &key, "3580000"]);
+        }
+        let seen = a.streams(&[]).await.unwrap();
+        assert_eq!(on(&seen, many[0].0).is_empty(), is_too_old);
+        assert_eq!(seen.unknown_of(), [&*b.about.name], "there are more");
+    }
+    server.ask(&["SET", "vestibule:{nodes}:streams", "of another type"]);
+    let seen = a.streams(&[(bob, 1)]).await.unwrap();
+    assert_eq!(on(&seen, bob).len(), 1);
+    assert_eq!(seen.unknown_of(), ["the other nodes"]);
+}
+
 #[tokio::test]
 async fn a_bounded_number_of_nodes_is_read() {
     let Some(server) = TestServer::start() else {
@@ -223,7 +299,7 @@ async fn rel_10_without_the_store_nobody_knows_of_others() {
     };
     let a = heartbeat(&server);
     let keeps = Arc::clone(&a);
-    let _keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep().await }));
+    let _keeps = AbortOnDropHandle::new(tokio::spawn(async move { keeps.keep(Vec::new).await }));
     eventually(async || a.count() == Some(1)).await;
     server.kill();
     assert_eq!(a.list().await.err(), Some(ValueError::Unavailable));
@@ -239,5 +315,6 @@ async fn with_another_store_a_node_is_alone() {
     assert_eq!(node.count(), Some(1));
     let nodes = node.list().await.unwrap();
     assert!(nodes.len() == 1 && nodes[0].is_this && !nodes[0].is_silent());
+    assert!(node.streams(&[]).await.is_none());
     node.leave().await;
 }
