@@ -4,10 +4,13 @@
 //! for some, then one [`Line::Done`] or [`Line::Error`]. Without that last line the answer is
 //! broken off. A new command is a variant of [`Request`] and one of [`Done`].
 
+mod node;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::node::{NodeState, NodeView, StreamsView};
 use crate::auth::api_token::{Token, TokenLimits};
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
@@ -139,35 +142,6 @@ pub(crate) enum Done {
     Health(Health),
 }
 
-/// A node as operators see it; times in UTC by RFC 3339. What cannot be read of it is `None`.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NodeView {
-    pub(crate) id: String,
-    pub(crate) name: Option<String>,
-    /// Of Vestibule.
-    pub(crate) version: Option<String>,
-    /// Where it listens for visitors.
-    pub(crate) addresses: Vec<String>,
-    pub(crate) started: Option<String>,
-    /// `None` if it never was.
-    pub(crate) last_seen: Option<String>,
-    pub(crate) state: NodeState,
-    /// Whether it is the one that was asked.
-    pub(crate) this: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum NodeState {
-    /// What it has written was changed, or is sealed with another key.
-    Damaged,
-    /// A later version has written it, in a form that this one does not know.
-    Newer,
-    Running,
-    /// It has not been heard of for a while.
-    Silent,
-}
-
 /// A session as operators see it; times in UTC by RFC 3339.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionView {
@@ -189,14 +163,6 @@ pub(crate) struct SessionView {
     /// Where it has streams open, such as WebSockets; `None` where there is one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) streams: Option<Vec<StreamsView>>,
-}
-
-/// Streams of a session on one node.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StreamsView {
-    /// Its name.
-    pub(crate) node: String,
-    pub(crate) open: u32,
 }
 
 impl From<&Record> for SessionView {
@@ -411,46 +377,4 @@ pub(crate) struct CheckStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_taken_only_as_it_is_defined() {
-        let key = Request::SessionRevoke {
-            key: "0123abcd".to_owned(),
-        };
-        for (text, request) in [
-            (
-                r#"{"command":"session-list","after":null}"#,
-                Some(Request::SessionList { after: None }),
-            ),
-            (
-                r#"{"command":"session-revoke","key":"0123abcd"}"#,
-                Some(key),
-            ),
-            (r#"{"command":"status"}"#, Some(Request::Status {})),
-            (
-                r#"{"command":"app-resume","app":"wiki"}"#,
-                Some(Request::AppResume {
-                    app: "wiki".to_owned(),
-                }),
-            ),
-            (r#"{"command":"app-resume"}"#, None),
-            (r#"{"command":"app-pause","app":"wiki","for":"1h"}"#, None),
-            (r#"{"command":"reload"}"#, Some(Request::Reload {})),
-            (r#"{"command":"reload","path":"/x"}"#, None),
-            (r#"{"command":"status","all":true}"#, None),
-            (r#"{"command":"session-revoke-all","user":"ada"}"#, None),
-            (r#"{"command":"session-revoke"}"#, None),
-            (r#"{"command":"session-revoke","key":1}"#, None),
-            (r#"{"command":"session-revoke","key":"a","key":"b"}"#, None),
-            (r#"{"command":"shutdown"}"#, None),
-            (r#"{"command":"status"}{"command":"status"}"#, None),
-            ("[]", None),
-            ("status", None),
-            ("", None),
-        ] {
-            assert_eq!(serde_json::from_str(text).ok(), request, "{text}");
-        }
-    }
-}
+mod tests;
