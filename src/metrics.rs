@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     logins: Counters<1>,
     sessions_started: Counter,
     sessions_ended: Counters<1>,
+    session_end_delay: Latency,
     observed: Observed,
 }
 
@@ -110,6 +111,11 @@ impl Metrics {
             logins: add(&mut all, "logins", "Login forms by outcome"),
             sessions_started: add(&mut all, "sessions_started", "Sessions that were started"),
             sessions_ended: add(&mut all, "sessions_ended", "Sessions that have ended"),
+            session_end_delay: add(
+                &mut all,
+                "session_end_delay_seconds",
+                "Time from the end of a session on another node to its effect on this one",
+            ),
             observed: Observed::new(&mut all),
             registry: all,
         }
@@ -177,6 +183,7 @@ impl Metrics {
             logout: reason("logout"),
             replaced: reason("replaced"),
             revoked: reason("revoked"),
+            end_delay: self.session_end_delay.clone(),
         }
     }
 
@@ -233,6 +240,7 @@ mod tests {
             sessions: Some(2),
             sessions_max: 20,
             session_store_up: true,
+            nodes: Some(3),
             throttle_entries: vec![("address", 1)],
             hashing_queue: 1,
             hashing_queue_max: 64,
@@ -276,6 +284,8 @@ mod tests {
             .note(StatusCode::MISDIRECTED_REQUEST, Duration::ZERO);
         metrics.logins().refused.inc();
         metrics.sessions().logout.inc();
+        let delay = metrics.sessions().end_delay;
+        delay.note(Duration::from_millis(7));
         let lines = lines(&metrics, &snapshot());
         for expected in [
             "vestibule_requests_total{app=\"wiki\",status=\"4xx\"} 1",
@@ -289,6 +299,9 @@ mod tests {
             "vestibule_request_body_bytes_total{app=\"wiki\"} 11",
             "vestibule_logins_total{outcome=\"refused\"} 1",
             "vestibule_sessions_ended_total{reason=\"logout\"} 1",
+            "vestibule_session_end_delay_seconds_bucket{le=\"0.005\"} 0",
+            "vestibule_session_end_delay_seconds_bucket{le=\"0.01\"} 1",
+            "vestibule_nodes 3",
             "vestibule_connections 3",
             "vestibule_connections_refused_total 7",
             "vestibule_requests_under_way 5",

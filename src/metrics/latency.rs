@@ -28,7 +28,7 @@ struct Buckets {
 }
 
 impl Latency {
-    pub(super) fn note(&self, time: Duration) {
+    pub(crate) fn note(&self, time: Duration) {
         let within = |&bound: &u32| time <= Duration::from_micros(bound.into());
         let bucket = BOUNDS.iter().position(within).unwrap_or(BOUNDS.len());
         self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);

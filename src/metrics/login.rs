@@ -2,6 +2,8 @@
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::latency::Latency;
+
 /// What came of a login form. Defaults count for nobody.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoginCounts {
@@ -34,4 +36,6 @@ pub(crate) struct SessionCounts {
     pub(crate) replaced: Counter,
     /// Somebody ended it from elsewhere.
     pub(crate) revoked: Counter,
+    /// From an end on another node to its effect here.
+    pub(crate) end_delay: Latency,
 }

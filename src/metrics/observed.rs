@@ -22,6 +22,7 @@ pub(super) struct Observed {
     sessions: Gauge,
     sessions_max: Gauge,
     session_store_up: Gauge,
+    nodes: Gauge,
     throttle_entries: Gauges<1>,
     hashing_queue: Gauge,
     hashing_queue_max: Gauge,
@@ -50,6 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) sessions: Option<usize>,
     pub(crate) sessions_max: usize,
     pub(crate) session_store_up: bool,
+    /// Those that share the store; `None` as with sessions.
+    pub(crate) nodes: Option<usize>,
     /// Entries of each counter of failed logins.
     pub(crate) throttle_entries: Vec<(&'static str, u64)>,
     pub(crate) hashing_queue: usize,
@@ -118,6 +121,11 @@ impl Observed {
                 "session_store_up",
                 "Whether the session store can be asked",
             ),
+            nodes: add(
+                all,
+                "nodes",
+                "Nodes that share their sessions, this one included",
+            ),
             throttle_entries: add(
                 all,
                 "throttle_entries",
@@ -178,6 +186,9 @@ impl Observed {
         }
         set(&self.sessions_max, now.sessions_max);
         set(&self.session_store_up, usize::from(now.session_store_up));
+        if let Some(nodes) = now.nodes {
+            set(&self.nodes, nodes);
+        }
         for &(counter, entries) in &now.throttle_entries {
             let entries = usize::try_from(entries).unwrap_or(usize::MAX);
             set_in(

@@ -215,20 +215,21 @@ pub(super) fn start_on(
     let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
     let auth_threads = auth_listener::threads(&askable).map_err(StartError::Runtime)?;
     let pulses = watchdog::pulses(auth_threads.runtimes()).map_err(StartError::Watchdog)?;
+    let started = clock.now();
+    let listens = addresses.iter().map(SocketAddr::to_string).collect();
+    let heartbeat = Heartbeat::new(&nodes, listens, started);
+    let heartbeat = Arc::new(heartbeat.map_err(|NoRandomness| StartError::NoRandomness)?);
     let told = Monitoring {
         metrics,
         accounts: Arc::clone(&accounts),
         admission: Arc::clone(&admission),
         certificates: Arc::clone(&certificates),
+        heartbeat: Arc::clone(&heartbeat),
         service: Arc::clone(&service),
         sessions: Arc::clone(&sessions),
         hosts: restart_only.metrics_hosts.clone(),
     };
     let (monitoring, metrics_address) = monitor(told, restart_only.metrics)?;
-    let started = clock.now();
-    let listens = addresses.iter().map(SocketAddr::to_string).collect();
-    let heartbeat = Heartbeat::new(&nodes, listens, started);
-    let heartbeat = Arc::new(heartbeat.map_err(|NoRandomness| StartError::NoRandomness)?);
     let (reloads, reload_requests) = Reloads::new();
     let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
     let server = admin::Server {

@@ -24,6 +24,7 @@ use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::load::Admission;
 use crate::metrics::{Format, Metrics, Snapshot};
+use crate::nodes::Heartbeat;
 use crate::proxy::Service;
 use crate::request::{Authority, Host};
 use crate::session::{Sessions, StoreError};
@@ -46,6 +47,7 @@ pub(crate) struct Monitoring {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) certificates: Arc<Certificates>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) service: Arc<Service>,
     pub(crate) sessions: Arc<Sessions>,
     /// Names besides addresses and `localhost` that it is asked by.
@@ -157,6 +159,7 @@ impl Monitoring {
             memory_ceiling,
             sessions,
             session_store_up: sessions.is_some(),
+            nodes: self.heartbeat.count(),
             sessions_max: self.sessions.max(),
             throttle_entries: self.service.throttle_entries().to_vec(),
             hashing_queue,

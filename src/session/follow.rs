@@ -9,6 +9,7 @@ use super::cached::Cached;
 use super::store::End;
 use super::user_key::UserKey;
 use super::{Session, SessionKey, Sessions};
+use crate::clock::Clock;
 
 /// Look-ups of streams that wait for the store at a time.
 const AT_ONCE: usize = 64;
@@ -25,6 +26,10 @@ impl Sessions {
                 End::User(user) => self.look_up_user_again(user).await,
                 End::All => self.forget_all(),
                 End::Lagged => self.note_gap(),
+                End::MadeAt(at) => {
+                    let delay = Clock::stopwatch().saturating_duration_since(at);
+                    self.counts.end_delay.note(delay);
+                }
                 // Only now: what was told before is forgotten.
                 End::NoMoreUntil(at) => self.freshness.note(at),
             }

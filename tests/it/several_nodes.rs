@@ -79,11 +79,16 @@ async fn becomes(browser: &Browser, status: u16) {
 
 /// What `/readyz` says.
 async fn readiness(node: &Gate) -> String {
+    told(node, "/readyz").await
+}
+
+/// What the listener for metrics says there.
+async fn told(node: &Gate, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(node.metrics_address())
         .await
         .unwrap();
-    let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = stream.read_to_string(&mut answer);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::{Value, pipe};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -55,6 +55,8 @@ struct Entry {
     /// `None` is word of this node's own.
     end: Option<End>,
     epoch: Option<u64>,
+    /// When it was made, in milliseconds by the clock of the server.
+    made: Option<u64>,
 }
 
 /// Reads until it is dropped.
@@ -149,8 +151,12 @@ async fn read(shared: &Arc<Shared>, positions: &mut Positions) -> Result<(), Sto
                 continue;
             };
             if let Some(entries) = going_on_from(last, shared, &values) {
-                let ends = entries.iter().skip(1);
-                ends.for_each(|entry| shared.hear(entry));
+                if let Some(news @ [_, ..]) = entries.get(1..) {
+                    let clock = StoreClock::of(shared);
+                    for entry in news {
+                        shared.hear(entry, &clock);
+                    }
+                }
                 if let Some(entry) = entries.into_iter().next_back() {
                     *last = entry.position;
                 }
@@ -228,12 +234,44 @@ fn entry(shared: &Shared, value: &Value) -> Option<Entry> {
     };
     // Of a user, the own ones, too: whoever asked for it may be gone before it was forgotten here.
     let is_news = bytes(node)? != shared.node || matches!(end, Some(End::User(_)));
-    let epoch = others.get(1).and_then(super::number);
+    let (others, _) = others.as_chunks::<2>();
+    let other = |name: &[u8]| {
+        let mut others = others.iter();
+        let [_, value] = others.find(|[other, _]| bytes(other) == Some(name))?;
+        super::number(value)
+    };
     Some(Entry {
         end: end.filter(|_| is_news),
-        epoch,
+        epoch: other(b"e"),
+        made: other(b"t"),
         position,
     })
+}
+
+/// What the clock of the server says now, as far as this node knows.
+struct StoreClock {
+    now: Instant,
+    millis: i128,
+}
+
+impl StoreClock {
+    fn of(shared: &Shared) -> Self {
+        let servers = shared.link.state().servers;
+        let master = servers.iter().find(|server| server.is_master);
+        let ahead = master.map_or(0, |server| server.clock_ahead);
+        let wall = i128::try_from(Clock::wall().as_millis()).unwrap_or(i128::MAX);
+        Self {
+            now: Clock::stopwatch(),
+            millis: wall.saturating_add(ahead.into()),
+        }
+    }
+
+    /// A time by that clock, which lies before now.
+    fn time(&self, millis: u64) -> Option<Instant> {
+        let ago = self.millis.saturating_sub(millis.into()).max(0);
+        let ago = Duration::from_millis(u64::try_from(ago).ok()?);
+        self.now.checked_sub(ago)
+    }
 }
 
 fn bytes(value: &Value) -> Option<&[u8]> {
@@ -246,7 +284,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 
 impl Shared {
     /// Notes what somebody else has ended, and tells it.
-    fn hear(self: &Arc<Self>, entry: &Entry) {
+    fn hear(self: &Arc<Self>, entry: &Entry, clock: &StoreClock) {
         let Some(end) = entry.end else {
             return;
         };
@@ -266,9 +304,13 @@ impl Shared {
             }
             End::User(user) => self.hear_epoch(Whose::User(user), epoch),
             End::All => self.hear_epoch(Whose::All, epoch),
-            End::Changed(_) | End::Lagged | End::NoMoreUntil(_) => {}
+            End::Changed(_) | End::Lagged | End::MadeAt(_) | End::NoMoreUntil(_) => {}
         }
         self.tell(|follower| follower.send(end));
+        let made = entry.made.filter(|_| !matches!(end, End::Changed(_)));
+        if let Some(made) = made.and_then(|made| clock.time(made)) {
+            self.tell(|follower| follower.made_at(made));
+        }
     }
 
     fn hear_epoch(&self, whose: Whose, epoch: u64) {

@@ -152,13 +152,18 @@ pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Each entry says when it was made, in milliseconds by the clock of the server.
+///
 /// A foreign entry with a high id makes a stream refuse every entry after it. Such a stream is started
 /// over, and its readers see the gap.
 const TELL: &str = "local function tell(stream, ...)
-            local told = redis.pcall('XADD', stream, 'MAXLEN', '~', @ENDS, '0-*', ...)
+            local fields, now = {...}, redis.call('TIME')
+            fields[#fields + 1] = 't'
+            fields[#fields + 1] = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+            local told = redis.pcall('XADD', stream, 'MAXLEN', '~', @ENDS, '0-*', unpack(fields))
             if type(told) == 'table' and told.err then
                 redis.call('DEL', stream)
-                redis.call('XADD', stream, '0-*', ...)
+                redis.call('XADD', stream, '0-*', unpack(fields))
             end
         end
         ";

@@ -8,6 +8,7 @@ use crate::redis::Settings;
 use crate::redis::test_server::{TestServer, link, settings};
 
 mod damage;
+mod delays;
 mod ends;
 mod indexes;
 mod memory;
@@ -86,7 +87,7 @@ async fn next(ends: &mut mpsc::Receiver<End>) -> End {
     let told = async {
         loop {
             match ends.recv().await.unwrap() {
-                End::NoMoreUntil(_) => {}
+                End::MadeAt(_) | End::NoMoreUntil(_) => {}
                 end => return end,
             }
         }

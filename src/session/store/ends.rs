@@ -1,5 +1,7 @@
 //! What others end in a store: another node, or another handle of the same store.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
@@ -7,7 +9,7 @@ use crate::session::id::SessionKey;
 use crate::session::user_key::UserKey;
 
 /// Ends that wait for one who follows them; above that, they are [`End::Lagged`].
-pub(in crate::session) const MAX_WAITING: usize = 1024;
+pub(in crate::session) const MAX_WAITING: usize = 2048;
 
 /// What somebody else has ended in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum End {
     All,
     /// It cannot be said which: there were too many, or the store was out of reach.
     Lagged,
+    /// None: the end that was told before this was made at that moment.
+    MadeAt(Instant),
     /// None: whatever had ended by then has been told.
     NoMoreUntil(Timestamp),
 }
@@ -44,6 +48,14 @@ impl EndSender {
             End::Lagged
         };
         let _full_or_closed = self.0.try_send(end);
+    }
+
+    /// Tells when the end that was sent last was made, unless many wait: half of the room is for ends
+    /// alone.
+    pub(in crate::session) fn made_at(&self, at: Instant) {
+        if self.0.capacity() > MAX_WAITING / 2 {
+            self.send(End::MadeAt(at));
+        }
     }
 
     /// Tells that every end before `at` has been told. Where there is no room for it, whoever follows

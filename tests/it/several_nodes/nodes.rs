@@ -253,3 +253,54 @@ async fn the_list_of_sessions_says_on_which_nodes_they_have_streams() {
     let (listed, said) = streams(&mut first);
     assert!(listed.is_empty() && said.contains(&names[1]), "{said}");
 }
+
+/// A series without labels, as the node tells it.
+async fn metric<T: std::str::FromStr>(node: &Gate, name: &str) -> T {
+    let scrape = told(node, "/metrics").await;
+    let mut lines = scrape.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines.find(|(series, _)| *series == name).unwrap();
+    let value = value.trim().parse();
+    value.unwrap_or_else(|_| panic!("{name} is another kind of number"))
+}
+
+/// The same of what is counted.
+async fn count_of(node: &Gate, name: &str) -> u64 {
+    metric(node, name).await
+}
+
+#[tokio::test]
+async fn metrics_say_how_many_nodes_there_are_and_how_long_an_end_takes() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let first = node(&app, &redis).start().await;
+    let second = node(&app, &redis).start().await;
+    for node in [&first, &second] {
+        away::is_ready(node).await;
+        let two = async || (count_of(node, "vestibule_nodes").await == 2).then_some(());
+        eventually_some("two nodes", two).await;
+    }
+    let (count, sum) = (
+        "vestibule_session_end_delay_seconds_count",
+        "vestibule_session_end_delay_seconds_sum",
+    );
+    let ada = first.browser().login("ada", PASSWORD).await;
+    let socket = websocket(&second, &led_to(&second, &ada)).await;
+    for node in [&first, &second] {
+        assert_eq!(count_of(node, count).await, 0, "nothing has ended");
+    }
+    ada.logout().await.assert_status(303);
+    let closed = timeout(SOON, socket.closed()).await;
+    assert_eq!(closed.expect("the stream is cut"), Some(1008));
+    let noted = async || (count_of(&second, count).await == 1).then_some(());
+    eventually_some("an end that is noted", noted).await;
+    let delay: f64 = metric(&second, sum).await;
+    assert!((0.0..SOON.as_secs_f64()).contains(&delay), "{delay}");
+    assert_eq!(
+        count_of(&first, count).await,
+        0,
+        "its own ends take no time"
+    );
+    second.stop().await;
+    let one = async || (count_of(&first, "vestibule_nodes").await == 1).then_some(());
+    eventually_some("one node", one).await;
+}

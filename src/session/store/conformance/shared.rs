@@ -127,7 +127,7 @@ async fn next(ends: &mut tokio::sync::mpsc::Receiver<End>) -> End {
     let told = async {
         loop {
             match ends.recv().await.unwrap() {
-                End::NoMoreUntil(_) => {}
+                End::MadeAt(_) | End::NoMoreUntil(_) => {}
                 end => return end,
             }
         }
