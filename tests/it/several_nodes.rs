@@ -12,6 +12,7 @@ mod nodes;
 mod slow;
 mod throttle;
 mod tokens;
+mod versions;
 
 use std::time::Duration;
 
