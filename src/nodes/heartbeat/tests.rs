@@ -7,13 +7,17 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::clock::Clock;
-use crate::redis::test_server::TestServer;
+use crate::redis::test_server::{TestServer, address, settings};
+use crate::redis::{Servers, Settings, servers};
 
 const LONG: Duration = Duration::from_secs(30);
 
 fn heartbeat(server: &TestServer) -> Arc<Heartbeat> {
-    let settings = Arc::new(server.settings());
-    let nodes = Nodes::open(Some(&settings), &Clock::system()).unwrap();
+    node_of(server.settings())
+}
+
+fn node_of(settings: Settings) -> Arc<Heartbeat> {
+    let nodes = Nodes::open(Some(&Arc::new(settings)), &Clock::system()).unwrap();
     let started = Timestamp::from_millis(1_000);
     let addresses = vec!["127.0.0.1:443".to_owned()];
     Arc::new(Heartbeat::new(&nodes, addresses, started).unwrap())
@@ -306,6 +310,28 @@ async fn rel_10_without_the_store_nobody_knows_of_others() {
     eventually(async || a.count().is_none()).await;
     server.start_again();
     eventually(async || a.count() == Some(1)).await;
+}
+
+#[tokio::test]
+async fn in_a_cluster_what_is_asked_together_is_in_one_slot() {
+    let Some(servers) = servers::cluster() else {
+        return;
+    };
+    let of_cluster = Servers::Cluster(servers.iter().map(address).collect());
+    let [a, b] = [(); 2].map(|()| node_of(settings(of_cluster.clone())));
+    for node in [&a, &b] {
+        eventually(async || node.beat(values(node)).await.is_ok()).await;
+        let open = [([7; 8], 1)];
+        node.tell_streams(values(node), &open).await.unwrap();
+    }
+    let nodes = a.list().await.unwrap();
+    let names: Vec<_> = nodes.iter().map(|node| &node.about).collect();
+    assert!(names.contains(&&Ok(b.about.clone())), "{names:?}");
+    let seen = a.streams(&[]).await.unwrap();
+    assert_eq!(on(&seen, [7; 8]), [(&*b.about.name, 1)]);
+    assert!(seen.unknown_of().is_empty());
+    b.leave().await;
+    assert_eq!(a.beat(values(&a)).await, Ok(1));
 }
 
 #[tokio::test]
