@@ -259,12 +259,12 @@ async fn handle<W: AsyncWrite + Unpin>(
             context.reloads.ask().await
         }
         Request::SessionList { after } => {
-            let streams = nodes::streams(context).await;
-            sessions::list(sessions, after.as_deref(), streams.as_ref(), answer).await?
+            let streams = nodes::streams(context, after.is_some()).await;
+            sessions::list(sessions, after.as_deref(), streams.as_deref(), answer).await?
         }
         Request::SessionListOfUser { user } => {
-            let streams = nodes::streams(context).await;
-            sessions::list_of_user(sessions, &user, streams.as_ref(), answer).await?
+            let streams = nodes::streams(context, false).await;
+            sessions::list_of_user(sessions, &user, streams.as_deref(), answer).await?
         }
         Request::SessionRevoke { key } => sessions::revoke(sessions, &key, peer, answer).await?,
         Request::SessionRevokeOfUser { user } => {

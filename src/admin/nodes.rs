@@ -1,6 +1,7 @@
 //! Lists the nodes that serve the site together.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::AsyncWrite;
 
@@ -30,10 +31,10 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     Ok(Line::Done(Done::Nodes { alone }))
 }
 
-/// The open streams of all nodes; `None` where there is one.
-pub(super) async fn streams(context: &Context) -> Option<Streams> {
-    let own = context.sessions.open_streams();
-    context.heartbeat.streams(&own).await
+/// The open streams of all nodes, for a list that begins or goes on; `None` where there is one node.
+pub(super) async fn streams(context: &Context, goes_on: bool) -> Option<Arc<Streams>> {
+    let own = || context.sessions.open_streams();
+    context.heartbeat.streams(own, goes_on).await
 }
 
 fn view(node: Node, now: Timestamp) -> NodeView {

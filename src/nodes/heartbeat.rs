@@ -15,7 +15,8 @@ mod streams;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -24,7 +25,7 @@ use zeroize::Zeroizing;
 use self::streams::STREAMS;
 pub(crate) use self::streams::{SessionName, Streams};
 use super::{Kind, Nodes, ValueError, Values};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::random::{NoRandomness, random};
 
 /// How often a node writes that it is there, and reads who else is.
@@ -36,13 +37,24 @@ const AT_FIRST: Duration = Duration::from_millis(250);
 /// A node that has written nothing for so long is silent.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(15);
 
-/// How long it is shown as silent. Part of the version of what is written: its age follows from it.
-const KEPT_FOR: Duration = Duration::from_hours(1);
-
 /// Nodes that are read. More are none of ours, or restarts without end.
 const MOST: usize = 256;
 
-const NODE: Kind = Kind::new("node", 1, 4096);
+/// What a node tells of itself.
+pub(super) struct Told {
+    kind: Kind,
+    /// When it is not told again. Part of the version of the kind: its age follows from it.
+    kept_for: Duration,
+}
+
+/// Who it is. It is shown as silent for an hour.
+const NODE: Told = Told {
+    kind: Kind::new("node", 1, 4096),
+    kept_for: Duration::from_hours(1),
+};
+
+/// How long the streams of others are believed while a list of sessions goes on page by page.
+const STREAMS_KNOWN_FOR: Duration = Duration::from_secs(3);
 
 /// Addresses that a node tells of.
 const MOST_ADDRESSES: usize = 16;
@@ -147,6 +159,8 @@ pub(crate) struct Heartbeat {
     count: AtomicUsize,
     /// The store has streams of this node, perhaps.
     has_streams: AtomicBool,
+    /// Those of all nodes, and when they were read.
+    streams: Mutex<Option<(Instant, Arc<Streams>)>>,
 }
 
 impl Heartbeat {
@@ -163,6 +177,7 @@ impl Heartbeat {
             about: About::new(id, addresses, started),
             count: AtomicUsize::new(usize::from(values.is_none())),
             has_streams: AtomicBool::new(false),
+            streams: Mutex::default(),
             values,
         })
     }
@@ -199,7 +214,7 @@ impl Heartbeat {
     async fn beat(&self, values: &Values) -> Result<usize, ValueError> {
         // All of it is text and numbers.
         let about = serde_json::to_vec(&self.about).map_err(|_| ValueError::TooLarge)?;
-        values.set_of_node(&NODE, self.id, &about).await?;
+        values.beat(self.id, &about).await?;
         let nodes = self.read(values).await?;
         Ok(nodes.iter().filter(|node| node.is_there()).count())
     }
@@ -212,10 +227,10 @@ impl Heartbeat {
         if !open.is_empty() {
             self.has_streams.store(true, Ordering::Relaxed);
             let open = streams::encode(open);
-            return values.set_of_node(&STREAMS, self.id, &open).await;
+            return values.tell(&STREAMS, self.id, &open).await;
         }
         if self.has_streams.load(Ordering::Relaxed) {
-            values.remove_node(&STREAMS, self.id).await?;
+            values.tell_no_more(&STREAMS, self.id).await?;
             self.has_streams.store(false, Ordering::Relaxed);
         }
         Ok(())
@@ -225,7 +240,7 @@ impl Heartbeat {
     pub(crate) async fn leave(&self) {
         if let Some(values) = &self.values {
             // Where it stays, it ends by itself, and shows a node that is silent.
-            let _left = values.remove_node(&NODE, self.id).await;
+            let _left = values.leave(self.id).await;
             let _told = self.tell_streams(values, &[]).await;
         }
     }
@@ -252,17 +267,43 @@ impl Heartbeat {
     }
 
     /// The open streams of all nodes: those of this one as it has them now, those of others as they
-    /// were some seconds ago. `None` where this node is alone.
-    pub(crate) async fn streams(&self, own: &[(SessionName, u32)]) -> Option<Streams> {
+    /// were some seconds ago. `None` where this node is alone. A list that goes on takes those that
+    /// were just read.
+    pub(crate) async fn streams(
+        &self,
+        own: impl FnOnce() -> Vec<(SessionName, u32)>,
+        goes_on: bool,
+    ) -> Option<Arc<Streams>> {
         let values = self.values.as_ref()?;
+        let known = self.known_streams().clone();
+        if let Some((at, streams)) = known.filter(|_| goes_on)
+            && at.elapsed() < STREAMS_KNOWN_FOR
+        {
+            return Some(streams);
+        }
+        let streams = Arc::new(self.read_streams(values, &own()).await);
+        *self.known_streams() = Some((Clock::stopwatch(), Arc::clone(&streams)));
+        Some(streams)
+    }
+
+    fn known_streams(&self) -> MutexGuard<'_, Option<(Instant, Arc<Streams>)>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_streams(&self, values: &Values, own: &[(SessionName, u32)]) -> Streams {
         let mut all = Streams::default();
         all.add(&self.about.name, own);
-        let read = tokio::join!(self.read(values), values.of_nodes(&STREAMS));
-        let (Ok(nodes), Ok(mut kept)) = read else {
+        let Ok(mut nodes) = self.read(values).await else {
             all.do_not_know("the other nodes");
-            return Some(all);
+            return all;
         };
-        for node in nodes.iter().filter(|node| !node.is_this && node.is_there()) {
+        nodes.retain(|node| !node.is_this && node.is_there());
+        let ids: Vec<_> = nodes.iter().map(|node| node.id).collect();
+        let Ok(mut kept) = values.told_by(&STREAMS, &ids).await else {
+            all.do_not_know("the other nodes");
+            return all;
+        };
+        for node in &nodes {
             let id = node.id.to_string();
             let name = node.about.as_ref().map_or(&id, |about| &about.name);
             let Some(at) = kept.iter().position(|kept| kept.id == node.id) else {
@@ -279,11 +320,11 @@ impl Heartbeat {
                 all.do_not_know(name);
             }
         }
-        Some(all)
+        all
     }
 
     async fn read(&self, values: &Values) -> Result<Vec<Node>, ValueError> {
-        let kept = values.of_nodes(&NODE).await?;
+        let kept = values.all_nodes().await?;
         let node = |kept: Kept| Node {
             id: kept.id,
             about: kept

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::heartbeat::{Kept, NodeId};
+use super::heartbeat::{Kept, NodeId, Told};
 use super::{Clock, FileError, Kind, Settings, ValueError};
 
 /// There are none.
@@ -51,20 +51,27 @@ impl Values {
         match *self {}
     }
 
-    pub(super) async fn set_of_node(
-        &self,
-        _: &Kind,
-        _: NodeId,
-        _: &[u8],
-    ) -> Result<(), ValueError> {
+    pub(super) async fn beat(&self, _: NodeId, _: &[u8]) -> Result<(), ValueError> {
         match *self {}
     }
 
-    pub(super) async fn remove_node(&self, _: &Kind, _: NodeId) -> Result<(), ValueError> {
+    pub(super) async fn leave(&self, _: NodeId) -> Result<(), ValueError> {
         match *self {}
     }
 
-    pub(super) async fn of_nodes(&self, _: &Kind) -> Result<Vec<Kept>, ValueError> {
+    pub(super) async fn tell(&self, _: &Told, _: NodeId, _: &[u8]) -> Result<(), ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn tell_no_more(&self, _: &Told, _: NodeId) -> Result<(), ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn all_nodes(&self) -> Result<Vec<Kept>, ValueError> {
+        match *self {}
+    }
+
+    pub(super) async fn told_by(&self, _: &Told, _: &[NodeId]) -> Result<Vec<Kept>, ValueError> {
         match *self {}
     }
 }

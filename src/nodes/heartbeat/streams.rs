@@ -4,8 +4,9 @@
 //! nothing on the way of a request knows of it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use super::Kind;
+use super::{Kind, Told};
 
 /// The first 64 bits of a session key, by which a store that nodes share finds it: no two sessions
 /// there have the same.
@@ -18,7 +19,11 @@ const ENTRY: usize = NAME + COUNT;
 /// Sessions with streams that a node tells of.
 const MOST: usize = 16 * 1024;
 
-pub(super) const STREAMS: Kind = Kind::new("stream", 1, 1 + MOST * ENTRY);
+/// They are told with each heartbeat: those of a node that is gone end soon.
+pub(super) const STREAMS: Told = Told {
+    kind: Kind::new("stream", 1, 1 + MOST * ENTRY),
+    kept_for: Duration::from_secs(30),
+};
 
 /// How many streams a node has open, by session.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +113,7 @@ mod tests {
             assert_eq!(decode(&encode(&open.by_session)), Some(open));
         }
         let more = encode(&some(MOST as u64 + 1));
-        assert!(more.len() <= STREAMS.most);
+        assert!(more.len() <= STREAMS.kind.most);
         let open = decode(&more).unwrap();
         assert_eq!((open.by_session.len(), open.has_more), (MOST, true));
         for damaged in [&b""[..], b"\0too short", b"\0one byte more "] {

@@ -49,7 +49,7 @@ fn key(id: NodeId) -> String {
 
 /// Has the value of a node be as old as that.
 fn age(server: &TestServer, id: NodeId, age: Duration) {
-    let left = KEPT_FOR.saturating_sub(age).as_millis().to_string();
+    let left = NODE.kept_for.saturating_sub(age).as_millis().to_string();
     assert_eq!(server.ask(&["PEXPIRE", &key(id), &left]), "1\n");
 }
 
@@ -107,7 +107,7 @@ async fn a_node_that_writes_no_more_is_silent_and_then_gone() {
     }
     server.ask(&["DEL", &key(b.id)]);
     assert_eq!(listed(&a, b.id).await, None);
-    let ids = server.ask(&["SMEMBERS", "vestibule:{nodes}:nodes"]);
+    let ids = server.ask(&["SMEMBERS", "vestibule:{nodes}:all"]);
     assert_eq!(ids, format!("{}\n", a.id), "its id is taken out");
     b.beat(values(&b)).await.unwrap();
     assert!(listed(&a, b.id).await.is_some(), "it lives again");
@@ -121,17 +121,21 @@ async fn rel_19_what_cannot_be_read_of_a_node_is_shown_as_such_and_left_alone() 
     let a = beating(&server).await;
     let store = values(&a);
     let [newer, of_list, damaged, other] = [1_u64, 2, 3, 4].map(|id| NodeId(id.to_be_bytes()));
-    let later = Kind::new("node", 2, 4096);
+    let later = Told {
+        kind: Kind::new("node", 2, 4096),
+        ..NODE
+    };
     let about = serde_json::to_vec(&a.about).unwrap();
-    store.set_of_node(&later, newer, &about).await.unwrap();
-    store.set_of_node(&NODE, damaged, b"{}").await.unwrap();
-    store.set_of_node(&NODE, other, &about).await.unwrap();
+    store.tell(&later, newer, &about).await.unwrap();
+    store.beat(damaged, b"{}").await.unwrap();
+    store.beat(other, &about).await.unwrap();
     server.ask(&["COPY", &key(a.id), &key(other), "REPLACE"]);
     server.ask(&["RPUSH", &key(of_list), "of another type"]);
-    let all = "vestibule:{nodes}:nodes";
+    let all = "vestibule:{nodes}:all";
     server.ask(&[
         "SADD",
         all,
+        &newer.to_string(),
         &of_list.to_string(),
         "of a later version",
         "00AA",
@@ -157,7 +161,7 @@ async fn rel_19_what_cannot_be_read_of_a_node_is_shown_as_such_and_left_alone() 
         );
     }
     assert_eq!(server.ask(&["SCARD", all]), "7\n");
-    let left = store.of_nodes(&later).await.unwrap();
+    let left = store.told_by(&later, &[newer]).await.unwrap();
     let left = left.into_iter().find(|kept| kept.id == newer).unwrap();
     assert_eq!(left.value.unwrap().as_slice(), about);
 
@@ -172,6 +176,11 @@ fn a_node_of_a_later_version_may_say_more() {
     let text = r#"{"name":"a","version":"9","addresses":[],"started":1,"load":[2]}"#;
     let about: About = serde_json::from_str(text).unwrap();
     assert_eq!((&*about.name, &*about.version), ("a", "9"));
+}
+
+/// The streams of all nodes, read anew.
+async fn streams_of(node: &Heartbeat, own: &[(SessionName, u32)]) -> Arc<Streams> {
+    node.streams(|| own.to_vec(), false).await.unwrap()
 }
 
 /// The nodes that are said to have streams of a session.
@@ -189,25 +198,25 @@ async fn a_node_knows_the_streams_of_the_others() {
     b.tell_streams(values(&b), &[(ada, 2), (bob, 1)])
         .await
         .unwrap();
-    let seen = a.streams(&[(ada, 3)]).await.unwrap();
+    let seen = streams_of(&a, &[(ada, 3)]).await;
     let expected = [(&*a.about.name, 3), (&*b.about.name, 2)];
     assert_eq!(on(&seen, ada), expected);
     assert_eq!(on(&seen, bob), [(&*b.about.name, 1)]);
     assert_eq!(on(&seen, [3; 8]), []);
     assert!(seen.unknown_of().is_empty());
-    let own = b.streams(&[]).await.unwrap();
+    let own = streams_of(&b, &[]).await;
     assert_eq!(on(&own, ada), [], "of itself, it knows better");
 
     b.tell_streams(values(&b), &[(bob, 1)]).await.unwrap();
-    let seen = a.streams(&[]).await.unwrap();
+    let seen = streams_of(&a, &[]).await;
     assert_eq!((on(&seen, ada), on(&seen, bob).len()), (vec![], 1));
     // A node that is gone has none, whatever it has said.
     age(&server, b.id, Duration::from_secs(20));
-    let seen = a.streams(&[]).await.unwrap();
+    let seen = streams_of(&a, &[]).await;
     assert_eq!(on(&seen, bob), []);
     b.beat(values(&b)).await.unwrap();
     b.tell_streams(values(&b), &[]).await.unwrap();
-    let seen = a.streams(&[]).await.unwrap();
+    let seen = streams_of(&a, &[]).await;
     assert_eq!((on(&seen, bob), seen.unknown_of().len()), (vec![], 0));
     b.tell_streams(values(&b), &[(bob, 1)]).await.unwrap();
     for node in [a, b] {
@@ -224,11 +233,14 @@ async fn rel_19_streams_that_cannot_be_read_are_said_to_be_unknown() {
     let (a, b) = (beating(&server).await, beating(&server).await);
     let key = format!("vestibule:{{nodes}}:stream:{}", b.id);
     let bob = [2; 8];
-    let later = Kind::new("stream", 2, 1024);
+    let later = Told {
+        kind: Kind::new("stream", 2, 1024),
+        ..STREAMS
+    };
     let told = streams::encode(&[(bob, 1)]);
-    values(&b).set_of_node(&later, b.id, &told).await.unwrap();
+    values(&b).tell(&later, b.id, &told).await.unwrap();
     let kept = server.ask(&["DUMP", &key]);
-    let seen = a.streams(&[]).await.unwrap();
+    let seen = streams_of(&a, &[]).await;
     assert_eq!(
         (on(&seen, bob), seen.unknown_of()),
         (vec![], &[b.about.name.clone()][..])
@@ -238,16 +250,70 @@ async fn rel_19_streams_that_cannot_be_read_are_said_to_be_unknown() {
     for is_too_old in [false, true] {
         b.tell_streams(values(&b), &many).await.unwrap();
         if is_too_old {
-            server.ask(&["PEXPIRE", &key, "3580000"]);
+            server.ask(&["PEXPIRE", &key, "10000"]);
         }
-        let seen = a.streams(&[]).await.unwrap();
+        let seen = streams_of(&a, &[]).await;
         assert_eq!(on(&seen, many[0].0).is_empty(), is_too_old);
         assert_eq!(seen.unknown_of(), [&*b.about.name], "there are more");
     }
-    server.ask(&["SET", "vestibule:{nodes}:streams", "of another type"]);
-    let seen = a.streams(&[(bob, 1)]).await.unwrap();
+    server.ask(&["DEL", "vestibule:{nodes}:all"]);
+    server.ask(&["SET", "vestibule:{nodes}:all", "of another type"]);
+    let seen = streams_of(&a, &[(bob, 1)]).await;
     assert_eq!(on(&seen, bob).len(), 1);
     assert_eq!(seen.unknown_of(), ["the other nodes"]);
+}
+
+#[tokio::test]
+async fn a_list_that_goes_on_reads_the_streams_once() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (beating(&server).await, beating(&server).await);
+    let bob = [2; 8];
+    b.tell_streams(values(&b), &[(bob, 1)]).await.unwrap();
+    let first = streams_of(&a, &[]).await;
+    let key = format!("vestibule:{{nodes}}:stream:{}", b.id);
+    server.ask(&["DEL", &key]);
+    for _ in 0..10 {
+        let next = a.streams(|| panic!("it is known"), true).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &next));
+    }
+    assert_eq!(on(&first, bob).len(), 1);
+    let another = streams_of(&a, &[]).await;
+    assert_eq!(on(&another, bob), []);
+}
+
+/// So large an answer would take longer than the connection may, which logins wait for, too.
+#[tokio::test]
+async fn rel_10_streams_of_many_nodes_are_read_some_at_a_time() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let a = beating(&server).await;
+    let about = serde_json::to_vec(&a.about).unwrap();
+    let nodes = (0..40_u64).map(|id| NodeId(id.to_be_bytes()));
+    let told = streams::encode(&[([2; 8], 1)]);
+    for id in nodes {
+        values(&a).beat(id, &about).await.unwrap();
+        values(&a).tell(&STREAMS, id, &told).await.unwrap();
+    }
+    server.ask(&["CONFIG", "RESETSTAT"]);
+    let seen = streams_of(&a, &[]).await;
+    assert_eq!(on(&seen, [2; 8]).len(), 40);
+    let calls = server.ask(&["INFO", "commandstats"]);
+    let calls = calls.lines().find(|line| line.starts_with("cmdstat_mget:"));
+    // 41 nodes, and the streams of 40, 16 at a time.
+    assert!(calls.unwrap().contains("calls=6,"), "{calls:?}");
+    // A node that is silent is not asked for.
+    for id in 0..40_u64 {
+        age(&server, NodeId(id.to_be_bytes()), Duration::from_secs(20));
+    }
+    server.ask(&["CONFIG", "RESETSTAT"]);
+    let seen = streams_of(&a, &[]).await;
+    assert_eq!(on(&seen, [2; 8]), []);
+    let calls = server.ask(&["INFO", "commandstats"]);
+    let calls = calls.lines().find(|line| line.starts_with("cmdstat_mget:"));
+    assert!(calls.unwrap().contains("calls=3,"), "{calls:?}");
 }
 
 #[tokio::test]
@@ -259,14 +325,14 @@ async fn a_bounded_number_of_nodes_is_read() {
     let about = serde_json::to_vec(&a.about).unwrap();
     for id in 0..MOST as u64 + 20 {
         let id = NodeId(id.to_be_bytes());
-        values(&a).set_of_node(&NODE, id, &about).await.unwrap();
+        values(&a).beat(id, &about).await.unwrap();
     }
     let nodes = a.list().await.unwrap();
     assert!(nodes.iter().any(|node| node.is_this));
     assert!((MOST..=MOST + 1).contains(&nodes.len()), "{}", nodes.len());
     // Ids that have lost their values go, some at a time.
     server.ask(&["FLUSHALL"]);
-    let all = "vestibule:{nodes}:nodes";
+    let all = "vestibule:{nodes}:all";
     let ids: Vec<_> = (0..2 * MOST).map(|id| format!("{id:016x}")).collect();
     let mut add = vec!["SADD", all];
     add.extend(ids.iter().map(String::as_str));
@@ -292,7 +358,7 @@ async fn sec_84_the_server_learns_nothing_of_a_node() {
     }
     for key in keys.lines() {
         let left: u128 = server.ask(&["PTTL", key]).trim().parse().unwrap();
-        assert!(left <= KEPT_FOR.as_millis(), "{key} ends by itself");
+        assert!(left <= NODE.kept_for.as_millis(), "{key} ends by itself");
     }
 }
 
@@ -327,7 +393,7 @@ async fn in_a_cluster_what_is_asked_together_is_in_one_slot() {
     let nodes = a.list().await.unwrap();
     let names: Vec<_> = nodes.iter().map(|node| &node.about).collect();
     assert!(names.contains(&&Ok(b.about.clone())), "{names:?}");
-    let seen = a.streams(&[]).await.unwrap();
+    let seen = streams_of(&a, &[]).await;
     assert_eq!(on(&seen, [7; 8]), [(&*b.about.name, 1)]);
     assert!(seen.unknown_of().is_empty());
     b.leave().await;
@@ -341,6 +407,6 @@ async fn with_another_store_a_node_is_alone() {
     assert_eq!(node.count(), Some(1));
     let nodes = node.list().await.unwrap();
     assert!(nodes.len() == 1 && nodes[0].is_this && !nodes[0].is_silent());
-    assert!(node.streams(&[]).await.is_none());
+    assert!(node.streams(Vec::new, false).await.is_none());
     node.leave().await;
 }

@@ -105,7 +105,7 @@ async fn rel_19_a_node_that_cannot_be_read_is_shown_as_such() {
     let first = node(&app, &redis).spawn().await;
     let second = node(&app, &redis).spawn().await;
     let nodes = lists(&first, 2).await;
-    let all = "vestibule:{nodes}:nodes";
+    let all = "vestibule:{nodes}:all";
     // The first byte is the version of the seal.
     for (id, value) in [
         ("00000000000000aa", "\u{2}"),
@@ -247,7 +247,6 @@ async fn the_list_of_sessions_says_on_which_nodes_they_have_streams() {
         let own = nodes.into_iter().find(|it| it["name"] == *names[1]);
         own.unwrap()["id"].as_str().unwrap().to_owned()
     };
-    redis.ask(&["SADD", "vestibule:{nodes}:streams", &id]);
     let key = format!("vestibule:{{nodes}}:stream:{id}");
     redis.ask(&["SET", &key, "\u{2}", "PX", "3600000"]);
     let (listed, said) = streams(&mut first);
