@@ -287,7 +287,8 @@ async fn rel_10_an_end_needs_no_memory_of_the_store() {
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(here.insert(record("eve")).await.is_err());
     assert_eq!(here.remove(vec![ada.key]).await, Ok(1));
-    assert_eq!(next(&mut ends).await, End::One(ada.key));
+    // A session that could not be begun is ended, too, for the case that it is there.
+    while next(&mut ends).await != End::One(ada.key) {}
     assert_eq!(here.remove_of_user("bob".into(), None).await, Ok(1));
     // Of another stream, which may be read before.
     while next(&mut ends).await != End::User(UserKey::of("bob")) {}
