@@ -345,7 +345,7 @@ impl SavedPosts {
             Ok(false) => {
                 tracing::info!(
                     target: "audit", user, session = %session.short(),
-                    app = &*form.head.app, bytes = form.body.len(), "form discarded"
+                    app = &*form.head.app, bytes = form.body.len(), "form not sent: its session has ended"
                 );
                 Ok(None)
             }
