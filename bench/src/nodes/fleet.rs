@@ -243,9 +243,21 @@ impl Fleet {
         visitors.collect()
     }
 
+    /// The place of the server that all sentinels name as the master.
+    pub(super) fn agreed_master(&self) -> Option<usize> {
+        let mut named = (0..self.sentinels.len()).map(|sentinel| self.master_of(sentinel));
+        let first = named.next()??;
+        named.all(|named| named == Some(first)).then_some(first)
+    }
+
     /// The place of the server that the first sentinel names as the master.
     pub(super) fn master(&self) -> Option<usize> {
-        let named = self.sentinels[0].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"])?;
+        self.master_of(0)
+    }
+
+    fn master_of(&self, sentinel: usize) -> Option<usize> {
+        let named =
+            self.sentinels[sentinel].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"])?;
         let port: u16 = named.lines().nth(1)?.parse().ok()?;
         self.servers.iter().position(|server| server.port() == port)
     }
@@ -277,11 +289,7 @@ async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
     let master = master.ok_or_else(|| Programs::missing(&["redis-server"]))?;
     let replicas = [master.replica(), master.replica()];
     let servers: Vec<_> = [master].into_iter().chain(replicas).collect();
-    for server in &servers {
-        for (name, value) in [("appendonly", "yes"), ("min-replicas-to-write", "1")] {
-            server.ask(&["CONFIG", "SET", name, value]);
-        }
-    }
+    servers.iter().for_each(settle);
     let sentinels = (0..SENTINELS).map(|_| servers[0].sentinel(QUORUM));
     let sentinels: Vec<_> = sentinels.collect();
     // Before they know of each other and of the replicas, nothing takes over.
@@ -295,6 +303,13 @@ async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
         until("the sentinels to know of each other", asked).await?;
     }
     Ok((servers, sentinels))
+}
+
+/// As the documentation asks for: also after each start, which forgets it.
+pub(super) fn settle(server: &Redis) {
+    for (name, value) in [("appendonly", "yes"), ("min-replicas-to-write", "1")] {
+        server.ask(&["CONFIG", "SET", name, value]);
+    }
 }
 
 /// What seals the values, as its file has it.

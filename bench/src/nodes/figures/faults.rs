@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::crowd::{Crowd, Tally};
 use super::{Figure, ms, shown};
-use crate::nodes::fleet::Fleet;
+use crate::nodes::fleet::{Fleet, settle};
 use crate::nodes::until;
 
 const WRITABLE_BAR: Duration = Duration::from_secs(1);
@@ -115,8 +115,18 @@ async fn kill(
     times: &mut Times,
     node: Option<usize>,
 ) -> io::Result<()> {
-    let no_master = || io::Error::other("the sentinels know no master");
-    let old = fleet.master().ok_or_else(no_master)?;
+    // One fault at a time: the last one is over when all agree, and both replicas have everything.
+    let whole = async || {
+        let master = fleet.agreed_master()?;
+        let info = fleet.servers[master].try_ask(&["INFO", "replication"])?;
+        let replicas = info.matches("state=online").count();
+        (replicas == fleet.servers.len() - 1).then_some(master)
+    };
+    let (old, _) = until(
+        "the sentinels to agree on a master with two replicas",
+        whole,
+    )
+    .await?;
     fleet.servers[old].kill();
     if let Some(node) = node {
         kill_node(fleet, crowd, node)?;
@@ -148,6 +158,7 @@ async fn kill(
     times.writable.push(writable);
     let server = &mut fleet.servers[old];
     server.start_again();
+    settle(server);
     let follows = async || {
         let info = server.try_ask(&["INFO", "replication"])?;
         let follows = info.contains("role:slave") && info.contains("master_link_status:up");
