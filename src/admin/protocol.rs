@@ -322,7 +322,7 @@ pub(crate) struct ReloadStatus {
     pub(crate) need_restart: Vec<String>,
 }
 
-/// How many sessions there are, and how many there may be.
+/// The number of sessions, and its limit (`max_sessions`).
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct SessionCount {
     /// `None` where the store does not say.

@@ -42,7 +42,7 @@ pub(crate) enum StoreError {
     NotEverywhere(Duration),
     /// The token is larger than one may be that nodes share.
     TooLarge,
-    /// There are as many as there may be, of this user or in all.
+    /// The limit for this user, or the total limit, is reached.
     TooMany,
     /// The store could not be read or written; the details are in the log.
     Unavailable,

@@ -37,7 +37,7 @@ const AT_FIRST: Duration = Duration::from_millis(250);
 /// A node that has written nothing for so long is silent.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(15);
 
-/// Nodes that are read. More are none of ours, or restarts without end.
+/// Maximum number of nodes read. More than this means foreign entries or a crash loop.
 const MOST: usize = 256;
 
 /// What a node tells of itself.

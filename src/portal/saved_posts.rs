@@ -297,7 +297,7 @@ impl SavedPosts {
         })
     }
 
-    /// Whether a Send button of ours was pressed, and which; `None` when it was not ours.
+    /// Which Send button of our page was pressed; `None` if the request came from elsewhere.
     pub(crate) async fn proven(
         &self,
         head: &Parts,

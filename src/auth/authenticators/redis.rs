@@ -36,7 +36,7 @@ const LIFE: usize = 8;
 /// Of a value: 32 paths of 1 KiB, and what else limits a token.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// More than there may be, so that a later version may have more; it bounds what a node reads.
+/// Bounds what a node reads. Above the limit on tokens, so that a later version can raise that limit.
 const MOST_READ: usize = 2 * MAX_TOKENS;
 
 /// Tokens that are read or written in one step.
@@ -333,7 +333,7 @@ fn version() -> Result<[u8; VERSION], StoreError> {
     random().map_err(|NoRandomness| StoreError::Unavailable)
 }
 
-/// What no server of ours answers.
+/// An answer that no Redis or Valkey server gives to our commands.
 fn foreign() -> StoreError {
     StoreError::Unavailable
 }

@@ -14,7 +14,7 @@ use crate::session::id::SessionKey;
 use crate::session::record::Record;
 use crate::session::store::StoreError;
 
-/// With more free places than this, nobody has to say so: as many sessions do not begin at once.
+/// With more free places than this, a login reserves none: so many logins are never in flight at once.
 fn is_near(count: usize, most: usize) -> bool {
     most.saturating_sub(count) <= (most / 8).max(8192)
 }

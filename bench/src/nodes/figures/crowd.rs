@@ -71,7 +71,7 @@ pub(super) struct Tally {
     answered: usize,
     /// The node had no answer: 503, or it was killed.
     unavailable: usize,
-    /// 401 for somebody who is signed in.
+    /// A signed-in user got 401.
     pub(super) wrongly_ended: usize,
     /// A session that has ended opens.
     pub(super) reopened: usize,

@@ -105,7 +105,7 @@ pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: last uses. Arguments: the most there may be. Gives keys and milliseconds.
+/// Key: the hash of last uses. Argument: the maximum number of fields to return. Returns keys and milliseconds.
 pub(super) static USES: LazyLock<Script> = LazyLock::new(|| {
     script(
         "if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return {} end
