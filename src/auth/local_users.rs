@@ -1,126 +1,69 @@
-//! The users of the users file as it is now.
+//! The local users as they are now.
 
 mod authenticate;
 mod change;
+mod current;
+mod file;
 mod snapshot;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use self::snapshot::Snapshot;
+use self::current::Current;
+use self::file::InFile;
 use super::Account;
 use super::password::StoredHash;
-use super::users_file::{self, UsersFileError};
-use super::watch::Watch;
+use super::users_file::UsersFileError;
 use crate::clock::Clock;
 use crate::principal::user_name::canonical;
 
-/// How often requests refresh the users.
-const REFRESH_EVERY: Duration = Duration::from_millis(20);
-
 pub(super) struct LocalUsers {
     dummy_hash: StoredHash,
-    generation: AtomicU64,
-    /// Who has lost an account, or its password, since somebody asked.
-    revoked: Mutex<Vec<String>>,
-    /// Milliseconds after `started`.
-    next_refresh: AtomicU64,
-    path: PathBuf,
-    snapshot: ArcSwap<Snapshot>,
-    started: Instant,
-    /// The log has said so.
-    upgrades_fail: AtomicBool,
-    watch: Watch,
+    current: Current,
+    file: InFile,
 }
 
 impl LocalUsers {
     pub(super) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
-        let watch = Watch::new(users_file, clock);
-        let snapshot = Snapshot::of(users_file::read_trusted(users_file)?);
+        let (file, users) = InFile::open(users_file, clock)?;
         let dummy_hash = StoredHash::dummy()
             .map_err(|error| UsersFileError::Hashing(std::io::Error::other(error)))?;
         Ok(Self {
             dummy_hash,
-            generation: AtomicU64::new(0),
-            revoked: Mutex::default(),
-            next_refresh: AtomicU64::new(0),
-            path: users_file.to_owned(),
-            snapshot: ArcSwap::from_pointee(snapshot),
-            started: Clock::stopwatch(),
-            upgrades_fail: AtomicBool::new(false),
-            watch,
+            current: Current::new(users),
+            file,
         })
     }
 
     pub(super) fn active(&self, user: &str) -> Option<Arc<Account>> {
         let name = canonical(user)?;
-        self.snapshot.load().accounts.get(name.as_ref()).cloned()
+        self.current.load().accounts.get(name.as_ref()).cloned()
     }
 
     pub(super) fn hashing_memory(&self) -> u64 {
-        self.snapshot.load().hashing_memory
+        self.current.load().hashing_memory
     }
 
     pub(super) fn count(&self) -> usize {
-        self.snapshot.load().users.len()
+        self.current.load().users.len()
     }
 
     pub(super) fn take_revoked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+        self.current.take_revoked()
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.current.generation()
     }
 
     /// The time that refusals are held back to, where hashes differ in cost.
     pub(super) fn timing(&self) -> Option<Duration> {
-        self.snapshot.load().timing
+        self.current.load().timing
     }
 
     pub(super) fn refresh(&self) {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = millis(self.started.elapsed());
-        let due = self.next_refresh.load(Ordering::Relaxed);
-        if now < due {
-            return;
-        }
-        let next = now + millis(REFRESH_EVERY);
-        // Of the requests that come at this moment one refreshes.
-        let claim =
-            self.next_refresh
-                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
-        if claim.is_ok() {
-            self.watch.try_refresh(|| self.read());
-        }
-    }
-
-    fn read(&self) {
-        match users_file::read_trusted(&self.path) {
-            Ok(users) => {
-                if users != self.snapshot.load().users {
-                    tracing::info!(target: "vestibule", users = users.len(), "users file read again");
-                    let next = Arc::new(Snapshot::of(users));
-                    let before = self.snapshot.swap(Arc::clone(&next));
-                    let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-                    revoked.extend(next.revoked_since(&before));
-                    drop(revoked);
-                    self.generation.fetch_add(1, Ordering::Release);
-                }
-            }
-            Err(error) => {
-                // One line an event, however many problems the file has (SEC-71).
-                let error = error.to_string().replace('\n', "; ");
-                tracing::error!(
-                    target: "vestibule", error,
-                    "users file not read again; the users stay as they were"
-                );
-            }
-        }
+        self.file.refresh(&self.current);
     }
 }
 
@@ -128,6 +71,7 @@ impl LocalUsers {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::Ordering;
 
     use super::*;
     use crate::auth::Verdict;
@@ -177,7 +121,7 @@ mod tests {
         }
 
         pub(super) fn text(&self) -> String {
-            fs::read_to_string(&self.users.path).unwrap()
+            fs::read_to_string(&self.users.file.path).unwrap()
         }
     }
 
@@ -194,7 +138,7 @@ mod tests {
         assert_eq!(scene.users.active("ada"), Some(account.clone()));
         assert_eq!(scene.users.active("bo"), None, "disabled");
 
-        let path = scene.users.path.clone();
+        let path = scene.users.file.path.clone();
         edit::set_disabled(&path, "bo", false).unwrap();
         assert!(
             scene.authenticate("bo", "ada's").is_some(),
@@ -203,7 +147,7 @@ mod tests {
         assert_ne!(scene.users.generation(), before);
 
         edit::set_password(&path, "ada", &Hasher::default().hash(b"new").unwrap()).unwrap();
-        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
         scene.users.refresh();
         let now = scene.users.active("ada").unwrap();
         assert_ne!(now.fingerprint(), account.fingerprint());
@@ -211,7 +155,7 @@ mod tests {
         assert_eq!(scene.authenticate("ada", "ada's"), None);
 
         edit::remove(&path, "ada").unwrap();
-        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
         scene.users.refresh();
         assert_eq!(scene.users.active("ada"), None);
     }
@@ -219,22 +163,26 @@ mod tests {
     #[test]
     fn requests_refresh_at_most_every_20_ms() {
         let scene = Scene::new();
-        scene.users.next_refresh.store(u64::MAX, Ordering::Relaxed);
-        write(&scene.users.path, "# nobody\n");
+        scene
+            .users
+            .file
+            .next_refresh
+            .store(u64::MAX, Ordering::Relaxed);
+        write(&scene.users.file.path, "# nobody\n");
         scene.users.refresh();
         assert!(scene.users.active("ada").is_some());
         assert_eq!(scene.users.generation(), 0);
-        scene.users.next_refresh.store(0, Ordering::Relaxed);
+        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
         scene.users.refresh();
         assert!(scene.users.active("ada").is_none());
-        let next = scene.users.next_refresh.load(Ordering::Relaxed);
+        let next = scene.users.file.next_refresh.load(Ordering::Relaxed);
         assert!(next >= 20, "the next refresh is 20 ms away");
     }
 
     #[test]
     fn a_broken_or_open_file_leaves_everybody_as_they_were() {
         let mut scene = Scene::new();
-        let (path, good) = (scene.users.path.clone(), scene.text());
+        let (path, good) = (scene.users.file.path.clone(), scene.text());
         let still_there = |scene: &mut Scene, case: &str| {
             assert!(scene.authenticate("ada", "ada's").is_some(), "{case}");
             assert_eq!(scene.users.generation(), 0, "{case}");

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::LocalUsers;
 use crate::auth::password::{Hasher, StoredHash};
+use crate::auth::users_file::User;
 use crate::auth::users_file::edit::EditError;
-use crate::auth::users_file::{self, User};
 use crate::auth::{Account, SignedIn, Verdict};
 use crate::principal::Method;
 
@@ -17,8 +17,8 @@ impl LocalUsers {
         name: &str,
         password: &[u8],
     ) -> Verdict {
-        self.watch.refresh(|| self.read());
-        let snapshot = self.snapshot.load_full();
+        self.file.refresh_now(&self.current);
+        let snapshot = self.current.load_full();
         let user = snapshot.users.get(name);
         let stored = user.map_or(&self.dummy_hash, User::password);
         let right = hasher.verify(stored, password);
@@ -46,7 +46,7 @@ impl LocalUsers {
             }),
             // Another login of the same user was quicker, or somebody set a new password.
             Some(Upgrade::Overtaken) => {
-                let snapshot = self.snapshot.load_full();
+                let snapshot = self.current.load_full();
                 match snapshot.users.get(user.name()) {
                     Some(now) if !now.disabled() && hasher.verify(now.password(), password) => {
                         signed_in(Account::of(now))
@@ -68,29 +68,28 @@ impl LocalUsers {
                 |error| tracing::warn!(target: "vestibule", %error, "password not hashed again"),
             )
             .ok()?;
-        let replaced = users_file::edit::replace_password(&self.path, user.name(), old, &new);
-        let upgrade = match replaced {
+        let replaced = self
+            .file
+            .replace_password(&self.current, user.name(), old, &new);
+        match replaced {
             Ok(true) => {
                 tracing::info!(
                     target: "vestibule", user = user.name(), from = old.scheme_name(),
                     "password hash replaced by argon2id"
                 );
-                Upgrade::Done(new)
+                Some(Upgrade::Done(new))
             }
-            Ok(false) | Err(EditError::NoSuchUser { .. }) => Upgrade::Overtaken,
+            Ok(false) | Err(EditError::NoSuchUser { .. }) => Some(Upgrade::Overtaken),
             Err(error @ (EditError::File(_) | EditError::NameTaken(_))) => {
-                if !self.upgrades_fail.swap(true, Ordering::Relaxed) {
+                if !self.file.upgrades_fail.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         target: "vestibule", %error,
                         "old password hashes stay in the users file; told once"
                     );
                 }
-                return None;
+                None
             }
-        };
-        // Now and not at the next refresh: the session that starts bears the new fingerprint.
-        self.watch.refresh(|| self.read());
-        Some(upgrade)
+        }
     }
 }
 
@@ -161,7 +160,7 @@ mod tests {
         assert_eq!(scene.hasher.work, ["bcrypt", "hash"]);
         let new = scene
             .users
-            .snapshot
+            .current
             .load()
             .users
             .get("old")
@@ -177,7 +176,7 @@ mod tests {
         assert_eq!(scene.users.active("old"), Some(account));
         assert_eq!(scene.users.generation(), 1);
         assert!(scene.authenticate("old", "U*U").is_some());
-        let mode = fs::metadata(&scene.users.path)
+        let mode = fs::metadata(&scene.users.file.path)
             .unwrap()
             .permissions()
             .mode();
@@ -189,15 +188,8 @@ mod tests {
         let mut scene = Scene::new();
         // Permissions would not stop a test that runs as root; a folder that is missing does.
         let path = scene.folder.path().join("not there").join("users.toml");
-        scene.users.path = path;
-        let user = scene
-            .users
-            .snapshot
-            .load()
-            .users
-            .get("old")
-            .unwrap()
-            .clone();
+        scene.users.file.path = path;
+        let user = scene.users.current.load().users.get("old").unwrap().clone();
         let verdict = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("refused");
@@ -206,21 +198,14 @@ mod tests {
             signed_in.account().fingerprint(),
             user.password().fingerprint()
         );
-        assert!(scene.users.upgrades_fail.load(Ordering::Relaxed));
+        assert!(scene.users.file.upgrades_fail.load(Ordering::Relaxed));
     }
 
     #[test]
     fn a_password_changed_while_the_old_one_was_verified_wins() {
         let mut scene = Scene::new();
-        let user = scene
-            .users
-            .snapshot
-            .load()
-            .users
-            .get("old")
-            .unwrap()
-            .clone();
-        let path = scene.users.path.clone();
+        let user = scene.users.current.load().users.get("old").unwrap().clone();
+        let path = scene.users.file.path.clone();
         let mut changed_to = |password: &[u8]| {
             edit::set_password(&path, "old", &Hasher::default().hash(password).unwrap()).unwrap();
             scene.users.sign_in(&mut scene.hasher, &user, b"U*U")

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::LocalUsers;
 use crate::auth::password::{Hasher, NewPassword, StoredHash};
-use crate::auth::users_file::edit::{self, EditError};
-use crate::auth::users_file::{self, User};
+use crate::auth::users_file::User;
+use crate::auth::users_file::edit::EditError;
 use crate::auth::{Account, PasswordChange, SignedIn};
 use crate::principal::Method;
 
@@ -20,7 +20,7 @@ impl LocalUsers {
         let name = proof.account().identity().user();
         // From the file, and not from memory: what is written into a file that is not taken as it
         // is would hold from whenever somebody fixes it.
-        let users = match users_file::read_trusted(&self.path) {
+        let users = match self.file.users() {
             Ok(users) => users,
             Err(error) => return not_written(name, &error),
         };
@@ -32,9 +32,9 @@ impl LocalUsers {
             Ok(hash) => hash,
             Err(error) => return not_written(name, &error),
         };
-        let replaced = edit::replace_password(&self.path, name, user.password(), &hash);
-        // Now and not at the next refresh: the session that starts bears the new fingerprint.
-        self.watch.refresh(|| self.read());
+        let replaced = self
+            .file
+            .replace_password(&self.current, name, user.password(), &hash);
         match replaced {
             Ok(true) => PasswordChange::Done(signed_in(user, &hash)),
             Ok(false) | Err(EditError::NoSuchUser { .. }) => PasswordChange::Overtaken,
@@ -75,6 +75,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Verdict;
+    use crate::auth::users_file::{self, edit};
     use crate::clock::Clock;
     use crate::secret::Secret;
 

@@ -1,0 +1,53 @@
+//! The local users as they are now, wherever they live.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::snapshot::Snapshot;
+use crate::auth::users_file::Users;
+
+/// Those of one moment, and what has become of others since somebody asked.
+pub(super) struct Current {
+    generation: AtomicU64,
+    /// Who has lost an account, or its password, since somebody asked.
+    revoked: Mutex<Vec<String>>,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+impl Current {
+    pub(super) fn new(users: Users) -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            revoked: Mutex::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot::of(users)),
+        }
+    }
+
+    pub(super) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    pub(super) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Takes them over. One at a time: an older reading may not replace a newer one.
+    pub(super) fn replace(&self, users: Users) {
+        let next = Arc::new(Snapshot::of(users));
+        let before = self.snapshot.swap(Arc::clone(&next));
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.extend(next.revoked_since(&before));
+        drop(revoked);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn take_revoked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
