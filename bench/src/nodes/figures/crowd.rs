@@ -11,8 +11,9 @@ use hyper::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ms;
 use crate::client::Client;
-use crate::nodes::fleet::{Fleet, USERS};
+use crate::nodes::fleet::{Fleet, NAMES, USERS};
 use crate::nodes::walk::WHO;
 use crate::peers::PASSWORD;
 
@@ -49,13 +50,22 @@ struct Shared {
 #[derive(Default)]
 struct Ledger {
     open: Vec<Arc<Visitor>>,
-    ended: Vec<(Arc<Visitor>, Instant)>,
+    ended: Vec<Ended>,
     tally: Tally,
+}
+
+/// A visitor who has signed out, where and when.
+#[derive(Clone)]
+struct Ended {
+    visitor: Arc<Visitor>,
+    at: (usize, Instant),
 }
 
 struct Visitor {
     client: Client,
     user: &'static str,
+    /// Where and when they signed in.
+    since: (usize, Instant),
     /// From the moment at which the logout is sent.
     leaves: AtomicBool,
 }
@@ -153,8 +163,8 @@ impl Crowd {
             for visitor in &open {
                 shared.look(node, visitor).await;
             }
-            for (visitor, _) in &ended {
-                shared.look_for_ended(node, visitor).await;
+            for ended in &ended {
+                shared.look_for_ended(node, ended).await;
             }
         }
         let tally = shared.ledger().tally;
@@ -188,24 +198,27 @@ impl Shared {
     async fn sign_in(self: Arc<Self>) {
         while !self.is_done() {
             let user = USERS[random(USERS.len())];
-            let mut client = self.at(self.any_node(), &self.prototype);
+            let node = self.any_node();
+            let mut client = self.at(node, &self.prototype);
             let signed_in = client.sign_in("/.vestibule/login", user, PASSWORD);
             let signed_in = timeout(ANSWERED_WITHIN, signed_in).await;
-            self.note_login(matches!(signed_in, Ok(Ok(()))).then_some((client, user)));
+            let visitor = Visitor {
+                client,
+                user,
+                since: (node, Instant::now()),
+                leaves: AtomicBool::new(false),
+            };
+            self.note_login(matches!(signed_in, Ok(Ok(()))).then_some(visitor));
             sleep(PAUSES[1]).await;
         }
     }
 
-    fn note_login(&self, signed_in: Option<(Client, &'static str)>) {
+    fn note_login(&self, signed_in: Option<Visitor>) {
         let mut ledger = self.ledger();
         match signed_in {
-            Some((client, user)) => {
+            Some(visitor) => {
                 ledger.tally.logins += 1;
-                ledger.open.push(Arc::new(Visitor {
-                    client,
-                    user,
-                    leaves: AtomicBool::new(false),
-                }));
+                ledger.open.push(Arc::new(visitor));
             }
             None => ledger.tally.refused += 1,
         }
@@ -220,17 +233,20 @@ impl Shared {
             };
             if let Some(visitor) = leaving {
                 visitor.leaves.store(true, Ordering::Relaxed);
-                let client = self.at(self.any_node(), &visitor.client);
+                let node = self.any_node();
+                let client = self.at(node, &visitor.client);
                 let signed_out = timeout(ANSWERED_WITHIN, client.sign_out()).await;
                 let mut ledger = self.ledger();
                 match signed_out {
                     Ok(Ok(StatusCode::SEE_OTHER)) => {
                         ledger.tally.logouts += 1;
-                        ledger.ended.push((visitor, Instant::now()));
+                        let at = (node, Instant::now());
+                        ledger.ended.push(Ended { visitor, at });
                     }
                     // The page that says that nobody is signed in.
                     Ok(Err(error)) if error.to_string().ends_with("but 200 OK") => {
                         ledger.tally.wrongly_ended += 1;
+                        visitor.tell_wrong(node, "cannot sign out: nobody is signed in");
                     }
                     _ => ledger.tally.refused += 1,
                 }
@@ -245,14 +261,14 @@ impl Shared {
                 let ledger = self.ledger();
                 let open = ledger.open.get(random(ledger.open.len())).cloned();
                 let ended = ledger.ended.get(random(ledger.ended.len()));
-                let ended = ended.filter(|(_, since)| since.elapsed() > ENDS_WITHIN);
-                (open, ended.map(|(visitor, _)| Arc::clone(visitor)))
+                let ended = ended.filter(|ended| ended.at.1.elapsed() > ENDS_WITHIN);
+                (open, ended.cloned())
             };
             if let Some(visitor) = open {
                 self.look(self.any_node(), &visitor).await;
             }
-            if let Some(visitor) = ended {
-                self.look_for_ended(self.any_node(), &visitor).await;
+            if let Some(ended) = ended {
+                self.look_for_ended(self.any_node(), &ended).await;
             }
             sleep(PAUSES[0]).await;
         }
@@ -267,7 +283,10 @@ impl Shared {
             Ok(Ok((StatusCode::UNAUTHORIZED, _))) if visitor.leaves.load(Ordering::Relaxed) => {
                 tally.answered += 1;
             }
-            Ok(Ok((StatusCode::UNAUTHORIZED, _))) => tally.wrongly_ended += 1,
+            Ok(Ok((StatusCode::UNAUTHORIZED, _))) => {
+                tally.wrongly_ended += 1;
+                visitor.tell_wrong(node, "is signed out");
+            }
             Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_)) | Err(_) => {
                 tally.unavailable += 1;
             }
@@ -275,18 +294,35 @@ impl Shared {
         }
     }
 
-    async fn look_for_ended(&self, node: usize, visitor: &Visitor) {
+    async fn look_for_ended(&self, node: usize, ended: &Ended) {
+        let Ended { visitor, at } = ended;
         let client = self.at(node, &visitor.client);
         let answer = timeout(ANSWERED_WITHIN, client.fetch(WHO)).await;
         let tally = &mut self.ledger().tally;
         match answer {
             Ok(Ok((StatusCode::UNAUTHORIZED, _))) => tally.answered += 1,
-            Ok(Ok((StatusCode::OK, _))) => tally.reopened += 1,
+            Ok(Ok((StatusCode::OK, _))) => {
+                tally.reopened += 1;
+                let (place, ago) = (NAMES[at.0], ms(at.1.elapsed()));
+                visitor.tell_wrong(
+                    node,
+                    &format!("is in, though signed out on {place} {ago} ago"),
+                );
+            }
             Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_)) | Err(_) => {
                 tally.unavailable += 1;
             }
             Ok(Ok(_)) => tally.foreign += 1,
         }
+    }
+}
+
+impl Visitor {
+    /// In what is still printed while it is measured.
+    fn tell_wrong(&self, node: usize, what: &str) {
+        let (user, (place, begun)) = (self.user, self.since);
+        let (place, node, ago) = (NAMES[place], NAMES[node], ms(begun.elapsed()));
+        eprintln!("wrong: {user}, signed in on {place} {ago} ago, {what} on {node}");
     }
 }
 

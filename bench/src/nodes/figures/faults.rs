@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::crowd::{Crowd, Tally};
 use super::{Figure, ms, shown};
-use crate::nodes::fleet::{Fleet, settle};
+use crate::nodes::fleet::{Fleet, NAMES, settle};
 use crate::nodes::until;
 
 const WRITABLE_BAR: Duration = Duration::from_secs(1);
@@ -141,14 +141,21 @@ async fn kill(
     let ((), takes_writes) = until("the new master to take a write", written).await?;
     let alive = (0..fleet.nodes.len()).filter(|&other| Some(other) != node);
     let mut writable = Duration::ZERO;
+    let mut refusal = String::new();
     for node in alive {
-        let write = async || fleet.sign_in(node, "erin").await.ok();
+        let write = async || match fleet.sign_in(node, "erin").await {
+            Ok(_) => Some(()),
+            Err(error) => {
+                refusal = format!(" (the last answer of {} before: {error})", NAMES[node]);
+                None
+            }
+        };
         until("a login", write).await?;
         writable = began.elapsed();
     }
     eprintln!(
         "a master was killed: another was named after {}, took writes {} later, and had a login on every \
-         node {} later",
+         node {} later{refusal}",
         ms(named),
         ms(takes_writes),
         ms(writable)
