@@ -16,6 +16,7 @@ mod indexes;
 mod keys;
 mod load;
 mod own;
+mod peers;
 mod places;
 mod reader;
 mod remove;
@@ -40,6 +41,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::accesses::Accesses;
 use self::keys::Names;
 use self::own::{Own, Whose};
+use self::peers::Met;
 use self::remove::Tell;
 use self::value::Values;
 use super::data::{DataChange, DataError};
@@ -86,8 +88,7 @@ struct Shared {
     first_read_by: Instant,
     /// Some did not, so that one may have ended unheard.
     has_not_waited: AtomicBool,
-    /// The server that has been told again of what another one may have taken with it.
-    settled: watch::Sender<String>,
+    met: Mutex<Met>,
     /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
     /// times do not jump when that clock is set.
     ahead: OnceLock<i64>,
@@ -105,7 +106,6 @@ impl Redis {
         let first_read_by = Instant::now() + link.settings().timeout;
         let shared = Arc::new(Shared {
             names: Names::new(link.prefix()),
-            settled: watch::Sender::default(),
             link,
             clock: clock.clone(),
             node,
@@ -115,6 +115,7 @@ impl Redis {
             read: watch::Sender::default(),
             first_read_by,
             has_not_waited: AtomicBool::new(false),
+            met: Mutex::new(Met::none()),
             ahead: OnceLock::new(),
             said_unreadable: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
@@ -291,7 +292,8 @@ impl SessionStore for Redis {
                      again when it is back"
                 );
             }
-            self.shared.write_accesses().await
+            self.shared.write_accesses().await?;
+            self.shared.leave().await
         })
     }
 }
@@ -300,6 +302,10 @@ impl Shared {
     /// No code that holds it can leave it half changed (REL-11).
     fn own(&self) -> MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followers(&self) -> MutexGuard<'_, Vec<EndSender>> {
@@ -409,6 +415,14 @@ fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
         _ => None,
     }
 }

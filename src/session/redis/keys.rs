@@ -159,6 +159,11 @@ impl Names {
         self.of_shard(Shard::OF_ALL, "beginning")
     }
 
+    /// Of the nodes that share the store.
+    pub(super) fn nodes(&self) -> String {
+        self.of_shard(Shard::OF_ALL, "nodes")
+    }
+
     /// What is published there wakes the readers of the streams.
     pub(super) fn channel(&self) -> String {
         format!("{}ended", self.prefix)

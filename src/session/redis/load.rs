@@ -6,6 +6,7 @@ use ::redis::{Value, cmd};
 
 use super::Shared;
 use super::keys::Short;
+use super::peers::Trust;
 use super::value::{Entry, Unreadable};
 use crate::session::id::SessionKey;
 use crate::session::record::Record;
@@ -67,19 +68,15 @@ impl Shared {
             (None, [_, Value::BulkString(id)]) => self.entry_of_id(&key, id).await?,
             (found, _) => found,
         };
-        let Some(entry) = found else {
-            return self
-                .is_settled()
-                .then_some(None)
-                .ok_or(StoreError::Unavailable);
-        };
-        Ok(self.unless_over(vec![entry]).await?.0.pop())
-    }
-
-    /// Whether what is not there has ended. A server that has just taken the place of another one may
-    /// not have been told again of all that it has lost.
-    fn is_settled(&self) -> bool {
-        *self.settled.borrow() == self.link.run_id()
+        // A server that has just taken the place of another one may not have been told again of all
+        // that it has lost.
+        let trust = self.met().trust(&self.link.run_id());
+        match found {
+            None if trust < Trust::All => Err(StoreError::Unavailable),
+            None => Ok(None),
+            Some(_) if trust < Trust::Found => Err(StoreError::Unavailable),
+            Some(entry) => Ok(self.unless_over(vec![entry]).await?.0.pop()),
+        }
     }
 
     /// The session that another id opens, if it says so, too.

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use ::redis::{Value, pipe};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Shared;
 use super::keys::{SHARDS, Shard};
 use super::own::Whose;
+use super::peers::Peers;
 use super::remove::Tell;
 use super::scripts::BEGIN;
+use super::{Shared, bytes};
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionKey;
 use crate::session::store::{End, StoreError};
@@ -29,9 +30,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Entries that are read of a stream at a time.
 const BATCH: usize = 1000;
-
-/// Another server has been told again by every node after this.
-const SETTLES: Duration = Duration::from_secs(1);
 
 /// How far the streams have been read.
 #[derive(Default)]
@@ -66,8 +64,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut positions = Positions::default();
-    let mut run_id = String::new();
-    let mut settles = None;
+    let (mut run_id, mut peers) = (String::new(), Peers::default());
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -79,6 +76,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             continue;
         }
         if current.run_id != run_id {
+            shared.met().meet(&current.run_id);
             // Another server, or one that has begun anew, may not know what the last one did. What
             // it does know comes first: a session that has ended is not to be written again.
             let is_first = run_id.is_empty();
@@ -90,8 +88,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             }
             positions.owes_lagged = true;
             run_id.clone_from(&current.run_id);
-            let wait = if is_first { Duration::ZERO } else { SETTLES };
-            settles = Some(Clock::stopwatch() + wait);
+            peers.wait();
         }
         let at = shared.clock.now();
         shared.own().forget_old_writes(at);
@@ -102,15 +99,17 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             }
             Ok(()) => {
                 shared.tell(|follower| follower.no_more_until(at));
+                let was_waiting = peers.is_waiting();
+                let have_all_told = peers.attend(&shared, &run_id).await;
+                // Once more: another node may have written a session again meanwhile.
+                if was_waiting && have_all_told && shared.end_again().await.is_err() {
+                    peers.wait();
+                } else if have_all_told {
+                    shared.met().settle();
+                }
                 shared
                     .read
                     .send_if_modified(|read| std::mem::replace(read, at) != at);
-                let is_due = settles.is_some_and(|settles| Clock::stopwatch() >= settles);
-                // Once more: another node may have written a session again meanwhile.
-                if is_due && shared.end_again().await.is_ok() {
-                    settles = None;
-                    shared.settled.send_replace(run_id.clone());
-                }
             }
             Err(error) => tracing::debug!(%error, "the ends of sessions cannot be read"),
         }
@@ -271,14 +270,6 @@ impl StoreClock {
         let ago = self.millis.saturating_sub(millis.into()).max(0);
         let ago = Duration::from_millis(u64::try_from(ago).ok()?);
         self.now.checked_sub(ago)
-    }
-}
-
-fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.as_bytes()),
-        _ => None,
     }
 }
 

@@ -140,6 +140,32 @@ pub(super) static TAKE_PLACE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Keys: nodes. Arguments: node, the server that it has told what it knows, milliseconds to keep its
+/// word, channel. Gives each node that has said so within that time, and its server.
+pub(super) static ATTEND: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local last = redis.call('HGET', KEYS[1], ARGV[1])
+        redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. ':' .. ARGV[2])
+        redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        if not last or string.match(last, '^%d+:(.*)$') ~= ARGV[2] then
+            redis.pcall('PUBLISH', ARGV[4], '')
+        end
+        local words, there = redis.call('HGETALL', KEYS[1]), {}
+        for at = 1, #words, 2 do
+            local said, server = string.match(words[at + 1], '^(%d+):(.*)$')
+            if said and now - said <= tonumber(ARGV[3]) then
+                there[#there + 1] = words[at]
+                there[#there + 1] = server
+            else
+                redis.call('HDEL', KEYS[1], words[at])
+            end
+        end
+        return there",
+    )
+});
+
 /// Keys: records. Arguments: the last access of each; an earlier one than there is changes nothing.
 pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
     script(

@@ -10,6 +10,7 @@ use crate::redis::test_server::{TestServer, link, settings};
 mod damage;
 mod delays;
 mod ends;
+mod failover;
 mod indexes;
 mod memory;
 
@@ -94,6 +95,23 @@ async fn next(ends: &mut mpsc::Receiver<End>) -> End {
     };
     let told = tokio::time::timeout(Duration::from_secs(5), told).await;
     told.expect("it is told")
+}
+
+/// What is found, as soon as it can be believed.
+async fn loaded(node: &Redis, record: &Record) -> Option<Arc<Record>> {
+    let loading = async {
+        loop {
+            match node.load(record.key).await {
+                Ok(found) => return found,
+                Err(StoreError::Unavailable) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let loading = tokio::time::timeout(Duration::from_secs(20), loading);
+    loading.await.expect("it is believed in the end")
 }
 
 /// Until a node has read the streams once more.

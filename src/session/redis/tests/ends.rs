@@ -341,7 +341,7 @@ async fn rel_18_what_was_given_out_before_the_ends_could_be_read_is_asked_for_ag
     assert!(ends.try_recv().is_err());
     rights("+xrevrange");
     assert_eq!(first(&mut ends).await, End::Lagged);
-    assert!(node.load(ada.key).await.unwrap().is_some());
+    assert_eq!(loaded(&node, &ada).await, Some(ada));
 }
 
 #[tokio::test]

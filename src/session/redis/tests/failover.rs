@@ -1,0 +1,120 @@
+//! A server takes over, or begins anew, and lacks what another one had.
+
+use super::*;
+use crate::redis::servers::Slow;
+use crate::redis::{Address, Servers};
+
+/// Long after a node that can reach the new server has told it what it knows.
+const MEANWHILE: Duration = Duration::from_secs(2);
+
+/// So that nothing is answered in time.
+const TOO_LATE: Duration = Duration::from_millis(1500);
+
+/// A node that something slow leads to the server.
+async fn slow_node(server: &TestServer) -> (Slow, Redis) {
+    let slow = Slow::start(server).await;
+    let url = slow.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let address = Address::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: port.parse().unwrap(),
+        tls: false,
+    };
+    let node = node_of(settings(Servers::One(address))).await;
+    (slow, node)
+}
+
+#[tokio::test]
+async fn rel_18_nothing_is_taken_for_ended_before_every_node_has_told_a_new_server() {
+    let mut server = server!();
+    let ((slow, here), there) = (slow_node(&server).await, node(&server).await);
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    knows_of_another(&there).await;
+    slow.set_delay(TOO_LATE);
+    server.restart(); // nothing of it is on a disk
+    let began = Clock::stopwatch();
+    while began.elapsed() < MEANWHILE {
+        let found = there.load(ada.key).await;
+        assert_eq!(found, Err(StoreError::Unavailable));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    slow.set_delay(Duration::ZERO);
+    assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
+    // And then at once, without a wait: all have told it.
+    assert!(began.elapsed() < MEANWHILE + Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn rel_18_a_session_that_has_ended_opens_nowhere_on_a_server_that_has_lost_its_end() {
+    let mut server = server!();
+    let (slow, here) = slow_node(&server).await;
+    let bob = record("bob");
+    here.insert(Arc::clone(&bob)).await.unwrap();
+    let raw = server.link();
+    let names = [name(&here, &bob.key), here.shared.names.nodes()];
+    let mut before = Vec::new();
+    for name in &names {
+        let value = raw.query(::redis::cmd("DUMP").arg(name)).await.unwrap();
+        before.push(bytes(&value).unwrap().to_vec());
+    }
+    assert_eq!(here.remove(vec![bob.key]).await, Ok(1));
+    slow.set_delay(TOO_LATE);
+    server.restart();
+    let raw = server.link();
+    for (name, value) in names.iter().zip(&before) {
+        let mut restore = ::redis::cmd("RESTORE");
+        restore.arg(name).arg(0).arg(value.as_slice());
+        raw.query(&restore).await.unwrap();
+    }
+    let late = node(&server).await;
+    let began = Clock::stopwatch();
+    while began.elapsed() < MEANWHILE {
+        assert_eq!(late.load(bob.key).await, Err(StoreError::Unavailable));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    slow.set_delay(Duration::ZERO);
+    assert_eq!(loaded(&late, &bob).await, None);
+}
+
+#[tokio::test]
+async fn rel_18_a_node_that_has_left_is_not_waited_for_and_one_that_has_died_not_for_long() {
+    let mut server = server!();
+    let (here, there, other) = (
+        node(&server).await,
+        node(&server).await,
+        node(&server).await,
+    );
+    knows_of_another(&here).await;
+    there.close().await.unwrap();
+    let nodes = here.shared.names.nodes();
+    assert_eq!(server.ask(&["HLEN", &nodes]), "2\n");
+    drop((there, other)); // the second like one that is killed
+    server.restart();
+    let began = Clock::stopwatch();
+    let nobody = record("nobody");
+    assert_eq!(loaded(&here, &nobody).await, None);
+    let waited = began.elapsed();
+    assert!((2..10).contains(&waited.as_secs()), "{waited:?}");
+}
+
+/// Nodes hear of each other when they say that they are there.
+async fn knows_of_another(node: &Redis) {
+    let nodes = node.shared.names.nodes();
+    let knowing = async {
+        let ask = async |command: &::redis::Cmd| node.shared.query(command).await.unwrap();
+        while ask(::redis::cmd("HLEN").arg(&nodes)).await == Value::Int(1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let said = async || ask(::redis::cmd("HGET").arg(&nodes).arg(&node.shared.node[..])).await;
+        // What it said last may have come before the other's word.
+        for _ in 0..2 {
+            let before = said().await;
+            while said().await == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let knowing = tokio::time::timeout(Duration::from_secs(20), knowing);
+    knowing.await.expect("it says so every second");
+}
