@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::{Value, cmd, from_redis_value};
+use ::redis::pipe;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{sleep, timeout};
@@ -87,13 +87,22 @@ async fn of_sentinel(sentinel: &Sentinel, settings: &Settings) -> Result<Connect
     }
 }
 
-/// All are asked at once, so that one that is silent keeps nobody waiting. What was configured last
-/// counts (Sentinel's "configuration epoch"): one that is cut off may still name the master before.
+/// What a sentinel says counts by when it was configured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Precedence {
+    /// Sentinel's "configuration epoch": one that is cut off may still name the master before.
+    epoch: u64,
+    /// It has promoted a replica to the next master, which takes writes. The other sentinels, and its
+    /// own epoch, follow when the other replicas have been told, which may take a second.
+    has_promoted: bool,
+}
+
+/// All are asked at once, so that one that is silent keeps nobody waiting.
 async fn ask(sentinel: &Sentinel, settings: &Settings) -> Result<Address, ConnectError> {
     let mut asked: FuturesUnordered<_> = (sentinel.nodes.iter())
         .map(|node| master(node, sentinel, settings))
         .collect();
-    let (mut newest, mut error) = (None::<(u64, Address)>, ConnectError::TimedOut);
+    let (mut newest, mut error) = (None::<(Precedence, Address)>, ConnectError::TimedOut);
     loop {
         let next = match newest {
             None => asked.next().await,
@@ -112,33 +121,79 @@ async fn ask(sentinel: &Sentinel, settings: &Settings) -> Result<Address, Connec
     newest.ok_or_else(|| ConnectError::NoMaster(error.to_string()))
 }
 
-/// As one sentinel has it, with the epoch of its configuration.
+/// As one sentinel has it.
 async fn master(
     node: &Address,
     sentinel: &Sentinel,
     settings: &Settings,
-) -> Result<(u64, Address), ConnectError> {
+) -> Result<(Precedence, Address), ConnectError> {
     let asking = async {
         let connection = Connection::open_silent(settings, node, &sentinel.login).await?;
-        let question = cmd("SENTINEL").arg("MASTER").arg(&sentinel.name).take();
-        let answer: Value = question.query_async(&mut connection.handle()).await?;
-        let fields: Vec<String> = from_redis_value(answer).map_err(|_| ConnectError::Nonsense)?;
-        let field = |name: &str| {
-            let mut pairs = fields.chunks_exact(2);
-            pairs
-                .find(|pair| pair[0] == name)
-                .map(|pair| pair[1].as_str())
-        };
-        let read = || {
-            let address = Address::Tcp {
-                host: field("ip")?.to_owned(),
-                port: field("port")?.parse().ok()?,
-                tls: node.is_tls(),
-            };
-            Some((field("config-epoch")?.parse().ok()?, address))
-        };
-        read().ok_or(ConnectError::Nonsense)
+        let mut questions = pipe();
+        for question in ["MASTER", "GET-MASTER-ADDR-BY-NAME"] {
+            questions.cmd("SENTINEL").arg(question).arg(&sentinel.name);
+        }
+        let answers: (Vec<String>, Vec<String>) =
+            questions.query_async(&mut connection.handle()).await?;
+        named(&answers.0, &answers.1, node.is_tls()).ok_or(ConnectError::Nonsense)
     };
     let asked = timeout(settings.timeout, asking).await;
     asked.map_err(|_| ConnectError::TimedOut)?
+}
+
+/// `fields` are names and values in turn, of the master before while a replica is promoted; `current` is
+/// the host and the port of the one to write to.
+fn named(fields: &[String], current: &[String], tls: bool) -> Option<(Precedence, Address)> {
+    let field = |name: &str| {
+        let mut pairs = fields.chunks_exact(2);
+        let pair = pairs.find(|pair| pair[0] == name)?;
+        Some(pair[1].as_str())
+    };
+    let [host, port] = current else {
+        return None;
+    };
+    let precedence = Precedence {
+        epoch: field("config-epoch")?.parse().ok()?,
+        has_promoted: (field("ip")?, field("port")?) != (host, port),
+    };
+    let address = Address::Tcp {
+        host: host.clone(),
+        port: port.parse().ok()?,
+        tls,
+    };
+    Some((precedence, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(epoch: &str, port: &str, current: &str) -> Option<(Precedence, Address)> {
+        let fields = [
+            "name",
+            "main",
+            "ip",
+            "10.0.0.1",
+            "port",
+            port,
+            "config-epoch",
+            epoch,
+        ];
+        let [fields, current] = [&fields[..], &["10.0.0.1", current]]
+            .map(|words| words.iter().map(|&it| it.to_owned()).collect::<Vec<_>>());
+        named(&fields, &current, false)
+    }
+
+    #[test]
+    fn rel_18_a_sentinel_that_has_promoted_a_replica_counts_before_those_that_have_not_heard() {
+        let [before, promoted, after] = [
+            of("7", "6379", "6379"),
+            of("7", "6379", "6380"),
+            of("8", "6380", "6380"),
+        ]
+        .map(|named| named.unwrap());
+        assert_eq!(promoted.1, after.1);
+        assert!(before.0 < promoted.0 && promoted.0 < after.0);
+        assert!(of("7", "6379", "x").is_none() && of("", "6379", "6379").is_none());
+    }
 }
