@@ -136,6 +136,10 @@ impl Framing {
                     self.skip(left, bytes.len() - at, State::ChunkData, State::ChunkEnd)
                 }
                 _ => {
+                    if let Some(length) = self.take_plain_head(&bytes[at..]) {
+                        at += length;
+                        continue;
+                    }
                     let split = self.after_cr;
                     match self.read_line(bytes, at) {
                         Ok(taken) => taken,
@@ -157,6 +161,37 @@ impl Framing {
             at += taken;
         }
         at
+    }
+
+    /// Takes a head that is there as a whole and in which nothing needs a second look, as in most:
+    /// each line ends by CRLF, there is no other CR and no NUL, and no field is about a body or another
+    /// protocol. Gives its length. All other heads are read line by line, with the same result.
+    fn take_plain_head(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.state != State::Idle || self.length > 0 || self.after_cr {
+            return None;
+        }
+        let (mut start, mut lines) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes[start..end].strip_suffix(b"\r")?;
+            lines += 1;
+            if lines == 1 {
+                if line.is_empty() || !line.is_ascii() || line.contains(&b'#') {
+                    return None;
+                }
+            } else if line.is_empty() {
+                let head = &bytes[..=end];
+                let returns = memchr::memchr_iter(b'\r', head).count();
+                if returns != lines || memchr::memchr(0, head).is_some() {
+                    return None;
+                }
+                self.websocket = false;
+                return Some(head.len());
+            } else if !is_other_field(line) && is_framing_field(line) {
+                return None;
+            }
+            start = end + 1;
+        }
+        None
     }
 
     fn skip(&mut self, left: u64, have: usize, more: fn(u64) -> State, then: State) -> usize {
@@ -321,6 +356,15 @@ impl Framing {
         self.body = declared;
         Ok(())
     }
+}
+
+/// Whether a line is one of the fields that matter here.
+fn is_framing_field(line: &[u8]) -> bool {
+    [&b"content-length"[..], b"transfer-encoding", UPGRADE]
+        .into_iter()
+        .any(|name| {
+            line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+        })
 }
 
 /// Whether a line is a field by whose first letter it is none of those that matter here.

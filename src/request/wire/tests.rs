@@ -249,3 +249,42 @@ fn a_refusal_says_why() {
         assert_eq!(framing.refused(), Some(why), "{head:?}");
     }
 }
+
+#[test]
+fn a_head_is_taken_at_once_only_where_nothing_in_it_matters() {
+    let fields = "Host: a\r\nCookie: a=b\r\nTE: trailers\r\nUser-Agent: x\r\n\
+                  Upgrade-Insecure-Requests: 1\r\nContent-Type: text/plain\r\nContent-Length-: 1\r\n";
+    for (head, is_taken) in [
+        (&*format!("GET / HTTP/1.1\r\n{fields}\r\n"), true),
+        ("GET / HTTP/1.1\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nA: \u{e4}\r\n\r\n", true),
+        ("\r\nGET / HTTP/1.1\r\n\r\n", false),
+        ("GET /\u{e4} HTTP/1.1\r\n\r\n", false),
+        ("GET /#a HTTP/1.1\r\n\r\n", false),
+        ("GET / HTTP/1.1\n\r\n", false),
+        ("GET / HTTP/1.1\r\nA: b\n\r\n", false),
+        ("GET / HTTP/1.1\r\nA: b\r\n\n", false),
+        ("GET / HTTP/1.1\r\nA: b\r\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nA: b\0\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\ncontent-LENGTH: 0\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding:chunked\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", false),
+    ] {
+        let mut framing = Framing::new();
+        for next in ["", "GET /2 HTTP/1.1\r\n\r\n", "\0"] {
+            let bytes = format!("{head}{next}").into_bytes();
+            let taken = framing.take_plain_head(&bytes);
+            assert_eq!(taken, is_taken.then_some(head.len()), "{head:?} {next:?}");
+        }
+        assert!(framing.is_between_requests());
+    }
+    let part = b"GET / HTTP/1.1\r\nHost: a\r\n";
+    assert_eq!(Framing::new().take_plain_head(part), None);
+    let mut inside = Framing::new();
+    inside.inspect(&mut b"GET / HTTP/1.1\r\nA: b".to_vec());
+    assert_eq!(inside.take_plain_head(b"GET / HTTP/1.1\r\n\r\n"), None);
+    let mut after_cr = Framing::new();
+    after_cr.inspect(&mut b"\r".to_vec());
+    assert_eq!(after_cr.take_plain_head(b"GET / HTTP/1.1\r\n\r\n"), None);
+}
