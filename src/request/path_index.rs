@@ -39,7 +39,7 @@ impl PathIndex {
 fn around(path: &str, longest: usize) -> impl Iterator<Item = &str> {
     let whole = (path.len() <= longest).then_some(path);
     let within = &path[..path.floor_char_boundary(longest.saturating_add(1))];
-    let above = within.rmatch_indices('/').map(|(at, _)| &path[..at]);
+    let above = memchr::memrchr_iter(b'/', within.as_bytes()).map(|at| &path[..at]);
     whole.into_iter().chain(above)
 }
 
