@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::id::SessionId;
@@ -76,10 +75,17 @@ impl RequestCookies {
                 .and_then(|value| HeaderValue::from_bytes(value).ok()),
         };
         if fields > 1 || any {
-            match HeaderValue::from_maybe_shared(Bytes::from(kept.into_boxed_slice())) {
-                Ok(rest) if !rest.is_empty() => headers.insert(header::COOKIE, rest),
-                _ => headers.remove(header::COOKIE),
-            };
+            match HeaderValue::from_bytes(&kept) {
+                Ok(rest) if !rest.is_empty() => match headers.get_mut(header::COOKIE) {
+                    Some(one) if fields == 1 => *one = rest,
+                    _ => {
+                        headers.insert(header::COOKIE, rest);
+                    }
+                },
+                _ => {
+                    headers.remove(header::COOKIE);
+                }
+            }
         }
         cookies
     }

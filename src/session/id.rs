@@ -9,7 +9,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::nodes::SessionName;
@@ -66,6 +66,11 @@ impl SessionId {
         })))
     }
 
+    fn words(&self) -> impl Iterator<Item = u64> {
+        let (words, _) = self.0.as_chunks::<8>();
+        words.iter().map(|word| u64::from_ne_bytes(*word))
+    }
+
     /// What stores keep, so that reading a stolen store opens no session.
     pub(crate) fn key(&self) -> SessionKey {
         SessionKey(Sha256::digest(*self.0).into())
@@ -73,8 +78,12 @@ impl SessionId {
 }
 
 impl PartialEq for SessionId {
+    /// Takes the same time whatever they are. By words, because each request on a connection that
+    /// remembers its session does it.
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&*other.0).into()
+        let pairs = self.words().zip(other.words());
+        let same = pairs.fold(Choice::from(1), |same, (a, b)| same & a.ct_eq(&b));
+        same.into()
     }
 }
 
