@@ -39,8 +39,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 
 use crate::access::Decision;
 use crate::auth::callers::Callers;
@@ -95,13 +97,16 @@ impl Proxy {
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, h2::Error> {
-        let mut exchange = Exchange::begin(self, connection, in_flight, &request);
-        if let Some(noted) = self.answer_probe(connection, &exchange, &request) {
+        let upgrade = upgrade::client_side(&mut request);
+        let (head, body) = request.into_parts();
+        let mut exchange = Exchange::begin(self, connection, in_flight, &head);
+        if let Some(noted) = self.answer_probe(connection, &exchange, &head) {
             return self.finish(connection, exchange, Ok(noted));
         }
         let response = {
+            let request = (head, body, upgrade);
             let response = pin!(self.respond(connection, &mut exchange, request));
             // A panic ends this request and no other (REL-11); what it held is unwound.
             AssertUnwindSafe(response).catch_unwind().await
@@ -115,11 +120,9 @@ impl Proxy {
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
-        mut request: Request<Incoming>,
+        (mut head, body, upgrade): (Parts, Incoming, OnUpgrade),
     ) -> Result<Response<ResponseBody>, RequestError> {
         // Parse: what can be read in two ways goes no further.
-        let upgrade = upgrade::client_side(&mut request);
-        let (mut head, body) = request.into_parts();
         let body = connection.body(&head, body, self.shared.shutdown.token());
         exchange.note_body(&body);
         let authority = request::parse(&head, &self.settings.limits)?;

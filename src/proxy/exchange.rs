@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 
 use super::Proxy;
 use super::app::App;
@@ -80,18 +79,17 @@ impl Exchange {
         proxy: &Proxy,
         connection: &ClientConn,
         in_flight: InFlight,
-        request: &Request<Incoming>,
+        head: &Parts,
     ) -> Self {
         let trusted = proxy.settings.trusted_proxies.contain(connection.peer);
-        let told = trusted.then(|| RequestId::of_proxy(request.headers()));
+        let told = trusted.then(|| RequestId::of_proxy(&head.headers));
         let id = told.flatten();
         let id = id.unwrap_or_else(|| proxy.shared.request_ids.next());
         let line = proxy.settings.access_log.then(|| {
             let peer = Arc::clone(&connection.peer_text);
-            Box::new(AccessLine::begin(id.clone(), peer, request))
+            Box::new(AccessLine::begin(id.clone(), peer, head))
         });
-        let is_left_unread =
-            request.version() < Version::HTTP_2 && wire::is_left_unread(request.headers());
+        let is_left_unread = head.version < Version::HTTP_2 && wire::is_left_unread(&head.headers);
         Self {
             id,
             in_flight,
@@ -101,9 +99,9 @@ impl Exchange {
             asked_by: None,
             renewed: Vec::new(),
             hsts: None,
-            version: request.version(),
-            is_page_load: is_page_load(request.headers()) && is_of_people(request.method()),
-            is_head: request.method() == Method::HEAD,
+            version: head.version,
+            is_page_load: is_of_people(&head.method) && is_page_load(&head.headers),
+            is_head: head.method == Method::HEAD,
             is_left_unread,
             body_is_whole: None,
             started: line

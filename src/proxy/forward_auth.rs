@@ -61,8 +61,7 @@ impl Proxy {
         } else {
             Err(BadAuthRequest::NotNamed)
         };
-        let request = Request::from_parts(head, body);
-        let mut exchange = Exchange::begin(self, connection, in_flight, &request);
+        let mut exchange = Exchange::begin(self, connection, in_flight, &head);
         exchange.is_head = is_head;
         exchange.asked_by = auth_request
             .as_ref()
@@ -72,6 +71,7 @@ impl Proxy {
             line.asked_by = exchange.asked_by;
         }
         let response = {
+            let request = (head, body);
             let response = pin!(self.verdict(connection, &mut exchange, request, auth_request));
             AssertUnwindSafe(response).catch_unwind().await
         };
@@ -89,10 +89,9 @@ impl Proxy {
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
-        request: Request<Incoming>,
+        (mut head, body): (Parts, Incoming),
         auth_request: Result<AuthRequest, BadAuthRequest>,
     ) -> Result<Response<ResponseBody>, RequestError> {
-        let (mut head, body) = request.into_parts();
         let body = connection.body(&head, body, self.shared.shutdown.token());
         exchange.note_body(&body);
         if self.note_auth_request(connection, &head, &auth_request) {

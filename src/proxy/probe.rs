@@ -1,8 +1,7 @@
 //! Probes of `vestibule check --through`: noted as they are read, and sent to no app.
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Response, header};
 
 use super::Proxy;
 use super::apps::Found;
@@ -22,10 +21,9 @@ impl Proxy {
         &self,
         connection: &ClientConn,
         exchange: &Exchange,
-        request: &Request<Incoming>,
+        head: &Parts,
     ) -> Option<Response<ResponseBody>> {
-        let number = self.shared.probes.number(request.headers())?;
-        let head = &head_of(request);
+        let number = self.shared.probes.number(&head.headers)?;
         let trusted = &self.settings.trusted_proxies;
         let client = trusted.client(connection.peer, &head.headers);
         let read = self.read_probe(connection, head, Asked::ByClient);
@@ -138,16 +136,6 @@ fn reading(way: Way, head: &Parts) -> Reading {
         request_id: None,
         refused: None,
     }
-}
-
-/// Its body stays where it is: nobody reads it.
-fn head_of(request: &Request<Incoming>) -> Parts {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = request.method().clone();
-    head.uri = request.uri().clone();
-    head.version = request.version();
-    head.headers = request.headers().clone();
-    head
 }
 
 fn text(value: Option<&HeaderValue>) -> String {

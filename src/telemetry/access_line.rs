@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, StatusCode, Version};
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
 
 use super::access_log::AccessLog;
 use super::{RequestId, printable};
@@ -45,17 +46,17 @@ pub(crate) struct AccessLine {
 }
 
 impl AccessLine {
-    pub(crate) fn begin<B>(request: RequestId, client: Arc<str>, of: &Request<B>) -> Self {
+    pub(crate) fn begin(request: RequestId, client: Arc<str>, of: &Parts) -> Self {
         Self {
             request,
             started: Clock::stopwatch(),
             client,
-            method: of.method().clone(),
-            path: match of.uri().path() {
+            method: of.method.clone(),
+            path: match of.uri.path() {
                 plain if plain.is_ascii() => plain.to_owned(),
-                raw => escape_raw(raw, of.version()),
+                raw => escape_raw(raw, of.version),
             },
-            version: of.version(),
+            version: of.version,
             app: None,
             asked_by: None,
             user: None,
