@@ -104,7 +104,7 @@ impl TrustedSources {
     /// The client whom a proxy names that asks by forward auth: an address, or a chain of which it has
     /// added the last one. `None` if that one is no address.
     pub(crate) fn client_told(&self, chain: &HeaderValue) -> Option<Client> {
-        let mut hops = chain::hops(chain).into_iter().rev();
+        let mut hops = chain::hops(chain).rev();
         let mut address = hops.next()?.ok()?;
         while self.contain(address)
             && let Some(Ok(before)) = hops.next()

@@ -23,7 +23,7 @@ impl<'h> Chain<'h> {
             let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
             return Self {
                 field: FOR,
-                hops: named(elements, address),
+                hops: elements.filter_map(|hop| named(hop, address)).collect(),
             };
         }
         let lines = headers.get_all(header::FORWARDED).iter();
@@ -36,26 +36,27 @@ impl<'h> Chain<'h> {
         });
         Self {
             field: header::FORWARDED,
-            hops: named(elements, |element| address(node(element)?)),
+            hops: elements
+                .filter_map(|hop| named(hop, |element| address(node(element)?)))
+                .collect(),
         }
     }
 }
 
 /// The hops that one field names.
-pub(super) fn hops(line: &HeaderValue) -> Vec<Result<IpAddr, &[u8]>> {
-    named(line.as_bytes().split(|byte| *byte == b','), address)
+pub(super) fn hops(line: &HeaderValue) -> impl DoubleEndedIterator<Item = Result<IpAddr, &[u8]>> {
+    let elements = line.as_bytes().split(|byte| *byte == b',');
+    elements.filter_map(|hop| named(hop, address))
 }
 
-/// Lists may have empty elements (RFC 9110 §5.6.1.2), which are no hops.
+/// What an element of a list names. Lists may have empty elements (RFC 9110 §5.6.1.2), which are no
+/// hops.
 fn named<'h>(
-    elements: impl Iterator<Item = &'h [u8]>,
+    element: &'h [u8],
     read: impl Fn(&'h [u8]) -> Option<IpAddr>,
-) -> Vec<Result<IpAddr, &'h [u8]>> {
-    let elements = elements.map(<[u8]>::trim_ascii);
-    let elements = elements.filter(|element| !element.is_empty());
-    elements
-        .map(|element| read(element).ok_or(element))
-        .collect()
+) -> Option<Result<IpAddr, &'h [u8]>> {
+    let element = element.trim_ascii();
+    (!element.is_empty()).then(|| read(element).ok_or(element))
 }
 
 /// An address, with or without port: `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
