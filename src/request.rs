@@ -125,7 +125,11 @@ impl Authority {
     /// Takes `host` or `host:port`; no userinfo, no list, nothing but a host (SEC-09).
     pub(crate) fn parse(value: &HeaderValue) -> Result<Self, BadRequest> {
         let text = value.to_str().map_err(|_| BadRequest::Host)?;
-        let after_literal = memchr::memchr(b']', text.as_bytes()).map_or(0, |at| at + 1);
+        let after_literal = if text.starts_with('[') {
+            text.find(']').map_or(0, |at| at + 1)
+        } else {
+            0
+        };
         let host_length = memchr::memchr(b':', &text.as_bytes()[after_literal..])
             .map_or(text.len(), |at| after_literal + at);
         let port = match &text[host_length..] {
@@ -193,16 +197,8 @@ impl Authority {
 }
 
 /// Checks everything about the head that does not depend on the app, and gives the host.
-///
-/// hyper and [`wire::Framing`] have refused what cannot be parsed; what is left is what can be
-/// parsed and is still not acceptable.
 pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadRequest> {
-    if methods::is_never_let_in(&head.method) {
-        return Err(BadRequest::Method);
-    }
-    check_sizes(head, limits)?;
-    check_expectation(head)?;
-    check_values(head)?;
+    check(head, limits)?;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(BadRequest::Host),
@@ -226,6 +222,19 @@ pub(crate) fn parse(head: &Parts, limits: &Limits) -> Result<Authority, BadReque
         (Some(authority), _) | (None, Some(authority)) => Ok(authority),
         (None, None) => Err(BadRequest::Host),
     }
+}
+
+/// Checks everything about the head that does not depend on the app, but its host.
+///
+/// hyper and [`wire::Framing`] have refused what cannot be parsed; what is left is what can be
+/// parsed and is still not acceptable.
+pub(crate) fn check(head: &Parts, limits: &Limits) -> Result<(), BadRequest> {
+    if methods::is_never_let_in(&head.method) {
+        return Err(BadRequest::Method);
+    }
+    check_sizes(head, limits)?;
+    check_expectation(head)?;
+    check_values(head)
 }
 
 /// Whether a browser says where a request comes from (Fetch Metadata). No script can leave it out.

@@ -117,10 +117,8 @@ impl Apps {
         authority: &Authority,
         connection: &ClientConn,
     ) -> Result<Found<'_>, RequestError> {
-        let host = authority
-            .host()
-            .strip_suffix('.')
-            .unwrap_or(authority.host());
+        let host = authority.host();
+        let host = host.strip_suffix('.').unwrap_or(host);
         if let Some(server_name) = &connection.server_name
             && !server_name.trim_end_matches('.').eq_ignore_ascii_case(host)
         {

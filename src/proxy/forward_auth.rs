@@ -104,11 +104,12 @@ impl Proxy {
             .client_told(&auth_request.client);
         let client = client.ok_or(RequestError::ForwardAuth(auth_request.unreadable_client()))?;
         exchange.note_client(client.address, connection);
-        let authority = request::parse(&head, &self.settings.limits)?;
-        let Found::Apps(site) = self.apps.find(&authority, connection)? else {
+        request::check(&head, &self.settings.limits)?;
+        let authority = &auth_request.host;
+        let Found::Apps(site) = self.apps.find(authority, connection)? else {
             return Err(RequestError::ForwardAuth(BadAuthRequest::OwnPage));
         };
-        exchange.enter(site, &authority, self.settings.public_port);
+        exchange.enter(site, authority, self.settings.public_port);
         let app = exchange.find_app(site, &head)?;
         let target = Target::parse(&head, app.allow_in_path)?;
         if Endpoint::of(target.path()).is_some() {
@@ -122,7 +123,7 @@ impl Proxy {
         let shown = app.take_credentials(&mut head.headers, false)?;
         let context = RequestContext {
             head: &head,
-            authority: &authority,
+            authority,
             role: site.role(),
             app: &app.name,
             title,
@@ -165,21 +166,16 @@ impl Proxy {
             let (has_session, has_cookie) = (proof.session.is_some(), context.cookies.any);
             let origin = Origin::of(&head.headers, has_session, has_cookie, connection.peer);
             let origins = &app.websocket_origins;
-            let checked = origin.and_then(|origin| origins.check(&origin, &authority, |_| true));
+            let checked = origin.and_then(|origin| origins.check(&origin, authority, |_| true));
             checked.map_err(RequestError::WebSocketOrigin)?;
         }
         let token = token::Request {
             method: &head.method,
-            authority: &authority,
+            authority,
             path: head.uri.path(), // as the proxy sends it on
         };
-        let mut granted = granted(
-            auth_request.kind,
-            app,
-            &permit,
-            proof,
-            (&head.headers, token),
-        )?;
+        let sent = (head.headers, token);
+        let mut granted = granted(auth_request.kind, app, &permit, proof, sent)?;
         let id = exchange.id.to_header();
         granted.headers_mut().insert(REQUEST_ID, id);
         Ok(granted.map(ResponseBody::ours))
@@ -227,23 +223,28 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// The answer that permits a request: the identity headers, and the client's fields without
-/// Vestibule's credentials.
+/// Vestibule's credentials. Its fields take the memory of those that were sent, and hyper reads the next
+/// head into it again.
 fn granted(
     kind: ProxyKind,
     app: &App,
     permit: &Permit,
     proof: Proof,
-    (sent, request): (&HeaderMap, token::Request<'_>),
+    (mut headers, request): (HeaderMap, token::Request<'_>),
 ) -> Result<Response<Bytes>, RequestError> {
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    let no_store = HeaderValue::from_static("no-store");
-    headers.insert(header::CACHE_CONTROL, no_store);
-    let cookie = only(sent, &header::COOKIE)?.cloned();
+    let cookie = only(&headers, &header::COOKIE)?.cloned();
     let authorization = match proof.authorization {
         Some(authorization) => Some(*authorization),
-        None => only(sent, &header::AUTHORIZATION)?.cloned(),
+        None => only(&headers, &header::AUTHORIZATION)?.cloned(),
     };
+    let token_header = app.credentials().token_header.as_ref();
+    let in_token_header = match token_header {
+        Some(name) => only(&headers, name)?.cloned(),
+        None => None,
+    };
+    headers.clear();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, no_store);
     let is_identity = |name: HeaderName| app.identity.names().any(|own| *own == name);
     let authorization = authorization.filter(|_| !is_identity(header::AUTHORIZATION));
     let by_name = matches!(kind, ProxyKind::Envoy | ProxyKind::Traefik);
@@ -257,16 +258,13 @@ fn granted(
         }
         headers.insert(renamed, value);
     }
-    let token_header = app.credentials().token_header.as_ref();
-    if let Some(name) = token_header
-        && let Some(value) = only(sent, name)?
-    {
-        headers.insert(name, value.clone());
+    if let (Some(name), Some(value)) = (token_header, in_token_header) {
+        headers.insert(name, value);
     }
     if let Some(user) = permit.principal() {
         let session = proof.session.as_ref().map(|session| session.key());
         let session = session.as_ref().map(|key| key as &dyn Display);
-        app.identity.inject(headers, user, session, request);
+        app.identity.inject(&mut headers, user, session, request);
     }
     if is_identity(header::AUTHORIZATION)
         && let Some(ours) = headers.get(header::AUTHORIZATION).cloned()
@@ -282,6 +280,8 @@ fn granted(
         let absent = HeaderValue::try_from(absent.join(", "));
         headers.extend(absent.ok().map(|absent| (TO_REMOVE, absent)));
     }
+    let mut response = Response::new(Bytes::new());
+    *response.headers_mut() = headers;
     Ok(response)
 }
 

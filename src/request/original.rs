@@ -26,6 +26,8 @@ pub(crate) enum ProxyKind {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AuthRequest {
     pub(crate) kind: ProxyKind,
+    /// What the request is for; its head has the same as `Host`.
+    pub(crate) host: Authority,
     /// Whom the proxy has it from: an address, or several, the nearest one last.
     pub(crate) client: HeaderValue,
 }
@@ -195,9 +197,9 @@ impl AuthRequest {
         let of_auth_request = head.headers.get(header::HOST);
         let unreadable = |_: BadRequest| BadAuthRequest::Unreadable(names.host);
         let host = as_in_browsers(&host, of_auth_request, public_port).map_err(unreadable)?;
-        head.headers.insert(header::HOST, host);
+        head.headers.insert(header::HOST, host.to_header());
         (head.method, head.uri) = (method, target);
-        Ok(Self { kind, client })
+        Ok(Self { kind, host, client })
     }
 
     pub(crate) fn unreadable_client(&self) -> BadAuthRequest {
@@ -256,7 +258,7 @@ fn as_in_browsers(
     sent: &HeaderValue,
     of_auth_request: Option<&HeaderValue>,
     public_port: Option<u16>,
-) -> Result<HeaderValue, BadRequest> {
+) -> Result<Authority, BadRequest> {
     let authority = Authority::parse(sent)?;
     let host = authority.host();
     let of_auth_request = || {
@@ -269,14 +271,12 @@ fn as_in_browsers(
         is_same.then(|| other.port())?
     };
     let port = public_port.or(authority.port()).or_else(of_auth_request);
-    match port.filter(|&port| port != 443) {
-        port if port == authority.port() => Ok(sent.clone()),
-        None => HeaderValue::from_str(host).map_err(|_| BadRequest::Host),
-        Some(port) => {
-            let host = format!("{host}:{port}");
-            HeaderValue::try_from(host).map_err(|_| BadRequest::Host)
-        }
-    }
+    let shown = match port.filter(|&port| port != 443) {
+        port if port == authority.port() => return Ok(authority),
+        None => HeaderValue::from_str(host),
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
+    };
+    Authority::parse(&shown.map_err(|_| BadRequest::Host)?)
 }
 
 impl BadAuthRequest {
