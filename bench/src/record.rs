@@ -82,6 +82,11 @@ impl Records {
         self.header.rounds < 3 || self.header.seconds < 1.0
     }
 
+    /// Whether nothing else was measured.
+    pub(crate) fn are_only_of(&self, work: Work) -> bool {
+        self.figures.iter().all(|figure| figure.work == work)
+    }
+
     pub(crate) fn parse(text: &str) -> io::Result<Self> {
         let mut lines = text.lines();
         let header = serde_json::from_str(lines.next().unwrap_or_default())?;

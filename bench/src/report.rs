@@ -13,6 +13,7 @@ use std::path::Path;
 
 use crate::record::Records;
 use crate::sheet::{self, Kind, Sheet};
+use crate::work::Work;
 
 /// What is shown of a file of measurements.
 struct Shown {
@@ -33,6 +34,14 @@ impl Shown {
         Ok(match sheet::kind(text) {
             None => {
                 let records = Records::parse(text)?;
+                if records.are_only_of(Work::Questions) {
+                    return Ok(Self {
+                        name: "answers",
+                        is_a_trial: records.are_a_trial(),
+                        table: table::all(&records),
+                        plots: Vec::new(),
+                    });
+                }
                 Self {
                     name: "measurements",
                     is_a_trial: records.are_a_trial(),
@@ -123,7 +132,7 @@ mod tests {
     #[test]
     fn the_documentation_shows_the_measurements_that_are_published() {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for name in ["measurements", "scale", "floods"] {
+        for name in ["measurements", "answers", "scale", "floods"] {
             let file = format!("{PUBLISHED}/{name}.jsonl");
             let shown = Shown::of(&read(&sources.join(&file)).unwrap()).unwrap();
             assert_eq!(shown.name, name);
