@@ -144,6 +144,9 @@ pub(crate) struct Sessions {
     ended: AtomicU64,
     /// Goes up whenever connections are to look up again what they remember, though nothing has ended.
     doubts: AtomicU64,
+    /// Held by who ends the other sessions of a user: of two at once, each with a session of its own
+    /// to keep, the second one finds that its own is over.
+    ending_others: tokio::sync::Mutex<()>,
     /// Held by logins, so that none falls into the middle of the end of all sessions.
     starting: RwLock<()>,
     counts: SessionCounts,
@@ -180,6 +183,7 @@ impl Sessions {
             active_streams: Arc::default(),
             ended: AtomicU64::new(0),
             doubts: AtomicU64::new(0),
+            ending_others: tokio::sync::Mutex::default(),
             starting: RwLock::default(),
             counts: SessionCounts::default(),
             garbage_at: Mutex::default(),

@@ -205,6 +205,9 @@ impl Account {
             EndError::Unread(error) => RequestError::Session(error),
             EndError::Unwritten(error) => RequestError::EndNotKept(error),
         })?;
+        let Some(ended) = ended else {
+            return Err(session_ended(visitor.context.head)); // just now, perhaps by the same form
+        };
         for key in &ended {
             visitor.tell_of_end(key);
         }

@@ -1,6 +1,7 @@
 //! Ends sessions: one, those of a user, or all.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
@@ -46,10 +47,18 @@ impl Sessions {
         user: &str,
         keep: impl Fn(&Record) -> bool,
     ) -> Result<Vec<SessionKey>, EndError> {
-        let records = self.store.of_user(user.to_owned()).await;
-        let records = records.map_err(EndError::Unread)?;
+        let records = self.listed(user).await?;
         let over = records.iter().filter(|record| !keep(record));
-        let keys: Vec<_> = over.map(|record| record.key).collect();
+        self.end_listed(over.map(|record| record.key).collect())
+            .await
+    }
+
+    async fn listed(&self, user: &str) -> Result<Vec<Arc<Record>>, EndError> {
+        let records = self.store.of_user(user.to_owned()).await;
+        records.map_err(EndError::Unread)
+    }
+
+    async fn end_listed(&self, keys: Vec<SessionKey>) -> Result<Vec<SessionKey>, EndError> {
         let ended = self.end_each(keys.clone()).await;
         ended.map_err(EndError::Unwritten)?;
         Ok(keys)
@@ -61,36 +70,48 @@ impl Sessions {
             let ended = self.end_of_user(user, |_| false).await;
             return ended.map(|keys| keys.len());
         }
-        self.end_whole_user(user, None).await
+        let removed = self.end_whole_user(user, None).await?;
+        Ok(removed.unwrap_or_default())
     }
 
-    /// The same but for one session; gives those that an index knows of.
+    /// The same but for one session; gives those that an index knows of. `None`: the session to keep is
+    /// over, and so none of the others is ended. Where two end the others at once, it is one of the two
+    /// that stays (SEC-46).
     pub(crate) async fn end_others_of_user(
         &self,
         user: &str,
         keep: Option<SessionKey>,
-    ) -> Result<Vec<SessionKey>, EndError> {
-        if !self.freshness.is_shared() {
-            let is_kept = |record: &Record| Some(record.key) == keep;
-            return self.end_of_user(user, is_kept).await;
+    ) -> Result<Option<Vec<SessionKey>>, EndError> {
+        let is_shared = self.freshness.is_shared();
+        let _one_by_one = if is_shared {
+            None // the store sees to it
+        } else {
+            Some(self.ending_others.lock().await)
+        };
+        let listed = self.listed(user).await?;
+        let mut keys: Vec<_> = listed.iter().map(|record| record.key).collect();
+        let keeps_none = keep.is_some_and(|keep| !keys.contains(&keep));
+        keys.retain(|key| Some(*key) != keep);
+        if is_shared {
+            // What is listed is for the log only.
+            let removed = self.end_whole_user(user, keep).await?;
+            return Ok(removed.map(|_| keys));
         }
-        // For the log only.
-        let listed = self.store.of_user(user.to_owned()).await;
-        let listed = listed.map_err(EndError::Unread)?;
-        self.end_whole_user(user, keep).await?;
-        let keys = listed.iter().map(|record| record.key);
-        Ok(keys.filter(|key| Some(*key) != keep).collect())
+        if keeps_none {
+            return Ok(None);
+        }
+        self.end_listed(keys).await.map(Some)
     }
 
     async fn end_whole_user(
         &self,
         user: &str,
         keep: Option<SessionKey>,
-    ) -> Result<usize, EndError> {
+    ) -> Result<Option<usize>, EndError> {
         let removed = self.store.remove_of_user(user.to_owned(), keep);
         self.forget_user(UserKey::of(user), keep);
         let removed = removed.await.map_err(EndError::Unwritten)?;
-        self.counts.revoked.inc_by(removed as u64);
+        self.counts.revoked.inc_by(removed.unwrap_or(0) as u64);
         Ok(removed)
     }
 
@@ -163,7 +184,8 @@ impl Sessions {
         self.active_streams.end(key);
     }
 
-    /// The same for the sessions of a user that this process knows, but for one.
+    /// The same for the sessions of a user that this process knows, but for one. With one to keep it is the
+    /// store that says which are over: that one may be, and then the others are not.
     fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) {
         let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
             Cached::Live(session) => Some(session),
@@ -172,10 +194,19 @@ impl Sessions {
         // Before, for look-ups that are under way: what they have found is over.
         self.ended.fetch_add(1, Ordering::Release);
         for session in cached.chain(self.active_streams.sessions()) {
-            if UserKey::of(session.user()) == user && Some(session.key()) != keep {
-                self.forget(&session.key());
+            let key = session.key();
+            if UserKey::of(session.user()) != user || Some(key) == keep {
+                continue;
+            }
+            if keep.is_none() {
+                self.forget(&key);
+            } else {
+                self.cache.invalidate(&key);
+                self.active_streams.end(&key);
             }
         }
+        // After it, for connections that remember a session.
+        self.ended.fetch_add(1, Ordering::Release);
     }
 
     /// The same for every session.
@@ -190,7 +221,6 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::record::tests::record;
@@ -207,6 +237,42 @@ mod tests {
             remember_for: Duration::ZERO,
             max_per_user: 20,
             max_sessions: 20,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sec_46_of_two_who_end_the_others_at_once_one_stays_signed_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Backend::Disk(folder.path().join("sessions.redb"));
+        for backend in [Backend::Memory, disk] {
+            let (nodes, clock) = (Nodes::alone(), Clock::system());
+            let store = open(&backend, &nodes, &clock).unwrap();
+            let sessions = Sessions::new(settings(), Arc::clone(&store), clock.clone());
+            for round in 0..20 {
+                let keys = [(); 3].map(|()| {
+                    let mut ada = Arc::unwrap_or_clone(record("ada"));
+                    (ada.last_accessed, ada.expires) =
+                        (clock.now(), clock.now().plus(Duration::from_hours(1)));
+                    (ada.key, store.insert(Arc::new(ada)))
+                });
+                let mut good = Vec::new();
+                for (key, kept) in keys {
+                    kept.await.unwrap();
+                    good.push(key);
+                }
+                let ended = tokio::join!(
+                    sessions.end_others_of_user("ada", Some(good[0])),
+                    sessions.end_others_of_user("ada", Some(good[1])),
+                );
+                let ended = [ended.0.unwrap(), ended.1.unwrap()];
+                let by = ended.iter().filter(|ended| ended.is_some()).count();
+                assert_eq!(by, 1, "round {round}: {ended:?}");
+                for (at, key) in good.iter().enumerate() {
+                    let stays = ended.get(at).is_some_and(Option::is_some);
+                    assert_eq!(sessions.is_good(key).await, Ok(stays), "round {round}");
+                }
+                assert_eq!(sessions.end_all_of_user("ada").await, Ok(1));
+            }
         }
     }
 

@@ -148,11 +148,22 @@ impl Redis {
         })
     }
 
-    /// Ends all sessions of somebody, or of all; gives how many of them are deleted by then.
-    fn begin_end_of(&self, whose: Whose, keep: Option<SessionKey>) -> Answer<'static, usize> {
-        self.shared.own().begin_end(whose, keep);
-        let ended = self.begin(move |shared| async move { shared.end_all_of(whose, keep).await });
-        Box::pin(async move { Ok(ended.await?.count().await) })
+    /// Ends all sessions of somebody, or of all; gives how many of them are deleted by then. `None` where
+    /// the one to keep is over.
+    fn begin_end_of(
+        &self,
+        whose: Whose,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>> {
+        let now = self.shared.clock.now();
+        let end = self.shared.own().begin_end(whose, keep, now);
+        let ended = self.begin(move |shared| async move { shared.end_all_of(end).await });
+        Box::pin(async move {
+            Ok(match ended.await? {
+                Some(left) => Some(left.count().await),
+                None => None,
+            })
+        })
     }
 
     fn within<'a, T: 'a>(
@@ -187,10 +198,11 @@ impl SessionStore for Redis {
     }
 
     fn clear(&self) -> Answer<'_, usize> {
-        self.begin_end_of(Whose::All, None)
+        let cleared = self.begin_end_of(Whose::All, None);
+        Box::pin(async move { Ok(cleared.await?.unwrap_or_default()) })
     }
 
-    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, usize> {
+    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, Option<usize>> {
         self.begin_end_of(Whose::User(UserKey::of(&user)), keep)
     }
 

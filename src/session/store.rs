@@ -224,13 +224,18 @@ pub(crate) trait SessionStore: Send + Sync {
     fn clear(&self) -> Answer<'_, usize>;
 
     /// Removes every record of a user but for that of the key to keep, as [`remove`](Self::remove)
-    /// does.
-    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, usize> {
+    /// does. `None`, and nothing is removed, where the one to keep is not there any more: of two at
+    /// once, each with a record of its own to keep, one is kept. This one is for stores of one process,
+    /// which sees to it itself that there are no two at once.
+    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, Option<usize>> {
         Box::pin(async move {
             let records = self.of_user(user).await?;
-            let keys = records.iter().map(|record| record.key);
-            let keys = keys.filter(|key| Some(*key) != keep).collect();
-            self.remove(keys).await
+            let mut keys: Vec<_> = records.iter().map(|record| record.key).collect();
+            if keep.is_some_and(|keep| !keys.contains(&keep)) {
+                return Ok(None);
+            }
+            keys.retain(|key| Some(*key) != keep);
+            self.remove(keys).await.map(Some)
         })
     }
 

@@ -185,7 +185,7 @@ impl Replacement {
         tracing::info!(target: "audit", %client, user, session = %by, "password changed");
         match self.sessions.end_others_of_user(&user, None).await {
             Ok(ended) => {
-                for key in ended {
+                for key in ended.into_iter().flatten() {
                     tracing::info!(
                         target: "audit", %client, user, session = %key.short(), %by,
                         "session ended: its user set a new password"

@@ -33,7 +33,7 @@ impl Shared {
         self.end_again().await?;
         let epochs = self.own().epochs();
         for (whose, epoch) in epochs {
-            self.advance(whose, epoch, true).await?;
+            self.set_again(whose, &epoch).await?;
         }
         let now = self.clock.now();
         let writes = self.own().writes(now);
@@ -80,9 +80,11 @@ impl Shared {
                 );
             }
         }
-        for (whose, keep) in whose {
-            self.own().begin_end(whose, keep);
-            if self.end_all_of(whose, keep).await.is_err() {
+        for whose in whose {
+            let again = self.own().try_again(whose);
+            if let Some(end) = again
+                && self.end_all_of(end).await.is_err()
+            {
                 return;
             }
         }

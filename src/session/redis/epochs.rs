@@ -1,6 +1,8 @@
 //! Epochs: ends of all sessions of a user, or of all, in one step.
 //!
-//! An epoch is a time by the store's clock; it only grows. A session carries those that it began in.
+//! An epoch is a time by the store's clock; it only grows. A session carries those that it began in, and
+//! is over when the store has a later one, unless that one keeps it: the session of a user who ends the
+//! others, and where an end had to wait for the store, those that have begun since.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::keys::{Names, Shard};
-use super::own::Whose;
-use super::value::{Epochs, shift};
-use super::write::MAX_ATTEMPTS;
-use super::{LOOK_UP, Shared, number, scripts};
+use super::own::{PendingEnd, Whose};
+use super::value::{Entry, Epochs, shift};
+use super::{LOOK_UP, Shared, failed, number, scripts};
 use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
@@ -22,6 +23,82 @@ use crate::session::user_key::UserKey;
 /// How long whoever ends all sessions waits for the count of those that are deleted: they are over by
 /// then.
 const ALL_COUNTED_FOR: Duration = Duration::from_secs(30);
+
+/// Sessions that an end may keep; of more, the oldest are not kept.
+const MAX_KEPT: usize = 64;
+
+/// Bytes of a session key.
+const KEY: usize = 32;
+
+/// The last end of all sessions of a user, or of all sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub(super) number: u64,
+    /// Those that began before it and go on.
+    pub(super) kept: Vec<SessionKey>,
+}
+
+impl Epoch {
+    /// `None` for what is no epoch.
+    pub(super) fn new(number: u64, kept: &[u8]) -> Option<Self> {
+        let (kept, []) = kept.as_chunks::<KEY>() else {
+            return None;
+        };
+        let kept = kept.iter().copied().map(SessionKey::from_bytes).collect();
+        Some(Self { number, kept })
+    }
+
+    /// As it stands in the store: the number, and the keys after a colon where there are any.
+    fn read(text: &[u8]) -> Option<Self> {
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, kept) = text.split_at(digits);
+        let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        match kept.split_first() {
+            None => Self::new(number, b""),
+            Some((b':', kept)) => Self::new(number, kept),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a session is over that began in another epoch.
+    pub(super) fn ends(&self, key: &SessionKey, began_in: u64) -> bool {
+        began_in < self.number && !self.kept.contains(key)
+    }
+}
+
+/// The epochs that hold for the sessions of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Current {
+    pub(super) user: Epoch,
+    pub(super) all: Epoch,
+}
+
+impl Current {
+    /// For a session that begins.
+    pub(super) fn numbers(&self) -> Epochs {
+        Epochs {
+            user: self.user.number,
+            all: self.all.number,
+        }
+    }
+
+    pub(super) fn end(&self, entry: &Entry) -> bool {
+        let (key, began_in) = (&entry.record.key, entry.epochs);
+        self.user.ends(key, began_in.user) || self.all.ends(key, began_in.all)
+    }
+}
+
+/// How an epoch is set.
+enum Set {
+    /// Ends every session but those to keep.
+    All,
+    /// The same, unless the one to keep is over by then.
+    IfKept,
+    /// Keeps, besides, what somebody keeps who has ended the others later.
+    Late,
+    /// As it was set before, on a server that may have lost it.
+    Again,
+}
 
 /// What is left of sessions that an epoch has ended; deleted in any case.
 pub(super) struct Left {
@@ -43,7 +120,7 @@ const ALL: &str = "*";
 
 impl Shared {
     /// The epochs that hold for sessions of each of these users.
-    pub(super) async fn epochs_of(&self, users: Vec<UserKey>) -> Result<Vec<Epochs>, StoreError> {
+    pub(super) async fn epochs_of(&self, users: Vec<UserKey>) -> Result<Vec<Current>, StoreError> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -59,40 +136,120 @@ impl Shared {
         }
         let answers = self.pipeline(&commands).await?;
         let epoch = |value: &Value| match value {
-            Value::Nil => Some(0),
-            value => number(value),
+            Value::Nil => Some(Epoch::default()),
+            Value::BulkString(text) => Epoch::read(text),
+            _ => None,
         };
         // An epoch that cannot be read might end the session.
         let epochs: Option<Vec<_>> = answers.iter().map(epoch).collect();
         let epochs = epochs.filter(|epochs| epochs.len() == known.len() + 1);
         let epochs = epochs.ok_or(StoreError::Unavailable)?;
-        let of = |user: &UserKey| Epochs {
-            user: known.binary_search(user).map_or(0, |at| epochs[at + 1]),
-            all: epochs[0],
+        let of = |user: &UserKey| Current {
+            user: known
+                .binary_search(user)
+                .map_or_else(|_| Epoch::default(), |at| epochs[at + 1].clone()),
+            all: epochs[0].clone(),
         };
         Ok(users.iter().map(of).collect())
     }
 
-    /// Ends all sessions that began before now, but for one.
+    /// Writes an end that this node has begun. `None`: the session that was to be kept had ended before,
+    /// and so the end of the others is nobody's wish any more.
     pub(super) async fn end_all_of(
         self: &Arc<Self>,
-        whose: Whose,
-        keep: Option<SessionKey>,
-    ) -> Result<Left, StoreError> {
+        end: PendingEnd,
+    ) -> Result<Option<Left>, StoreError> {
         let mark = self.link.mark();
-        let epoch = async {
-            let mut epoch = shift(self.clock.now(), self.ahead()).as_millis();
-            if let Some(key) = keep {
-                epoch = self.carry_over(&key, epoch).await?;
-            }
-            self.advance(whose, epoch, false).await
-        };
-        let epoch = epoch.await;
-        self.own().finish_end(whose, keep, epoch.ok());
-        epoch.map_err(|error| self.not_everywhere(error))?;
-        self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(whose))])
+        let written = self.write_end(&end).await;
+        self.own().finish_end(&end, written.as_ref().ok());
+        let written = written.map_err(|error| self.not_everywhere(error))?;
+        if written.is_none() {
+            return Ok(None);
+        }
+        self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(end.whose))])
             .await;
-        Ok(self.drop_left(whose))
+        Ok(Some(self.drop_left(end.whose)))
+    }
+
+    async fn write_end(&self, end: &PendingEnd) -> Result<Option<Epoch>, StoreError> {
+        let mut keep = Vec::new();
+        if let Some(key) = end.keep {
+            match self.entry(&key).await? {
+                Some(entry) => keep.push((key, entry.epochs.user)),
+                None if !end.has_waited => return Ok(None),
+                // What its user was told is done in any case.
+                None => {}
+            }
+        }
+        if let (true, Whose::User(user)) = (end.has_waited, end.whose) {
+            let (mut entries, _) = self.entries_of_user(user).await?;
+            entries.retain(|entry| !end.ends(&entry.record) && Some(entry.record.key) != end.keep);
+            entries.sort_by_key(|entry| std::cmp::Reverse(entry.record.created));
+            entries.truncate(MAX_KEPT - 1);
+            let since = entries.iter();
+            keep.extend(since.map(|entry| (entry.record.key, entry.epochs.user)));
+        }
+        let set = match end.keep {
+            None => Set::All,
+            Some(_) if end.has_waited => Set::Late,
+            Some(_) => Set::IfKept,
+        };
+        let epoch = shift(end.at, self.ahead()).as_millis();
+        self.set_epoch(end.whose, epoch, &keep, &set).await
+    }
+
+    /// Sets an epoch again that the store may have lost.
+    pub(super) async fn set_again(&self, whose: Whose, epoch: &Epoch) -> Result<(), StoreError> {
+        let kept: Vec<_> = epoch.kept.iter().map(|key| (*key, 0)).collect();
+        let set = self.set_epoch(whose, epoch.number, &kept, &Set::Again);
+        set.await.map(drop)
+    }
+
+    /// Keeps those of `keep`, with the epochs that they began in, that are good by then.
+    async fn set_epoch(
+        &self,
+        whose: Whose,
+        epoch: u64,
+        keep: &[(SessionKey, u64)],
+        set: &Set,
+    ) -> Result<Option<Epoch>, StoreError> {
+        let shard = Self::shard_of(whose);
+        let keys = [self.names.epochs(shard), self.names.ends(shard)];
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let (field, kind): (_, &[u8]) = match whose {
+            Whose::User(user) => (user.to_string(), b"u"),
+            Whose::All => (ALL.to_owned(), b"a"),
+        };
+        let (epoch, channel) = (epoch.to_string(), self.names.channel());
+        let mut args: Vec<&[u8]> = vec![
+            &self.node,
+            field.as_bytes(),
+            kind,
+            epoch.as_bytes(),
+            channel.as_bytes(),
+            match set {
+                Set::All => b"all",
+                Set::IfKept => b"if-kept",
+                Set::Late => b"late",
+                Set::Again => b"again",
+            },
+        ];
+        let began_in: Vec<_> = keep.iter().map(|(_, epoch)| epoch.to_string()).collect();
+        for ((key, _), began_in) in keep.iter().zip(&began_in) {
+            args.extend([key.as_bytes(), began_in.as_bytes()]);
+        }
+        let answer = self.link.script(&scripts::SET_EPOCH, &keys, &args).await;
+        match answer.map_err(|error| failed(&error))? {
+            Value::Nil => Ok(None),
+            Value::Array(parts) => match parts.as_slice() {
+                [epoch, Value::BulkString(kept)] => {
+                    let epoch = number(epoch).and_then(|epoch| Epoch::new(epoch, kept));
+                    epoch.map(Some).ok_or(StoreError::Unavailable)
+                }
+                _ => Err(StoreError::Unavailable),
+            },
+            _ => Err(StoreError::Unavailable),
+        }
     }
 
     /// They are over; what is left of them is garbage, which can wait.
@@ -117,63 +274,41 @@ impl Shared {
         }
     }
 
-    /// Has a session outlive an epoch of its user that is about to be set: it gets that epoch before,
-    /// so that no node finds it over in between. Gives the epoch, which is `epoch` or later.
-    async fn carry_over(&self, key: &SessionKey, mut epoch: u64) -> Result<u64, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
-            let Some(entry) = self.entry(key).await? else {
-                return Ok(epoch);
-            };
-            let user = UserKey::of(entry.record.user());
-            let now = self.epochs_of(vec![user]).await?;
-            let now = now.first().copied().unwrap_or_default();
-            if entry.epochs.are_over(now) {
-                return Ok(epoch);
-            }
-            epoch = epoch.max(now.user + 1).max(entry.epochs.user);
-            let epochs = Epochs {
-                user: epoch,
-                ..entry.epochs
-            };
-            if self
-                .swap(&Arc::new(entry.record), epochs, &entry.stamp)
-                .await?
-            {
-                return Ok(epoch);
-            }
-        }
-        Err(StoreError::Unavailable)
-    }
-
-    /// Sets an epoch: a later one than there is, or `again` one that the store may have lost.
-    pub(super) async fn advance(
-        &self,
-        whose: Whose,
-        epoch: u64,
-        again: bool,
-    ) -> Result<u64, StoreError> {
-        let shard = Self::shard_of(whose);
-        let keys = [self.names.epochs(shard), self.names.ends(shard)];
-        let (field, kind): (_, &[u8]) = match whose {
-            Whose::User(user) => (user.to_string(), b"u"),
-            Whose::All => (ALL.to_owned(), b"a"),
-        };
-        let (epoch, channel) = (epoch.to_string(), self.names.channel());
-        let args: [&[u8]; 6] = [
-            &self.node,
-            field.as_bytes(),
-            kind,
-            epoch.as_bytes(),
-            channel.as_bytes(),
-            if again { b"1" } else { b"0" },
-        ];
-        self.script(&scripts::ADVANCE, &keys, &args).await
-    }
-
     fn shard_of(whose: Whose) -> Shard {
         match whose {
             Whose::User(user) => Names::shard_of(user),
             Whose::All => Shard::OF_ALL,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::id::SessionId;
+
+    #[test]
+    fn sec_46_what_is_no_epoch_is_taken_for_none() {
+        let keys = [(); 2].map(|()| SessionId::generate().unwrap().key());
+        let kept = [&b"7:"[..], keys[0].as_bytes(), keys[1].as_bytes()].concat();
+        let epoch = Epoch::read(&kept).unwrap();
+        assert_eq!((epoch.number, epoch.kept.as_slice()), (7, &keys[..]));
+        assert!(epoch.ends(&SessionKey::LAST, 6) && !epoch.ends(&SessionKey::LAST, 7));
+        assert!(!epoch.ends(&keys[1], 6));
+        let alone = Epoch::read(b"18446744073709551615").unwrap();
+        assert_eq!((alone.number, alone.kept.len()), (u64::MAX, 0));
+        let cut = &kept[..kept.len() - 1];
+        for wrong in [
+            b"",
+            &b"a"[..],
+            b":",
+            b"-1",
+            b"7 ",
+            b"7;",
+            b"18446744073709551616",
+            cut,
+        ] {
+            assert_eq!(Epoch::read(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -88,7 +88,10 @@ impl Shared {
     }
 
     /// The sessions that the index has, and what it has besides.
-    async fn entries_of_user(&self, user: UserKey) -> Result<(Vec<Entry>, Vec<Short>), StoreError> {
+    pub(super) async fn entries_of_user(
+        &self,
+        user: UserKey,
+    ) -> Result<(Vec<Entry>, Vec<Short>), StoreError> {
         let members = self
             .query(cmd("SMEMBERS").arg(self.names.user(user)))
             .await?;

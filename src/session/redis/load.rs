@@ -105,8 +105,9 @@ impl Shared {
         let own = self.own();
         let (mut good, mut over) = (Vec::new(), Vec::new());
         for (mut entry, now) in entries.into_iter().zip(now) {
-            if entry.epochs.are_over(now) {
-                over.push((entry.record.key, now.user.max(now.all)));
+            if now.end(&entry) {
+                let epoch = now.user.number.max(now.all.number);
+                over.push((entry.record.key, epoch));
             } else if !own.has_ended(&entry.record) {
                 self.accesses.apply(&mut entry.record);
                 good.push(Arc::new(entry.record));

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::epochs::Epoch;
 use super::value::Epochs;
 use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
@@ -34,13 +35,36 @@ pub(super) struct Write {
     at: Timestamp,
 }
 
-/// An end by an epoch that is not written yet.
-#[derive(Clone, Copy)]
-struct Ending {
-    /// Calls that are about to write it.
-    calls: usize,
-    /// A session that is to go on; `None` where one of the calls ends it, too.
-    keep: Option<SessionKey>,
+/// Of two times by the clocks of two nodes, each less than a second apart from that of the store, the
+/// later one is later in any case where so much lies between them.
+const IN_ANY_CASE: Duration = Duration::from_secs(2);
+
+/// An end by an epoch that is not written yet. A later one takes the place of an earlier one: it ends
+/// all that that one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PendingEnd {
+    pub(super) whose: Whose,
+    /// A session that is to go on.
+    pub(super) keep: Option<SessionKey>,
+    /// When it was asked for, by the clock of this node.
+    pub(super) at: Timestamp,
+    /// It could not be written at once: whoever asked for it was told that it will be.
+    pub(super) has_waited: bool,
+    is_being_written: bool,
+    /// Tells it from one that takes its place.
+    number: u64,
+}
+
+impl PendingEnd {
+    /// Whether it is meant for a session of those that it is about. In doubt it is, but for sessions
+    /// that have begun since it was asked for.
+    pub(super) fn ends(&self, record: &Record) -> bool {
+        let began_since = match self.whose {
+            Whose::User(_) => record.created >= self.at.plus(IN_ANY_CASE),
+            Whose::All => false,
+        };
+        self.keep != Some(record.key) && !began_since
+    }
 }
 
 #[derive(Default)]
@@ -50,10 +74,10 @@ pub(super) struct Own {
     /// Ended here and not written down yet.
     unwritten: HashSet<SessionKey>,
     /// The same by epochs, being written or not written yet.
-    ending: HashMap<Whose, Ending>,
-    /// With the one session that is to go on.
-    unwritten_epochs: HashMap<Whose, Option<SessionKey>>,
-    epochs: HashMap<Whose, u64>,
+    pending: HashMap<Whose, PendingEnd>,
+    /// The number of the last one.
+    last_pending: u64,
+    epochs: HashMap<Whose, Epoch>,
     writes: HashMap<SessionKey, Write>,
     written: VecDeque<(Timestamp, SessionKey)>,
 }
@@ -62,11 +86,11 @@ impl Own {
     /// Whether a session is over, whatever the store says.
     pub(super) fn has_ended(&self, record: &Record) -> bool {
         let is_ending = |whose| {
-            let ending = self.ending.get(&whose);
-            ending.is_some_and(|ending| ending.keep != Some(record.key))
+            let pending = self.pending.get(&whose);
+            pending.is_some_and(|pending| pending.ends(record))
         };
         self.is_over(&record.key)
-            || !self.ending.is_empty()
+            || !self.pending.is_empty()
                 && (is_ending(Whose::All) || is_ending(Whose::User(UserKey::of(record.user()))))
     }
 
@@ -117,64 +141,77 @@ impl Own {
         dropped
     }
 
-    pub(super) fn begin_end(&mut self, whose: Whose, keep: Option<SessionKey>) {
-        let ending = self.ending.entry(whose);
-        let ending = ending.or_insert(Ending { calls: 0, keep });
-        ending.calls += 1;
-        ending.keep = ending.keep.filter(|kept| Some(*kept) == keep);
-        let kept = ending.keep.and_then(|key| self.writes.remove(&key));
-        self.forget_writes(whose, u64::MAX);
-        if let Some(write) = kept {
-            self.writes.insert(write.record.key, write);
-        }
-    }
-
-    /// Gives the end over to the epoch that is written by now, or to another try.
-    pub(super) fn finish_end(
+    pub(super) fn begin_end(
         &mut self,
         whose: Whose,
         keep: Option<SessionKey>,
-        epoch: Option<u64>,
-    ) {
-        if let Some(epoch) = epoch {
-            // What was to end the kept one, too, is still to be written.
-            if keep.is_none() || self.unwritten_epochs.get(&whose) == Some(&keep) {
-                self.unwritten_epochs.remove(&whose);
-            }
-            self.note_epoch(whose, epoch);
-        } else {
-            let kept = self.unwritten_epochs.entry(whose).or_insert(keep);
-            *kept = kept.filter(|kept| Some(*kept) == keep);
+        at: Timestamp,
+    ) -> PendingEnd {
+        // What ends all sessions of a user is meant for that one, too.
+        let ends_all = |earlier: &PendingEnd| earlier.keep.is_none();
+        let keep = keep.filter(|_| !self.pending.get(&whose).is_some_and(ends_all));
+        self.last_pending += 1;
+        let end = PendingEnd {
+            whose,
+            keep,
+            at,
+            has_waited: false,
+            is_being_written: true,
+            number: self.last_pending,
+        };
+        self.pending.insert(whose, end);
+        let over = Epoch {
+            number: u64::MAX,
+            kept: keep.into_iter().collect(),
+        };
+        self.forget_writes(whose, &over);
+        end
+    }
+
+    /// Begins another try at an end that waits; `None` where somebody else does, or has.
+    pub(super) fn try_again(&mut self, whose: Whose) -> Option<PendingEnd> {
+        let end = self.pending.get_mut(&whose)?;
+        if std::mem::replace(&mut end.is_being_written, true) {
+            return None;
         }
-        let ending = self.ending.get_mut(&whose);
-        let is_last = ending.is_some_and(|ending| {
-            ending.calls -= 1;
-            ending.calls == 0
-        });
-        // What is to be tried again is over until then.
-        if is_last && !self.unwritten_epochs.contains_key(&whose) {
-            self.ending.remove(&whose);
+        end.has_waited = true;
+        Some(*end)
+    }
+
+    /// Gives the end over to the epoch that is written by now, if any was to be, or to another try.
+    pub(super) fn finish_end(&mut self, end: &PendingEnd, written: Option<&Option<Epoch>>) {
+        let pending = self.pending.get_mut(&end.whose);
+        let pending = pending.filter(|pending| pending.number == end.number);
+        match (pending, written) {
+            // What is to be tried again is over until then.
+            (Some(pending), None) => pending.is_being_written = false,
+            (Some(_), Some(_)) => drop(self.pending.remove(&end.whose)),
+            (None, _) => {}
+        }
+        if let Some(Some(epoch)) = written {
+            self.note_epoch(end.whose, epoch.clone());
         }
     }
 
     /// Remembers an epoch, whoever has set it.
-    pub(super) fn note_epoch(&mut self, whose: Whose, epoch: u64) {
+    pub(super) fn note_epoch(&mut self, whose: Whose, epoch: Epoch) {
         if self.epochs.len() < MAX || self.epochs.contains_key(&whose) {
             let known = self.epochs.entry(whose).or_default();
-            *known = epoch.max(*known);
+            if epoch.number > known.number {
+                *known = epoch;
+            }
         }
     }
 
-    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<(Whose, Option<SessionKey>)>) {
+    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<Whose>) {
         let keys = self.unwritten.iter().copied().collect();
-        let epochs = self.unwritten_epochs.iter();
-        (keys, epochs.map(|(whose, keep)| (*whose, *keep)).collect())
+        (keys, self.pending.keys().copied().collect())
     }
 
-    pub(super) fn epochs(&self) -> Vec<(Whose, u64)> {
+    pub(super) fn epochs(&self) -> Vec<(Whose, Epoch)> {
         self.epochs
             .iter()
-            .map(|(whose, epoch)| (*whose, *epoch))
+            .map(|(whose, epoch)| (*whose, epoch.clone()))
             .collect()
     }
 
@@ -197,11 +234,11 @@ impl Own {
     }
 
     /// What has ended by this epoch is not to be written again.
-    pub(super) fn forget_writes(&mut self, whose: Whose, epoch: u64) {
-        self.writes.retain(|_, write| match whose {
-            Whose::All => write.epochs.all >= epoch,
+    pub(super) fn forget_writes(&mut self, whose: Whose, epoch: &Epoch) {
+        self.writes.retain(|key, write| match whose {
+            Whose::All => !epoch.ends(key, write.epochs.all),
             Whose::User(user) => {
-                write.epochs.user >= epoch || UserKey::of(write.record.user()) != user
+                !epoch.ends(key, write.epochs.user) || UserKey::of(write.record.user()) != user
             }
         });
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ::redis::{Value, pipe};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::epochs::Epoch;
 use super::keys::{SHARDS, Shard};
 use super::own::Whose;
 use super::peers::Peers;
@@ -52,7 +53,7 @@ struct Entry {
     position: Position,
     /// `None` is word of this node's own.
     end: Option<End>,
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     /// When it was made, in milliseconds by the clock of the server.
     made: Option<u64>,
 }
@@ -237,12 +238,14 @@ fn entry(shared: &Shared, value: &Value) -> Option<Entry> {
     let other = |name: &[u8]| {
         let mut others = others.iter();
         let [_, value] = others.find(|[other, _]| bytes(other) == Some(name))?;
-        super::number(value)
+        Some(value)
     };
+    let kept = other(b"k").and_then(bytes).unwrap_or_default();
+    let epoch = other(b"e").and_then(super::number);
     Some(Entry {
         end: end.filter(|_| is_news),
-        epoch: other(b"e"),
-        made: other(b"t"),
+        epoch: epoch.and_then(|epoch| Epoch::new(epoch, kept)),
+        made: other(b"t").and_then(super::number),
         position,
     })
 }
@@ -279,7 +282,6 @@ impl Shared {
         let Some(end) = entry.end else {
             return;
         };
-        let epoch = entry.epoch.unwrap_or(u64::MAX);
         match end {
             End::One(key) => {
                 // It may have been written once more after its end, while a new server was told of
@@ -293,8 +295,8 @@ impl Shared {
                     });
                 }
             }
-            End::User(user) => self.hear_epoch(Whose::User(user), epoch),
-            End::All => self.hear_epoch(Whose::All, epoch),
+            End::User(user) => self.hear_epoch(Whose::User(user), entry.epoch.as_ref()),
+            End::All => self.hear_epoch(Whose::All, entry.epoch.as_ref()),
             End::Changed(_) | End::Lagged | End::MadeAt(_) | End::NoMoreUntil(_) => {}
         }
         self.tell(|follower| follower.send(end));
@@ -304,11 +306,17 @@ impl Shared {
         }
     }
 
-    fn hear_epoch(&self, whose: Whose, epoch: u64) {
+    fn hear_epoch(&self, whose: Whose, epoch: Option<&Epoch>) {
         let mut own = self.own();
-        own.forget_writes(whose, epoch);
-        if epoch < u64::MAX {
-            own.note_epoch(whose, epoch);
+        if let Some(epoch) = epoch {
+            own.forget_writes(whose, epoch);
+            own.note_epoch(whose, epoch.clone());
+        } else {
+            let any = Epoch {
+                number: u64::MAX,
+                kept: Vec::new(),
+            };
+            own.forget_writes(whose, &any);
         }
     }
 }

@@ -59,22 +59,36 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: epochs, ends. Arguments: node, user (`*` for all), `u` or `a`, epoch, channel, `1` for one
-/// that was set before. Gives the epoch that holds: a later one than there was, unless it is set
-/// again.
-pub(super) static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
+/// Keys: epochs, ends. Arguments: node, user (`*` for all), `u` or `a`, epoch, channel, how, then the key
+/// and the epoch of each session to keep. Gives the epoch that holds, later than there was, and the keys
+/// that it keeps: those that were not over before. How: `all`; `if-kept` gives nothing, and changes
+/// nothing, where the first one to keep is over; `late` keeps, besides, what a later epoch than this one
+/// does; `again` sets one as it was, unless there is a later one.
+pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
     telling(
-        "local old = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or '0')
-        local epoch = tonumber(ARGV[4])
-        if old >= epoch then
-            if ARGV[6] == '1' then return old end
-            epoch = old + 1
+        "local there = redis.call('HGET', KEYS[1], ARGV[2]) or '0'
+        local digits = string.match(there, '^%d+') or '0'
+        local old, kept = tonumber(digits), string.sub(there, #digits + 2)
+        local epoch, how, keep = tonumber(ARGV[4]), ARGV[6], ''
+        if how == 'again' and old >= epoch then return {old, kept} end
+        local function has(keys, key)
+            for at = 1, #keys, #key do
+                if string.sub(keys, at, at + #key - 1) == key then return true end
+            end
+            return false
         end
+        if how == 'late' and old >= epoch then keep = kept end
+        for at = 7, #ARGV, 2 do
+            local key, is_good = ARGV[at], how == 'again' or tonumber(ARGV[at + 1]) >= old
+            if (is_good or has(kept, key)) and not has(keep, key) then keep = keep .. key end
+        end
+        if how == 'if-kept' and not has(keep, ARGV[7]) then return false end
+        if old >= epoch then epoch = old + 1 end
         local text = string.format('%.0f', epoch)
-        redis.call('HSET', KEYS[1], ARGV[2], text)
-        tell(KEYS[2], ARGV[3], ARGV[2], 'n', ARGV[1], 'e', text)
+        redis.call('HSET', KEYS[1], ARGV[2], #keep > 0 and text .. ':' .. keep or text)
+        tell(KEYS[2], ARGV[3], ARGV[2], 'n', ARGV[1], 'e', text, 'k', keep)
         redis.pcall('PUBLISH', ARGV[5], '')
-        return epoch",
+        return {epoch, keep}",
     )
 });
 

@@ -13,6 +13,7 @@ mod ends;
 mod failover;
 mod indexes;
 mod memory;
+mod others;
 
 /// A node of those that share a server; it has read the streams once.
 async fn node(server: &TestServer) -> Redis {

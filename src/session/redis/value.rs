@@ -31,18 +31,11 @@ pub(super) const STAMP: usize = 17;
 const SESSION: &str = "session";
 const OTHER_ID: &str = "session id";
 
-/// The epochs that a session began in: it is over when the store has later ones.
+/// The epochs that a session began in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Epochs {
     pub(super) user: u64,
     pub(super) all: u64,
-}
-
-impl Epochs {
-    /// Whether a session that began in these is over when the store has those.
-    pub(super) fn are_over(self, now: Self) -> bool {
-        self.user < now.user || self.all < now.all
-    }
 }
 
 /// What is kept of one session.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::redis::cmd;
 
+use super::epochs::Current;
 use super::keys::{Short, tail};
 use super::value::{Epochs, STAMP, kept_for};
 use super::{Shared, scripts};
@@ -15,7 +16,7 @@ use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
 
 /// A change that is overtaken by others so often gives up.
-pub(super) const MAX_ATTEMPTS: usize = 100;
+const MAX_ATTEMPTS: usize = 100;
 
 impl Shared {
     pub(super) async fn begin_session(
@@ -26,7 +27,7 @@ impl Shared {
         self.wait_for_first_read().await;
         let user = UserKey::of(record.user());
         let epochs = self.epochs_of(vec![user]).await?;
-        let epochs = epochs.first().copied().unwrap_or_default();
+        let epochs = epochs.first().map(Current::numbers).unwrap_or_default();
         let mark = self.link.mark();
         let written = self.write(&record, epochs, false).await;
         if written.is_err() {
