@@ -181,12 +181,12 @@ impl SessionStore for Disk {
         Box::pin(async move { Ok(found.await?.pop()) })
     }
 
-    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.shared.pending_deletes().keys.extend(&keys);
         self.write(|reply| Command::Remove(keys, reply))
     }
 
-    fn clear(&self) -> Answer<'_, usize> {
+    fn clear(&self) -> Answer<'static, usize> {
         self.shared.pending_deletes().all = true;
         self.write(Command::Clear)
     }

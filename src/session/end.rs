@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
+use super::store::carry_through;
 use super::user_key::UserKey;
 use super::{EndReason, Record, SessionKey, Sessions, StoreError};
 
@@ -119,7 +120,7 @@ impl Sessions {
     pub(crate) async fn end_all(&self) -> Result<usize, StoreError> {
         let _nobody_signs_in = self.starting.write().await;
         self.forget_all();
-        let removed = self.store.clear().await;
+        let removed = carry_through(self.store.clear()).await;
         self.forget_all(); // what look-ups brought in from the store meanwhile
         let removed = removed?;
         self.counts.revoked.inc_by(removed as u64);
@@ -149,7 +150,7 @@ impl Sessions {
         let ending = keys.clone();
         // From here on the store gives their records out no more: what was found before that is
         // not trusted once they are forgotten, and nothing is found afterwards.
-        let removed = self.store.remove(keys);
+        let removed = carry_through(self.store.remove(keys));
         for key in &ending {
             self.forget(key);
         }

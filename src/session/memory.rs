@@ -112,7 +112,7 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(record.cloned())))
     }
 
-    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         let mut shared = self.lock();
         let mut removed = 0;
         for key in &keys {
@@ -124,7 +124,7 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(removed)))
     }
 
-    fn clear(&self) -> Answer<'_, usize> {
+    fn clear(&self) -> Answer<'static, usize> {
         let mut shared = self.lock();
         let tables = std::mem::take(&mut shared.tables);
         shared.tell(self.number, End::All);

@@ -188,7 +188,7 @@ impl SessionStore for Redis {
         self.within(LOOK_UP, self.shared.load(key))
     }
 
-    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         let mut own = self.shared.own();
         for key in &keys {
             own.bury(*key);
@@ -197,7 +197,7 @@ impl SessionStore for Redis {
         self.begin(|shared| async move { shared.end_each(keys).await })
     }
 
-    fn clear(&self) -> Answer<'_, usize> {
+    fn clear(&self) -> Answer<'static, usize> {
         let cleared = self.begin_end_of(Whose::All, None);
         Box::pin(async move { Ok(cleared.await?.unwrap_or_default()) })
     }
@@ -207,7 +207,7 @@ impl SessionStore for Redis {
     }
 
     /// No tombstone: nobody asks for it, and each node collects it.
-    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.begin(|shared| async move { shared.remove_each(&keys, Tell::IfThere).await })
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cached::Cached;
 use super::data::AppData;
+use super::store::carry_through;
 use super::{
     EndReason, HostId, Record, Session, SessionId, SessionKey, Sessions, Shown, StoreError,
 };
@@ -63,8 +64,8 @@ impl Sessions {
         let deadline = self.store.patience().map(|it| Instant::now() + it);
         let beginning = self.begin(id.key(), signed_in, client, remember, in_place_of);
         let Some(begun) = within(deadline, beginning).await else {
-            // Begun at once, and tried again: what its user was told has failed is not to be there.
-            drop(self.store.remove(vec![id.key()]));
+            // Tried again until it is done: what its user was told has failed is not to be there.
+            drop(carry_through(self.store.remove(vec![id.key()])));
             return Err(StartError::Store(StoreError::Unavailable));
         };
         let (record, replaced) = begun?;

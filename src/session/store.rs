@@ -194,6 +194,15 @@ pub(crate) struct Reach {
 /// A store's answer, which may have to wait for a disk or a network.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
+/// Sees to it that what the answer stands for is done, though whoever waits for it may go away: an end
+/// is no less an end because the browser has closed its connection (SEC-46). Within the runtime.
+pub(super) fn carry_through<T: Send + 'static>(
+    answer: Answer<'static, T>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    let task = tokio::spawn(answer);
+    async move { task.await.unwrap_or(Err(StoreError::Unavailable)) }
+}
+
 /// Keeps records by key. Each call is atomic: of two at once, one sees what the other did.
 ///
 /// A store decides nothing: it hands out what it has, expired or not.
@@ -211,17 +220,18 @@ pub(crate) trait SessionStore: Send + Sync {
     /// The record of this key, or the one that another id of this hash opens.
     fn load(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>>;
 
-    /// Gives how many there were. They are gone for this process at once, even if that cannot be
-    /// written down; when this answers, they never come back.
-    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize>;
+    /// Gives how many there were. They are gone for this process as soon as this is called, even if that
+    /// cannot be written down; when it answers, they never come back. The answer may be what does the
+    /// rest: it is to be [carried through](carry_through).
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize>;
 
     /// Removes records that have expired: nobody waits for it, and nobody would miss it.
-    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
+    fn collect(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.remove(keys)
     }
 
     /// Removes every record, as [`remove`](Self::remove) does.
-    fn clear(&self) -> Answer<'_, usize>;
+    fn clear(&self) -> Answer<'static, usize>;
 
     /// Removes every record of a user but for that of the key to keep, as [`remove`](Self::remove)
     /// does. `None`, and nothing is removed, where the one to keep is not there any more: of two at

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use super::super::data::{DataChange, DataError};
@@ -44,7 +45,7 @@ impl Shared {
         self.is_away.store(is_away, Ordering::Relaxed);
     }
 
-    fn unless_away<'a, T: 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
+    fn unless_away<'a, T: 'a>(&self, answer: Answer<'a, T>) -> Answer<'a, T> {
         if self.is_away.load(Ordering::Relaxed) {
             return Box::pin(async { Err(StoreError::Unavailable) });
         }
@@ -70,11 +71,16 @@ impl SessionStore for Shared {
         })
     }
 
-    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'_, usize> {
-        self.unless_away(self.memory.remove(keys))
+    /// The answer does the work, and not at once.
+    fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
+        let memory = self.memory.clone();
+        self.unless_away(Box::pin(async move {
+            tokio::task::yield_now().await;
+            memory.remove(keys).await
+        }))
     }
 
-    fn clear(&self) -> Answer<'_, usize> {
+    fn clear(&self) -> Answer<'static, usize> {
         self.unless_away(self.memory.clear())
     }
 
@@ -395,4 +401,20 @@ async fn rel_18_before_a_session_idles_out_the_store_is_asked() {
     node.store.set_away(false);
     assert!(node.find().await.unwrap().is_none());
     assert!(stream.ended().is_cancelled());
+}
+
+#[tokio::test]
+async fn sec_46_an_end_is_carried_through_though_nobody_waits_for_it() {
+    let node = Node::new().await;
+    let key = node.id.key();
+    // As when the browser closes the connection.
+    assert_eq!(node.sessions.end(&key).now_or_never(), None);
+    let gone = async {
+        while node.store.memory.load(key).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone)
+        .await
+        .unwrap();
 }

@@ -4,10 +4,11 @@ pub(in crate::session) mod shared;
 
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::{End, SessionStore};
+use super::{End, SessionStore, carry_through};
 use crate::clock::Timestamp;
 use crate::request::Host;
 use crate::session::data::{DataChange, DataError, SET, UNSET};
@@ -27,6 +28,7 @@ macro_rules! conformance_tests {
             records_are_given_out_in_the_order_of_their_keys,
             a_store_can_be_emptied_and_used_again,
             sec_46_what_is_being_removed_is_given_out_no_more,
+            sec_46_a_removal_that_is_carried_through_is_done_though_nobody_waits,
             names_of_users_have_no_case,
             what_is_ended_here_is_not_told,
             sec_88_each_id_of_a_session_finds_it_and_ends_with_it,
@@ -242,6 +244,31 @@ pub(in crate::session) async fn sec_46_what_is_being_removed_is_given_out_no_mor
     let clearing = store.clear();
     assert_eq!(all(&*store, 9).await, []);
     assert_eq!(clearing.await.unwrap(), 1);
+}
+
+pub(in crate::session) async fn sec_46_a_removal_that_is_carried_through_is_done_though_nobody_waits(
+    store: Arc<dyn SessionStore>,
+) {
+    let records = ["ada"; 4].map(record);
+    for record in &records {
+        store.insert(Arc::clone(record)).await.unwrap();
+    }
+    let all_but = async |left| {
+        let until = async {
+            while store.count().await != Ok(left) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let until = tokio::time::timeout(Duration::from_secs(5), until).await;
+        until.expect("they are removed");
+    };
+    drop(carry_through(store.remove(vec![records[0].key])));
+    assert_eq!(store.load(records[0].key).await, Ok(None));
+    all_but(3).await;
+    drop(carry_through(store.collect(vec![records[1].key])));
+    all_but(2).await;
+    drop(carry_through(store.clear()));
+    all_but(0).await;
 }
 
 pub(in crate::session) async fn names_of_users_have_no_case(store: Arc<dyn SessionStore>) {
