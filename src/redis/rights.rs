@@ -20,6 +20,7 @@ pub(crate) const COMMANDS: &[(&str, &[&str])] = &[
     ("HGETALL", &["KEY"]),
     ("HKEYS", &["KEY"]),
     ("HLEN", &["KEY"]),
+    ("HSCAN", &["KEY", "0"]),
     ("HSET", &["KEY", "a", "b"]),
     ("HSTRLEN", &["KEY", "a"]),
     ("INCR", &["KEY"]),

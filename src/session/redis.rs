@@ -21,6 +21,7 @@ mod places;
 mod reader;
 mod remove;
 mod scripts;
+mod sweep;
 mod value;
 mod write;
 
@@ -81,6 +82,8 @@ struct Shared {
     node: [u8; 8],
     own: Mutex<Own>,
     accesses: Accesses,
+    /// How far epochs have been looked at.
+    swept: Mutex<sweep::Position>,
     followers: Mutex<Vec<EndSender>>,
     /// When all streams were last read.
     read: watch::Sender<Timestamp>,
@@ -111,6 +114,7 @@ impl Redis {
             node,
             own: Mutex::default(),
             accesses: Accesses::default(),
+            swept: Mutex::default(),
             followers: Mutex::default(),
             read: watch::Sender::default(),
             first_read_by,
@@ -209,6 +213,10 @@ impl SessionStore for Redis {
     /// No tombstone: nobody asks for it, and each node collects it.
     fn collect(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.begin(|shared| async move { shared.remove_each(&keys, Tell::IfThere).await })
+    }
+
+    fn forget_ends(&self, longest: Duration) -> Answer<'_, ()> {
+        self.within(LOOK_UP, self.shared.forget_epochs(longest))
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {
@@ -318,6 +326,10 @@ impl Shared {
 
     fn met(&self) -> MutexGuard<'_, Met> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn swept(&self) -> MutexGuard<'_, sweep::Position> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followers(&self) -> MutexGuard<'_, Vec<EndSender>> {

@@ -3,6 +3,7 @@
 pub(super) mod ends;
 
 use std::fmt;
+use std::future::ready;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -228,6 +229,12 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Removes records that have expired: nobody waits for it, and nobody would miss it.
     fn collect(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.remove(keys)
+    }
+
+    /// Where the store remembers ends of all sessions of a user: forgets some of those that no session
+    /// can be left from, if none lasts longer than `longest`.
+    fn forget_ends(&self, _longest: Duration) -> Answer<'_, ()> {
+        Box::pin(ready(Ok(())))
     }
 
     /// Removes every record, as [`remove`](Self::remove) does.

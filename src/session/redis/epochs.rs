@@ -49,7 +49,7 @@ impl Epoch {
     }
 
     /// As it stands in the store: the number, and the keys after a colon where there are any.
-    fn read(text: &[u8]) -> Option<Self> {
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
         let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, kept) = text.split_at(digits);
         let number = std::str::from_utf8(digits).ok()?.parse().ok()?;

@@ -195,12 +195,22 @@ impl Own {
 
     /// Remembers an epoch, whoever has set it.
     pub(super) fn note_epoch(&mut self, whose: Whose, epoch: Epoch) {
-        if self.epochs.len() < MAX || self.epochs.contains_key(&whose) {
-            let known = self.epochs.entry(whose).or_default();
-            if epoch.number > known.number {
-                *known = epoch;
-            }
+        if self.epochs.len() >= MAX && !self.epochs.contains_key(&whose) {
+            // The newest are those that a failover loses.
+            let mut numbers: Vec<_> = self.epochs.values().map(|epoch| epoch.number).collect();
+            let (_, median, _) = numbers.select_nth_unstable(MAX / 2);
+            self.forget_epochs(|number| number <= *median);
         }
+        let known = self.epochs.entry(whose).or_default();
+        if epoch.number > known.number {
+            *known = epoch;
+        }
+    }
+
+    /// Forgets epochs of users that are that old.
+    pub(super) fn forget_epochs(&mut self, is_old: impl Fn(u64) -> bool) {
+        self.epochs
+            .retain(|whose, epoch| *whose == Whose::All || !is_old(epoch.number));
     }
 
     pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<Whose>) {
@@ -260,5 +270,31 @@ impl Own {
         {
             self.writes.remove(&key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rel_18_of_too_many_ends_of_users_the_newest_are_remembered() {
+        let mut own = Own::default();
+        let epoch = |number| Epoch {
+            number,
+            kept: Vec::new(),
+        };
+        let user = |number: usize| Whose::User(UserKey::of(&number.to_string()));
+        own.note_epoch(Whose::All, epoch(1));
+        let numbers = (2..).take(2 * MAX);
+        for (number, at) in numbers.zip(0..) {
+            own.note_epoch(user(at), epoch(number));
+        }
+        let known = own.epochs();
+        assert!(known.len() <= MAX, "{}", known.len());
+        let has = |whose| known.iter().any(|(known, _)| *known == whose);
+        assert!(has(Whose::All), "it is one alone");
+        assert!((0..100).all(|at| has(user(2 * MAX - 1 - at))));
+        assert!(!has(user(0)));
     }
 }

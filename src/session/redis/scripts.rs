@@ -92,6 +92,21 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Keys: epochs, then the index of each user. Arguments: user and epoch of each. Removes an epoch that is
+/// as it was, unless the user has an index; gives how many.
+pub(super) static REMOVE_EPOCHS: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local removed = 0
+        for at = 2, #KEYS do
+            local user, epoch = ARGV[2 * at - 3], ARGV[2 * at - 2]
+            if redis.call('EXISTS', KEYS[at]) == 0 and redis.call('HGET', KEYS[1], user) == epoch then
+                removed = removed + redis.call('HDEL', KEYS[1], user)
+            end
+        end
+        return removed",
+    )
+});
+
 /// Keys: count, bucket, then records. Arguments: `all`, or `missing` for those only that have no
 /// record; then the name in the bucket of each. Gives how many are gone.
 pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {

@@ -14,6 +14,7 @@ mod failover;
 mod indexes;
 mod memory;
 mod others;
+mod sweep;
 
 /// A node of those that share a server; it has read the streams once.
 async fn node(server: &TestServer) -> Redis {

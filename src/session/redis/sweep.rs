@@ -1,0 +1,114 @@
+//! Removes epochs that are older than any session, so that they do not grow with the users there ever
+//! were.
+//!
+//! An epoch matters for sessions that began before it. After the longest lifetime none is left; and
+//! should lifetimes have been longer once, the index of the user tells: it is there for as long as the
+//! last of them.
+
+use std::time::Duration;
+
+use ::redis::{Value, cmd};
+
+use super::epochs::Epoch;
+use super::keys::{Names, SHARDS, Shard};
+use super::value::shift;
+use super::{Shared, scripts};
+use crate::clock::Timestamp;
+use crate::session::store::StoreError;
+use crate::session::user_key::UserKey;
+
+/// Epochs that one round looks at, about.
+const AT_ONCE: usize = 100;
+
+/// Where the next round goes on.
+pub(super) struct Position {
+    shard: u8,
+    /// As the server gave it.
+    cursor: Vec<u8>,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self {
+            shard: 0,
+            cursor: FIRST.to_vec(),
+        }
+    }
+}
+
+const FIRST: &[u8] = b"0";
+
+/// A user, and the epoch as it stands in the store.
+type Field = (UserKey, Vec<u8>);
+
+impl Shared {
+    /// Looks at some epochs, and removes those from which the longest lifetime has passed.
+    pub(super) async fn forget_epochs(&self, longest: Duration) -> Result<(), StoreError> {
+        let now = shift(self.clock.now(), self.ahead());
+        let is_old = |epoch: u64| now.since(Timestamp::from_millis(epoch)) > longest;
+        self.own().forget_epochs(is_old);
+        let (at, cursor) = {
+            let position = self.swept();
+            (position.shard, position.cursor.clone())
+        };
+        let shard = Shard::all().nth(at.into()).unwrap_or(Shard::OF_ALL);
+        let (cursor, fields) = self.epochs_from(shard, &cursor).await?;
+        let mut old = fields;
+        old.retain(|(user, text)| {
+            let epoch = Epoch::read(text);
+            Names::shard_of(*user) == shard && epoch.is_some_and(|epoch| is_old(epoch.number))
+        });
+        for some in old.chunks(AT_ONCE) {
+            self.remove_epochs(shard, some).await?;
+        }
+        let mut position = self.swept();
+        if cursor == FIRST {
+            position.shard = (at + 1) % SHARDS;
+        }
+        position.cursor = cursor;
+        Ok(())
+    }
+
+    /// Some epochs of users, and the cursor to go on from.
+    async fn epochs_from(
+        &self,
+        shard: Shard,
+        cursor: &[u8],
+    ) -> Result<(Vec<u8>, Vec<Field>), StoreError> {
+        let mut scan = cmd("HSCAN");
+        scan.arg(self.names.epochs(shard)).arg(cursor);
+        scan.arg("COUNT").arg(AT_ONCE);
+        let answer = self.query(&scan).await?;
+        let Value::Array(parts) = answer else {
+            return Err(StoreError::Unavailable);
+        };
+        let [Value::BulkString(cursor), Value::Array(words)] = parts.as_slice() else {
+            return Err(StoreError::Unavailable);
+        };
+        let (pairs, _) = words.as_chunks::<2>();
+        let field = |pair: &[Value; 2]| match pair {
+            [Value::BulkString(user), Value::BulkString(text)] => {
+                Some((UserKey::parse(user)?, text.clone()))
+            }
+            _ => None,
+        };
+        Ok((cursor.clone(), pairs.iter().filter_map(field).collect()))
+    }
+
+    /// Removes those of these epochs that are as they were, of users that have no session in their
+    /// index; gives how many.
+    pub(super) async fn remove_epochs(
+        &self,
+        shard: Shard,
+        old: &[Field],
+    ) -> Result<u64, StoreError> {
+        let mut keys = vec![self.names.epochs(shard)];
+        let users: Vec<_> = old.iter().map(|(user, _)| user.to_string()).collect();
+        let mut args = Vec::new();
+        for ((user, text), name) in old.iter().zip(&users) {
+            keys.push(self.names.user(*user));
+            args.extend([name.as_bytes(), text]);
+        }
+        self.script(&scripts::REMOVE_EPOCHS, &keys, &args).await
+    }
+}

@@ -1,0 +1,117 @@
+//! Epochs that are not needed any more.
+
+use ::redis::cmd;
+
+use super::*;
+
+fn names_of(node: &Redis, user: &str) -> (String, String) {
+    let user = UserKey::of(user);
+    let shard = keys::Names::shard_of(user);
+    (node.shared.names.epochs(shard), user.to_string())
+}
+
+/// So many rounds look at all of these few.
+async fn sweep(node: &Redis, longest: Duration) {
+    for _ in 0..keys::SHARDS {
+        node.forget_ends(longest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sec_84_an_epoch_goes_when_no_session_can_be_left_from_before_it() {
+    let server = server!();
+    let node = node(&server).await;
+    let has = |user| {
+        let (epochs, field) = names_of(&node, user);
+        server.ask(&["HEXISTS", &epochs, &field]) == "1\n"
+    };
+    for user in ["ada", "bob"] {
+        node.insert(record(user)).await.unwrap();
+        node.remove_of_user(user.into(), None).await.unwrap();
+    }
+    node.clear().await.unwrap();
+    let bob = record("bob");
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    // What is left in her index of the session that has ended.
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![]));
+    sweep(&node, Duration::from_hours(1)).await;
+    assert!(has("ada") && has("bob"), "none is old");
+    let short = Duration::from_millis(20);
+    let swept = async {
+        while has("ada") {
+            sweep(&node, short).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(10), swept).await;
+    swept.expect("it is removed");
+    sweep(&node, short).await;
+    assert!(has("bob"), "his index has a session");
+    let of_all = node.shared.names.epochs(keys::Shard::OF_ALL);
+    assert_eq!(server.ask(&["HEXISTS", &of_all, "*"]), "1\n");
+    // All goes on as before.
+    assert_eq!(node.load(bob.key).await, Ok(Some(bob)));
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let ended = node.remove_of_user("ada".into(), None).await;
+    assert_eq!(ended, Ok(Some(1)));
+    assert_eq!(node.load(ada.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn sec_84_an_epoch_that_was_set_meanwhile_stays() {
+    let server = server!();
+    let node = node(&server).await;
+    let user = UserKey::of("ada");
+    let (epochs, field) = names_of(&node, "ada");
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    let before = server.ask(&["HGET", &epochs, &field]);
+    let before = before.trim().as_bytes().to_vec();
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    let shard = keys::Names::shard_of(user);
+    let old = [(user, before)];
+    assert_eq!(node.shared.remove_epochs(shard, &old).await, Ok(0));
+    assert_eq!(server.ask(&["HEXISTS", &epochs, &field]), "1\n");
+    let now = server.ask(&["HGET", &epochs, &field]);
+    let old = [(user, now.trim().as_bytes().to_vec())];
+    assert_eq!(node.shared.remove_epochs(shard, &old).await, Ok(1));
+}
+
+#[tokio::test]
+async fn sec_84_epochs_of_many_users_go_some_at_a_time() {
+    let server = server!();
+    let node = node(&server).await;
+    // More than one look finds, and so many that the server keeps them as a table.
+    let users: Vec<_> = (0..3000)
+        .map(|number| UserKey::of(&number.to_string()))
+        .collect();
+    for user in &users {
+        let epochs = node.shared.names.epochs(keys::Names::shard_of(*user));
+        let set = cmd("HSET")
+            .arg(epochs)
+            .arg(user.to_string())
+            .arg("1000")
+            .take();
+        node.shared.query(&set).await.unwrap();
+    }
+    let left = async || {
+        let mut left = 0;
+        for shard in keys::Shard::all() {
+            let count = cmd("HLEN").arg(node.shared.names.epochs(shard)).take();
+            left += number(&node.shared.query(&count).await.unwrap()).unwrap();
+        }
+        left
+    };
+    node.forget_ends(Duration::from_hours(1)).await.unwrap();
+    let first = left().await;
+    assert!(
+        (2600..3000).contains(&first),
+        "{first} of 3000 after a round"
+    );
+    let swept = async {
+        while left().await > 0 {
+            sweep(&node, Duration::from_hours(1)).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
+    swept.expect("all are removed");
+}
