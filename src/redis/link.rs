@@ -227,6 +227,19 @@ impl Link {
         woken
     }
 
+    /// Milliseconds that the clock of the servers is ahead of this node's; negative where it is behind.
+    /// Zero before the first connection, and where they differ by less than a second. Stays as it was
+    /// when it was first known, so that times do not jump when one of the clocks is set.
+    pub(crate) fn clock_offset(&self) -> i64 {
+        self.shared.clock_offset()
+    }
+
+    /// As if the clocks had differed so when the first connection was made.
+    #[cfg(test)]
+    pub(crate) fn set_clock_offset(&self, offset: i64) {
+        self.shared.set_clock_offset(offset);
+    }
+
     /// How it is now.
     pub(crate) fn state(&self) -> LinkState {
         self.shared.state()

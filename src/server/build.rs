@@ -376,7 +376,7 @@ fn throttle_of(
     clock: &Clock,
 ) -> Throttle {
     #[cfg(feature = "redis")]
-    let store = nodes.link().map(|link| InStore::new(link, clock));
+    let store = nodes.link().map(InStore::new);
     #[cfg(not(feature = "redis"))]
     let (store, _alone) = (None, nodes);
     Throttle::new(settings, Arc::clone(known), clock.clone(), store)

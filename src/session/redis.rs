@@ -27,7 +27,7 @@ mod write;
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::{Cmd, Pipeline, Script, Value};
@@ -65,9 +65,6 @@ const LOGIN: u32 = 5;
 /// Steps that wait for the server at a time.
 const STEPS_AT_ONCE: usize = 16;
 
-/// Clocks that differ by less are the same.
-const CLOCKS_DIFFER: i64 = 1000;
-
 /// The store; what it does in the background ends with it.
 pub(super) struct Redis {
     shared: Arc<Shared>,
@@ -92,9 +89,6 @@ struct Shared {
     /// Some did not, so that one may have ended unheard.
     has_not_waited: AtomicBool,
     met: Mutex<Met>,
-    /// Milliseconds that the store's clock is ahead; as it was when it was first heard of, so that
-    /// times do not jump when that clock is set.
-    ahead: OnceLock<i64>,
     said_unreadable: Seldom,
     said_not_durable: Seldom,
 }
@@ -120,7 +114,6 @@ impl Redis {
             first_read_by,
             has_not_waited: AtomicBool::new(false),
             met: Mutex::new(Met::none()),
-            ahead: OnceLock::new(),
             said_unreadable: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
         });
@@ -361,21 +354,8 @@ impl Shared {
         Values {
             keys: self.link.keys(),
             names: &self.names,
-            ahead: self.ahead(),
+            ahead: self.link.clock_offset(),
         }
-    }
-
-    fn ahead(&self) -> i64 {
-        if let Some(ahead) = self.ahead.get() {
-            return *ahead;
-        }
-        let state = self.link.state();
-        let Some(server) = state.servers.iter().find(|server| server.is_master) else {
-            return 0;
-        };
-        let differs = server.clock_ahead.abs() >= CLOCKS_DIFFER;
-        let ahead = if differs { server.clock_ahead } else { 0 };
-        *self.ahead.get_or_init(|| ahead)
     }
 
     async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {

@@ -12,7 +12,7 @@ mod value;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Script, Value};
@@ -47,10 +47,6 @@ pub(super) struct Redis {
     names: Names,
     /// What this node had in a file before, until it is in the store.
     import: Mutex<Option<Import>>,
-    /// Milliseconds that the clock of the store is ahead, as it was first heard of. Times in the store
-    /// are by its clock: a node with a wrong one ends no token for all.
-    ahead: OnceLock<i64>,
-    said: Seldom,
     said_not_durable: Seldom,
     said_too_many: Seldom,
 }
@@ -92,8 +88,6 @@ impl Redis {
             link: link.clone(),
             names: Names::new(link.prefix()),
             import: Mutex::new(import),
-            ahead: OnceLock::new(),
-            said: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
             said_too_many: Seldom::new(clock.clone()),
         })
@@ -249,7 +243,7 @@ impl Redis {
     ) -> Result<Value, StoreError> {
         let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
         let answer = self.link.script(script, &keys, args).await;
-        answer.map_err(|error| self.failed(&error))
+        answer.map_err(|error| failed(&error))
     }
 
     /// Where they take too long, a server that takes over may lack what was written.
@@ -261,20 +255,6 @@ impl Redis {
                  API token; see wait_replicas in [session.redis]"
             );
         }
-    }
-
-    fn failed(&self, error: &LinkError) -> StoreError {
-        if matches!(error, LinkError::Unavailable) {
-            return StoreError::Away; // which the link tells the log
-        }
-        if self.said.is_due() {
-            tracing::error!(
-                %error,
-                "API tokens in the session store cannot be read or written; vestibule check says what \
-                 is missing"
-            );
-        }
-        StoreError::Unavailable
     }
 }
 
@@ -331,6 +311,14 @@ impl Shared for Redis {
 
 fn version() -> Result<[u8; VERSION], StoreError> {
     random().map_err(|NoRandomness| StoreError::Unavailable)
+}
+
+/// The link tells the log.
+fn failed(error: &LinkError) -> StoreError {
+    match error {
+        LinkError::Unavailable => StoreError::Away,
+        LinkError::Full | LinkError::Refused(_) => StoreError::Unavailable,
+    }
 }
 
 /// An answer that no Redis or Valkey server gives to our commands.

@@ -1,7 +1,7 @@
 //! What all of a link has in common, and what is told of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,9 @@ use super::{Generation, LinkState, durable};
 use crate::clock::{Clock, Timestamp};
 use crate::redis::{Address, SealKeys, Settings};
 use crate::telemetry::Seldom;
+
+/// Clocks that differ by fewer milliseconds are the same.
+const CLOCKS_DIFFER: i64 = 1000;
 
 /// Who may wait for replicas at once; more wait for a place.
 const WAITING: usize = 1024;
@@ -38,6 +41,7 @@ pub(super) struct Shared {
     clock: Clock,
     /// When connections were there, or gone, last.
     since: AtomicU64,
+    clock_offset: OnceLock<i64>,
     cluster_error: Mutex<Option<Arc<ConnectError>>>,
     said_away: Seldom,
     said_full: Seldom,
@@ -66,6 +70,7 @@ impl Shared {
             is_closed: AtomicBool::new(false),
             clock: clock.clone(),
             since: AtomicU64::new(clock.now().as_millis()),
+            clock_offset: OnceLock::new(),
             cluster_error: Mutex::default(),
             said_away: Seldom::new(clock.clone()),
             said_full: Seldom::new(clock.clone()),
@@ -192,6 +197,24 @@ impl Shared {
             }
         }
         answer
+    }
+
+    pub(super) fn clock_offset(&self) -> i64 {
+        if let Some(offset) = self.clock_offset.get() {
+            return *offset;
+        }
+        let servers = servers(&self.routes.load());
+        let Some(server) = servers.iter().find(|server| server.is_master) else {
+            return 0;
+        };
+        let differs = server.clock_ahead.abs() >= CLOCKS_DIFFER;
+        let offset = if differs { server.clock_ahead } else { 0 };
+        *self.clock_offset.get_or_init(|| offset)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_clock_offset(&self, offset: i64) {
+        self.clock_offset.set(offset).expect("nobody has asked");
     }
 
     pub(super) fn state(&self) -> LinkState {

@@ -194,7 +194,7 @@ impl Shared {
             Some(_) if end.has_waited => Set::Late,
             Some(_) => Set::IfKept,
         };
-        let epoch = shift(end.at, self.ahead()).as_millis();
+        let epoch = shift(end.at, self.link.clock_offset()).as_millis();
         self.set_epoch(end.whose, epoch, &keep, &set).await
     }
 

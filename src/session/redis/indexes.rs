@@ -187,7 +187,7 @@ impl Shared {
         self.drop_some(&missing, b"missing").await?;
         let (good, over) = self.unless_over(there).await?;
         // Whoever has ended many is about to drop them, unless it had to stop in the middle.
-        let now = shift(self.clock.now(), self.ahead());
+        let now = shift(self.clock.now(), self.link.clock_offset());
         let is_left = |epoch| now.since(Timestamp::from_millis(epoch)) >= DROPPED_WITHIN;
         let left = over.into_iter().filter(|(_, epoch)| is_left(*epoch));
         let left: Vec<_> = left.map(|(key, _)| key).collect();

@@ -44,7 +44,7 @@ type Field = (UserKey, Vec<u8>);
 impl Shared {
     /// Looks at some epochs, and removes those from which the longest lifetime has passed.
     pub(super) async fn forget_epochs(&self, longest: Duration) -> Result<(), StoreError> {
-        let now = shift(self.clock.now(), self.ahead());
+        let now = shift(self.clock.now(), self.link.clock_offset());
         let is_old = |epoch: u64| now.since(Timestamp::from_millis(epoch)) > longest;
         self.own().forget_epochs(is_old);
         let (at, cursor) = {

@@ -261,7 +261,7 @@ async fn times_are_by_the_clock_of_the_store() {
     // Its clock is a century ahead: it would take every token for one that has long expired.
     let century = Duration::from_hours(24 * 36_525);
     let behind = i64::try_from(century.as_millis()).unwrap();
-    wrong.ahead.set(-behind).unwrap();
+    wrong.link.set_clock_offset(-behind);
     let ada = record("ada");
     right.insert(&ada).await.unwrap();
     let used = vec![(ada.key, Timestamp::from_millis(7_000))];

@@ -13,9 +13,6 @@ use crate::redis::Unreadable;
 /// What a sealed token is.
 pub(super) const KIND: &str = "api-token";
 
-/// From so many milliseconds on, the clocks of a node and of the store are taken for different ones.
-const CLOCKS_DIFFER: i64 = 1000;
-
 impl Redis {
     /// A token as it stands in the store.
     pub(super) fn seal(&self, token: &TokenRecord) -> Result<Vec<u8>, StoreError> {
@@ -56,27 +53,14 @@ impl Redis {
         Ok(token)
     }
 
-    /// A time of this node by the clock of the store.
+    /// A time of this node by the clock of the store, by which all times are kept there: a node with a
+    /// wrong one ends no token for all.
     pub(super) fn time_there(&self, at: Timestamp) -> Timestamp {
-        shifted(at, self.ahead())
+        shifted(at, self.link.clock_offset())
     }
 
     pub(super) fn time_here(&self, at: Timestamp) -> Timestamp {
-        shifted(at, self.ahead().saturating_neg())
-    }
-
-    fn ahead(&self) -> i64 {
-        if let Some(ahead) = self.ahead.get() {
-            return *ahead;
-        }
-        let state = self.link.state();
-        let Some(server) = state.servers.iter().find(|server| server.is_master) else {
-            return 0;
-        };
-        let differs = server.clock_ahead.abs() >= CLOCKS_DIFFER;
-        *self
-            .ahead
-            .get_or_init(|| if differs { server.clock_ahead } else { 0 })
+        shifted(at, self.link.clock_offset().saturating_neg())
     }
 
     /// What a seal is bound to: neither another token nor one of another user can be put there.

@@ -5,6 +5,7 @@ use rand::rngs::SysRng;
 
 use super::super::{Attempt, KnownNetworks, LocalThrottle, Throttle};
 use super::*;
+use crate::clock::Clock;
 use crate::redis::test_server::TestServer;
 
 const SETTINGS: Settings = Settings {
@@ -20,7 +21,7 @@ fn node(server: &TestServer) -> Throttle {
 fn node_with(server: &TestServer, settings: Settings) -> Throttle {
     let clock = Clock::system();
     let known = Arc::new(KnownNetworks::in_memory().unwrap());
-    let store = InStore::new(&server.link(), &clock);
+    let store = InStore::new(&server.link());
     Throttle::new(settings, known, clock, Some(store))
 }
 
@@ -333,7 +334,7 @@ async fn sec_59_what_is_refused_for_less_than_a_millisecond_is_refused() {
     let Some(server) = TestServer::start() else {
         return;
     };
-    let store = InStore::new(&server.link(), &Clock::system());
+    let store = InStore::new(&server.link());
     let named = store
         .names
         .of("ada", crate::network::Network::of(address(1)));
