@@ -21,7 +21,7 @@ mod tls;
 pub(crate) use address::Address;
 pub(crate) use files::{FileError, SecretSource, make_key};
 #[cfg(feature = "redis")]
-pub(crate) use link::{ConnectError, Inspected, Link, LinkError, Mark, inspect};
+pub(crate) use link::{ConnectError, Inspected, Link, LinkError, Mark, Pause, inspect};
 #[cfg(feature = "redis")]
 pub(crate) use seal::Unreadable;
 pub(crate) use seal::{KeyFault, SealKeys};

@@ -33,6 +33,7 @@ use super::{FileError, SealKeys, Servers, Settings};
 use crate::clock::{Clock, Timestamp};
 pub(crate) use error::{ConnectError, LinkError};
 pub(crate) use inspect::{Inspected, inspect};
+pub(crate) use node::Pause;
 use request::Request;
 use routes::Routes;
 pub(crate) use server::Server;

@@ -159,7 +159,7 @@ impl Node {
 }
 
 /// Twice as long each time, and not the same for all nodes.
-pub(super) struct Pause {
+pub(crate) struct Pause {
     next: Duration,
     longest: Duration,
 }
@@ -172,8 +172,13 @@ impl Default for Pause {
 
 impl Pause {
     fn up_to(longest: Duration) -> Self {
+        Self::between(SHORTEST, longest)
+    }
+
+    /// The first one, and the longest.
+    pub(crate) fn between(first: Duration, longest: Duration) -> Self {
         Self {
-            next: SHORTEST,
+            next: first,
             longest,
         }
     }
@@ -186,7 +191,7 @@ impl Pause {
         pause.mul_f32(0.5 + f32::from(share) / 510.0)
     }
 
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         sleep(self.next()).await;
     }
 }

@@ -124,3 +124,28 @@ async fn has_read(node: &Redis) {
         read.changed().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn rel_18_each_of_many_changes_at_once_is_made() {
+    let server = server!();
+    let node = Arc::new(node(&server).await);
+    let ada = record("ada");
+    let key = ada.key;
+    node.insert(ada).await.unwrap();
+    let changes = (0..150).map(|number| {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            let change = |record: &mut Record| {
+                record.revision += 1;
+                Ok::<_, DataError>(true)
+            };
+            let changed = node.shared.change(key, change).await;
+            assert!(matches!(changed, Ok(Some(Ok(_)))), "{number}: {changed:?}");
+        })
+    });
+    for change in changes.collect::<Vec<_>>() {
+        change.await.unwrap();
+    }
+    let kept = node.load(key).await.unwrap().unwrap();
+    assert_eq!(kept.revision, 150);
+}

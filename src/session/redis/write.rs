@@ -1,6 +1,7 @@
 //! Begins sessions, and changes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::cmd;
 
@@ -9,6 +10,7 @@ use super::keys::{Short, tail};
 use super::value::{Epochs, STAMP, kept_for};
 use super::{Shared, scripts};
 use crate::random::NoRandomness;
+use crate::redis::Pause;
 use crate::session::data::DataError;
 use crate::session::id::SessionKey;
 use crate::session::record::{HostId, Record};
@@ -17,6 +19,11 @@ use crate::session::user_key::UserKey;
 
 /// A change that is overtaken by others so often gives up.
 const MAX_ATTEMPTS: usize = 100;
+
+/// Before a change that was overtaken is tried again: else all of many try again at once, and one of them
+/// gets on.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shared {
     pub(super) async fn begin_session(
@@ -109,6 +116,7 @@ impl Shared {
         key: SessionKey,
         change: impl Fn(&mut Record) -> Result<bool, E>,
     ) -> Result<Option<Result<Arc<Record>, E>>, StoreError> {
+        let mut pause = Pause::between(FIRST_PAUSE, LONGEST_PAUSE);
         for _ in 0..MAX_ATTEMPTS {
             let Some(entry) = self.entry(&key).await? else {
                 return Ok(None);
@@ -125,6 +133,7 @@ impl Shared {
             if self.swap(&record, epochs, &stamp).await? {
                 return Ok(Some(Ok(record)));
             }
+            pause.wait().await;
         }
         Err(StoreError::Unavailable)
     }
