@@ -39,7 +39,27 @@ impl Values {
         match *self {}
     }
 
-    pub(crate) async fn get(&self, _: &Kind, _: &[u8]) -> Result<Read, ValueError> {
+    pub(crate) async fn sealed(&self, _: &Kind, _: &[u8]) -> Result<Option<Vec<u8>>, ValueError> {
+        match *self {}
+    }
+
+    pub(crate) fn opened(
+        &self,
+        _: &Kind,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ValueError> {
+        match *self {}
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        _: &Kind,
+        _: &[u8],
+        _: &[u8],
+        _: &[u8],
+        _: Duration,
+    ) -> Result<bool, ValueError> {
         match *self {}
     }
 

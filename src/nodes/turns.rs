@@ -50,47 +50,94 @@ pub(crate) async fn read<T: Turns>(
     values: &Values,
     own: Option<&T::Keys>,
 ) -> Result<T::Keys, ValueError> {
-    let name = turns.name();
-    let keys = match kept(turns, values).await {
-        Ok(Some(keys)) => keys,
-        Ok(None) => return begin(turns, values, own).await,
-        Err(ValueError::Damaged) => return mend(turns, values, own).await,
+    let Some(found) = there(turns, values).await? else {
+        return begin(turns, values, own).await;
+    };
+    let keys = match found.keys {
+        Ok(keys) => keys,
+        Err(ValueError::Damaged) => return mend(turns, values, &found.sealed, own).await,
         Err(error) => return Err(error),
     };
-    if !turns.are_due(&keys) || !values.put_if_absent(&TURNED, name, b"", LEASE).await? {
+    if !turns.are_due(&keys) || !lease(turns, values).await? {
         return Ok(keys);
     }
     // They were read before the lease, and somebody may have made the turn meanwhile.
-    let Some(keys) = kept(turns, values).await? else {
+    let Some(found) = there(turns, values).await? else {
         return Ok(keys);
     };
+    turn(turns, values, found).await
+}
+
+/// Makes the turn of what was found, if it is due.
+pub(super) async fn turn<T: Turns>(
+    turns: &T,
+    values: &Values,
+    found: There<T::Keys>,
+) -> Result<T::Keys, ValueError> {
+    let keys = found.keys?;
     if !turns.are_due(&keys) {
         return Ok(keys);
     }
     let turned = turns.turned(&keys).map_err(no_randomness)?;
-    put(turns, values, &turned).await?;
+    if !replace(turns, values, &found.sealed, &turned).await? {
+        // The lease had ended before, and another node has made it.
+        let theirs = kept(turns, values).await?;
+        return theirs.ok_or(ValueError::Damaged);
+    }
     // Nodes whose clocks are far apart do not turn them again and again.
-    values.put(&TURNED, name, b"", T::TURN / 2).await?;
+    values.put(&TURNED, turns.name(), b"", T::TURN / 2).await?;
     Ok(turned)
 }
 
-/// As the store has them.
+/// What the store has, and the keys that it stands for.
+pub(super) struct There<K> {
+    /// Empty where it is no value.
+    sealed: Vec<u8>,
+    keys: Result<K, ValueError>,
+}
+
+pub(super) async fn there<T: Turns>(
+    turns: &T,
+    values: &Values,
+) -> Result<Option<There<T::Keys>>, ValueError> {
+    let sealed = match values.sealed(&T::KIND, turns.name()).await {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) => return Ok(None),
+        Err(ValueError::Damaged) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let keys = match values.opened(&T::KIND, turns.name(), &sealed) {
+        Ok(bytes) => T::decode(&bytes).ok_or(ValueError::Damaged),
+        Err(ValueError::TooLarge) => Err(ValueError::Damaged),
+        Err(error) => Err(error),
+    };
+    Ok(Some(There { sealed, keys }))
+}
+
+/// The keys of now.
 pub(super) async fn kept<T: Turns>(
     turns: &T,
     values: &Values,
 ) -> Result<Option<T::Keys>, ValueError> {
-    match values.get(&T::KIND, turns.name()).await {
-        Ok(Some(bytes)) => T::decode(&bytes).map(Some).ok_or(ValueError::Damaged),
-        Ok(None) => Ok(None),
-        Err(ValueError::TooLarge) => Err(ValueError::Damaged),
-        Err(error) => Err(error),
-    }
+    let found = there(turns, values).await?;
+    found.map(|found| found.keys).transpose()
 }
 
-async fn put<T: Turns>(turns: &T, values: &Values, keys: &T::Keys) -> Result<(), ValueError> {
+async fn lease<T: Turns>(turns: &T, values: &Values) -> Result<bool, ValueError> {
+    let leased = values.put_if_absent(&TURNED, turns.name(), b"", LEASE);
+    leased.await
+}
+
+/// Puts keys in place of what was there; gives whether it still was.
+async fn replace<T: Turns>(
+    turns: &T,
+    values: &Values,
+    there: &[u8],
+    keys: &T::Keys,
+) -> Result<bool, ValueError> {
     let bytes = T::encode(keys).map_err(no_randomness)?;
-    let put = values.put(&T::KIND, turns.name(), &bytes, T::KEPT_FOR);
-    put.await
+    let replaced = values.replace(&T::KIND, turns.name(), there, &bytes, T::KEPT_FOR);
+    replaced.await
 }
 
 /// There are none: they are those that this node has, if the store has lost them, else new ones.
@@ -117,14 +164,13 @@ async fn begin<T: Turns>(
 async fn mend<T: Turns>(
     turns: &T,
     values: &Values,
+    there: &[u8],
     own: Option<&T::Keys>,
 ) -> Result<T::Keys, ValueError> {
     let own = own.ok_or(ValueError::Damaged)?;
-    let leased = values.put_if_absent(&TURNED, turns.name(), b"", LEASE);
-    if !leased.await? {
+    if !lease(turns, values).await? || !replace(turns, values, there, own).await? {
         return Err(ValueError::Damaged);
     }
-    put(turns, values, own).await?;
     Ok(own.clone())
 }
 

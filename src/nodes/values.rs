@@ -5,10 +5,10 @@
 //! place, and begins with the version of its kind: what a later Vestibule has written is told apart
 //! from what is damaged, and both from what is not there.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use ::redis::{Cmd, Pipeline, Value, cmd};
+use ::redis::{Cmd, Pipeline, Script, Value, cmd};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,18 @@ use zeroize::Zeroizing;
 use super::{Clock, FileError, Kind, Link, Settings, ValueError};
 use crate::random::NoRandomness;
 use crate::redis::{LinkError, Unreadable};
+
+/// Key: of a value. Arguments: what was there, the new value, milliseconds to keep it. Gives 0 where
+/// something else is there.
+static REPLACE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local there = redis.pcall('GET', KEYS[1])
+        if type(there) ~= 'string' then there = '' end
+        if there ~= ARGV[1] then return 0 end
+        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+        return 1",
+    )
+});
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -61,14 +73,55 @@ impl Values {
         self.set(kind, name, value, kept_for, true).await
     }
 
-    pub(crate) async fn get(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
+    pub(super) async fn get(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
         self.read(cmd("GET"), kind, name).await
+    }
+
+    /// What is there, as it stands in the store, for [`opened`](Self::opened) and [`replace`](Self::replace).
+    pub(crate) async fn sealed(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+    ) -> Result<Option<Vec<u8>>, ValueError> {
+        match self.query(cmd("GET").arg(self.key(kind, name))).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(sealed) => Ok(Some(sealed)),
+            _ => Err(ValueError::Damaged),
+        }
+    }
+
+    pub(crate) fn opened(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ValueError> {
+        self.open_sealed(kind, &self.key(kind, name), sealed)
+    }
+
+    /// Keeps `value` in place of what was there, which is empty for something that was no value; gives
+    /// whether that was still there.
+    pub(crate) async fn replace(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        there: &[u8],
+        value: &[u8],
+        kept_for: Duration,
+    ) -> Result<bool, ValueError> {
+        let key = self.key(kind, name);
+        let sealed = self.seal(kind, &key, value)?;
+        let millis = u64::try_from(kept_for.as_millis()).unwrap_or(u64::MAX);
+        let millis = millis.max(1).to_string();
+        let args: [&[u8]; 3] = [there, &sealed, millis.as_bytes()];
+        let answer = self.link.script(&REPLACE, &[key.as_bytes()], &args).await;
+        Ok(answer.map_err(failed)? == Value::Int(1))
     }
 
     /// Takes a value out: of two at once, one gets it. One that is damaged is gone, too; one of a
     /// later version stays.
     pub(crate) async fn take(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
-        match self.read(cmd("GET"), kind, name).await {
+        match self.get(kind, name).await {
             Err(error @ (ValueError::Newer | ValueError::Unavailable)) => return Err(error),
             Ok(None) => return Ok(None),
             Ok(Some(_)) | Err(_) => {}

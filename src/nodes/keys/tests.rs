@@ -30,12 +30,16 @@ async fn read(ring: &KeyRing) {
 
 /// As if twelve hours had passed.
 async fn turn(server: &TestServer, ring: &KeyRing) {
+    make_due(ring).await;
+    free_the_lease(server);
+    read(ring).await;
+}
+
+async fn make_due(ring: &KeyRing) {
     let (values, name) = (ring.values.as_ref().unwrap(), ring.of.name());
     let mut keys = turns::kept(&ring.of, values).await.unwrap().unwrap();
     keys.since = Timestamp::default().plus(now().since(Timestamp::default()).saturating_sub(TURN));
     values.put(&RING, name, &keys.encode(), TURN).await.unwrap();
-    free_the_lease(server);
-    read(ring).await;
 }
 
 fn free_the_lease(server: &TestServer) {
@@ -216,4 +220,25 @@ fn purposes_and_keys_have_nothing_in_common() {
         assert!(derived[..at].iter().all(|other| other != one), "{at}");
     }
     assert_eq!(a.derive::<32>("one", b""), derived[0]);
+}
+
+#[tokio::test]
+async fn a_turn_that_took_longer_than_its_lease_takes_the_keys_of_nobody_away() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let (a, b) = (
+        ring_of(&server, RingOf::Tickets).await,
+        ring_of(&server, RingOf::Tickets).await,
+    );
+    let values = a.values.as_ref().unwrap();
+    make_due(&a).await;
+    // Node a has the lease, and then stands still for longer than that.
+    let found = turns::there(&a.of, values).await.unwrap().unwrap();
+    free_the_lease(&server);
+    read(&b).await;
+    let turned = turns::turn(&a.of, values, found).await.unwrap();
+    assert_eq!(turned.shared, b.keys().shared);
+    let kept = turns::kept(&a.of, values).await.unwrap().unwrap();
+    assert_eq!(kept.shared, b.keys().shared);
 }
