@@ -205,7 +205,10 @@ fn no_session(key: &str) -> Line {
 }
 
 fn unread(error: StoreError) -> Line {
-    Line::Error(format!("{error}; the server's log says why"))
+    Line::Error(match error {
+        StoreError::Slow(_) => error.to_string(), // and what to do
+        _ => format!("{error}; the server's log says why"),
+    })
 }
 
 fn unwritten(what: &str, error: StoreError) -> Line {

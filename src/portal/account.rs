@@ -168,7 +168,8 @@ impl Account {
 
     /// The user's sessions that are good for more than the list: those of the password of now.
     async fn sessions_of(&self, visitor: &Visitor<'_>) -> Result<Vec<Arc<Record>>, RequestError> {
-        let records = self.sessions.of_user(visitor.user()).await;
+        let own = visitor.session.key();
+        let records = self.sessions.of_user_with(visitor.user(), &own).await;
         let mut records = records.map_err(RequestError::Session)?;
         records.retain(|record| record.fingerprint == visitor.session.fingerprint());
         Ok(records)

@@ -55,6 +55,20 @@ impl Sessions {
         Ok(good)
     }
 
+    /// The same for somebody whose session is good, whether the store lists it or not.
+    pub(crate) async fn of_user_with(
+        &self,
+        user: &str,
+        own: &SessionKey,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
+        let mut good = self.of_user(user).await?;
+        if good.iter().all(|record| record.key != *own) {
+            let lost = self.store.relist(*own).await?;
+            good.extend(self.good(lost.into_iter().collect()));
+        }
+        Ok(good)
+    }
+
     /// Good sessions in the order of their keys, from one of at most `count` records that come
     /// after `after`; and the key to go on from, until there are no more.
     pub(crate) async fn list(

@@ -61,6 +61,7 @@ use crate::telemetry::Seldom;
 const LOOK_UP: u32 = 2;
 const END: u32 = 3;
 const LOGIN: u32 = 5;
+const LIST: u32 = 10;
 
 /// Steps that wait for the server at a time.
 const STEPS_AT_ONCE: usize = 16;
@@ -163,6 +164,18 @@ impl Redis {
         })
     }
 
+    /// What is done in as many steps as there are sessions to list, or to count.
+    fn listed<'a, T: 'a>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> Answer<'a, T> {
+        let limit = self.shared.limit(LIST);
+        Box::pin(async move {
+            let done = timeout(limit, work).await;
+            done.unwrap_or(Err(StoreError::Slow(limit)))
+        })
+    }
+
     fn within<'a, T: 'a>(
         &self,
         times: u32,
@@ -249,13 +262,17 @@ impl SessionStore for Redis {
         self.within(LOOK_UP, self.shared.of_user(user))
     }
 
+    fn relist(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        self.within(END, self.shared.relist(key))
+    }
+
     fn range(
         &self,
         first: Bound<SessionKey>,
         last: SessionKey,
         count: usize,
     ) -> Answer<'_, Vec<Arc<Record>>> {
-        Box::pin(self.shared.range(first, last, count))
+        self.listed(self.shared.range(first, last, count))
     }
 
     fn ends(&self) -> mpsc::Receiver<End> {
@@ -286,7 +303,7 @@ impl SessionStore for Redis {
     }
 
     fn count(&self) -> Answer<'_, usize> {
-        Box::pin(self.shared.count())
+        self.listed(self.shared.count())
     }
 
     /// Times in the store are turned into times of this node's clock as they are read.

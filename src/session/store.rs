@@ -35,6 +35,8 @@ pub(crate) enum StoreError {
     NotEverywhere(Obstacle),
     /// It can be reached, and does not do what it is asked.
     Refused,
+    /// It answers, and would have taken longer for all that it was asked.
+    Slow(Duration),
     /// It cannot be reached, or what it holds cannot be read.
     Unavailable,
 }
@@ -67,6 +69,12 @@ impl fmt::Display for StoreError {
                  the store takes it",
             ),
             Self::Refused => f.write_str("the session store refuses what it is asked"),
+            Self::Slow(limit) => write!(
+                f,
+                "the session store takes longer than {} seconds, ten times `timeout` in \
+                 [session.redis]; try again when it has less to do, or raise `timeout`",
+                limit.as_secs_f32()
+            ),
             Self::Unavailable => f.write_str("the sessions cannot be read or written"),
         }
     }
@@ -279,6 +287,12 @@ pub(crate) trait SessionStore: Send + Sync {
 
     /// Names of users have no case.
     fn of_user(&self, user: String) -> Answer<'_, Vec<Arc<Record>>>;
+
+    /// The record of this key, which [`of_user`](Self::of_user) lists from now on: an index of the store may
+    /// have lost it.
+    fn relist(&self, key: SessionKey) -> Answer<'_, Option<Arc<Record>>> {
+        self.load(key)
+    }
 
     /// At most `count` records from one key on, `last` included, in the order of their keys.
     fn range(

@@ -57,6 +57,15 @@ impl Shared {
         Ok(self.unless_over(entries).await?.0)
     }
 
+    /// The session of a key, with its name in the index of its user.
+    pub(super) async fn relist(&self, key: SessionKey) -> Result<Option<Arc<Record>>, StoreError> {
+        let Some(record) = self.load(key).await? else {
+            return Ok(None);
+        };
+        self.name_in_index(&record, Short::of(&record.key)).await?;
+        Ok(Some(record))
+    }
+
     /// Has the index of its user name a session, for as long as that is kept.
     pub(super) async fn name_in_index(
         &self,

@@ -37,7 +37,9 @@ impl Shared {
             StoreError::Full => Obstacle::Full,
             StoreError::Refused => Obstacle::Refusal,
             StoreError::NotEverywhere(obstacle) => obstacle,
-            StoreError::Unavailable => Obstacle::Away(self.link.settings().stale_for),
+            StoreError::Slow(_) | StoreError::Unavailable => {
+                Obstacle::Away(self.link.settings().stale_for)
+            }
         })
     }
 

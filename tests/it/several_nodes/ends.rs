@@ -192,3 +192,17 @@ async fn sec_46_the_other_sessions_end_though_the_store_has_lost_the_index_of_th
     }
     assert_eq!(kept.ask("still here").await, "still here");
 }
+
+#[tokio::test]
+async fn sec_46_the_account_page_goes_on_though_the_store_has_lost_the_index_of_its_user() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let node = node(&app, &redis).start().await;
+    let ada = node.browser().login("ada", PASSWORD).await;
+    let index = || redis.ask(&["KEYS", "*:u:*"]).trim().to_owned();
+    let lost = index();
+    assert_eq!(redis.ask(&["DEL", &lost]), "1\n", "{lost}");
+    let page = ada.get("/.vestibule/account").await;
+    page.assert_status(200).assert_contains("Your account");
+    assert_eq!(index(), lost, "it is there again");
+}

@@ -23,3 +23,41 @@ async fn sec_52_a_list_on_another_node_hides_no_session_that_begins_meanwhile() 
     }
     assert_eq!(lost, 0, "of 200");
 }
+
+#[tokio::test]
+async fn sec_46_a_session_that_its_index_has_lost_is_listed_again() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("bob"));
+    for record in [&ada, &bob] {
+        node.insert(Arc::clone(record)).await.unwrap();
+    }
+    server.ask(&["DEL", &node.shared.names.user(UserKey::of("ada"))]);
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![]));
+    assert_eq!(node.relist(ada.key).await, Ok(Some(Arc::clone(&ada))));
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![ada]));
+    // One that is over comes back to no list.
+    node.remove(vec![bob.key]).await.unwrap();
+    assert_eq!(node.relist(bob.key).await, Ok(None));
+    assert_eq!(node.of_user("bob".into()).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn rel_10_a_list_that_takes_too_long_ends() {
+    let server = server!();
+    let slow = Settings {
+        timeout: Duration::from_millis(200),
+        ..server.settings()
+    };
+    let node = node_of(slow).await;
+    // As many steps as there are sessions, and no end of them.
+    let endless = node.listed(std::future::pending::<Result<(), _>>());
+    let ended = tokio::time::timeout(Duration::from_secs(10), endless).await;
+    let error = ended.expect("it ends").unwrap_err();
+    assert_eq!(error, StoreError::Slow(Duration::from_secs(2)));
+    let said = error.to_string();
+    assert!(
+        said.contains("2 seconds") && said.contains("`timeout`"),
+        "{said}"
+    );
+}
