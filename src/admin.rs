@@ -105,34 +105,45 @@ pub(crate) struct Admin {
     _file: SocketFile,
 }
 
-impl Admin {
-    /// Binds the socket and answers there. A server whose operator did not ask for it goes on
-    /// without one, and says so.
-    pub(crate) fn open(place: &PathSetting, context: Context) -> Result<Option<Self>, BindError> {
+/// The socket before anybody answers there: who connects waits for that.
+pub(crate) struct Bound {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl Bound {
+    /// A server whose operator did not ask for the socket goes on without one, and says so.
+    pub(crate) fn open(place: &PathSetting) -> Result<Option<Self>, BindError> {
         match place {
-            PathSetting::Configured(path) => Self::start(path, context).map(Some),
+            PathSetting::Configured(path) => Self::bind(path).map(Some),
             PathSetting::Default(path) => {
-                let started = Self::start(path, context).inspect_err(|error| {
+                let bound = Self::bind(path).inspect_err(|error| {
                     tracing::warn!(%error, "the commands `app`, `node`, `session`, `token`, `reload` and `status` will not work");
                 });
-                Ok(started.ok())
+                Ok(bound.ok())
             }
             PathSetting::Off => Ok(None),
         }
     }
 
-    fn start(path: &Path, context: Context) -> Result<Self, BindError> {
+    fn bind(path: &Path) -> Result<Self, BindError> {
         let (listener, file) = socket_file::bind(path, &socket_file::ADMIN)?;
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Arc::new(context), stop.clone()));
-        Ok(Self {
-            stop,
-            tasks,
-            _file: file,
-        })
+        Ok(Self { listener, file })
     }
 
+    pub(crate) fn answer(self, context: Context) -> Admin {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(self.listener, Arc::new(context), stop.clone()));
+        Admin {
+            stop,
+            tasks,
+            _file: self.file,
+        }
+    }
+}
+
+impl Admin {
     /// Takes no more clients, and gives those who are there a moment.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();

@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use admin_client::Client;
 
 /// A login for apps that have none.
 #[derive(Debug, Parser)]
@@ -79,6 +80,11 @@ pub(crate) struct ConfigFile {
 impl ConfigFile {
     pub(crate) fn load(&self) -> Result<Config, Failure> {
         Config::load(&self.path).map_err(Failure::Config)
+    }
+
+    /// What asks the server that runs with this configuration.
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.load()?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::admin_client::{Client, foreign};
+use super::admin_client::foreign;
 use super::{ConfigFile, Failure, print};
 use crate::admin::protocol::{Done, Request};
 use crate::proxy::{NoSentence, Sentence};
@@ -57,7 +57,7 @@ fn pause(args: &Pause) -> Result<(), Failure> {
         app: name.clone(),
         sentence: sentence.map(|sentence| sentence.as_str().to_owned()),
     };
-    let Done::Paused {} = Client::new(&args.config.load()?)?.ask(&request)?.done? else {
+    let Done::Paused {} = args.config.client()?.ask(&request)?.done? else {
         return Err(foreign());
     };
     print(format!(
@@ -68,8 +68,7 @@ fn pause(args: &Pause) -> Result<(), Failure> {
 fn resume(args: &Resume) -> Result<(), Failure> {
     let name = &args.name;
     let request = Request::AppResume { app: name.clone() };
-    let Done::Resumed { was_paused } = Client::new(&args.config.load()?)?.ask(&request)?.done?
-    else {
+    let Done::Resumed { was_paused } = args.config.client()?.ask(&request)?.done? else {
         return Err(foreign());
     };
     print(if was_paused {

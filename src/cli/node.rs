@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::admin_client::{Client, foreign};
+use super::admin_client::foreign;
 use super::session::safe;
 use super::{ConfigFile, Failure, columns, print};
 use crate::admin::protocol::{Done, NodeState, NodeView, Request};
@@ -31,7 +31,7 @@ struct List {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let Action::List(args) = &args.action;
-    let answer = Client::new(&args.config.load()?)?.ask(&Request::NodeList {})?;
+    let answer = args.config.client()?.ask(&Request::NodeList {})?;
     let Done::Nodes { alone } = answer.done? else {
         return Err(foreign());
     };

@@ -1,6 +1,6 @@
 //! `vestibule reload`: has the running server read its configuration again.
 
-use super::admin_client::{Client, foreign};
+use super::admin_client::foreign;
 use super::{ConfigFile, Failure, print};
 use crate::admin::protocol::{Done, Request};
 
@@ -12,7 +12,7 @@ pub(crate) struct Args {
 
 /// A file with a mistake ends here already, with the place of each.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let client = Client::new(&args.config.load()?)?;
+    let client = args.config.client()?;
     let Done::Reloaded { need_restart } = client.ask(&Request::Reload {})?.done? else {
         return Err(foreign());
     };

@@ -64,7 +64,7 @@ struct Which {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
         Action::List(args) => {
-            let client = Client::new(&args.config.load()?)?;
+            let client = args.config.client()?;
             let out = BufWriter::new(io::stdout().lock());
             match list(&client, args.user.as_deref(), args.json, out) {
                 // A reader like `head` that has seen enough is no failure.
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 _ => Ok(()),
             }
         }
-        Action::Revoke(args) => revoke(&Client::new(&args.config.load()?)?, &args.which),
+        Action::Revoke(args) => revoke(&args.config.client()?, &args.which),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::admin_client::{Client, foreign};
+use super::admin_client::foreign;
 use super::{ConfigFile, Failure, print};
 use crate::admin::protocol::{Done, Health, Occupancy, Request, Status};
 use crate::doctor::Finding;
@@ -28,7 +28,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let client = Client::new(&args.config.load()?)?;
+    let client = args.config.client()?;
     let Done::Status(status) = client.ask(&Request::Status {})?.done? else {
         return Err(foreign());
     };

@@ -94,9 +94,9 @@ struct Which {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.action {
-        Action::Add(args) => add(&Client::new(&args.config.load()?)?, args),
-        Action::List(args) => list(&Client::new(&args.config.load()?)?, args),
-        Action::Revoke(args) => revoke(&Client::new(&args.config.load()?)?, &args.which),
+        Action::Add(args) => add(&args.config.client()?, args),
+        Action::List(args) => list(&args.config.client()?, args),
+        Action::Revoke(args) => revoke(&args.config.client()?, &args.which),
     }
 }
 

@@ -14,7 +14,7 @@ use super::metrics_listener::Monitoring;
 use super::restart_only::RestartOnly;
 use super::systemd::Sockets;
 use super::{Handles, Running, StartError, watchdog};
-use crate::admin::{self, Admin, Reloads};
+use crate::admin::{self, Reloads};
 use crate::auth::api_token::ApiTokens;
 #[cfg(feature = "redis")]
 use crate::auth::throttle::InStore;
@@ -209,7 +209,9 @@ pub(super) fn start_on(
     let service = Arc::new(service?);
 
     let admission = admission(connections, &service, load.usages(), &clock);
-    // The addresses of visitors last: whoever finds them open finds the others, too.
+    // The addresses of visitors last: whoever finds them open finds the others, too, and a command that
+    // is given then finds the socket.
+    let admin = admin::Bound::open(&restart_only.admin).map_err(StartError::Admin)?;
     let (askable, auth_addresses) = auth_listener::listen(sockets.auth, &restart_only.auth_listen)?;
     let (redirectors, redirect_addresses) = listen(sockets.http, &restart_only.redirect_http)?;
     let (listeners, addresses) = listen(sockets.tls, &restart_only.listen)?;
@@ -251,7 +253,7 @@ pub(super) fn start_on(
         sessions: Arc::clone(&sessions),
         tokens: Arc::clone(&tokens),
     };
-    let admin = Admin::open(&restart_only.admin, administered).map_err(StartError::Admin)?;
+    let admin = admin.map(|socket| socket.answer(administered));
     let mut tasks = Vec::new();
     let acceptor = Acceptor::new(&service, &admission, handshakes);
     let port = addresses.first().map_or(443, SocketAddr::port);
