@@ -14,7 +14,6 @@ use vestibule::clock::Clock;
 use vestibule::config::Config;
 
 use super::browser::Browser;
-use super::eventually;
 use super::files::{Files, User};
 use super::h2::{Http2, RawHttp2};
 use super::program::{self, Program, held_port};
@@ -168,9 +167,8 @@ impl Vestibule {
         let mut program = Program::spawn(command);
         program.wait_for_port(address).await;
         if text.contains("\nsocket = \"admin.sock\"") {
-            // It is opened after the ports.
             let socket = self.files.path("admin.sock");
-            eventually("the admin socket", || socket.exists()).await;
+            assert!(socket.exists(), "it is there before the port is open");
         }
         Service {
             address,
