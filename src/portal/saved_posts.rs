@@ -4,6 +4,7 @@
 mod at_login;
 mod cross_site;
 pub(crate) mod store;
+mod taking;
 
 use std::sync::Arc;
 
@@ -326,34 +327,9 @@ impl SavedPosts {
         &self,
         proof: Proof,
         click: &Click<'_>,
-        (session, user): (&SessionKey, &str),
+        whose: (&SessionKey, &str),
     ) -> Result<Option<SavedPost>, RequestError> {
-        let (host, target) = (click.authority.as_str(), click.target.as_str());
-        let (store, id) = (&self.store, click.id);
-        let taken = if proof.is_of_page {
-            let whose = (*session, user);
-            store.take_of_page(whose, host, target, id).await
-        } else {
-            store.take(*session, host, target, id).await
-        };
-        let Some(form) = taken.map_err(RequestError::Session)? else {
-            return Ok(None);
-        };
-        // The store may have taken its time, too (SEC-46).
-        match self.sessions.is_good(session).await {
-            Ok(true) => Ok(Some(form)),
-            Ok(false) => {
-                tracing::info!(
-                    target: "audit", user, session = %session.short(),
-                    app = &*form.head.app, bytes = form.body.len(), "form not sent: its session has ended"
-                );
-                Ok(None)
-            }
-            Err(error) => {
-                self.put_back(*session, form).await;
-                Err(RequestError::Session(error))
-            }
-        }
+        taking::take(&self.store, &self.sessions, &proof, click, whose).await
     }
 
     /// Nothing of the form was sent: it can be tried again.
