@@ -67,3 +67,32 @@ async fn sec_59_a_node_that_is_cut_off_counts_by_itself() {
         reply.assert_status(status);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_10_a_store_that_refuses_is_told_of_in_one_line() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let service = node(&app, &redis).config(THROTTLE).spawn().await;
+    let is_connected = || {
+        let mut lines = service.program.log().into_iter();
+        lines.any(|line| line["message"] == "connected to the session store")
+    };
+    eventually("a connection", is_connected).await;
+    let revoked = redis.ask(&["ACL", "SETUSER", "default", "-evalsha"]);
+    assert_eq!(revoked, "OK\n");
+    let refused = || {
+        let lines = service.program.log().into_iter();
+        let lines = lines.filter(|line| line.to_string().contains("NOPERM"));
+        lines
+            .map(|line| line["message"].to_string())
+            .collect::<Vec<_>>()
+    };
+    let visitor = service.browser();
+    visitor.try_login("ada", "wrong").await.assert_status(401);
+    visitor.try_login("ada", PASSWORD).await.assert_status(503);
+    eventually("a line", || !refused().is_empty()).await;
+    assert_eq!(
+        refused(),
+        ["\"the session store does not do what it is asked\""]
+    );
+}

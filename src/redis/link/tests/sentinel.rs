@@ -104,3 +104,38 @@ async fn rel_18_a_master_that_was_demoted_is_left_though_it_answers_reads() {
     until("the old master to be left", is_left).await;
     until_it_writes(&link).await;
 }
+
+/// As often as that costs nothing, and soon after there is one again.
+#[tokio::test]
+async fn rel_18_the_sentinels_are_asked_about_five_times_a_second_while_there_is_no_master() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let sentinels = [server.sentinel(1)];
+    let _link = watched_by(&sentinels, "other");
+    // Each question has a connection of its own, and so has the one about that.
+    let mut own = 0;
+    let mut asked = || {
+        own += 1;
+        let said = sentinels[0].ask(&["INFO", "stats"]);
+        let mut fields = said.lines().filter_map(|line| line.split_once(':'));
+        let (_, count) = fields
+            .find(|(name, _)| *name == "total_connections_received")
+            .unwrap();
+        count.trim().parse::<u64>().unwrap() - own
+    };
+    let first = asked();
+    until("the first ones", async || asked() >= first + 5).await;
+    let (begun, before) = (Clock::stopwatch(), asked());
+    until("thirty more", async || asked() >= before + 30).await;
+    let (took, more) = (begun.elapsed(), asked() - before);
+    let between = took / u32::try_from(more).unwrap();
+    assert!(
+        between < Duration::from_millis(400),
+        "{between:?} between two"
+    );
+    assert!(
+        between > Duration::from_millis(80),
+        "{between:?} between two"
+    );
+}

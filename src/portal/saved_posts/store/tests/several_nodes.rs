@@ -391,3 +391,27 @@ async fn a_sign_out_forgets_all_forms_and_waits_for_no_store_that_hangs() {
     let patience = a.forms.shared.as_ref().unwrap().patience();
     assert!(started.elapsed() < patience * 3, "{:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn sec_52_so_many_logins_wait_for_a_store_that_is_away_and_no_more() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let [a, b] = two(&server).await;
+    b.save(browser(), Some("ada"), "a=1").await;
+    server.stop();
+    let shared = a.forms.shared.as_ref().unwrap();
+    let mut waiting: Vec<_> = std::iter::from_fn(|| shared.later()).take(1000).collect();
+    assert_eq!(waiting.len(), 64);
+    let (first, second) = (session(), session());
+    assert!(a.adopt(browser(), "ada", first).await.is_unknown);
+    waiting.pop();
+    assert!(a.adopt(browser(), "ada", second).await.is_unknown);
+    assert!(shared.later().is_none(), "that one waits");
+    server.go_on();
+    let handed_over = async || b.waiting(Owner::Session(second)).await.len() == 1;
+    eventually("the form to be handed over", handed_over).await;
+    assert!(b.waiting(Owner::Session(first)).await.is_empty());
+    let has_room = async || shared.later().is_some();
+    eventually("room for another one", has_room).await;
+}
