@@ -3,6 +3,8 @@
 //! Each node counts the forms that it has put there, as it counts those in its memory: in the store
 //! there is room for as much as all nodes may keep.
 
+mod handing_over;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::codec::{Described, Times};
 use super::{
-    Adopted, Clock, Discarded, HandOver, MAX_BODY, Name, Nodes, Owner, PostHead, PostId, Put,
-    SAVED_FOR, SavedPost, SessionKey, Slot, StoreError, Take, Timestamp, Waiting, random,
+    Clock, Discarded, MAX_BODY, Name, Nodes, Owner, PostHead, PostId, Put, SAVED_FOR, SavedPost,
+    Slot, StoreError, Take, Timestamp, Waiting, random,
 };
 use crate::portal::pending::{NewItem, PendingStore, Token};
 
@@ -278,100 +280,6 @@ impl SharedPosts {
             }
         }
         Ok(())
-    }
-
-    pub(super) async fn adopt(
-        &self,
-        owners: &[Owner],
-        host: &str,
-        user: &str,
-        key: SessionKey,
-    ) -> Answer<Adopted> {
-        let mut adopted = Adopted::default();
-        for owner in owners {
-            let (times, forms) = self.list(*owner).await?;
-            for mut form in forms {
-                if !form.head.is_for(host) {
-                    continue;
-                }
-                if !form.head.adopt(user) {
-                    let taken = self.take(*owner, form.head.id, &token()?, None).await?;
-                    if taken == Take::Taken {
-                        self.uncount(form.head.id);
-                        adopted.dropped += 1;
-                    }
-                    continue;
-                }
-                let handed = self.move_to((*owner, Owner::Session(key)), &form, &times);
-                if handed.await? == HandOver::Done {
-                    adopted.waiting += 1;
-                }
-            }
-        }
-        Ok(adopted)
-    }
-
-    /// The same as soon as the store can be asked.
-    pub(super) fn adopt_later(&self, owners: Vec<Owner>, host: &str, user: &str, key: SessionKey) {
-        let Some(permit) = self.later() else {
-            return;
-        };
-        let (shared, host, user) = (self.clone(), host.to_owned(), user.to_owned());
-        tokio::spawn(async move {
-            let _permit = permit;
-            let begun = shared.inner.clock.now();
-            while shared.inner.clock.now().since(begun) < SAVED_FOR {
-                tokio::time::sleep(AGAIN).await;
-                if shared.adopt(&owners, &host, &user, key).await.is_ok() {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Notes a click, and has the form wait for `browser`; whether one of `owners` has it.
-    pub(super) async fn claim(
-        &self,
-        owners: &[Owner],
-        browser: Owner,
-        is_it: impl Fn(&PostHead) -> bool,
-    ) -> Answer<bool> {
-        for owner in owners {
-            let (times, forms) = self.list(*owner).await?;
-            for mut form in forms.into_iter().filter(|form| is_it(&form.head)) {
-                form.head.confirmed = Some(times.here);
-                let moved = self.move_to((*owner, browser), &form, &times).await?;
-                if moved == HandOver::Done {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Hands over a form that another node may have in its hands by now.
-    pub(super) async fn hand_over(
-        &self,
-        from: Owner,
-        to: Owner,
-        form: &SavedPost,
-    ) -> Answer<HandOver> {
-        let (times, _) = self.list(from).await?;
-        self.move_to((from, to), &Described::of(form), &times).await
-    }
-
-    async fn move_to(
-        &self,
-        (from, to): (Owner, Owner),
-        form: &Described,
-        times: &Times,
-    ) -> Answer<HandOver> {
-        let Some(text) = form.encode(times) else {
-            return Ok(HandOver::NoRoom);
-        };
-        let (owners, item) = ((from.name(), to.name()), (form.head.id.name(), &*text));
-        let left = form.head.left(times.here);
-        self.store().hand_over(owners, item, left).await
     }
 
     /// Counts what this node has put into the store.
