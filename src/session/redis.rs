@@ -21,22 +21,20 @@ mod places;
 mod reader;
 mod remove;
 mod scripts;
+mod shared;
 mod sweep;
 mod value;
 mod write;
 
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::redis::{Cmd, Pipeline, Script, Value};
-use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::accesses::Accesses;
@@ -44,7 +42,7 @@ use self::keys::Names;
 use self::own::{Own, Whose};
 use self::peers::Met;
 use self::remove::Tell;
-use self::value::Values;
+use self::shared::{all, bytes, failed, number};
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::{HostId, Record};
@@ -52,7 +50,7 @@ use super::store::ends::EndSender;
 use super::store::{Answer, End, OpenError, Reach, SessionStore, StoreError};
 use super::user_key::UserKey;
 use crate::clock::{Clock, Timestamp};
-use crate::redis::{Link, LinkError, Mark};
+use crate::redis::Link;
 use crate::request::Host;
 use crate::telemetry::Seldom;
 
@@ -325,126 +323,6 @@ impl SessionStore for Redis {
             self.shared.write_accesses().await?;
             self.shared.leave().await
         })
-    }
-}
-
-impl Shared {
-    /// No code that holds it can leave it half changed (REL-11).
-    fn own(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn met(&self) -> MutexGuard<'_, Met> {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn swept(&self) -> MutexGuard<'_, sweep::Position> {
-        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn followers(&self) -> MutexGuard<'_, Vec<EndSender>> {
-        self.followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn limit(&self, times: u32) -> Duration {
-        self.link.settings().timeout.saturating_mul(times)
-    }
-
-    fn tell(&self, word: impl Fn(&EndSender)) {
-        self.followers().iter().for_each(word);
-    }
-
-    /// To be awaited before a session is begun or given out: what ends before the streams are read for
-    /// the first time is heard of by nobody here.
-    async fn wait_for_first_read(&self) {
-        let is_read = |read: &Timestamp| *read > Timestamp::default();
-        let mut read = self.read.subscribe();
-        let first = timeout_at(self.first_read_by, read.wait_for(is_read)).await;
-        if !matches!(first, Ok(Ok(_))) {
-            self.has_not_waited.store(true, Ordering::SeqCst);
-        }
-    }
-
-    fn values(&self) -> Values<'_> {
-        Values {
-            keys: self.link.keys(),
-            names: &self.names,
-            ahead: self.link.clock_offset(),
-        }
-    }
-
-    async fn query(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let answer = self.link.query(command).await;
-        answer.map_err(|error| failed(&error))
-    }
-
-    async fn pipeline(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        let answers = self.link.pipeline(commands).await;
-        answers.map_err(|error| failed(&error))
-    }
-
-    /// Runs one of the scripts in [`scripts`], each of which returns an integer.
-    async fn script(
-        &self,
-        script: &Script,
-        keys: &[String],
-        args: &[&[u8]],
-    ) -> Result<u64, StoreError> {
-        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
-        let answer = self.link.script(script, &keys, args).await;
-        number(&answer.map_err(|error| failed(&error))?).ok_or(StoreError::Unavailable)
-    }
-
-    /// Waits for the replicas. Where they take too long, what this node remembers takes their place.
-    async fn wait_for_replicas(&self, since: Mark, keys: impl IntoIterator<Item = String>) {
-        let mut waits = Vec::new();
-        for key in keys {
-            waits.push(async move { self.link.durable(since, key.as_bytes()).await });
-        }
-        for durable in join_all(waits).await {
-            if !matches!(durable, Ok(true)) && self.said_not_durable.is_due() {
-                tracing::warn!(
-                    "replicas of the session store do not say in time that they have what was \
-                     written; see wait_replicas in [session.redis]"
-                );
-            }
-        }
-    }
-}
-
-/// Some at a time; after an error, no more.
-async fn all<T, F>(steps: Vec<F>) -> Result<Vec<T>, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let steps = stream::iter(steps).buffer_unordered(STEPS_AT_ONCE);
-    steps.try_collect().await
-}
-
-/// The link tells the log.
-fn failed(error: &LinkError) -> StoreError {
-    match error {
-        LinkError::Full => StoreError::Full,
-        LinkError::Refused(_) => StoreError::Refused,
-        LinkError::Unavailable => StoreError::Unavailable,
-    }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.as_bytes()),
-        _ => None,
     }
 }
 

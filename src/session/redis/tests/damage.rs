@@ -2,8 +2,9 @@
 
 use std::ops::Bound;
 
-use ::redis::cmd;
+use ::redis::{Value, cmd};
 
+use super::value::Values;
 use super::*;
 
 async fn get(node: &Redis, name: &str) -> Vec<u8> {
