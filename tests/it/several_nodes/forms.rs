@@ -119,6 +119,7 @@ async fn rel_10_a_form_in_a_store_that_hangs_waits_on() {
         (app.requests(), app.last().body),
         (before + 1, b"a=1".to_vec())
     );
+    is_ready(&first, true).await;
     assert_nothing_waits(&browser.get(FORMS).await);
 }
 
