@@ -7,6 +7,7 @@ use super::permission::Perspective;
 use crate::redis::{Address, FileError, Settings};
 
 /// Further apart, times in the logs of two machines are hard to compare.
+#[cfg(feature = "redis")]
 const APART: u64 = 1000;
 
 /// The files with its key, passwords and certificates.

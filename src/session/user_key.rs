@@ -18,11 +18,13 @@ impl UserKey {
         Self(std::array::from_fn(|at| hash[at]))
     }
 
+    #[cfg(feature = "redis")]
     pub(super) fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
+    #[cfg(feature = "redis")]
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let number = u64::from_str_radix(text, 16).ok()?;

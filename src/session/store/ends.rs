@@ -52,6 +52,7 @@ impl EndSender {
 
     /// Tells when the end that was sent last was made, unless many wait: half of the room is for ends
     /// alone.
+    #[cfg(feature = "redis")]
     pub(in crate::session) fn made_at(&self, at: Instant) {
         if self.0.capacity() > MAX_WAITING / 2 {
             self.send(End::MadeAt(at));
@@ -60,6 +61,7 @@ impl EndSender {
 
     /// Tells that every end before `at` has been told. Where there is no room for it, whoever follows
     /// has too much to do to be told that it is up to date.
+    #[cfg(any(test, feature = "redis"))]
     pub(in crate::session) fn no_more_until(&self, at: Timestamp) {
         if self.0.capacity() > 1 {
             self.send(End::NoMoreUntil(at));

@@ -1,5 +1,7 @@
 //! A server takes over, or begins anew, and lacks what another one had.
 
+use ::redis::Value;
+
 use super::*;
 use crate::redis::servers::Slow;
 use crate::redis::{Address, Servers};

@@ -183,13 +183,6 @@ async fn rel_18_a_new_server_is_told_again_whom_an_end_has_kept() {
     while next(&mut ends).await != End::User(UserKey::of("ada")) {}
     has_read(&there).await;
     server.restart(); // nothing of it is on a disk
-    let told_again = async {
-        while there.load(SessionKey::LAST).await != Ok(None) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let told_again = tokio::time::timeout(Duration::from_secs(20), told_again);
-    told_again.await.unwrap();
-    assert_eq!(there.load(own.key).await, Ok(Some(own)));
-    assert_eq!(there.load(other.key).await, Ok(None));
+    assert_eq!(loaded(&there, &own).await, Some(Arc::clone(&own)));
+    assert_eq!(loaded(&there, &other).await, None);
 }
