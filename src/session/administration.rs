@@ -24,9 +24,6 @@ const SHARED_GARBAGE_BATCH: usize = 200;
 /// because a look into the cache would count as a use there.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A session is gone from a store that several nodes share so long after its end: clocks may differ.
-const ENDS_FOR: Duration = Duration::from_hours(1);
-
 /// How long the sweep waits for the store.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -204,6 +201,12 @@ impl Sessions {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
+        let longest = {
+            let settings = self.settings.load();
+            settings.lifetime.max(settings.remember_for)
+        };
+        // First, and whether the store is there or not. The next round goes on with it.
+        let _forgotten = self.store.forget_ends(longest).await;
         let first = garbage_at().map_or(Bound::Unbounded, Bound::Excluded);
         let batch = if self.freshness.is_shared() {
             SHARED_GARBAGE_BATCH
@@ -240,15 +243,6 @@ impl Sessions {
         if let Err(error) = dropped.await {
             tracing::error!(%error, "cannot drop sessions that are over");
         }
-        let longest = {
-            let settings = self.settings.load();
-            settings.lifetime.max(settings.remember_for)
-        };
-        // The next round goes on with it, and the store tells that it is away.
-        let _forgotten = self
-            .store
-            .forget_ends(longest.saturating_add(ENDS_FOR))
-            .await;
     }
 
     async fn collect(&self, expired: Vec<SessionKey>) -> Result<(), StoreError> {

@@ -27,7 +27,7 @@ mod value;
 mod write;
 
 use std::ops::Bound;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ struct Shared {
     accesses: Accesses,
     /// How far epochs have been looked at.
     swept: Mutex<sweep::Position>,
+    /// Milliseconds that a session lasts at most.
+    longest: AtomicU64,
     followers: Mutex<Vec<EndSender>>,
     /// When all streams were last read.
     read: watch::Sender<Timestamp>,
@@ -108,6 +110,7 @@ impl Redis {
             own: Mutex::default(),
             accesses: Accesses::default(),
             swept: Mutex::default(),
+            longest: AtomicU64::new(u64::MAX),
             followers: Mutex::default(),
             read: watch::Sender::default(),
             first_read_by,
@@ -220,7 +223,7 @@ impl SessionStore for Redis {
     }
 
     fn forget_ends(&self, longest: Duration) -> Answer<'_, ()> {
-        self.within(LOOK_UP, self.shared.forget_epochs(longest))
+        self.within(LOOK_UP, self.shared.forget_ends(longest))
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {

@@ -240,7 +240,8 @@ pub(crate) trait SessionStore: Send + Sync {
     }
 
     /// Where the store remembers ends of all sessions of a user: forgets some of those that no session
-    /// can be left from, if none lasts longer than `longest`.
+    /// can be left from, if none lasts longer than `longest`. What this process remembers of them goes at
+    /// once, whether the store can be reached or not.
     fn forget_ends(&self, _longest: Duration) -> Answer<'_, ()> {
         Box::pin(ready(Ok(())))
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::epochs::Epoch;
+use super::own::Whose;
 use super::remove::Tell;
 use super::value::Entry;
 use super::{Shared, all, own};
@@ -32,7 +34,10 @@ impl Shared {
     pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
         self.end_again().await?;
         let epochs = self.own().epochs();
-        for (whose, epoch) in epochs {
+        let needed = |(whose, epoch): &(Whose, Epoch)| {
+            *whose == Whose::All || !self.is_needless(epoch.number)
+        };
+        for (whose, epoch) in epochs.into_iter().filter(needed) {
             self.set_again(whose, &epoch).await?;
         }
         let now = self.clock.now();

@@ -5,6 +5,7 @@
 //! should lifetimes have been longer once, the index of the user tells: it is there for as long as the
 //! last of them.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::redis::{Value, cmd};
@@ -38,15 +39,40 @@ impl Default for Position {
 
 const FIRST: &[u8] = b"0";
 
+/// So much longer than each node the store keeps an epoch: a node that still remembered one that the
+/// store has forgotten would tell it again after a failover, and end sessions that have begun since.
+const MARGIN: Duration = Duration::from_hours(1);
+
 /// A user, and the epoch as it stands in the store.
 type Field = (UserKey, Vec<u8>);
 
 impl Shared {
-    /// Looks at some epochs, and removes those from which the longest lifetime has passed.
-    pub(super) async fn forget_epochs(&self, longest: Duration) -> Result<(), StoreError> {
+    /// Forgets the epochs of this node from which the longest lifetime has passed, and removes some of
+    /// the store that are older still.
+    pub(super) fn forget_ends(
+        &self,
+        longest: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> {
+        let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        self.longest.store(millis, Ordering::Relaxed);
+        self.own()
+            .forget_epochs(|epoch| self.is_older(epoch, longest));
+        self.remove_older(longest.saturating_add(MARGIN))
+    }
+
+    /// Whether no session can be left from before this epoch, as far as this node knows.
+    pub(super) fn is_needless(&self, epoch: u64) -> bool {
+        let longest = self.longest.load(Ordering::Relaxed);
+        self.is_older(epoch, Duration::from_millis(longest))
+    }
+
+    fn is_older(&self, epoch: u64, age: Duration) -> bool {
         let now = shift(self.clock.now(), self.link.clock_offset());
-        let is_old = |epoch: u64| now.since(Timestamp::from_millis(epoch)) > longest;
-        self.own().forget_epochs(is_old);
+        now.since(Timestamp::from_millis(epoch)) > age
+    }
+
+    /// Looks at some epochs, and removes those that are older.
+    pub(super) async fn remove_older(&self, age: Duration) -> Result<(), StoreError> {
         let (at, cursor) = {
             let position = self.swept();
             (position.shard, position.cursor.clone())
@@ -56,7 +82,8 @@ impl Shared {
         let mut old = fields;
         old.retain(|(user, text)| {
             let epoch = Epoch::read(text);
-            Names::shard_of(*user) == shard && epoch.is_some_and(|epoch| is_old(epoch.number))
+            Names::shard_of(*user) == shard
+                && epoch.is_some_and(|epoch| self.is_older(epoch.number, age))
         });
         for some in old.chunks(AT_ONCE) {
             self.remove_epochs(shard, some).await?;

@@ -13,7 +13,7 @@ fn names_of(node: &Redis, user: &str) -> (String, String) {
 /// So many rounds look at all of these few.
 async fn sweep(node: &Redis, longest: Duration) {
     for _ in 0..keys::SHARDS {
-        node.forget_ends(longest).await.unwrap();
+        node.shared.remove_older(longest).await.unwrap();
     }
 }
 
@@ -101,7 +101,10 @@ async fn sec_84_epochs_of_many_users_go_some_at_a_time() {
         }
         left
     };
-    node.forget_ends(Duration::from_hours(1)).await.unwrap();
+    node.shared
+        .remove_older(Duration::from_hours(1))
+        .await
+        .unwrap();
     let first = left().await;
     assert!(
         (2600..3000).contains(&first),
@@ -114,4 +117,30 @@ async fn sec_84_epochs_of_many_users_go_some_at_a_time() {
     };
     let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
     swept.expect("all are removed");
+}
+
+/// Whose node still remembers an epoch that is not in the store any more.
+#[tokio::test]
+async fn rel_18_an_epoch_that_was_removed_does_not_come_back_with_another_server() {
+    let mut server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let short = Duration::from_millis(50);
+    here.forget_ends(short).await.unwrap();
+    here.remove_of_user("ada".into(), None).await.unwrap();
+    let (epochs, field) = names_of(&here, "ada");
+    let swept = async {
+        while server.ask(&["HEXISTS", &epochs, &field]) == "1\n" {
+            sweep(&there, short).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(10), swept).await;
+    swept.expect("it is removed");
+    // By the node that knows nothing of it; it has not looked itself since.
+    there.shared.own().forget_epochs(|_| true);
+    assert_eq!(here.shared.own().epochs().len(), 1);
+    let ada = record("ada");
+    there.insert(Arc::clone(&ada)).await.unwrap();
+    server.restart();
+    assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
+    assert_eq!(loaded(&here, &ada).await, Some(ada));
 }
