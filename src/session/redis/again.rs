@@ -1,5 +1,6 @@
 //! Does again what a server may have lost, and what could not be done while it was away.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,12 +86,18 @@ impl Shared {
                 );
             }
         }
+        // Each shard for itself: what one part of the store refuses is no reason to wait with the others.
+        let mut failed = HashSet::new();
         for whose in whose {
+            let shard = Self::shard_of(whose);
+            if failed.contains(&shard) {
+                continue;
+            }
             let again = self.own().try_again(whose);
-            if let Some(end) = again
-                && self.end_all_of(end).await.is_err()
-            {
-                return;
+            for end in again {
+                if self.end_all_of(end).await.is_err() {
+                    failed.insert(shard);
+                }
             }
         }
     }

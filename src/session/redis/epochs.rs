@@ -274,7 +274,7 @@ impl Shared {
         }
     }
 
-    fn shard_of(whose: Whose) -> Shard {
+    pub(super) fn shard_of(whose: Whose) -> Shard {
         match whose {
             Whose::User(user) => Names::shard_of(user),
             Whose::All => Shard::OF_ALL,

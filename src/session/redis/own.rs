@@ -39,8 +39,8 @@ pub(super) struct Write {
 /// later one is later in any case where so much lies between them.
 const IN_ANY_CASE: Duration = Duration::from_secs(2);
 
-/// An end by an epoch that is not written yet. A later one takes the place of an earlier one: it ends
-/// all that that one does.
+/// An end by an epoch that is not written yet. A later one takes the place of an earlier one if it ends
+/// all that that one does: one that keeps a session does not take the place of one that keeps none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PendingEnd {
     pub(super) whose: Whose,
@@ -74,7 +74,7 @@ pub(super) struct Own {
     /// Ended here and not written down yet.
     unwritten: HashSet<SessionKey>,
     /// The same by epochs, being written or not written yet.
-    pending: HashMap<Whose, PendingEnd>,
+    pending: HashMap<Whose, Vec<PendingEnd>>,
     /// The number of the last one.
     last_pending: u64,
     epochs: HashMap<Whose, Epoch>,
@@ -86,8 +86,8 @@ impl Own {
     /// Whether a session is over, whatever the store says.
     pub(super) fn has_ended(&self, record: &Record) -> bool {
         let is_ending = |whose| {
-            let pending = self.pending.get(&whose);
-            pending.is_some_and(|pending| pending.ends(record))
+            let mut pending = self.pending.get(&whose).into_iter().flatten();
+            pending.any(|pending| pending.ends(record))
         };
         self.is_over(&record.key)
             || !self.pending.is_empty()
@@ -147,9 +147,6 @@ impl Own {
         keep: Option<SessionKey>,
         at: Timestamp,
     ) -> PendingEnd {
-        // What ends all sessions of a user is meant for that one, too.
-        let ends_all = |earlier: &PendingEnd| earlier.keep.is_none();
-        let keep = keep.filter(|_| !self.pending.get(&whose).is_some_and(ends_all));
         self.last_pending += 1;
         let end = PendingEnd {
             whose,
@@ -159,7 +156,9 @@ impl Own {
             is_being_written: true,
             number: self.last_pending,
         };
-        self.pending.insert(whose, end);
+        let pending = self.pending.entry(whose).or_default();
+        pending.retain(|earlier| keep.is_some() && earlier.keep.is_none());
+        pending.push(end);
         let over = Epoch {
             number: u64::MAX,
             kept: keep.into_iter().collect(),
@@ -168,25 +167,35 @@ impl Own {
         end
     }
 
-    /// Begins another try at an end that waits; `None` where somebody else does, or has.
-    pub(super) fn try_again(&mut self, whose: Whose) -> Option<PendingEnd> {
-        let end = self.pending.get_mut(&whose)?;
-        if std::mem::replace(&mut end.is_being_written, true) {
-            return None;
-        }
-        end.has_waited = true;
-        Some(*end)
+    /// Begins another try at the ends of these sessions that wait, the earliest first: those that nobody
+    /// is about to write.
+    pub(super) fn try_again(&mut self, whose: Whose) -> Vec<PendingEnd> {
+        let pending = self.pending.get_mut(&whose).into_iter().flatten();
+        let waiting = pending.filter(|end| !end.is_being_written);
+        let tried = waiting.map(|end| {
+            end.has_waited = true;
+            end.is_being_written = true;
+            *end
+        });
+        tried.collect()
     }
 
     /// Gives the end over to the epoch that is written by now, if any was to be, or to another try.
     pub(super) fn finish_end(&mut self, end: &PendingEnd, written: Option<&Option<Epoch>>) {
-        let pending = self.pending.get_mut(&end.whose);
-        let pending = pending.filter(|pending| pending.number == end.number);
-        match (pending, written) {
+        if let Some(pending) = self.pending.get_mut(&end.whose) {
+            if written.is_some() {
+                pending.retain(|other| other.number != end.number);
+            }
             // What is to be tried again is over until then.
-            (Some(pending), None) => pending.is_being_written = false,
-            (Some(_), Some(_)) => drop(self.pending.remove(&end.whose)),
-            (None, _) => {}
+            for other in pending
+                .iter_mut()
+                .filter(|other| other.number == end.number)
+            {
+                other.is_being_written = false;
+            }
+            if pending.is_empty() {
+                self.pending.remove(&end.whose);
+            }
         }
         if let Some(Some(epoch)) = written {
             self.note_epoch(end.whose, epoch.clone());
@@ -213,9 +222,12 @@ impl Own {
             .retain(|whose, epoch| *whose == Whose::All || !is_old(epoch.number));
     }
 
+    /// What waits for another try; not what is just being written.
     pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<Whose>) {
         let keys = self.unwritten.iter().copied().collect();
-        (keys, self.pending.keys().copied().collect())
+        let waits = |pending: &[PendingEnd]| pending.iter().any(|end| !end.is_being_written);
+        let pending = self.pending.iter().filter(|(_, pending)| waits(pending));
+        (keys, pending.map(|(whose, _)| *whose).collect())
     }
 
     pub(super) fn epochs(&self) -> Vec<(Whose, Epoch)> {
@@ -276,6 +288,41 @@ impl Own {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rel_10_who_signs_in_after_a_revocation_that_waits_may_end_the_others() {
+        let mut own = Own::default();
+        let whose = Whose::User(UserKey::of("ada"));
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let begun = |seconds| Record {
+            created: at(seconds),
+            ..Arc::unwrap_or_clone(crate::session::test_record("ada"))
+        };
+        let (before, after, own_one) = (begun(50), begun(3600), begun(3600));
+        let all = own.begin_end(whose, None, at(100));
+        own.finish_end(&all, None);
+        let others = own.begin_end(whose, Some(own_one.key), at(4000));
+        own.finish_end(&others, None);
+        assert!(own.has_ended(&before) && own.has_ended(&after));
+        assert!(!own.has_ended(&own_one), "it is meant by neither");
+        let again = own.try_again(whose);
+        let order: Vec<_> = again.iter().map(|end| end.keep).collect();
+        assert_eq!(order, [None, Some(own_one.key)]);
+        assert_eq!(own.try_again(whose), [], "they are being written");
+        for end in &again {
+            own.finish_end(end, Some(&None));
+        }
+        assert!(!own.has_ended(&before) && own.unwritten().1.is_empty());
+        // Whoever had begun before stays over, whatever is clicked.
+        let all = own.begin_end(whose, None, at(100));
+        own.begin_end(whose, Some(before.key), at(101));
+        assert!(own.has_ended(&before));
+        // And one that ends all is enough.
+        let last = own.begin_end(whose, None, at(5000));
+        own.finish_end(&all, None);
+        own.finish_end(&last, None);
+        assert_eq!(own.try_again(whose).len(), 1);
+    }
 
     #[test]
     fn rel_18_of_too_many_ends_of_users_the_newest_are_remembered() {
