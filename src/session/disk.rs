@@ -33,7 +33,8 @@ use super::store::{Answer, End, OpenError, SessionStore, StoreError, ends};
 use crate::clock::Timestamp;
 use crate::request::Host;
 
-/// The store in a file; closes it when dropped.
+/// The store in a file; closes it when the last handle is dropped.
+#[derive(Clone)]
 pub(super) struct Disk {
     shared: Arc<Shared>,
     commands: Sender<Command>,
@@ -45,6 +46,8 @@ struct Shared {
     /// `None` while it cannot be opened, and after the end.
     database: RwLock<Option<Database>>,
     pending_deletes: Mutex<PendingDeletes>,
+    /// Held by who removes the records of a user.
+    removing: tokio::sync::Mutex<()>,
     /// Accesses that are not in the file yet.
     touched: Mutex<HashMap<SessionKey, Timestamp>>,
     count: AtomicUsize,
@@ -132,6 +135,7 @@ impl Disk {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
             pending_deletes: Mutex::default(),
+            removing: tokio::sync::Mutex::default(),
             touched: Mutex::default(),
             count: AtomicUsize::new(contents.count),
             latest: AtomicU64::new(contents.latest.as_millis()),
@@ -184,6 +188,25 @@ impl SessionStore for Disk {
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
         self.shared.pending_deletes().keys.extend(&keys);
         self.write(|reply| Command::Remove(keys, reply))
+    }
+
+    /// Of two at once, none is to find what the other is about to remove: they come one by one.
+    fn remove_of_user(
+        &self,
+        user: String,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>> {
+        let disk = self.clone();
+        Box::pin(async move {
+            let _one_by_one = disk.shared.removing.lock().await;
+            let records = disk.of_user(user).await?;
+            let mut keys: Vec<_> = records.iter().map(|record| record.key).collect();
+            if keep.is_some_and(|keep| !keys.contains(&keep)) {
+                return Ok(None);
+            }
+            keys.retain(|key| Some(*key) != keep);
+            disk.remove(keys).await.map(Some)
+        })
     }
 
     fn clear(&self) -> Answer<'static, usize> {

@@ -109,9 +109,15 @@ impl Sessions {
         user: &str,
         keep: Option<SessionKey>,
     ) -> Result<Option<usize>, EndError> {
-        let removed = self.store.remove_of_user(user.to_owned(), keep);
-        self.forget_user(UserKey::of(user), keep);
-        let removed = removed.await.map_err(EndError::Unwritten)?;
+        let removed = carry_through(self.store.remove_of_user(user.to_owned(), keep));
+        let others = self.forget_user(UserKey::of(user), keep);
+        let removed = removed.await;
+        if removed != Ok(None) {
+            for key in &others {
+                self.active_streams.end(key);
+            }
+        }
+        let removed = removed.map_err(EndError::Unwritten)?;
         self.counts.revoked.inc_by(removed.unwrap_or(0) as u64);
         Ok(removed)
     }
@@ -186,8 +192,10 @@ impl Sessions {
     }
 
     /// The same for the sessions of a user that this process knows, but for one. With one to keep it is the
-    /// store that says which are over: that one may be, and then the others are not.
-    fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) {
+    /// store that says which are over: that one may be, and then the others are not. Gives those whose
+    /// streams are to end as soon as it has.
+    fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) -> Vec<SessionKey> {
+        let mut others = Vec::new();
         let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
             Cached::Live(session) => Some(session),
             Cached::Ended | Cached::OtherId(_) => None,
@@ -203,11 +211,12 @@ impl Sessions {
                 self.forget(&key);
             } else {
                 self.cache.invalidate(&key);
-                self.active_streams.end(&key);
+                others.push(key);
             }
         }
         // After it, for connections that remember a session.
         self.ended.fetch_add(1, Ordering::Release);
+        others
     }
 
     /// The same for every session.

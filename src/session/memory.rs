@@ -124,6 +124,24 @@ impl SessionStore for Memory {
         Box::pin(ready(Ok(removed)))
     }
 
+    fn remove_of_user(
+        &self,
+        user: String,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>> {
+        let mut shared = self.lock();
+        let keys = shared.tables.of_user.get(&user_name::key(&user));
+        let mut keys = keys.cloned().unwrap_or_default();
+        if keep.is_some_and(|keep| !keys.remove(&keep)) {
+            return Box::pin(ready(Ok(None)));
+        }
+        for key in &keys {
+            shared.tables.remove(key);
+            shared.tell(self.number, End::One(*key));
+        }
+        Box::pin(ready(Ok(Some(keys.len()))))
+    }
+
     fn clear(&self) -> Answer<'static, usize> {
         let mut shared = self.lock();
         let tables = std::mem::take(&mut shared.tables);

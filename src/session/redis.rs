@@ -213,7 +213,11 @@ impl SessionStore for Redis {
         Box::pin(async move { Ok(cleared.await?.unwrap_or_default()) })
     }
 
-    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, Option<usize>> {
+    fn remove_of_user(
+        &self,
+        user: String,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>> {
         self.begin_end_of(Whose::User(UserKey::of(&user)), keep)
     }
 

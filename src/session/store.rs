@@ -251,19 +251,12 @@ pub(crate) trait SessionStore: Send + Sync {
 
     /// Removes every record of a user but for that of the key to keep, as [`remove`](Self::remove)
     /// does. `None`, and nothing is removed, where the one to keep is not there any more: of two at
-    /// once, each with a record of its own to keep, one is kept. This one is for stores of one process,
-    /// which sees to it itself that there are no two at once.
-    fn remove_of_user(&self, user: String, keep: Option<SessionKey>) -> Answer<'_, Option<usize>> {
-        Box::pin(async move {
-            let records = self.of_user(user).await?;
-            let mut keys: Vec<_> = records.iter().map(|record| record.key).collect();
-            if keep.is_some_and(|keep| !keys.contains(&keep)) {
-                return Ok(None);
-            }
-            keys.retain(|key| Some(*key) != keep);
-            self.remove(keys).await.map(Some)
-        })
-    }
+    /// once, each with a record of its own to keep, one is kept.
+    fn remove_of_user(
+        &self,
+        user: String,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>>;
 
     /// Keeps an access, unless there was a later one. May be lost in a crash for some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);

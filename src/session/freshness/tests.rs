@@ -80,6 +80,14 @@ impl SessionStore for Shared {
         }))
     }
 
+    fn remove_of_user(
+        &self,
+        user: String,
+        keep: Option<SessionKey>,
+    ) -> Answer<'static, Option<usize>> {
+        self.unless_away(self.memory.remove_of_user(user, keep))
+    }
+
     fn clear(&self) -> Answer<'static, usize> {
         self.unless_away(self.memory.clear())
     }

@@ -186,3 +186,56 @@ async fn rel_18_a_new_server_is_told_again_whom_an_end_has_kept() {
     assert_eq!(loaded(&there, &own).await, Some(Arc::clone(&own)));
     assert_eq!(loaded(&there, &other).await, None);
 }
+
+#[tokio::test]
+async fn sec_46_who_comes_second_cuts_no_stream_of_who_comes_first() {
+    let server = server!();
+    let sessions = async || {
+        let settings = crate::session::Settings {
+            backend: crate::session::Backend::Memory,
+            idle_timeout: Duration::from_mins(30),
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: 20,
+            max_sessions: 20,
+        };
+        let store = Arc::new(node(&server).await);
+        crate::session::Sessions::new(settings, store, Clock::system())
+    };
+    let nodes = [sessions().await, sessions().await];
+    let store = node(&server).await;
+    for round in 0..20 {
+        let mut keys = Vec::new();
+        for _ in 0..2 {
+            let now = Clock::system().now();
+            let ada = Arc::new(Record {
+                last_accessed: now,
+                expires: now.plus(Duration::from_hours(1)),
+                ..Arc::unwrap_or_clone(begun_at(now))
+            });
+            keys.push(ada.key);
+            store.insert(ada).await.unwrap();
+        }
+        let mut streams = Vec::new();
+        for key in &keys {
+            for node in &nodes {
+                let session = node.by_key(key).await.unwrap().unwrap();
+                streams.push((*key, node.watch(&session)));
+            }
+        }
+        let ended = tokio::join!(
+            nodes[0].end_others_of_user("ada", Some(keys[0])),
+            nodes[1].end_others_of_user("ada", Some(keys[1])),
+        );
+        let is_first = [ended.0.unwrap().is_some(), ended.1.unwrap().is_some()];
+        assert!(is_first[0] ^ is_first[1], "round {round}: {is_first:?}");
+        let first = keys[usize::from(is_first[1])];
+        for (key, stream) in &streams {
+            assert!(
+                *key != first || !stream.ended().is_cancelled(),
+                "round {round}"
+            );
+        }
+        nodes[0].end_all_of_user("ada").await.unwrap();
+    }
+}
