@@ -68,7 +68,7 @@ impl Shared {
             let there = &there.record;
             there.revision < record.revision || there.ids.len() < record.ids.len()
         };
-        if let Some(there) = self.entry(&record.key).await?.filter(is_older) {
+        if let Some(there) = self.entry_there(&record.key).await?.filter(is_older) {
             self.swap(record, write.epochs, &there.stamp).await?;
         }
         Ok(())

@@ -37,8 +37,18 @@ impl Shared {
         }
     }
 
-    /// The session of a key, whether it is over or not.
+    /// The session of a key, whether it is over or not. An error where there is none, and a server that
+    /// has just taken the place of another one may have lost it.
     pub(super) async fn entry(&self, key: &SessionKey) -> Result<Option<Entry>, StoreError> {
+        let found = self.entry_there(key).await?;
+        if found.is_none() && self.met().trust(&self.link.run_id()) < Trust::All {
+            return Err(StoreError::Unavailable);
+        }
+        Ok(found)
+    }
+
+    /// The same of what the server has, whatever it may have lost.
+    pub(super) async fn entry_there(&self, key: &SessionKey) -> Result<Option<Entry>, StoreError> {
         let value = self
             .query(cmd("GET").arg(self.names.record(Short::of(key))))
             .await?;
@@ -90,7 +100,7 @@ impl Shared {
             Err(error) if error.is_newer() => return Err(StoreError::Unavailable),
             Err(_) => return Ok(None),
         };
-        let entry = self.entry(&key).await?;
+        let entry = self.entry_there(&key).await?;
         Ok(entry.filter(|entry| entry.record.host_of(id).is_some()))
     }
 

@@ -48,6 +48,33 @@ async fn rel_18_nothing_is_taken_for_ended_before_every_node_has_told_a_new_serv
 }
 
 #[tokio::test]
+async fn rel_18_a_session_that_may_be_lost_is_not_taken_for_over_by_whoever_changes_it() {
+    let mut server = server!();
+    let ((slow, here), there) = (slow_node(&server).await, node(&server).await);
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    knows_of_another(&there).await;
+    slow.set_delay(TOO_LATE);
+    server.restart();
+    let began = Clock::stopwatch();
+    let id = HostId {
+        key: record("ada").key,
+        host: Host::parse("wiki.test").unwrap(),
+    };
+    while began.elapsed() < MEANWHILE {
+        let added = there.add_id(ada.key, id.clone()).await;
+        assert_eq!(added, Err(StoreError::Unavailable));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What she asks for is not forgotten because her session is not there yet.
+    let others = there.remove_of_user("ada".into(), Some(ada.key)).await;
+    assert!(others.is_err(), "{others:?}");
+    slow.set_delay(Duration::ZERO);
+    assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
+    assert!(there.add_id(ada.key, id).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn rel_18_a_session_that_has_ended_opens_nowhere_on_a_server_that_has_lost_its_end() {
     let mut server = server!();
     let (slow, here) = slow_node(&server).await;
