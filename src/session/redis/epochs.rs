@@ -24,8 +24,10 @@ use crate::session::user_key::UserKey;
 /// then.
 const ALL_COUNTED_FOR: Duration = Duration::from_secs(30);
 
-/// Sessions that an end may keep; of more, the oldest are not kept.
-const MAX_KEPT: usize = 64;
+/// Sessions that an end keeps, where it had to wait and some have begun since; of more, the oldest are not
+/// kept. A later end may have kept as many.
+const MAX_KEPT: usize = MAX_KEPT_IN_ALL / 2;
+pub(super) const MAX_KEPT_IN_ALL: usize = 64;
 
 /// Bytes of a session key.
 const KEY: usize = 32;

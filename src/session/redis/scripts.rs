@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
+use super::epochs::MAX_KEPT_IN_ALL;
 use super::value::{ACCESS, SEALED, STAMP};
 
 /// Ends that a stream keeps. A node that has missed more drops all that it knows.
@@ -77,10 +78,15 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
             end
             return false
         end
-        if how == 'late' and old >= epoch then keep = kept end
         for at = 7, #ARGV, 2 do
             local key, is_good = ARGV[at], how == 'again' or tonumber(ARGV[at + 1]) >= old
             if (is_good or has(kept, key)) and not has(keep, key) then keep = keep .. key end
+        end
+        if how == 'late' and old >= epoch then
+            for at = 1, #kept, 32 do
+                local key = string.sub(kept, at, at + 31)
+                if #keep < @KEPT * 32 and not has(keep, key) then keep = keep .. key end
+            end
         end
         if how == 'if-kept' and not has(keep, ARGV[7]) then return false end
         if old >= epoch then epoch = old + 1 end
@@ -238,6 +244,7 @@ fn filled(text: &str) -> Script {
         ("@SEALED", SEALED),
         ("@STAMP", STAMP),
         ("@ENDS", ENDS),
+        ("@KEPT", MAX_KEPT_IN_ALL),
     ];
     let fill =
         |text: String, (name, number): (&str, usize)| text.replace(name, &number.to_string());
