@@ -1,4 +1,6 @@
 use super::*;
+use crate::redis::servers::Slow;
+use crate::redis::{Address, Servers};
 
 /// Who lists the sessions of a user may meet the name of one that is just being written.
 #[tokio::test]
@@ -45,19 +47,29 @@ async fn sec_46_a_session_that_its_index_has_lost_is_listed_again() {
 #[tokio::test]
 async fn rel_10_a_list_that_takes_too_long_ends() {
     let server = server!();
-    let slow = Settings {
-        timeout: Duration::from_millis(200),
-        ..server.settings()
+    let slow = Slow::start(&server).await;
+    let url = slow.url();
+    let address = Address::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: url.rsplit_once(':').unwrap().1.parse().unwrap(),
+        tls: false,
     };
-    let node = node_of(slow).await;
-    // As many steps as there are sessions, and no end of them.
-    let endless = node.listed(std::future::pending::<Result<(), _>>());
-    let ended = tokio::time::timeout(Duration::from_secs(10), endless).await;
-    let error = ended.expect("it ends").unwrap_err();
-    assert_eq!(error, StoreError::Slow(Duration::from_secs(2)));
+    let node = node_of(settings(Servers::One(address))).await;
+    for _ in 0..1200 {
+        node.insert(record("ada")).await.unwrap();
+    }
+    // Each step is answered in time, and there are many.
+    slow.set_delay(Duration::from_millis(150));
+    let listed = node.range(Bound::Unbounded, SessionKey::LAST, 10_000);
+    let listed = tokio::time::timeout(Duration::from_secs(30), listed).await;
+    let error = listed.expect("it ends").unwrap_err();
+    assert_eq!(error, StoreError::Slow(Duration::from_secs(10)));
     let said = error.to_string();
     assert!(
-        said.contains("2 seconds") && said.contains("`timeout`"),
+        said.contains("10 seconds") && said.contains("`timeout`"),
         "{said}"
     );
+    slow.set_delay(Duration::ZERO);
+    let listed = node.range(Bound::Unbounded, SessionKey::LAST, 10_000);
+    assert_eq!(listed.await.map(|listed| listed.len()), Ok(1200));
 }
