@@ -90,6 +90,8 @@ struct Shared {
     /// Some did not, so that one may have ended unheard.
     has_not_waited: AtomicBool,
     met: Mutex<Met>,
+    /// This node goes: nobody is to wait for it.
+    has_left: AtomicBool,
     said_unreadable: Seldom,
     said_not_durable: Seldom,
 }
@@ -102,6 +104,7 @@ impl Redis {
             .try_fill_bytes(&mut node)
             .map_err(|_| OpenError::NoRandomness)?;
         let first_read_by = Instant::now() + link.settings().timeout;
+        let stale_for = link.settings().stale_for;
         let shared = Arc::new(Shared {
             names: Names::new(link.prefix()),
             link,
@@ -115,7 +118,8 @@ impl Redis {
             read: watch::Sender::default(),
             first_read_by,
             has_not_waited: AtomicBool::new(false),
-            met: Mutex::new(Met::none()),
+            met: Mutex::new(Met::none(stale_for)),
+            has_left: AtomicBool::new(false),
             said_unreadable: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
         });
@@ -327,8 +331,8 @@ impl SessionStore for Redis {
                      again when it is back"
                 );
             }
-            self.shared.write_accesses().await?;
-            self.shared.leave().await
+            let left = self.shared.leave().await;
+            self.shared.write_accesses().await.and(left)
         })
     }
 }

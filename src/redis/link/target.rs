@@ -92,8 +92,9 @@ async fn of_sentinel(sentinel: &Sentinel, settings: &Settings) -> Result<Connect
 struct Precedence {
     /// Sentinel's "configuration epoch": one that is cut off may still name the master before.
     epoch: u64,
-    /// It has promoted a replica to the next master, which takes writes. The other sentinels, and its
-    /// own epoch, follow when the other replicas have been told, which may take a second.
+    /// It has promoted a replica to the next master: the epoch is that of this configuration already,
+    /// while `ip` and `port` are of the master before until the other replicas have been told, which may
+    /// take a second.
     has_promoted: bool,
 }
 
@@ -188,12 +189,14 @@ mod tests {
     fn rel_18_a_sentinel_that_has_promoted_a_replica_counts_before_those_that_have_not_heard() {
         let [before, promoted, after] = [
             of("7", "6379", "6379"),
-            of("7", "6379", "6380"),
+            of("8", "6379", "6380"),
             of("8", "6380", "6380"),
         ]
         .map(|named| named.unwrap());
         assert_eq!(promoted.1, after.1);
-        assert!(before.0 < promoted.0 && promoted.0 < after.0);
+        assert!(before.0 < after.0 && after.0 < promoted.0);
+        let next = of("9", "6380", "6380").unwrap();
+        assert!(promoted.0 < next.0);
         assert!(of("7", "6379", "x").is_none() && of("", "6379", "6379").is_none());
     }
 }

@@ -63,6 +63,7 @@ impl Shared {
             return Ok(None); // whatever the store has, or has lost
         }
         self.wait_for_first_read().await;
+        let before = self.trust();
         let mut command = cmd("MGET");
         command
             .arg(self.names.record(Short::of(&key)))
@@ -80,13 +81,17 @@ impl Shared {
         };
         // A server that has just taken the place of another one may not have been told again of all
         // that it has lost.
-        let trust = self.met().trust(&self.link.run_id());
+        let trust = before.min(self.trust());
         match found {
             None if trust < Trust::All => Err(StoreError::Unavailable),
             None => Ok(None),
             Some(_) if trust < Trust::Found => Err(StoreError::Unavailable),
             Some(entry) => Ok(self.unless_over(vec![entry]).await?.0.pop()),
         }
+    }
+
+    fn trust(&self) -> Trust {
+        self.met().trust(&self.link.run_id())
     }
 
     /// The session that another id opens, if it says so, too.

@@ -3,8 +3,12 @@
 //! A server that takes over from one that has failed may lack ends and logins that had been answered.
 //! Each node tells it again of its own ([`again`](super::again)). Until all have, a session that it has
 //! may have ended, and one that it has not may be good.
+//!
+//! This list is apart from that of `vestibule node list`, which is for people: it belongs to the store of
+//! the sessions, is renewed more often, and knows nothing of a node but this.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ::redis::Value;
@@ -21,11 +25,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// master.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// How long the others are waited for: a node that has died with the server tells it nothing more.
+/// How long the others are waited for, since the server takes writes: a node that has died with the one
+/// before tells it nothing more.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// How long what a server has is in doubt, where this node itself cannot tell it anything, as it takes
-/// no writes.
+/// How long what a server has is in doubt at least, where nothing can be told it, as it takes no writes.
 const IN_DOUBT: Duration = Duration::from_secs(5);
 
 /// How far a server can be believed.
@@ -33,8 +37,9 @@ const IN_DOUBT: Duration = Duration::from_secs(5);
 pub(super) enum Trust {
     /// A session that it has may have ended, and one that it has not may be good.
     Nothing,
-    /// What it has not may be good.
+    /// A session that it has is good; one that it has not may be good, too.
     Found,
+    /// A session that it has not has ended.
     All,
 }
 
@@ -44,14 +49,19 @@ pub(super) struct Met {
     run_id: String,
     at: Instant,
     is_settled: bool,
+    /// How long what it has is in doubt, as long as it is not settled.
+    in_doubt: Duration,
 }
 
 impl Met {
-    pub(super) fn none() -> Self {
+    /// Sessions that this node knows go on for `stale_for`; only after it, it needs those of a server
+    /// that nobody can tell anything.
+    pub(super) fn none(stale_for: Duration) -> Self {
         Self {
             run_id: String::new(),
             at: Clock::stopwatch(),
             is_settled: false,
+            in_doubt: stale_for.max(IN_DOUBT),
         }
     }
 
@@ -60,7 +70,7 @@ impl Met {
         if self.run_id != run_id {
             *self = Self {
                 run_id: run_id.to_owned(),
-                ..Self::none()
+                ..Self::none(self.in_doubt)
             };
         }
     }
@@ -79,7 +89,7 @@ impl Met {
         }
         match self.is_settled {
             true => Trust::All,
-            false if self.at.elapsed() >= IN_DOUBT => Trust::Found,
+            false if self.at.elapsed() >= self.in_doubt => Trust::Found,
             false => Trust::Nothing,
         }
     }
@@ -92,7 +102,17 @@ type NodeId = [u8; 8];
 pub(super) struct Peers {
     known: HashMap<NodeId, ServerId>,
     said: Option<Instant>,
-    waits_until: Option<Instant>,
+    waiting: Waiting,
+}
+
+/// For the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Waiting {
+    #[default]
+    No,
+    /// For a server that takes the word of this node first: until then, none can tell it anything.
+    Begins,
+    Until(Instant),
 }
 
 /// Of a run id, which may name many servers of a cluster: as long as one.
@@ -109,52 +129,55 @@ impl ServerId {
 impl Peers {
     /// This node has told this server what it knows: the others are waited for.
     pub(super) fn wait(&mut self) {
-        self.said = None;
-        self.waits_until = Some(Clock::stopwatch() + WAIT);
+        self.waiting = Waiting::Begins;
     }
 
     /// Whether the others are still waited for.
     pub(super) fn is_waiting(&self) -> bool {
-        self.waits_until.is_some()
+        self.waiting != Waiting::No
     }
 
     /// Says that this node is there and has told the server of this run id what it knows, and gives
     /// whether all others have. To be called often.
     pub(super) async fn attend(&mut self, shared: &Shared, run_id: &str) -> bool {
+        let server = ServerId::of(run_id);
         let is_due = self.said.is_none_or(|said| said.elapsed() >= EVERY);
         if is_due || self.is_waiting() {
-            match shared.attend(ServerId::of(run_id)).await {
-                Ok(there) => {
-                    self.said = Some(Clock::stopwatch());
-                    self.hear(there);
-                }
+            match shared.attend(server).await {
+                Ok(there) => self.hear(there, server),
                 Err(error) => tracing::debug!(%error, "no other node can hear of this one"),
             }
         }
-        let Some(until) = self.waits_until else {
-            return true;
-        };
-        let server = ServerId::of(run_id);
-        let have_all = self.said.is_some() && self.known.values().all(|told| *told == server);
-        if have_all || Clock::stopwatch() >= until {
-            self.waits_until = None;
-        }
-        self.waits_until.is_none()
+        !self.is_waiting()
     }
 
     /// A server that has lost its list knows of nobody: those that were known before are waited for.
-    fn hear(&mut self, there: HashMap<NodeId, ServerId>) {
-        if self.is_waiting() {
-            self.known.extend(there);
-        } else {
-            self.known = there;
-        }
+    fn hear(&mut self, there: HashMap<NodeId, ServerId>, server: ServerId) {
+        let now = Clock::stopwatch();
+        self.said = Some(now);
+        let until = match self.waiting {
+            Waiting::No => {
+                self.known = there;
+                return;
+            }
+            Waiting::Begins => now + WAIT,
+            Waiting::Until(until) => until,
+        };
+        self.known.extend(there);
+        let have_all = self.known.values().all(|told| *told == server);
+        self.waiting = match have_all || now >= until {
+            true => Waiting::No,
+            false => Waiting::Until(until),
+        };
     }
 }
 
 impl Shared {
     /// Gives the others that have said so lately.
     async fn attend(&self, server: ServerId) -> Result<HashMap<NodeId, ServerId>, StoreError> {
+        if self.has_left.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable);
+        }
         let key = self.names.nodes();
         let kept = KEPT.as_millis().to_string();
         let channel = self.names.channel();
@@ -175,6 +198,7 @@ impl Shared {
 
     /// Nobody is to wait for this node any more.
     pub(super) async fn leave(&self) -> Result<(), StoreError> {
+        self.has_left.store(true, Ordering::SeqCst);
         let mut leave = ::redis::cmd("HDEL");
         leave.arg(self.names.nodes()).arg(&self.node[..]);
         self.query(&leave).await.map(drop)
@@ -187,7 +211,8 @@ mod tests {
 
     #[test]
     fn rel_18_a_server_is_believed_when_it_was_told_again() {
-        let mut met = Met::none();
+        let stale_for = Duration::from_secs(30);
+        let mut met = Met::none(stale_for);
         assert_eq!(met.trust("a"), Trust::Found);
         met.meet("a");
         assert_eq!(met.trust("a"), Trust::Nothing);
@@ -201,7 +226,9 @@ mod tests {
         met.meet("b");
         assert_eq!([met.trust("a"), met.trust("b")], [Trust::Nothing; 2]);
         // One that takes no writes is never told.
-        met.at = met.at.checked_sub(IN_DOUBT).unwrap();
+        met.at = met.at.checked_sub(stale_for / 2).unwrap();
+        assert_eq!(met.trust("b"), Trust::Nothing);
+        met.at = met.at.checked_sub(stale_for / 2).unwrap();
         assert_eq!(met.trust("b"), Trust::Found);
     }
 
@@ -209,13 +236,20 @@ mod tests {
     fn rel_18_nodes_that_a_server_has_lost_are_waited_for() {
         let (here, before) = (ServerId::of("here"), ServerId::of("before"));
         let mut peers = Peers::default();
-        peers.hear(HashMap::from([([1; 8], before), ([2; 8], before)]));
+        peers.hear(HashMap::from([([1; 8], before), ([2; 8], before)]), before);
         peers.wait();
-        peers.hear(HashMap::from([([2; 8], here), ([3; 8], here)]));
+        peers.hear(HashMap::from([([2; 8], here), ([3; 8], here)]), here);
         let known = HashMap::from([([1; 8], before), ([2; 8], here), ([3; 8], here)]);
         assert_eq!(peers.known, known);
-        peers.waits_until = None;
-        peers.hear(HashMap::from([([3; 8], here)]));
+        let Waiting::Until(until) = peers.waiting else {
+            panic!("{:?}", peers.waiting);
+        };
+        peers.hear(HashMap::default(), here);
+        assert_eq!(peers.waiting, Waiting::Until(until), "as long as before");
+        peers.waiting = Waiting::Until(Clock::stopwatch());
+        peers.hear(HashMap::default(), here);
+        assert!(!peers.is_waiting(), "it does not come");
+        peers.hear(HashMap::from([([3; 8], here)]), here);
         assert_eq!(peers.known, HashMap::from([([3; 8], here)]));
     }
 }

@@ -178,7 +178,7 @@ pub(super) static TAKE_PLACE: LazyLock<Script> = LazyLock::new(|| {
 /// Keys: nodes. Arguments: node, the server that it has told what it knows, milliseconds to keep its
 /// word, channel. Gives each node that has said so within that time, and its server.
 pub(super) static ATTEND: LazyLock<Script> = LazyLock::new(|| {
-    script(
+    telling(
         "local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local last = redis.call('HGET', KEYS[1], ARGV[1])

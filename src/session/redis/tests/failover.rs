@@ -3,7 +3,7 @@
 use ::redis::Value;
 
 use super::*;
-use crate::redis::servers::Slow;
+use crate::redis::servers::{Redis as Server, Slow};
 use crate::redis::{Address, Servers};
 
 /// Long after a node that can reach the new server has told it what it knows.
@@ -146,4 +146,30 @@ async fn knows_of_another(node: &Redis) {
     };
     let knowing = tokio::time::timeout(Duration::from_secs(20), knowing);
     knowing.await.expect("it says so every second");
+}
+
+#[tokio::test]
+async fn rel_18_a_server_that_takes_no_writes_yet_is_not_believed_about_what_it_lacks() {
+    let keeping = ["--appendonly", "yes", "--appendfsync", "always"];
+    let options = [&keeping[..], &["--min-replicas-to-write", "1"]].concat();
+    let Some(mut server) = Server::start_with(&options).map(TestServer) else {
+        return;
+    };
+    let wants_none = ["CONFIG", "SET", "min-replicas-to-write", "0"];
+    assert_eq!(server.ask(&wants_none), "OK\n");
+    let (here, there) = (node(&server).await, node(&server).await);
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    knows_of_another(&there).await;
+    // As if it had not got that far. The node that began it knows it still.
+    assert_eq!(server.ask(&["DEL", &name(&here, &ada.key)]), "1\n");
+    server.restart();
+    let began = Clock::stopwatch();
+    while began.elapsed() < Duration::from_secs(4) {
+        let found = there.load(ada.key).await;
+        assert!(found.is_err(), "{found:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(server.ask(&wants_none), "OK\n");
+    assert_eq!(loaded(&there, &ada).await, Some(ada));
 }
