@@ -1,5 +1,5 @@
 //! Administration: a Unix socket on which the owner of the process, and root, list and end
-//! sessions, close and open apps, have the configuration read again, and ask how the server is and
+//! sessions, change users that nodes share, close and open apps, have the configuration read again, and ask how the server is and
 //! which others there are.
 //!
 //! One request a connection, everything bounded: a client that sends junk, stalls or does not read
@@ -13,6 +13,7 @@ mod reload;
 mod sessions;
 mod status;
 mod tokens;
+mod users;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,7 @@ pub(crate) struct Context {
 const MAX_CLIENTS: usize = 16;
 
 /// The longest request, its line end included.
-const MAX_REQUEST: u64 = 4096;
+const MAX_REQUEST: u64 = 65_536;
 
 /// Lines are sent together up to here.
 const BUFFER: usize = 16 * 1024;
@@ -286,6 +287,19 @@ async fn handle<W: AsyncWrite + Unpin>(
         Request::TokenList { user } => tokens::list(context, user.as_deref(), answer).await?,
         Request::TokenRevoke { key } => tokens::revoke(context, &key, peer, answer).await?,
         Request::TokenRevokeOfUser { user } => tokens::revoke_of_user(context, &user, peer).await,
+        Request::UserAdd(user) => users::add(context, user, peer).await,
+        Request::UserCheck { name, is_there } => users::check(context, &name, is_there).await,
+        Request::UserImport { users, replace } => {
+            users::import(context, users, replace, peer).await
+        }
+        Request::UserList {} => users::list(context, answer).await?,
+        Request::UserPasswd { name, password } => {
+            users::passwd(context, &name, &password, peer).await
+        }
+        Request::UserRemove { name } => users::remove(context, &name, peer).await,
+        Request::UserSetDisabled { name, disabled } => {
+            users::set_disabled(context, &name, disabled, peer).await
+        }
         Request::Status {} => status::status(context).await,
         Request::Health {} => Line::Done(Done::Health(status::health(&context.doctor).await)),
     };

@@ -28,18 +28,47 @@ pub(crate) mod users_file;
 mod watch;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use self::hashing::Waiter;
 use self::hashing::{Done, Pool};
 use self::local_users::LocalUsers;
+use self::local_users::authenticate::Attempt;
+pub(crate) use self::local_users::store::{
+    ChangeError, InStore, Outcome, StoreFault, read_once as read_stored_users,
+};
 use self::password::{Hasher, NewPassword};
 use self::timing::Work;
 use self::users_file::{User, Users, UsersFileError};
 use crate::clock::Clock;
+use crate::nodes::Nodes;
 use crate::principal::{AccountRef, CredentialFingerprint, Identity, Methods, SourceName};
 use crate::secret::Secret;
+
+/// Where local users live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UsersHome {
+    /// In this users file, which a node has for itself.
+    File(PathBuf),
+    /// In the session store, the same on all nodes. It takes over those of a users file while it has
+    /// none.
+    Store { first: Option<PathBuf> },
+}
+
+impl UsersHome {
+    /// The users file, whatever it is for.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Store { first } => first.as_deref(),
+        }
+    }
+
+    pub(crate) fn is_store(&self) -> bool {
+        matches!(self, Self::Store { .. })
+    }
+}
 
 /// Somebody who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +94,16 @@ impl Account {
     pub(crate) fn fingerprint(&self) -> CredentialFingerprint {
         self.fingerprint
     }
+}
+
+/// What is known of an account.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    Active(Arc<Account>),
+    /// It was removed or disabled.
+    Gone,
+    /// It lives in the store, and could not be read there for too long, or at all.
+    Unknown,
 }
 
 /// The proof that a login finished; only this module makes one.
@@ -100,7 +139,7 @@ pub(crate) enum Verdict {
 pub(crate) enum PasswordChange {
     /// It holds; the proof is for a session that the new password started.
     Done(SignedIn),
-    /// The users file could not be read or written; the log says why.
+    /// It could not be read or written where users live; the log says why.
     NotWritten,
     /// Somebody else has changed the password, or disabled or removed the user, since the proof.
     Overtaken,
@@ -119,6 +158,8 @@ pub(crate) enum VerifyError {
     Busy,
     /// The hashing thread is gone.
     Gone,
+    /// The store that the users are in cannot be read.
+    Unavailable,
 }
 
 impl fmt::Display for VerifyError {
@@ -126,28 +167,37 @@ impl fmt::Display for VerifyError {
         f.write_str(match self {
             Self::Busy => "too many logins are waiting to be verified",
             Self::Gone => "the password could not be verified",
+            Self::Unavailable => "the session store with the users cannot be read",
         })
     }
 }
 
 impl std::error::Error for VerifyError {}
 
-/// The users file in memory, kept up to date, and the threads that verify.
+/// Logins that upgrade a hash while others do.
+const TRIES: usize = 3;
+
+/// The local users in memory, kept up to date, and the threads that verify.
 pub(crate) struct Accounts {
     users: Arc<LocalUsers>,
     pool: Pool,
 }
 
 impl Accounts {
-    /// Reads the users file; at start whatever is wrong with it is an error (SEC-79, SEC-80).
-    pub(crate) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
+    /// Reads the users file; at start whatever is wrong with it is an error (SEC-79, SEC-80). Users
+    /// in the store are there when [`follow`](Self::follow) has read them.
+    pub(crate) fn open(
+        home: &UsersHome,
+        nodes: &Nodes,
+        clock: &Clock,
+    ) -> Result<Self, UsersFileError> {
         Ok(Self {
-            users: Arc::new(LocalUsers::open(users_file, clock)?),
+            users: Arc::new(LocalUsers::open(home, nodes, clock)?),
             pool: Pool::start().map_err(UsersFileError::Hashing)?,
         })
     }
 
-    /// Verifies a password by the users file as it is now, in the turn of `waiter`. Takes the
+    /// Verifies a password by the users as they are now, in the turn of `waiter`. Takes the
     /// same work for unknown users, disabled users and wrong passwords, and occupies a thread for
     /// as long (SEC-56).
     pub(crate) async fn verify(
@@ -160,19 +210,33 @@ impl Accounts {
         if !(1..=password::MAX_LENGTH).contains(&password.expose().len()) {
             return Ok(Verdict::Refused);
         }
-        let (users, name) = (Arc::clone(&self.users), username.to_owned());
-        let job = move |hasher: &mut Hasher| {
-            let (work, before) = (Work::begin(), users.timing());
-            let verdict = users.authenticate(hasher, &name, password.expose());
-            // It may have read a file with the first old hash, or have upgraded the last one.
-            let interval = before.max(users.timing());
-            Done {
-                held_back: matches!(verdict, Verdict::Refused),
-                answer: verdict,
-                hold: interval.map(|interval| work.up_to(interval)),
+        let (waiter, password) = (waiter.into(), Arc::new(password));
+        for _ in 0..TRIES {
+            let caught_up = self.users.catch_up().await;
+            caught_up.map_err(|_| VerifyError::Unavailable)?;
+            let (users, name) = (Arc::clone(&self.users), username.to_owned());
+            let password = Arc::clone(&password);
+            let job = move |hasher: &mut Hasher| {
+                let (work, before) = (Work::begin(), users.timing());
+                let attempt = users.authenticate(hasher, &name, password.expose());
+                // It may have read a file with the first old hash, or have upgraded the last one.
+                let interval = before.max(users.timing());
+                Done {
+                    held_back: matches!(attempt, Attempt::Decided(Verdict::Refused)),
+                    answer: attempt,
+                    hold: interval.map(|interval| work.up_to(interval)),
+                }
+            };
+            match self.pool.run(waiter.clone(), job).await? {
+                Attempt::Decided(verdict) => return Ok(verdict),
+                Attempt::Upgrade(upgrade) => {
+                    if let Some(verdict) = self.users.upgrade(&upgrade).await {
+                        return Ok(verdict);
+                    }
+                }
             }
-        };
-        self.pool.run(waiter.into(), job).await
+        }
+        Err(VerifyError::Busy)
     }
 
     /// How many logins wait for a hashing thread, and how many may.
@@ -180,7 +244,7 @@ impl Accounts {
         self.pool.waiting()
     }
 
-    /// Gives whoever proved the old password a new one, and writes it to the users file. Sessions
+    /// Gives whoever proved the old password a new one, and writes it to where users live. Sessions
     /// of the old one end by their fingerprint (SEC-51).
     pub(crate) async fn change_password(
         &self,
@@ -188,10 +252,67 @@ impl Accounts {
         new: NewPassword,
     ) -> Result<PasswordChange, VerifyError> {
         let users = Arc::clone(&self.users);
-        let user = proof.account().identity().user().into();
-        let job =
-            move |hasher: &mut Hasher| Done::at_once(users.change_password(hasher, &proof, &new));
-        self.pool.run(Waiter::User(user), job).await
+        let user = Waiter::User(proof.account().identity().user().into());
+        let Some(store) = self.shared() else {
+            let job = move |hasher: &mut Hasher| {
+                Done::at_once(users.change_in_file(hasher, &proof, &new))
+            };
+            return self.pool.run(user, job).await;
+        };
+        let job = move |hasher: &mut Hasher| Done::at_once(hasher.hash(new.expose()));
+        Ok(match self.pool.run(user, job).await? {
+            Ok(hash) => store.change_password(&proof, &hash).await,
+            Err(error) => local_users::not_written(proof.account().identity().user(), &error),
+        })
+    }
+
+    /// The users that all nodes have in common, where they do.
+    pub(crate) fn shared(&self) -> Option<&InStore> {
+        self.users.shared()
+    }
+
+    /// Waits until what other nodes have changed so far is known here; at once where they share no
+    /// users.
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreFault> {
+        self.users.catch_up().await
+    }
+
+    /// Keeps up with the other nodes; does not end.
+    pub(crate) async fn follow(&self) {
+        match self.shared() {
+            Some(store) => store.follow().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when streams may have to end because of what was done on another node.
+    pub(crate) async fn have_changed(&self) {
+        match self.shared() {
+            Some(store) => store.have_changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether what is known of users still counts: another node may have disabled some while this one
+    /// could not read the store (REL-10).
+    pub(crate) fn are_known(&self) -> bool {
+        self.shared().is_none_or(InStore::is_known)
+    }
+
+    /// The account as it is now, as far as this node can say.
+    pub(crate) fn standing(&self, account: &AccountRef) -> Standing {
+        if !self.are_known() {
+            return Standing::Unknown;
+        }
+        if let Some(account) = self.active(account) {
+            return Standing::Active(account);
+        }
+        match (account.source(), self.shared()) {
+            (SourceName::UsersFile, Some(store)) if !store.is_gone(account.subject()) => {
+                Standing::Unknown
+            }
+            (SourceName::UsersFile, _) => Standing::Gone,
+        }
     }
 
     /// The account as it is now; `None` when it was removed or disabled.
@@ -201,7 +322,7 @@ impl Accounts {
         }
     }
 
-    /// Bytes that verifying takes at most with the passwords of the users file (REL-06).
+    /// Bytes that verifying takes at most with the passwords that there are (REL-06).
     pub(crate) fn hashing_memory(&self) -> u64 {
         self.users.hashing_memory()
     }
@@ -231,117 +352,4 @@ impl Accounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::auth::password::MAX_LENGTH;
-
-    fn file(text: &str, mode: u32) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("users.toml");
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        (folder, path)
-    }
-
-    fn secret(password: &[u8]) -> Secret<Vec<u8>> {
-        Secret::new(password.to_vec())
-    }
-
-    fn own() -> crate::network::Network {
-        crate::network::Network::of([192, 0, 2, 1].into())
-    }
-
-    #[tokio::test]
-    async fn sec_57_passwords_have_1_to_1024_bytes() {
-        let longest = [b'x'; MAX_LENGTH];
-        let hash = Hasher::default().hash(&longest).unwrap();
-        let (_folder, path) = file(
-            &format!("[user.ada]\npassword = \"{}\"", hash.as_str()),
-            0o600,
-        );
-        let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let verdict = accounts
-            .verify(own(), "ada", secret(&longest))
-            .await
-            .unwrap();
-        let Verdict::SignedIn(signed_in) = verdict else {
-            panic!("1024 bytes are not too many");
-        };
-        assert_eq!(signed_in.methods().names(), "password");
-        let ada = AccountRef::of_users_file("ada");
-        assert_eq!(accounts.active(&ada).as_ref(), Some(signed_in.account()));
-        for wrong in [&b""[..], &[b'x'; MAX_LENGTH + 1]] {
-            let verdict = accounts.verify(own(), "ada", secret(wrong)).await.unwrap();
-            assert!(matches!(verdict, Verdict::Refused));
-        }
-    }
-
-    #[tokio::test]
-    async fn sec_56_beside_old_hashes_every_refusal_waits_for_the_interval() {
-        let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-        let (_folder, path) = file(&format!("[user.old]\npassword = \"{bcrypt}\""), 0o600);
-        let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let interval = accounts.users.timing().unwrap();
-        for name in ["old", "nobody"] {
-            let started = Clock::stopwatch();
-            let verdict = accounts
-                .verify(own(), name, secret(b"wrong"))
-                .await
-                .unwrap();
-            assert!(matches!(verdict, Verdict::Refused));
-            assert!(started.elapsed() >= interval, "{name}");
-        }
-        let verdict = accounts.verify(own(), "old", secret(b"U*U")).await.unwrap();
-        assert!(matches!(verdict, Verdict::SignedIn(_)));
-        assert_eq!(accounts.users.timing(), None, "the last old hash is gone");
-    }
-
-    #[tokio::test]
-    async fn sec_56_beside_old_hashes_each_login_takes_its_thread_for_the_interval() {
-        let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-        let own_hash = Hasher::default().hash(b"ada's").unwrap();
-        let (_folder, path) = file(
-            &format!(
-                "[user.old]\npassword = \"{bcrypt}\"\n[user.ada]\npassword = \"{}\"",
-                own_hash.as_str()
-            ),
-            0o600,
-        );
-        let accounts = Accounts::open(&path, Clock::system()).unwrap();
-        let interval = accounts.users.timing().unwrap();
-        let threads = hashing::threads();
-        for (name, password) in [("old", "wrong"), ("nobody", "wrong"), ("ada", "ada's")] {
-            let started = Clock::stopwatch();
-            let before =
-                (0..threads).map(|_| accounts.verify(own(), name, secret(password.as_bytes())));
-            let before = futures_util::future::join_all(before);
-            let behind = accounts.verify(own(), "ghost", secret(b"wrong"));
-            let (_, behind) = tokio::join!(before, behind);
-            assert!(matches!(behind, Ok(Verdict::Refused)));
-            assert!(started.elapsed() >= 2 * interval, "behind {name}");
-        }
-    }
-
-    #[test]
-    fn sec_79_sec_80_a_users_file_that_is_missing_open_or_invalid_stops_the_start() {
-        for (mode, refused) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
-            let (_folder, path) = file("", mode);
-            let opened = Accounts::open(&path, Clock::system());
-            assert_eq!(opened.is_err(), refused, "{mode:o}");
-            if let Err(error) = opened {
-                let message = error.to_string();
-                assert!(message.contains(&format!("mode {mode:04o}")), "{message}");
-                assert!(message.contains("chmod 600"), "{message}");
-            }
-        }
-        let (folder, invalid) = file("[users]", 0o600);
-        let error = Accounts::open(&invalid, Clock::system()).err().unwrap();
-        assert!(error.to_string().contains("users.toml:1:2: "), "{error}");
-        let error = Accounts::open(&folder.path().join("none"), Clock::system()).err();
-        let message = error.unwrap().to_string();
-        assert!(message.contains("vestibule user add NAME"), "{message}");
-    }
-}
+mod tests;

@@ -43,7 +43,7 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Check a configuration, or show who may open an address and by which rule
     Check(check::Args),
-    /// Add, list and change the users of the users file
+    /// Add, list and change the local users
     User(user::Args),
     /// Close an app of the running server for maintenance, and open it again
     App(app::Args),

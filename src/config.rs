@@ -9,6 +9,7 @@ mod after_logout;
 mod app;
 mod file;
 mod login_host;
+mod login_users;
 mod problem;
 mod redis;
 mod section;
@@ -27,7 +28,7 @@ use toml::de::DeTable;
 pub use self::problem::ConfigError;
 use self::problem::Problems;
 use self::section::Section;
-use crate::auth::throttle;
+use crate::auth::{UsersHome, throttle};
 use crate::doctor::permission::{self, OwnFile, Perspective};
 use crate::forwarded::TrustedSources;
 use crate::identity::token::KeySource;
@@ -76,7 +77,7 @@ pub struct Config {
     pub(crate) timeouts: proxy::Timeouts,
     pub(crate) tls: tls::Settings,
     pub(crate) trusted_proxies: TrustedSources,
-    pub(crate) users_file: PathBuf,
+    pub(crate) users: UsersHome,
 }
 
 /// The lines of keys that more can be wrong with than shows in the file; `None` is left out.
@@ -160,6 +161,7 @@ impl Config {
             identity_keys: self.identity_keys.clone(),
             limits: self.limits.clone(),
             backend: self.session.backend.clone(),
+            users: self.users.clone(),
             redis_line: self.lines.redis,
             tls: self.tls.clone(),
             files: self.files(perspective),
@@ -230,7 +232,7 @@ impl Config {
             perspective,
             challenges,
             config: self.path.clone(),
-            users_file: self.users_file.clone(),
+            users_file: self.users.file().map(Path::to_owned),
             secrets: secrets.collect(),
             sessions,
             socket,

@@ -37,8 +37,8 @@ use tokio::time::{Instant, timeout_at};
 use self::certificate::Certificate;
 use self::permission::Perspective;
 use self::upstream::{Asks, Dialers};
-use crate::auth::hashing_memory;
-use crate::auth::users_file::{self, Users, UsersFileError};
+use crate::auth::users_file::{self, Users};
+use crate::auth::{UsersHome, hashing_memory};
 use crate::clock::Timestamp;
 use crate::forwarded::TrustedSources;
 use crate::identity::token::KeySource;
@@ -135,6 +135,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Where sessions are kept, and API tokens beside them.
     pub(crate) backend: Backend,
+    pub(crate) users: UsersHome,
     /// Of `[session.redis]`.
     pub(crate) redis_line: Option<usize>,
     pub(crate) tls: tls::Settings,
@@ -166,7 +167,8 @@ pub(crate) struct BrowsersPort {
 /// What was seen.
 pub(crate) struct Examination {
     pub(crate) certificates: Vec<Certificate>,
-    pub(crate) users: Result<Users, UsersFileError>,
+    /// `None` where they cannot be read.
+    pub(crate) users: Option<Users>,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -189,7 +191,9 @@ impl Examiner {
     /// Within a runtime; `None` when the files cannot be read in time.
     pub(crate) async fn examine(&self, settings: &Settings, now: Timestamp) -> Option<Examination> {
         let deadline = Instant::now() + LIMIT;
-        let files = self.examine_files(settings.clone(), now);
+        let stored = timeout_at(deadline, user::stored(settings)).await;
+        let stored = stored.unwrap_or_default();
+        let files = self.examine_files(settings.clone(), stored, now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
         let asks = (settings.files.perspective == Perspective::Person).then_some(Asks {
             has_trusted_proxies: !settings.trusted_proxies.is_empty(),
@@ -211,12 +215,17 @@ impl Examiner {
         Some(examination)
     }
 
-    async fn examine_files(&self, settings: Settings, now: Timestamp) -> (Examination, Dialers) {
+    async fn examine_files(
+        &self,
+        settings: Settings,
+        stored: user::Stored,
+        now: Timestamp,
+    ) -> (Examination, Dialers) {
         let place = Arc::clone(&self.reading).acquire_owned().await;
         let reading = tokio::task::spawn_blocking(move || {
             let _place = place;
             (
-                examine_files(&settings, now),
+                examine_files(&settings, stored, now),
                 upstream::open(&settings.apps, settings.port),
             )
         });
@@ -236,19 +245,29 @@ pub(crate) fn too_slow() -> Finding {
 }
 
 /// What can be known without asking anybody.
-fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
+fn examine_files(settings: &Settings, stored: user::Stored, now: Timestamp) -> Examination {
     let certificates = certificate::inspect(&settings.tls, now);
-    let users_file = &settings.files.users_file;
-    let users = users_file::read(users_file);
     let perspective = settings.files.perspective;
+    let file = settings.users.file();
+    let file = file.map(|file| (file, users_file::read(file)));
     let mut findings = certificate::examine(&certificates, &settings.apps, now, perspective);
-    findings.extend(user::examine(users_file, &users, perspective));
+    let users = match (&settings.users, file) {
+        (UsersHome::File(_), Some((file, users))) => {
+            findings.extend(user::examine(file, &users, perspective));
+            users.ok()
+        }
+        (_, file) => {
+            let file = file.as_ref().map(|(file, users)| (*file, users));
+            findings.extend(user::examine_stored(&stored, file, perspective));
+            stored.users
+        }
+    };
     findings.extend(rule::examine(
         &settings.apps,
         &settings.limits,
-        users.as_ref().ok(),
+        users.as_ref(),
     ));
-    findings.extend(maintenance::examine(&settings.apps, users.as_ref().ok()));
+    findings.extend(maintenance::examine(&settings.apps, users.as_ref()));
     findings.extend(network::examine(&settings.apps, &settings.trusted_proxies));
     findings.extend(forward_auth::examine(&settings.auth));
     findings.extend(cross_site::examine(&settings.apps, settings.port));
@@ -272,7 +291,7 @@ fn examine_files(settings: &Settings, now: Timestamp) -> Examination {
         let found = found.into_iter().chain(redis::examine_addresses(redis));
         findings.extend(found.map(|finding| finding.at(settings.redis_line)));
     }
-    if let (Ok(users), Perspective::Service) = (&users, perspective) {
+    if let (Some(users), Perspective::Service) = (&users, perspective) {
         let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
         findings.extend(memory::examine(ceiling));
     }

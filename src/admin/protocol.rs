@@ -5,12 +5,14 @@
 //! broken off. A new command is a variant of [`Request`] and one of [`Done`].
 
 mod node;
+mod user;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::node::{NodeState, NodeView, StreamsView};
+pub(crate) use self::user::{HashText, NewUserRequest, UserView};
 use crate::auth::api_token::{Token, TokenLimits};
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
@@ -66,6 +68,32 @@ pub(crate) enum Request {
     TokenRevokeOfUser {
         user: String,
     },
+    /// Adds a user to those that all nodes share.
+    UserAdd(NewUserRequest),
+    /// Whether a user of this name could be changed, because there is one, or added: asked before a
+    /// password is.
+    UserCheck {
+        name: String,
+        is_there: bool,
+    },
+    /// Adds some of another file, or gives those that are there its passwords.
+    UserImport {
+        users: Vec<NewUserRequest>,
+        replace: bool,
+    },
+    UserList {},
+    /// Gives a user another password.
+    UserPasswd {
+        name: String,
+        password: HashText,
+    },
+    UserRemove {
+        name: String,
+    },
+    UserSetDisabled {
+        name: String,
+        disabled: bool,
+    },
     /// Begins to note the probes of `check --through`.
     ProbesBegin {},
     /// Ends that, for the run of this key.
@@ -84,6 +112,7 @@ pub(crate) enum Line {
     Node(Box<NodeView>),
     Session(Box<SessionView>),
     Token(Box<TokenView>),
+    User(Box<UserView>),
     /// What was read of one probe.
     Probe(u32, Vec<Reading>),
     /// The last line: it was done.
@@ -140,6 +169,21 @@ pub(crate) enum Done {
     },
     Status(Box<Status>),
     Health(Health),
+    /// Whether a user is another one than before.
+    UserChanged {
+        changed: bool,
+    },
+    /// What became of whom.
+    UsersImported {
+        added: Vec<String>,
+        kept: Vec<String>,
+        replaced: Vec<String>,
+    },
+    /// The users are listed.
+    Users {
+        /// How many there are besides that cannot be read.
+        unreadable: usize,
+    },
 }
 
 /// A session as operators see it; times in UTC by RFC 3339.
@@ -266,8 +310,11 @@ pub(crate) struct Status {
     /// Of a store that other nodes share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store_reach: Option<StoreReach>,
-    /// In the users file, as it was last read.
+    /// As they were last read, disabled ones included.
     pub(crate) users: usize,
+    /// Where they live: `file` or `store`.
+    #[serde(default = "file")]
+    pub(crate) users_in: String,
     /// Nodes that share the store, this one included, while the store says how many there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nodes: Option<usize>,
@@ -277,6 +324,11 @@ pub(crate) struct Status {
     pub(crate) apps: Vec<AppStatus>,
     /// The last time that the configuration was to be read again.
     pub(crate) reload: Option<ReloadStatus>,
+}
+
+/// Where users live of a server that does not say.
+fn file() -> String {
+    "file".to_owned()
 }
 
 /// How it is with the connections to a store that other nodes share.

@@ -86,6 +86,10 @@ pub(super) async fn status(context: &Context) -> Line {
         },
         store_reach: reach.map(store_reach),
         users: accounts.count(),
+        users_in: match accounts.shared() {
+            Some(_) => "store".to_owned(),
+            None => "file".to_owned(),
+        },
         nodes: heartbeat.count().filter(|_| !heartbeat.is_alone()),
         tokens: tokens.count(),
         apps: apps(&server.service),

@@ -21,6 +21,9 @@ const MAX_MATCHES: usize = 16;
 pub(super) async fn add(context: &Context, request: NewTokenRequest, peer: Peer) -> Line {
     let account = AccountRef::of_users_file(&request.user);
     context.accounts.refresh();
+    if let Err(error) = context.accounts.catch_up().await {
+        return Line::Error(format!("no token was made: {error}"));
+    }
     let Some(account) = context.accounts.active(&account) else {
         let user = printable(&request.user);
         return Line::Error(format!(

@@ -1,12 +1,12 @@
 //! Who sends a request: what it shows of a login, and what became of the account since.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Accounts;
 use super::api_token::{ApiToken, ApiTokens, Ended};
 use super::credential::{Credential, Refusal};
-use crate::principal::{AccountRef, Principal, user_name};
+use super::{Accounts, Standing};
+use crate::principal::{AccountRef, CredentialFingerprint, Principal, user_name};
 use crate::session::{
     ConnectionCache, EndReason, FormerUsers, Record, Session, SessionKey, Sessions, Shown,
     StoreError,
@@ -67,7 +67,7 @@ impl Callers {
             return Ok(Caller::Anonymous);
         };
         self.accounts.refresh();
-        if let Some(principal) = self.principal(&session) {
+        if let Some(principal) = self.principal_now(&session).await? {
             return Ok(Caller::Session(session, principal));
         }
         let key = session.key();
@@ -83,11 +83,13 @@ impl Callers {
         };
         let session = self.sessions.peek(&shown).await;
         self.accounts.refresh();
-        let caller = session?.and_then(|session| {
-            let principal = self.principal(&session)?;
-            Some(Caller::Session(session, principal))
-        });
-        Ok(caller.unwrap_or(Caller::Anonymous))
+        let Some(session) = session? else {
+            return Ok(Caller::Anonymous);
+        };
+        let principal = self.principal_now(&session).await?;
+        Ok(principal.map_or(Caller::Anonymous, |principal| {
+            Caller::Session(session, principal)
+        }))
     }
 
     /// Who sends a request that shows this token, perhaps together with the name of a user; counts
@@ -124,7 +126,12 @@ impl Callers {
     pub(crate) fn principal_of(&self, credential: &Credential) -> Result<Principal, Refusal> {
         let token = match credential {
             Credential::Password(proven) => {
-                let identity = proven.identity(&self.accounts).ok_or(Refusal::Password)?;
+                let are_known = self.accounts.are_known();
+                let identity = are_known.then(|| proven.identity(&self.accounts)).flatten();
+                let identity = identity.ok_or(match self.accounts.standing(&proven.account) {
+                    Standing::Unknown => Refusal::Unavailable,
+                    Standing::Active(_) | Standing::Gone => Refusal::Password,
+                })?;
                 let (account, context) = (proven.account.clone(), Arc::clone(&proven.context));
                 return Ok(Principal::new(account, identity, context));
             }
@@ -135,12 +142,19 @@ impl Callers {
             Ended::Revoked => Refusal::Unknown,
             Ended::Unsure => Refusal::Unavailable,
         })?;
+        if !self.accounts.are_known() {
+            return Err(Refusal::Unavailable);
+        }
         let generation = self.accounts.generation();
         let identity = if let Some(identity) = token.identity.get(generation) {
             identity
         } else {
-            let account = self.accounts.active(token.account());
-            let identity = Arc::clone(account.ok_or(Refusal::User)?.identity());
+            let account = match self.accounts.standing(token.account()) {
+                Standing::Active(account) => account,
+                Standing::Gone => return Err(Refusal::User),
+                Standing::Unknown => return Err(Refusal::Unavailable),
+            };
+            let identity = Arc::clone(account.identity());
             token.identity.set(generation, Arc::clone(&identity));
             identity
         };
@@ -149,9 +163,12 @@ impl Callers {
         Ok(principal.within(Arc::clone(token.scope())))
     }
 
-    /// The user of a session as the accounts are now; `None` when the user is gone or disabled, or
-    /// the password is another one (SEC-51).
+    /// The user of a session as the accounts are now; `None` when the user is gone or disabled, the
+    /// password is another one (SEC-51), or nobody can say.
     pub(crate) fn principal(&self, session: &Session) -> Option<Principal> {
+        if !self.accounts.are_known() {
+            return None;
+        }
         let generation = self.accounts.generation();
         let identity = if let Some(identity) = session.identity.get(generation) {
             identity
@@ -171,6 +188,35 @@ impl Callers {
         Some(Principal::new(account, identity, context))
     }
 
+    /// The same, where another node may have changed the account a moment ago and begun this session.
+    /// While nobody can say whether the account is active, the session is neither good nor over.
+    pub(crate) async fn principal_now(
+        &self,
+        session: &Session,
+    ) -> Result<Option<Principal>, StoreError> {
+        let principal = self.principal(session);
+        if principal.is_some() || self.accounts.shared().is_none() {
+            return Ok(principal);
+        }
+        // Boxed, as all that is rare.
+        let caught_up = Box::pin(self.accounts.catch_up()).await;
+        caught_up.map_err(|_| StoreError::Unavailable)?;
+        if let Some(principal) = self.principal(session) {
+            return Ok(Some(principal));
+        }
+        let is_revoked = self.is_revoked(session.account(), session.fingerprint());
+        is_revoked.then_some(None).ok_or(StoreError::Unavailable)
+    }
+
+    /// Whether the account is gone or has another password, for certain.
+    fn is_revoked(&self, account: &AccountRef, fingerprint: CredentialFingerprint) -> bool {
+        match self.accounts.standing(account) {
+            Standing::Active(account) => account.fingerprint() != fingerprint,
+            Standing::Gone => true,
+            Standing::Unknown => false,
+        }
+    }
+
     /// Another number than before says that some account may have changed.
     pub(crate) fn generation(&self) -> u64 {
         self.accounts.generation()
@@ -186,7 +232,14 @@ impl Callers {
     /// Called about twice a second.
     pub(crate) async fn tick(&self) {
         self.accounts.refresh();
-        for user in self.accounts.take_revoked() {
+        let revoked = self.accounts.take_revoked();
+        let is_good =
+            |session: &Session| !self.is_revoked(session.account(), session.fingerprint());
+        if self.accounts.shared().is_some() {
+            self.end_revoked_of_store(revoked).await;
+            return self.sessions.sweep(is_good).await;
+        }
+        for user in revoked {
             let ended = self
                 .sessions
                 .end_of_user(&user, |record| self.may_stay(record));
@@ -195,26 +248,63 @@ impl Callers {
                 Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
             }
         }
-        let is_good = |session: &Session| self.principal(session).is_some();
         self.sessions.sweep(is_good).await;
         self.sessions
             .collect_garbage(|record| self.may_stay(record))
             .await;
     }
 
+    /// Where nodes share the users: another one may have given a user another password a moment ago, and
+    /// begun a session with it. So a record that may not stay is judged again by what is known after it
+    /// was read; and while nobody can say, none ends.
+    async fn end_revoked_of_store(&self, revoked: Vec<String>) {
+        let suspects = Mutex::new(Vec::new());
+        let note = |record: &Record| {
+            if !self.may_stay(record) {
+                let mut suspects = suspects.lock().unwrap_or_else(PoisonError::into_inner);
+                suspects.push((record.key, record.account.clone(), record.fingerprint));
+            }
+            true
+        };
+        for user in revoked {
+            if let Err(error) = self.sessions.end_of_user(&user, note).await {
+                tracing::error!(user, %error, "sessions of a user were not ended");
+            }
+        }
+        self.sessions.collect_garbage(note).await;
+        let suspects = suspects
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        if suspects.is_empty() || self.accounts.catch_up().await.is_err() {
+            return; // they are found again
+        }
+        for (key, account, fingerprint) in suspects {
+            if !self.is_revoked(&account, fingerprint) {
+                continue;
+            }
+            match self.sessions.end_because(&key, EndReason::Account).await {
+                Ok(true) => log_revoked(account.subject(), &key),
+                Ok(false) => {} // another node was quicker
+                Err(error) => {
+                    let user = account.subject();
+                    tracing::error!(user, %error, "sessions of a user were not ended");
+                }
+            }
+        }
+    }
+
     /// The same for API tokens. Apart, so that neither waits for the store of the other.
     pub(crate) async fn tick_tokens(&self) {
         self.accounts.refresh();
-        let is_active = |account: &AccountRef| self.accounts.active(account).is_some();
+        let is_active =
+            |account: &AccountRef| !matches!(self.accounts.standing(account), Standing::Gone);
         self.tokens
             .tick(self.accounts.generation(), is_active)
             .await;
     }
 
-    /// Whether the account of this record is active, with the password that it signed in with.
     fn may_stay(&self, record: &Record) -> bool {
-        let account = self.accounts.active(&record.account);
-        account.is_some_and(|account| account.fingerprint() == record.fingerprint)
+        !self.is_revoked(&record.account, record.fingerprint)
     }
 }
 

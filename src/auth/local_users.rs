@@ -1,38 +1,66 @@
 //! The local users as they are now.
 
-mod authenticate;
+pub(super) mod authenticate;
 mod change;
 mod current;
 mod file;
 mod snapshot;
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "a node that is alone has its file")
+)]
+pub(super) mod store;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::current::Current;
 use self::file::InFile;
-use super::Account;
+use self::store::{InStore, StoreFault};
 use super::password::StoredHash;
-use super::users_file::UsersFileError;
+use super::users_file::{Users, UsersFileError};
+use super::{Account, UsersHome};
 use crate::clock::Clock;
+use crate::nodes::Nodes;
 use crate::principal::user_name::canonical;
+
+pub(super) use self::change::not_written;
 
 pub(super) struct LocalUsers {
     dummy_hash: StoredHash,
-    current: Current,
-    file: InFile,
+    current: Arc<Current>,
+    home: Home,
+}
+
+enum Home {
+    File(Box<InFile>),
+    Store(Box<InStore>),
 }
 
 impl LocalUsers {
-    pub(super) fn open(users_file: &Path, clock: Clock) -> Result<Self, UsersFileError> {
-        let (file, users) = InFile::open(users_file, clock)?;
+    pub(super) fn open(
+        home: &UsersHome,
+        nodes: &Nodes,
+        clock: &Clock,
+    ) -> Result<Self, UsersFileError> {
+        let (home, current) = match home {
+            UsersHome::File(path) => {
+                let (file, users) = InFile::open(path, clock.clone())?;
+                (Home::File(Box::new(file)), Arc::new(Current::new(users)))
+            }
+            UsersHome::Store { first } => {
+                let current = Arc::new(Current::new(Users::default()));
+                let store = InStore::open(first.clone(), &current, nodes, clock);
+                let store = store.ok_or(UsersFileError::NoStore)?;
+                (Home::Store(Box::new(store)), current)
+            }
+        };
         let dummy_hash = StoredHash::dummy()
             .map_err(|error| UsersFileError::Hashing(std::io::Error::other(error)))?;
         Ok(Self {
             dummy_hash,
-            current: Current::new(users),
-            file,
+            current,
+            home,
         })
     }
 
@@ -63,7 +91,25 @@ impl LocalUsers {
     }
 
     pub(super) fn refresh(&self) {
-        self.file.refresh(&self.current);
+        if let Home::File(file) = &self.home {
+            file.refresh(&self.current);
+        }
+    }
+
+    /// Where all nodes have the same.
+    pub(super) fn shared(&self) -> Option<&InStore> {
+        match &self.home {
+            Home::File(_) => None,
+            Home::Store(store) => Some(store),
+        }
+    }
+
+    /// Waits until what other nodes have changed so far is known here.
+    pub(super) async fn catch_up(&self) -> Result<(), StoreFault> {
+        match self.shared() {
+            Some(store) => store.catch_up().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -71,6 +117,7 @@ impl LocalUsers {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use std::sync::atomic::Ordering;
 
     use super::*;
@@ -80,6 +127,27 @@ mod tests {
 
     /// "U*U"
     pub(super) const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+    impl LocalUsers {
+        pub(super) fn of_file(path: &Path) -> Self {
+            let home = UsersHome::File(path.to_owned());
+            Self::open(&home, &Nodes::alone(), &Clock::system()).unwrap()
+        }
+
+        pub(super) fn in_file(&self) -> &InFile {
+            match &self.home {
+                Home::File(file) => file,
+                Home::Store(_) => panic!("they are in the store"),
+            }
+        }
+
+        pub(super) fn in_file_mut(&mut self) -> &mut InFile {
+            match &mut self.home {
+                Home::File(file) => file,
+                Home::Store(_) => panic!("they are in the store"),
+            }
+        }
+    }
 
     pub(super) struct Scene {
         pub(super) folder: tempfile::TempDir,
@@ -101,7 +169,7 @@ mod tests {
                 hash.as_str()
             );
             write(&path, &text);
-            let users = LocalUsers::open(&path, Clock::system()).unwrap();
+            let users = LocalUsers::of_file(&path);
             hasher.work.clear();
             Self {
                 folder,
@@ -111,17 +179,16 @@ mod tests {
         }
 
         pub(super) fn authenticate(&mut self, name: &str, password: &str) -> Option<Arc<Account>> {
-            match self
-                .users
-                .authenticate(&mut self.hasher, name, password.as_bytes())
-            {
+            let password = password.as_bytes();
+            let attempt = self.users.authenticate(&mut self.hasher, name, password);
+            match attempt.verdict() {
                 Verdict::SignedIn(signed_in) => Some(Arc::clone(signed_in.account())),
                 Verdict::Refused => None,
             }
         }
 
         pub(super) fn text(&self) -> String {
-            fs::read_to_string(&self.users.file.path).unwrap()
+            fs::read_to_string(&self.users.in_file().path).unwrap()
         }
     }
 
@@ -138,7 +205,7 @@ mod tests {
         assert_eq!(scene.users.active("ada"), Some(account.clone()));
         assert_eq!(scene.users.active("bo"), None, "disabled");
 
-        let path = scene.users.file.path.clone();
+        let path = scene.users.in_file().path.clone();
         edit::set_disabled(&path, "bo", false).unwrap();
         assert!(
             scene.authenticate("bo", "ada's").is_some(),
@@ -147,7 +214,11 @@ mod tests {
         assert_ne!(scene.users.generation(), before);
 
         edit::set_password(&path, "ada", &Hasher::default().hash(b"new").unwrap()).unwrap();
-        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
+        scene
+            .users
+            .in_file()
+            .next_refresh
+            .store(0, Ordering::Relaxed);
         scene.users.refresh();
         let now = scene.users.active("ada").unwrap();
         assert_ne!(now.fingerprint(), account.fingerprint());
@@ -155,7 +226,11 @@ mod tests {
         assert_eq!(scene.authenticate("ada", "ada's"), None);
 
         edit::remove(&path, "ada").unwrap();
-        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
+        scene
+            .users
+            .in_file()
+            .next_refresh
+            .store(0, Ordering::Relaxed);
         scene.users.refresh();
         assert_eq!(scene.users.active("ada"), None);
     }
@@ -165,24 +240,28 @@ mod tests {
         let scene = Scene::new();
         scene
             .users
-            .file
+            .in_file()
             .next_refresh
             .store(u64::MAX, Ordering::Relaxed);
-        write(&scene.users.file.path, "# nobody\n");
+        write(&scene.users.in_file().path, "# nobody\n");
         scene.users.refresh();
         assert!(scene.users.active("ada").is_some());
         assert_eq!(scene.users.generation(), 0);
-        scene.users.file.next_refresh.store(0, Ordering::Relaxed);
+        scene
+            .users
+            .in_file()
+            .next_refresh
+            .store(0, Ordering::Relaxed);
         scene.users.refresh();
         assert!(scene.users.active("ada").is_none());
-        let next = scene.users.file.next_refresh.load(Ordering::Relaxed);
+        let next = scene.users.in_file().next_refresh.load(Ordering::Relaxed);
         assert!(next >= 20, "the next refresh is 20 ms away");
     }
 
     #[test]
     fn a_broken_or_open_file_leaves_everybody_as_they_were() {
         let mut scene = Scene::new();
-        let (path, good) = (scene.users.file.path.clone(), scene.text());
+        let (path, good) = (scene.users.in_file().path.clone(), scene.text());
         let still_there = |scene: &mut Scene, case: &str| {
             assert!(scene.authenticate("ada", "ada's").is_some(), "{case}");
             assert_eq!(scene.users.generation(), 0, "{case}");

@@ -31,6 +31,33 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// Without groups and e-mail, and not disabled.
+    pub(crate) fn new(name: String, password: StoredHash) -> Self {
+        Self {
+            name,
+            password,
+            groups: Vec::new(),
+            email: None,
+            disabled: false,
+        }
+    }
+
+    pub(crate) fn in_groups(self, groups: Vec<String>) -> Self {
+        Self { groups, ..self }
+    }
+
+    pub(crate) fn with_email(self, email: Option<String>) -> Self {
+        Self { email, ..self }
+    }
+
+    pub(super) fn with_password(self, password: StoredHash) -> Self {
+        Self { password, ..self }
+    }
+
+    pub(crate) fn set_disabled(self, disabled: bool) -> Self {
+        Self { disabled, ..self }
+    }
+
     /// The name as the file spells it, composed; this is what upstreams get (SEC-58).
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -78,6 +105,14 @@ impl Users {
     }
 }
 
+impl FromIterator<User> for Users {
+    /// Of two with the same name the last.
+    fn from_iter<I: IntoIterator<Item = User>>(users: I) -> Self {
+        let named = |user: User| Some((canonical(user.name())?.into_owned(), user));
+        Self(users.into_iter().filter_map(named).collect())
+    }
+}
+
 /// Groups go to the upstream as one list with `,` between them, so that none may hold one (SEC-40).
 pub(crate) fn is_group(group: &str) -> bool {
     !group.is_empty()
@@ -113,6 +148,8 @@ pub(crate) enum UsersFileError {
     },
     /// No threads, or no random bytes, to hash with.
     Hashing(io::Error),
+    /// The users are to be in the session store, and nodes share none.
+    NoStore,
     /// Others than its owner may read or write it (SEC-79).
     TooOpen {
         path: PathBuf,
@@ -150,6 +187,10 @@ impl fmt::Display for UsersFileError {
                 write!(f, "cannot read the users file {}: {source}", path.display())
             }
             Self::Hashing(source) => write!(f, "cannot hash passwords: {source}"),
+            Self::NoStore => f.write_str(
+                "the users are to be in the session store, which is none that nodes share; write \
+                 store = \"redis\" in [session], or users = \"file\" in [login]",
+            ),
             Self::TooOpen { path, mode } => write!(
                 f,
                 "others may open the users file {path} (mode {mode:04o}); do `chmod 600 {path}`",
@@ -176,6 +217,7 @@ impl std::error::Error for UsersFileError {
             Self::Invalid { .. }
             | Self::Locked { .. }
             | Self::Missing { .. }
+            | Self::NoStore
             | Self::TooOpen { .. }
             | Self::Untrusted(_) => None,
         }

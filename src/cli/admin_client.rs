@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Failure;
-use crate::admin::protocol::{Done, Line, NodeView, Request, SessionView, TokenView};
+use crate::admin::protocol::{Done, Line, NodeView, Request, SessionView, TokenView, UserView};
 use crate::config::Config;
 use crate::probe::Readings;
 
@@ -22,6 +22,7 @@ pub(super) struct Answer {
     pub(super) nodes: Vec<NodeView>,
     pub(super) sessions: Vec<SessionView>,
     pub(super) tokens: Vec<TokenView>,
+    pub(super) users: Vec<UserView>,
     pub(super) probes: Readings,
     /// How it ended; what the server refuses is a failure.
     pub(super) done: Result<Done, Failure>,
@@ -62,13 +63,15 @@ impl Client {
         text.push(b'\n');
         (&socket).write_all(&text).map_err(|error| broken(&error))?;
         let mut reader = BufReader::new(&socket);
-        let (mut nodes, mut sessions, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut nodes, mut sessions) = (Vec::new(), Vec::new());
+        let (mut tokens, mut users) = (Vec::new(), Vec::new());
         let mut probes = Readings::new();
         let done = loop {
             match read_line(&mut reader)? {
                 Line::Node(node) => nodes.push(*node),
                 Line::Session(session) => sessions.push(*session),
                 Line::Token(token) => tokens.push(*token),
+                Line::User(user) => users.push(*user),
                 Line::Probe(number, readings) => {
                     probes.insert(number, readings);
                 }
@@ -81,6 +84,7 @@ impl Client {
             nodes,
             sessions,
             tokens,
+            users,
             probes,
             done,
         })

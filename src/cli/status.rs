@@ -122,7 +122,7 @@ fn text(status: &Status) -> String {
     if let Some(nodes) = status.nodes {
         line("nodes", &nodes.to_string());
     }
-    line("users", &status.users.to_string());
+    line("users", &users(status));
     if status.tokens > 0 {
         line("tokens", &status.tokens.to_string());
     }
@@ -165,6 +165,14 @@ fn text(status: &Status) -> String {
         }
     }
     text
+}
+
+fn users(status: &Status) -> String {
+    let home = match status.users_in.as_str() {
+        "store" => ", in the session store",
+        _ => "",
+    };
+    format!("{}{home}", status.users)
 }
 
 fn occupancy(of: &Occupancy) -> String {

@@ -1,18 +1,20 @@
-//! `vestibule user`: adds, lists and changes the users of the users file.
+//! `vestibule user`: adds, lists and changes the users of the users file, or those that all nodes share.
 
 mod import;
+mod stored;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Subcommand;
-use serde::Serialize;
 
 use super::{ConfigFile, Failure, prompt};
+use crate::admin::protocol::UserView;
+use crate::auth::UsersHome;
 use crate::auth::password::{Hasher, StoredHash, weakness};
+use crate::auth::users_file;
 use crate::auth::users_file::edit::{self, EditError, NewUser};
-use crate::auth::users_file::{self, User};
 use crate::principal::user_name;
 use crate::secret::Secret;
 
@@ -28,7 +30,7 @@ enum Action {
     Add(Add),
     /// List the users
     List(List),
-    /// Import the users of an htpasswd file; makes the users file if there is none
+    /// Import the users of an htpasswd file, or of a users file; makes the users file if there is none
     Import(import::Import),
     /// Set a new password, and end the sessions of the user
     Passwd(Passwd),
@@ -89,36 +91,44 @@ struct PasswordSource {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.action.config().load()?;
+    match &config.users {
+        UsersHome::File(file) => in_file(file, &args.action),
+        UsersHome::Store { .. } => stored::run(&config, &args.action),
+    }
+}
+
+impl Action {
+    fn config(&self) -> &ConfigFile {
+        match self {
+            Self::Add(args) => &args.config,
+            Self::List(args) => &args.config,
+            Self::Import(args) => &args.config,
+            Self::Passwd(args) => &args.config,
+            Self::Disable(args) | Self::Enable(args) | Self::Remove(args) => &args.config,
+        }
+    }
+}
+
+fn in_file(file: &Path, action: &Action) -> Result<(), Failure> {
     let out = &mut io::stdout().lock();
-    match &args.action {
+    match action {
         Action::Add(args) => {
-            let file = args.config.load()?.users_file;
             args.check()?;
-            edit::check_free(&file, &args.name)?;
-            add(
-                &file,
-                args,
-                &prompt::new_password(args.password.stdin)?,
-                out,
-            )
-        }
-        Action::List(args) => list(&args.config.load()?.users_file, args.json, out),
-        Action::Import(args) => import::import(&args.config.load()?.users_file, args, out),
-        Action::Passwd(args) => {
-            let file = args.config.load()?.users_file;
-            edit::check_known(&file, &args.name)?;
+            edit::check_free(file, &args.name)?;
             let password = prompt::new_password(args.password.stdin)?;
-            passwd(&file, &args.name, &password, out)
+            add(file, args, &password, out)
         }
-        Action::Disable(args) => {
-            let file = args.config.load()?.users_file;
-            set_disabled(&file, &args.name, true, out)
+        Action::List(args) => list(file, args.json, out),
+        Action::Import(args) => import::into_file(file, args, out),
+        Action::Passwd(args) => {
+            edit::check_known(file, &args.name)?;
+            let password = prompt::new_password(args.password.stdin)?;
+            passwd(file, &args.name, &password, out)
         }
-        Action::Enable(args) => {
-            let file = args.config.load()?.users_file;
-            set_disabled(&file, &args.name, false, out)
-        }
-        Action::Remove(args) => remove(&args.config.load()?.users_file, &args.name, out),
+        Action::Disable(args) => set_disabled(file, &args.name, true, out),
+        Action::Enable(args) => set_disabled(file, &args.name, false, out),
+        Action::Remove(args) => remove(file, &args.name, out),
     }
 }
 
@@ -161,6 +171,7 @@ fn add(
         password: &hash,
         groups: &args.groups,
         email: args.email.as_deref(),
+        disabled: false,
     };
     edit::add(file, &user)?;
     say(
@@ -204,58 +215,35 @@ fn remove(file: &Path, name: &str, out: &mut impl Write) -> Result<(), Failure> 
     Ok(())
 }
 
-/// What `list --json` says of one user.
-#[derive(Serialize)]
-struct Entry<'a> {
-    name: &'a str,
-    groups: &'a [String],
-    email: Option<&'a str>,
-    disabled: bool,
-    /// How the password is hashed.
-    scheme: &'static str,
-}
-
-impl<'a> From<&'a User> for Entry<'a> {
-    fn from(user: &'a User) -> Self {
-        Self {
-            name: user.name(),
-            groups: user.groups(),
-            email: user.email(),
-            disabled: user.disabled(),
-            scheme: user.password().scheme_name(),
-        }
-    }
-}
-
 fn list(file: &Path, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let users = users_file::read(file).map_err(|error| Failure::Failed(error.to_string()))?;
-    let entries: Vec<_> = users.iter().map(Entry::from).collect();
+    let users: Vec<_> = users.iter().map(UserView::from).collect();
+    show(&users, json, out)
+}
+
+fn show(users: &[UserView], json: bool, out: &mut impl Write) -> Result<(), Failure> {
     if json {
-        let text = serde_json::to_string_pretty(&entries)
+        let text = serde_json::to_string_pretty(users)
             .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
         return say(out, format_args!("{text}"));
     }
-    if entries.is_empty() {
+    if users.is_empty() {
         eprintln!("vestibule: no users yet; `vestibule user add NAME` adds one");
         return Ok(());
     }
     let header = ["NAME", "STATE", "PASSWORD", "GROUPS", "EMAIL"].map(str::to_owned);
-    let rows = entries.iter().map(|entry| {
-        let state = if entry.disabled {
-            "disabled"
-        } else {
-            "enabled"
-        };
-        let groups = match entry.groups {
+    let rows = users.iter().map(|user| {
+        let state = if user.disabled { "disabled" } else { "enabled" };
+        let groups = match user.groups.as_slice() {
             [] => "-".to_owned(),
             groups => groups.join(","),
         };
         [
-            entry.name,
+            &user.name,
             state,
-            entry.scheme,
+            &user.scheme,
             &groups,
-            entry.email.unwrap_or("-"),
+            user.email.as_deref().unwrap_or("-"),
         ]
         .map(str::to_owned)
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{Config, Lines, after_logout, app, login_host, redis, value};
+use super::{Config, Lines, after_logout, app, login_host, login_users, redis, value};
 use crate::access::Rules;
 use crate::auth::throttle;
 use crate::forwarded::TrustedSources;
@@ -55,6 +55,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
     }
     let public_port = server.get("public_port", value::port);
     let session = session(&mut session_section, folder);
+    let users = login_users::read(&mut login, &mut session_section, folder);
     let login_host = login_host::read(&mut login, &apps);
     Config {
         acme_challenges,
@@ -98,9 +99,7 @@ pub(super) fn read(mut root: Section<'_>, path: &Path) -> Config {
                 .list("trusted_proxies", value::network)
                 .unwrap_or_default(),
         ),
-        users_file: login
-            .get("users_file", value::path)
-            .map_or_else(|| folder.join("users.toml"), |path| folder.join(path)),
+        users,
     }
 }
 

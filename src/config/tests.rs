@@ -114,7 +114,10 @@ fn paths_start_from_the_folder_of_the_file() {
     );
     let shown = |path: &Path| path.display().to_string();
     let in_folder = |name: &str| format!("/etc/vestibule/{name}");
-    assert_eq!(shown(&config.users_file), in_folder("people/users.toml"));
+    assert_eq!(
+        shown(config.users.file().unwrap()),
+        in_folder("people/users.toml")
+    );
     assert_eq!(
         config.branding.logo.as_deref().map(shown),
         Some(in_folder("logo.SVG"))
@@ -132,7 +135,7 @@ fn paths_start_from_the_folder_of_the_file() {
     ];
     assert_eq!(pairs, expected);
     let here = Config::parse(MINIMUM, Path::new("config.toml")).unwrap();
-    assert_eq!(shown(&here.users_file), "users.toml");
+    assert_eq!(shown(here.users.file().unwrap()), "users.toml");
 }
 
 #[test]

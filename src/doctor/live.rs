@@ -54,8 +54,12 @@ impl Live {
 
     /// After a reload. The users file and what the service has made stay those of the start.
     pub(crate) fn replace(&self, settings: Settings) {
-        let files = self.settings.load().files.at_the_lines_of(&settings.files);
-        let settings = Settings { files, ..settings };
+        let start = self.settings.load();
+        let settings = Settings {
+            files: start.files.at_the_lines_of(&settings.files),
+            users: start.users.clone(),
+            ..settings
+        };
         self.settings.store(Arc::new(settings));
     }
 

@@ -20,7 +20,8 @@ pub(crate) struct Files {
     /// The folder with the responses to ACME challenges.
     pub(crate) challenges: Option<OwnFile>,
     pub(crate) config: PathBuf,
-    pub(crate) users_file: PathBuf,
+    /// What decides who may sign in, or did before they were taken over.
+    pub(crate) users_file: Option<PathBuf>,
     /// Certificates, keys, and values of headers.
     pub(crate) secrets: Vec<PathBuf>,
     pub(crate) sessions: Option<OwnFile>,
@@ -70,7 +71,8 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
     let perspective = files.perspective;
     let mut findings = Vec::new();
     findings.extend(open_to_others(&files.config));
-    let mut folders = vec![folder_of(&files.config), folder_of(&files.users_file)];
+    let mut folders = vec![folder_of(&files.config)];
+    folders.extend(files.users_file.as_deref().map(folder_of));
     if let Some(place) = &files.sessions {
         folders.push(folder_of(&place.path));
         let found = sessions(place, perspective).into_iter();
@@ -106,7 +108,7 @@ pub(super) fn examine(files: &Files) -> Vec<Finding> {
 /// What another user could have written, or could replace (SEC-98), once each.
 fn untrusted(files: &Files) -> Vec<Finding> {
     let owners = owners(files);
-    let read: Vec<_> = files.secrets.iter().chain([&files.users_file]).collect();
+    let read: Vec<_> = files.secrets.iter().chain(&files.users_file).collect();
     let made = files.sessions.iter().chain(&files.socket);
     let made: Vec<_> = made.map(|place| &place.path).collect();
     let distrusted = read.iter().map(|path| trust(path, &owners));
@@ -138,7 +140,8 @@ fn owners(files: &Files) -> Owners {
     let sessions = files.sessions.as_ref().filter(|place| place.is_certain);
     let sessions = sessions.map(|place| [place.path.clone(), folder_of(&place.path)]);
     let state = sessions.into_iter().flatten();
-    let state: Vec<_> = state.chain([folder_of(&files.users_file)]).collect();
+    let users = files.users_file.as_deref().map(folder_of);
+    let state: Vec<_> = state.chain(users).collect();
     own.or_of(state.iter().map(PathBuf::as_path))
 }
 

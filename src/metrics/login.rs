@@ -11,7 +11,7 @@ pub(crate) struct LoginCounts {
     pub(crate) busy: Counter,
     /// It was not sent from our page.
     pub(crate) forged: Counter,
-    /// The password was right, and the session could not be kept.
+    /// The password was right, and the session could not be kept; or the users could not be read.
     pub(crate) not_kept: Counter,
     /// The password was wrong, or there is no such user.
     pub(crate) refused: Counter,

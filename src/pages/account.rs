@@ -99,6 +99,8 @@ pub(crate) enum AccountProblem {
     /// A path that is none, or not in normal form.
     TokenPath,
     TooManyTokens,
+    /// The store that the users are in cannot be read.
+    Unavailable,
     Weak(Weakness),
     /// The old password is not right.
     Wrong,
@@ -176,6 +178,7 @@ impl AccountProblem {
             Self::TokenNotKept => texts::ACCOUNT_TOKEN_NOT_SAVED.into(),
             Self::TokenPath => texts::ACCOUNT_TOKEN_PATH.into(),
             Self::TooManyTokens => texts::ACCOUNT_TOKENS_TOO_MANY.into(),
+            Self::Unavailable => texts::ACCOUNT_UNAVAILABLE.into(),
             Self::NotWritten => fill(texts::ACCOUNT_PASSWORD_NOT_SAVED, &[("title", title)]),
             Self::Overtaken => texts::ACCOUNT_PASSWORD_OVERTAKEN.into(),
             Self::Same => texts::ACCOUNT_PASSWORD_SAME.into(),
@@ -202,7 +205,7 @@ impl AccountProblem {
         match self {
             // What the visitor wanted is so.
             Self::AlreadyEnded => StatusCode::OK,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Differ
             | Self::NoApp
             | Self::Same
@@ -221,7 +224,7 @@ impl AccountProblem {
     fn wait(self) -> Option<Duration> {
         match self {
             Self::Throttled { wait } => Some(wait),
-            Self::Busy => Some(Duration::from_secs(5)),
+            Self::Busy | Self::Unavailable => Some(Duration::from_secs(5)),
             Self::AlreadyEnded
             | Self::Differ
             | Self::NoApp

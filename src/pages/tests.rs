@@ -94,6 +94,7 @@ pub(super) fn account_problems() -> Vec<Option<(AccountForm, AccountProblem)>> {
             AccountForm::Password,
             AccountProblem::Weak(Weakness::TooShort),
         ),
+        (AccountForm::Password, AccountProblem::Unavailable),
         (AccountForm::Password, AccountProblem::Wrong),
         (AccountForm::Tokens, AccountProblem::NoApp),
         (AccountForm::Tokens, throttled),

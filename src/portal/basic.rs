@@ -30,6 +30,8 @@ pub(crate) enum NotSignedIn {
     Busy,
     Refused,
     Throttled(Wait),
+    /// The store that the users are in cannot be read.
+    Unavailable,
 }
 
 impl BasicLogin {
@@ -43,7 +45,9 @@ impl BasicLogin {
         self.accounts.refresh();
         let account = user_name::borrowed_key(name);
         let tag = self.known.tag(&account, password);
-        if let Some(known) = self.known(&tag, name) {
+        if self.accounts.are_known()
+            && let Some(known) = self.known(&tag, name)
+        {
             return known;
         }
         // Boxed, so that what nearly always returns here stays small.
@@ -98,6 +102,11 @@ impl BasicLogin {
                 attempt.withdraw().await;
                 self.counts.busy.inc();
                 Err(NotSignedIn::Busy)
+            }
+            Err(VerifyError::Unavailable) => {
+                attempt.withdraw().await;
+                self.counts.not_kept.inc();
+                Err(NotSignedIn::Unavailable)
             }
         }
     }

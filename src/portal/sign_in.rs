@@ -30,7 +30,7 @@ use crate::principal::user_name;
 use crate::random::NoRandomness;
 use crate::request::Host;
 use crate::secret::Secret;
-use crate::session::{SessionId, StartError};
+use crate::session::{SessionId, StartError, StoreError};
 use crate::telemetry::printable;
 use crate::upstream::ClientBody;
 
@@ -357,6 +357,11 @@ impl SignIn {
                     .problem(&context, &options, LoginProblem::Busy, typed)
                     .await?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
+            }
+            Err(VerifyError::Unavailable) => {
+                attempt.withdraw().await;
+                self.counts.not_kept.inc();
+                Err(RequestError::Session(StoreError::Unavailable))
             }
         }
     }

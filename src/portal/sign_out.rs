@@ -142,11 +142,11 @@ impl SignOut {
         if let Some(key) = key.filter(is_other) {
             let named = self.sessions.by_key(&key).await;
             let named = named.map_err(RequestError::Session)?;
-            let named = named.and_then(|session| {
-                let principal = self.callers.principal(&session)?;
-                Some((session, principal))
-            });
-            open.extend(named);
+            if let Some(session) = named {
+                let principal = self.callers.principal_now(&session).await;
+                let principal = principal.map_err(RequestError::Session)?;
+                open.extend(principal.map(|principal| (session, principal)));
+            }
         }
         Ok(open)
     }

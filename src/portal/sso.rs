@@ -210,7 +210,8 @@ impl Sso {
         let Some(session) = added.map_err(RequestError::Session)? else {
             return Ok(None);
         };
-        let Some(principal) = self.callers.principal(&session) else {
+        let principal = self.callers.principal_now(&session).await;
+        let Some(principal) = principal.map_err(RequestError::Session)? else {
             return Ok(None);
         };
         self.end_other(context, &session).await?;

@@ -213,6 +213,7 @@ impl Proxy {
             Err(NotSignedIn::Busy) => Err(RequestError::LoginBusy),
             Err(NotSignedIn::Refused) => by(Err(Refusal::Password), context),
             Err(NotSignedIn::Throttled(Wait(wait))) => Err(RequestError::LoginThrottled(wait)),
+            Err(NotSignedIn::Unavailable) => by(Err(Refusal::Unavailable), context),
         }
     }
 }

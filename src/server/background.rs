@@ -56,6 +56,15 @@ impl Background {
         tasks.push(background.spawn(async move { posts.follow().await }));
         let tokens = Arc::clone(&self.tokens);
         tasks.push(background.spawn(async move { tokens.follow().await }));
+        let accounts = Arc::clone(&self.accounts);
+        tasks.push(background.spawn(async move { accounts.follow().await }));
+        let (accounts, service) = (Arc::clone(&self.accounts), Arc::clone(&self.service));
+        tasks.push(background.spawn(async move {
+            loop {
+                accounts.have_changed().await;
+                service.judge_again();
+            }
+        }));
         let service = Arc::clone(&self.service);
         tasks.push(background.spawn(async move {
             let mut tick = tokio::time::interval(TICK);

@@ -19,7 +19,8 @@ use crate::auth::api_token::ApiTokens;
 #[cfg(feature = "redis")]
 use crate::auth::throttle::InStore;
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
-use crate::auth::{self, Accounts, authenticators, users_file};
+use crate::auth::users_file::{Users, UsersFileError};
+use crate::auth::{self, Accounts, UsersHome, authenticators, users_file};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{self, permission::Perspective};
@@ -57,7 +58,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let restart_only = RestartOnly::of(&config);
     let examined = config.examined(Perspective::Service);
     let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
-    let users = users_file::read_trusted(&config.users_file).map_err(StartError::Users)?;
+    let users = users(&config.users)?;
     let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
     let pages = Pages::new(&config.branding, config.session.remember_for);
     // Each key by name: one that is new is forgotten neither here nor there.
@@ -86,7 +87,7 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
         metrics_hosts: _,
         path: _,
         tls: _,
-        users_file: _,
+        users: _,
     } = config;
     for app in &mut apps {
         let read = app.request_headers.read_files();
@@ -127,6 +128,17 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     })
 }
 
+/// Those of the users file. Of a file that the store takes over, whatever is wrong with it is an
+/// error, too, and it need not be there.
+fn users(home: &UsersHome) -> Result<Users, StartError> {
+    match home.file().map(users_file::read_trusted) {
+        Some(Ok(users)) if !home.is_store() => Ok(users),
+        Some(Err(UsersFileError::Missing { .. })) if home.is_store() => Ok(Users::default()),
+        Some(Err(error)) => Err(StartError::Users(error)),
+        Some(Ok(_)) | None => Ok(Users::default()),
+    }
+}
+
 /// Starts the service: reads what the configuration names, binds its addresses, and serves.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
     start_on(config, Sockets::default(), clock)
@@ -157,12 +169,11 @@ pub(super) fn start_on(
         throttle,
     } = build(config)?;
     let certificates = Arc::new(Certificates::new(certificates));
-    let accounts =
-        Accounts::open(&restart_only.users_file, clock.clone()).map_err(StartError::Users)?;
-    let accounts = Arc::new(accounts);
     let metrics = Arc::new(Metrics::new());
     let nodes = Nodes::open(restart_only.backend.shared(), &clock)
         .map_err(|error| StartError::Sessions(session::OpenError::Redis(error)))?;
+    let accounts = Accounts::open(&restart_only.users, &nodes, &clock);
+    let accounts = Arc::new(accounts.map_err(StartError::Users)?);
     let ring = |of| KeyRing::new(&nodes, of).map(Arc::new);
     let ring = |of| ring(of).map_err(|NoRandomness| StartError::NoRandomness);
     let (forms, tickets) = (ring(RingOf::Forms)?, ring(RingOf::Tickets)?);

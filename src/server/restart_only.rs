@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::auth::UsersHome;
 use crate::config::Config;
 use crate::identity::token::KeySource;
 use crate::listener::AuthAddress;
@@ -16,7 +17,7 @@ pub(super) struct RestartOnly {
     pub(super) auth_listen: Vec<AuthAddress>,
     pub(super) backend: session::Backend,
     pub(super) identity_keys: KeySource,
-    pub(super) users_file: PathBuf,
+    pub(super) users: UsersHome,
     pub(super) admin: admin::PathSetting,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) metrics_hosts: Vec<Host>,
@@ -32,7 +33,7 @@ impl RestartOnly {
             auth_listen: config.listener.auth.clone(),
             backend: config.session.backend.clone(),
             identity_keys: config.identity_keys.clone(),
-            users_file: config.users_file.clone(),
+            users: config.users.clone(),
             admin: config.admin.clone(),
             metrics: config.metrics,
             metrics_hosts: config.metrics_hosts.clone(),
@@ -54,7 +55,10 @@ impl RestartOnly {
                 "session.store and session.path and session.redis",
                 self.backend != other.backend,
             ),
-            ("login.users_file", self.users_file != other.users_file),
+            (
+                "login.users and login.users_file",
+                self.users != other.users,
+            ),
             ("admin.socket", self.admin != other.admin),
             ("admin.metrics", self.metrics != other.metrics),
             (

@@ -12,6 +12,7 @@ mod nodes;
 mod slow;
 mod throttle;
 mod tokens;
+mod users;
 mod versions;
 
 use std::time::Duration;

@@ -3,49 +3,85 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::LocalUsers;
+use super::file::InFile;
+use super::store::{ChangeError, StoreFault};
+use super::{Home, LocalUsers};
 use crate::auth::password::{Hasher, StoredHash};
 use crate::auth::users_file::User;
 use crate::auth::users_file::edit::EditError;
 use crate::auth::{Account, SignedIn, Verdict};
 use crate::principal::Method;
 
+/// What came of a password.
+pub(in crate::auth) enum Attempt {
+    Decided(Verdict),
+    /// It was right, and its weak hash is to be replaced by a new one in the session store.
+    Upgrade(Box<Upgrade>),
+}
+
+/// The user who proved a password, and a new hash of it.
+pub(in crate::auth) struct Upgrade {
+    user: User,
+    new: StoredHash,
+}
+
 impl LocalUsers {
+    /// By the users as they are known here; those of a file are refreshed.
     pub(in crate::auth) fn authenticate(
         &self,
         hasher: &mut Hasher,
         name: &str,
         password: &[u8],
-    ) -> Verdict {
-        self.file.refresh_now(&self.current);
+    ) -> Attempt {
+        if let Home::File(file) = &self.home {
+            file.refresh_now(&self.current);
+        }
         let snapshot = self.current.load_full();
         let user = snapshot.users.get(name);
         let stored = user.map_or(&self.dummy_hash, User::password);
         let right = hasher.verify(stored, password);
         match user {
             Some(user) if right && !user.disabled() => self.sign_in(hasher, user, password),
-            Some(_) | None => Verdict::Refused,
+            Some(_) | None => Attempt::Decided(Verdict::Refused),
         }
     }
 
-    fn sign_in(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Verdict {
-        let signed_in = |account| {
-            Verdict::SignedIn(SignedIn {
-                account: Arc::new(account),
-                methods: Method::Password.into(),
-            })
-        };
-        let account = Account::of(user);
+    fn sign_in(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Attempt {
         if !user.password().is_weak() {
-            return signed_in(account);
+            return Attempt::Decided(signed_in(Account::of(user)));
         }
-        match self.upgrade(hasher, user, password) {
-            Some(Upgrade::Done(new)) => signed_in(Account {
-                fingerprint: new.fingerprint(),
-                ..account
-            }),
+        let new = hasher.hash(password).inspect_err(
+            |error| tracing::warn!(target: "vestibule", %error, "password not hashed again"),
+        );
+        let Ok(new) = new else {
+            return Attempt::Decided(signed_in(Account::of(user)));
+        };
+        match &self.home {
+            Home::File(file) => {
+                Attempt::Decided(self.upgrade_in(file, hasher, (user, password), &new))
+            }
+            Home::Store(_) => Attempt::Upgrade(Box::new(Upgrade {
+                user: user.clone(),
+                new,
+            })),
+        }
+    }
+
+    /// Puts an argon2id hash in the place of a weak one. Where that is impossible the old one
+    /// goes on to work.
+    fn upgrade_in(
+        &self,
+        file: &InFile,
+        hasher: &mut Hasher,
+        (user, password): (&User, &[u8]),
+        new: &StoredHash,
+    ) -> Verdict {
+        let old = user.password();
+        let replaced = file.replace_password(&self.current, user.name(), old, new);
+        match replaced {
+            Ok(true) => upgraded(user, new),
             // Another login of the same user was quicker, or somebody set a new password.
-            Some(Upgrade::Overtaken) => {
+            Ok(false) | Err(EditError::NoSuchUser { .. }) => {
                 let snapshot = self.current.load_full();
                 match snapshot.users.get(user.name()) {
                     Some(now) if !now.disabled() && hasher.verify(now.password(), password) => {
@@ -54,49 +90,52 @@ impl LocalUsers {
                     Some(_) | None => Verdict::Refused,
                 }
             }
-            None => signed_in(account),
-        }
-    }
-
-    /// Puts an argon2id hash in the place of a weak one. Where that is impossible the old one
-    /// goes on to work.
-    fn upgrade(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Option<Upgrade> {
-        let old = user.password();
-        let new = hasher
-            .hash(password)
-            .inspect_err(
-                |error| tracing::warn!(target: "vestibule", %error, "password not hashed again"),
-            )
-            .ok()?;
-        let replaced = self
-            .file
-            .replace_password(&self.current, user.name(), old, &new);
-        match replaced {
-            Ok(true) => {
-                tracing::info!(
-                    target: "vestibule", user = user.name(), from = old.scheme_name(),
-                    "password hash replaced by argon2id"
-                );
-                Some(Upgrade::Done(new))
-            }
-            Ok(false) | Err(EditError::NoSuchUser { .. }) => Some(Upgrade::Overtaken),
             Err(error @ (EditError::File(_) | EditError::NameTaken(_))) => {
-                if !self.file.upgrades_fail.swap(true, Ordering::Relaxed) {
+                if !file.upgrades_fail.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         target: "vestibule", %error,
                         "old password hashes stay in the users file; told once"
                     );
                 }
-                None
+                signed_in(Account::of(user))
+            }
+        }
+    }
+
+    /// The same in the store. `None` where the user is another one by now than the one that was
+    /// verified: the password is to be verified again.
+    pub(in crate::auth) async fn upgrade(&self, upgrade: &Upgrade) -> Option<Verdict> {
+        let Upgrade { user, new } = upgrade;
+        let store = self.shared()?;
+        let replaced = store.replace_password(user.name(), user.password(), new);
+        match replaced.await {
+            Ok(true) => Some(upgraded(user, new)),
+            // Or nobody can say whether it has the new hash by now.
+            Ok(false) | Err(ChangeError::Store(StoreFault::Away) | ChangeError::Unreadable) => None,
+            Err(error) => {
+                tracing::warn!(target: "vestibule", %error, "password not hashed again");
+                Some(signed_in(Account::of(user)))
             }
         }
     }
 }
 
-enum Upgrade {
-    Done(StoredHash),
-    /// The hash in the file was no longer the one that was verified.
-    Overtaken,
+fn signed_in(account: Account) -> Verdict {
+    Verdict::SignedIn(SignedIn {
+        account: Arc::new(account),
+        methods: Method::Password.into(),
+    })
+}
+
+fn upgraded(user: &User, new: &StoredHash) -> Verdict {
+    tracing::info!(
+        target: "vestibule", user = user.name(), from = user.password().scheme_name(),
+        "password hash replaced by argon2id"
+    );
+    signed_in(Account {
+        fingerprint: new.fingerprint(),
+        ..Account::of(user)
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +145,16 @@ mod tests {
 
     use super::super::tests::{BCRYPT, Scene};
     use super::*;
+
+    impl Attempt {
+        pub(in crate::auth::local_users) fn verdict(self) -> Verdict {
+            match self {
+                Self::Decided(verdict) => verdict,
+                Self::Upgrade(_) => panic!("nothing is in a store"),
+            }
+        }
+    }
+
     use crate::auth::users_file::edit;
 
     #[test]
@@ -176,7 +225,7 @@ mod tests {
         assert_eq!(scene.users.active("old"), Some(account));
         assert_eq!(scene.users.generation(), 1);
         assert!(scene.authenticate("old", "U*U").is_some());
-        let mode = fs::metadata(&scene.users.file.path)
+        let mode = fs::metadata(&scene.users.in_file().path)
             .unwrap()
             .permissions()
             .mode();
@@ -188,9 +237,12 @@ mod tests {
         let mut scene = Scene::new();
         // Permissions would not stop a test that runs as root; a folder that is missing does.
         let path = scene.folder.path().join("not there").join("users.toml");
-        scene.users.file.path = path;
+        scene.users.in_file_mut().path = path;
         let user = scene.users.current.load().users.get("old").unwrap().clone();
-        let verdict = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
+        let verdict = scene
+            .users
+            .sign_in(&mut scene.hasher, &user, b"U*U")
+            .verdict();
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("refused");
         };
@@ -198,17 +250,18 @@ mod tests {
             signed_in.account().fingerprint(),
             user.password().fingerprint()
         );
-        assert!(scene.users.file.upgrades_fail.load(Ordering::Relaxed));
+        assert!(scene.users.in_file().upgrades_fail.load(Ordering::Relaxed));
     }
 
     #[test]
     fn a_password_changed_while_the_old_one_was_verified_wins() {
         let mut scene = Scene::new();
         let user = scene.users.current.load().users.get("old").unwrap().clone();
-        let path = scene.users.file.path.clone();
+        let path = scene.users.in_file().path.clone();
         let mut changed_to = |password: &[u8]| {
             edit::set_password(&path, "old", &Hasher::default().hash(password).unwrap()).unwrap();
-            scene.users.sign_in(&mut scene.hasher, &user, b"U*U")
+            let attempt = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
+            attempt.verdict()
         };
         assert!(matches!(changed_to(b"another"), Verdict::Refused));
         let Verdict::SignedIn(signed_in) = changed_to(b"U*U") else {
@@ -217,7 +270,10 @@ mod tests {
         let now = scene.users.active("old").unwrap();
         assert_eq!(signed_in.account().fingerprint(), now.fingerprint());
         edit::remove(&path, "old").unwrap();
-        let verdict = scene.users.sign_in(&mut scene.hasher, &user, b"U*U");
+        let verdict = scene
+            .users
+            .sign_in(&mut scene.hasher, &user, b"U*U")
+            .verdict();
         assert!(matches!(verdict, Verdict::Refused), "removed meanwhile");
     }
 }

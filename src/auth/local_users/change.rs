@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use super::LocalUsers;
+use super::store::InStore;
+use super::{Home, LocalUsers};
 use crate::auth::password::{Hasher, NewPassword, StoredHash};
-use crate::auth::users_file::User;
 use crate::auth::users_file::edit::EditError;
+use crate::auth::users_file::{User, UsersFileError};
 use crate::auth::{Account, PasswordChange, SignedIn};
 use crate::principal::Method;
 
 impl LocalUsers {
-    /// Puts a hash of `new` in the place of the one that `proof` was given for.
-    pub(in crate::auth) fn change_password(
+    /// Puts a hash of `new` in the place of the one in the users file that `proof` was given for.
+    pub(in crate::auth) fn change_in_file(
         &self,
         hasher: &mut Hasher,
         proof: &SignedIn,
         new: &NewPassword,
     ) -> PasswordChange {
         let name = proof.account().identity().user();
+        let Home::File(file) = &self.home else {
+            return not_written(name, &UsersFileError::NoStore);
+        };
         // From the file, and not from memory: what is written into a file that is not taken as it
         // is would hold from whenever somebody fixes it.
-        let users = match self.file.users() {
+        let users = match file.users() {
             Ok(users) => users,
             Err(error) => return not_written(name, &error),
         };
@@ -32,9 +36,7 @@ impl LocalUsers {
             Ok(hash) => hash,
             Err(error) => return not_written(name, &error),
         };
-        let replaced = self
-            .file
-            .replace_password(&self.current, name, user.password(), &hash);
+        let replaced = file.replace_password(&self.current, name, user.password(), &hash);
         match replaced {
             Ok(true) => PasswordChange::Done(signed_in(user, &hash)),
             Ok(false) | Err(EditError::NoSuchUser { .. }) => PasswordChange::Overtaken,
@@ -45,7 +47,28 @@ impl LocalUsers {
     }
 }
 
-/// Whether the proof was given for what the file says of the user now.
+impl InStore {
+    /// Puts this hash in the place of the one that `proof` was given for, for all nodes.
+    pub(in crate::auth) async fn change_password(
+        &self,
+        proof: &SignedIn,
+        hash: &StoredHash,
+    ) -> PasswordChange {
+        let name = proof.account().identity().user();
+        let user = match self.find(name).await {
+            Ok(Some(user)) if is_of(proof, &user) => user,
+            Ok(_) => return PasswordChange::Overtaken,
+            Err(error) => return not_written(name, &error),
+        };
+        match self.replace_password(name, user.password(), hash).await {
+            Ok(true) => PasswordChange::Done(signed_in(&user, hash)),
+            Ok(false) => PasswordChange::Overtaken,
+            Err(error) => not_written(name, &error),
+        }
+    }
+}
+
+/// Whether the proof was given for the user as it is now.
 fn is_of(proof: &SignedIn, user: &User) -> bool {
     !user.disabled() && user.password().fingerprint() == proof.account().fingerprint()
 }
@@ -60,7 +83,7 @@ fn signed_in(user: &User, hash: &StoredHash) -> SignedIn {
     }
 }
 
-fn not_written(user: &str, error: &dyn std::error::Error) -> PasswordChange {
+pub(in crate::auth) fn not_written(user: &str, error: &dyn std::error::Error) -> PasswordChange {
     // One line an event, however many problems the file has (SEC-71).
     let error = error.to_string().replace('\n', "; ");
     tracing::error!(target: "vestibule", user, error, "a user's new password was not written");
@@ -76,7 +99,6 @@ mod tests {
     use super::*;
     use crate::auth::Verdict;
     use crate::auth::users_file::{self, edit};
-    use crate::clock::Clock;
     use crate::secret::Secret;
 
     const NEW: &str = "quiet otters hum";
@@ -103,7 +125,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             Self {
-                users: LocalUsers::open(&path, Clock::system()).unwrap(),
+                users: LocalUsers::of_file(&path),
                 _folder: folder,
                 path,
                 hasher,
@@ -112,7 +134,8 @@ mod tests {
 
         fn authenticate(&mut self, password: &str) -> Option<SignedIn> {
             let password = password.as_bytes();
-            match self.users.authenticate(&mut self.hasher, "ada", password) {
+            let attempt = self.users.authenticate(&mut self.hasher, "ada", password);
+            match attempt.verdict() {
                 Verdict::SignedIn(signed_in) => Some(signed_in),
                 Verdict::Refused => None,
             }
@@ -121,7 +144,7 @@ mod tests {
         fn change(&mut self, proof: &SignedIn) -> PasswordChange {
             let new = Secret::new(NEW.as_bytes().to_vec());
             let new = NewPassword::accept(new, "ada").unwrap();
-            self.users.change_password(&mut self.hasher, proof, &new)
+            self.users.change_in_file(&mut self.hasher, proof, &new)
         }
 
         fn text(&self) -> String {

@@ -16,7 +16,7 @@ use self::document::{find, insert, remove_table, set, user_mut};
 pub(crate) use self::error::EditError;
 pub(crate) use self::import::import;
 use super::problem::Cause;
-use super::{UsersFileError, locked, text_of};
+use super::{User, UsersFileError, locked, text_of};
 use crate::auth::password::StoredHash;
 
 /// Somebody to add.
@@ -25,6 +25,19 @@ pub(crate) struct NewUser<'a> {
     pub(crate) password: &'a StoredHash,
     pub(crate) groups: &'a [String],
     pub(crate) email: Option<&'a str>,
+    pub(crate) disabled: bool,
+}
+
+impl<'a> From<&'a User> for NewUser<'a> {
+    fn from(user: &'a User) -> Self {
+        Self {
+            name: user.name(),
+            password: user.password(),
+            groups: user.groups(),
+            email: user.email(),
+            disabled: user.disabled(),
+        }
+    }
 }
 
 /// Adds a user, and makes the file when there is none.
@@ -172,6 +185,7 @@ mod tests {
             password,
             groups: &[],
             email: None,
+            disabled: false,
         }
     }
 

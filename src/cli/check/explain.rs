@@ -9,10 +9,12 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use crate::auth::users_file;
+use crate::auth::users_file::{self, Users};
+use crate::auth::{UsersHome, read_stored_users};
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::{Config, value};
+use crate::nodes::Nodes;
 use crate::portal::{Endpoint, HostRole};
 use crate::principal::{AccountRef, AuthContext, Identity, Method as By, Principal};
 use crate::request::{self, AllowInPath, Host};
@@ -133,8 +135,12 @@ enum Account {
 
 /// What a login of `user` would lead to.
 fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
-    let users = users_file::read(&config.users_file)
-        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    let users = match &config.users {
+        UsersHome::File(file) => {
+            users_file::read(file).map_err(|error| Failure::Invalid(error.to_string()))?
+        }
+        UsersHome::Store { .. } => stored_users(config)?,
+    };
     Ok(match users.get(user) {
         None => Account::Unknown,
         Some(found) if found.disabled() => Account::Disabled,
@@ -145,6 +151,22 @@ fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
             let account = AccountRef::of_users_file(found.name());
             Account::Active(Principal::new(account, identity.into(), context.into()))
         }
+    })
+}
+
+/// Those in the session store.
+fn stored_users(config: &Config) -> Result<Users, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    let clock = Clock::system();
+    runtime.block_on(async {
+        let nodes = Nodes::open(config.session.backend.shared(), &clock)
+            .map_err(|error| Failure::Invalid(error.to_string()))?;
+        let users = read_stored_users(&nodes, &clock).await;
+        let (users, _) = users.map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(users)
     })
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::explain::Programs;
 use super::report::Report;
 use crate::access::{Allow, Rule};
-use crate::auth::hashing_memory;
 use crate::auth::users_file::Users;
+use crate::auth::{UsersHome, hashing_memory};
 use crate::doctor::address::Holder;
 use crate::doctor::permission;
 use crate::load::memory::Ceiling;
@@ -40,10 +40,20 @@ pub(super) fn text(report: &Report<'_>) -> String {
     for certificate in &report.examination.certificates {
         line("certificate", &certificate.to_string());
     }
-    if let Ok(users) = &report.examination.users {
+    if let Some(users) = &report.examination.users {
         let noun = if users.len() == 1 { "user" } else { "users" };
-        let file = config.users_file.display();
-        line("users", &format!("{file}: {} {noun}", users.len()));
+        let home = match &config.users {
+            UsersHome::File(file) => file.display().to_string(),
+            UsersHome::Store { .. } => "in the session store".to_owned(),
+        };
+        line("users", &format!("{home}: {} {noun}", users.len()));
+        if let UsersHome::Store { first: Some(file) } = &config.users {
+            let file = file.display();
+            line(
+                "users file",
+                &format!("{file}: taken over while the session store has no users"),
+            );
+        }
         let ceiling = config.memory_ceiling(hashing_memory(users));
         line("memory", &ceiling.to_string());
     }
@@ -127,7 +137,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
         })
     });
     let certificates = report.examination.certificates.iter();
-    let users = report.examination.users.as_ref().ok();
+    let users = report.examination.users.as_ref();
     let ceiling = users.map(|users| report.config.memory_ceiling(hashing_memory(users)));
     json!({
         "addresses": addresses.collect::<Vec<_>>(),
@@ -136,6 +146,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
         "login_host": report.config.login_host.as_ref().map(Host::as_str),
         "memory_ceiling": ceiling.map(Ceiling::total),
         "users": users.map(Users::len),
+        "users_in": if report.config.users.is_store() { "store" } else { "file" },
     })
 }
 

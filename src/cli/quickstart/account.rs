@@ -57,6 +57,7 @@ pub(super) fn ensure(folder: &Path) -> Result<Password, Failure> {
             password: &hash,
             groups: &["admins".to_owned()],
             email: None,
+            disabled: false,
         },
     )?;
     Ok(Password::Kept(password))

@@ -15,7 +15,7 @@ fn what_quickstart_runs_is_an_ordinary_configuration() {
     assert_eq!(config.listener.listen, [listen]);
     assert_eq!(config.branding.title, "the sample app");
     assert_eq!(
-        config.users_file,
+        config.users.file().unwrap(),
         Path::new("/srv/certs/quickstart-users.toml")
     );
     let pair = &config.tls.certificates[0];

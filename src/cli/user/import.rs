@@ -1,12 +1,13 @@
-//! `vestibule user import`: takes over the users of Apache or nginx.
+//! `vestibule user import`: takes over the users of Apache or nginx, or of another users file.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{check_groups, say, warn_of_problems};
-use crate::auth::htpasswd;
+use crate::auth::htpasswd::{self, Entry};
 use crate::auth::users_file::edit::{self, NewUser};
+use crate::auth::users_file::{self, User};
 use crate::cli::{ConfigFile, Failure};
 use crate::regular_file;
 
@@ -15,14 +16,15 @@ const MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// A password file of Apache or nginx, as `htpasswd` writes it
+    /// A password file of Apache or nginx, as `htpasswd` writes it; or a users file of Vestibule,
+    /// whose name ends in `.toml`
     file: PathBuf,
     /// A group for new users; can be given more than once
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
     /// Give existing users the password in the file, and keep their groups
     #[arg(long)]
-    replace: bool,
+    pub(super) replace: bool,
     /// Skip lines that cannot be imported, instead of importing nobody
     #[arg(long)]
     skip_invalid: bool,
@@ -31,14 +33,53 @@ pub(super) struct Import {
 }
 
 /// Imports all or nobody, but for lines that `--skip-invalid` leaves out.
-pub(super) fn import(
+pub(super) fn into_file(
     users_file: &Path,
     args: &Import,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
+    let users = users(args)?;
+    let new: Vec<_> = users.iter().map(NewUser::from).collect();
+    let imported = edit::import(users_file, &new, args.replace)?;
+    say_imported(
+        (&imported.added, &imported.replaced, &imported.kept),
+        args,
+        out,
+    )?;
+    warn_of_problems(users_file);
+    Ok(())
+}
+
+/// Those of the file, with the groups that were asked for.
+pub(super) fn users(args: &Import) -> Result<Vec<User>, Failure> {
     check_groups(&args.groups)?;
+    let in_groups = |user: User| {
+        let mut groups = user.groups().to_vec();
+        let more = args
+            .groups
+            .iter()
+            .filter(|group| !user.groups().contains(group));
+        groups.extend(more.cloned());
+        user.in_groups(groups)
+    };
+    let users: Vec<_> = if args.file.extension().is_some_and(|end| end == "toml") {
+        let users = users_file::read(&args.file);
+        let users = users.map_err(|error| Failure::Failed(error.to_string()))?;
+        users.iter().cloned().map(in_groups).collect()
+    } else {
+        let entries = of_htpasswd(args)?.into_iter();
+        let users = entries.map(|entry| User::new(entry.name, entry.hash));
+        users.map(in_groups).collect()
+    };
+    if users.is_empty() {
+        let file = args.file.display();
+        return Err(Failure::Failed(format!("{file} has no users to import")));
+    }
+    Ok(users)
+}
+
+fn of_htpasswd(args: &Import) -> Result<Vec<Entry>, Failure> {
     let (entries, refused) = htpasswd::parse(&read(&args.file)?);
-    let file = args.file.display();
     for line in &refused {
         eprintln!("vestibule: {}", line.explain(&args.file));
     }
@@ -48,26 +89,23 @@ pub(super) fn import(
             refused.len()
         )));
     }
-    if entries.is_empty() {
-        return Err(Failure::Failed(format!("{file} has no users to import")));
-    }
-    let users: Vec<_> = entries
-        .iter()
-        .map(|entry| NewUser {
-            name: &entry.name,
-            password: &entry.hash,
-            groups: &args.groups,
-            email: None,
-        })
-        .collect();
-    let imported = edit::import(users_file, &users, args.replace)?;
-    for name in &imported.added {
+    Ok(entries)
+}
+
+/// Who was added, has another password now, and was kept.
+pub(super) fn say_imported<N: std::fmt::Display>(
+    (added, replaced, kept): (&[N], &[N], &[N]),
+    args: &Import,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let file = args.file.display();
+    for name in added {
         say(out, format_args!("added {name}"))?;
     }
-    for name in &imported.replaced {
+    for name in replaced {
         say(out, format_args!("{name} has the password of {file} now"))?;
     }
-    for name in &imported.kept {
+    for name in kept {
         say(
             out,
             format_args!(
@@ -75,7 +113,6 @@ pub(super) fn import(
             ),
         )?;
     }
-    warn_of_problems(users_file);
     Ok(())
 }
 

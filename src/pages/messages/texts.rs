@@ -77,6 +77,7 @@ texts! {
     ACCOUNT_TOKENS_ARE = "A program uses a token in place of your password.";
     ACCOUNT_TOKENS_TOO_MANY = "There are too many tokens. Revoke those that you do not use.";
     ACCOUNT_TITLE = "Your account, {title}";
+    ACCOUNT_UNAVAILABLE = "Passwords cannot be checked right now. Nothing has changed. Try again soon.";
 
     // Forms of other sites that wait for a click.
     CROSS_SITE_POST_HEADING = "Send this to {title}?";

@@ -100,6 +100,10 @@ impl PasswordForm {
                 attempt.withdraw().await;
                 Err(AccountProblem::Busy)
             }
+            Err(VerifyError::Unavailable) => {
+                attempt.withdraw().await;
+                Err(AccountProblem::Unavailable)
+            }
         }
     }
 
@@ -122,6 +126,7 @@ impl PasswordForm {
             Ok(PasswordChange::NotWritten) => Err(AccountProblem::NotWritten),
             Ok(PasswordChange::Overtaken) => Err(AccountProblem::Overtaken),
             Err(VerifyError::Busy | VerifyError::Gone) => Err(AccountProblem::Busy),
+            Err(VerifyError::Unavailable) => Err(AccountProblem::Unavailable),
         })
     }
 

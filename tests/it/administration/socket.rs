@@ -81,7 +81,7 @@ async fn junk_is_answered_in_one_line_and_harms_nobody() {
             b"{\"command\":\"session-revoke\",\"key\":\"\"}\n",
             "no session key",
         ),
-        (long.as_bytes(), "longer than 4096 bytes"),
+        (long.as_bytes(), "longer than 65536 bytes"),
         (deep.as_bytes(), "does not understand"),
     ] {
         let answer = answer_to(&path, bytes);

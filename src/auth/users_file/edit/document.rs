@@ -17,6 +17,9 @@ pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
     if let Some(email) = user.email {
         table.insert("email", value(email));
     }
+    if user.disabled {
+        table.insert("disabled", value(true));
+    }
     let users = document.entry("user").or_insert_with(|| {
         let mut users = Table::new();
         users.set_implicit(true);

@@ -78,6 +78,7 @@ mod tests {
             password: &new,
             groups: &groups,
             email: None,
+            disabled: false,
         };
         let first = NewUser {
             password: &old,

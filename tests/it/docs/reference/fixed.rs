@@ -473,6 +473,24 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MOST_READ: usize = 2 * MAX_TOKENS;",
     ),
     (
+        "with [several nodes](several-nodes.md#users), a user in the session store",
+        "16384 bytes",
+        "auth/local_users/store/redis.rs",
+        "MOST_BYTES: usize = 16 * 1024;",
+    ),
+    (
+        "users in the session store, removed ones included",
+        "50000",
+        "auth/local_users/store/redis.rs",
+        "MOST: usize = 50_000;",
+    ),
+    (
+        "users in the session store that a node looks at",
+        "100000",
+        "auth/local_users/store/redis.rs",
+        "MOST_READ: usize = 2 * MOST;",
+    ),
+    (
         "time that a node calls an unknown token wrong without word of the store",
         "1 s",
         "auth/api_token/follow.rs",
@@ -726,9 +744,9 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "a request to the admin socket, size",
-        "4 KiB",
+        "64 KiB",
         "admin.rs",
-        "MAX_REQUEST: u64 = 4096;",
+        "MAX_REQUEST: u64 = 65_536;",
     ),
     (
         "a request to the admin socket, time to arrive",

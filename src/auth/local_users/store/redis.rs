@@ -1,0 +1,345 @@
+//! Users in Redis or Valkey: one hash of sealed records, and a stream that says which have changed.
+
+mod scripts;
+
+use std::time::Duration;
+
+use ::redis::{Script, Value};
+use tokio::sync::mpsc;
+
+use super::record::{Field, Record};
+use super::{Answer, Changes, Found, Records, Stamp, StoreFault};
+use crate::clock::Clock;
+use crate::random::NoRandomness;
+use crate::redis::{Link, LinkError, Mark, Unreadable};
+use crate::telemetry::Seldom;
+
+/// What a sealed user is.
+pub(super) const KIND: &str = "local-user";
+
+/// Bytes at the beginning of a value that no other value has: its version and its salt.
+const STAMP: usize = 17;
+
+/// Bytes of a value: a hash, and what groups there are.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// Users, and those who were removed.
+const MOST: usize = 50_000;
+
+/// Bounds what a node reads. Above the limit on users, so that a later version can raise that limit.
+const MOST_READ: usize = 2 * MOST;
+
+/// Changes that a node may have missed and still finds one by one.
+const SOME: usize = 256;
+
+/// Changes that the stream keeps.
+const KEPT: usize = 1024;
+
+pub(super) struct Redis {
+    link: Link,
+    names: Names,
+    said: Seldom,
+    said_not_durable: Seldom,
+    said_too_many: Seldom,
+}
+
+/// Of keys: all in one slot.
+struct Names {
+    sealed: String,
+    changes: String,
+    channel: String,
+}
+
+impl Names {
+    fn new(prefix: &str) -> Self {
+        let name = |what| format!("{prefix}{{users}}:{what}");
+        Self {
+            sealed: name("sealed"),
+            changes: name("changes"),
+            channel: name("changed"),
+        }
+    }
+}
+
+impl Redis {
+    pub(super) fn new(link: &Link, clock: &Clock) -> Self {
+        Self {
+            link: link.clone(),
+            names: Names::new(link.prefix()),
+            said: Seldom::new(clock.clone()),
+            said_not_durable: Seldom::new(clock.clone()),
+            said_too_many: Seldom::new(clock.clone()),
+        }
+    }
+
+    /// After another server has taken the place of the one that was asked, all of them.
+    async fn changes(&self, seen: Option<&[u8]>) -> Result<Option<Changes>, StoreFault> {
+        let server = self.link.run_id() + "\n";
+        // How many there were, and the last change.
+        let since = seen.and_then(|seen| seen.strip_prefix(server.as_bytes()));
+        let mut since = since.unwrap_or_default().splitn(2, |&byte| byte == b' ');
+        let (known, since) = (since.next().unwrap_or_default(), since.next());
+        let most = MOST_READ.to_string();
+        let args = [since.unwrap_or_default(), known, most.as_bytes()];
+        let answer = match self.script(&scripts::CHANGES, &args).await? {
+            Value::Int(0) => return Ok(None),
+            Value::Int(_) => {
+                if self.said_too_many.is_due() {
+                    tracing::error!(
+                        "there are too many users in the session store: nobody can sign in"
+                    );
+                }
+                return Err(StoreFault::Unavailable);
+            }
+            answer => values(answer)?,
+        };
+        let answer = <[Value; 4]>::try_from(answer).map_err(|_| foreign())?;
+        let [newest, Value::Int(there), are_all, found] = answer else {
+            return Err(foreign());
+        };
+        let mut found = values(found)?.into_iter();
+        let mut fields = Vec::with_capacity(found.len() / 2);
+        while let (Some(field), Some(stamp)) = (found.next(), found.next()) {
+            let field = <[u8; 32]>::try_from(bytes(field)?).ok(); // else nobody here has written it
+            let stamp = bytes(stamp)?;
+            fields.extend(field.map(|field| (Field::from_bytes(field), stamp)));
+        }
+        Ok(Some(Changes {
+            seen: [format!("{server}{there} ").as_bytes(), &bytes(newest)?].concat(),
+            are_all: are_all == Value::Int(1),
+            fields,
+        }))
+    }
+
+    async fn read(&self, fields: &[Field]) -> Result<Vec<(Field, Option<Found>)>, StoreFault> {
+        let most = MOST_BYTES.to_string();
+        let mut args = vec![most.as_bytes()];
+        args.extend(fields.iter().map(|field| &field.as_bytes()[..]));
+        let answers = values(self.script(&scripts::READ, &args).await?)?;
+        if answers.len() != fields.len() {
+            return Err(foreign());
+        }
+        let found = |(field, value): (&Field, Value)| {
+            let found = match value {
+                Value::Int(_) => None,
+                value => Some(self.found(field, &bytes(value)?)),
+            };
+            Ok((*field, found))
+        };
+        fields.iter().zip(answers).map(found).collect()
+    }
+
+    /// Of a value that is too large, only its beginning is there.
+    fn found(&self, field: &Field, value: &[u8]) -> Found {
+        let (record, is_of_old_key) = match self.unseal(field, value) {
+            Ok((record, is_of_first)) => (Ok(record), !is_of_first),
+            Err(error) => (Err(error), false),
+        };
+        Found {
+            stamp: stamp(value),
+            record,
+            is_of_old_key,
+        }
+    }
+
+    fn unseal(&self, field: &Field, value: &[u8]) -> Result<(Record, bool), String> {
+        let keys = self.link.keys();
+        let opened = keys.open_noting_age(KIND, &self.place(field), value);
+        let (row, is_of_first) = opened.map_err(|error| match error {
+            Unreadable::Damaged => "it is damaged, or another key has sealed it".to_owned(),
+            Unreadable::Version(version) => {
+                format!("a later version of vestibule sealed it (format {version})")
+            }
+        })?;
+        let record = Record::decode(field, &row).map_err(|error| error.to_string())?;
+        Ok((record, is_of_first))
+    }
+
+    fn seal(&self, field: &Field, record: &Record) -> Result<Vec<u8>, StoreFault> {
+        let sealed = self
+            .link
+            .keys()
+            .seal(KIND, &self.place(field), &record.encode());
+        let sealed = sealed.map_err(|NoRandomness| StoreFault::Unavailable)?;
+        if sealed.len() > MOST_BYTES {
+            return Err(StoreFault::TooLarge);
+        }
+        Ok(sealed)
+    }
+
+    /// What a seal is bound to: no user can be put in the place of another.
+    fn place(&self, field: &Field) -> Vec<u8> {
+        [self.names.sealed.as_bytes(), b"\0", field.as_bytes()].concat()
+    }
+
+    async fn put(
+        &self,
+        field: &Field,
+        there: &[u8],
+        record: &Record,
+    ) -> Result<Option<Stamp>, StoreFault> {
+        let (value, most) = (self.seal(field, record)?, MOST.to_string());
+        let args = [
+            self.names.channel.as_bytes(),
+            most.as_bytes(),
+            field.as_bytes(),
+            there,
+            &value,
+        ];
+        // Where there was nobody before, nobody is kept out by it.
+        let script = if there.is_empty() {
+            &scripts::ADD
+        } else {
+            &scripts::CHANGE
+        };
+        let mark = self.link.mark();
+        match self.script(script, &args).await? {
+            Value::Int(0) => Ok(None),
+            Value::Int(1) => {
+                self.wait_for_replicas(mark).await;
+                Ok(Some(stamp(&value)))
+            }
+            Value::Int(2) => Err(StoreFault::TooMany),
+            _ => Err(foreign()),
+        }
+    }
+
+    async fn put_each(
+        &self,
+        records: &[(Field, Stamp, Record)],
+    ) -> Result<Vec<Option<Stamp>>, StoreFault> {
+        let seal = |(field, _, record): &(Field, Stamp, Record)| self.seal(field, record);
+        let values: Result<Vec<_>, _> = records.iter().map(seal).collect();
+        let (values, mut args) = (values?, vec![self.names.channel.as_bytes()]);
+        for ((field, there, _), value) in records.iter().zip(&values) {
+            args.extend([&field.as_bytes()[..], there, value]);
+        }
+        let mark = self.link.mark();
+        let put = self::values(self.script(&scripts::PUT_EACH, &args).await?)?;
+        if put.len() != records.len() {
+            return Err(foreign());
+        }
+        self.wait_for_replicas(mark).await;
+        let put = put.into_iter().zip(&values);
+        Ok(put
+            .map(|(put, value)| (put == Value::Int(1)).then(|| stamp(value)))
+            .collect())
+    }
+
+    async fn begin_with(&self, records: &[(Field, Record)]) -> Result<bool, StoreFault> {
+        if records.len() > MOST {
+            return Err(StoreFault::TooMany);
+        }
+        let seal = |(field, record): &(Field, Record)| self.seal(field, record);
+        let values: Result<Vec<_>, _> = records.iter().map(seal).collect();
+        let (values, mut args) = (values?, vec![self.names.channel.as_bytes()]);
+        for ((field, _), value) in records.iter().zip(&values) {
+            args.extend([&field.as_bytes()[..], value]);
+        }
+        let mark = self.link.mark();
+        let is_done = self.script(&scripts::BEGIN, &args).await? == Value::Int(1);
+        if is_done {
+            self.wait_for_replicas(mark).await;
+        }
+        Ok(is_done)
+    }
+
+    async fn script(&self, script: &Script, args: &[&[u8]]) -> Result<Value, StoreFault> {
+        let keys = [self.names.sealed.as_bytes(), self.names.changes.as_bytes()];
+        let answer = self.link.script(script, &keys, args).await;
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    /// Where they take too long, a server that takes over may lack what was written. This node puts it
+    /// there again.
+    async fn wait_for_replicas(&self, since: Mark) {
+        let durable = self.link.durable(since, self.names.sealed.as_bytes()).await;
+        if !matches!(durable, Ok(true)) && self.said_not_durable.is_due() {
+            tracing::warn!(
+                "replicas of the session store do not say in time that they have what became of a \
+                 user; see wait_replicas in [session.redis]"
+            );
+        }
+    }
+
+    fn failed(&self, error: &LinkError) -> StoreFault {
+        match error {
+            LinkError::Unavailable => return StoreFault::Away, // which the link tells the log
+            LinkError::Full => return StoreFault::Full,
+            LinkError::Refused(_) => {}
+        }
+        if self.said.is_due() {
+            tracing::error!(
+                %error,
+                "users in the session store cannot be read or written; vestibule check says what is \
+                 missing"
+            );
+        }
+        StoreFault::Unavailable
+    }
+}
+
+impl Records for Redis {
+    fn changes<'a>(&'a self, seen: Option<&'a [u8]>) -> Answer<'a, Option<Changes>> {
+        Box::pin(self.changes(seen))
+    }
+
+    fn read<'a>(&'a self, fields: &'a [Field]) -> Answer<'a, Vec<(Field, Option<Found>)>> {
+        Box::pin(self.read(fields))
+    }
+
+    fn put<'a>(
+        &'a self,
+        field: &'a Field,
+        there: &'a [u8],
+        record: &'a Record,
+    ) -> Answer<'a, Option<Stamp>> {
+        Box::pin(self.put(field, there, record))
+    }
+
+    fn put_each<'a>(
+        &'a self,
+        records: &'a [(Field, Stamp, Record)],
+    ) -> Answer<'a, Vec<Option<Stamp>>> {
+        Box::pin(self.put_each(records))
+    }
+
+    fn begin_with<'a>(&'a self, records: &'a [(Field, Record)]) -> Answer<'a, bool> {
+        Box::pin(self.begin_with(records))
+    }
+
+    fn wake_ups(&self) -> mpsc::Receiver<()> {
+        self.link.wake_ups(&self.names.channel)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.link.settings().timeout
+    }
+
+    fn stale_for(&self) -> Duration {
+        self.link.settings().stale_for
+    }
+}
+
+fn stamp(value: &[u8]) -> Stamp {
+    value[..value.len().min(STAMP)].to_vec()
+}
+
+/// An answer that no Redis or Valkey server gives to our commands.
+fn foreign() -> StoreFault {
+    StoreFault::Unavailable
+}
+
+fn values(answer: Value) -> Result<Vec<Value>, StoreFault> {
+    match answer {
+        Value::Array(values) => Ok(values),
+        _ => Err(foreign()),
+    }
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, StoreFault> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err(foreign()),
+    }
+}
