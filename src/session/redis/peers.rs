@@ -87,10 +87,12 @@ impl Met {
         if self.run_id != run_id {
             return Trust::Nothing;
         }
-        match self.is_settled {
-            true => Trust::All,
-            false if self.at.elapsed() >= self.in_doubt => Trust::Found,
-            false => Trust::Nothing,
+        if self.is_settled {
+            Trust::All
+        } else if self.at.elapsed() >= self.in_doubt {
+            Trust::Found
+        } else {
+            Trust::Nothing
         }
     }
 }
@@ -165,9 +167,10 @@ impl Peers {
         };
         self.known.extend(there);
         let have_all = self.known.values().all(|told| *told == server);
-        self.waiting = match have_all || now >= until {
-            true => Waiting::No,
-            false => Waiting::Until(until),
+        self.waiting = if have_all || now >= until {
+            Waiting::No
+        } else {
+            Waiting::Until(until)
         };
     }
 }
