@@ -75,7 +75,7 @@ impl Shared {
         answers.map_err(|error| failed(&error))
     }
 
-    /// Runs one of the scripts in [`scripts`], each of which returns an integer.
+    /// Runs one of the scripts in [`scripts`](super::scripts), each of which returns an integer.
     pub(super) async fn script(
         &self,
         script: &Script,
