@@ -30,7 +30,7 @@ use crate::principal::user_name;
 use crate::random::NoRandomness;
 use crate::request::Host;
 use crate::secret::Secret;
-use crate::session::{SessionId, StartError, StoreError};
+use crate::session::{SessionId, StartError};
 use crate::telemetry::printable;
 use crate::upstream::ClientBody;
 
@@ -361,7 +361,10 @@ impl SignIn {
             Err(VerifyError::Unavailable) => {
                 attempt.withdraw().await;
                 self.counts.not_kept.inc();
-                Err(RequestError::Session(StoreError::Unavailable))
+                let page = self
+                    .problem(&context, &options, LoginProblem::NotKept, typed)
+                    .await?;
+                Ok(page.retry_after(BUSY_RETRY).into_response())
             }
         }
     }

@@ -253,6 +253,8 @@ async fn rel_10_without_the_store_nobody_signs_in_and_no_user_changes() {
     let refused = node.browser().try_login("ada", PASSWORD).await;
     refused.assert_status(503);
     assert!(refused.value("retry-after").is_some(), "{refused}");
+    // The login page once more, with the name.
+    assert!(refused.text().contains(r#"value="ada""#), "{refused}");
     for args in [
         &["user", "list"][..],
         &["user", "disable", "ada"],
