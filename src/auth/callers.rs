@@ -128,10 +128,11 @@ impl Callers {
             Credential::Password(proven) => {
                 let are_known = self.accounts.are_known();
                 let identity = are_known.then(|| proven.identity(&self.accounts)).flatten();
-                let identity = identity.ok_or(match self.accounts.standing(&proven.account) {
-                    Standing::Unknown => Refusal::Unavailable,
-                    Standing::Active(_) | Standing::Gone => Refusal::Password,
-                })?;
+                let identity =
+                    identity.ok_or_else(|| match self.accounts.standing(&proven.account) {
+                        Standing::Unknown => Refusal::Unavailable,
+                        Standing::Active(_) | Standing::Gone => Refusal::Password,
+                    })?;
                 let (account, context) = (proven.account.clone(), Arc::clone(&proven.context));
                 return Ok(Principal::new(account, identity, context));
             }
