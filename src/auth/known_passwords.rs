@@ -6,6 +6,7 @@
 //! minutes, and does not lock its user out.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +28,37 @@ const MAX: usize = 10_000;
 const MAX_TURNS: usize = 256;
 
 /// Names a password of an account, and tells nothing of it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag([u8; 32]);
+
+/// By its first bytes: without the key of this process nobody can choose them, so that a table needs no
+/// hash of its own.
+impl Hash for Tag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_ne_bytes(std::array::from_fn(|at| self.0[at])));
+    }
+}
+
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type ByTag<T> = HashMap<Tag, T, BuildHasherDefault<FirstBytes>>;
 
 /// A password that was right.
 #[derive(Debug)]
@@ -79,10 +109,10 @@ pub(crate) struct KnownPasswords {
 
 #[derive(Default)]
 struct Tables {
-    right: HashMap<Tag, (Timestamp, Arc<ProvenPassword>)>,
-    wrong: HashMap<Tag, Wrong>,
+    right: ByTag<(Timestamp, Arc<ProvenPassword>)>,
+    wrong: ByTag<Wrong>,
     /// Those that are being verified: whoever comes meanwhile waits for the verdict.
-    turns: HashMap<Tag, Arc<tokio::sync::Mutex<()>>>,
+    turns: ByTag<Arc<tokio::sync::Mutex<()>>>,
 }
 
 struct Wrong {
