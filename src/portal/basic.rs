@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::RequestContext;
-use crate::auth::credential::Credential;
 use crate::auth::known_passwords::{Known, KnownPasswords, ProvenPassword, Tag};
 use crate::auth::throttle::{Throttle, Wait};
 use crate::auth::{Accounts, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
-use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, user_name};
+use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, Identity, user_name};
 use crate::secret::Secret;
 use crate::telemetry::printable;
 
@@ -34,20 +33,22 @@ pub(crate) enum NotSignedIn {
     Unavailable,
 }
 
+/// By which password, and who.
+type SignedInBy = (Arc<ProvenPassword>, Arc<Identity>);
+
 impl BasicLogin {
-    /// Each password is hashed and counted once in a while, whether right or wrong.
+    /// Each password is hashed and counted once in a while, whether right or wrong. Gives whose it is,
+    /// as the accounts are now.
     pub(crate) async fn sign_in(
         &self,
         context: &RequestContext<'_>,
         name: &str,
         password: &[u8],
-    ) -> Result<Credential, NotSignedIn> {
+    ) -> Result<SignedInBy, NotSignedIn> {
         self.accounts.refresh();
         let account = user_name::borrowed_key(name);
         let tag = self.known.tag(&account, password);
-        if self.accounts.are_known()
-            && let Some(known) = self.known(&tag, name)
-        {
+        if let Some(known) = self.known(&tag, name) {
             return known;
         }
         // Boxed, so that what nearly always returns here stays small.
@@ -60,7 +61,7 @@ impl BasicLogin {
         (name, account): (&str, &str),
         password: &[u8],
         tag: Tag,
-    ) -> Result<Credential, NotSignedIn> {
+    ) -> Result<SignedInBy, NotSignedIn> {
         let _turn = self.known.turn(tag).await;
         if let Some(known) = self.known(&tag, name) {
             return known;
@@ -89,7 +90,8 @@ impl BasicLogin {
                 let proven = ProvenPassword::new(user, account.fingerprint(), context);
                 let proven = Arc::new(proven);
                 self.known.note_right(tag, Arc::clone(&proven));
-                Ok(Credential::Password(proven))
+                let identity = proven.identity(&self.accounts);
+                Ok((proven, identity.ok_or(NotSignedIn::Refused)?))
             }
             Ok(Verdict::Refused) => {
                 self.counts.refused.inc();
@@ -112,11 +114,14 @@ impl BasicLogin {
     }
 
     /// What is known of a password already.
-    fn known(&self, tag: &Tag, name: &str) -> Option<Result<Credential, NotSignedIn>> {
+    fn known(&self, tag: &Tag, name: &str) -> Option<Result<SignedInBy, NotSignedIn>> {
+        if !self.accounts.are_known() {
+            return None;
+        }
         match self.known.look(tag)? {
             Known::Right(proven) => {
-                proven.identity(&self.accounts)?;
-                Some(Ok(Credential::Password(proven)))
+                let identity = proven.identity(&self.accounts)?;
+                Some(Ok((proven, identity)))
             }
             Known::Wrong(stored) => {
                 (stored == self.stored(name)).then_some(Err(NotSignedIn::Refused))

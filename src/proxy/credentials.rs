@@ -205,10 +205,10 @@ impl Proxy {
         let pair = pair.ok_or(BadRequest::Credentials)?;
         let basic = self.portal.basic();
         match basic.sign_in(context, pair.name(), pair.password()).await {
-            Ok(credential) => {
-                let principal = self.callers.principal_of(&credential);
-                let caller = principal.map(|principal| Caller::Credential(credential, principal));
-                by(caller, context)
+            Ok((proven, identity)) => {
+                let (account, signed_in) = (proven.account.clone(), Arc::clone(&proven.context));
+                let principal = Principal::new(account, identity, signed_in);
+                Ok(By::Credential(Credential::Password(proven), principal))
             }
             Err(NotSignedIn::Busy) => Err(RequestError::LoginBusy),
             Err(NotSignedIn::Refused) => by(Err(Refusal::Password), context),
