@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::RequestContext;
 use crate::auth::known_passwords::{Known, KnownPasswords, ProvenPassword, Tag};
 use crate::auth::throttle::{Throttle, Wait};
-use crate::auth::{Accounts, Verdict, VerifyError};
+use crate::auth::{Accounts, Standing, Verdict, VerifyError};
 use crate::clock::Clock;
 use crate::metrics::LoginCounts;
 use crate::network::Network;
@@ -91,7 +91,12 @@ impl BasicLogin {
                 let proven = Arc::new(proven);
                 self.known.note_right(tag, Arc::clone(&proven));
                 let identity = proven.identity(&self.accounts);
-                Ok((proven, identity.ok_or(NotSignedIn::Refused)?))
+                let identity =
+                    identity.ok_or_else(|| match self.accounts.standing(&proven.account) {
+                        Standing::Unknown => NotSignedIn::Unavailable,
+                        Standing::Active(_) | Standing::Gone => NotSignedIn::Refused,
+                    })?;
+                Ok((proven, identity))
             }
             Ok(Verdict::Refused) => {
                 self.counts.refused.inc();

@@ -12,7 +12,7 @@ use crate::auth::users_file::edit::EditError;
 use crate::auth::{Account, SignedIn, Verdict};
 use crate::principal::Method;
 
-/// What came of a password.
+/// The outcome of verifying a password.
 pub(in crate::auth) enum Attempt {
     Decided(Verdict),
     /// It was right, and its weak hash is to be replaced by a new one in the session store.

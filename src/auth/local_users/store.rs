@@ -63,7 +63,7 @@ pub(crate) enum StoreFault {
     Full,
     /// The user is larger than one may be.
     TooLarge,
-    /// There are as many users as there may be.
+    /// The limit on the number of users is reached.
     TooMany,
     /// It refuses, or answers what it should not; the details are in the log.
     Unavailable,

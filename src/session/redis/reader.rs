@@ -65,7 +65,9 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut positions = Positions::default();
-    let (mut run_id, mut peers) = (String::new(), Peers::default());
+    // The server that knows what this node knows.
+    let (mut told, mut peers) = (None, Peers::default());
+    let mut is_first = true;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -76,19 +78,20 @@ pub(super) async fn follow(shared: Arc<Shared>) {
         if !current.connected {
             continue;
         }
-        if current.run_id != run_id {
+        if told.as_ref() != Some(&current.run_id) {
             shared.met().meet(&current.run_id);
             // Another server, or one that has begun anew, may not know what the last one did. What
             // it does know comes first: a session that has ended is not to be written again.
-            let is_first = run_id.is_empty();
             if !is_first
                 && (read(&shared, &mut positions).await.is_err()
                     || shared.assert_again().await.is_err())
             {
+                told = None; // the last one, too, if it comes back
                 continue;
             }
             positions.owes_lagged = true;
-            run_id.clone_from(&current.run_id);
+            told = Some(current.run_id.clone());
+            is_first = false;
             peers.wait();
         }
         let at = shared.clock.now();
@@ -101,7 +104,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             Ok(()) => {
                 shared.tell(|follower| follower.no_more_until(at));
                 let was_waiting = peers.is_waiting();
-                let have_all_told = peers.attend(&shared, &run_id).await;
+                let have_all_told = peers.attend(&shared, &current.run_id).await;
                 // Once more: another node may have written a session again meanwhile.
                 if was_waiting && have_all_told && shared.end_again().await.is_err() {
                     peers.wait();

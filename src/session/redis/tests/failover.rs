@@ -5,6 +5,7 @@ use ::redis::Value;
 use super::*;
 use crate::redis::servers::{Redis as Server, Slow};
 use crate::redis::{Address, Servers};
+use crate::session::redis::peers::Trust;
 
 /// Long after a node that can reach the new server has told it what it knows.
 const MEANWHILE: Duration = Duration::from_secs(2);
@@ -36,11 +37,7 @@ async fn rel_18_nothing_is_taken_for_ended_before_every_node_has_told_a_new_serv
     slow.set_delay(TOO_LATE);
     server.restart(); // nothing of it is on a disk
     let began = Clock::stopwatch();
-    while began.elapsed() < MEANWHILE {
-        let found = there.load(ada.key).await;
-        assert_eq!(found, Err(StoreError::Unavailable));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    nobody_can_say(&there, &ada, MEANWHILE).await;
     slow.set_delay(Duration::ZERO);
     assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
     // And then at once, without a wait: all have told it.
@@ -97,11 +94,7 @@ async fn rel_18_a_session_that_has_ended_opens_nowhere_on_a_server_that_has_lost
         raw.query(&restore).await.unwrap();
     }
     let late = node(&server).await;
-    let began = Clock::stopwatch();
-    while began.elapsed() < MEANWHILE {
-        assert_eq!(late.load(bob.key).await, Err(StoreError::Unavailable));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    nobody_can_say(&late, &bob, MEANWHILE).await;
     slow.set_delay(Duration::ZERO);
     assert_eq!(loaded(&late, &bob).await, None);
 }
@@ -125,6 +118,16 @@ async fn rel_18_a_node_that_has_left_is_not_waited_for_and_one_that_has_died_not
     assert_eq!(loaded(&here, &nobody).await, None);
     let waited = began.elapsed();
     assert!((2..10).contains(&waited.as_secs()), "{waited:?}");
+}
+
+/// Whether the session is good, for so long.
+async fn nobody_can_say(node: &Redis, record: &Record, how_long: Duration) {
+    let began = Clock::stopwatch();
+    while began.elapsed() < how_long {
+        let found = node.load(record.key).await;
+        assert_eq!(found, Err(StoreError::Unavailable));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Nodes hear of each other when they say that they are there.
@@ -172,4 +175,52 @@ async fn rel_18_a_server_that_takes_no_writes_yet_is_not_believed_about_what_it_
     }
     assert_eq!(server.ask(&wants_none), "OK\n");
     assert_eq!(loaded(&there, &ada).await, Some(ada));
+}
+
+/// As a name that leads to one server, then to another, and back.
+#[tokio::test]
+async fn rel_18_a_server_that_comes_back_before_another_could_be_told_is_believed_again() {
+    let one = server!();
+    let refusing = Server::start_with(&["--min-replicas-to-write", "1"]).unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (switch, behind) = tokio::sync::watch::channel(one.port());
+    let forwarding = tokio::spawn(async move {
+        while let Ok((mut front, _)) = listener.accept().await {
+            let mut behind = behind.clone();
+            tokio::spawn(async move {
+                let server = ("127.0.0.1", *behind.borrow_and_update());
+                let mut back = tokio::net::TcpStream::connect(server).await?;
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut front, &mut back) => {}
+                    _ = behind.changed() => {} // and the connections are cut
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    let address = Address::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls: false,
+    };
+    let node = node_of(settings(Servers::One(address))).await;
+    let (ada, nobody) = (record("ada"), record("nobody"));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let first = node.shared.link.run_id();
+    switch.send_replace(refusing.port());
+    let meets_another = async {
+        let there = || node.shared.link.run_id();
+        while there() == first || node.shared.met().trust(&first) != Trust::Nothing {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let meets_another = tokio::time::timeout(Duration::from_secs(20), meets_another);
+    meets_another.await.expect("the other server is met");
+    switch.send_replace(one.port());
+    assert_eq!(loaded(&node, &nobody).await, None);
+    assert_eq!(loaded(&node, &ada).await, Some(ada));
+    forwarding.abort();
 }
