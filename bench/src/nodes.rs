@@ -24,7 +24,7 @@ use self::fleet::{Fleet, Programs};
 use self::walk::Walk;
 
 /// How long anything may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -91,7 +91,7 @@ fn say(text: &str) {
 /// Asks until there is an answer; gives how long that took, too.
 ///
 /// # Errors
-/// There is none for a minute.
+/// There is none for three minutes.
 async fn until<T>(
     what: &str,
     mut asked: impl AsyncFnMut() -> Option<T>,

@@ -28,14 +28,17 @@ pub(super) const USERS: [&str; 5] = ["ada", "bob", "carol", "dave", "erin"];
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
-/// Each server writes down what it keeps, and takes no write that no replica gets.
-const SERVER: [&str; 6] = [
+/// As the documentation asks for: each server writes down what it keeps, and takes no write that no
+/// replica gets.
+const SERVER: [&str; 8] = [
     "--appendonly",
     "yes",
     "--appendfsync",
     "everysec",
     "--maxmemory-policy",
     "noeviction",
+    "--min-replicas-to-write",
+    "1",
 ];
 
 const NODE: &str = r#"
@@ -243,11 +246,51 @@ impl Fleet {
         visitors.collect()
     }
 
-    /// The place of the server that all sentinels name as the master.
-    pub(super) fn agreed_master(&self) -> Option<usize> {
+    /// Waits until all sentinels name the same master, and all other servers follow it. Gives its
+    /// place: a machine that is too busy to answer a sentinel has another master named, too, so which
+    /// one that is nobody can tell before.
+    pub(super) async fn until_whole(&self) -> io::Result<usize> {
+        let what = "the sentinels to agree on a master that all other servers follow";
+        let whole = until(what, async || self.whole()).await;
+        let told = |error| io::Error::other(format!("{error}; {}", self.roles()));
+        whole.map(|(master, _)| master).map_err(told)
+    }
+
+    fn whole(&self) -> Option<usize> {
         let mut named = (0..self.sentinels.len()).map(|sentinel| self.master_of(sentinel));
-        let first = named.next()??;
-        named.all(|named| named == Some(first)).then_some(first)
+        let master = named.next()??;
+        let is_agreed = named.all(|named| named == Some(master));
+        let info = self.servers[master].try_ask(&["INFO", "replication"])?;
+        let replicas = info.matches("state=online").count();
+        (is_agreed && replicas == self.servers.len() - 1).then_some(master)
+    }
+
+    /// Who follows whom, and whom each sentinel names.
+    fn roles(&self) -> String {
+        let role = |server: &Redis| {
+            let role = server.try_ask(&["ROLE"]).unwrap_or_default();
+            let role: Vec<_> = role.lines().take(4).collect();
+            format!("{} is {}", server.port(), role.join(" "))
+        };
+        let roles: Vec<_> = self.servers.iter().map(role).collect();
+        let named = (0..self.sentinels.len()).map(|sentinel| {
+            let master = self.master_of(sentinel).map(|it| self.servers[it].port());
+            master.map_or_else(|| "none".to_owned(), |port| port.to_string())
+        });
+        let named: Vec<_> = named.collect();
+        format!(
+            "{}; the sentinels name {}",
+            roles.join(", "),
+            named.join(", ")
+        )
+    }
+
+    /// How many elections of a master the sentinels have held, as far as the first of them knows.
+    pub(super) fn elections(&self) -> Option<u64> {
+        let known = self.sentinels[0].try_ask(&["SENTINEL", "MASTER", "main"])?;
+        let mut words = known.lines();
+        words.find(|word| *word == "config-epoch")?;
+        words.next()?.parse().ok()
     }
 
     /// The place of the server that the first sentinel names as the master.
@@ -289,7 +332,6 @@ async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
     let master = master.ok_or_else(|| Programs::missing(&["redis-server"]))?;
     let replicas = [master.replica(), master.replica()];
     let servers: Vec<_> = [master].into_iter().chain(replicas).collect();
-    servers.iter().for_each(settle);
     let sentinels = (0..SENTINELS).map(|_| servers[0].sentinel(QUORUM));
     let sentinels: Vec<_> = sentinels.collect();
     // Before they know of each other and of the replicas, nothing takes over.
@@ -303,13 +345,6 @@ async fn redis() -> io::Result<(Vec<Redis>, Vec<Redis>)> {
         until("the sentinels to know of each other", asked).await?;
     }
     Ok((servers, sentinels))
-}
-
-/// As the documentation asks for: also after each start, which forgets it.
-pub(super) fn settle(server: &Redis) {
-    for (name, value) in [("appendonly", "yes"), ("min-replicas-to-write", "1")] {
-        server.ask(&["CONFIG", "SET", name, value]);
-    }
 }
 
 /// What seals the values, as its file has it.

@@ -129,17 +129,13 @@ impl Walk {
         let mut lines = during?;
         socket.ask().await?;
         lines.push("her WebSocket on A is open".to_owned());
-        let server = &self.fleet.servers[old];
-        let follows = async || {
-            let info = server.try_ask(&["INFO", "replication"])?;
-            let follows = info.contains("role:slave") && info.contains("master_link_status:up");
-            follows.then_some(())
-        };
-        until("the old master to follow the new one", follows).await?;
+        let master = self.fleet.until_whole().await?;
         let all = ms(began.elapsed());
-        lines.push(format!(
-            "the old master is back, and follows the new one: {all} in all"
-        ));
+        lines.push(if master == old {
+            format!("the old master is back, and was made the master again: {all} in all")
+        } else {
+            format!("the old master is back, and follows the new one: {all} in all")
+        });
         Ok(lines)
     }
 

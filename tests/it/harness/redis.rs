@@ -23,11 +23,16 @@ const TRIES: usize = 6000;
 /// A server, which is killed when this is dropped.
 pub(crate) struct Redis {
     program: PathBuf,
+    /// As they were asked for.
+    options: Vec<String>,
     arguments: Vec<String>,
     port: HeldPort,
     child: Child,
     folder: TempDir,
 }
+
+/// What a server says. A pipe that nobody reads would stop it as soon as it is full.
+const LOG: &str = "log";
 
 /// Nobody else gets it, and what is bound does not listen: the server can do so again and again.
 struct HeldPort {
@@ -64,35 +69,52 @@ impl Redis {
         Some(Self::run(valkey_server()?, options))
     }
 
+    /// From a configuration file of its own, as an operator's: what a sentinel has it write there
+    /// (`CONFIG REWRITE`) holds after another start.
     fn run(program: PathBuf, options: &[&str]) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
-        let mut arguments = vec![
-            "--port".to_owned(),
-            port.port.to_string(),
-            "--dir".to_owned(),
-            folder.path().display().to_string(),
-        ];
-        let defaults = "--bind 127.0.0.1 --protected-mode no --appendonly no --loglevel warning \
-                        --repl-diskless-sync-delay 0";
-        arguments.extend(defaults.split(' ').map(str::to_owned));
-        arguments.extend(["--save".to_owned(), String::new()]);
-        arguments.extend(options.iter().map(|&option| option.to_owned()));
+        let mut text = format!(
+            "port {}\nbind 127.0.0.1\nprotected-mode no\nappendonly no\nsave \"\"\n\
+             repl-diskless-sync-delay 0",
+            port.port
+        );
+        for option in options {
+            match option.strip_prefix("--") {
+                Some(name) => write!(text, "\n{name}").unwrap(),
+                None => write!(text, " {option:?}").unwrap(),
+            }
+        }
+        let mut server = Self::of_file(program, &text, folder, port);
+        server.options = options.iter().map(|&option| option.to_owned()).collect();
+        server
+    }
+
+    fn of_file(program: PathBuf, text: &str, folder: TempDir, port: HeldPort) -> Self {
+        let (file, path) = (folder.path().join("server.conf"), folder.path().display());
+        let text = format!("dir {path}\nlogfile {path}/{LOG}\nloglevel warning\n{text}\n");
+        std::fs::write(&file, &text).unwrap();
+        let mut arguments = vec![file.display().to_string()];
+        if text.contains("\nsentinel ") {
+            arguments.push("--sentinel".to_owned());
+        }
         let child = spawn(&program, &arguments);
-        let mut server = Self {
+        Self {
             program,
+            options: Vec::new(),
             arguments,
             port,
             child,
             folder,
-        };
-        server.wait();
-        server
+        }
+        .listening()
     }
 
     /// Another one like this, which follows it.
     pub(crate) fn replica(&self) -> Self {
         let port = self.port().to_string();
-        let replica = Self::run(self.program.clone(), &["--replicaof", "127.0.0.1", &port]);
+        let mut options: Vec<_> = self.options.iter().map(String::as_str).collect();
+        options.extend(["--replicaof", "127.0.0.1", &port]);
+        let replica = Self::run(self.program.clone(), &options);
         eventually("the replica to follow", || {
             replica
                 .ask(&["INFO", "replication"])
@@ -105,27 +127,14 @@ impl Redis {
     /// when `quorum` sentinels do.
     pub(crate) fn sentinel(&self, quorum: usize) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
-        let config = folder.path().join("sentinel.conf");
         let text = format!(
-            "port {}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nloglevel warning\n\
+            "port {}\nbind 127.0.0.1\nprotected-mode no\n\
              sentinel monitor main 127.0.0.1 {} {quorum}\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000",
             port.port,
-            folder.path().display(),
             self.port()
         );
-        std::fs::write(&config, text).unwrap();
-        let arguments = vec![config.display().to_string(), "--sentinel".to_owned()];
-        let child = spawn(&self.program, &arguments);
-        let mut sentinel = Self {
-            program: self.program.clone(),
-            arguments,
-            port,
-            child,
-            folder,
-        };
-        sentinel.wait();
-        sentinel
+        Self::of_file(self.program.clone(), &text, folder, port)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -201,13 +210,20 @@ impl Redis {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    fn listening(mut self) -> Self {
+        self.wait();
+        self
+    }
+
     fn wait(&mut self) {
         for _ in 0..TRIES {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // A mistake in the file is told before there is a log.
                 let mut said = String::new();
-                if let Some(stdout) = &mut self.child.stdout {
-                    let _ = stdout.read_to_string(&mut said);
+                if let Some(stderr) = &mut self.child.stderr {
+                    let _ = stderr.read_to_string(&mut said);
                 }
+                said += &std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
                 panic!("{status} of {:?}: {said}", self.arguments);
             }
             if self.connect().is_some() {
@@ -322,7 +338,7 @@ pub(crate) fn cluster() -> Option<Vec<Redis>> {
         let (first, last) = slots.split_once(' ').unwrap();
         assert_eq!(node.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "OK\n");
     }
-    let mut first = nodes[0].arguments.iter();
+    let mut first = nodes[0].options.iter();
     first.find(|it| *it == "--cluster-port");
     let (port, bus) = (nodes[0].port().to_string(), first.next().unwrap());
     for (number, node) in nodes.iter().enumerate() {
@@ -390,7 +406,8 @@ fn spawn(program: &Path, arguments: &[String]) -> Child {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
 }
