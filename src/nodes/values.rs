@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{Clock, FileError, Kind, Link, Settings, ValueError};
 use crate::random::NoRandomness;
 use crate::redis::{LinkError, Unreadable};
+use crate::telemetry::Seldom;
 
 /// Key: of a value. Arguments: what was there, the new value, milliseconds to keep it. Gives 0 where
 /// something else is there.
@@ -34,17 +35,21 @@ static REPLACE: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Clone)]
 pub(crate) struct Values {
     link: Link,
+    said_not_durable: Arc<Seldom>,
 }
 
 type Read = Option<Zeroizing<Vec<u8>>>;
 
 impl Values {
     pub(super) fn open(settings: &Arc<Settings>, clock: &Clock) -> Result<Option<Self>, FileError> {
-        Link::open(settings, clock).map(|link| Some(Self::new(link)))
+        Link::open(settings, clock).map(|link| Some(Self::new(link, clock)))
     }
 
-    fn new(link: Link) -> Self {
-        Self { link }
+    fn new(link: Link, clock: &Clock) -> Self {
+        Self {
+            link,
+            said_not_durable: Arc::new(Seldom::new(clock.clone())),
+        }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -118,7 +123,9 @@ impl Values {
         Ok(answer.map_err(failed)? == Value::Int(1))
     }
 
-    /// Takes a value out: of two at once, one gets it. One that is damaged is gone, too; one of a
+    /// Takes a value out: of two at once, one gets it, and nobody does before as many replicas as
+    /// `wait_replicas` asks for know that it is gone, so that a server that takes over does not give it
+    /// once more. Where they do not, it is gone all the same. One that is damaged is gone, too; one of a
     /// later version stays.
     pub(crate) async fn take(&self, kind: &Kind, name: &[u8]) -> Result<Read, ValueError> {
         match self.get(kind, name).await {
@@ -126,7 +133,23 @@ impl Values {
             Ok(None) => return Ok(None),
             Ok(Some(_)) | Err(_) => {}
         }
-        self.read(cmd("GETDEL"), kind, name).await
+        let mark = self.link.mark();
+        let taken = self.read(cmd("GETDEL"), kind, name).await;
+        if !matches!(taken, Ok(Some(_))) {
+            return taken;
+        }
+        let key = self.key(kind, name);
+        let durable = self.link.durable(mark, key.as_bytes()).await;
+        if !matches!(durable, Ok(true)) {
+            if self.said_not_durable.is_due() {
+                tracing::warn!(
+                    "replicas of the session store do not say in time that a value was taken out, so \
+                     nobody gets it; see wait_replicas in [session.redis]"
+                );
+            }
+            return Err(ValueError::Unavailable);
+        }
+        taken
     }
 
     /// Gives whether there was one.

@@ -10,7 +10,7 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// Two nodes that reach the server.
 async fn nodes(server: &TestServer) -> [Values; 2] {
-    let nodes = [(); 2].map(|()| Values::new(server.link()));
+    let nodes = [(); 2].map(|()| Values::new(server.link(), &Clock::system()));
     for node in &nodes {
         let reached = async {
             while node.get(&NOTE, b"none").await != Ok(None) {

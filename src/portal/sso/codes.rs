@@ -116,7 +116,7 @@ impl Codes {
     }
 
     /// What a code gives. It is worth nothing from now on, whoever has shown it. An error says that
-    /// nobody can tell.
+    /// nobody can tell, or that a server that takes over might give it once more.
     pub(super) async fn take(&self, code: &str) -> Result<Option<Grant>, RequestError> {
         let hash = hash(code);
         let kept = self.kept().remove(&hash);
@@ -305,10 +305,15 @@ mod tests {
     mod on_several_nodes {
         use super::*;
         use crate::nodes::Nodes;
+        use crate::redis::Settings;
         use crate::redis::test_server::TestServer;
 
         fn node(server: &TestServer) -> Codes {
-            let settings = std::sync::Arc::new(server.settings());
+            node_of(server.settings())
+        }
+
+        fn node_of(settings: Settings) -> Codes {
+            let settings = std::sync::Arc::new(settings);
             let nodes = Nodes::open(Some(&settings), &Clock::system()).unwrap();
             Codes::new(Clock::system(), nodes.values().cloned())
         }
@@ -317,14 +322,40 @@ mod tests {
         async fn two(server: &TestServer) -> [Codes; 2] {
             let nodes = [node(server), node(server)];
             for node in &nodes {
-                let reached = async {
-                    while node.take(&"A".repeat(CODE_LENGTH)).await.is_err() {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                };
-                tokio::time::timeout(GOOD_FOR, reached).await.unwrap();
+                until_reached(node).await;
             }
             nodes
+        }
+
+        async fn until_reached(node: &Codes) {
+            let reached = async {
+                while node.take(&"A".repeat(CODE_LENGTH)).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(GOOD_FOR, reached).await.unwrap();
+        }
+
+        /// Else a server that takes over would have it still, and would give it once more.
+        #[tokio::test]
+        async fn sec_97_a_code_that_no_replica_knows_to_be_used_opens_nothing() {
+            let Some(server) = TestServer::start() else {
+                return;
+            };
+            let replica = server.replica();
+            let node = node_of(Settings {
+                wait_replicas: Some(1),
+                ..server.settings()
+            });
+            until_reached(&node).await;
+            let code = issue(&node, key()).await;
+            assert!(opens(&node, &code).await, "a replica knows of it");
+            let code = issue(&node, key()).await;
+            replica.stop();
+            let taken = node.take(&code).await;
+            assert!(matches!(taken, Err(RequestError::Session(_))), "{taken:?}");
+            replica.go_on();
+            assert!(!opens(&node, &code).await, "nor later");
         }
 
         #[tokio::test]
