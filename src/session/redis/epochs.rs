@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::{Value, cmd, pipe};
+use ::redis::{Pipeline, Value, cmd, pipe};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -76,14 +76,6 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// For a session that begins.
-    pub(super) fn numbers(&self) -> Epochs {
-        Epochs {
-            user: self.user.number,
-            all: self.all.number,
-        }
-    }
-
     pub(super) fn end(&self, entry: &Entry) -> bool {
         let (key, began_in) = (&entry.record.key, entry.epochs);
         self.user.ends(key, began_in.user) || self.all.ends(key, began_in.all)
@@ -120,6 +112,11 @@ impl Left {
 /// The name of the epoch of all, which no user has.
 const ALL: &str = "*";
 
+/// The name of the last epoch that was removed from a shard, of whichever user. A session that begins
+/// carries it: an epoch that was removed, and that a node tells another server of all the same, ends no
+/// session that has begun since. No lifetime has a part in that, which each node may have another one of.
+pub(super) const REMOVED: &str = "-";
+
 impl Shared {
     /// The epochs that hold for sessions of each of these users.
     pub(super) async fn epochs_of(&self, users: Vec<UserKey>) -> Result<Vec<Current>, StoreError> {
@@ -136,16 +133,7 @@ impl Shared {
             let epochs = self.names.epochs(Names::shard_of(*user));
             commands.add_command(cmd("HGET").arg(epochs).arg(user.to_string()).clone());
         }
-        let answers = self.pipeline(&commands).await?;
-        let epoch = |value: &Value| match value {
-            Value::Nil => Some(Epoch::default()),
-            Value::BulkString(text) => Epoch::read(text),
-            _ => None,
-        };
-        // An epoch that cannot be read might end the session.
-        let epochs: Option<Vec<_>> = answers.iter().map(epoch).collect();
-        let epochs = epochs.filter(|epochs| epochs.len() == known.len() + 1);
-        let epochs = epochs.ok_or(StoreError::Unavailable)?;
+        let epochs = self.read_epochs(&commands).await?;
         let of = |user: &UserKey| Current {
             user: known
                 .binary_search(user)
@@ -153,6 +141,38 @@ impl Shared {
             all: epochs[0].clone(),
         };
         Ok(users.iter().map(of).collect())
+    }
+
+    /// The epochs of a session that begins.
+    pub(super) async fn epochs_to_begin_in(&self, user: UserKey) -> Result<Epochs, StoreError> {
+        let epochs = self.names.epochs(Names::shard_of(user));
+        let mut commands = pipe();
+        commands
+            .cmd("HGET")
+            .arg(self.names.epochs(Shard::OF_ALL))
+            .arg(ALL);
+        for field in [&*user.to_string(), REMOVED] {
+            commands.cmd("HGET").arg(&epochs).arg(field);
+        }
+        let epochs = self.read_epochs(&commands).await?;
+        Ok(Epochs {
+            user: epochs[1].number.max(epochs[2].number),
+            all: epochs[0].number,
+        })
+    }
+
+    /// One epoch for each of these commands; where there is none, the first one of all.
+    async fn read_epochs(&self, commands: &Pipeline) -> Result<Vec<Epoch>, StoreError> {
+        let answers = self.pipeline(commands).await?;
+        let epoch = |value: &Value| match value {
+            Value::Nil => Some(Epoch::default()),
+            Value::BulkString(text) => Epoch::read(text),
+            _ => None,
+        };
+        // An epoch that cannot be read might end the session.
+        let epochs: Option<Vec<_>> = answers.iter().map(epoch).collect();
+        let epochs = epochs.filter(|epochs| epochs.len() == commands.len());
+        epochs.ok_or(StoreError::Unavailable)
     }
 
     /// Writes an end that this node has begun. `None`: the session that was to be kept had ended before,

@@ -36,8 +36,25 @@ enum Found {
 }
 
 impl Shared {
-    pub(super) async fn of_user(&self, user: UserKey) -> Result<Vec<Arc<Record>>, StoreError> {
+    pub(super) async fn of_user(
+        self: &Arc<Self>,
+        user: UserKey,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
         let (mut entries, missing) = self.entries_of_user(user).await?;
+        if !missing.is_empty() {
+            // To its end, though nobody may wait for the list any more: a name that is taken out and not
+            // put back would be lost.
+            let shared = Arc::clone(self);
+            let mended = tokio::spawn(async move { shared.take_out(user, &missing).await });
+            entries.extend(mended.await.map_err(|_| StoreError::Unavailable)??);
+        }
+        Ok(self.unless_over(entries).await?.0)
+    }
+
+    /// Has the index of a user forget names that lead to no session. Gives the sessions that are there
+    /// by then: a new server may be told again of what it has lost.
+    async fn take_out(&self, user: UserKey, missing: &[Short]) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
         for some in missing.chunks(RECORDS) {
             let mut forget = cmd("SREM");
             forget.arg(self.names.user(user));
@@ -45,7 +62,6 @@ impl Shared {
                 forget.arg(short.to_member());
             }
             self.query(&forget).await?;
-            // One that began meanwhile may have been named there before; see `write`.
             for (short, found) in some.iter().zip(self.find(some).await?) {
                 let Found::There(entry) = found else { continue };
                 if UserKey::of(entry.record.user()) == user {
@@ -54,7 +70,7 @@ impl Shared {
                 }
             }
         }
-        Ok(self.unless_over(entries).await?.0)
+        Ok(entries)
     }
 
     /// The session of a key, with its name in the index of its user.

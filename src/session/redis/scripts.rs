@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-use super::epochs::MAX_KEPT_IN_ALL;
+use super::epochs::{MAX_KEPT_IN_ALL, REMOVED};
 use super::value::{ACCESS, SEALED, STAMP};
 
 /// Ends that a stream keeps. A node that has missed more drops all that it knows.
@@ -89,6 +89,9 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
             end
         end
         if how == 'if-kept' and not has(keep, ARGV[7]) then return false end
+        if how ~= 'again' then
+            old = math.max(old, tonumber(redis.call('HGET', KEYS[1], '@REMOVED') or '') or 0)
+        end
         if old >= epoch then epoch = old + 1 end
         local text = string.format('%.0f', epoch)
         redis.call('HSET', KEYS[1], ARGV[2], #keep > 0 and text .. ':' .. keep or text)
@@ -99,13 +102,17 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keys: epochs, then the index of each user. Arguments: user and epoch of each. Removes an epoch that is
-/// as it was, unless the user has an index; gives how many.
+/// as it was, unless the user has an index, and notes it as the last one that was removed, if it is; gives
+/// how many.
 pub(super) static REMOVE_EPOCHS: LazyLock<Script> = LazyLock::new(|| {
     script(
-        "local removed = 0
+        "local removed, last = 0, redis.call('HGET', KEYS[1], '@REMOVED') or '0'
+        last = tonumber(last) or 0
         for at = 2, #KEYS do
             local user, epoch = ARGV[2 * at - 3], ARGV[2 * at - 2]
             if redis.call('EXISTS', KEYS[at]) == 0 and redis.call('HGET', KEYS[1], user) == epoch then
+                last = math.max(last, tonumber(string.match(epoch, '^%d+')) or 0)
+                redis.call('HSET', KEYS[1], '@REMOVED', string.format('%.0f', last))
                 removed = removed + redis.call('HDEL', KEYS[1], user)
             end
         end
@@ -248,5 +255,6 @@ fn filled(text: &str) -> Script {
     ];
     let fill =
         |text: String, (name, number): (&str, usize)| text.replace(name, &number.to_string());
-    Script::new(&numbers.into_iter().fold(text.to_owned(), fill))
+    let text = text.replace("@REMOVED", REMOVED);
+    Script::new(&numbers.into_iter().fold(text, fill))
 }

@@ -39,8 +39,8 @@ impl Default for Position {
 
 const FIRST: &[u8] = b"0";
 
-/// So much longer than each node the store keeps an epoch: a node that still remembered one that the
-/// store has forgotten would tell it again after a failover, and end sessions that have begun since.
+/// So much longer than each node the store keeps an epoch, so that few of those that it has forgotten are
+/// told again after a failover. They end nothing, and go once more.
 const MARGIN: Duration = Duration::from_hours(1);
 
 /// A user, and the epoch as it stands in the store.

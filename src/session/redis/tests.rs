@@ -4,8 +4,9 @@ use super::super::record::tests::record;
 use super::super::store::conformance::conformance_tests;
 use super::super::store::conformance::shared::shared_store_tests;
 use super::*;
-use crate::redis::Settings;
+use crate::redis::servers::Slow;
 use crate::redis::test_server::{TestServer, link, settings};
+use crate::redis::{Address, Settings};
 
 mod damage;
 mod delays;
@@ -28,6 +29,14 @@ async fn node_of(settings: Settings) -> Redis {
     let begun = tokio::time::timeout(Duration::from_secs(10), begun).await;
     begun.expect("the streams are read").unwrap();
     node
+}
+
+fn slow_address(slow: &Slow) -> Address {
+    Address::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: slow.url().rsplit_once(':').unwrap().1.parse().unwrap(),
+        tls: false,
+    }
 }
 
 /// A server, or the end of the test where none is installed.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ::redis::cmd;
 
-use super::epochs::Current;
 use super::keys::{Short, tail};
 use super::value::{Epochs, STAMP, kept_for};
 use super::{Shared, scripts};
@@ -32,9 +31,7 @@ impl Shared {
     ) -> Result<(), StoreError> {
         self.own().unbury(&record.key);
         self.wait_for_first_read().await;
-        let user = UserKey::of(record.user());
-        let epochs = self.epochs_of(vec![user]).await?;
-        let epochs = epochs.first().map(Current::numbers).unwrap_or_default();
+        let epochs = self.epochs_to_begin_in(UserKey::of(record.user())).await?;
         let mark = self.link.mark();
         let written = self.write(&record, epochs, false).await;
         if written.is_err() {
@@ -54,7 +51,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes a session with all that leads to it; that first. Gives whether it was written.
+    /// Writes a session: the ids that lead to it first, and its name in the index of its user last. Gives
+    /// whether it was written.
     pub(super) async fn write(
         &self,
         record: &Record,
@@ -64,7 +62,6 @@ impl Shared {
         let kept_for = kept_for(record, self.clock.now()).as_millis().to_string();
         let short = Short::of(&record.key);
         let member = short.to_member();
-        self.name_in_index(record, short).await?;
         let mut leads = ::redis::pipe();
         for id in record.other_ids() {
             let value = self.values().encode_id(&id.key, &record.key);
@@ -102,8 +99,7 @@ impl Shared {
         ];
         let is_written = self.script(&scripts::INSERT, &keys, &args).await? == 1;
         if is_written {
-            // Once more: who listed the user's sessions before this one was there may have taken its
-            // name out. Who does so only now looks again, and finds it.
+            // Not before: whoever lists the user's sessions takes out a name that leads to none.
             self.name_in_index(record, short).await?;
         }
         Ok(is_written)

@@ -16,14 +16,7 @@ const TOO_LATE: Duration = Duration::from_millis(1500);
 /// A node that something slow leads to the server.
 async fn slow_node(server: &TestServer) -> (Slow, Redis) {
     let slow = Slow::start(server).await;
-    let url = slow.url();
-    let (_, port) = url.rsplit_once(':').unwrap();
-    let address = Address::Tcp {
-        host: "127.0.0.1".to_owned(),
-        port: port.parse().unwrap(),
-        tls: false,
-    };
-    let node = node_of(settings(Servers::One(address))).await;
+    let node = node_of(settings(Servers::One(slow_address(&slow)))).await;
     (slow, node)
 }
 

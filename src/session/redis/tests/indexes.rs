@@ -1,6 +1,6 @@
 use super::*;
+use crate::redis::Servers;
 use crate::redis::servers::Slow;
-use crate::redis::{Address, Servers};
 
 /// Who lists the sessions of a user may meet the name of one that is just being written.
 #[tokio::test]
@@ -26,6 +26,53 @@ async fn sec_52_a_list_on_another_node_hides_no_session_that_begins_meanwhile() 
     assert_eq!(lost, 0, "of 200");
 }
 
+/// A name that leads to no session is taken out of the index, and put back if there is one by then.
+#[tokio::test]
+async fn sec_52_a_list_that_nobody_waits_for_any_more_loses_no_session() {
+    let server = server!();
+    let here = node(&server).await;
+    let slow = Slow::start(&server).await;
+    let there = node_of(settings(Servers::One(slow_address(&slow)))).await;
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    // As on a server that has lost it, and is about to be told again.
+    let raw = server.link();
+    let there_is = async |command: &str, key: &str| {
+        let value = raw.query(::redis::cmd(command).arg(key)).await.unwrap();
+        bytes(&value).unwrap().to_vec()
+    };
+    let (name, index) = (
+        name(&here, &ada.key),
+        here.shared.names.user(UserKey::of("ada")),
+    );
+    let value = there_is("GET", &name).await;
+    server.ask(&["DEL", &name]);
+    slow.set_delay(Duration::from_millis(300));
+    let mut listing = there.of_user("ada".to_owned());
+    let is_named = || server.ask(&["SCARD", &index]) == "1\n";
+    let taken_out = async {
+        while is_named() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        listed = &mut listing => panic!("{listed:?} before it was taken out"),
+        () = taken_out => {}
+    }
+    raw.query(::redis::cmd("SET").arg(&name).arg(value))
+        .await
+        .unwrap();
+    drop(listing);
+    let put_back = async {
+        while !is_named() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let put_back = tokio::time::timeout(Duration::from_secs(30), put_back).await;
+    put_back.expect("it is named again");
+    assert_eq!(here.of_user("ada".into()).await, Ok(vec![ada]));
+}
+
 #[tokio::test]
 async fn sec_46_a_session_that_its_index_has_lost_is_listed_again() {
     let server = server!();
@@ -48,13 +95,7 @@ async fn sec_46_a_session_that_its_index_has_lost_is_listed_again() {
 async fn rel_10_a_list_that_takes_too_long_ends() {
     let server = server!();
     let slow = Slow::start(&server).await;
-    let url = slow.url();
-    let address = Address::Tcp {
-        host: "127.0.0.1".to_owned(),
-        port: url.rsplit_once(':').unwrap().1.parse().unwrap(),
-        tls: false,
-    };
-    let node = node_of(settings(Servers::One(address))).await;
+    let node = node_of(settings(Servers::One(slow_address(&slow)))).await;
     for _ in 0..1200 {
         node.insert(record("ada")).await.unwrap();
     }

@@ -3,6 +3,7 @@
 use ::redis::cmd;
 
 use super::*;
+use crate::session::redis::epochs::REMOVED;
 
 fn names_of(node: &Redis, user: &str) -> (String, String) {
     let user = UserKey::of(user);
@@ -96,8 +97,12 @@ async fn sec_84_epochs_of_many_users_go_some_at_a_time() {
     let left = async || {
         let mut left = 0;
         for shard in keys::Shard::all() {
-            let count = cmd("HLEN").arg(node.shared.names.epochs(shard)).take();
-            left += number(&node.shared.query(&count).await.unwrap()).unwrap();
+            let epochs = node.shared.names.epochs(shard);
+            let count = async |command: &::redis::Cmd| {
+                number(&node.shared.query(command).await.unwrap()).unwrap()
+            };
+            left += count(cmd("HLEN").arg(&epochs)).await;
+            left -= count(cmd("HEXISTS").arg(&epochs).arg(REMOVED)).await;
         }
         left
     };
@@ -143,4 +148,63 @@ async fn rel_18_an_epoch_that_was_removed_does_not_come_back_with_another_server
     server.restart();
     assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
     assert_eq!(loaded(&here, &ada).await, Some(ada));
+}
+
+/// As that above, of a node whose sessions last for longer: it tells every server of the epoch.
+#[tokio::test]
+async fn rel_18_an_epoch_that_another_node_has_removed_ends_nothing_that_began_since() {
+    let mut server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    here.forget_ends(Duration::from_hours(1)).await.unwrap();
+    here.remove_of_user("ada".into(), None).await.unwrap();
+    let (epochs, field) = names_of(&here, "ada");
+    let swept = async {
+        while server.ask(&["HEXISTS", &epochs, &field]) == "1\n" {
+            sweep(&there, Duration::from_millis(50)).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
+    swept.expect("it is removed");
+    there.shared.own().forget_epochs(|_| true);
+    let ada = record("ada");
+    there.insert(Arc::clone(&ada)).await.unwrap();
+    server.restart();
+    assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
+    assert_eq!(
+        server.ask(&["HEXISTS", &epochs, &field]),
+        "1\n",
+        "it is back"
+    );
+    assert_eq!(loaded(&here, &ada).await, Some(Arc::clone(&ada)));
+    // And she is signed out as ever.
+    let ended = here.remove_of_user("ada".into(), None).await;
+    assert_eq!(ended, Ok(Some(1)));
+    assert_eq!(there.load(ada.key).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
+    let server = server!();
+    let node = node(&server).await;
+    let user = UserKey::of("ada");
+    let (epochs, field) = names_of(&node, "ada");
+    let set = |text: &str| server.ask(&["HSET", &epochs, &field, text]);
+    set("99999999999999"); // by a clock that was far ahead
+    let old = [(user, b"99999999999999".to_vec())];
+    let shard = keys::Names::shard_of(user);
+    assert_eq!(node.shared.remove_epochs(shard, &old).await, Ok(1));
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(node.load(ada.key).await, Ok(Some(Arc::clone(&ada))));
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    assert_eq!(node.load(ada.key).await, Ok(None));
+    // One that is older changes nothing in that.
+    server.ask(&["DEL", &node.shared.names.user(user)]);
+    set("1000");
+    let old = [(user, b"1000".to_vec())];
+    assert_eq!(node.shared.remove_epochs(shard, &old).await, Ok(1));
+    let bob = record("ada");
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    assert_eq!(node.load(bob.key).await, Ok(None));
 }
