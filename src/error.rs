@@ -10,7 +10,7 @@ use crate::load::Cause;
 use crate::pages::messages::{self, Message};
 use crate::random::NoRandomness;
 use crate::request::{BadAuthRequest, BadRequest, ClientKind, Forgery, Malformed, PathError};
-use crate::session::StoreError;
+use crate::session::{Obstacle, StoreError};
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnels::Full;
 
@@ -132,7 +132,12 @@ impl RequestError {
             Self::CrossSiteNotKept => &messages::CROSS_SITE_FORM_NOT_KEPT,
             Self::CrossSitePost => &messages::CROSS_SITE_FORM,
             Self::CrossSiteTooLarge => &messages::CROSS_SITE_FORM_TOO_LARGE,
-            Self::EndNotKept(StoreError::NotEverywhere(_)) => &messages::SESSION_END_NOT_EVERYWHERE,
+            Self::EndNotKept(StoreError::NotEverywhere(Obstacle::Away(_))) => {
+                &messages::SESSION_END_NOT_EVERYWHERE
+            }
+            Self::EndNotKept(StoreError::NotEverywhere(Obstacle::Full | Obstacle::Refusal)) => {
+                &messages::SESSION_END_NOT_TAKEN
+            }
             Self::EndNotKept(_) => &messages::SESSION_END_NOT_SAVED,
             Self::Forbidden | Self::NotPermitted => &messages::FORBIDDEN,
             Self::ForbiddenToAll => &messages::FORBIDDEN_TO_ALL,
@@ -147,7 +152,12 @@ impl RequestError {
             Self::LoginBusy => &messages::LOGIN_BUSY,
             Self::LoginRequired(_) => &messages::LOGIN_REQUIRED,
             Self::LoginThrottled(_) => &messages::LOGIN_THROTTLED,
-            Self::LogoutNotKept(StoreError::NotEverywhere(_)) => &messages::SIGN_OUT_NOT_EVERYWHERE,
+            Self::LogoutNotKept(StoreError::NotEverywhere(Obstacle::Away(_))) => {
+                &messages::SIGN_OUT_NOT_EVERYWHERE
+            }
+            Self::LogoutNotKept(StoreError::NotEverywhere(Obstacle::Full | Obstacle::Refusal)) => {
+                &messages::SIGN_OUT_NOT_TAKEN
+            }
             Self::LogoutNotKept(_) => &messages::SIGN_OUT_NOT_SAVED,
             Self::Maintenance => &messages::MAINTENANCE,
             Self::MethodNotAllowed(_) => &messages::METHOD_NOT_ALLOWED,
@@ -172,6 +182,16 @@ impl RequestError {
             Self::Upstream(error) => Self::upstream(error),
             Self::WebSocketOrigin(_) => &messages::WEBSOCKET_ORIGIN,
             Self::WrongNetwork(_) => &messages::NETWORK_NOT_ALLOWED,
+        }
+    }
+
+    /// For how long other nodes may go on with what has ended here, at most.
+    pub(crate) fn goes_on_elsewhere_for(&self) -> Option<Duration> {
+        match self {
+            Self::EndNotKept(StoreError::NotEverywhere(Obstacle::Away(time)))
+            | Self::LogoutNotKept(StoreError::NotEverywhere(Obstacle::Away(time)))
+            | Self::TokenEndNotKept(authenticators::StoreError::NotEverywhere(time)) => Some(*time),
+            _ => None,
         }
     }
 

@@ -137,6 +137,11 @@ pub(crate) fn with_limit(advice: &str, bytes: u64) -> String {
     texts::fill(advice, &[("limit", &humanise::limit(bytes))])
 }
 
+/// Advice with the time that its `{time}` stands for, rounded up.
+pub(crate) fn with_time(advice: &str, time: Duration) -> String {
+    texts::fill(advice, &[("time", &humanise::wait(time))])
+}
+
 struct Asset {
     name: &'static str,
     content_type: &'static str,

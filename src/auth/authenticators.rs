@@ -55,7 +55,8 @@ impl fmt::Display for StoreError {
             Self::NotEverywhere(stale_for) => write!(
                 f,
                 "the session store cannot be written; other nodes may go on with it until this one \
-                 can tell them, or for up to {} seconds where they cannot read the store either",
+                 can tell them, or for up to {} seconds (`stale_for` in [session.redis]) where they \
+                 cannot read the store either",
                 stale_for.as_secs()
             ),
             Self::TooLarge => f.write_str("it is limited in too many words for the session store"),

@@ -57,7 +57,8 @@ macro_rules! messages {
 
 const CHECK_ADDRESS: &str = "Check the address, or go to the start page.";
 const DELETE_COOKIES: &str = "Delete the cookies of this site and try again.";
-const NOT_EVERYWHERE: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and may go on with it: until the session store takes the end from this one, or for `stale_for` (30 seconds by default) where they cannot reach the store either. Tell the people who run this site.";
+const NOT_EVERYWHERE: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and may go on with it: until they can be, or for up to {time} where they are cut off, too. Tell the people who run this site.";
+const NOT_EVERYWHERE_YET: &str = "The session has ended on this server. Other servers of this site cannot be told right now, and go on with it until they can be. Tell the people who run this site.";
 const OPEN_AGAIN: &str = "Open the page again, and send the form from there.";
 const SEND_AGAIN: &str = "Go back, reload the page and try again.";
 const START_PAGE: &str = "Go to the start page.";
@@ -243,6 +244,9 @@ messages! {
     SESSION_END_NOT_EVERYWHERE = "session_end_not_everywhere", SERVICE_UNAVAILABLE,
         "The session has not ended on all servers yet",
         NOT_EVERYWHERE;
+    SESSION_END_NOT_TAKEN = "session_end_not_everywhere", SERVICE_UNAVAILABLE,
+        "The session has not ended on all servers yet",
+        NOT_EVERYWHERE_YET;
     SESSION_END_NOT_SAVED = "session_end_not_saved", SERVICE_UNAVAILABLE,
         "The end of the session could not be saved",
         "It has ended now, but until that is saved a restart of this service could undo it. Tell the people who run this site that sessions cannot be written.";
@@ -264,12 +268,15 @@ messages! {
     SIGN_OUT_NOT_EVERYWHERE = "sign_out_not_everywhere", SERVICE_UNAVAILABLE,
         "You are not signed out on all servers yet",
         NOT_EVERYWHERE;
+    SIGN_OUT_NOT_TAKEN = "sign_out_not_everywhere", SERVICE_UNAVAILABLE,
+        "You are not signed out on all servers yet",
+        NOT_EVERYWHERE_YET;
     SIGN_OUT_NOT_SAVED = "sign_out_not_saved", SERVICE_UNAVAILABLE,
         "Your sign-out could not be saved",
         "You are signed out now, but until it is saved a restart of this service could undo that. Tell the people who run this site that sessions cannot be written.";
     TOKEN_END_NOT_EVERYWHERE = "token_end_not_everywhere", SERVICE_UNAVAILABLE,
         "The token is not revoked on all servers yet",
-        "It opens nothing on this server. Other servers of this site cannot be told right now, and may go on with it: until this one reaches the session store again, or for `stale_for` (30 seconds by default) where they cannot reach it either. Tell the people who run this site.";
+        "It opens nothing on this server. Other servers of this site cannot be told right now, and may go on with it: until they can be, or for up to {time} where they are cut off, too. Tell the people who run this site.";
     TOKEN_END_NOT_SAVED = "token_end_not_saved", INTERNAL_SERVER_ERROR,
         "The token is revoked, but that could not be saved",
         "It opens nothing now, but a restart of the server could bring it back. Tell the people who run this site.";

@@ -38,7 +38,7 @@ impl Proxy {
     ) -> Response<ResponseBody> {
         let id = &exchange.id;
         let message = error.message();
-        let advice = &*advice(message, exchange);
+        let advice = &*advice(error, message, exchange);
         let notice = match error {
             RequestError::Maintenance => self.notice(exchange),
             _ => None,
@@ -207,8 +207,15 @@ fn login_url(kind: ClientKind, exchange: &Exchange) -> &'static str {
     }
 }
 
-/// What the visitor can do, as far as it depends on the app.
-fn advice(message: &'static Message, exchange: &Exchange) -> Cow<'static, str> {
+/// What the visitor can do, as far as it depends on the app and on the error.
+fn advice(
+    error: &RequestError,
+    message: &'static Message,
+    exchange: &Exchange,
+) -> Cow<'static, str> {
+    if let Some(time) = error.goes_on_elsewhere_for() {
+        return pages::with_time(message.advice, time).into();
+    }
     match &exchange.app {
         Some(app) if message.code == messages::UPLOAD_TOO_LARGE.code => {
             pages::with_limit(message.advice, app.max_body).into()

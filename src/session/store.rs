@@ -58,7 +58,8 @@ impl fmt::Display for StoreError {
             Self::NotEverywhere(Obstacle::Away(stale_for)) => write!(
                 f,
                 "the session store cannot be reached; other nodes may go on with it until this one \
-                 reaches it again, or for up to {} seconds where they cannot reach it either",
+                 reaches it again, or for up to {} seconds (`stale_for` in [session.redis]) where they \
+                 cannot reach it either",
                 stale_for.as_secs()
             ),
             Self::NotEverywhere(Obstacle::Full) => f.write_str(
