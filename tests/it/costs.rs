@@ -21,6 +21,7 @@ mod connections;
 mod idle;
 mod report;
 mod start;
+mod stores;
 mod strace;
 
 use bench::{Bench, Plan, countable};

@@ -36,6 +36,7 @@ pub(super) struct Bench {
     app: Upstream,
     service: Mutex<Option<Service>>,
     client: Client,
+    is_slow_to_begin: bool,
 }
 
 /// The program to count, where there is one and the tools for it.
@@ -74,6 +75,15 @@ impl Bench {
             app,
             service: Mutex::new(Some(stopped(service).await)),
             client,
+            is_slow_to_begin: false,
+        }
+    }
+
+    /// The program has to reach others before it knows the session.
+    pub(super) fn slow_to_begin(self) -> Self {
+        Self {
+            is_slow_to_begin: true,
+            ..self
         }
     }
 
@@ -165,7 +175,11 @@ impl Bench {
 
     async fn start(&self, command: Command) -> Service {
         let service = self.service.lock().unwrap().take().unwrap();
-        service.start_again_by(one_thread(command)).await
+        let service = service.start_again_by(one_thread(command)).await;
+        if self.is_slow_to_begin {
+            self.client.until_answered(&service).await;
+        }
+        service
     }
 
     async fn stop(&self, service: Service) {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig};
 
 use crate::harness::tls::{self, HOST};
-use crate::harness::{AnyBody, Http2, Raw, Service, Upstream};
+use crate::harness::{AnyBody, Http2, Raw, Service, Upstream, eventually_some};
 
 const TARGET: &str = "/counted";
 
@@ -154,6 +154,16 @@ impl Client {
             work,
             connection,
         }
+    }
+
+    /// Until its session is known.
+    pub(super) async fn until_answered(&self, service: &Service) {
+        eventually_some("an answer", async || {
+            let mut connection = service.raw().await;
+            connection.send(self.head("GET", "")).await;
+            (connection.response().await.status == 200).then_some(())
+        })
+        .await;
     }
 
     pub(super) async fn get_by_http1(&self, connection: &mut Raw) {

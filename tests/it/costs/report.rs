@@ -33,8 +33,6 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, name: &str, before: Cost, now: Cost, tolerance: Tolerance) {
-        #[expect(clippy::cast_precision_loss, reason = "some thousands of calls")]
-        let calls = |calls: u64| calls as f64;
         self.compare(
             &format!("{name}  instructions"),
             (before.instructions, now.instructions),
@@ -74,6 +72,12 @@ impl Report {
         );
     }
 
+    /// The same of system calls, of which there are to be no more.
+    pub(super) fn compare_calls(&mut self, name: &str, other: Cost, now: Cost) {
+        let [other, now] = [other, now].map(|cost| calls(cost.system_calls));
+        self.compare(&format!("{name}  system calls"), (other, now), other);
+    }
+
     /// One number of its own.
     pub(super) fn compare(&mut self, name: &str, (before, now): (f64, f64), limit: f64) {
         let verdict = if now > limit { "  TOO MUCH" } else { "" };
@@ -89,6 +93,11 @@ impl Report {
         eprintln!("{self}");
         assert!(!self.is_above, "{self}");
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some thousands of calls")]
+fn calls(calls: u64) -> f64 {
+    calls as f64
 }
 
 impl fmt::Display for Report {
