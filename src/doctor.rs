@@ -50,6 +50,7 @@ use crate::request::{Host, Limits};
 use crate::session::Backend;
 use crate::tls;
 
+pub(crate) use self::redis::StoreServer;
 pub(crate) use live::{Live, Seen};
 
 /// One thing that is not as it should be.
@@ -169,6 +170,8 @@ pub(crate) struct Examination {
     pub(crate) certificates: Vec<Certificate>,
     /// `None` where they cannot be read.
     pub(crate) users: Option<Users>,
+    /// Where sessions are kept in Redis or Valkey: what was seen of its servers.
+    pub(crate) store: Vec<StoreServer>,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -202,12 +205,13 @@ impl Examiner {
         let dialled = upstream::dial(apps, dialers, asks, deadline);
         let redis = async {
             let Backend::Redis(redis) = &settings.backend else {
-                return Vec::new();
+                return (Vec::new(), Vec::new());
             };
             let asked = timeout_at(deadline, redis::ask(redis)).await;
-            asked.unwrap_or_else(|_| vec![redis::too_slow(redis)])
+            asked.unwrap_or_else(|_| (Vec::new(), vec![redis::too_slow(redis)]))
         };
-        let (dialled, redis) = tokio::join!(dialled, redis);
+        let (dialled, (store, redis)) = tokio::join!(dialled, redis);
+        examination.store = store;
         examination.findings.extend(dialled);
         let of_line = |finding: Finding| finding.at(settings.redis_line);
         examination.findings.extend(redis.into_iter().map(of_line));
@@ -298,6 +302,7 @@ fn examine_files(settings: &Settings, stored: user::Stored, now: Timestamp) -> E
     Examination {
         certificates,
         users,
+        store: Vec::new(),
         findings,
     }
 }

@@ -1,6 +1,9 @@
 //! Redis or Valkey: whether it can be used as it is, and keeps what it is given.
 
+use std::fmt;
 use std::io;
+
+use serde::Serialize;
 
 use super::Finding;
 use super::permission::Perspective;
@@ -84,22 +87,74 @@ pub(super) fn too_slow(settings: &Settings) -> Finding {
     )
 }
 
+/// What a server is, for whoever asks whether all is as it was meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct StoreServer {
+    pub(crate) address: String,
+    /// As in `Redis 7.0.15`.
+    pub(crate) version: String,
+    pub(crate) is_master: bool,
+    pub(crate) replicas: usize,
+    pub(crate) is_appending: bool,
+    pub(crate) policy: String,
+    pub(crate) clock_ahead_ms: i64,
+}
+
+impl fmt::Display for StoreServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.address, self.version)?;
+        match (self.is_master, self.replicas) {
+            (false, _) => f.write_str(", replica")?,
+            (true, 1) => f.write_str(", master, 1 replica")?,
+            (true, replicas) => write!(f, ", master, {replicas} replicas")?,
+        }
+        let appending = if self.is_appending { "yes" } else { "no" };
+        write!(
+            f,
+            ", appendonly {appending}, {}, clock {} ms",
+            self.policy, self.clock_ahead_ms
+        )
+    }
+}
+
 /// Asks the servers.
 #[cfg(feature = "redis")]
-pub(super) async fn ask(settings: &Settings) -> Vec<Finding> {
-    let inspected = crate::redis::inspect(settings).await;
-    let findings = inspected
-        .into_iter()
-        .flat_map(|(address, inspected)| match inspected {
-            Ok(inspected) => of_server(&inspected),
-            Err(error) => vec![of_error(&address, &error)],
-        });
-    findings.collect()
+pub(super) async fn ask(settings: &Settings) -> (Vec<StoreServer>, Vec<Finding>) {
+    let seen = crate::redis::inspect(settings).await;
+    let (mut servers, mut findings) = (Vec::new(), Vec::new());
+    for (address, inspected) in seen.servers {
+        match inspected {
+            Ok(inspected) => {
+                findings.extend(of_server(&inspected, settings));
+                servers.push(StoreServer {
+                    address: inspected.server.address.clone(),
+                    version: inspected.server.version,
+                    is_master: inspected.server.is_master,
+                    replicas: inspected.server.replicas,
+                    is_appending: inspected.is_appending,
+                    policy: inspected.policy,
+                    clock_ahead_ms: inspected.server.clock_ahead,
+                });
+            }
+            Err(error) => findings.push(of_error(&address, &error)),
+        }
+    }
+    if let Some((address, error)) = seen.unlisted {
+        findings.push(Finding::warning(
+            address.to_string(),
+            format!(
+                "it does not say which other servers there are, and they are not looked at: {error}"
+            ),
+            "give the user of the sentinels `+sentinel|replicas`, or see that the servers of the \
+             cluster answer",
+        ));
+    }
+    (servers, findings)
 }
 
 #[cfg(not(feature = "redis"))]
-pub(super) async fn ask(_settings: &Settings) -> Vec<Finding> {
-    Vec::new() // the configuration says so already
+pub(super) async fn ask(_settings: &Settings) -> (Vec<StoreServer>, Vec<Finding>) {
+    (Vec::new(), Vec::new()) // the configuration says so already
 }
 
 #[cfg(feature = "redis")]
@@ -117,7 +172,7 @@ fn of_error(address: &Address, error: &crate::redis::ConnectError) -> Finding {
 }
 
 #[cfg(feature = "redis")]
-fn of_server(inspected: &crate::redis::Inspected) -> Vec<Finding> {
+fn of_server(inspected: &crate::redis::Inspected, settings: &Settings) -> Vec<Finding> {
     let server = &inspected.server;
     let warning = |message: String, help: &str| {
         let subject = format!("{} ({})", server.address, server.version);
@@ -145,6 +200,17 @@ fn of_server(inspected: &crate::redis::Inspected) -> Vec<Finding> {
             format!("sessions vanish when its memory is full (`maxmemory-policy {policy}`)"),
             "do `CONFIG SET maxmemory-policy noeviction` and `CONFIG REWRITE` there: logins are \
              then refused in place of that",
+        ));
+    }
+    let wanted = settings.wait_replicas.unwrap_or_default();
+    if server.is_master && server.replicas < wanted {
+        let replicas = server.replicas;
+        findings.push(warning(
+            format!(
+                "it has {replicas} replicas, and `wait_replicas` is {wanted}: each login and logout \
+                 waits for them in vain"
+            ),
+            "see that its replicas run and follow it, or lower `wait_replicas` in [session.redis]",
         ));
     }
     let apart = server.clock_ahead.unsigned_abs();

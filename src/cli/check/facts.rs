@@ -40,6 +40,9 @@ pub(super) fn text(report: &Report<'_>) -> String {
     for certificate in &report.examination.certificates {
         line("certificate", &certificate.to_string());
     }
+    for server in &report.examination.store {
+        line("store", &server.to_string());
+    }
     if let Some(users) = &report.examination.users {
         let noun = if users.len() == 1 { "user" } else { "users" };
         let home = match &config.users {
@@ -145,6 +148,7 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
         "certificates": certificates.map(ToString::to_string).collect::<Vec<_>>(),
         "login_host": report.config.login_host.as_ref().map(Host::as_str),
         "memory_ceiling": ceiling.map(Ceiling::total),
+        "store": report.examination.store,
         "users": users.map(Users::len),
         "users_in": if report.config.users.is_store() { "store" } else { "file" },
     })

@@ -4,9 +4,15 @@ use std::path::Path;
 
 use super::*;
 use crate::doctor::Severity;
+use crate::redis::servers::Redis as Server;
 use crate::redis::test_server::{TestServer, address, settings};
 use crate::redis::{Login, SecretSource, Servers};
 use crate::secret::Secret;
+
+/// What is found.
+async fn ask(settings: &Settings) -> Vec<Finding> {
+    super::ask(settings).await.1
+}
 
 fn words(findings: &[Finding]) -> Vec<(Severity, String)> {
     let words = |finding: &Finding| {
@@ -50,6 +56,120 @@ async fn a_server_that_loses_sessions_is_warned_of_and_one_that_does_not_is_not(
     server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
     server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     assert_eq!(ask(&server.settings()).await, []);
+}
+
+#[tokio::test]
+async fn what_each_server_is_is_said_and_wait_replicas_is_held_against_it() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let mut wanting = server.settings();
+    wanting.wait_replicas = Some(1);
+    let (servers, found) = super::ask(&wanting).await;
+    let [said] = servers.as_slice() else {
+        panic!("{servers:?}");
+    };
+    let said = said.to_string();
+    let role = ", master, 0 replicas, appendonly no, noeviction, clock ";
+    assert!(
+        said.starts_with(&format!("{} Redis ", server.url())) && said.contains(role),
+        "{said}"
+    );
+    assert_found(
+        &found,
+        Severity::Warning,
+        &[
+            "it has 0 replicas",
+            "`wait_replicas` is 1",
+            "lower `wait_replicas`",
+        ],
+    );
+    let _replica = server.replica();
+    let (servers, found) = super::ask(&wanting).await;
+    assert!(
+        servers[0].to_string().contains(", master, 1 replica, "),
+        "{servers:?}"
+    );
+    let waits = |(_, said): &(Severity, String)| said.contains("wait_replicas");
+    assert!(!words(&found).iter().any(waits), "{found:#?}");
+}
+
+#[tokio::test]
+async fn replicas_that_sentinels_know_of_are_looked_at_like_the_master() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    let replica = server.replica();
+    let sentinel = server.sentinel(1);
+    for server in [&*server, &replica] {
+        server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+    }
+    crate::redis::servers::eventually("the sentinel to know the replica", || {
+        let known = sentinel.ask(&["SENTINEL", "REPLICAS", "main"]);
+        known.contains("slave-priority")
+    });
+    let watched = settings(Servers::Sentinel(crate::redis::Sentinel {
+        name: "main".to_owned(),
+        nodes: vec![address(&sentinel)],
+        login: Login::default(),
+    }));
+    let (servers, found) = super::ask(&watched).await;
+    assert_eq!(found, []);
+    let roles: Vec<_> = servers.iter().map(|server| server.is_master).collect();
+    assert_eq!(roles, [true, false]);
+    replica.ask(&["CONFIG", "SET", "appendonly", "no"]);
+    replica.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    replica.ask(&["ACL", "SETUSER", "default", "-xadd"]);
+    let found = ask(&watched).await;
+    assert_found(&found, Severity::Error, &["it lacks +xadd"]);
+    assert_found(&found, Severity::Warning, &["`appendonly no`"]);
+    assert_found(&found, Severity::Warning, &["allkeys-lru"]);
+    let of_replica = format!(":{} (", replica.port());
+    assert!(
+        found.iter().all(|one| one.subject.contains(&of_replica)),
+        "{found:#?}"
+    );
+    // A sentinel that does not say which there are.
+    sentinel.ask(&["ACL", "SETUSER", "default", "-sentinel|replicas"]);
+    let found = ask(&watched).await;
+    assert_found(
+        &found,
+        Severity::Warning,
+        &["are not looked at", "+sentinel|replicas"],
+    );
+}
+
+#[tokio::test]
+async fn every_node_of_a_cluster_is_looked_at_and_a_replica_is_as_good_as_a_master() {
+    let Some(servers) = crate::redis::servers::cluster() else {
+        return;
+    };
+    let replica =
+        Server::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]);
+    let replica = replica.expect("the others were started");
+    let bus = servers[0].cluster_bus();
+    let port = servers[0].port().to_string();
+    replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+    let id = servers[0].ask(&["CLUSTER", "MYID"]);
+    crate::redis::servers::eventually("a replica in the cluster", || {
+        replica.ask(&["CLUSTER", "REPLICATE", id.trim()]) == "OK\n"
+    });
+    crate::redis::servers::eventually("the others to know of it", || {
+        let slots = servers[1].ask(&["CLUSTER", "SLOTS"]);
+        slots.lines().any(|line| line == replica.port().to_string())
+            && replica
+                .ask(&["INFO", "replication"])
+                .contains("master_link_status:up")
+    });
+    for server in servers.iter().chain([&replica]) {
+        server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
+    }
+    let cluster = settings(Servers::Cluster(vec![address(&replica)]));
+    let (seen, found) = super::ask(&cluster).await;
+    assert_eq!(found, []);
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    servers[2].ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    assert_found(&ask(&cluster).await, Severity::Warning, &["allkeys-lru"]);
 }
 
 #[tokio::test]

@@ -96,10 +96,7 @@ async fn of_connection(
     connection: &Connection,
     settings: &Settings,
 ) -> Result<Vec<Range>, ConnectError> {
-    let question = cmd("CLUSTER").arg("SLOTS").take();
-    let mut handle = connection.handle();
-    let asked = timeout(settings.timeout, question.query_async(&mut handle)).await;
-    let answer: Value = asked.map_err(|_| ConnectError::TimedOut)??;
+    let answer = slots(connection, settings).await?;
     let ranges = read(answer, &connection.address).ok_or(ConnectError::Nonsense)?;
     let servers: HashSet<_> = ranges.iter().map(|range| &range.address).collect();
     match servers.len() {
@@ -109,12 +106,79 @@ async fn of_connection(
     }
 }
 
-/// First slot, last slot, and the servers that have them, the master first. A server without a name
-/// is the one that was asked.
-fn read(answer: Value, asked: &Address) -> Option<Vec<Range>> {
-    let Address::Tcp { host, tls, .. } = asked else {
+async fn slots(connection: &Connection, settings: &Settings) -> Result<Value, ConnectError> {
+    let question = cmd("CLUSTER").arg("SLOTS").take();
+    let mut handle = connection.handle();
+    let asked = timeout(settings.timeout, question.query_async(&mut handle)).await;
+    Ok(asked.map_err(|_| ConnectError::TimedOut)??)
+}
+
+/// All nodes with slots, masters and replicas, as the first of these knows them that answers.
+pub(super) async fn nodes(
+    settings: &Settings,
+    named: &[Address],
+) -> Result<Vec<Address>, ConnectError> {
+    let asking = named.iter().map(async |address| {
+        let opening = Connection::open_silent(settings, address, &settings.login);
+        let opened = timeout(settings.timeout, opening).await;
+        let connection = opened.map_err(|_| ConnectError::TimedOut)??;
+        let answer = slots(&connection, settings).await?;
+        let nodes = read_all(&answer, address).filter(|nodes| nodes.len() <= MOST_SERVERS);
+        nodes.ok_or(ConnectError::Nonsense)
+    });
+    let mut asking: FuturesUnordered<_> = asking.collect();
+    let mut error = ConnectError::TimedOut;
+    while let Some(answer) = asking.next().await {
+        match answer {
+            Ok(nodes) => return Ok(nodes),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+/// Each server once.
+fn read_all(answer: &Value, asked: &Address) -> Option<Vec<Address>> {
+    let Value::Array(ranges) = answer else {
         return None;
     };
+    let mut nodes = Vec::new();
+    for range in ranges {
+        let Value::Array(parts) = range else {
+            return None;
+        };
+        for server in parts.get(2..)? {
+            let node = server_of(server, asked)?;
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
+    }
+    Some(nodes)
+}
+
+/// A server without a name is the one that was asked.
+fn server_of(server: &Value, asked: &Address) -> Option<Address> {
+    let (Address::Tcp { host, tls, .. }, Value::Array(parts)) = (asked, server) else {
+        return None;
+    };
+    let [name, Value::Int(port), ..] = &parts[..] else {
+        return None;
+    };
+    let name = match name {
+        Value::BulkString(name) if !name.is_empty() => String::from_utf8(name.clone()).ok()?,
+        Value::BulkString(_) | Value::Nil => host.clone(),
+        _ => return None,
+    };
+    Some(Address::Tcp {
+        host: name,
+        port: u16::try_from(*port).ok()?,
+        tls: *tls,
+    })
+}
+
+/// First slot, last slot, and the servers that have them, the master first.
+fn read(answer: Value, asked: &Address) -> Option<Vec<Range>> {
     let Value::Array(ranges) = answer else {
         return None;
     };
@@ -122,31 +186,13 @@ fn read(answer: Value, asked: &Address) -> Option<Vec<Range>> {
         let Value::Array(parts) = range else {
             return None;
         };
-        let [
-            Value::Int(first),
-            Value::Int(last),
-            Value::Array(master),
-            ..,
-        ] = &parts[..]
-        else {
+        let [Value::Int(first), Value::Int(last), master, ..] = &parts[..] else {
             return None;
-        };
-        let [name, Value::Int(port), ..] = &master[..] else {
-            return None;
-        };
-        let name = match name {
-            Value::BulkString(name) if !name.is_empty() => String::from_utf8(name.clone()).ok()?,
-            Value::BulkString(_) | Value::Nil => host.clone(),
-            _ => return None,
         };
         Some(Range {
             first: u16::try_from(*first).ok()?,
             last: u16::try_from(*last).ok()?,
-            address: Address::Tcp {
-                host: name,
-                port: u16::try_from(*port).ok()?,
-                tls: *tls,
-            },
+            address: server_of(master, asked)?,
         })
     });
     ranges.collect()
@@ -179,6 +225,13 @@ mod tests {
             range(0, 99, bulk("10.0.0.1")),
             range(100, 16383, Value::Nil),
         ]);
+        let nodes = read_all(&answer, &tcp("10.0.0.5", 6379)).unwrap();
+        let all = [
+            tcp("10.0.0.1", 7000),
+            tcp("10.0.0.9", 7009),
+            tcp("10.0.0.5", 7000),
+        ];
+        assert_eq!(nodes, all);
         let ranges = read(answer, &tcp("10.0.0.5", 6379)).unwrap();
         let expected = [(0, 99, "10.0.0.1"), (100, 16383, "10.0.0.5")];
         let expected = expected.map(|(first, last, host)| Range {
@@ -194,7 +247,7 @@ mod tests {
             Value::Array(vec![range(0, 70000, Value::Nil)]),
             Value::Array(vec![range(0, 9, Value::Int(1))]),
         ] {
-            assert_eq!(read(nonsense, &tcp("a", 1)), None);
+            assert_eq!(read(nonsense.clone(), &tcp("a", 1)), None);
         }
     }
 }

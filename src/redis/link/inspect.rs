@@ -4,10 +4,11 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::time::timeout;
 
+use super::cluster::nodes;
 use super::connect::{Connection, open_pub_sub};
 use super::error::ConnectError;
 use super::server::{Server, field};
-use super::target::Target;
+use super::target::{Target, replicas};
 use crate::redis::rights::{COMMANDS, OF_CLUSTER, rule};
 use crate::redis::{Address, Servers, Settings};
 
@@ -23,30 +24,79 @@ pub(crate) struct Inspected {
     pub(crate) missing: Vec<String>,
 }
 
-/// The one server, the master that sentinels name, or each node that the configuration names.
-pub(crate) async fn inspect(
-    settings: &Settings,
-) -> Vec<(Address, Result<Inspected, ConnectError>)> {
-    let targets = match &settings.servers {
-        Servers::One(address) => vec![(address.clone(), Target::One(address.clone()))],
+/// What was seen of all servers.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) servers: Vec<(Address, Result<Inspected, ConnectError>)>,
+    /// Whom nobody could ask for the others, and why: they are not among these.
+    pub(crate) unlisted: Option<(Address, ConnectError)>,
+}
+
+/// The one server; the master that sentinels name, and its replicas, which may take its place; or each node
+/// of the cluster, of which the configuration names some.
+pub(crate) async fn inspect(settings: &Settings) -> Seen {
+    match &settings.servers {
+        Servers::One(address) => {
+            let target = Target::One(address.clone());
+            let inspected = look_at(settings, target.open(settings)).await;
+            Seen {
+                servers: vec![(address.clone(), inspected)],
+                unlisted: None,
+            }
+        }
         Servers::Sentinel(sentinel) => {
-            let first = sentinel.nodes.first().cloned();
+            let named = sentinel.nodes.first().cloned();
             let target = Target::Sentinel(sentinel.clone());
-            first.map(|first| (first, target)).into_iter().collect()
+            let master = look_at(settings, target.open(settings));
+            let (master, others) = tokio::join!(master, replicas(sentinel, settings));
+            let (others, error) = listed(others);
+            let mut servers = each(settings, &others).await;
+            servers.splice(..0, named.clone().map(|named| (named, master)));
+            Seen {
+                servers,
+                unlisted: named.zip(error),
+            }
         }
-        Servers::Cluster(nodes) => {
-            let target = |node: &Address| (node.clone(), Target::OfCluster(node.clone()));
-            nodes.iter().map(target).collect()
+        Servers::Cluster(named) => {
+            let (others, error) = listed(nodes(settings, named).await);
+            let mut addresses = named.clone();
+            addresses.extend(others.into_iter().filter(|other| !named.contains(other)));
+            Seen {
+                servers: each(settings, &addresses).await,
+                unlisted: named.first().cloned().zip(error),
+            }
         }
-    };
-    let inspecting = targets.iter().map(async |(address, target)| {
-        let inspected = match target.open(settings).await {
-            Ok(connection) => look(settings, &connection).await,
-            Err(error) => Err(error),
-        };
-        (address.clone(), inspected)
+    }
+}
+
+fn listed(servers: Result<Vec<Address>, ConnectError>) -> (Vec<Address>, Option<ConnectError>) {
+    match servers {
+        Ok(servers) => (servers, None),
+        Err(error) => (Vec::new(), Some(error)),
+    }
+}
+
+/// All at once, whatever their roles are.
+async fn each(
+    settings: &Settings,
+    addresses: &[Address],
+) -> Vec<(Address, Result<Inspected, ConnectError>)> {
+    let inspecting = addresses.iter().map(async |address| {
+        let open = Connection::open(settings, address, &settings.login);
+        (address.clone(), look_at(settings, open).await)
     });
     futures_util::future::join_all(inspecting).await
+}
+
+async fn look_at(
+    settings: &Settings,
+    open: impl Future<Output = Result<Connection, ConnectError>>,
+) -> Result<Inspected, ConnectError> {
+    let connection = open.await?;
+    if connection.server.is_loading {
+        return Err(ConnectError::Loading);
+    }
+    look(settings, &connection).await
 }
 
 async fn look(settings: &Settings, connection: &Connection) -> Result<Inspected, ConnectError> {

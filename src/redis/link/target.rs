@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::pipe;
+use ::redis::{cmd, pipe};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{sleep, timeout};
@@ -142,14 +142,54 @@ async fn master(
     asked.map_err(|_| ConnectError::TimedOut)?
 }
 
+/// The replicas that the sentinels know of: of the first answer.
+pub(super) async fn replicas(
+    sentinel: &Sentinel,
+    settings: &Settings,
+) -> Result<Vec<Address>, ConnectError> {
+    let asking = sentinel.nodes.iter().map(async |node| {
+        let asking = async {
+            let connection = Connection::open_silent(settings, node, &sentinel.login).await?;
+            let question = cmd("SENTINEL").arg("REPLICAS").arg(&sentinel.name).take();
+            let known: Vec<Vec<String>> = question.query_async(&mut connection.handle()).await?;
+            let known = known.iter().map(|fields| address_of(fields, node.is_tls()));
+            known
+                .collect::<Option<Vec<_>>>()
+                .ok_or(ConnectError::Nonsense)
+        };
+        let asked = timeout(settings.timeout, asking).await;
+        asked.map_err(|_| ConnectError::TimedOut)?
+    });
+    let mut asking: FuturesUnordered<_> = asking.collect();
+    let mut error = ConnectError::TimedOut;
+    while let Some(answer) = asking.next().await {
+        match answer {
+            Ok(replicas) => return Ok(replicas),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+/// `fields` are names and values in turn.
+fn field<'a>(fields: &'a [String], name: &str) -> Option<&'a str> {
+    let mut pairs = fields.chunks_exact(2);
+    let pair = pairs.find(|pair| pair[0] == name)?;
+    Some(pair[1].as_str())
+}
+
+fn address_of(fields: &[String], tls: bool) -> Option<Address> {
+    Some(Address::Tcp {
+        host: field(fields, "ip")?.to_owned(),
+        port: field(fields, "port")?.parse().ok()?,
+        tls,
+    })
+}
+
 /// `fields` are names and values in turn, of the master before while a replica is promoted; `current` is
 /// the host and the port of the one to write to.
 fn named(fields: &[String], current: &[String], tls: bool) -> Option<(Precedence, Address)> {
-    let field = |name: &str| {
-        let mut pairs = fields.chunks_exact(2);
-        let pair = pairs.find(|pair| pair[0] == name)?;
-        Some(pair[1].as_str())
-    };
+    let field = |name| field(fields, name);
     let [host, port] = current else {
         return None;
     };

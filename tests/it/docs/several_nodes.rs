@@ -48,7 +48,21 @@ fn a_server_that_is_set_up_as_the_page_says_passes_the_check() {
     let here = section.replace("rediss://redis.example.org:6379", &server.url());
     let (code, said, _) = run(&write(&here), &["check"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(!said.contains("edis"), "{said}");
+    // What the server is, and nothing against it.
+    let store = said.lines().find(|line| line.starts_with("store "));
+    let store = store.unwrap_or_else(|| panic!("{said}"));
+    for fact in [
+        &*server.url(),
+        " Redis ",
+        ", master, 0 replicas, appendonly yes, noeviction, clock ",
+    ] {
+        assert!(store.contains(fact), "{store}");
+    }
+    assert_eq!(
+        said.matches("edis").count(),
+        store.matches("edis").count(),
+        "{said}"
+    );
 
     let without_one = words.iter().filter(|word| **word != "+xadd");
     let without_one: Vec<_> = without_one.copied().collect();

@@ -321,6 +321,15 @@ async fn forward(front: tokio::net::TcpStream, behind: u16, delay: Arc<AtomicU64
     drop(ended);
 }
 
+impl Redis {
+    /// The port by which nodes of a cluster talk to each other.
+    pub(crate) fn cluster_bus(&self) -> String {
+        let mut options = self.options.iter();
+        options.find(|it| *it == "--cluster-port");
+        options.next().expect("it is of a cluster").clone()
+    }
+}
+
 /// Three masters, each with a third of the slots.
 pub(crate) fn cluster() -> Option<Vec<Redis>> {
     let program = redis_server()?;
@@ -338,14 +347,12 @@ pub(crate) fn cluster() -> Option<Vec<Redis>> {
         let (first, last) = slots.split_once(' ').unwrap();
         assert_eq!(node.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "OK\n");
     }
-    let mut first = nodes[0].options.iter();
-    first.find(|it| *it == "--cluster-port");
-    let (port, bus) = (nodes[0].port().to_string(), first.next().unwrap());
+    let (port, bus) = (nodes[0].port().to_string(), nodes[0].cluster_bus());
     for (number, node) in nodes.iter().enumerate() {
         // Two with the same epoch would have to agree first.
         node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
         if number > 0 {
-            let met = node.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+            let met = node.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
             assert_eq!(met, "OK\n");
         }
     }
