@@ -155,6 +155,9 @@ pub(crate) enum Done {
     /// How many sessions have ended; of whom, if it was the one of a key.
     Ended {
         sessions: usize,
+        /// There may have been more, which nobody could count: they have ended, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        or_more: bool,
         user: Option<String>,
     },
     /// The text of a token, which nobody can show again, and what there is of it from now on.

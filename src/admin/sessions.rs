@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use super::protocol::{Done, Line, SessionView, StreamsView};
 use super::{Answer, Peer};
 use crate::nodes::Streams;
-use crate::session::{EndError, KeyPrefix, Record, SessionKey, Sessions, StoreError};
+use crate::session::{EndError, KeyPrefix, Record, Removed, SessionKey, Sessions, StoreError};
 use crate::telemetry::printable;
 
 /// Sessions in one answer to a list of all.
@@ -129,6 +129,7 @@ async fn revoke_this(
     Some(match ended {
         Ok(_) => Line::Done(Done::Ended {
             sessions: 1,
+            or_more: false,
             user: Some(user.to_owned()),
         }),
         Err(error) => unwritten("the session is", error),
@@ -138,17 +139,15 @@ async fn revoke_this(
 /// Ends the sessions of a user, however the name is spelled.
 pub(super) async fn revoke_of_user(sessions: &Sessions, user: &str, peer: Peer) -> Line {
     let ended = sessions.end_all_of_user(user).await;
-    let total = ended.unwrap_or(0);
+    let total = ended.as_ref().map_or(0, |ended| ended.count);
+    let is_whole = ended.as_ref().is_ok_and(|ended| ended.is_whole);
     let user = printable(user).into_owned();
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid, user, sessions = total,
-        complete = ended.is_ok(), "sessions of a user revoked"
+        counted = is_whole, complete = ended.is_ok(), "sessions of a user revoked"
     );
     match ended {
-        Ok(_) => Line::Done(Done::Ended {
-            sessions: total,
-            user: None,
-        }),
+        Ok(ended) => all_ended(ended),
         Err(EndError::Unread(error)) => unread(error),
         Err(EndError::Unwritten(error)) => unwritten("the sessions are", error),
     }
@@ -156,17 +155,24 @@ pub(super) async fn revoke_of_user(sessions: &Sessions, user: &str, peer: Peer) 
 
 pub(super) async fn revoke_all(sessions: &Sessions, peer: Peer) -> Line {
     let ended = sessions.end_all().await;
+    let is_whole = ended.is_ok_and(|ended| ended.is_whole);
     tracing::info!(
-        target: "audit", by = peer.uid, pid = peer.pid, sessions = ended.ok(),
+        target: "audit", by = peer.uid, pid = peer.pid,
+        sessions = ended.ok().map(|ended| ended.count), counted = is_whole,
         complete = ended.is_ok(), "all sessions revoked"
     );
     match ended {
-        Ok(sessions) => Line::Done(Done::Ended {
-            sessions,
-            user: None,
-        }),
+        Ok(ended) => all_ended(ended),
         Err(error) => unwritten("all sessions are", error),
     }
+}
+
+fn all_ended(ended: Removed) -> Line {
+    Line::Done(Done::Ended {
+        sessions: ended.count,
+        or_more: !ended.is_whole,
+        user: None,
+    })
 }
 
 async fn show<W: AsyncWrite + Unpin>(

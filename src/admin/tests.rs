@@ -95,7 +95,7 @@ fn words(line: &Line) -> &str {
 
 fn ended(line: &Line) -> (usize, Option<&str>) {
     match line {
-        Line::Done(Done::Ended { sessions, user }) => (*sessions, user.as_deref()),
+        Line::Done(Done::Ended { sessions, user, .. }) => (*sessions, user.as_deref()),
         other => panic!("{other:?}"),
     }
 }

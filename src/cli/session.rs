@@ -199,11 +199,20 @@ fn revoke(client: &Client, which: &Which) -> Result<(), Failure> {
         } = several;
         eprintln!("{key}  {user}  {created}  {client}");
     }
-    let Done::Ended { sessions, user } = answer.done? else {
+    let Done::Ended {
+        sessions,
+        or_more,
+        user,
+    } = answer.done?
+    else {
         return Err(foreign());
     };
     let noun = if sessions == 1 { "session" } else { "sessions" };
     print(match user.as_ref().or(which.user.as_ref()) {
+        user if or_more => {
+            let whose = user.map_or_else(String::new, |user| format!(" of {user}"));
+            format!("ended all sessions{whose}: {sessions} or more, for not all could be counted\n")
+        }
         Some(user) if sessions == 0 => format!("{user} has no sessions: none ended\n"),
         Some(user) => format!("ended {sessions} {noun} of {user}\n"),
         None => format!("ended {sessions} {noun}\n"),

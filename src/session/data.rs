@@ -76,6 +76,17 @@ impl AppData {
         &self.of_all
     }
 
+    /// Bytes of all of it.
+    pub(super) fn size(&self) -> usize {
+        let data = self.of_apps.values().chain([&self.of_all]);
+        let names = self.of_apps.keys().map(|app| app.len()).sum::<usize>();
+        names
+            + data
+                .filter_map(SessionData::header)
+                .map(HeaderValue::len)
+                .sum::<usize>()
+    }
+
     /// The data whose texts a store kept; `None` when one of them is none.
     pub(super) fn restore(
         of_all: Option<&str>,

@@ -29,7 +29,7 @@ pub(crate) use self::writer::has_room;
 use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::{HostId, Record};
-use super::store::{Answer, End, OpenError, SessionStore, StoreError, ends};
+use super::store::{Answer, End, OpenError, Removed, SessionStore, StoreError, ends};
 use crate::clock::Timestamp;
 use crate::request::Host;
 
@@ -195,7 +195,7 @@ impl SessionStore for Disk {
         &self,
         user: String,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>> {
+    ) -> Answer<'static, Option<Removed>> {
         let disk = self.clone();
         Box::pin(async move {
             let _one_by_one = disk.shared.removing.lock().await;
@@ -205,13 +205,14 @@ impl SessionStore for Disk {
                 return Ok(None);
             }
             keys.retain(|key| Some(*key) != keep);
-            disk.remove(keys).await.map(Some)
+            Ok(Some(Removed::all(disk.remove(keys).await?)))
         })
     }
 
-    fn clear(&self) -> Answer<'static, usize> {
+    fn clear(&self) -> Answer<'static, Removed> {
         self.shared.pending_deletes().all = true;
-        self.write(Command::Clear)
+        let cleared = self.write(Command::Clear);
+        Box::pin(async move { cleared.await.map(Removed::all) })
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::cached::Cached;
 use super::store::carry_through;
 use super::user_key::UserKey;
-use super::{EndReason, Record, SessionKey, Sessions, StoreError};
+use super::{EndReason, Record, Removed, SessionKey, Sessions, StoreError};
 
 /// Why many sessions were not ended as they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,13 @@ impl Sessions {
     }
 
     /// Ends all sessions of a user, those included that no index knows of; gives how many.
-    pub(crate) async fn end_all_of_user(&self, user: &str) -> Result<usize, EndError> {
+    pub(crate) async fn end_all_of_user(&self, user: &str) -> Result<Removed, EndError> {
         if !self.freshness.is_shared() {
             let ended = self.end_of_user(user, |_| false).await;
-            return ended.map(|keys| keys.len());
+            return ended.map(|keys| Removed::all(keys.len()));
         }
         let removed = self.end_whole_user(user, None).await?;
-        Ok(removed.unwrap_or_default())
+        Ok(removed.unwrap_or(Removed::all(0)))
     }
 
     /// The same but for one session; gives those that an index knows of. `None`: the session to keep is
@@ -108,7 +108,7 @@ impl Sessions {
         &self,
         user: &str,
         keep: Option<SessionKey>,
-    ) -> Result<Option<usize>, EndError> {
+    ) -> Result<Option<Removed>, EndError> {
         let removed = carry_through(self.store.remove_of_user(user.to_owned(), keep));
         let others = self.forget_user(UserKey::of(user), keep);
         let removed = removed.await;
@@ -118,18 +118,19 @@ impl Sessions {
             }
         }
         let removed = removed.map_err(EndError::Unwritten)?;
-        self.counts.revoked.inc_by(removed.unwrap_or(0) as u64);
+        let count = removed.map_or(0, |removed| removed.count);
+        self.counts.revoked.inc_by(count as u64);
         Ok(removed)
     }
 
     /// Ends every session there is; gives how many.
-    pub(crate) async fn end_all(&self) -> Result<usize, StoreError> {
+    pub(crate) async fn end_all(&self) -> Result<Removed, StoreError> {
         let _nobody_signs_in = self.starting.write().await;
         self.forget_all();
         let removed = carry_through(self.store.clear()).await;
         self.forget_all(); // what look-ups brought in from the store meanwhile
         let removed = removed?;
-        self.counts.revoked.inc_by(removed as u64);
+        self.counts.revoked.inc_by(removed.count as u64);
         Ok(removed)
     }
 
@@ -281,7 +282,7 @@ mod tests {
                     let stays = ended.get(at).is_some_and(Option::is_some);
                     assert_eq!(sessions.is_good(key).await, Ok(stays), "round {round}");
                 }
-                assert_eq!(sessions.end_all_of_user("ada").await, Ok(1));
+                assert_eq!(sessions.end_all_of_user("ada").await, Ok(Removed::all(1)));
             }
         }
     }

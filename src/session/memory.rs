@@ -11,7 +11,7 @@ use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::{HostId, Record};
 use super::store::ends::EndSender;
-use super::store::{Answer, End, SessionStore};
+use super::store::{Answer, End, Removed, SessionStore};
 use crate::clock::Timestamp;
 use crate::principal::user_name;
 use crate::request::Host;
@@ -128,7 +128,7 @@ impl SessionStore for Memory {
         &self,
         user: String,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>> {
+    ) -> Answer<'static, Option<Removed>> {
         let mut shared = self.lock();
         let keys = shared.tables.of_user.get(&user_name::key(&user));
         let mut keys = keys.cloned().unwrap_or_default();
@@ -139,14 +139,14 @@ impl SessionStore for Memory {
             shared.tables.remove(key);
             shared.tell(self.number, End::One(*key));
         }
-        Box::pin(ready(Ok(Some(keys.len()))))
+        Box::pin(ready(Ok(Some(Removed::all(keys.len())))))
     }
 
-    fn clear(&self) -> Answer<'static, usize> {
+    fn clear(&self) -> Answer<'static, Removed> {
         let mut shared = self.lock();
         let tables = std::mem::take(&mut shared.tables);
         shared.tell(self.number, End::All);
-        Box::pin(ready(Ok(tables.records.len())))
+        Box::pin(ready(Ok(Removed::all(tables.records.len()))))
     }
 
     fn touch(&self, key: SessionKey, at: Timestamp) {

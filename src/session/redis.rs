@@ -47,7 +47,7 @@ use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::{HostId, Record};
 use super::store::ends::EndSender;
-use super::store::{Answer, End, OpenError, Reach, SessionStore, StoreError};
+use super::store::{Answer, End, OpenError, Reach, Removed, SessionStore, StoreError};
 use super::user_key::UserKey;
 use crate::clock::{Clock, Timestamp};
 use crate::redis::Link;
@@ -93,6 +93,8 @@ struct Shared {
     /// This node goes: nobody is to wait for it.
     has_left: AtomicBool,
     said_unreadable: Seldom,
+    said_no_epoch: Seldom,
+    said_forgotten: Seldom,
     said_not_durable: Seldom,
 }
 
@@ -121,6 +123,8 @@ impl Redis {
             met: Mutex::new(Met::none(stale_for)),
             has_left: AtomicBool::new(false),
             said_unreadable: Seldom::new(clock.clone()),
+            said_no_epoch: Seldom::new(clock.clone()),
+            said_forgotten: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
         });
         let reader = tokio::spawn(reader::follow(Arc::clone(&shared)));
@@ -157,7 +161,7 @@ impl Redis {
         &self,
         whose: Whose,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>> {
+    ) -> Answer<'static, Option<Removed>> {
         let now = self.shared.clock.now();
         let end = self.shared.own().begin_end(whose, keep, now);
         let ended = self.begin(move |shared| async move { shared.end_all_of(end).await });
@@ -212,16 +216,16 @@ impl SessionStore for Redis {
         self.begin(|shared| async move { shared.end_each(keys).await })
     }
 
-    fn clear(&self) -> Answer<'static, usize> {
+    fn clear(&self) -> Answer<'static, Removed> {
         let cleared = self.begin_end_of(Whose::All, None);
-        Box::pin(async move { Ok(cleared.await?.unwrap_or_default()) })
+        Box::pin(async move { Ok(cleared.await?.unwrap_or(Removed::all(0))) })
     }
 
     fn remove_of_user(
         &self,
         user: String,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>> {
+    ) -> Answer<'static, Option<Removed>> {
         self.begin_end_of(Whose::User(UserKey::of(&user)), keep)
     }
 

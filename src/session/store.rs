@@ -83,6 +83,24 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// How many records were removed, of all or of a user. They are over in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) count: usize,
+    /// `false` where there may have been more, which nobody could count.
+    pub(crate) is_whole: bool,
+}
+
+impl Removed {
+    /// These, and no others.
+    pub(crate) fn all(count: usize) -> Self {
+        Self {
+            count,
+            is_whole: true,
+        }
+    }
+}
+
 /// Why sessions cannot be kept where the configuration says.
 #[derive(Debug)]
 pub(crate) enum OpenError {
@@ -248,7 +266,7 @@ pub(crate) trait SessionStore: Send + Sync {
     }
 
     /// Removes every record, as [`remove`](Self::remove) does.
-    fn clear(&self) -> Answer<'static, usize>;
+    fn clear(&self) -> Answer<'static, Removed>;
 
     /// Removes every record of a user but for that of the key to keep, as [`remove`](Self::remove)
     /// does. `None`, and nothing is removed, where the one to keep is not there any more: of two at
@@ -257,7 +275,7 @@ pub(crate) trait SessionStore: Send + Sync {
         &self,
         user: String,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>>;
+    ) -> Answer<'static, Option<Removed>>;
 
     /// Keeps an access, unless there was a later one. May be lost in a crash for some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);

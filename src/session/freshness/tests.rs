@@ -10,7 +10,7 @@ use super::super::data::{DataChange, DataError};
 use super::super::memory::Memory;
 use super::super::record::tests::record;
 use super::super::store::ends::EndSender;
-use super::super::store::{Answer, End};
+use super::super::store::{Answer, End, Removed};
 use super::super::{
     Backend, ConnectionCache, HostId, Record, Session, SessionId, SessionKey, SessionStore,
     Sessions, Settings, Shown, StoreError,
@@ -84,11 +84,11 @@ impl SessionStore for Shared {
         &self,
         user: String,
         keep: Option<SessionKey>,
-    ) -> Answer<'static, Option<usize>> {
+    ) -> Answer<'static, Option<Removed>> {
         self.unless_away(self.memory.remove_of_user(user, keep))
     }
 
-    fn clear(&self) -> Answer<'static, usize> {
+    fn clear(&self) -> Answer<'static, Removed> {
         self.unless_away(self.memory.clear())
     }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::pipe;
+use ::redis::{Value, pipe};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::keys::{Bucket, Shard};
@@ -32,16 +32,19 @@ impl Shared {
     pub(super) async fn count(&self) -> Result<usize, StoreError> {
         let mut commands = pipe();
         for shard in Shard::all() {
-            commands.cmd("GET").arg(self.names.count(shard));
+            commands.cmd("MGET").arg(self.names.count(shard));
         }
         let answers = self.pipeline(&commands).await?;
-        let counts = answers.iter().filter_map(number);
+        let counts = answers.iter().filter_map(|answer| match answer {
+            Value::Array(counts) => number(counts.first()?),
+            _ => None,
+        });
         Ok(usize::try_from(counts.sum::<u64>()).unwrap_or(usize::MAX))
     }
 
     pub(super) async fn recount(&self, shard: Shard) -> Result<u64, StoreError> {
         let buckets = (0..=u8::MAX).map(|number| self.names.bucket(Bucket(shard, number)));
-        let keys: Vec<_> = [self.names.count(shard)]
+        let keys: Vec<_> = [self.names.count(shard), self.names.buckets(shard)]
             .into_iter()
             .chain(buckets)
             .collect();

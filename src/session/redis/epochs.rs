@@ -4,11 +4,12 @@
 //! is over when the store has a later one, unless that one keeps it: the session of a user who ends the
 //! others, and where an end had to wait for the store, those that have begun since.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::{Pipeline, Value, cmd, pipe};
+use ::redis::{Value, pipe};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -17,7 +18,7 @@ use super::own::{PendingEnd, Whose};
 use super::value::{Entry, Epochs, shift};
 use super::{LOOK_UP, Shared, failed, number, scripts};
 use crate::session::id::SessionKey;
-use crate::session::store::StoreError;
+use crate::session::store::{Removed, StoreError};
 use crate::session::user_key::UserKey;
 
 /// How long whoever ends all sessions waits for the count of those that are deleted: they are over by
@@ -68,18 +69,32 @@ impl Epoch {
     }
 }
 
-/// The epochs that hold for the sessions of a user.
+/// The epochs that hold for the sessions of a user. `None` is one that cannot be read: it might end any of
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Current {
-    pub(super) user: Epoch,
+    pub(super) user: Option<Epoch>,
     pub(super) all: Epoch,
 }
 
 impl Current {
-    pub(super) fn end(&self, entry: &Entry) -> bool {
+    pub(super) fn state_of(&self, entry: &Entry) -> State {
         let (key, began_in) = (&entry.record.key, entry.epochs);
-        self.user.ends(key, began_in.user) || self.all.ends(key, began_in.all)
+        match &self.user {
+            _ if self.all.ends(key, began_in.all) => State::Over(self.all.number),
+            None => State::Unknown,
+            Some(user) if user.ends(key, began_in.user) => State::Over(user.number),
+            Some(_) => State::Good,
+        }
     }
+}
+
+/// What epochs say of a session.
+pub(super) enum State {
+    Good,
+    /// Since this epoch.
+    Over(u64),
+    Unknown,
 }
 
 /// How an epoch is set.
@@ -96,16 +111,19 @@ enum Set {
 
 /// What is left of sessions that an epoch has ended; deleted in any case.
 pub(super) struct Left {
-    dropping: JoinHandle<()>,
+    dropping: JoinHandle<Result<(), StoreError>>,
     dropped: Arc<AtomicUsize>,
     counted_for: Duration,
 }
 
 impl Left {
     /// How many are deleted, within a bounded time.
-    pub(super) async fn count(self) -> usize {
-        let _slow = timeout(self.counted_for, self.dropping).await;
-        self.dropped.load(Ordering::Acquire)
+    pub(super) async fn count(self) -> Removed {
+        let dropped = timeout(self.counted_for, self.dropping).await;
+        Removed {
+            count: self.dropped.load(Ordering::Acquire),
+            is_whole: matches!(dropped, Ok(Ok(Ok(())))),
+        }
     }
 }
 
@@ -118,7 +136,8 @@ const ALL: &str = "*";
 pub(super) const REMOVED: &str = "-";
 
 impl Shared {
-    /// The epochs that hold for sessions of each of these users.
+    /// The epochs that hold for sessions of each of these users. An error where the epoch of all cannot be
+    /// read.
     pub(super) async fn epochs_of(&self, users: Vec<UserKey>) -> Result<Vec<Current>, StoreError> {
         if users.is_empty() {
             return Ok(Vec::new());
@@ -126,19 +145,17 @@ impl Shared {
         let mut known: Vec<_> = users.clone();
         known.sort_unstable();
         known.dedup();
-        let mut commands = pipe();
-        let all = self.names.epochs(Shard::OF_ALL);
-        commands.add_command(cmd("HGET").arg(all).arg(ALL).clone());
-        for user in &known {
+        let fields = known.iter().map(|user| {
             let epochs = self.names.epochs(Names::shard_of(*user));
-            commands.add_command(cmd("HGET").arg(epochs).arg(user.to_string()).clone());
-        }
-        let epochs = self.read_epochs(&commands).await?;
+            (epochs, user.to_string())
+        });
+        let mut epochs = self
+            .read_epochs(iter::once(self.all()).chain(fields))
+            .await?;
+        let all = epochs.remove(0).ok_or(StoreError::Unavailable)?;
         let of = |user: &UserKey| Current {
-            user: known
-                .binary_search(user)
-                .map_or_else(|_| Epoch::default(), |at| epochs[at + 1].clone()),
-            all: epochs[0].clone(),
+            user: (known.binary_search(user).ok()).and_then(|at| epochs[at].clone()),
+            all: all.clone(),
         };
         Ok(users.iter().map(of).collect())
     }
@@ -146,33 +163,61 @@ impl Shared {
     /// The epochs of a session that begins.
     pub(super) async fn epochs_to_begin_in(&self, user: UserKey) -> Result<Epochs, StoreError> {
         let epochs = self.names.epochs(Names::shard_of(user));
-        let mut commands = pipe();
-        commands
-            .cmd("HGET")
-            .arg(self.names.epochs(Shard::OF_ALL))
-            .arg(ALL);
-        for field in [&*user.to_string(), REMOVED] {
-            commands.cmd("HGET").arg(&epochs).arg(field);
+        let of_user = [user.to_string(), REMOVED.to_owned()].map(|field| (epochs.clone(), field));
+        let fields = iter::once(self.all()).chain(of_user);
+        let epochs = self.read_epochs(fields).await?;
+        match epochs.as_slice() {
+            // Without the last one that was removed, one that comes back may end the session.
+            [Some(all), Some(user), removed] => Ok(Epochs {
+                user: removed.as_ref().map_or(0, |it| it.number).max(user.number),
+                all: all.number,
+            }),
+            _ => Err(StoreError::Unavailable),
         }
-        let epochs = self.read_epochs(&commands).await?;
-        Ok(Epochs {
-            user: epochs[1].number.max(epochs[2].number),
-            all: epochs[0].number,
-        })
     }
 
-    /// One epoch for each of these commands; where there is none, the first one of all.
-    async fn read_epochs(&self, commands: &Pipeline) -> Result<Vec<Epoch>, StoreError> {
-        let answers = self.pipeline(commands).await?;
-        let epoch = |value: &Value| match value {
-            Value::Nil => Some(Epoch::default()),
-            Value::BulkString(text) => Epoch::read(text),
-            _ => None,
-        };
-        // An epoch that cannot be read might end the session.
-        let epochs: Option<Vec<_>> = answers.iter().map(epoch).collect();
-        let epochs = epochs.filter(|epochs| epochs.len() == commands.len());
-        epochs.ok_or(StoreError::Unavailable)
+    /// Where the epoch of all sessions is.
+    fn all(&self) -> (String, String) {
+        (self.names.epochs(Shard::OF_ALL), ALL.to_owned())
+    }
+
+    /// The epoch of each of these fields; where there is none, the first one of all. `None` for what is
+    /// none, of which the log tells.
+    async fn read_epochs(
+        &self,
+        fields: impl Iterator<Item = (String, String)>,
+    ) -> Result<Vec<Option<Epoch>>, StoreError> {
+        let fields: Vec<_> = fields.collect();
+        let mut commands = pipe();
+        for (key, field) in &fields {
+            commands.cmd("HGET").arg(key).arg(field);
+        }
+        let answers = self.pipeline(&commands).await?;
+        if answers.len() != fields.len() {
+            return Err(StoreError::Unavailable);
+        }
+        let epochs = answers.iter().zip(&fields).map(|(answer, (key, field))| {
+            let epoch = match answer {
+                Value::Nil => Some(Epoch::default()),
+                Value::BulkString(text) => Epoch::read(text),
+                _ => None,
+            };
+            if epoch.is_none() && self.said_no_epoch.is_due() {
+                let help = if field == ALL {
+                    "end all sessions by `vestibule session revoke --all`, which writes it anew"
+                } else {
+                    "end the sessions of its user by `vestibule session revoke --user NAME`, which \
+                     writes it anew: the access log has 503 for that user"
+                };
+                tracing::error!(
+                    key, field, help,
+                    "it cannot be read in the session store when sessions were ended last, so nobody \
+                     can tell which of them are good"
+                );
+            }
+            epoch
+        });
+        Ok(epochs.collect())
     }
 
     /// Writes an end that this node has begun. `None`: the session that was to be kept had ended before,
@@ -284,10 +329,10 @@ impl Shared {
         let count = Arc::clone(&dropped);
         let dropping = tokio::spawn(async move {
             // Whoever meets the rest deletes it.
-            let _all = match whose {
+            match whose {
                 Whose::User(user) => shared.drop_of_user(user, &count).await,
                 Whose::All => shared.drop_all(&count).await,
-            };
+            }
         });
         Left {
             dropping,

@@ -1,6 +1,7 @@
 //! Lists of sessions: in the order of their keys, and by user. An index may name a session that is
 //! not there any more, and is mended when that is met.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use ::redis::{Value, cmd, pipe};
 
 use super::keys::{Bucket, Shard, Short};
+use super::load::Sorted;
 use super::remove::Tell;
 use super::value::{Entry, kept_for, shift};
 use super::{Shared, number, scripts};
@@ -48,7 +50,11 @@ impl Shared {
             let mended = tokio::spawn(async move { shared.take_out(user, &missing).await });
             entries.extend(mended.await.map_err(|_| StoreError::Unavailable)??);
         }
-        Ok(self.unless_over(entries).await?.0)
+        let sorted = self.sorted(entries).await?;
+        if sorted.unknown > 0 {
+            return Err(StoreError::Unavailable);
+        }
+        Ok(sorted.good)
     }
 
     /// Has the index of a user forget names that lead to no session. Gives the sessions that are there
@@ -89,13 +95,10 @@ impl Shared {
         short: Short,
     ) -> Result<(), StoreError> {
         let kept_for = kept_for(record, self.clock.now()).as_millis().to_string();
-        let user = self.names.user(UserKey::of(record.user()));
-        let mut name = pipe();
-        name.cmd("SADD").arg(&user).arg(short.to_member());
-        for condition in ["NX", "GT"] {
-            name.cmd("PEXPIRE").arg(&user).arg(&kept_for).arg(condition);
-        }
-        self.pipeline(&name).await.map(drop)
+        let user = [self.names.user(UserKey::of(record.user()))];
+        let member = short.to_member();
+        let args = [member.as_bytes(), kept_for.as_bytes()];
+        self.script(&scripts::NAME, &user, &args).await.map(drop)
     }
 
     /// Deletes what is left of the sessions of a user, and counts it.
@@ -104,11 +107,16 @@ impl Shared {
         user: UserKey,
         dropped: &AtomicUsize,
     ) -> Result<(), StoreError> {
+        // An index that has just been made anew has lost its names.
+        let (_, is_mended) = self.sets(vec![self.names.user(user)]).await?;
         let (entries, _) = self.entries_of_user(user).await?;
-        let (_, over) = self.unless_over(entries).await?;
+        let over = self.sorted(entries).await?.over;
         let keys: Vec<_> = over.into_iter().map(|(key, _)| key).collect();
         let removed = self.remove_each(&keys, Tell::IfThere).await?;
         dropped.fetch_add(removed, Ordering::Release);
+        if is_mended {
+            return Err(StoreError::Unavailable);
+        }
         Ok(())
     }
 
@@ -117,10 +125,8 @@ impl Shared {
         &self,
         user: UserKey,
     ) -> Result<(Vec<Entry>, Vec<Short>), StoreError> {
-        let members = self
-            .query(cmd("SMEMBERS").arg(self.names.user(user)))
-            .await?;
-        let shorts = shorts(&members);
+        let (members, _) = self.sets(vec![self.names.user(user)]).await?;
+        let shorts: Vec<_> = members.iter().flat_map(shorts).collect();
         let (mut entries, mut missing) = (Vec::new(), Vec::new());
         for some in shorts.chunks(RECORDS) {
             for (short, found) in some.iter().zip(self.find(some).await?) {
@@ -136,26 +142,67 @@ impl Shared {
         Ok((entries, missing))
     }
 
+    /// In their order.
     async fn find(&self, shorts: &[Short]) -> Result<Vec<Found>, StoreError> {
+        let mut by_shard: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (at, short) in shorts.iter().enumerate() {
+            by_shard
+                .entry(short.shard())
+                .or_default()
+                .push((at, *short));
+        }
+        // One of another type is nothing for MGET, and would fail all others of a GET for each.
         let mut commands = pipe();
-        for short in shorts {
-            commands.cmd("GET").arg(self.names.record(*short));
+        for some in by_shard.values() {
+            let names = some.iter().map(|(_, short)| self.names.record(*short));
+            commands.cmd("MGET").arg(names.collect::<Vec<_>>());
         }
         let answers = self.pipeline(&commands).await?;
+        let mut found: Vec<_> = shorts.iter().map(|_| Found::Missing).collect();
         let values = self.values();
-        let found = shorts
-            .iter()
-            .zip(&answers)
-            .map(|(short, answer)| match answer {
-                Value::Nil => Found::Missing,
-                Value::BulkString(value) => {
-                    let opened = self.opened(values.decode_short(*short, value));
-                    let entry = opened.ok().flatten();
-                    entry.map_or(Found::Unreadable, |entry| Found::There(Box::new(entry)))
-                }
-                _ => Found::Unreadable,
-            });
-        Ok(found.collect())
+        for (some, answer) in by_shard.values().zip(&answers) {
+            let Value::Array(answers) = answer else {
+                return Err(StoreError::Unavailable);
+            };
+            for ((at, short), answer) in some.iter().zip(answers) {
+                found[*at] = match answer {
+                    Value::Nil => Found::Missing,
+                    Value::BulkString(value) => {
+                        let opened = self.opened(values.decode_short(*short, value));
+                        let entry = opened.ok().flatten();
+                        entry.map_or(Found::Unreadable, |entry| Found::There(Box::new(entry)))
+                    }
+                    _ => Found::Unreadable,
+                };
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is in each of these sets. Something else in the place of one is removed: an index can be
+    /// mended, and nobody could list or begin a session as long as it is there. Gives whether that was so,
+    /// and names may be lost.
+    async fn sets(&self, names: Vec<String>) -> Result<(Vec<Value>, bool), StoreError> {
+        let mut commands = pipe();
+        for name in &names {
+            commands.cmd("SMEMBERS").arg(name);
+        }
+        let read = self.pipeline(&commands).await;
+        if read != Err(StoreError::Refused) {
+            return read.map(|sets| (sets, false));
+        }
+        let mut is_mended = false;
+        for name in names {
+            let mended = self.script(&scripts::MEND, &[name], &[]).await? > 0;
+            is_mended |= mended;
+            if mended && self.said_unreadable.is_due() {
+                tracing::warn!(
+                    "an index of sessions in the store was of another type and is made anew; told once a \
+                     minute"
+                );
+            }
+        }
+        Ok((self.pipeline(&commands).await?, is_mended))
     }
 
     pub(super) async fn range(
@@ -210,7 +257,8 @@ impl Shared {
             }
         }
         self.drop_some(&missing, b"missing").await?;
-        let (good, over) = self.unless_over(there).await?;
+        // Those of which nobody can tell are in no list; the log says so.
+        let Sorted { good, over, .. } = self.sorted(there).await?;
         // Whoever has ended many is about to drop them, unless it had to stop in the middle.
         let now = shift(self.clock.now(), self.link.clock_offset());
         let is_left = |epoch| now.since(Timestamp::from_millis(epoch)) >= DROPPED_WITHIN;
@@ -251,11 +299,8 @@ impl Shared {
     /// The parts of the index that there are from one to another, in their order.
     async fn buckets(&self, first: Bucket, last: Bucket) -> Result<Vec<Bucket>, StoreError> {
         let shards = || Shard::all().filter(|shard| (first.0..=last.0).contains(shard));
-        let mut commands = pipe();
-        for shard in shards() {
-            commands.cmd("SMEMBERS").arg(self.names.buckets(shard));
-        }
-        let answers = self.pipeline(&commands).await?;
+        let names = shards().map(|shard| self.names.buckets(shard));
+        let (answers, _) = self.sets(names.collect()).await?;
         let mut buckets = Vec::new();
         for (shard, answer) in shards().zip(&answers) {
             let numbers = members(answer).iter().filter_map(number);
@@ -268,11 +313,8 @@ impl Shared {
     }
 
     async fn in_buckets(&self, buckets: &[Bucket]) -> Result<Vec<Short>, StoreError> {
-        let mut commands = pipe();
-        for bucket in buckets {
-            commands.cmd("SMEMBERS").arg(self.names.bucket(*bucket));
-        }
-        let answers = self.pipeline(&commands).await?;
+        let names = buckets.iter().map(|bucket| self.names.bucket(*bucket));
+        let (answers, _) = self.sets(names.collect()).await?;
         Ok(answers.iter().flat_map(shorts).collect())
     }
 }

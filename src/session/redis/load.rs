@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::redis::{Value, cmd};
 
 use super::Shared;
+use super::epochs::State;
 use super::keys::Short;
 use super::peers::Trust;
 use super::value::{Entry, Unreadable};
@@ -12,6 +13,16 @@ use crate::session::id::SessionKey;
 use crate::session::record::Record;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
+
+/// Sessions by whether they are good.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) good: Vec<Arc<Record>>,
+    /// Those that an epoch has ended, with that epoch.
+    pub(super) over: Vec<(SessionKey, u64)>,
+    /// Of how many nobody can tell: the epoch of their user cannot be read.
+    pub(super) unknown: usize,
+}
 
 impl Shared {
     pub(super) fn opened(
@@ -49,12 +60,14 @@ impl Shared {
 
     /// The same of what the server has, whatever it may have lost.
     pub(super) async fn entry_there(&self, key: &SessionKey) -> Result<Option<Entry>, StoreError> {
-        let value = self
-            .query(cmd("GET").arg(self.names.record(Short::of(key))))
-            .await?;
-        match value {
-            Value::BulkString(value) => self.opened(self.values().decode(key, &value)),
-            _ => Ok(None),
+        // Which gives nothing for a value of another type, where GET fails.
+        let get = cmd("MGET").arg(self.names.record(Short::of(key))).take();
+        match self.query(&get).await? {
+            Value::Array(values) => match values.as_slice() {
+                [Value::BulkString(value)] => self.opened(self.values().decode(key, value)),
+                _ => Ok(None),
+            },
+            _ => Err(StoreError::Unavailable),
         }
     }
 
@@ -86,7 +99,7 @@ impl Shared {
             None if trust < Trust::All => Err(StoreError::Unavailable),
             None => Ok(None),
             Some(_) if trust < Trust::Found => Err(StoreError::Unavailable),
-            Some(entry) => Ok(self.unless_over(vec![entry]).await?.0.pop()),
+            Some(entry) => self.if_good(entry).await,
         }
     }
 
@@ -109,25 +122,32 @@ impl Shared {
         Ok(entry.filter(|entry| entry.record.host_of(id).is_some()))
     }
 
-    /// The records that are good as far as the store and this node know, and the keys of those that
-    /// an epoch has ended, with that epoch.
-    pub(super) async fn unless_over(
-        &self,
-        entries: Vec<Entry>,
-    ) -> Result<(Vec<Arc<Record>>, Vec<(SessionKey, u64)>), StoreError> {
+    /// The record, if it is good as far as the store and this node know.
+    pub(super) async fn if_good(&self, entry: Entry) -> Result<Option<Arc<Record>>, StoreError> {
+        let mut sorted = self.sorted(vec![entry]).await?;
+        if sorted.unknown > 0 {
+            return Err(StoreError::Unavailable);
+        }
+        Ok(sorted.good.pop())
+    }
+
+    /// Which of these are good as far as the store and this node know.
+    pub(super) async fn sorted(&self, entries: Vec<Entry>) -> Result<Sorted, StoreError> {
         let users = entries.iter().map(|entry| UserKey::of(entry.record.user()));
         let now = self.epochs_of(users.collect()).await?;
         let own = self.own();
-        let (mut good, mut over) = (Vec::new(), Vec::new());
+        let mut sorted = Sorted::default();
         for (mut entry, now) in entries.into_iter().zip(now) {
-            if now.end(&entry) {
-                let epoch = now.user.number.max(now.all.number);
-                over.push((entry.record.key, epoch));
-            } else if !own.has_ended(&entry.record) {
-                self.accesses.apply(&mut entry.record);
-                good.push(Arc::new(entry.record));
+            match now.state_of(&entry) {
+                State::Unknown => sorted.unknown += 1,
+                State::Over(epoch) => sorted.over.push((entry.record.key, epoch)),
+                State::Good if own.has_ended(&entry.record) => {}
+                State::Good => {
+                    self.accesses.apply(&mut entry.record);
+                    sorted.good.push(Arc::new(entry.record));
+                }
             }
         }
-        Ok((good, over))
+        Ok(sorted)
     }
 }

@@ -18,8 +18,28 @@ pub(super) static INSERT: LazyLock<Script> = LazyLock::new(|| {
         "local there = redis.call('GETRANGE', KEYS[1], @ACCESS, @SEALED - 1)
         if #there > 0 and (there ~= ARGV[2] or ARGV[6] == '1') then return 0 end
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-        if redis.call('SADD', KEYS[2], ARGV[4]) == 1 then redis.call('INCR', KEYS[4]) end
-        redis.call('SADD', KEYS[3], ARGV[5])
+        if add(KEYS[2], ARGV[4]) == 1 then redis.pcall('INCR', KEYS[4]) end
+        add(KEYS[3], ARGV[5])
+        return 1",
+    )
+});
+
+/// Keys: index of a user. Arguments: the name of a session, milliseconds to keep it. Adds it to the index,
+/// which is kept for as long as the last of them.
+pub(super) static NAME: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "local added = add(KEYS[1], ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], ARGV[2], 'NX')
+        redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
+        return added",
+    )
+});
+
+/// Keys: an index. Removes it where it is no set; gives whether it was none.
+pub(super) static MEND: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "if type(redis.pcall('SCARD', KEYS[1])) == 'number' then return 0 end
+        redis.call('DEL', KEYS[1])
         return 1",
     )
 });
@@ -127,8 +147,8 @@ pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
         "local gone = 0
         for at = 3, #KEYS do
             if ARGV[1] == 'all' then redis.call('DEL', KEYS[at]) end
-            if redis.call('EXISTS', KEYS[at]) == 0 and redis.call('SREM', KEYS[2], ARGV[at - 1]) == 1 then
-                redis.call('DECR', KEYS[1])
+            if redis.call('EXISTS', KEYS[at]) == 0 and redis.pcall('SREM', KEYS[2], ARGV[at - 1]) == 1 then
+                redis.pcall('DECR', KEYS[1])
                 gone = gone + 1
             end
         end
@@ -136,13 +156,17 @@ pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: count, then all buckets of the shard. Counts anew; gives the count.
+/// Keys: count, buckets, then all buckets of the shard. Counts anew, and names the buckets that there are;
+/// gives the count.
 pub(super) static RECOUNT: LazyLock<Script> = LazyLock::new(|| {
     script(
         "local count = 0
-        for at = 2, #KEYS do
+        for at = 3, #KEYS do
             local some = redis.pcall('SCARD', KEYS[at])
-            if type(some) == 'number' then count = count + some end
+            if type(some) == 'number' and some > 0 then
+                count = count + some
+                add(KEYS[2], string.format('%.0f', at - 3))
+            end
         end
         redis.call('SET', KEYS[1], string.format('%.0f', count))
         return count",
@@ -168,7 +192,8 @@ pub(super) static TAKE_PLACE: LazyLock<Script> = LazyLock::new(|| {
     script(
         "local time = redis.call('TIME')
         local now, others = time[1] * 1000 + math.floor(time[2] / 1000), 0
-        for _, other in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+        local there = redis.pcall('SMEMBERS', KEYS[1])
+        for _, other in ipairs(there.err and {} or there) do
             if (tonumber(string.match(other, '^%d+')) or 0) <= now then
                 redis.call('SREM', KEYS[1], other)
             else
@@ -176,7 +201,7 @@ pub(super) static TAKE_PLACE: LazyLock<Script> = LazyLock::new(|| {
             end
         end
         local place = string.format('%.0f', now + ARGV[2]) .. ':' .. ARGV[1]
-        redis.call('SADD', KEYS[1], place)
+        add(KEYS[1], place)
         redis.call('PEXPIRE', KEYS[1], ARGV[2])
         return {others, place}",
     )
@@ -236,8 +261,18 @@ const TELL: &str = "local function tell(stream, ...)
         end
         ";
 
+/// Something else in the place of an index goes: an index can be mended, and nobody could sign in else.
+const ADD: &str = "local function add(set, member)
+            local added = redis.pcall('SADD', set, member)
+            if type(added) == 'number' then return added end
+            if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then error(added) end
+            redis.call('DEL', set)
+            return redis.call('SADD', set, member)
+        end
+        ";
+
 fn script(text: &str) -> Script {
-    filled(&format!("{TELL}{text}"))
+    filled(&format!("{TELL}{ADD}{text}"))
 }
 
 /// Whose word is worth more than the last bytes of the memory: an end needs few of them.

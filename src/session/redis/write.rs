@@ -44,8 +44,7 @@ impl Shared {
             tracing::error!("two sessions have the same first 64 bits in their keys");
             return Err(StoreError::Unavailable);
         }
-        let now = self.clock.now();
-        self.own().note_write(&record, epochs, now);
+        self.note_write(&record, epochs);
         let key = self.names.record(Short::of(&record.key));
         self.wait_for_replicas(mark, [key]).await;
         Ok(())
@@ -118,7 +117,7 @@ impl Shared {
                 return Ok(None);
             };
             let (epochs, stamp) = (entry.epochs, entry.stamp);
-            let Some(mut record) = self.unless_over(vec![entry]).await?.0.pop() else {
+            let Some(mut record) = self.if_good(entry).await? else {
                 return Ok(None);
             };
             match change(Arc::make_mut(&mut record)) {
@@ -154,10 +153,20 @@ impl Shared {
         ];
         let swapped = self.script(&scripts::SWAP, &keys, &args).await? == 1;
         if swapped {
-            let now = self.clock.now();
-            self.own().note_write(record, epochs, now);
+            self.note_write(record, epochs);
         }
         Ok(swapped)
+    }
+
+    /// Remembers a session for a server that takes over and lacks it.
+    fn note_write(&self, record: &Arc<Record>, epochs: Epochs) {
+        let now = self.clock.now();
+        if !self.own().note_write(record, epochs, now) && self.said_forgotten.is_due() {
+            tracing::warn!(
+                "more sessions have begun or changed within a minute than this node remembers: a \
+                 failover can lose the oldest of them"
+            );
+        }
     }
 
     /// The id first: one that leads to a session that knows nothing of it opens nothing.

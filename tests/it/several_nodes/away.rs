@@ -181,16 +181,15 @@ async fn rel_10_a_store_that_refuses_is_told_as_what_it_is() {
     assert!(error.contains("the session store refuses it"), "{error}");
     let (_, said, _) = run(first.files(), &["status"]);
     assert!(said.contains("2 of at most"), "it can be reached: {said}");
-    rights("-get");
+    rights("-mget");
     let (_, said, _) = run(first.files(), &["status"]);
     assert!(
         said.contains("unknown: the session store refuses"),
         "{said}"
     );
-    rights("-mget");
     let ready = readiness(&first).await;
     assert!(ready.contains("the session store refuses"), "{ready}");
-    for right in ["+get", "+mget", "+evalsha"] {
+    for right in ["+mget", "+evalsha"] {
         rights(right);
     }
     for browser in &elsewhere {

@@ -239,3 +239,141 @@ async fn rel_19_the_number_of_sessions_is_set_right_when_it_is_wrong() {
     node.insert(record("ada")).await.unwrap();
     assert_eq!(node.count().await, Ok(5), "and is counted on from there");
 }
+
+/// Something of another type in the place of a record, or of an index.
+#[tokio::test]
+async fn rel_19_a_foreign_value_in_the_place_of_one_session_hides_no_other() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob, bob_too) = (record("ada"), record("bob"), record("bob"));
+    for record in [&ada, &bob, &bob_too] {
+        node.insert(Arc::clone(record)).await.unwrap();
+    }
+    let foreign = name(&node, &bob_too.key);
+    server.ask(&["DEL", &foreign]);
+    server.ask(&["LPUSH", &foreign, "foreign"]);
+    let mut good = [Arc::clone(&ada), Arc::clone(&bob)];
+    good.sort_by_key(|record| record.key);
+    assert_eq!(all(&node).await, good);
+    assert_eq!(node.of_user("bob".into()).await, Ok(vec![Arc::clone(&bob)]));
+    assert_eq!(node.load(bob_too.key).await, Ok(None));
+    let host = Host::parse("wiki.test").unwrap();
+    assert_eq!(node.bind(bob_too.key, host, "wiki".into()).await, Ok(None));
+    let all_of_bob = node.remove_of_user("bob".into(), None).await;
+    assert_eq!(all_of_bob, Ok(Some(Removed::all(1))));
+    assert_eq!(node.load(bob.key).await, Ok(None));
+    node.clear().await.unwrap();
+    assert_eq!(all(&node).await, []);
+}
+
+#[tokio::test]
+async fn rel_19_an_index_of_another_type_is_made_anew() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    let short = keys::Short::of(&ada.key);
+    let names = &node.shared.names;
+    for index in [
+        names.user(UserKey::of("ada")),
+        names.bucket(short.bucket()),
+        names.buckets(short.shard()),
+        names.count(short.shard()),
+        names.beginning(),
+    ] {
+        let break_it = || {
+            server.ask(&["DEL", &index]);
+            assert_eq!(server.ask(&["LPUSH", &index, "foreign"]), "1\n");
+        };
+        // Whoever signs in meets it first,
+        break_it();
+        node.insert(Arc::clone(&ada)).await.unwrap();
+        assert_eq!(
+            node.load(ada.key).await,
+            Ok(Some(Arc::clone(&ada))),
+            "{index}"
+        );
+        // or whoever lists or counts.
+        break_it();
+        all(&node).await;
+        node.of_user("ada".into()).await.unwrap();
+        node.count().await.unwrap();
+        let below = node.insert_below(record("bob"), 100).await;
+        assert_eq!(below, Ok(true), "{index}");
+        node.insert(Arc::clone(&ada)).await.unwrap();
+        node.shared.recount(short.shard()).await.unwrap();
+        let listed = all(&node).await;
+        assert!(listed.contains(&ada), "{index}: {listed:?}");
+        let of_ada = node.of_user("ada".into()).await;
+        assert_eq!(of_ada, Ok(vec![Arc::clone(&ada)]), "{index}");
+        node.clear().await.unwrap();
+        assert_eq!(all(&node).await, [], "{index}");
+    }
+}
+
+#[tokio::test]
+async fn rel_19_parts_of_the_index_that_nobody_knows_of_are_named_again() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let shard = keys::Short::of(&ada.key).shard();
+    server.ask(&["DEL", &node.shared.names.buckets(shard)]);
+    assert_eq!(all(&node).await, []);
+    node.shared.recount(shard).await.unwrap();
+    assert_eq!(all(&node).await, [ada]);
+}
+
+#[tokio::test]
+async fn rel_19_who_ends_all_is_told_where_not_all_could_be_counted() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let index = node.shared.names.user(UserKey::of("ada"));
+    server.ask(&["DEL", &index]);
+    server.ask(&["LPUSH", &index, "foreign"]);
+    let ended = node.remove_of_user("ada".into(), None).await;
+    let unknown = Removed {
+        count: 0,
+        is_whole: false,
+    };
+    assert_eq!(ended, Ok(Some(unknown)));
+    assert_eq!(node.load(ada.key).await, Ok(None), "it is over");
+    let again = node.remove_of_user("ada".into(), None).await;
+    assert_eq!(again, Ok(Some(Removed::all(0))));
+}
+
+#[tokio::test]
+async fn rel_19_an_epoch_that_cannot_be_read_concerns_its_user_alone_and_an_end_mends_it() {
+    let server = server!();
+    let node = node(&server).await;
+    let (ada, bob) = (record("ada"), record("bob"));
+    for record in [&ada, &bob] {
+        node.insert(Arc::clone(record)).await.unwrap();
+    }
+    let user = UserKey::of("ada");
+    let epochs = node.shared.names.epochs(keys::Names::shard_of(user));
+    server.ask(&["HSET", &epochs, &user.to_string(), "garbage"]);
+    assert_eq!(node.load(ada.key).await, Err(StoreError::Unavailable));
+    let listed = node.of_user("ada".into()).await;
+    assert_eq!(listed, Err(StoreError::Unavailable));
+    let begun = node.insert(record("ada")).await;
+    assert_eq!(begun, Err(StoreError::Unavailable));
+    assert_eq!(all(&node).await, [Arc::clone(&bob)]);
+    assert_eq!(node.load(bob.key).await, Ok(Some(Arc::clone(&bob))));
+    node.insert(record("bob")).await.unwrap();
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    assert_eq!(node.load(ada.key).await, Ok(None));
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(node.load(ada.key).await, Ok(Some(ada)));
+    // That of all concerns all.
+    let of_all = node.shared.names.epochs(keys::Shard::OF_ALL);
+    server.ask(&["HSET", &of_all, "*", "garbage"]);
+    assert_eq!(node.load(bob.key).await, Err(StoreError::Unavailable));
+    node.clear().await.unwrap();
+    assert_eq!(node.load(bob.key).await, Ok(None));
+    let bob = record("bob");
+    node.insert(Arc::clone(&bob)).await.unwrap();
+    assert_eq!(node.load(bob.key).await, Ok(Some(bob)));
+}

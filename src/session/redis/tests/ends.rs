@@ -67,7 +67,7 @@ async fn rel_18_a_new_server_is_told_again_of_ends_first_and_then_of_logins() {
     let mut ends = there.ends();
     assert_eq!(there.remove(vec![bob.key]).await, Ok(1));
     let all_of_eve = here.remove_of_user("eve".into(), None).await;
-    assert_eq!(all_of_eve, Ok(Some(1)));
+    assert_eq!(all_of_eve, Ok(Some(Removed::all(1))));
     has_read(&here).await;
     server.restart(); // nothing of it is on a disk
     let told_again = async {
@@ -144,7 +144,7 @@ async fn rel_18_all_sessions_of_a_user_end_whatever_the_index_knows() {
     let index = here.shared.names.user(UserKey::of("ada"));
     assert_eq!(server.ask(&["DEL", &index]), "1\n");
     let all_of_ada = here.remove_of_user("ADA".into(), None).await;
-    assert_eq!(all_of_ada, Ok(Some(0)));
+    assert_eq!(all_of_ada, Ok(Some(Removed::all(0))));
     assert_eq!(next(&mut ends).await, End::User(UserKey::of("ada")));
     for over in [&ada, &ada_too] {
         assert_eq!(there.load(over.key).await, Ok(None));
@@ -223,7 +223,7 @@ async fn rel_10_an_end_needs_no_memory_of_the_store() {
     // A session that could not be begun is ended, too, for the case that it is there.
     while next(&mut ends).await != End::One(ada.key) {}
     let all_of_bob = here.remove_of_user("bob".into(), None).await;
-    assert_eq!(all_of_bob, Ok(Some(1)));
+    assert_eq!(all_of_bob, Ok(Some(Removed::all(1))));
     // Of another stream, which may be read before.
     while next(&mut ends).await != End::User(UserKey::of("bob")) {}
     assert_eq!(there.load(bob.key).await, Ok(None));

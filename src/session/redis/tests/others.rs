@@ -29,7 +29,7 @@ async fn sec_46_the_other_sessions_of_a_user_end_whatever_the_index_knows() {
         tokio::select! {
             () = watched => {}
             removed = here.remove_of_user("ada".into(), Some(ada.key)) => {
-                assert_eq!(removed, Ok(Some(0)), "time {times}");
+                assert_eq!(removed, Ok(Some(Removed::all(0))), "time {times}");
             }
         }
         while next(&mut ends).await != End::User(UserKey::of("ada")) {}
@@ -40,7 +40,7 @@ async fn sec_46_the_other_sessions_of_a_user_end_whatever_the_index_knows() {
         }
     }
     let all_of_ada = here.remove_of_user("ada".into(), None).await;
-    assert_eq!(all_of_ada, Ok(Some(0)));
+    assert_eq!(all_of_ada, Ok(Some(Removed::all(0))));
     assert_eq!(there.load(ada.key).await, Ok(None));
 }
 
@@ -71,7 +71,10 @@ async fn rel_18_two_ends_of_a_user_at_once_are_two() {
     let here = node(&server).await;
     let first = here.remove_of_user("ada".into(), None);
     let second = here.remove_of_user("ada".into(), None);
-    assert_eq!(tokio::join!(first, second), (Ok(Some(0)), Ok(Some(0))));
+    assert_eq!(
+        tokio::join!(first, second),
+        (Ok(Some(Removed::all(0))), Ok(Some(Removed::all(0))))
+    );
     let ada = record("ada");
     here.insert(Arc::clone(&ada)).await.unwrap();
     assert_eq!(here.load(ada.key).await, Ok(Some(ada)));
@@ -179,7 +182,7 @@ async fn rel_18_a_new_server_is_told_again_whom_an_end_has_kept() {
     }
     let mut ends = there.ends();
     let ended = here.remove_of_user("ada".into(), Some(own.key)).await;
-    assert_eq!(ended, Ok(Some(1)));
+    assert_eq!(ended, Ok(Some(Removed::all(1))));
     while next(&mut ends).await != End::User(UserKey::of("ada")) {}
     has_read(&there).await;
     server.restart(); // nothing of it is on a disk

@@ -54,7 +54,7 @@ async fn sec_84_an_epoch_goes_when_no_session_can_be_left_from_before_it() {
     let ada = record("ada");
     node.insert(Arc::clone(&ada)).await.unwrap();
     let ended = node.remove_of_user("ada".into(), None).await;
-    assert_eq!(ended, Ok(Some(1)));
+    assert_eq!(ended, Ok(Some(Removed::all(1))));
     assert_eq!(node.load(ada.key).await, Ok(None));
 }
 
@@ -178,7 +178,7 @@ async fn rel_18_an_epoch_that_another_node_has_removed_ends_nothing_that_began_s
     assert_eq!(loaded(&here, &ada).await, Some(Arc::clone(&ada)));
     // And she is signed out as ever.
     let ended = here.remove_of_user("ada".into(), None).await;
-    assert_eq!(ended, Ok(Some(1)));
+    assert_eq!(ended, Ok(Some(Removed::all(1))));
     assert_eq!(there.load(ada.key).await, Ok(None));
 }
 

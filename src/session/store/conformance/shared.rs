@@ -7,8 +7,8 @@ use super::record;
 use crate::clock::Clock;
 use crate::session::store::ends::MAX_WAITING;
 use crate::session::{
-    Backend, ConnectionCache, End, Session, SessionGuard, SessionId, SessionKey, SessionStore,
-    Sessions, Settings, Shown,
+    Backend, ConnectionCache, End, Removed, Session, SessionGuard, SessionId, SessionKey,
+    SessionStore, Sessions, Settings, Shown,
 };
 
 /// The suite, each test on a new store: of what it lives in, and two handles.
@@ -181,7 +181,7 @@ pub(in crate::session) async fn sec_75_what_one_ends_is_over_for_the_others_with
     there.loses(bob).await;
     there.loses(bob_too).await;
     there.keeps(eve).await;
-    assert_eq!(here.sessions.end_all().await, Ok(1));
+    assert_eq!(here.sessions.end_all().await, Ok(Removed::all(1)));
     there.loses(eve).await;
 }
 
@@ -243,6 +243,6 @@ pub(super) async fn never_more_than_three(handles: &[Arc<dyn SessionStore>]) {
             kept += 1;
         }
         assert_eq!(store.insert_below(record("ada"), 3).await, Ok(false));
-        assert_eq!(store.clear().await, Ok(3));
+        assert_eq!(store.clear().await, Ok(Removed::all(3)));
     }
 }

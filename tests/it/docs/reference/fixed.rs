@@ -545,6 +545,18 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "WRITES: Duration = Duration::from_mins(1);",
     ),
     (
+        "sessions that it has written and remembers, for the same reason",
+        "100000",
+        "session/redis/own.rs",
+        "MAX_WRITES: usize = 100_000;",
+    ),
+    (
+        "the same, in memory",
+        "128 MiB",
+        "session/redis/own.rs",
+        "MAX_WRITTEN_BYTES: usize = 128 * 1024 * 1024;",
+    ),
+    (
         "gaps in what it has heard of the others that it remembers, to know what it may go by while the store is away",
         "16",
         "session/freshness.rs",
