@@ -3,6 +3,7 @@
 pub(super) mod password;
 mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,50 +184,94 @@ impl Account {
     ) -> Result<Response<Bytes>, RequestError> {
         let records = self.sessions_of(visitor).await?;
         let record = records.iter().find(|record| record.key.to_string() == key);
-        let ended = match record {
-            Some(record) => self.sessions.end(&record.key).await,
-            None => Ok(false),
+        let is_ended = match record {
+            Some(record) => {
+                let ended = self.ending(visitor, Which::One(record.key)).await?;
+                ended.is_some_and(|ended| !ended.is_empty())
+            }
+            None => false,
         };
-        match record {
-            Some(record) if ended.map_err(RequestError::EndNotKept)? => {
-                visitor.tell_of_end(&record.key);
-                Ok(back_to_account())
-            }
-            _ => {
-                let problem = Some((AccountForm::Sessions, AccountProblem::AlreadyEnded));
-                self.page(visitor, problem, None).await
-            }
+        if is_ended {
+            return Ok(back_to_account());
         }
+        let problem = Some((AccountForm::Sessions, AccountProblem::AlreadyEnded));
+        self.page(visitor, problem, None).await
     }
 
     async fn end_others(&self, visitor: &Visitor<'_>) -> Result<Response<Bytes>, RequestError> {
-        let (user, own) = (visitor.user(), visitor.session.key());
-        let ended = self.sessions.end_others_of_user(user, Some(own)).await;
-        let ended = ended.map_err(|error| match error {
+        match self.ending(visitor, Which::Others).await? {
+            Some(_) => Ok(back_to_account()),
+            // Just now, perhaps by the same form.
+            None => Err(session_ended(visitor.context.head)),
+        }
+    }
+
+    /// In a task of its own: a browser that gives up now leaves none ended of which nobody is told.
+    async fn ending(
+        &self,
+        visitor: &Visitor<'_>,
+        which: Which,
+    ) -> Result<Option<Vec<SessionKey>>, RequestError> {
+        let end = End {
+            sessions: Arc::clone(&self.sessions),
+            which,
+            user: visitor.user().to_owned(),
+            client: visitor.context.client,
+            by: visitor.session.key(),
+        };
+        let ended = tokio::spawn(end.make()).await;
+        let ended = ended.map_err(|_| RequestError::Panicked)?;
+        ended.map_err(|error| match error {
             EndError::Unread(error) => RequestError::Session(error),
             EndError::Unwritten(error) => RequestError::EndNotKept(error),
-        })?;
-        let Some(ended) = ended else {
-            return Err(session_ended(visitor.context.head)); // just now, perhaps by the same form
+        })
+    }
+}
+
+/// Which of their sessions somebody ends.
+enum Which {
+    One(SessionKey),
+    /// All but the one that asks for it.
+    Others,
+}
+
+/// What an end needs, whether or not its browser waits for it.
+struct End {
+    sessions: Arc<Sessions>,
+    which: Which,
+    user: String,
+    client: IpAddr,
+    /// The session that asks for it.
+    by: SessionKey,
+}
+
+impl End {
+    /// Gives those that have ended. `None`: the session that asks for it is over itself.
+    async fn make(self) -> Result<Option<Vec<SessionKey>>, EndError> {
+        let Self { user, client, .. } = &self;
+        let ended = match self.which {
+            Which::One(key) => {
+                let is_ended = self.sessions.end(&key).await.map_err(EndError::Unwritten)?;
+                Some(Vec::from_iter(is_ended.then_some(key)))
+            }
+            Which::Others => {
+                let ended = self.sessions.end_others_of_user(user, Some(self.by));
+                ended.await?
+            }
         };
-        for key in &ended {
-            visitor.tell_of_end(key);
+        for key in ended.iter().flatten() {
+            tracing::info!(
+                target: "audit", %client, user, session = %key.short(), by = %self.by.short(),
+                "session ended by its user"
+            );
         }
-        Ok(back_to_account())
+        Ok(ended)
     }
 }
 
 impl Visitor<'_> {
     fn user(&self) -> &str {
         self.principal.account().subject()
-    }
-
-    fn tell_of_end(&self, key: &SessionKey) {
-        tracing::info!(
-            target: "audit", client = %self.context.client, user = self.user(),
-            session = %key.short(), by = %self.session.key().short(),
-            "session ended by its user"
-        );
     }
 }
 
