@@ -36,7 +36,7 @@ use self::hashing::{Done, Pool};
 use self::local_users::LocalUsers;
 use self::local_users::authenticate::Attempt;
 pub(crate) use self::local_users::store::{
-    ChangeError, InStore, Outcome, StoreFault, read_once as read_stored_users,
+    ChangeError, Outcome, SharedUsers, StoreFault, StoredUsers, read_once as read_stored_users,
 };
 use self::password::{Hasher, NewPassword};
 use self::timing::Work;
@@ -100,9 +100,10 @@ impl Account {
 #[derive(Debug)]
 pub(crate) enum Standing {
     Active(Arc<Account>),
-    /// It was removed or disabled.
+    /// It was removed or disabled, or there never was one.
     Gone,
-    /// It lives in the store, and could not be read there for too long, or at all.
+    /// It lives in the store, and could not be read there for too long, or at all; or the store may have
+    /// lost it.
     Unknown,
 }
 
@@ -147,8 +148,13 @@ pub(crate) enum PasswordChange {
 
 /// Bytes that verifying takes when all threads are at the password that costs most (REL-06).
 pub(crate) fn hashing_memory(users: &Users) -> u64 {
+    hashing_memory_of(users.hashing_memory())
+}
+
+/// The same where the one that costs most takes so much; whoever is unknown is verified, too.
+fn hashing_memory_of(largest: u64) -> u64 {
     let threads = u64::try_from(hashing::threads()).unwrap_or(u64::MAX);
-    threads.saturating_mul(users.hashing_memory())
+    threads.saturating_mul(largest.max(password::MEMORY))
 }
 
 /// Why a login got no verdict.
@@ -158,7 +164,7 @@ pub(crate) enum VerifyError {
     Busy,
     /// The hashing thread is gone.
     Gone,
-    /// The store that the users are in cannot be read.
+    /// The store that the users are in, or what it has of this one, cannot be read.
     Unavailable,
 }
 
@@ -213,7 +219,7 @@ impl Accounts {
         let (waiter, password) = (waiter.into(), Arc::new(password));
         for _ in 0..TRIES {
             let caught_up = self.users.catch_up().await;
-            caught_up.map_err(|_| VerifyError::Unavailable)?;
+            caught_up.map_err(|_| VerifyError::Unavailable)?; // the log says why
             let (users, name) = (Arc::clone(&self.users), username.to_owned());
             let password = Arc::clone(&password);
             let job = move |hasher: &mut Hasher| {
@@ -222,13 +228,17 @@ impl Accounts {
                 // It may have read a file with the first old hash, or have upgraded the last one.
                 let interval = before.max(users.timing());
                 Done {
-                    held_back: matches!(attempt, Attempt::Decided(Verdict::Refused)),
+                    held_back: !matches!(
+                        attempt,
+                        Attempt::Decided(Verdict::SignedIn(_)) | Attempt::Upgrade(_)
+                    ),
                     answer: attempt,
                     hold: interval.map(|interval| work.up_to(interval)),
                 }
             };
             match self.pool.run(waiter.clone(), job).await? {
                 Attempt::Decided(verdict) => return Ok(verdict),
+                Attempt::Unreadable => return Err(VerifyError::Unavailable),
                 Attempt::Upgrade(upgrade) => {
                     if let Some(verdict) = self.users.upgrade(&upgrade).await {
                         return Ok(verdict);
@@ -267,7 +277,7 @@ impl Accounts {
     }
 
     /// The users that all nodes have in common, where they do.
-    pub(crate) fn shared(&self) -> Option<&InStore> {
+    pub(crate) fn shared(&self) -> Option<&SharedUsers> {
         self.users.shared()
     }
 
@@ -296,7 +306,7 @@ impl Accounts {
     /// Whether what is known of users still counts: another node may have disabled some while this one
     /// could not read the store (REL-10).
     pub(crate) fn are_known(&self) -> bool {
-        self.shared().is_none_or(InStore::is_known)
+        self.shared().is_none_or(SharedUsers::is_known)
     }
 
     /// The account as it is now, as far as this node can say.

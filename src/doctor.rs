@@ -194,8 +194,7 @@ impl Examiner {
     /// Within a runtime; `None` when the files cannot be read in time.
     pub(crate) async fn examine(&self, settings: &Settings, now: Timestamp) -> Option<Examination> {
         let deadline = Instant::now() + LIMIT;
-        let stored = timeout_at(deadline, user::stored(settings)).await;
-        let stored = stored.unwrap_or_default();
+        let stored = user::stored(settings).await;
         let files = self.examine_files(settings.clone(), stored, now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
         let asks = (settings.files.perspective == Perspective::Person).then_some(Asks {
@@ -263,7 +262,7 @@ fn examine_files(settings: &Settings, stored: user::Stored, now: Timestamp) -> E
         (_, file) => {
             let file = file.as_ref().map(|(file, users)| (*file, users));
             findings.extend(user::examine_stored(&stored, file, perspective));
-            stored.users
+            stored.into_users()
         }
     };
     findings.extend(rule::examine(

@@ -91,6 +91,8 @@ pub(crate) enum LoginProblem {
     NotKept,
     /// No more sessions fit (SEC-52).
     SessionsFull,
+    /// Whether the password is right cannot be found out now.
+    Unavailable,
 }
 
 /// What is said to somebody who has sent something without a session, where the login is on another
@@ -373,6 +375,7 @@ impl LoginProblem {
             Self::Forged(Forgery::OriginHidden | Forgery::Outdated) => texts::LOGIN_FORM_OUTDATED,
             Self::NotKept => texts::LOGIN_NOT_SAVED,
             Self::SessionsFull => texts::LOGIN_SESSIONS_FULL,
+            Self::Unavailable => texts::LOGIN_UNAVAILABLE,
         };
         text.to_owned()
     }
@@ -381,7 +384,9 @@ impl LoginProblem {
         match self {
             Self::Refused => StatusCode::UNAUTHORIZED,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::NotKept | Self::SessionsFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NotKept | Self::SessionsFull | Self::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Forged(_) => StatusCode::FORBIDDEN,
         }
     }
@@ -389,7 +394,7 @@ impl LoginProblem {
     fn wait(self) -> Option<Duration> {
         match self {
             Self::Throttled { wait } => Some(wait),
-            Self::Busy => Some(Duration::from_secs(5)),
+            Self::Busy | Self::Unavailable => Some(Duration::from_secs(5)),
             Self::NotKept | Self::SessionsFull => Some(Duration::from_mins(5)),
             Self::Refused | Self::Forged(_) => None,
         }

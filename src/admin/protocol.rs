@@ -315,9 +315,8 @@ pub(crate) struct Status {
     pub(crate) store_reach: Option<StoreReach>,
     /// As they were last read, disabled ones included.
     pub(crate) users: usize,
-    /// Where they live: `file` or `store`.
-    #[serde(default = "file")]
-    pub(crate) users_in: String,
+    #[serde(default)]
+    pub(crate) users_in: UsersIn,
     /// Nodes that share the store, this one included, while the store says how many there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nodes: Option<usize>,
@@ -329,9 +328,15 @@ pub(crate) struct Status {
     pub(crate) reload: Option<ReloadStatus>,
 }
 
-/// Where users live of a server that does not say.
-fn file() -> String {
-    "file".to_owned()
+/// Where users live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UsersIn {
+    /// Those of a server that does not say, too.
+    #[default]
+    File,
+    /// The session store.
+    Store,
 }
 
 /// How it is with the connections to a store that other nodes share.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Context;
 use super::protocol::{
     AppStatus, CheckStatus, Done, Health, Holder, Largest, Line, MaintenanceStatus, Occupancy,
-    SessionCount, Status, StoreReach, UpstreamStatus,
+    SessionCount, Status, StoreReach, UpstreamStatus, UsersIn,
 };
 use crate::clock::Timestamp;
 use crate::doctor::{self, Seen};
@@ -87,8 +87,8 @@ pub(super) async fn status(context: &Context) -> Line {
         store_reach: reach.map(store_reach),
         users: accounts.count(),
         users_in: match accounts.shared() {
-            Some(_) => "store".to_owned(),
-            None => "file".to_owned(),
+            Some(_) => UsersIn::Store,
+            None => UsersIn::File,
         },
         nodes: heartbeat.count().filter(|_| !heartbeat.is_alone()),
         tokens: tokens.count(),

@@ -8,7 +8,7 @@ use super::protocol::{Done, HashText, Line, NewUserRequest, UserView};
 use super::{Answer, Context, Peer};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{User, is_email, is_group};
-use crate::auth::{ChangeError, InStore, Outcome, StoreFault};
+use crate::auth::{ChangeError, Outcome, SharedUsers, StoreFault};
 use crate::principal::user_name;
 use crate::telemetry::printable;
 
@@ -60,7 +60,7 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     Ok(Line::Done(Done::Users { unreadable }))
 }
 
-/// One after the other. What was done before something went wrong is done.
+/// What was done before something went wrong is done.
 pub(super) async fn import(
     context: &Context,
     requests: Vec<NewUserRequest>,
@@ -73,37 +73,37 @@ pub(super) async fn import(
         (Err(line), _) | (_, Err(line)) => return line,
     };
     let (mut added, mut kept, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
-    for user in users {
-        let name = user.name().to_owned();
-        match store.import(&user, replace).await {
-            Ok(Outcome::Added) => {
+    let tell = |name: &str, outcome| {
+        let whose = match outcome {
+            Outcome::Added => {
                 tracing::info!(
                     target: "audit", by = peer.uid, pid = peer.pid, user = name, "user added"
                 );
-                added.push(name);
+                &mut added
             }
-            Ok(Outcome::Replaced) => {
+            Outcome::Replaced => {
                 tracing::info!(
                     target: "audit", by = peer.uid, pid = peer.pid, user = name,
                     "password of a user set"
                 );
-                replaced.push(name);
+                &mut replaced
             }
-            Ok(Outcome::Kept) => kept.push(name),
-            Err(error) => {
-                return Line::Error(format!(
-                    "{name} was not imported: {}; users before it in the file were. Import the file \
-                     again to go on",
-                    reason(&error)
-                ));
-            }
-        }
+            Outcome::Kept => &mut kept,
+        };
+        whose.push(name.to_owned());
+    };
+    match store.import(&users, replace, tell).await {
+        Ok(()) => Line::Done(Done::UsersImported {
+            added,
+            kept,
+            replaced,
+        }),
+        Err((name, error)) => Line::Error(format!(
+            "{name} was not imported: {}; users before it in the file were. Import the file again to \
+             go on",
+            reason(&error)
+        )),
     }
-    Line::Done(Done::UsersImported {
-        added,
-        kept,
-        replaced,
-    })
 }
 
 pub(super) async fn passwd(context: &Context, name: &str, password: &HashText, peer: Peer) -> Line {
@@ -169,7 +169,7 @@ pub(super) async fn remove(context: &Context, name: &str, peer: Peer) -> Line {
     }
 }
 
-fn store(context: &Context) -> Result<&InStore, Line> {
+fn store(context: &Context) -> Result<&SharedUsers, Line> {
     context.accounts.shared().ok_or_else(|| {
         Line::Error(
             "the running server has its users in the users file: a change of `users` in [login] \

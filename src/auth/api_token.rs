@@ -281,8 +281,14 @@ impl ApiTokens {
 
     /// Looks after what no request does: streams of tokens that expire, tokens of users who are gone
     /// or disabled, last uses, and what could not be removed. `is_active` judges users as they are
-    /// at this `generation` of the accounts.
-    pub(crate) async fn tick(&self, generation: u64, is_active: impl Fn(&AccountRef) -> bool) {
+    /// at this `generation` of the accounts. Before it is final, `catch_up` is waited for: another node may
+    /// have added a user and made a token a moment ago. Where that gives false, none is judged.
+    pub(crate) async fn tick(
+        &self,
+        generation: u64,
+        is_active: impl Fn(&AccountRef) -> bool,
+        catch_up: impl Future<Output = bool>,
+    ) {
         let now = self.clock.now();
         let (looked, accounts_changed, flush, retry) = {
             let mut state = self.state();
@@ -294,20 +300,30 @@ impl ApiTokens {
             }
             (looked, changed, flush, std::mem::take(&mut state.unremoved))
         };
-        let (mut over, mut expire) = (Vec::new(), false);
+        let (mut over, mut suspects, mut expire) = (Vec::new(), Vec::new(), false);
         for token in self.read().tokens.values() {
             let expires = token.expires();
             expire |= looked < expires && expires <= now;
-            let is_gone = accounts_changed && !is_active(token.account());
-            if is_gone {
-                tracing::info!(
-                    target: "audit", user = token.user(), token = %token.key().short(),
-                    "API token ended: the user is gone or disabled"
-                );
-            }
-            if is_gone || now.since(expires) >= SHOWN_EXPIRED {
+            if accounts_changed && !is_active(token.account()) {
+                suspects.push(Arc::clone(token));
+            } else if now.since(expires) >= SHOWN_EXPIRED {
                 over.push(token.key());
             }
+        }
+        if !suspects.is_empty() {
+            if catch_up.await {
+                suspects.retain(|token| !is_active(token.account()));
+            } else {
+                suspects.clear();
+                self.state().generation = None; // they are found again
+            }
+        }
+        for token in suspects {
+            tracing::info!(
+                target: "audit", user = token.user(), token = %token.key().short(),
+                "API token ended: the user is gone or disabled"
+            );
+            over.push(token.key());
         }
         if expire {
             self.ended.notify_one();

@@ -299,9 +299,9 @@ impl Callers {
         self.accounts.refresh();
         let is_active =
             |account: &AccountRef| !matches!(self.accounts.standing(account), Standing::Gone);
-        self.tokens
-            .tick(self.accounts.generation(), is_active)
-            .await;
+        let catch_up = async { self.accounts.catch_up().await.is_ok() };
+        let generation = self.accounts.generation();
+        self.tokens.tick(generation, is_active, catch_up).await;
     }
 
     fn may_stay(&self, record: &Record) -> bool {
@@ -315,3 +315,7 @@ fn log_revoked(user: &str, session: &SessionKey) {
         "session ended: the user is gone, disabled or has another password"
     );
 }
+
+#[cfg(test)]
+#[cfg(feature = "redis")]
+mod tests;

@@ -16,13 +16,12 @@ use std::time::Duration;
 
 use self::current::Current;
 use self::file::InFile;
-use self::store::{InStore, StoreFault};
+use self::store::{SharedUsers, StoreFault};
 use super::password::StoredHash;
 use super::users_file::{Users, UsersFileError};
 use super::{Account, UsersHome};
 use crate::clock::Clock;
 use crate::nodes::Nodes;
-use crate::principal::user_name::canonical;
 
 pub(super) use self::change::not_written;
 
@@ -34,7 +33,7 @@ pub(super) struct LocalUsers {
 
 enum Home {
     File(Box<InFile>),
-    Store(Box<InStore>),
+    Store(Box<SharedUsers>),
 }
 
 impl LocalUsers {
@@ -50,7 +49,7 @@ impl LocalUsers {
             }
             UsersHome::Store { first } => {
                 let current = Arc::new(Current::new(Users::default()));
-                let store = InStore::open(first.clone(), &current, nodes, clock);
+                let store = SharedUsers::open(first.clone(), &current, nodes, clock);
                 let store = store.ok_or(UsersFileError::NoStore)?;
                 (Home::Store(Box::new(store)), current)
             }
@@ -65,8 +64,7 @@ impl LocalUsers {
     }
 
     pub(super) fn active(&self, user: &str) -> Option<Arc<Account>> {
-        let name = canonical(user)?;
-        self.current.load().accounts.get(name.as_ref()).cloned()
+        self.current.load().account(user).cloned()
     }
 
     pub(super) fn hashing_memory(&self) -> u64 {
@@ -74,7 +72,7 @@ impl LocalUsers {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.current.load().users.len()
+        self.current.load().len()
     }
 
     pub(super) fn take_revoked(&self) -> Vec<String> {
@@ -97,7 +95,7 @@ impl LocalUsers {
     }
 
     /// Where all nodes have the same.
-    pub(super) fn shared(&self) -> Option<&InStore> {
+    pub(super) fn shared(&self) -> Option<&SharedUsers> {
         match &self.home {
             Home::File(_) => None,
             Home::Store(store) => Some(store),

@@ -41,7 +41,7 @@ use crate::network::Network;
 pub(crate) use self::known::{KnownError, KnownNetworks};
 pub(crate) use self::nodes::{Attempt, Throttle};
 #[cfg(feature = "redis")]
-pub(crate) use self::redis::InStore;
+pub(crate) use self::redis::SharedCounts;
 
 /// `[login.throttle]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::password::{self, StoredHash};
+use super::password::StoredHash;
 use crate::principal::user_name::canonical;
 use crate::regular_file::{self, Distrust, Owners};
 use crate::source_text::Problem;
@@ -94,14 +94,24 @@ impl Users {
         self.0.values()
     }
 
-    /// Bytes that verifying takes where it costs most; whoever is unknown is verified, too.
+    /// Bytes that verifying takes where it costs most.
     pub(super) fn hashing_memory(&self) -> u64 {
         let hashes = self.iter().map(|user| user.password().memory());
-        hashes.fold(password::MEMORY, u64::max)
+        hashes.max().unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl IntoIterator for Users {
+    type Item = (String, User);
+    type IntoIter = std::collections::btree_map::IntoIter<String, User>;
+
+    /// Each with its canonical name.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::admin_client::foreign;
 use super::{ConfigFile, Failure, print};
-use crate::admin::protocol::{Done, Health, Occupancy, Request, Status};
+use crate::admin::protocol::{Done, Health, Occupancy, Request, Status, UsersIn};
 use crate::doctor::Finding;
 
 #[derive(Debug, clap::Args)]
@@ -168,9 +168,9 @@ fn text(status: &Status) -> String {
 }
 
 fn users(status: &Status) -> String {
-    let home = match status.users_in.as_str() {
-        "store" => ", in the session store",
-        _ => "",
+    let home = match status.users_in {
+        UsersIn::Store => ", in the session store",
+        UsersIn::File => "",
     };
     format!("{}{home}", status.users)
 }

@@ -2,45 +2,53 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::permission::Perspective;
 use super::{Finding, Settings, shell};
 use crate::auth::users_file::{User, Users, UsersFileError};
-use crate::auth::{StoreFault, read_stored_users};
+use crate::auth::{StoreFault, StoredUsers, read_stored_users};
 use crate::clock::Clock;
 use crate::nodes::Nodes;
 use crate::session::Backend;
 use crate::source_text::Problem;
 
+/// For all that the session store has of users: what is wrong with the store itself is found out after
+/// that, and has to be told.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Those in the session store, as far as anybody asked.
-#[derive(Default)]
-pub(super) struct Stored {
-    pub(super) users: Option<Users>,
-    /// How many cannot be read.
-    unreadable: usize,
-    error: Option<StoreFault>,
+pub(super) enum Stored {
+    NotAsked,
+    Read(StoredUsers),
+    Unread(StoreFault),
+}
+
+impl Stored {
+    pub(super) fn into_users(self) -> Option<Users> {
+        match self {
+            Self::Read(stored) => Some(stored.users),
+            Self::NotAsked | Self::Unread(_) => None,
+        }
+    }
 }
 
 /// Asks the store for its users, for a person: the service has them.
 pub(super) async fn stored(settings: &Settings) -> Stored {
     let is_asked = settings.users.is_store() && settings.files.perspective == Perspective::Person;
     let (true, Backend::Redis(redis)) = (is_asked, &settings.backend) else {
-        return Stored::default();
+        return Stored::NotAsked;
     };
     let clock = Clock::system();
     let Ok(nodes) = Nodes::open(Some(redis), &clock) else {
-        return Stored::default(); // what is wrong with its files is told where they are looked at
+        return Stored::NotAsked; // what is wrong with its files is told where they are looked at
     };
-    match read_stored_users(&nodes, &clock).await {
-        Ok((users, unreadable)) => Stored {
-            users: Some(users),
-            unreadable,
-            error: None,
-        },
-        Err(error) => Stored {
-            error: Some(error),
-            ..Stored::default()
-        },
+    match timeout(LIMIT, read_stored_users(&nodes, &clock)).await {
+        Ok(Ok(stored)) => Stored::Read(stored),
+        Ok(Err(fault)) => Stored::Unread(fault),
+        Err(_) => Stored::Unread(StoreFault::Slow),
     }
 }
 
@@ -53,34 +61,51 @@ pub(super) fn examine_stored(
     perspective: Perspective,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let is_there = |users: &Result<_, _>| !matches!(users, Err(UsersFileError::Missing { .. }));
+    let file = file.filter(|(_, users)| is_there(users));
+    let has_users = match stored {
+        Stored::Read(stored) => stored.users.len() + stored.unreadable() > 0,
+        Stored::NotAsked | Stored::Unread(_) => false,
+    };
     match file {
-        None | Some((_, Ok(_) | Err(UsersFileError::Missing { .. }))) => {}
-        Some((file, users)) => findings.extend(examine(file, users, perspective)),
+        Some((file, _)) if has_users => findings.push(Finding::warning(
+            file.display().to_string(),
+            "nobody reads this users file any more, as the session store has users: changes in it do \
+             nothing, until the store loses everything and old users and passwords come back from it",
+            "take `users_file` out of [login], and change users by `vestibule user`; `vestibule user \
+             import` adds those of a file",
+        )),
+        Some((file, users)) if users.is_err() => {
+            findings.extend(examine(file, users, perspective));
+        }
+        _ => {}
     }
-    if stored.unreadable > 0 {
+    let stored = match stored {
+        Stored::Read(stored) => stored,
+        Stored::NotAsked => return findings,
+        Stored::Unread(fault) => {
+            findings.push(Finding::warning(
+                STORE,
+                format!("its users cannot be read: {fault}"),
+                "see what is said of it above or below; without it nobody can sign in",
+            ));
+            return findings;
+        }
+    };
+    if stored.unreadable() > 0 {
         findings.push(Finding::warning(
             STORE,
             format!(
                 "{} of its users cannot be read, and so cannot sign in",
-                stored.unreadable
+                stored.unreadable()
             ),
             "see that all keys of the other nodes are in `key_file` of [session.redis]; the log of \
              the server has more",
         ));
     }
-    if let Some(error) = stored.error {
-        let help = "see what is said of it above or below; without it nobody can sign in";
-        findings.push(Finding::warning(
-            STORE,
-            format!("its users cannot be read: {error}"),
-            help,
-        ));
-    }
     let has_first = file.is_some_and(|(_, users)| users.as_ref().is_ok_and(|it| it.len() > 0));
-    let Some(users) = &stored.users else {
-        return findings;
-    };
-    if users.len() == 0 && stored.unreadable == 0 && !has_first {
+    let users = &stored.users;
+    if !has_users && !has_first {
         findings.push(Finding::warning(
             STORE,
             "there are no users: nobody can sign in",

@@ -252,6 +252,7 @@ fn logins(pages: &Pages, text: &str) -> Vec<Page> {
         Some(LoginProblem::Forged(Forgery::Outdated)),
         Some(LoginProblem::NotKept),
         Some(LoginProblem::SessionsFull),
+        Some(LoginProblem::Unavailable),
     ] {
         all.push(pages.login(&LoginView {
             host: text,
@@ -349,7 +350,7 @@ fn sec_64_67_68_70_every_exit_has_the_safety_headers() {
     });
     assert_eq!(
         any.len(),
-        3 + 12 + 2,
+        3 + 13 + 2,
         "saved POSTs, logins, a sign-out, a form of another site"
     );
     assert!(own.len() > any.len());

@@ -362,7 +362,7 @@ impl SignIn {
                 attempt.withdraw().await;
                 self.counts.not_kept.inc();
                 let page = self
-                    .problem(&context, &options, LoginProblem::NotKept, typed)
+                    .problem(&context, &options, LoginProblem::Unavailable, typed)
                     .await?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }

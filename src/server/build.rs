@@ -17,7 +17,7 @@ use super::{Handles, Running, StartError, watchdog};
 use crate::admin::{self, Reloads};
 use crate::auth::api_token::ApiTokens;
 #[cfg(feature = "redis")]
-use crate::auth::throttle::InStore;
+use crate::auth::throttle::SharedCounts;
 use crate::auth::throttle::{self, KnownNetworks, Throttle};
 use crate::auth::users_file::{Users, UsersFileError};
 use crate::auth::{self, Accounts, UsersHome, authenticators, users_file};
@@ -389,7 +389,7 @@ fn throttle_of(
     clock: &Clock,
 ) -> Throttle {
     #[cfg(feature = "redis")]
-    let store = nodes.link().map(InStore::new);
+    let store = nodes.link().map(SharedCounts::new);
     #[cfg(not(feature = "redis"))]
     let (store, _alone) = (None, nodes);
     Throttle::new(settings, Arc::clone(known), clock.clone(), store)

@@ -1,3 +1,5 @@
+use std::future::ready;
+
 use super::*;
 use crate::auth::authenticators;
 use crate::nodes::Nodes;
@@ -49,15 +51,15 @@ async fn sec_96_a_token_expires_and_its_streams_are_judged_again() {
     let all = tokens(&store, &clock);
     let (text, token) = all.make(ada(), new("ci")).await.unwrap();
     clock.advance(23 * HOUR);
-    all.tick(0, |_| true).await;
+    all.tick(0, |_| true, ready(true)).await;
     assert_eq!(all.check(&token), Ok(()));
     clock.advance(HOUR);
     assert_eq!(all.check(&token), Err(Ended::Expired));
-    all.tick(0, |_| true).await;
+    all.tick(0, |_| true, ready(true)).await;
     all.have_ended().await;
     assert!(all.find(&text).is_some(), "people see that it has expired");
     clock.advance(SHOWN_EXPIRED);
-    all.tick(0, |_| true).await;
+    all.tick(0, |_| true, ready(true)).await;
     assert!(all.find(&text).is_none());
     assert!(store.tokens().unwrap().is_empty());
 }
@@ -69,14 +71,14 @@ async fn tokens_end_with_their_user_and_with_nobody_else() {
     let (of_ada, _) = all.make(ada(), new("ci")).await.unwrap();
     let bob = AccountRef::of_users_file("bob");
     let (of_bob, _) = all.make(bob.clone(), new("ci")).await.unwrap();
-    all.tick(1, |_| true).await;
+    all.tick(1, |_| true, ready(true)).await;
     assert!(all.find(&of_ada).is_some());
-    all.tick(2, |account| *account == bob).await;
+    all.tick(2, |account| *account == bob, ready(true)).await;
     assert!(all.find(&of_ada).is_none());
     assert!(all.find(&of_bob).is_some());
     // Who was removed while the service was down.
     let all = tokens(&store, &clock);
-    all.tick(0, |_| false).await;
+    all.tick(0, |_| false, ready(true)).await;
     assert!(all.find(&of_bob).is_none());
     assert!(store.tokens().unwrap().is_empty());
 }
@@ -88,11 +90,11 @@ async fn a_use_is_written_down_within_a_minute_and_at_the_end() {
     let (_, token) = all.make(ada(), new("ci")).await.unwrap();
     let kept = || store.tokens().unwrap()[0].last_used;
     all.note_use(&token, IpAddr::from([127, 0, 0, 1]));
-    all.tick(0, |_| true).await;
+    all.tick(0, |_| true, ready(true)).await;
     assert_eq!(kept(), None);
     assert_eq!(token.last_used(), Some(clock.now()).min(token.last_used()));
     clock.advance(FLUSH_EVERY);
-    all.tick(0, |_| true).await;
+    all.tick(0, |_| true, ready(true)).await;
     let first = kept();
     assert_eq!(first, token.last_used());
     clock.advance(HOUR);

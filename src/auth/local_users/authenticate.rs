@@ -15,6 +15,9 @@ use crate::principal::Method;
 /// The outcome of verifying a password.
 pub(in crate::auth) enum Attempt {
     Decided(Verdict),
+    /// Nobody can say: what the session store has of the user cannot be read. A password that may be
+    /// right is not called wrong.
+    Unreadable,
     /// It was right, and its weak hash is to be replaced by a new one in the session store.
     Upgrade(Box<Upgrade>),
 }
@@ -37,13 +40,20 @@ impl LocalUsers {
             file.refresh_now(&self.current);
         }
         let snapshot = self.current.load_full();
-        let user = snapshot.users.get(name);
+        let user = snapshot.get(name);
         let stored = user.map_or(&self.dummy_hash, User::password);
         let right = hasher.verify(stored, password);
         match user {
             Some(user) if right && !user.disabled() => self.sign_in(hasher, user, password),
+            None if self.is_unreadable(name) => Attempt::Unreadable,
             Some(_) | None => Attempt::Decided(Verdict::Refused),
         }
+    }
+
+    /// Unless it is known that they may not sign in, whatever stands there.
+    fn is_unreadable(&self, name: &str) -> bool {
+        let store = self.shared();
+        store.is_some_and(|store| store.is_unreadable(name) && !store.is_gone(name))
     }
 
     fn sign_in(&self, hasher: &mut Hasher, user: &User, password: &[u8]) -> Attempt {
@@ -83,7 +93,7 @@ impl LocalUsers {
             // Another login of the same user was quicker, or somebody set a new password.
             Ok(false) | Err(EditError::NoSuchUser { .. }) => {
                 let snapshot = self.current.load_full();
-                match snapshot.users.get(user.name()) {
+                match snapshot.get(user.name()) {
                     Some(now) if !now.disabled() && hasher.verify(now.password(), password) => {
                         signed_in(Account::of(now))
                     }
@@ -150,7 +160,7 @@ mod tests {
         pub(in crate::auth::local_users) fn verdict(self) -> Verdict {
             match self {
                 Self::Decided(verdict) => verdict,
-                Self::Upgrade(_) => panic!("nothing is in a store"),
+                Self::Unreadable | Self::Upgrade(_) => panic!("nothing is in a store"),
             }
         }
     }
@@ -211,7 +221,6 @@ mod tests {
             .users
             .current
             .load()
-            .users
             .get("old")
             .unwrap()
             .password()
@@ -238,7 +247,7 @@ mod tests {
         // Permissions would not stop a test that runs as root; a folder that is missing does.
         let path = scene.folder.path().join("not there").join("users.toml");
         scene.users.in_file_mut().path = path;
-        let user = scene.users.current.load().users.get("old").unwrap().clone();
+        let user = scene.users.current.load().get("old").unwrap().clone();
         let verdict = scene
             .users
             .sign_in(&mut scene.hasher, &user, b"U*U")
@@ -256,7 +265,7 @@ mod tests {
     #[test]
     fn a_password_changed_while_the_old_one_was_verified_wins() {
         let mut scene = Scene::new();
-        let user = scene.users.current.load().users.get("old").unwrap().clone();
+        let user = scene.users.current.load().get("old").unwrap().clone();
         let path = scene.users.in_file().path.clone();
         let mut changed_to = |password: &[u8]| {
             edit::set_password(&path, "old", &Hasher::default().hash(password).unwrap()).unwrap();

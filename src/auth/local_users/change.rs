@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::store::InStore;
+use super::store::SharedUsers;
 use super::{Home, LocalUsers};
 use crate::auth::password::{Hasher, NewPassword, StoredHash};
 use crate::auth::users_file::edit::EditError;
@@ -47,7 +47,7 @@ impl LocalUsers {
     }
 }
 
-impl InStore {
+impl SharedUsers {
     /// Puts this hash in the place of the one that `proof` was given for, for all nodes.
     pub(in crate::auth) async fn change_password(
         &self,

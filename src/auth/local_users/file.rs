@@ -83,7 +83,7 @@ impl InFile {
     fn read(&self, current: &Current) {
         match self.users() {
             Ok(users) => {
-                if users != current.load().users {
+                if !current.load().is_of(&users) {
                     tracing::info!(target: "vestibule", users = users.len(), "users file read again");
                     current.replace(users);
                 }

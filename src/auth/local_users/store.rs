@@ -6,10 +6,15 @@
 //! in whose place an older one stands: each node that knows better puts its own back.
 
 mod change;
+mod first;
 mod follow;
+mod import;
+mod once;
+mod put_back;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod sweep;
 #[cfg(test)]
 #[cfg(feature = "redis")]
 mod tests;
@@ -27,13 +32,14 @@ use tokio::time::timeout;
 
 use self::record::{Field, Record, State};
 use super::current::Current;
-use crate::auth::users_file::Users;
 use crate::clock::{Clock, Timestamp};
 use crate::nodes::Nodes;
+use crate::principal::user_name::canonical;
 use crate::telemetry::Seldom;
 
-pub(crate) use self::change::{ChangeError, Outcome};
-pub(crate) use self::follow::read_once;
+pub(crate) use self::change::ChangeError;
+pub(crate) use self::import::Outcome;
+pub(crate) use self::once::{StoredUsers, read_once};
 
 /// Records that are read at a time.
 const BATCH: usize = 100;
@@ -61,6 +67,8 @@ pub(crate) enum StoreFault {
     Away,
     /// It has no memory left.
     Full,
+    /// It answers, but not in time.
+    Slow,
     /// The user is larger than one may be.
     TooLarge,
     /// The limit on the number of users is reached.
@@ -74,6 +82,10 @@ impl fmt::Display for StoreFault {
         f.write_str(match self {
             Self::Away => "the session store cannot be reached",
             Self::Full => "the session store has no memory left",
+            Self::Slow => {
+                "the session store takes too long; try again when it has less to do, or raise \
+                 `timeout` in [session.redis]"
+            }
             Self::TooLarge => {
                 "the groups and the e-mail address of the user are too long for the session store"
             }
@@ -101,21 +113,9 @@ trait Records: Send + Sync {
     /// What there is at these places now.
     fn read<'a>(&'a self, fields: &'a [Field]) -> Answer<'a, Vec<(Field, Option<Found>)>>;
 
-    /// Puts a record in the place of what has this stamp, or where nothing is if it is empty; gives
-    /// the new stamp, or `None` where something else is by now.
-    fn put<'a>(
-        &'a self,
-        field: &'a Field,
-        there: &'a [u8],
-        record: &'a Record,
-    ) -> Answer<'a, Option<Stamp>>;
-
-    /// Puts each in the place of what has its stamp, or where nothing is if it is empty; gives the new
-    /// stamps, and `None` where something else is by now.
-    fn put_each<'a>(
-        &'a self,
-        records: &'a [(Field, Stamp, Record)],
-    ) -> Answer<'a, Vec<Option<Stamp>>>;
+    /// Puts each in the place of what has its stamp, or where nothing is if that is empty; gives what
+    /// became of each.
+    fn put<'a>(&'a self, records: &'a [ToPut], memory: Memory) -> Answer<'a, Vec<Put>>;
 
     /// Puts all of them there if there is none at all; gives whether it did.
     fn begin_with<'a>(&'a self, records: &'a [(Field, Record)]) -> Answer<'a, bool>;
@@ -134,10 +134,34 @@ trait Records: Send + Sync {
 struct Changes {
     /// To be shown the next time.
     seen: Vec<u8>,
+    /// By another server than the one that was asked the last time.
+    of_other_server: bool,
     /// These are all that there are, and not only those that have changed.
     are_all: bool,
     /// With an empty stamp where there is none.
     fields: Vec<(Field, Stamp)>,
+}
+
+/// A record for the store, and the stamp of what it takes the place of.
+type ToPut = (Field, Stamp, Record);
+
+/// What of its memory the store may fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    WhatIsFree,
+    /// What keeps somebody out is worth the last bytes.
+    AllOfIt,
+}
+
+/// What became of a record that was to be put into the store.
+#[derive(Debug, PartialEq, Eq)]
+enum Put {
+    /// It is there, with this stamp.
+    Done(Stamp),
+    /// Something else is by now.
+    Overtaken,
+    TooLarge,
+    TooMany,
 }
 
 /// What was found.
@@ -166,10 +190,6 @@ impl Entry {
         }
     }
 
-    fn is_unreadable(&self) -> bool {
-        self.is_unreadable
-    }
-
     fn record(&self) -> Option<&Record> {
         self.last.as_ref().filter(|_| !self.is_unreadable)
     }
@@ -178,20 +198,34 @@ impl Entry {
 #[derive(Default)]
 struct Known {
     entries: HashMap<Field, Entry>,
+    /// How many of them cannot be read, and one of those with the reason, if it is to be told.
+    unreadable: usize,
+    untold: Option<(Field, String)>,
     seen: Option<Vec<u8>>,
-    /// Some have changed since logins here have heard of any.
-    is_news: bool,
+    /// Of whom logins here have not heard what became of them.
+    news: HashSet<Field>,
     /// Sealed anew by this process, or about to be: nodes may have their keys in another order.
     sealed_anew: HashSet<Field>,
+    /// There is no user without a record here. Not so soon after the store may have lost some, because
+    /// it was emptied or another server took over: nodes that know better tell it. Nor while somebody
+    /// may be bringing users there for the first time.
+    is_whole: bool,
+    /// When that was in doubt last.
+    doubted: Timestamp,
 }
 
 impl Known {
-    /// Those that can be read and are not removed.
-    fn users(&self) -> Users {
-        let records = self.entries.values().filter_map(Entry::record);
-        records
-            .filter_map(|record| record.user().cloned())
-            .collect()
+    fn insert(&mut self, field: Field, entry: Entry, now: Timestamp) {
+        self.unreadable += usize::from(entry.is_unreadable);
+        match self.entries.insert(field, entry) {
+            Some(before) => self.unreadable -= usize::from(before.is_unreadable),
+            None if self.is_whole => {}
+            None => self.doubt(now), // more may follow
+        }
+    }
+
+    fn doubt(&mut self, now: Timestamp) {
+        (self.is_whole, self.doubted) = (false, now);
     }
 }
 
@@ -204,7 +238,7 @@ struct Reads {
     fault: Option<StoreFault>,
 }
 
-pub(crate) struct InStore {
+pub(crate) struct SharedUsers {
     records: Box<dyn Records>,
     current: Arc<Current>,
     /// A users file, taken over while the store has no users.
@@ -219,11 +253,14 @@ pub(crate) struct InStore {
     asked: Notify,
     changed: Notify,
     said_unreadable: Seldom,
+    said_none_readable: Seldom,
+    said_damaged: Seldom,
+    said_slow: Seldom,
     said_not_put_back: Seldom,
     said_not_taken_over: Seldom,
 }
 
-impl InStore {
+impl SharedUsers {
     /// `None` where this node is alone.
     pub(super) fn open(
         first: Option<PathBuf>,
@@ -243,6 +280,9 @@ impl InStore {
             asked: Notify::new(),
             changed: Notify::new(),
             said_unreadable: Seldom::new(clock.clone()),
+            said_none_readable: Seldom::new(clock.clone()),
+            said_damaged: Seldom::new(clock.clone()),
+            said_slow: Seldom::new(clock.clone()),
             said_not_put_back: Seldom::new(clock.clone()),
             said_not_taken_over: Seldom::new(clock.clone()),
         })
@@ -261,9 +301,20 @@ impl InStore {
         let before = reads.borrow().begun;
         self.asked.notify_one();
         let read = reads.wait_for(|reads| reads.ended > before);
-        match timeout(STEPS * self.records.timeout(), read).await {
+        let limit = STEPS * self.records.timeout();
+        match timeout(limit, read).await {
             Ok(Ok(reads)) => reads.fault.map_or(Ok(()), Err),
-            _ => Err(StoreFault::Away),
+            Ok(Err(_)) => Err(StoreFault::Away), // the runtime ends
+            Err(_) => {
+                if self.said_slow.is_due() {
+                    tracing::warn!(
+                        seconds = limit.as_secs_f32(),
+                        "the session store does not give the users in time: nobody can sign in until \
+                         it does; see `timeout` in [session.redis]"
+                    );
+                }
+                Err(StoreFault::Slow)
+            }
         }
     }
 
@@ -272,12 +323,14 @@ impl InStore {
         self.changed.notified().await;
     }
 
-    /// Whether the store says that nobody of this name may sign in. Of a record that is missing, or
-    /// cannot be read, it says nothing.
+    /// Whether nobody of this name may sign in: the store says so, or has no such user. Of a record that
+    /// cannot be read, or may have been lost, it says nothing.
     pub(in crate::auth) fn is_gone(&self, user: &str) -> bool {
         let known = self.known();
-        let entry = Field::of(user).and_then(|field| known.entries.get(&field));
-        match entry.and_then(|entry| entry.last.as_ref()) {
+        let Some(entry) = Field::of(user).and_then(|field| known.entries.get(&field)) else {
+            return known.is_whole;
+        };
+        match &entry.last {
             Some(Record { state, .. }) => match state {
                 State::Here(user) => user.disabled(),
                 State::Removed(_) => true,
@@ -286,11 +339,34 @@ impl InStore {
         }
     }
 
-    /// Logins here go by what is known from now on.
+    /// Whether there is somebody of this name of whom this node cannot read more.
+    pub(super) fn is_unreadable(&self, user: &str) -> bool {
+        let known = self.known();
+        let entry = Field::of(user).and_then(|field| known.entries.get(&field));
+        entry.is_some_and(|entry| entry.is_unreadable)
+    }
+
+    /// Notes what this node has put there.
+    fn insert_own(&self, field: Field, stamp: Stamp, record: Record) {
+        let (now, mut known) = (self.clock.now(), self.known());
+        known.insert(field, Entry::readable(stamp, record), now);
+        known.news.insert(field);
+    }
+
+    /// Logins here go by what is known from now on. To be called by whoever has the turn.
     fn publish(&self) {
-        if std::mem::take(&mut self.known().is_news) {
-            let users = self.known().users();
-            self.current.replace(users);
+        let changes: Vec<_> = {
+            let mut known = self.known();
+            let news = std::mem::take(&mut known.news).into_iter();
+            let change = |field| {
+                let entry = known.entries.get(&field)?;
+                let name = canonical(entry.last.as_ref()?.name())?.into_owned();
+                Some((name, entry.record().and_then(Record::user).cloned()))
+            };
+            news.filter_map(change).collect()
+        };
+        if !changes.is_empty() {
+            self.current.change(changes);
             self.changed.notify_one();
         }
     }

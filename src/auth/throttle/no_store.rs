@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 
 /// There is none.
 #[derive(Clone)]
-pub(crate) enum InStore {}
+pub(crate) enum SharedCounts {}
 
 pub(super) struct Counted {
     pub(super) since_login: Option<u32>,
@@ -16,7 +16,7 @@ pub(super) struct Counted {
     pub(super) last_for: Option<Wait>,
 }
 
-impl InStore {
+impl SharedCounts {
     pub(super) async fn known_since(&self, _: &Place<'_>) -> Option<Timestamp> {
         match *self {}
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::attempt::LocalAttempt;
 use super::known::{KnownNetworks, Pair};
-use super::redis::{Counted, InStore};
+use super::redis::{Counted, SharedCounts};
 use super::{LocalThrottle, Settings, Wait};
 use crate::clock::Clock;
 use crate::network::Network;
@@ -21,7 +21,7 @@ use crate::network::Network;
 pub(crate) struct Throttle {
     local: LocalThrottle,
     /// `None` where this node is alone.
-    store: Option<InStore>,
+    store: Option<SharedCounts>,
 }
 
 /// A try that is under way. It stays counted unless it [succeeds](Attempt::succeeded) or turns out
@@ -33,9 +33,9 @@ pub(crate) struct Attempt<'a> {
 }
 
 enum Shared<'a> {
-    Counted(&'a InStore, Box<Counted>),
+    Counted(&'a SharedCounts, Box<Counted>),
     /// Nobody knows yet.
-    Late(&'a InStore, JoinHandle<Option<Claimed>>),
+    Late(&'a SharedCounts, JoinHandle<Option<Claimed>>),
     Uncounted,
 }
 
@@ -68,7 +68,7 @@ impl Throttle {
         settings: Settings,
         known: Arc<KnownNetworks>,
         clock: Clock,
-        store: Option<InStore>,
+        store: Option<SharedCounts>,
     ) -> Self {
         Self {
             local: LocalThrottle::new(settings, known, clock),
@@ -217,7 +217,7 @@ impl Attempt<'_> {
 
 #[cfg(all(test, feature = "redis"))]
 impl Throttle {
-    pub(super) fn store(&self) -> &InStore {
+    pub(super) fn store(&self) -> &SharedCounts {
         self.store.as_ref().expect("it has one")
     }
 }

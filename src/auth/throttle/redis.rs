@@ -30,7 +30,7 @@ const WAIT: Duration = Duration::from_millis(250);
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct InStore {
+pub(crate) struct SharedCounts {
     link: Link,
     names: Arc<Names>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Counted {
     pub(super) last_for: Option<Wait>,
 }
 
-impl InStore {
+impl SharedCounts {
     pub(crate) fn new(link: &Link) -> Self {
         Self {
             names: Arc::new(Names::new(link)),

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use crate::auth::users_file::{self, Users};
-use crate::auth::{UsersHome, read_stored_users};
+use crate::auth::users_file;
+use crate::auth::{StoredUsers, UsersHome, read_stored_users};
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::{Config, value};
@@ -61,6 +61,7 @@ pub(super) fn ask(
         Some(Account::Active(principal)) => (Some("active"), Some(principal)),
         Some(Account::Disabled) => (Some("disabled"), None),
         Some(Account::Unknown) => (Some("unknown"), None),
+        Some(Account::Unreadable) => (Some("unreadable in the session store"), None),
         None => (None, None),
     };
     let mut answer = Answer {
@@ -131,17 +132,25 @@ enum Account {
     Active(Principal),
     Disabled,
     Unknown,
+    /// What the session store has of it is damaged, sealed by another key, or of a later version.
+    Unreadable,
 }
 
 /// What a login of `user` would lead to.
 fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
-    let users = match &config.users {
+    let (stored, of_file);
+    let (users, is_unreadable) = match &config.users {
         UsersHome::File(file) => {
-            users_file::read(file).map_err(|error| Failure::Invalid(error.to_string()))?
+            of_file = users_file::read(file).map_err(|it| Failure::Invalid(it.to_string()))?;
+            (&of_file, false)
         }
-        UsersHome::Store { .. } => stored_users(config)?,
+        UsersHome::Store { .. } => {
+            stored = stored_users(config)?;
+            (&stored.users, stored.is_unreadable(user))
+        }
     };
     Ok(match users.get(user) {
+        None if is_unreadable => Account::Unreadable,
         None => Account::Unknown,
         Some(found) if found.disabled() => Account::Disabled,
         Some(found) => {
@@ -155,7 +164,7 @@ fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
 }
 
 /// Those in the session store.
-fn stored_users(config: &Config) -> Result<Users, Failure> {
+fn stored_users(config: &Config) -> Result<StoredUsers, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -165,8 +174,7 @@ fn stored_users(config: &Config) -> Result<Users, Failure> {
         let nodes = Nodes::open(config.session.backend.shared(), &clock)
             .map_err(|error| Failure::Invalid(error.to_string()))?;
         let users = read_stored_users(&nodes, &clock).await;
-        let (users, _) = users.map_err(|error| Failure::Failed(error.to_string()))?;
-        Ok(users)
+        users.map_err(|error| Failure::Failed(error.to_string()))
     })
 }
 

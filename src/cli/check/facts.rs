@@ -51,11 +51,12 @@ pub(super) fn text(report: &Report<'_>) -> String {
         };
         line("users", &format!("{home}: {} {noun}", users.len()));
         if let UsersHome::Store { first: Some(file) } = &config.users {
-            let file = file.display();
-            line(
-                "users file",
-                &format!("{file}: taken over while the session store has no users"),
-            );
+            let when = if users.len() == 0 {
+                "taken over while the session store has no users"
+            } else {
+                "not read any more, as the session store has users"
+            };
+            line("users file", &format!("{}: {when}", file.display()));
         }
         let ceiling = config.memory_ceiling(hashing_memory(users));
         line("memory", &ceiling.to_string());

@@ -1,16 +1,21 @@
 //! The same for the users that all nodes share: the running server changes them.
 
-use std::io;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use super::{Action, Add, hash, import, say, show};
 use crate::admin::protocol::{Done, HashText, NewUserRequest, Request};
 use crate::auth::users_file::User;
 use crate::cli::admin_client::{Client, foreign};
 use crate::cli::{Failure, prompt};
+use crate::clock::Clock;
 use crate::config::Config;
 
 /// Bytes of users that are sent at once, far below what a request may have.
 const AT_ONCE: usize = 32 * 1024;
+
+/// How often a long import says how far it has come.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(config: &Config, action: &Action) -> Result<(), Failure> {
     let client = &Client::new(config)?;
@@ -30,36 +35,7 @@ pub(super) fn run(config: &Config, action: &Action) -> Result<(), Failure> {
             }
             show(&answer.users, args.json, out)
         }
-        Action::Import(args) => {
-            let users = import::users(args)?;
-            let (mut added, mut replaced, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-            let mut failed = None;
-            for some in in_parts(&users) {
-                let request = Request::UserImport {
-                    users: some,
-                    replace: args.replace,
-                };
-                let done = client.ask(&request).and_then(|answer| answer.done);
-                match done {
-                    Ok(Done::UsersImported {
-                        added: a,
-                        kept: k,
-                        replaced: r,
-                    }) => {
-                        added.extend(a);
-                        kept.extend(k);
-                        replaced.extend(r);
-                    }
-                    Ok(_) => return Err(foreign()),
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-            }
-            import::say_imported((&added, &replaced, &kept), args, out)?;
-            failed.map_or(Ok(()), Err)
-        }
+        Action::Import(args) => import(client, args, out),
         Action::Passwd(args) => {
             let name = &args.name;
             check(client, name, true)?;
@@ -77,6 +53,53 @@ pub(super) fn run(config: &Config, action: &Action) -> Result<(), Failure> {
             let name = args.name.clone();
             change(client, &Request::UserRemove { name })?;
             say(out, format_args!("removed {}", args.name))
+        }
+    }
+}
+
+/// In parts, each told as soon as it is done: the last users of a long file may meet what the first did
+/// not.
+fn import(client: &Client, args: &import::Import, out: &mut impl Write) -> Result<(), Failure> {
+    let users = import::users(args)?;
+    let mut progress = Progress::of(users.len());
+    let mut left = &users[..];
+    while !left.is_empty() {
+        let (some, rest) = left.split_at(part(left));
+        let request = Request::UserImport {
+            users: some.iter().map(NewUserRequest::from).collect(),
+            replace: args.replace,
+        };
+        let Done::UsersImported {
+            added,
+            kept,
+            replaced,
+        } = client.ask(&request)?.done?
+        else {
+            return Err(foreign());
+        };
+        import::say_imported((&added, &replaced, &kept), args, out)?;
+        left = rest;
+        progress.tell(users.len() - left.len());
+    }
+    Ok(())
+}
+
+/// How far a long import has come, for people who wait for it.
+struct Progress {
+    all: usize,
+    told: Instant,
+}
+
+impl Progress {
+    fn of(all: usize) -> Self {
+        let told = Clock::stopwatch();
+        Self { all, told }
+    }
+
+    fn tell(&mut self, done: usize) {
+        if self.told.elapsed() >= TOLD_EVERY && done < self.all {
+            eprintln!("vestibule: {done} of {} users so far", self.all);
+            self.told = Clock::stopwatch();
         }
     }
 }
@@ -126,20 +149,12 @@ fn change(client: &Client, request: &Request) -> Result<bool, Failure> {
     }
 }
 
-fn in_parts(users: &[User]) -> Vec<Vec<NewUserRequest>> {
-    let mut parts = vec![Vec::new()];
+/// How many of them are sent at once.
+fn part(users: &[User]) -> usize {
     let mut bytes = 0;
-    for user in users {
-        let user = NewUserRequest::from(user);
-        let size = serde_json::to_vec(&user).map_or(0, |text| text.len());
-        if bytes + size > AT_ONCE && bytes > 0 {
-            parts.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(part) = parts.last_mut() {
-            part.push(user);
-        }
-    }
-    parts
+    let fits = users.iter().take_while(|user| {
+        bytes += serde_json::to_vec(&NewUserRequest::from(*user)).map_or(0, |text| text.len());
+        bytes <= AT_ONCE
+    });
+    fits.count().max(1)
 }

@@ -133,6 +133,7 @@ texts! {
     LOGIN_SIGNING_IN = "Signing in…";
     LOGIN_STAY = "Stay signed in as {user}";
     LOGIN_THROTTLED = "Too many tries. Try again in {wait}.";
+    LOGIN_UNAVAILABLE = "Passwords cannot be checked right now, so you are not signed in. Try again soon.";
     LOGIN_USER_NAME = "User name";
 
     // The logout.

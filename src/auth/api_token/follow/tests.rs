@@ -1,5 +1,6 @@
 //! Two nodes on a real server.
 
+use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -140,7 +141,7 @@ async fn rel_10_without_the_store_known_tokens_go_on_for_a_while_and_unknown_one
     here.comes("to know", || here.tokens.is_current()).await;
     assert_eq!(here.tokens.check(&token), Ok(()));
     // What was done meanwhile reaches the others, and what may have been made is nobody's.
-    here.tokens.tick(0, |_| true).await;
+    here.tokens.tick(0, |_| true, ready(true)).await;
     there.comes_to_forget(&of_bob).await;
     there.comes("to one", || there.tokens.count() == 1).await;
     assert!(here.tokens.find(&of_bob).is_none());
@@ -235,8 +236,8 @@ async fn an_idle_node_asks_for_nothing_but_the_version() {
     sleep(3 * EVERY).await; // both have looked at what was made
     let before = looks();
     for _ in 0..4 {
-        here.tokens.tick(0, |_| true).await;
-        there.tokens.tick(0, |_| true).await;
+        here.tokens.tick(0, |_| true, ready(true)).await;
+        there.tokens.tick(0, |_| true, ready(true)).await;
         sleep(EVERY).await;
     }
     assert_eq!(looks(), before);
@@ -274,16 +275,16 @@ async fn users_who_are_gone_lose_their_tokens_on_every_node_also_when_one_starts
     let (of_ada, _) = here.make("ada").await;
     let (of_bob, _) = here.make("bob").await;
     there.comes_to_know(&of_bob).await;
-    there.tokens.tick(7, |_| true).await;
+    there.tokens.tick(7, |_| true, ready(true)).await;
     there
         .tokens
-        .tick(8, |account| account.subject() == "bob")
+        .tick(8, |account| account.subject() == "bob", ready(true))
         .await;
     here.comes_to_forget(&of_ada).await;
     assert!(here.tokens.find(&of_bob).is_some());
     // Who was removed while no node was running.
     let late = Node::start(server.settings()).await;
-    late.tokens.tick(0, |_| false).await;
+    late.tokens.tick(0, |_| false, ready(true)).await;
     here.comes_to_forget(&of_bob).await;
 }
 
@@ -296,12 +297,12 @@ async fn every_node_comes_to_know_when_a_token_was_last_used() {
     let (text, token) = here.make("ada").await;
     let elsewhere = there.comes_to_know(&text).await;
     here.tokens.note_use(&token, IpAddr::from([127, 0, 0, 1]));
-    here.tokens.tick(0, |_| true).await;
-    there.tokens.tick(0, |_| true).await;
+    here.tokens.tick(0, |_| true, ready(true)).await;
+    there.tokens.tick(0, |_| true, ready(true)).await;
     assert_eq!(elsewhere.last_used(), None, "it is written within a minute");
     for node in [&here, &there] {
         node.clock.advance(FLUSH_EVERY);
-        node.tokens.tick(0, |_| true).await;
+        node.tokens.tick(0, |_| true, ready(true)).await;
     }
     assert_eq!(elsewhere.last_used(), token.last_used());
     assert_eq!(elsewhere.take_unflushed(), None, "it is there already");
@@ -309,12 +310,12 @@ async fn every_node_comes_to_know_when_a_token_was_last_used() {
     server.stop();
     here.clock.advance(FLUSH_EVERY);
     here.tokens.note_use(&token, IpAddr::from([127, 0, 0, 1]));
-    here.tokens.tick(0, |_| true).await;
+    here.tokens.tick(0, |_| true, ready(true)).await;
     server.go_on();
     here.comes("to know", || here.tokens.is_current()).await;
     for node in [&here, &there] {
         node.clock.advance(FLUSH_EVERY);
-        node.tokens.tick(0, |_| true).await;
+        node.tokens.tick(0, |_| true, ready(true)).await;
     }
     assert_eq!(elsewhere.last_used(), token.last_used());
     let late = Node::start(server.settings()).await;

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use tokio::task::spawn_blocking;
+
 use super::record::{Field, Record, State};
-use super::{Entry, InStore, Stamp, StoreFault};
+use super::{Memory, Put, SharedUsers, Stamp, StoreFault};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::edit::EditError;
 use crate::auth::users_file::{User, Users};
 use crate::source_text::nearest;
 
 /// Several nodes may change one user at the same moment: that often, another one is quicker.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 
 /// Why a user was not changed.
 #[derive(Debug)]
@@ -55,26 +57,19 @@ impl From<StoreFault> for ChangeError {
     }
 }
 
-/// What became of somebody who was to be taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Added,
-    /// Was there, and is as before.
-    Kept,
-    /// Was there, and has the password of the other one now.
-    Replaced,
-}
-
 /// What a user is to be from now on, unless nothing is to change, and what to say of it.
 type Decision<T> = Result<(Option<State>, T), ChangeError>;
 
-impl InStore {
+impl SharedUsers {
     /// Everybody, as the store has them now, and how many there are that cannot be read.
     pub(crate) async fn list(&self) -> Result<(Users, usize), StoreFault> {
         self.catch_up().await?;
-        let known = self.known();
-        let unreadable = known.entries.values().filter(|entry| entry.is_unreadable());
-        Ok((known.users(), unreadable.count()))
+        let unreadable = self.known().unreadable;
+        let snapshot = self.current.load_full();
+        // Apart: of 50,000 it takes a while.
+        let copied = spawn_blocking(move || snapshot.iter().cloned().collect());
+        let users = copied.await.map_err(|_| StoreFault::Away)?; // the runtime ends
+        Ok((users, unreadable))
     }
 
     /// Whether there is a user of this name, as the store has it now.
@@ -151,21 +146,6 @@ impl InStore {
         self.change(name, replace).await
     }
 
-    /// Adds somebody of another file; who is there is kept, or gets the password when `replace` says so.
-    pub(crate) async fn import(&self, user: &User, replace: bool) -> Result<Outcome, ChangeError> {
-        let import = |there: Option<&User>| {
-            Ok(match there {
-                None => (Some(State::Here(user.clone())), Outcome::Added),
-                Some(there) if replace => {
-                    let there = there.clone().with_password(user.password().clone());
-                    (Some(State::Here(there)), Outcome::Replaced)
-                }
-                Some(_) => (None, Outcome::Kept),
-            })
-        };
-        self.change(user.name(), import).await
-    }
-
     /// Puts what `decide` makes of the user in its place, and decides again where another node was
     /// quicker.
     async fn change<T>(
@@ -177,28 +157,36 @@ impl InStore {
         for _ in 0..TRIES {
             self.catch_up().await?;
             let _turn = self.turn.lock().await;
-            let before = self.looked_up(name)?.unwrap_or_default();
+            let before = self.looked_up(name)?;
+            // Where there was nobody before, nobody is kept out by it.
+            let memory = if before.is_some() {
+                Memory::AllOfIt
+            } else {
+                Memory::WhatIsFree
+            };
+            let before = before.unwrap_or_default();
             let (state, said) = decide(before.user.as_ref())?;
             let Some(state) = state else {
                 return Ok(said);
             };
-            let revision = before.revision.saturating_add(1);
-            let record = Record { revision, state };
-            if let Some(stamp) = self.records.put(&field, &before.stamp, &record).await? {
-                {
-                    let mut known = self.known();
-                    known.entries.insert(field, Entry::readable(stamp, record));
-                    known.is_news = true;
+            let record = before.next(state);
+            let to_put = [(field, before.stamp, record.clone())];
+            match self.records.put(&to_put, memory).await?.pop() {
+                Some(Put::Done(stamp)) => {
+                    self.insert_own(field, stamp, record);
+                    self.publish();
+                    return Ok(said);
                 }
-                self.publish();
-                return Ok(said);
+                Some(Put::Overtaken) | None => {}
+                Some(Put::TooLarge) => return Err(StoreFault::TooLarge.into()),
+                Some(Put::TooMany) => return Err(StoreFault::TooMany.into()),
             }
         }
         Err(ChangeError::Overtaken)
     }
 
     /// What is known of this name.
-    fn looked_up(&self, name: &str) -> Result<Option<Place>, ChangeError> {
+    pub(super) fn looked_up(&self, name: &str) -> Result<Option<Place>, ChangeError> {
         let known = self.known();
         let entry = Field::of(name).and_then(|field| known.entries.get(&field));
         let Some(entry) = entry else {
@@ -213,7 +201,7 @@ impl InStore {
     }
 
     fn no_such_user(&self, name: &str) -> ChangeError {
-        let users = self.known().users();
+        let users = self.current.load();
         let names = users.iter().map(User::name);
         ChangeError::Name(EditError::NoSuchUser {
             name: name.to_owned(),
@@ -224,11 +212,19 @@ impl InStore {
 
 /// What there is of a name.
 #[derive(Default)]
-struct Place {
-    stamp: Stamp,
+pub(super) struct Place {
+    pub(super) stamp: Stamp,
     revision: u64,
     /// Unless it was removed.
-    user: Option<User>,
+    pub(super) user: Option<User>,
+}
+
+impl Place {
+    /// What is to take its place.
+    pub(super) fn next(&self, state: State) -> Record {
+        let revision = self.revision.saturating_add(1);
+        Record { revision, state }
+    }
 }
 
 fn name_taken(there: &User) -> ChangeError {

@@ -1,4 +1,4 @@
-//! How a node keeps up with what the others change, and with what the store has lost.
+//! How a node keeps up with what the others change.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -6,32 +6,25 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::record::{Field, Record};
-use super::{BATCH, Changes, Entry, Found, InStore, Stamp, StoreFault, records};
-use crate::auth::users_file::{self, User, Users, UsersFileError};
-use crate::clock::{Clock, Timestamp};
-use crate::nodes::Nodes;
+use super::put_back::PutBack;
+use super::record::Field;
+use super::sweep::Sweep;
+use super::{BATCH, Changes, Entry, Found, SharedUsers, StoreFault};
 
 /// How often the store is asked what has changed, whether anything wakes this node or not.
 pub(super) const EVERY: Duration = Duration::from_millis(250);
 
-/// What the store does not take is put back again after this.
-const PUT_AGAIN: Duration = Duration::from_mins(1);
-
 /// At least so long passes between two questions.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What is to be put into the store, each in the place of what has this stamp.
-type ToPut = Vec<(Field, Stamp)>;
-
-impl InStore {
+impl SharedUsers {
     /// Keeps up with the other nodes; does not end.
     pub(in crate::auth) async fn follow(&self) {
         let mut wake_ups = self.records.wake_ups();
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_known = false;
-        let (mut to_put, mut refused) = (ToPut::new(), None::<Timestamp>);
+        let (mut put_back, mut sweep) = (PutBack::default(), Sweep::begin(self.clock.now()));
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -40,7 +33,7 @@ impl InStore {
             }
             self.reads.send_modify(|reads| reads.begun += 1);
             let at = self.clock.now();
-            let read = self.look(&mut to_put).await;
+            let read = self.look(&mut put_back).await;
             match &read {
                 Ok(()) => _ = self.read.fetch_max(at.as_millis(), Ordering::Release),
                 Err(error) => tracing::debug!(%error, "the local users cannot be read"),
@@ -54,33 +47,28 @@ impl InStore {
                 self.changed.notify_one();
             }
             was_known = is_known;
-            // A part at a time, so that logins, which wait for a look, do not wait for all of them.
-            if read.is_ok() && refused.is_none_or(|at| self.clock.now().since(at) >= PUT_AGAIN) {
-                refused = match self.put_some_back(&mut to_put).await {
-                    Ok(()) | Err(StoreFault::Away) => None,
-                    Err(_) => Some(at),
-                };
-                if !to_put.is_empty() {
-                    self.asked.notify_one();
-                }
+            if read.is_ok() {
+                self.sweep(&mut sweep, &mut put_back).await;
+                self.put_some_back(&mut put_back).await;
             }
+            self.say_unreadable();
             sleep(PAUSE).await;
         }
     }
 
-    /// Takes over what has changed. What is to be put into the store is added to `to_put`, each with the
-    /// stamp of what is there.
-    async fn look(&self, to_put: &mut ToPut) -> Result<(), StoreFault> {
+    /// Takes over what has changed. What is to be put into the store is added to `put_back`.
+    async fn look(&self, put_back: &mut PutBack) -> Result<(), StoreFault> {
         let _turn = self.turn.lock().await;
-        let read = self.read_changes(to_put).await;
+        let read = self.read_changes(put_back).await;
         self.publish(); // what was read before something went wrong, too
         if let Some(seen) = read? {
             self.known().seen = Some(seen);
         }
+        self.settle();
         Ok(())
     }
 
-    async fn read_changes(&self, to_put: &mut ToPut) -> Result<Option<Vec<u8>>, StoreFault> {
+    async fn read_changes(&self, put_back: &mut PutBack) -> Result<Option<Vec<u8>>, StoreFault> {
         let (seen, is_empty) = {
             let known = self.known();
             (known.seen.clone(), known.entries.is_empty())
@@ -88,6 +76,9 @@ impl InStore {
         let Some(mut changes) = self.records.changes(seen.as_deref()).await? else {
             return Ok(None);
         };
+        if changes.of_other_server {
+            self.known().doubt(self.clock.now());
+        }
         if is_empty
             && changes.are_all
             && changes.fields.is_empty()
@@ -99,12 +90,13 @@ impl InStore {
         let (others, missing) = self.compare(&changes);
         for some in others.chunks(BATCH) {
             for (field, found) in self.records.read(some).await? {
-                self.merge(field, found, to_put);
+                self.merge(field, found, put_back);
             }
+            self.publish(); // in parts: nobody waits while thousands are brought to logins
         }
-        let pending: HashSet<_> = to_put.iter().map(|(field, _)| *field).collect();
-        let missing = missing.into_iter().filter(|field| !pending.contains(field));
-        to_put.extend(missing.map(|field| (field, Stamp::new())));
+        for field in missing {
+            self.is_missing(field, put_back);
+        }
         Ok(Some(changes.seen))
     }
 
@@ -127,155 +119,107 @@ impl InStore {
         (others, missing)
     }
 
-    /// What is to be put into the store, because it is newer or to be sealed by the first key, is added
-    /// to `to_put`.
-    fn merge(&self, field: Field, found: Option<Found>, to_put: &mut ToPut) {
-        let mut known = self.known();
+    /// Takes over what was found of a user. What is to be put into the store, because it is newer or to be
+    /// sealed by the first key, is added to `put_back`.
+    pub(super) fn merge(&self, field: Field, found: Option<Found>, put_back: &mut PutBack) {
         let Some(found) = found else {
-            if known.entries.contains_key(&field) {
-                to_put.push((field, Stamp::new()));
-            }
-            return;
+            return self.is_missing(field, put_back);
         };
+        let (now, mut known) = (self.clock.now(), self.known());
         let stamp = found.stamp;
         let entry = known.entries.get(&field);
         let own = entry.and_then(|entry| entry.last.as_ref());
-        let before = entry.and_then(Entry::record).map(|record| &record.state);
+        let before = entry.and_then(Entry::record);
+        let is_same = before.is_some() && entry.is_some_and(|entry| entry.stamp == stamp);
         match found.record {
             Ok(record) if own.is_some_and(|own| own.outranks(&record)) => {
-                to_put.push((field, stamp));
+                put_back.add(field, stamp);
+                known.doubt(now); // it is not alone
             }
             Ok(record) => {
-                let differs = before != Some(&record.state);
+                let differs = before.map(|before| &before.state) != Some(&record.state);
                 if found.is_of_old_key && known.sealed_anew.insert(field) {
-                    to_put.push((field, stamp.clone()));
+                    put_back.add(field, stamp.clone());
                 }
-                known.entries.insert(field, Entry::readable(stamp, record));
-                known.is_news |= differs;
+                known.insert(field, Entry::readable(stamp, record), now);
+                if differs {
+                    known.news.insert(field);
+                }
             }
-            Err(error) => {
-                if self.said_unreadable.is_due() {
+            // No two seals begin alike: this is what was read before, and was changed since.
+            Err(error) if is_same => {
+                if self.said_damaged.is_due() {
                     tracing::warn!(
                         user = %field.short(), error,
-                        "a user in the session store cannot be read: they cannot sign in, and what is \
-                         there is left alone"
+                        "a user in the session store was damaged, and is put there again as this node \
+                         has read it"
                     );
                 }
-                let differs = before.is_some();
+                put_back.add(field, stamp);
+            }
+            Err(error) => {
                 let unreadable = Entry {
                     stamp,
                     last: own.cloned(),
                     is_unreadable: true,
                 };
-                known.entries.insert(field, unreadable);
-                known.is_news |= differs;
+                known.insert(field, unreadable, now);
+                known.news.insert(field);
+                known.untold = Some((field, error));
             }
         }
     }
 
-    /// Puts what is known in the place of what is there, for some of them. An error says that the store
-    /// takes none now.
-    async fn put_some_back(&self, to_put: &mut ToPut) -> Result<(), StoreFault> {
-        let _turn = self.turn.lock().await;
-        let some: Vec<_> = {
-            let known = self.known();
-            let some = to_put.iter().take(BATCH).filter_map(|(field, there)| {
-                let record = known.entries.get(field)?.last.clone()?;
-                Some((*field, there.clone(), record))
-            });
-            some.collect()
-        };
-        if !some.is_empty() {
-            let put = self.records.put_each(&some).await.inspect_err(|error| {
-                if *error != StoreFault::Away && self.said_not_put_back.is_due() {
-                    tracing::error!(
-                        %error, users = to_put.len(),
-                        "users that the session store has lost cannot be put back"
-                    );
-                }
-            });
+    /// What is known of somebody is not there any more.
+    fn is_missing(&self, field: Field, put_back: &mut PutBack) {
+        let mut known = self.known();
+        known.doubt(self.clock.now()); // nor, perhaps, are others
+        if let Some(entry) = known.entries.get_mut(&field)
+            && !entry.stamp.is_empty()
+        {
+            entry.stamp.clear();
+            put_back.add(field, entry.stamp.clone());
+        }
+    }
+
+    /// After a while without doubt, a user of whom there is no record is none.
+    fn settle(&self) {
+        let (now, mut known) = (self.clock.now(), self.known());
+        if known.entries.is_empty() {
+            return known.doubt(now); // nobody has brought any users there yet
+        }
+        if known.is_whole || now.since(known.doubted) < self.records.stale_for() {
+            return;
+        }
+        known.is_whole = true;
+        drop(known);
+        self.current.have_to_be_judged();
+        self.changed.notify_one();
+    }
+
+    fn say_unreadable(&self) {
+        let (untold, unreadable, all) = {
             let mut known = self.known();
-            for ((field, _, record), stamp) in some.into_iter().zip(put?) {
-                match stamp {
-                    Some(stamp) => {
-                        let entry = Entry::readable(stamp, record);
-                        let was_unreadable = known.entries.insert(field, entry);
-                        known.is_news |= was_unreadable.is_some_and(|entry| entry.is_unreadable);
-                    }
-                    None => known.seen = None, // another node was quicker: all are looked at again
-                }
-            }
-        }
-        to_put.drain(..to_put.len().min(BATCH));
-        self.publish();
-        Ok(())
-    }
-
-    /// Gives whether the users of the file are in the store now.
-    async fn take_over_first(&self) -> Result<bool, StoreFault> {
-        let Some(file) = &self.first else {
-            return Ok(false);
+            (known.untold.take(), known.unreadable, known.entries.len())
         };
-        let path = file.clone();
-        let reading = tokio::task::spawn_blocking(move || users_file::read_trusted(&path)).await;
-        let users = match reading {
-            Ok(Ok(users)) => users,
-            // Or the runtime ends.
-            Ok(Err(UsersFileError::Missing { .. })) | Err(_) => return Ok(false),
-            Ok(Err(error)) => {
-                if self.said_not_taken_over.is_due() {
-                    // One line an event, however many problems the file has (SEC-71).
-                    let error = error.to_string().replace('\n', "; ");
-                    tracing::error!(
-                        error,
-                        "the users file was not taken over into the session store"
-                    );
-                }
-                return Ok(false);
-            }
+        let Some((field, error)) = untold else {
+            return;
         };
-        let first = |user: &User| Some((Field::of(user.name())?, Record::first(user.clone())));
-        let records: Vec<_> = users.iter().filter_map(first).collect();
-        if records.is_empty() {
-            return Ok(false);
-        }
-        let begun = match self.records.begin_with(&records).await {
-            Err(error) if error != StoreFault::Away => {
-                if self.said_not_taken_over.is_due() {
-                    tracing::error!(
-                        %error, "the users file was not taken over into the session store"
-                    );
-                }
-                return Ok(false);
+        if unreadable == all {
+            if self.said_none_readable.is_due() {
+                tracing::error!(
+                    users = all,
+                    error,
+                    "no user in the session store can be read, and so nobody can sign in; see that \
+                     `key_file` of [session.redis] has the key of the other nodes"
+                );
             }
-            begun => begun?,
-        };
-        if !begun {
-            return Ok(false);
-        }
-        tracing::info!(
-            target: "vestibule", users = records.len(), file = %file.display(),
-            "the users file was taken over into the session store"
-        );
-        Ok(true)
-    }
-}
-
-/// Everybody in the store, and how many there are that cannot be read; for a process that asks once.
-pub(crate) async fn read_once(nodes: &Nodes, clock: &Clock) -> Result<(Users, usize), StoreFault> {
-    let records = records(nodes, clock).ok_or(StoreFault::Unavailable)?;
-    let changes = records.changes(None).await?;
-    let fields = changes.map_or_else(Vec::new, |changes| changes.fields);
-    let fields: Vec<_> = fields.into_iter().map(|(field, _)| field).collect();
-    let (mut users, mut unreadable) = (Vec::new(), 0);
-    for some in fields.chunks(BATCH) {
-        for (_, found) in records.read(some).await? {
-            match found.map(|found| found.record) {
-                Some(Ok(record)) => users.extend(record.user().cloned()),
-                Some(Err(_)) => unreadable += 1,
-                None => {}
-            }
+        } else if self.said_unreadable.is_due() {
+            tracing::warn!(
+                user = %field.short(), users = unreadable, error,
+                "users in the session store cannot be read: they cannot sign in, and what is there is \
+                 left alone"
+            );
         }
     }
-    Ok((users.into_iter().collect(), unreadable))
 }

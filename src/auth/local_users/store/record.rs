@@ -76,7 +76,7 @@ impl Record {
         }
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match &self.state {
             State::Here(user) => user.name(),
             State::Removed(name) => name,

@@ -8,7 +8,7 @@ use ::redis::{Script, Value};
 use tokio::sync::mpsc;
 
 use super::record::{Field, Record};
-use super::{Answer, Changes, Found, Records, Stamp, StoreFault};
+use super::{Answer, Changes, Found, Memory, Put, Records, Stamp, StoreFault, ToPut};
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::redis::{Link, LinkError, Mark, Unreadable};
@@ -77,35 +77,39 @@ impl Redis {
         let server = self.link.run_id() + "\n";
         // How many there were, and the last change.
         let since = seen.and_then(|seen| seen.strip_prefix(server.as_bytes()));
+        let of_other_server = since.is_none();
         let mut since = since.unwrap_or_default().splitn(2, |&byte| byte == b' ');
         let (known, since) = (since.next().unwrap_or_default(), since.next());
         let most = MOST_READ.to_string();
         let args = [since.unwrap_or_default(), known, most.as_bytes()];
         let answer = match self.script(&scripts::CHANGES, &args).await? {
             Value::Int(0) => return Ok(None),
-            Value::Int(_) => {
-                if self.said_too_many.is_due() {
-                    tracing::error!(
-                        "there are too many users in the session store: nobody can sign in"
-                    );
-                }
-                return Err(StoreFault::Unavailable);
+            answer => values(answer).ok_or_else(|| self.foreign())?,
+        };
+        if matches!(&answer[..], [Value::BulkString(word)] if word == scripts::TOO_MANY.as_bytes())
+        {
+            if self.said_too_many.is_due() {
+                tracing::error!(
+                    "there are too many users in the session store: nobody can sign in"
+                );
             }
-            answer => values(answer)?,
-        };
-        let answer = <[Value; 4]>::try_from(answer).map_err(|_| foreign())?;
+            return Err(StoreFault::Unavailable);
+        }
+        let answer = <[Value; 4]>::try_from(answer).map_err(|_| self.foreign())?;
         let [newest, Value::Int(there), are_all, found] = answer else {
-            return Err(foreign());
+            return Err(self.foreign());
         };
-        let mut found = values(found)?.into_iter();
+        let mut found = values(found).ok_or_else(|| self.foreign())?.into_iter();
         let mut fields = Vec::with_capacity(found.len() / 2);
         while let (Some(field), Some(stamp)) = (found.next(), found.next()) {
-            let field = <[u8; 32]>::try_from(bytes(field)?).ok(); // else nobody here has written it
-            let stamp = bytes(stamp)?;
+            let field = bytes(field).and_then(|field| <[u8; 32]>::try_from(field).ok()); // else nobody here has written it
+            let stamp = bytes(stamp).ok_or_else(|| self.foreign())?;
             fields.extend(field.map(|field| (Field::from_bytes(field), stamp)));
         }
+        let newest = bytes(newest).ok_or_else(|| self.foreign())?;
         Ok(Some(Changes {
-            seen: [format!("{server}{there} ").as_bytes(), &bytes(newest)?].concat(),
+            seen: [format!("{server}{there} ").as_bytes(), &newest].concat(),
+            of_other_server,
             are_all: are_all == Value::Int(1),
             fields,
         }))
@@ -115,14 +119,18 @@ impl Redis {
         let most = MOST_BYTES.to_string();
         let mut args = vec![most.as_bytes()];
         args.extend(fields.iter().map(|field| &field.as_bytes()[..]));
-        let answers = values(self.script(&scripts::READ, &args).await?)?;
+        let answers = values(self.script(&scripts::READ, &args).await?);
+        let answers = answers.ok_or_else(|| self.foreign())?;
         if answers.len() != fields.len() {
-            return Err(foreign());
+            return Err(self.foreign());
         }
         let found = |(field, value): (&Field, Value)| {
             let found = match value {
                 Value::Int(_) => None,
-                value => Some(self.found(field, &bytes(value)?)),
+                value => {
+                    let value = bytes(value).ok_or_else(|| self.foreign())?;
+                    Some(self.found(field, &value))
+                }
             };
             Ok((*field, found))
         };
@@ -172,58 +180,41 @@ impl Redis {
         [self.names.sealed.as_bytes(), b"\0", field.as_bytes()].concat()
     }
 
-    async fn put(
-        &self,
-        field: &Field,
-        there: &[u8],
-        record: &Record,
-    ) -> Result<Option<Stamp>, StoreFault> {
-        let (value, most) = (self.seal(field, record)?, MOST.to_string());
-        let args = [
-            self.names.channel.as_bytes(),
-            most.as_bytes(),
-            field.as_bytes(),
-            there,
-            &value,
-        ];
-        // Where there was nobody before, nobody is kept out by it.
-        let script = if there.is_empty() {
-            &scripts::ADD
-        } else {
-            &scripts::CHANGE
+    async fn put(&self, records: &[ToPut], memory: Memory) -> Result<Vec<Put>, StoreFault> {
+        let (script, most) = match memory {
+            Memory::WhatIsFree => (&scripts::PUT, MOST),
+            // They were there before.
+            Memory::AllOfIt => (&scripts::PUT_IN_ANY_CASE, MOST_READ),
         };
-        let mark = self.link.mark();
-        match self.script(script, &args).await? {
-            Value::Int(0) => Ok(None),
-            Value::Int(1) => {
-                self.wait_for_replicas(mark).await;
-                Ok(Some(stamp(&value)))
-            }
-            Value::Int(2) => Err(StoreFault::TooMany),
-            _ => Err(foreign()),
+        let mut values = Vec::with_capacity(records.len());
+        for (field, _, record) in records {
+            values.push(match self.seal(field, record) {
+                Ok(value) => Some(value),
+                Err(StoreFault::TooLarge) => None,
+                Err(fault) => return Err(fault),
+            });
         }
-    }
-
-    async fn put_each(
-        &self,
-        records: &[(Field, Stamp, Record)],
-    ) -> Result<Vec<Option<Stamp>>, StoreFault> {
-        let seal = |(field, _, record): &(Field, Stamp, Record)| self.seal(field, record);
-        let values: Result<Vec<_>, _> = records.iter().map(seal).collect();
-        let (values, mut args) = (values?, vec![self.names.channel.as_bytes()]);
+        let most = most.to_string();
+        let mut args = vec![self.names.channel.as_bytes(), most.as_bytes()];
         for ((field, there, _), value) in records.iter().zip(&values) {
-            args.extend([&field.as_bytes()[..], there, value]);
+            if let Some(value) = value {
+                args.extend([&field.as_bytes()[..], there, value]);
+            }
         }
         let mark = self.link.mark();
-        let put = self::values(self.script(&scripts::PUT_EACH, &args).await?)?;
-        if put.len() != records.len() {
-            return Err(foreign());
-        }
+        let put = self::values(self.script(script, &args).await?);
+        let mut put = put.ok_or_else(|| self.foreign())?.into_iter();
         self.wait_for_replicas(mark).await;
-        let put = put.into_iter().zip(&values);
-        Ok(put
-            .map(|(put, value)| (put == Value::Int(1)).then(|| stamp(value)))
-            .collect())
+        let put = values.into_iter().map(|value| match value {
+            None => Ok(Put::TooLarge),
+            Some(value) => match put.next() {
+                Some(Value::Int(0)) => Ok(Put::Overtaken),
+                Some(Value::Int(1)) => Ok(Put::Done(stamp(&value))),
+                Some(Value::Int(2)) => Ok(Put::TooMany),
+                _ => Err(self.foreign()),
+            },
+        });
+        put.collect()
     }
 
     async fn begin_with(&self, records: &[(Field, Record)]) -> Result<bool, StoreFault> {
@@ -262,6 +253,17 @@ impl Redis {
         }
     }
 
+    /// For an answer that no Redis or Valkey server gives to our commands.
+    fn foreign(&self) -> StoreFault {
+        if self.said.is_due() {
+            tracing::error!(
+                "the session store gives an answer for the users that no Redis or Valkey server gives; \
+                 see what answers at the address in [session.redis]"
+            );
+        }
+        StoreFault::Unavailable
+    }
+
     fn failed(&self, error: &LinkError) -> StoreFault {
         match error {
             LinkError::Unavailable => return StoreFault::Away, // which the link tells the log
@@ -288,20 +290,8 @@ impl Records for Redis {
         Box::pin(self.read(fields))
     }
 
-    fn put<'a>(
-        &'a self,
-        field: &'a Field,
-        there: &'a [u8],
-        record: &'a Record,
-    ) -> Answer<'a, Option<Stamp>> {
-        Box::pin(self.put(field, there, record))
-    }
-
-    fn put_each<'a>(
-        &'a self,
-        records: &'a [(Field, Stamp, Record)],
-    ) -> Answer<'a, Vec<Option<Stamp>>> {
-        Box::pin(self.put_each(records))
+    fn put<'a>(&'a self, records: &'a [ToPut], memory: Memory) -> Answer<'a, Vec<Put>> {
+        Box::pin(self.put(records, memory))
     }
 
     fn begin_with<'a>(&'a self, records: &'a [(Field, Record)]) -> Answer<'a, bool> {
@@ -325,21 +315,16 @@ fn stamp(value: &[u8]) -> Stamp {
     value[..value.len().min(STAMP)].to_vec()
 }
 
-/// An answer that no Redis or Valkey server gives to our commands.
-fn foreign() -> StoreFault {
-    StoreFault::Unavailable
-}
-
-fn values(answer: Value) -> Result<Vec<Value>, StoreFault> {
+fn values(answer: Value) -> Option<Vec<Value>> {
     match answer {
-        Value::Array(values) => Ok(values),
-        _ => Err(foreign()),
+        Value::Array(values) => Some(values),
+        _ => None,
     }
 }
 
-fn bytes(value: Value) -> Result<Vec<u8>, StoreFault> {
+fn bytes(value: Value) -> Option<Vec<u8>> {
     match value {
-        Value::BulkString(bytes) => Ok(bytes),
-        _ => Err(foreign()),
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
     }
 }

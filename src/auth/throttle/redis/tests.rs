@@ -21,7 +21,7 @@ fn node(server: &TestServer) -> Throttle {
 fn node_with(server: &TestServer, settings: Settings) -> Throttle {
     let clock = Clock::system();
     let known = Arc::new(KnownNetworks::in_memory().unwrap());
-    let store = InStore::new(&server.link());
+    let store = SharedCounts::new(&server.link());
     Throttle::new(settings, known, clock, Some(store))
 }
 
@@ -334,7 +334,7 @@ async fn sec_59_what_is_refused_for_less_than_a_millisecond_is_refused() {
     let Some(server) = TestServer::start() else {
         return;
     };
-    let store = InStore::new(&server.link());
+    let store = SharedCounts::new(&server.link());
     let named = store
         .names
         .of("ada", crate::network::Network::of(address(1)));

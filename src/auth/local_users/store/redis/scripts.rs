@@ -7,14 +7,17 @@ use ::redis::Script;
 
 use super::{KEPT, SOME, STAMP};
 
+/// Nothing that answers at random says that.
+pub(super) const TOO_MANY: &str = "too many";
+
 /// Arguments: the last change that was seen, how many users there were then, most users. Gives 0 where
-/// nothing has changed, 1 where there are more users, else the last change, how many there are, whether
+/// nothing has changed, [`TOO_MANY`] where there are more users, else the last change, how many there are, whether
 /// what follows is all of them, and the field and the stamp of each.
 pub(super) static CHANGES: LazyLock<Script> = LazyLock::new(|| {
     filled(
         "",
         "local there = redis.call('HLEN', KEYS[1])
-        if there > tonumber(ARGV[3]) then return 1 end
+        if there > tonumber(ARGV[3]) then return {'@TOO_MANY'} end
         local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
         newest = newest and newest[1] or ''
         if newest == '' and there > 0 then
@@ -27,10 +30,14 @@ pub(super) static CHANGES: LazyLock<Script> = LazyLock::new(|| {
             local before = tonumber(ARGV[2]) or 0
             if newest == ARGV[1] and there == before then return 0 end
             local since = redis.call('XRANGE', KEYS[2], ARGV[1], '+', 'COUNT', @SOME)
-            local are_told = there >= before and there - before < #since
-            if #since > 1 and #since < @SOME and since[1][1] == ARGV[1] and are_told then
+            if #since > 1 and #since < @SOME and since[1][1] == ARGV[1] then
                 fields = {}
-                for at = 2, #since do fields[#fields + 1] = since[at][2][2] end
+                for at = 2, #since do
+                    local told = since[at][2]
+                    for field = 2, #told, 2 do fields[#fields + 1] = told[field] end
+                end
+                -- Of some, nothing was told.
+                if there < before or there - before > #fields then fields = nil end
             end
         end
         if not fields then
@@ -60,38 +67,32 @@ pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Arguments: channel, most users, field, the stamp of what is there, the new value. Gives 0 where
-/// something else is by now, 2 where there are too many.
-pub(super) static ADD: LazyLock<Script> = LazyLock::new(|| filled("", PUT));
+/// Arguments: channel, most users, then field, the stamp of what is there and the new value of each. Gives
+/// for each 1, or 0 where something else is by now, or 2 where there are too many.
+pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| filled("", PUT_TEXT));
 
-/// The same. To keep somebody out is worth the last bytes of the memory.
-pub(super) static CHANGE: LazyLock<Script> =
-    LazyLock::new(|| filled("#!lua flags=allow-oom\n", PUT));
+/// The same where the memory is full.
+pub(super) static PUT_IN_ANY_CASE: LazyLock<Script> =
+    LazyLock::new(|| filled("#!lua flags=allow-oom\n", PUT_TEXT));
 
-const PUT: &str = "local old = redis.call('HGET', KEYS[1], ARGV[3])
-        if stamp(old) ~= ARGV[4] then return 0 end
-        if not old and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 2 end
-        redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
-        tell(ARGV[3])
-        return 1";
-
-/// Arguments: channel, then field, stamp and new value of each. Gives 0 or 1 for each, as above. What is
-/// put back was there before, and may keep somebody out.
-pub(super) static PUT_EACH: LazyLock<Script> = LazyLock::new(|| {
-    filled(
-        "#!lua flags=allow-oom\n",
-        "local put = {}
-        for at = 2, #ARGV, 3 do
-            local is_there = stamp(redis.call('HGET', KEYS[1], ARGV[at])) == ARGV[at + 1]
-            if is_there then
+const PUT_TEXT: &str = "local put, told = {}, {}
+        local there = redis.call('HLEN', KEYS[1])
+        for at = 3, #ARGV, 3 do
+            local old, done = redis.call('HGET', KEYS[1], ARGV[at]), 1
+            if stamp(old) ~= ARGV[at + 1] then
+                done = 0
+            elseif not old and there >= tonumber(ARGV[2]) then
+                done = 2
+            else
                 redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2])
-                tell(ARGV[at])
+                there = there + (old and 0 or 1)
+                told[#told + 1] = 'u'
+                told[#told + 1] = ARGV[at]
             end
-            put[#put + 1] = is_there and 1 or 0
+            put[#put + 1] = done
         end
-        return put",
-    )
-});
+        if #told > 0 then tell(told) end
+        return put";
 
 /// Arguments: channel, then field and value of each. Gives 0 where there is anybody.
 pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
@@ -100,7 +101,7 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
         "if redis.call('HLEN', KEYS[1]) > 0 then return 0 end
         for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
         -- Who has seen none of them finds their number wrong, and reads all.
-        tell(ARGV[2])
+        tell({'u', ARGV[2]})
         return 1",
     )
 });
@@ -108,8 +109,8 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
 const COMMON: &str = "local function stamp(value)
             return value and string.sub(value, 1, @STAMP) or ''
         end
-        local function tell(field)
-            redis.call('XADD', KEYS[2], 'MAXLEN', '~', @KEPT, '*', 'u', field)
+        local function tell(fields)
+            redis.call('XADD', KEYS[2], 'MAXLEN', '~', @KEPT, '*', unpack(fields))
             redis.pcall('PUBLISH', ARGV[1], '')
         end
         ";
@@ -118,6 +119,7 @@ fn filled(flags: &str, text: &str) -> Script {
     let numbers = [("@STAMP", STAMP), ("@SOME", SOME), ("@KEPT", KEPT)];
     let fill =
         |text: String, (name, number): (&str, usize)| text.replace(name, &number.to_string());
-    let text = numbers.into_iter().fold(format!("{COMMON}{text}"), fill);
+    let text = format!("{COMMON}{text}").replace("@TOO_MANY", TOO_MANY);
+    let text = numbers.into_iter().fold(text, fill);
     Script::new(&format!("{flags}{text}"))
 }

@@ -1,0 +1,171 @@
+//! Users of another file.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::auth::users_file::edit::EditError;
+
+/// What became of each, and of whom it is told that they were not imported.
+async fn import(
+    node: &Node,
+    users: &[User],
+    replace: bool,
+) -> (BTreeMap<String, Outcome>, Result<(), (String, ChangeError)>) {
+    let mut told = BTreeMap::new();
+    let tell = |name: &str, outcome| {
+        let twice = told.insert(name.to_owned(), outcome);
+        assert_eq!(twice, None, "{name} is told of twice");
+    };
+    let imported = node.store.import(users, replace, tell).await;
+    (told, imported)
+}
+
+fn users(names: impl IntoIterator<Item = String>) -> Vec<User> {
+    let hash = hash();
+    let user = |name| User::new(name, hash.clone());
+    names.into_iter().map(user).collect()
+}
+
+#[tokio::test]
+async fn an_import_adds_keeps_and_replaces_and_tells_of_each() {
+    let server = server!();
+    let [here, there] = Node::two(&server).await;
+    let ada = here.add("Ada").await;
+    here.add("gone").await;
+    here.store.remove("gone").await.unwrap();
+    let crowd = users((0..2 * BATCH + 7).map(|n| format!("user{n}")));
+    let (told, imported) = import(&here, &crowd, false).await;
+    imported.unwrap();
+    assert_eq!(told.len(), crowd.len());
+    assert!(told.values().all(|outcome| *outcome == Outcome::Added));
+    there.store.catch_up().await.unwrap();
+    assert_eq!(
+        there.store.list().await.unwrap().0.len(),
+        crowd.len() + 1,
+        "and ada"
+    );
+    let again = users(["ada", "user3", "gone", "zoe"].map(str::to_owned));
+    let (told, imported) = import(&there, &again, false).await;
+    imported.unwrap();
+    let expected = |who_was_there, others| {
+        let outcomes = [
+            ("ada", who_was_there),
+            ("gone", others),
+            ("user3", who_was_there),
+            ("zoe", others),
+        ];
+        BTreeMap::from(outcomes.map(|(name, outcome)| (name.to_owned(), outcome)))
+    };
+    assert_eq!(told, expected(Outcome::Kept, Outcome::Added));
+    here.store.catch_up().await.unwrap();
+    assert_eq!(here.user("ada"), Some(ada.clone()));
+    let (told, imported) = import(&there, &again, true).await;
+    imported.unwrap();
+    assert_eq!(told, expected(Outcome::Replaced, Outcome::Replaced));
+    here.store.catch_up().await.unwrap();
+    let expected = ada.with_password(again[0].password().clone());
+    assert_eq!(
+        here.user("ada"),
+        Some(expected),
+        "the password, and no more"
+    );
+    let late = Node::start(server.settings(), None).await;
+    assert_eq!(late.user("ada"), here.user("ada"));
+}
+
+#[tokio::test]
+async fn two_nodes_that_import_the_same_file_add_each_user_once() {
+    let server = server!();
+    let [here, there] = Node::two(&server).await;
+    let crowd = users((0..3 * BATCH).map(|n| format!("user{n}")));
+    let (one, two) = tokio::join!(import(&here, &crowd, false), import(&there, &crowd, false));
+    for (_, imported) in [&one, &two] {
+        assert!(imported.is_ok(), "{imported:?}");
+    }
+    for user in &crowd {
+        let outcomes = [&one.0, &two.0].map(|told| told[user.name()]);
+        let added = outcomes.iter().filter(|it| **it == Outcome::Added);
+        assert_eq!(added.count(), 1, "{}: {outcomes:?}", user.name());
+    }
+    assert_eq!(
+        here.store.list().await.unwrap(),
+        there.store.list().await.unwrap()
+    );
+}
+
+#[tokio::test]
+async fn an_import_that_fails_says_for_whom_and_the_others_are_done() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    node.add("junk").await;
+    node.plant("junk", b"junk that nobody can read").await;
+    node.lose_changes().await;
+    node.comes("to know", || node.user("junk").is_none()).await;
+    let names = ["ada", "bo", "junk", "cy"].map(str::to_owned);
+    let (told, imported) = import(&node, &users(names), true).await;
+    assert!(matches!(imported, Err((name, ChangeError::Unreadable)) if name == "junk"));
+    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["ada", "bo"]);
+    assert!(node.user("bo").is_some() && node.user("cy").is_none());
+
+    let mut large = users(["dee", "large", "eve"].map(str::to_owned));
+    large[1] = large[1].clone().in_groups(vec!["g".repeat(20_000)]);
+    let (told, imported) = import(&node, &large, false).await;
+    let too_large = ChangeError::Store(StoreFault::TooLarge).to_string();
+    let (name, error) = imported.unwrap_err();
+    assert_eq!((&*name, error.to_string()), ("large", too_large));
+    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["dee", "eve"]);
+
+    let (told, imported) = import(&node, &users(["a  b".to_owned()]), false).await;
+    assert!(matches!(
+        imported,
+        Err((_, ChangeError::Name(EditError::NoSuchUser { .. })))
+    ));
+    assert!(told.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_added_beyond_the_limit_and_those_who_are_there_are_changed_still() {
+    let server = server!();
+    let mut patient = server.settings();
+    patient.timeout = Duration::from_secs(10);
+    let node = Node::start(patient, None).await;
+    node.add("ada").await;
+    // No names of ours, so that no node reads them.
+    let script = "for n = ARGV[1], ARGV[2] do redis.call('HSET', KEYS[1], 'x' .. n, 'y') end";
+    let key = node.key("sealed");
+    for n in 0..50 {
+        let (first, last) = (n * 1000 + 1, (n * 1000 + 1000).min(49_998));
+        let numbers = [first, last].map(|number| number.to_string());
+        server.ask(&["EVAL", script, "1", &key, &numbers[0], &numbers[1]]);
+    }
+    let (told, imported) = import(&node, &users(["bo", "cy"].map(str::to_owned)), true).await;
+    let (name, error) = imported.unwrap_err();
+    assert!(
+        matches!(error, ChangeError::Store(StoreFault::TooMany)),
+        "{error}"
+    );
+    assert_eq!(
+        (&*name, told.into_keys().collect::<Vec<_>>()),
+        ("cy", vec!["bo".to_owned()])
+    );
+    let refused = node.store.add(User::new("dee".to_owned(), hash())).await;
+    assert!(matches!(
+        refused,
+        Err(ChangeError::Store(StoreFault::TooMany))
+    ));
+    node.store.set_disabled("ada", true).await.unwrap();
+    let (_, imported) = import(&node, &users(["ada".to_owned()]), true).await;
+    imported.unwrap();
+    assert!(node.user("ada").unwrap().disabled());
+}
+
+#[tokio::test]
+async fn rel_10_without_the_store_an_import_says_so_and_tells_of_nobody() {
+    let mut server = server!();
+    let node = Node::start(server.settings(), None).await;
+    server.kill();
+    let (told, imported) = import(&node, &users(["ada".to_owned()]), false).await;
+    assert!(matches!(imported, Err((name, ChangeError::Store(StoreFault::Away))) if name == "ada"));
+    assert!(told.is_empty());
+    assert_eq!(node.user("ada"), None);
+}

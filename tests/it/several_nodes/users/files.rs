@@ -1,0 +1,55 @@
+//! Users of files.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_files_are_taken_over_once_and_by_a_command() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let [mut first, second] = two_nodes(&app, &redis).await;
+    let passwd = ["user", "passwd", "ada", "--password-stdin"];
+    done(&mut first, &passwd, NEW);
+    done(&mut first, &["user", "remove", "bob"], "");
+    drop(second);
+    // Its file has the old password, and bob.
+    let mut first = first.restart().await;
+    is_ready(&first).await;
+    first.browser().login("ada", NEW).await;
+    for user in ["ada", "bob"] {
+        let refused = first.browser().try_login(user, PASSWORD).await;
+        refused.assert_status(401);
+    }
+    let import = ["user", "import", "users.toml"];
+    let path = first.files().path("users.toml").display().to_string();
+    let import = [import[0], import[1], &path];
+    let said = done(&mut first, &import, "");
+    assert!(
+        said.starts_with("added bob\nkept ada, who exists already"),
+        "{said}"
+    );
+    first.browser().login("bob", PASSWORD).await;
+    first.browser().login("ada", NEW).await;
+    done(&mut first, &[&import[..], &["--replace"]].concat(), "");
+    first.browser().login("ada", PASSWORD).await;
+    let htpasswd = first.files().write(
+        "htpasswd",
+        "old:$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n",
+        0o600,
+    );
+    let htpasswd = htpasswd.display().to_string();
+    let import = ["user", "import", &htpasswd, "--group", "staff"];
+    assert_eq!(done(&mut first, &import, ""), "added old\n");
+    // The old hash becomes argon2id with the login, and the session stays.
+    let old = first.browser().login("old", "U*U").await;
+    old.get("/").await.assert_status(200);
+    let listed = done(&mut first, &["user", "list"], "");
+    assert!(
+        listed.lines().any(|line| line
+            .split_whitespace()
+            .eq(["old", "enabled", "argon2id", "staff", "-"])),
+        "{listed}"
+    );
+    let second = with_users(&app, &redis, "30s").start().await;
+    is_ready(&second).await;
+    led_to(&second, &old).get("/").await.assert_status(200);
+}
