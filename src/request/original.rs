@@ -263,6 +263,9 @@ fn as_in_browsers(
     let host = authority.host();
     let of_auth_request = || {
         let is_of_host = |value: &&HeaderValue| {
+            if *value == sent {
+                return false; // it has nothing more to say
+            }
             let begin = value.as_bytes().get(..host.len());
             begin.is_some_and(|begin| begin.eq_ignore_ascii_case(host.as_bytes()))
         };
