@@ -7,6 +7,7 @@ mod gate;
 mod h2;
 pub(crate) mod machine;
 mod manager;
+pub(crate) mod network;
 mod program;
 mod raw;
 pub(crate) mod real;

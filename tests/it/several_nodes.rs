@@ -2,6 +2,8 @@
 //! is away.
 
 mod away;
+mod browser;
+mod cluster;
 mod ends;
 mod faults;
 mod forms;
@@ -9,6 +11,7 @@ mod identity;
 mod keys;
 mod limits;
 mod nodes;
+mod partitions;
 mod slow;
 mod throttle;
 mod tokens;

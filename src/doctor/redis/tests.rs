@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::*;
 use crate::doctor::Severity;
-use crate::redis::servers::Redis as Server;
 use crate::redis::test_server::{TestServer, address, settings};
 use crate::redis::{Login, SecretSource, Servers};
 use crate::secret::Secret;
@@ -144,23 +143,7 @@ async fn every_node_of_a_cluster_is_looked_at_and_a_replica_is_as_good_as_a_mast
     let Some(servers) = crate::redis::servers::cluster() else {
         return;
     };
-    let replica =
-        Server::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]);
-    let replica = replica.expect("the others were started");
-    let bus = servers[0].cluster_bus();
-    let port = servers[0].port().to_string();
-    replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
-    let id = servers[0].ask(&["CLUSTER", "MYID"]);
-    crate::redis::servers::eventually("a replica in the cluster", || {
-        replica.ask(&["CLUSTER", "REPLICATE", id.trim()]) == "OK\n"
-    });
-    crate::redis::servers::eventually("the others to know of it", || {
-        let slots = servers[1].ask(&["CLUSTER", "SLOTS"]);
-        slots.lines().any(|line| line == replica.port().to_string())
-            && replica
-                .ask(&["INFO", "replication"])
-                .contains("master_link_status:up")
-    });
+    let replica = servers[0].cluster_replica(&servers);
     for server in servers.iter().chain([&replica]) {
         server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
     }

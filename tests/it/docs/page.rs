@@ -39,6 +39,15 @@ impl Page {
         }
     }
 
+    /// The block of this language with this part; the others are for other tests.
+    pub(crate) fn block(name: &str, language: &str, part: &str) -> String {
+        let mut page = Self::open(name);
+        let mut blocks = std::mem::take(&mut page.blocks).into_iter();
+        let found = blocks.find(|(found, content)| found == language && content.contains(part));
+        let (_, content) = found.unwrap_or_else(|| panic!("{name}: no {language} with {part}"));
+        content
+    }
+
     /// The next block, which has to be of this language.
     pub(crate) fn next(&mut self, language: &str) -> String {
         let next = self.blocks.pop_front();

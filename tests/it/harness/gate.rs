@@ -159,8 +159,12 @@ impl Vestibule {
     }
 
     /// The same by a command that ends with running the program, as `prlimit` does.
-    pub(crate) async fn spawn_by(self, mut command: Command) -> Service {
-        let address = held_port();
+    pub(crate) async fn spawn_by(self, command: Command) -> Service {
+        self.spawn_at(held_port(), command).await
+    }
+
+    /// The same at this address.
+    pub(crate) async fn spawn_at(self, address: SocketAddr, mut command: Command) -> Service {
         let text = self.text(&address.to_string());
         let path = self.files.write("config.toml", &text, 0o644);
         command.args(["serve", "--config"]).arg(path);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -321,27 +321,57 @@ async fn forward(front: tokio::net::TcpStream, behind: u16, delay: Arc<AtomicU64
     drop(ended);
 }
 
+/// What a server anywhere answers, each part on a line of its own; `None` where it does not.
+pub(crate) fn ask_at(address: SocketAddr, words: &[&str]) -> Option<String> {
+    let patience = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    send(&mut stream, words);
+    receive(&mut BufReader::new(stream))
+}
+
 impl Redis {
     /// The port by which nodes of a cluster talk to each other.
-    pub(crate) fn cluster_bus(&self) -> String {
+    fn cluster_bus(&self) -> String {
         let mut options = self.options.iter();
         options.find(|it| *it == "--cluster-port");
         options.next().expect("it is of a cluster").clone()
+    }
+
+    fn of_cluster(program: PathBuf) -> Self {
+        let bus = HeldPort::new();
+        let bus_port = bus.port.to_string();
+        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
+        let more = ["--cluster-node-timeout", "1000"];
+        Self::run(program, &[&options[..], &more].concat())
+    }
+
+    /// A replica of this master in its cluster, whose other nodes know of it.
+    pub(crate) fn cluster_replica(&self, others: &[Self]) -> Self {
+        let replica = Self::of_cluster(self.program.clone());
+        let port = self.port().to_string();
+        replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &self.cluster_bus()]);
+        let id = self.ask(&["CLUSTER", "MYID"]);
+        eventually("a replica in the cluster", || {
+            replica.ask(&["CLUSTER", "REPLICATE", id.trim()]) == "OK\n"
+        });
+        let own = replica.port().to_string();
+        let is_known = |node: &Self| {
+            let slots = node.ask(&["CLUSTER", "SLOTS"]);
+            slots.lines().any(|line| line == own)
+        };
+        eventually("the others to know of it", || {
+            let info = replica.ask(&["INFO", "replication"]);
+            info.contains("master_link_status:up") && others.iter().all(is_known)
+        });
+        replica
     }
 }
 
 /// Three masters, each with a third of the slots.
 pub(crate) fn cluster() -> Option<Vec<Redis>> {
     let program = redis_server()?;
-    let nodes: Vec<_> = (0..3)
-        .map(|_| {
-            let bus = HeldPort::new();
-            let bus_port = bus.port.to_string();
-            let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
-            let more = ["--cluster-node-timeout", "1000"];
-            Redis::run(program.clone(), &[&options[..], &more].concat())
-        })
-        .collect();
+    let nodes: Vec<_> = (0..3).map(|_| Redis::of_cluster(program.clone())).collect();
     let slots = ["0 5460", "5461 10922", "10923 16383"];
     for (node, slots) in nodes.iter().zip(slots) {
         let (first, last) = slots.split_once(' ').unwrap();
