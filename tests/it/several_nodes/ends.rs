@@ -31,10 +31,22 @@ async fn rel_18_a_login_on_one_node_is_a_session_on_every_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rel_18_whatever_ends_a_session_on_one_node_ends_its_streams_on_the_others() {
     let Some(redis) = Redis::start() else { return };
+    Box::pin(whatever_ends_a_session(&redis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_18_the_same_with_valkey() {
+    let Some(valkey) = Redis::valkey(&[]) else {
+        return;
+    };
+    Box::pin(whatever_ends_a_session(&valkey)).await;
+}
+
+async fn whatever_ends_a_session(redis: &Redis) {
     let app = app().await;
     for how in ["logout", "one", "of a user", "all", "disabled"] {
-        let mut first = node(&app, &redis).start().await;
-        let (second, third) = tokio::join!(node(&app, &redis).start(), node(&app, &redis).start());
+        let mut first = node(&app, redis).start().await;
+        let (second, third) = tokio::join!(node(&app, redis).start(), node(&app, redis).start());
         let ada = first.browser().login("ada", PASSWORD).await;
         let bob = first.browser().login("bob", PASSWORD).await;
         let elsewhere = led_to(&second, &ada);

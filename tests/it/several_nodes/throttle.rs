@@ -18,8 +18,20 @@ async fn two_nodes(app: &Upstream, redis: &Redis) -> [Gate; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_59_three_nodes_do_not_let_somebody_try_three_times_as_often() {
     let Some(redis) = Redis::start() else { return };
+    three_times_for_all_nodes(&redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_59_the_same_with_valkey() {
+    let Some(valkey) = Redis::valkey(&[]) else {
+        return;
+    };
+    three_times_for_all_nodes(&valkey).await;
+}
+
+async fn three_times_for_all_nodes(redis: &Redis) {
     let app = app().await;
-    let [first, second] = two_nodes(&app, &redis).await;
+    let [first, second] = two_nodes(&app, redis).await;
     for (node, status) in [(&first, 401), (&second, 401), (&first, 429)] {
         let reply = node.browser().try_login("ada", "wrong").await;
         reply.assert_status(status);
