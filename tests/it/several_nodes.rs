@@ -7,16 +7,21 @@ mod cluster;
 mod ends;
 mod faults;
 mod forms;
+mod full;
 mod identity;
 mod keys;
 mod limits;
 mod nodes;
+mod nonsense;
 mod partitions;
+mod rights;
 mod slow;
+mod stopped;
 mod throttle;
 mod tokens;
 mod users;
 mod versions;
+mod watched;
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use crate::auth::users_file::{User, Users};
 use crate::auth::{self, Account, timing};
 use crate::principal::user_name::canonical;
 
-/// A change copies the part that it is in: of 50,000 users, about a hundred.
-const PARTS: usize = 512;
+/// A change copies the part that it is in: of 50,000 users, about 25.
+const PARTS: usize = 2048;
 
 /// The next one shares with it what has not changed.
 pub(super) struct Snapshot {

@@ -232,3 +232,74 @@ fn said(error: &RedisError) -> String {
     let end = whole.floor_char_boundary(end.min(LONGEST));
     whole[..end].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use ::redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    fn judged(answer: &str) -> Verdict {
+        match parse_redis_value(format!("-{answer}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => judge(error.into()),
+            other => panic!("{answer}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn rel_10_a_server_that_cannot_serve_now_loses_its_connection() {
+        for answer in [
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "CLUSTERDOWN Hash slot not served",
+            "CLUSTERDOWN The cluster is down",
+            "READONLY You can't write against a read only replica.",
+            "READONLY You can't write against a read only replica. script: 5f, on @user_script:1.",
+            "NOAUTH Authentication required.",
+            "MOVED nowhere",
+        ] {
+            let code = answer.split(' ').next().unwrap();
+            let Verdict::Lost(said) = judged(answer) else {
+                panic!("{answer}: {:?}", judged(answer));
+            };
+            assert!(said.starts_with(code), "{answer}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_is_refused_for_leaves_the_connection_and_tells_nothing_of_the_command() {
+        assert_eq!(
+            judged("OOM command not allowed when used memory > 'maxmemory'."),
+            Verdict::Failed(LinkError::Full)
+        );
+        for answer in [
+            "NOPERM this user has no permissions to run the 'xadd' command",
+            "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to",
+            "NOREPLICAS Not enough good replicas to write.",
+            "BUSY Redis is busy running a script.",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR unknown command 'nope', with args beginning with: 'a secret'",
+        ] {
+            let Verdict::Failed(LinkError::Refused(said)) = judged(answer) else {
+                panic!("{answer}: {:?}", judged(answer));
+            };
+            assert!(answer.starts_with(&*said), "{answer}: {said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_another_server_of_the_cluster_has_is_asked_for_there() {
+        for (answer, asking) in [
+            ("MOVED 3999 127.0.0.1:6381", false),
+            ("ASK 3999 127.0.0.1:6381", true),
+        ] {
+            let address = "127.0.0.1:6381".to_owned();
+            assert_eq!(judged(answer), Verdict::Elsewhere { address, asking });
+        }
+        assert_eq!(
+            judged("TRYAGAIN Multiple keys request during rehashing of slot"),
+            Verdict::Split
+        );
+    }
+}

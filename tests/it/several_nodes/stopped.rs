@@ -1,0 +1,102 @@
+//! A node that stands still, and one whose clock is wrong.
+
+use rustix::process::Signal;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_18_a_node_that_stood_still_opens_nothing_that_has_ended_meanwhile() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let first = node(&app, &redis).spawn().await;
+    let second = node(&app, &redis).spawn().await;
+    let login = async || {
+        let browser = first.browser();
+        let reply = browser.try_login("ada", PASSWORD).await;
+        (reply.status == 303).then_some(browser)
+    };
+    for _ in 0..3 {
+        let ada = eventually_some("a login", login).await;
+        let there = second.browser().cookie(&ada.session_cookie());
+        becomes(&there, 200).await;
+        let cookie = ada.session_cookie();
+        let headers = [("origin", "https://gate.test"), ("cookie", &*cookie)];
+        let socket = open_websocket(second.tcp().await, "/ws", &headers).await;
+        let socket = socket.unwrap();
+        second.program.signal(Signal::STOP);
+        ada.logout().await.assert_status(303);
+        // Longer than a node believes what it has read.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let there = second.browser().cookie(&cookie);
+        let (reply, ()) = tokio::join!(there.fetch("/"), async {
+            second.program.signal(Signal::CONT);
+        });
+        // Or it says that it does not know, until it has read on.
+        assert!([401, 503].contains(&reply.status), "{reply}");
+        let there = second.browser().cookie(&cookie);
+        let asked = async || {
+            let reply = there.fetch("/").await;
+            assert!([401, 503].contains(&reply.status), "{reply}");
+            (reply.status == 401).then_some(())
+        };
+        eventually_some("401", asked).await;
+        let closed = timeout(Duration::from_secs(30), socket.closed()).await;
+        closed.expect("the stream is cut");
+    }
+}
+
+/// The library of Debian's package `faketime`.
+fn faketime() -> Option<std::path::PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut files = folders.map(|it| it.path().join("faketime/libfaketimeMT.so.1"));
+    files.find(|file| file.is_file())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_50_a_node_whose_clock_is_wrong_ends_no_session_too_early_and_none_too_late() {
+    let Some(redis) = Redis::start() else { return };
+    let Some(library) = faketime() else {
+        return crate::harness::real::missing("libfaketime");
+    };
+    let app = app().await;
+    let idle = "idle_timeout = \"2m\"";
+    let right = node(&app, &redis).session(idle).spawn().await;
+    for offset in ["+5m", "-5m"] {
+        let mut faked = command();
+        faked.env("LD_PRELOAD", &library).env("FAKETIME", offset);
+        // What counts up evenly stays so.
+        faked.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let wrong = node(&app, &redis).session(idle).spawn_by(faked).await;
+        let login = async |node: &Service| {
+            let asked = async || {
+                let browser = node.browser();
+                let reply = browser.try_login("ada", PASSWORD).await;
+                (reply.status == 303).then_some(browser)
+            };
+            eventually_some("a login", asked).await
+        };
+        let differs = async || {
+            let log = wrong.program.log();
+            let ahead = log.iter().find_map(|line| line["clock_ahead_ms"].as_i64());
+            (ahead?.abs() > 200_000).then_some(())
+        };
+        eventually_some("a line that the clocks differ", differs).await;
+        for (one, other) in [(&right, &wrong), (&wrong, &right)] {
+            let ada = login(one).await;
+            let there = other.browser().cookie(&ada.session_cookie());
+            // Again and again: meanwhile each has looked for what has idled out.
+            for _ in 0..30 {
+                for browser in [&ada, &there] {
+                    let reply = browser.fetch("/").await;
+                    // Or a busy store is too slow.
+                    assert!([200, 503].contains(&reply.status), "{offset}: {reply}");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            becomes(&ada, 200).await;
+            becomes(&there, 200).await;
+            there.logout().await.assert_status(303);
+            becomes(&ada, 401).await;
+        }
+    }
+}
