@@ -11,6 +11,7 @@ pub(crate) mod callers;
 pub(crate) mod credential;
 mod hashing;
 pub(crate) mod htpasswd;
+pub(crate) mod incarnation;
 pub(crate) mod known_passwords;
 mod local_users;
 pub(crate) mod password;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use self::hashing::Waiter;
 use self::hashing::{Done, Pool};
+use self::incarnation::Incarnation;
 use self::local_users::LocalUsers;
 use self::local_users::authenticate::Attempt;
 pub(crate) use self::local_users::store::{
@@ -75,6 +77,7 @@ impl UsersHome {
 pub(crate) struct Account {
     identity: Arc<Identity>,
     fingerprint: CredentialFingerprint,
+    incarnation: Incarnation,
 }
 
 impl Account {
@@ -84,6 +87,10 @@ impl Account {
         Self {
             identity: Arc::new(identity),
             fingerprint: user.password().fingerprint(),
+            incarnation: Incarnation {
+                id: user.id().clone(),
+                since: 0,
+            },
         }
     }
 
@@ -93,6 +100,17 @@ impl Account {
 
     pub(crate) fn fingerprint(&self) -> CredentialFingerprint {
         self.fingerprint
+    }
+
+    /// The same, who came with this change of the accounts.
+    fn since(mut self, since: u64) -> Self {
+        self.incarnation.since = since;
+        self
+    }
+
+    /// Which one it is of those who have had this name.
+    pub(crate) fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn add(context: &Context, request: NewTokenRequest, peer: Peer)
     let user = account.identity().user();
     let (text, token) = match context
         .tokens
-        .make(AccountRef::of_users_file(user), new)
+        .make(AccountRef::of_users_file(user), account.incarnation(), new)
         .await
     {
         Ok(made) => made,

@@ -6,10 +6,12 @@ use tokio::io::AsyncWrite;
 
 use super::protocol::{Done, HashText, Line, NewUserRequest, UserView};
 use super::{Answer, Context, Peer};
+use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{User, is_email, is_group};
 use crate::auth::{ChangeError, Outcome, SharedUsers, StoreFault};
 use crate::principal::user_name;
+use crate::random::NoRandomness;
 use crate::telemetry::printable;
 
 /// Gives the last line of the answer, as all here do.
@@ -200,8 +202,17 @@ fn parse(request: NewUserRequest) -> Result<User, Line> {
         let email = printable(email);
         return refuse(format!("user `{name}`: `{email}` is no e-mail address"));
     }
+    let id = match request.id {
+        None => UserId::generate()
+            .map_err(|NoRandomness| Line::Error("the system gives no random bytes".to_owned()))?,
+        Some(id) => match UserId::of_field(Some(&id)) {
+            Some(id) => id,
+            None => return refuse(format!("user `{name}`: `{}` is no id", printable(&id))),
+        },
+    };
     let user = User::new(name.into_owned(), password).in_groups(request.groups);
     Ok(user
+        .with_id(id)
         .with_email(request.email)
         .set_disabled(request.disabled))
 }

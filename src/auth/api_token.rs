@@ -9,18 +9,19 @@ mod new;
 mod text;
 mod token;
 mod told;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use self::buried::Buried;
 use self::follow::Freshness;
 use super::authenticators::{AuthenticatorStore, Shared, StoreError};
+use super::incarnation::Incarnation;
 use crate::clock::{Clock, Timestamp};
 use crate::principal::{AccountRef, user_name};
 use crate::random::NoRandomness;
@@ -34,12 +35,6 @@ pub(super) const MAX_PER_USER: usize = 50;
 
 /// Tokens in all; each takes about half a KiB of memory.
 pub(super) const MAX_TOKENS: usize = 20_000;
-
-/// Uses go to the store once in this time: a crash loses at most the last minute of them.
-const FLUSH_EVERY: Duration = Duration::from_mins(1);
-
-/// For how long people still see that a token has expired.
-const SHOWN_EXPIRED: Duration = Duration::from_hours(24 * 30);
 
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +119,12 @@ impl ApiTokens {
         })
     }
 
-    /// Makes a token. Its text is given out here, once, and kept nowhere.
+    /// Makes a token for the user who has the account now. Its text is given out here, once, and kept
+    /// nowhere.
     pub(crate) async fn make(
         &self,
         account: AccountRef,
+        user: &Incarnation,
         new: NewToken,
     ) -> Result<(ApiToken, Arc<Token>), MakeError> {
         let _making = self.making.lock().await;
@@ -148,6 +145,7 @@ impl ApiTokens {
         let record = TokenRecord {
             key: text.key(),
             account,
+            user_id: user.id.clone(),
             name: new.name.into(),
             scope: Arc::new(new.scope),
             created: now,
@@ -157,7 +155,12 @@ impl ApiTokens {
         let inserted = self.store.insert_token(Arc::new(record.clone())).await;
         self.has_changed.store(true, Ordering::Relaxed); // before the lock is given back
         match inserted {
-            Ok(()) => Ok((text, self.write().insert(record))),
+            Ok(()) => {
+                let token = self.write().insert(record);
+                // If that is somebody else by now, the next look ends it.
+                let _is_seen = token.is_of(user);
+                Ok((text, token))
+            }
             Err(StoreError::TooMany) => Err(MakeError::TooMany),
             Err(error) => {
                 // It may be there all the same, and nobody has its text.
@@ -277,79 +280,6 @@ impl ApiTokens {
     /// Resolves when streams of tokens may have to end.
     pub(crate) async fn have_ended(&self) {
         self.ended.notified().await;
-    }
-
-    /// Looks after what no request does: streams of tokens that expire, tokens of users who are gone
-    /// or disabled, last uses, and what could not be removed. `is_active` judges users as they are
-    /// at this `generation` of the accounts. Before it is final, `catch_up` is waited for: another node may
-    /// have added a user and made a token a moment ago. Where that gives false, none is judged.
-    pub(crate) async fn tick(
-        &self,
-        generation: u64,
-        is_active: impl Fn(&AccountRef) -> bool,
-        catch_up: impl Future<Output = bool>,
-    ) {
-        let now = self.clock.now();
-        let (looked, accounts_changed, flush, retry) = {
-            let mut state = self.state();
-            let looked = std::mem::replace(&mut state.looked, now);
-            let changed = state.generation.replace(generation) != Some(generation);
-            let flush = now.since(state.flushed) >= FLUSH_EVERY;
-            if flush {
-                state.flushed = now;
-            }
-            (looked, changed, flush, std::mem::take(&mut state.unremoved))
-        };
-        let (mut over, mut suspects, mut expire) = (Vec::new(), Vec::new(), false);
-        for token in self.read().tokens.values() {
-            let expires = token.expires();
-            expire |= looked < expires && expires <= now;
-            if accounts_changed && !is_active(token.account()) {
-                suspects.push(Arc::clone(token));
-            } else if now.since(expires) >= SHOWN_EXPIRED {
-                over.push(token.key());
-            }
-        }
-        if !suspects.is_empty() {
-            if catch_up.await {
-                suspects.retain(|token| !is_active(token.account()));
-            } else {
-                suspects.clear();
-                self.state().generation = None; // they are found again
-            }
-        }
-        for token in suspects {
-            tracing::info!(
-                target: "audit", user = token.user(), token = %token.key().short(),
-                "API token ended: the user is gone or disabled"
-            );
-            over.push(token.key());
-        }
-        if expire {
-            self.ended.notify_one();
-        }
-        if let Err(error) = self.revoke(over).await {
-            tracing::error!(%error, "API tokens that have ended were not removed; it is tried again");
-        }
-        if !retry.is_empty() && self.remove(retry.clone()).await.is_err() {
-            self.state().unremoved.extend(retry);
-        }
-        if flush {
-            self.flush().await;
-            self.learn_uses().await;
-        }
-    }
-
-    /// Writes down when tokens were last used.
-    async fn flush(&self) {
-        let unflushed = |token: &Arc<Token>| Some((token.key(), token.take_unflushed()?));
-        let uses: Vec<_> = self.read().tokens.values().filter_map(unflushed).collect();
-        if !uses.is_empty() && self.store.touch_tokens(uses.clone()).await.is_err() {
-            tracing::error!("the last uses of API tokens were not written down");
-            let index = self.read();
-            let tokens = uses.iter().filter_map(|(key, _)| index.tokens.get(key));
-            tokens.for_each(|token| token.put_back_unflushed());
-        }
     }
 
     /// Flushes, and gives the store back.

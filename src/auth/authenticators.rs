@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use self::disk::Disk;
 use self::memory::Memory;
 use super::api_token::{TokenKey, TokenRecord};
+use super::incarnation::UserId;
 use crate::clock::{Clock, Timestamp};
 use crate::nodes::Nodes;
 use crate::regular_file::Distrust;
@@ -176,6 +177,9 @@ pub(crate) trait AuthenticatorStore: Send + Sync {
 
     /// Keeps when tokens that are there were last used, unless there was a later use.
     fn touch_tokens(&self, uses: Vec<(TokenKey, Timestamp)>) -> Answer<'_, ()>;
+
+    /// Writes down whose tokens are that are there and do not say so.
+    fn set_users(&self, users: Vec<(TokenKey, UserId)>) -> Answer<'_, ()>;
 
     /// Gives the store back.
     fn close(&self) -> Answer<'_, ()>;

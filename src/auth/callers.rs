@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::api_token::{ApiToken, ApiTokens, Ended};
+use super::api_token::{ApiToken, ApiTokens, Ended, Token};
 use super::credential::{Credential, Refusal};
 use super::{Accounts, Standing};
 use crate::principal::{AccountRef, CredentialFingerprint, Principal, user_name};
@@ -155,6 +155,9 @@ impl Callers {
                 Standing::Gone => return Err(Refusal::User),
                 Standing::Unknown => return Err(Refusal::Unavailable),
             };
+            if !token.is_of(account.incarnation()) {
+                return Err(Refusal::User);
+            }
             let identity = Arc::clone(account.identity());
             token.identity.set(generation, Arc::clone(&identity));
             identity
@@ -297,11 +300,27 @@ impl Callers {
     /// The same for API tokens. Apart, so that neither waits for the store of the other.
     pub(crate) async fn tick_tokens(&self) {
         self.accounts.refresh();
-        let is_active =
-            |account: &AccountRef| !matches!(self.accounts.standing(account), Standing::Gone);
-        let catch_up = async { self.accounts.catch_up().await.is_ok() };
-        let generation = self.accounts.generation();
-        self.tokens.tick(generation, is_active, catch_up).await;
+        let is_over = |token: &Token| self.is_over(token);
+        let mut over = self.tokens.over(self.accounts.generation(), is_over);
+        if !over.is_empty() && self.accounts.shared().is_some() {
+            // Another node may have added the user a moment ago, and made the token.
+            if self.accounts.catch_up().await.is_ok() {
+                over.retain(|token| self.is_over(token));
+            } else {
+                self.tokens.look_again();
+                over.clear();
+            }
+        }
+        self.tokens.tick(over).await;
+    }
+
+    /// Whether the user of a token was removed or disabled, for certain; somebody else may have the name.
+    fn is_over(&self, token: &Token) -> bool {
+        match self.accounts.standing(token.account()) {
+            Standing::Active(account) => !token.is_of(account.incarnation()),
+            Standing::Gone => true,
+            Standing::Unknown => false,
+        }
     }
 
     fn may_stay(&self, record: &Record) -> bool {

@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
     Unavailable,
     /// There is no such token, or no more.
     Unknown,
-    /// The user is gone or disabled.
+    /// The user is gone or disabled, or was, and somebody else has the name.
     User,
 }
 

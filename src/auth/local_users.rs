@@ -234,6 +234,39 @@ mod tests {
     }
 
     #[test]
+    fn sec_96_who_comes_after_somebody_of_the_same_name_is_another_one() {
+        let scene = Scene::new();
+        let (path, text) = (scene.users.in_file().path.clone(), scene.text());
+        let now = || {
+            scene.users.in_file().refresh_now(&scene.users.current);
+            let account = scene.users.active("ada").unwrap();
+            account.incarnation().clone()
+        };
+        let first = now();
+        let hash = Hasher::default().hash(b"new").unwrap();
+        edit::set_password(&path, "ada", &hash).unwrap();
+        assert_eq!(now(), first, "another password");
+        // Without ids: that one was gone was seen.
+        let without = text.replace("[user.Ada]", "[user.eve]");
+        write(&path, &without);
+        scene.users.in_file().refresh_now(&scene.users.current);
+        write(&path, &text);
+        let second = now();
+        assert_ne!(second, first);
+        // With ids: nobody has seen it.
+        let with = |id: &str| text.replace("groups =", &format!("id = \"{id}\"\ngroups ="));
+        write(&path, &with("e-42"));
+        let third = now();
+        assert_ne!(third, second);
+        write(&path, &with("e-42").replace("admins", "staff"));
+        assert_eq!(now(), third, "other groups");
+        write(&path, &with("e-43"));
+        assert_ne!(now(), third);
+        write(&path, &with("e-42"));
+        assert_ne!(now(), third, "though that one had it");
+    }
+
+    #[test]
     fn requests_refresh_at_most_every_20_ms() {
         let scene = Scene::new();
         scene

@@ -76,6 +76,7 @@ impl PendingLogin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::incarnation::Incarnation;
     use crate::principal::{CredentialFingerprint, Identity};
 
     fn now() -> Timestamp {
@@ -87,6 +88,7 @@ mod tests {
         let account = Account {
             identity: Arc::new(identity),
             fingerprint: CredentialFingerprint::of("hash"),
+            incarnation: Incarnation::default(),
         };
         Verdict::SignedIn(SignedIn {
             account: Arc::new(account),

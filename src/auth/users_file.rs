@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use super::incarnation::UserId;
 use super::password::StoredHash;
 use crate::principal::user_name::canonical;
 use crate::regular_file::{self, Distrust, Owners};
@@ -18,7 +19,7 @@ use crate::source_text::Problem;
 #[cfg(fuzzing)]
 pub(crate) use parse::parse;
 
-const KEYS: [&str; 4] = ["password", "groups", "email", "disabled"];
+const KEYS: [&str; 5] = ["password", "groups", "email", "disabled", "id"];
 
 /// One `[user.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,10 +29,11 @@ pub(crate) struct User {
     groups: Vec<String>,
     email: Option<String>,
     disabled: bool,
+    id: UserId,
 }
 
 impl User {
-    /// Without groups and e-mail, and not disabled.
+    /// Without groups, e-mail and id, and not disabled.
     pub(crate) fn new(name: String, password: StoredHash) -> Self {
         Self {
             name,
@@ -39,6 +41,7 @@ impl User {
             groups: Vec::new(),
             email: None,
             disabled: false,
+            id: UserId::Unset,
         }
     }
 
@@ -56,6 +59,10 @@ impl User {
 
     pub(crate) fn set_disabled(self, disabled: bool) -> Self {
         Self { disabled, ..self }
+    }
+
+    pub(crate) fn with_id(self, id: UserId) -> Self {
+        Self { id, ..self }
     }
 
     /// The name as the file spells it, composed; this is what upstreams get (SEC-58).
@@ -77,6 +84,11 @@ impl User {
 
     pub(crate) fn disabled(&self) -> bool {
         self.disabled
+    }
+
+    /// What tells them from others who have had the name.
+    pub(crate) fn id(&self) -> &UserId {
+        &self.id
     }
 }
 
@@ -158,6 +170,8 @@ pub(crate) enum UsersFileError {
     },
     /// No threads, or no random bytes, to hash with.
     Hashing(io::Error),
+    /// The system gives no random bytes.
+    NoRandomness,
     /// The users are to be in the session store, and nodes share none.
     NoStore,
     /// Others than its owner may read or write it (SEC-79).
@@ -197,6 +211,7 @@ impl fmt::Display for UsersFileError {
                 write!(f, "cannot read the users file {}: {source}", path.display())
             }
             Self::Hashing(source) => write!(f, "cannot hash passwords: {source}"),
+            Self::NoRandomness => f.write_str("the system gives no random bytes"),
             Self::NoStore => f.write_str(
                 "the users are to be in the session store, which is none that nodes share; write \
                  store = \"redis\" in [session], or users = \"file\" in [login]",
@@ -227,6 +242,7 @@ impl std::error::Error for UsersFileError {
             Self::Invalid { .. }
             | Self::Locked { .. }
             | Self::Missing { .. }
+            | Self::NoRandomness
             | Self::NoStore
             | Self::TooOpen { .. }
             | Self::Untrusted(_) => None,

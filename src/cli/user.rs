@@ -172,6 +172,7 @@ fn add(
         groups: &args.groups,
         email: args.email.as_deref(),
         disabled: false,
+        id: None,
     };
     edit::add(file, &user)?;
     say(

@@ -4,6 +4,7 @@ mod commands;
 mod ends;
 mod hidden;
 mod scopes;
+mod successors;
 
 use std::fmt::Write;
 

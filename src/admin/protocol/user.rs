@@ -49,6 +49,9 @@ pub(crate) struct NewUserRequest {
     pub(crate) groups: Vec<String>,
     pub(crate) email: Option<String>,
     pub(crate) disabled: bool,
+    /// Empty for one of a users file without ids; the server makes one where none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
 }
 
 impl From<&User> for NewUserRequest {
@@ -59,6 +62,7 @@ impl From<&User> for NewUserRequest {
             groups: user.groups().to_vec(),
             email: user.email().map(str::to_owned),
             disabled: user.disabled(),
+            id: user.id().field().map(str::to_owned),
         }
     }
 }

@@ -138,7 +138,7 @@ impl ApiTokens {
         }
         if seen.life.replace(life).is_none() {
             // Whose users are gone since they were made is to be looked at now.
-            self.state().generation = None;
+            self.look_again();
         }
         // Those that cannot be removed open nothing here, and are looked at again.
         let is_done = again.is_empty() || self.remove(again).await.is_ok();

@@ -1,11 +1,12 @@
 //! One API token.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::text::TokenKey;
 use super::told::LastTold;
+use crate::auth::incarnation::{Incarnation, UserId};
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, IdentityCache, Method, Scope};
 
@@ -14,6 +15,8 @@ use crate::principal::{AccountRef, AuthContext, IdentityCache, Method, Scope};
 pub(crate) struct TokenRecord {
     pub(crate) key: TokenKey,
     pub(crate) account: AccountRef,
+    /// Of those who have had the name, the one whose it is.
+    pub(crate) user_id: UserId,
     /// What its user calls it.
     pub(crate) name: Box<str>,
     pub(crate) scope: Arc<Scope>,
@@ -22,11 +25,19 @@ pub(crate) struct TokenRecord {
     pub(crate) last_used: Option<Timestamp>,
 }
 
+/// In [`Token::since`], of a token whose user nobody has looked at yet.
+const UNSEEN: u64 = u64::MAX;
+
 /// A token in use.
 #[derive(Debug)]
 pub(crate) struct Token {
     record: TokenRecord,
     context: Arc<AuthContext>,
+    /// Empty where the record does not say whose it is, and its user was not seen yet.
+    user_id: OnceLock<UserId>,
+    is_user_unwritten: AtomicBool,
+    /// Of its user, by the accounts of this process.
+    since: AtomicU64,
     /// Milliseconds; zero is never.
     last_used: AtomicU64,
     flushed: AtomicU64,
@@ -39,8 +50,15 @@ impl Token {
     pub(super) fn new(record: TokenRecord) -> Self {
         let last_used = record.last_used.map_or(0, Timestamp::as_millis);
         let context = AuthContext::new(Method::ApiToken.into(), record.created);
+        let user_id = match &record.user_id {
+            UserId::Unknown => OnceLock::new(),
+            known => known.clone().into(),
+        };
         Self {
             context: Arc::new(context),
+            user_id,
+            is_user_unwritten: AtomicBool::new(false),
+            since: UNSEEN.into(),
             last_used: last_used.into(),
             flushed: last_used.into(),
             identity: IdentityCache::default(),
@@ -60,6 +78,38 @@ impl Token {
 
     pub(crate) fn user(&self) -> &str {
         self.record.account.subject()
+    }
+
+    /// Whether it is this user's, who has its name now, and not one's before (SEC-96). Of one that does not
+    /// say whose it is, because an earlier version has made it, whoever is asked about first.
+    pub(crate) fn is_of(&self, user: &Incarnation) -> bool {
+        if let Some(id) = self.user_id.get()
+            && id.differs_from(&user.id)
+        {
+            return false;
+        }
+        let order = Ordering::Relaxed;
+        let before = (self.since).compare_exchange(UNSEEN, user.since, order, order);
+        let is_same = before.is_ok() || before == Err(user.since);
+        if is_same && user.id != UserId::Unknown && self.user_id.set(user.id.clone()).is_ok() {
+            self.is_user_unwritten.store(true, order);
+        }
+        is_same
+    }
+
+    /// Whether its user was looked at.
+    pub(super) fn has_seen_user(&self) -> bool {
+        self.since.load(Ordering::Relaxed) != UNSEEN
+    }
+
+    /// Whose it is, if the store does not know that: it is to go there now.
+    pub(super) fn take_unwritten_user(&self) -> Option<UserId> {
+        let is_unwritten = self.is_user_unwritten.swap(false, Ordering::Relaxed);
+        is_unwritten.then(|| self.user_id.get().cloned()).flatten()
+    }
+
+    pub(super) fn put_back_unwritten_user(&self) {
+        self.is_user_unwritten.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::api_token::{TokenKey, TokenRecord};
+use crate::auth::incarnation::UserId;
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, Scope, SourceName};
 use crate::request::Networks;
@@ -37,6 +38,9 @@ struct Row<'a> {
     methods: Vec<Cow<'a, str>>,
     #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
     networks: Vec<Cow<'a, str>>,
+    /// Earlier versions know nothing of it, and go by the name alone, as they always did.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<Cow<'a, str>>,
 }
 
 impl Versioned for Row<'_> {
@@ -66,6 +70,7 @@ pub(super) fn encode(token: &TokenRecord) -> Vec<u8> {
         paths: scope.paths().into(),
         methods: scope.methods().iter().map(|m| m.as_str().into()).collect(),
         networks: networks.into_iter().map(Cow::Owned).collect(),
+        user_id: token.user_id.field().map(Cow::Borrowed),
     };
     serde_json::to_vec(&row).expect("a row of text and numbers can be written")
 }
@@ -76,6 +81,7 @@ pub(super) fn decode(key: TokenKey, row: &[u8]) -> Result<TokenRecord, Unreadabl
         Some(SourceName::UsersFile) => AccountRef::of_users_file(&row.user),
         None => return Err(Unreadable::Value("s")),
     };
+    let user_id = UserId::of_field(row.user_id.as_deref()).ok_or(Unreadable::Value("i"))?;
     let methods: Result<Vec<Method>, _> = row.methods.iter().map(|m| m.parse()).collect();
     let networks: Result<Vec<IpNet>, _> = row.networks.iter().map(|net| network(net)).collect();
     let scope = Scope::new(
@@ -87,6 +93,7 @@ pub(super) fn decode(key: TokenKey, row: &[u8]) -> Result<TokenRecord, Unreadabl
     Ok(TokenRecord {
         key,
         account,
+        user_id,
         name: row.name.into(),
         scope: scope.into(),
         created: row.created,
@@ -127,6 +134,7 @@ mod tests {
             ("\"GET\"", "\"G E T\"", "field `m`"),
             ("10.0.0.0/8", "10.0.0.0/80", "field `w`"),
             ("\"v\":1,", "", "missing field"),
+            ("\"i\":\"e-42\"", "\"i\":\"e 42\"", "field `i`"),
         ] {
             assert!(row.contains(from), "{row}");
             let row = row.replace(from, to);
@@ -136,5 +144,11 @@ mod tests {
         // What a reader may leave out.
         let more = row.replace("\"v\":1", "\"v\":1,\"new\":[7]");
         assert_eq!(decode(token.key, more.as_bytes()).unwrap(), *token);
+        // What an earlier version does not write.
+        let less = row.replace(",\"i\":\"e-42\"", "");
+        assert_ne!(less, row);
+        let read = decode(token.key, less.as_bytes()).unwrap();
+        assert_eq!(read.user_id, UserId::Unknown);
+        assert_eq!(encode(&read), less.as_bytes());
     }
 }

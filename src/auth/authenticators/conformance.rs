@@ -7,6 +7,7 @@ use http::Method;
 
 use super::AuthenticatorStore;
 use crate::auth::api_token::{ApiToken, TokenRecord};
+use crate::auth::incarnation::UserId;
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, Scope};
 use crate::request::Networks;
@@ -19,6 +20,7 @@ macro_rules! conformance_tests {
             of_two_uses_the_later_one_is_kept,
             a_use_brings_nothing_back,
             many_at_once_are_all_kept,
+            whose_a_token_is_is_written_down_once,
         }
     };
     ($open:expr => $($test:ident,)+) => {
@@ -49,6 +51,7 @@ pub(super) fn record(user: &str) -> Arc<TokenRecord> {
     Arc::new(TokenRecord {
         key: ApiToken::generate().unwrap().key(),
         account: AccountRef::of_users_file(user),
+        user_id: UserId::Is("e-42".into()),
         name: "calendar \u{1f980}".into(),
         scope: scope.into(),
         created,
@@ -112,4 +115,30 @@ pub(super) async fn many_at_once_are_all_kept(store: Arc<dyn AuthenticatorStore>
         task.await.unwrap().unwrap();
     }
     assert_eq!(all(&*store).await.len(), 20);
+}
+
+pub(super) async fn whose_a_token_is_is_written_down_once(store: Arc<dyn AuthenticatorStore>) {
+    let old = TokenRecord {
+        user_id: UserId::Unknown,
+        ..(*record("ada")).clone()
+    };
+    let bob = record("bob");
+    store.insert_token(Arc::new(old.clone())).await.unwrap();
+    store.insert_token(Arc::clone(&bob)).await.unwrap();
+    let gone = record("eve").key;
+    for id in [UserId::Is("e-7".into()), UserId::Unset] {
+        let users = [old.key, bob.key, gone].map(|key| (key, id.clone()));
+        store.set_users(users.into()).await.unwrap();
+    }
+    let kept = all(&*store).await;
+    let id_of = |key| {
+        kept.iter()
+            .find(|token| token.key == key)
+            .unwrap()
+            .user_id
+            .clone()
+    };
+    assert_eq!(kept.len(), 2, "nothing comes back");
+    assert_eq!(id_of(old.key), UserId::Is("e-7".into()));
+    assert_eq!(id_of(bob.key), bob.user_id);
 }

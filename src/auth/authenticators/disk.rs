@@ -13,6 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 
 use super::{Answer, AuthenticatorStore, OpenError, StoreError, codec};
 use crate::auth::api_token::{TokenKey, TokenRecord};
+use crate::auth::incarnation::UserId;
 use crate::clock::Timestamp;
 
 type Key = &'static [u8; 32];
@@ -161,6 +162,26 @@ impl AuthenticatorStore for Disk {
                 let before = last.get(key.as_bytes())?.map_or(0, |at| at.value());
                 if before < at.as_millis() && tokens.get(key.as_bytes())?.is_some() {
                     last.insert(key.as_bytes(), at.as_millis())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn set_users(&self, users: Vec<(TokenKey, UserId)>) -> Answer<'_, ()> {
+        self.write(move |transaction| {
+            let mut tokens = transaction.open_table(TOKENS)?;
+            for (key, user_id) in &users {
+                let row = tokens.get(key.as_bytes())?;
+                let token = row.and_then(|row| codec::decode(*key, row.value()).ok());
+                if let Some(token) = token
+                    && token.user_id == UserId::Unknown
+                {
+                    let row = codec::encode(&TokenRecord {
+                        user_id: user_id.clone(),
+                        ..token
+                    });
+                    tokens.insert(key.as_bytes(), row.as_slice())?;
                 }
             }
             Ok(())

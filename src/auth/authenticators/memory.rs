@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Answer, AuthenticatorStore, StoreError};
 use crate::auth::api_token::{TokenKey, TokenRecord};
+use crate::auth::incarnation::UserId;
 use crate::clock::Timestamp;
 
 #[derive(Default)]
@@ -38,6 +39,18 @@ impl AuthenticatorStore for Memory {
         for (key, at) in uses {
             if let Some(token) = tokens.get_mut(&key) {
                 token.last_used = token.last_used.max(Some(at));
+            }
+        }
+        Box::pin(ready(Ok(())))
+    }
+
+    fn set_users(&self, users: Vec<(TokenKey, UserId)>) -> Answer<'_, ()> {
+        let mut tokens = self.lock();
+        for (key, user_id) in users {
+            if let Some(token) = tokens.get_mut(&key)
+                && token.user_id == UserId::Unknown
+            {
+                token.user_id = user_id;
             }
         }
         Box::pin(ready(Ok(())))

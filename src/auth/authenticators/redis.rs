@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, mpsc};
 use self::import::Import;
 use super::{Answer, AuthenticatorStore, Listed, OpenError, ReadTokens, Shared, StoreError};
 use crate::auth::api_token::{MAX_PER_USER, MAX_TOKENS, TokenKey, TokenRecord};
+use crate::auth::incarnation::UserId;
 use crate::clock::{Clock, Timestamp};
 use crate::random::{NoRandomness, random};
 use crate::redis::{Link, LinkError, Mark};
@@ -126,6 +127,32 @@ impl Redis {
         }
         self.wait_for_replicas(mark).await;
         Ok(removed)
+    }
+
+    /// Those that change meanwhile are left alone.
+    async fn set_users(&self, users: &[(TokenKey, UserId)]) -> Result<(), StoreError> {
+        let most = MOST_BYTES.to_string();
+        for (key, user_id) in users {
+            let of = [&self.names.tokens, &self.names.used];
+            let args = [most.as_bytes(), &key.as_bytes()[..]];
+            let found = values(self.script(&scripts::READ, &of, &args).await?)?;
+            let Some(Value::BulkString(value)) = found.into_iter().next() else {
+                continue;
+            };
+            let Ok(token) = self.unseal(*key, &value).await else {
+                continue;
+            };
+            if token.user_id != UserId::Unknown {
+                continue;
+            }
+            let sealed = self.seal(&TokenRecord {
+                user_id: user_id.clone(),
+                ..token
+            })?;
+            let args = [&key.as_bytes()[..], &value, &sealed];
+            (self.script(&scripts::RENEW, &[&self.names.tokens], &args)).await?;
+        }
+        Ok(())
     }
 
     async fn touch(&self, uses: &[(TokenKey, Timestamp)]) -> Result<(), StoreError> {
@@ -276,6 +303,10 @@ impl AuthenticatorStore for Redis {
 
     fn touch_tokens(&self, uses: Vec<(TokenKey, Timestamp)>) -> Answer<'_, ()> {
         Box::pin(async move { self.touch(&uses).await })
+    }
+
+    fn set_users(&self, users: Vec<(TokenKey, UserId)>) -> Answer<'_, ()> {
+        Box::pin(async move { self.set_users(&users).await })
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -11,6 +11,7 @@ use super::*;
 use crate::auth::UsersHome;
 use crate::auth::api_token::{NewToken, TokenLimits};
 use crate::auth::authenticators;
+use crate::auth::incarnation::Incarnation;
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::User;
 use crate::clock::Clock;
@@ -149,6 +150,14 @@ async fn behind(server: &TestServer) -> (Node, SessionId, SessionId) {
     (here, old, new)
 }
 
+/// As another node knows them that has made a token.
+fn unseen_user() -> Incarnation {
+    Incarnation {
+        since: u64::MAX,
+        ..Incarnation::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rel_18_a_session_of_a_password_that_this_node_has_not_heard_of_is_judged_after_it_has() {
     let server = server!();
@@ -197,7 +206,7 @@ async fn sec_51_who_never_was_in_the_store_is_out_as_soon_as_that_is_sure() {
     let ada = here.begin("ada", fingerprint).await;
     let eve = AccountRef::of_users_file("eve");
     let new = NewToken::parse("cron", TokenLimits::default(), Duration::from_hours(24)).unwrap();
-    let (token, _) = here.tokens.make(eve, new).await.unwrap();
+    let (token, _) = here.tokens.make(eve, &unseen_user(), new).await.unwrap();
     let by_token = || {
         let client = [192, 0, 2, 1].into();
         here.callers.identify_by_token(&token, None, client)
@@ -238,7 +247,10 @@ async fn a_token_of_a_user_whom_this_node_has_not_heard_of_is_judged_after_it_ha
         let limits = TokenLimits::default();
         let new = NewToken::parse("cron", limits, Duration::from_hours(24)).unwrap();
         let account = AccountRef::of_users_file(user);
-        here.tokens.make(account, new).await.unwrap();
+        here.tokens
+            .make(account, &unseen_user(), new)
+            .await
+            .unwrap();
         assert_eq!(here.accounts.active(&AccountRef::of_users_file(user)), None);
         if !stays {
             continue;

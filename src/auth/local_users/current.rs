@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::snapshot::Snapshot;
-use crate::auth::users_file::{User, Users};
+use super::snapshot::{Change, Snapshot};
+use crate::auth::users_file::Users;
 
 /// Those of one moment, and what has become of others since somebody asked.
 pub(super) struct Current {
@@ -35,7 +35,8 @@ impl Current {
 
     /// Takes them over. One at a time: an older reading may not replace a newer one.
     pub(super) fn replace(&self, users: Users) {
-        self.install(Snapshot::of(users));
+        let next = self.load().replaced_by(users, self.generation() + 1);
+        self.install(next);
     }
 
     /// The same for some of them, by canonical name. One at a time.
@@ -43,8 +44,8 @@ impl Current {
         not(feature = "redis"),
         allow(dead_code, reason = "a node that is alone has its file")
     )]
-    pub(super) fn change(&self, changes: impl IntoIterator<Item = (String, Option<User>)>) {
-        let next = self.snapshot.load().with(changes);
+    pub(super) fn change(&self, changes: impl IntoIterator<Item = (String, Change)>) {
+        let next = self.load().with(changes, self.generation() + 1);
         self.install(next);
     }
 
@@ -68,5 +69,44 @@ impl Current {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::password::StoredHash;
+    use crate::auth::users_file::User;
+
+    #[test]
+    fn who_could_not_be_read_for_a_while_is_the_same_user_and_who_was_removed_is_not() {
+        let hash = StoredHash::dummy().unwrap();
+        let here = |name: &str| Change::Here(User::new(name.to_owned(), hash.clone()));
+        let current = Current::new(Users::default());
+        let change = |ada: Change, bob: Change| {
+            current.change([("ada".to_owned(), ada), ("bob".to_owned(), bob)]);
+        };
+        let since = |name| current.load().account(name).unwrap().incarnation().since;
+        change(here("ada"), here("bob"));
+        assert_eq!((since("ada"), since("bob")), (1, 1));
+        change(Change::Unreadable, Change::Gone);
+        change(Change::Unreadable, Change::Gone);
+        change(here("ada"), here("bob"));
+        assert_eq!((since("ada"), since("bob")), (1, 4));
+        // Whoever could not be read may turn out to be gone.
+        change(Change::Unreadable, here("bob"));
+        change(Change::Gone, here("bob"));
+        change(here("ada"), here("bob"));
+        assert_eq!((since("ada"), since("bob")), (7, 4));
+        let disabled = User::new("ada".to_owned(), hash.clone()).set_disabled(true);
+        change(Change::Here(disabled), here("bob"));
+        change(here("ada"), here("bob"));
+        assert_eq!((since("ada"), since("bob")), (9, 4));
+        // Whoever is not among all of them is gone.
+        let bob = || User::new("bob".to_owned(), hash.clone());
+        current.replace([bob()].into_iter().collect());
+        let ada = User::new("ada".to_owned(), hash.clone());
+        current.replace([ada, bob()].into_iter().collect());
+        assert_eq!((since("ada"), since("bob")), (11, 4));
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::incarnation::Incarnation;
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{User, Users};
 use crate::auth::{self, Account, timing};
@@ -26,6 +27,8 @@ pub(super) struct Snapshot {
 #[derive(Clone, Default)]
 struct Part {
     rows: HashMap<Arc<str>, Arc<Row>>,
+    /// Users whose records cannot be read, and who may come back as they were.
+    unreadable: HashMap<Arc<str>, Incarnation>,
     timing: Option<Duration>,
     /// Bytes that verifying takes where it costs most.
     memory: u64,
@@ -37,25 +40,52 @@ struct Row {
     account: Option<Arc<Account>>,
 }
 
+/// What has become of a user.
+pub(super) enum Change {
+    Here(User),
+    Gone,
+    /// Nobody can say.
+    Unreadable,
+}
+
 impl Snapshot {
     pub(super) fn of(users: Users) -> Self {
-        let none = Self::new(vec![Arc::default(); PARTS].into());
-        none.with(users.into_iter().map(|(name, user)| (name, Some(user))))
+        Self::none().replaced_by(users, 0)
+    }
+
+    fn none() -> Self {
+        Self::new(vec![Arc::default(); PARTS].into())
+    }
+
+    /// These and no others. Who was not among them before comes with the `since` of this change.
+    pub(super) fn replaced_by(&self, users: Users, since: u64) -> Self {
+        let users = users.into_iter();
+        let changes = users.map(|(name, user)| (name, Change::Here(user)));
+        self.changed(Self::none().parts, changes, since)
     }
 
     /// With others in the place of those that have these canonical names, or with none. Takes time for
     /// each that has changed, and not for all that there are.
-    pub(super) fn with(&self, changes: impl IntoIterator<Item = (String, Option<User>)>) -> Self {
-        let mut parts = self.parts.clone();
+    pub(super) fn with(
+        &self,
+        changes: impl IntoIterator<Item = (String, Change)>,
+        since: u64,
+    ) -> Self {
+        self.changed(self.parts.clone(), changes, since)
+    }
+
+    fn changed(
+        &self,
+        mut parts: Box<[Arc<Part>]>,
+        changes: impl IntoIterator<Item = (String, Change)>,
+        since: u64,
+    ) -> Self {
         let mut touched = BTreeSet::new();
-        for (name, user) in changes {
+        for (name, change) in changes {
             let at = place(&name);
             touched.insert(at);
-            let rows = &mut Arc::make_mut(&mut parts[at]).rows;
-            match user {
-                Some(user) => rows.insert(name.into(), Arc::new(Row::of(user))),
-                None => rows.remove(&*name),
-            };
+            let known = self.parts[at].incarnation(&name);
+            Arc::make_mut(&mut parts[at]).change(name, change, known, since);
         }
         for at in touched {
             Arc::make_mut(&mut parts[at]).measure();
@@ -119,6 +149,31 @@ impl Snapshot {
 }
 
 impl Part {
+    /// Of whoever may sign in, or could as long as that could be read.
+    fn incarnation(&self, name: &str) -> Option<&Incarnation> {
+        let account = self.rows.get(name).and_then(|row| row.account.as_ref());
+        let known = account.map(|account| &account.incarnation);
+        known.or_else(|| self.unreadable.get(name))
+    }
+
+    fn change(&mut self, name: String, change: Change, known: Option<&Incarnation>, since: u64) {
+        self.rows.remove(&*name);
+        self.unreadable.remove(&*name);
+        match change {
+            Change::Here(user) => {
+                let same = known.filter(|known| !known.id.differs_from(user.id()));
+                let since = same.map_or(since, |same| same.since);
+                let row = Row::of(user, since);
+                self.rows.insert(name.into(), Arc::new(row));
+            }
+            Change::Gone => {}
+            Change::Unreadable => {
+                let known = known.cloned().map(|known| (name.into(), known));
+                self.unreadable.extend(known);
+            }
+        }
+    }
+
     fn measure(&mut self) {
         let hashes = || self.rows.values().map(|row| row.user.password());
         self.timing = timing::interval(hashes());
@@ -127,8 +182,8 @@ impl Part {
 }
 
 impl Row {
-    fn of(user: User) -> Self {
-        let account = (!user.disabled()).then(|| Arc::new(Account::of(&user)));
+    fn of(user: User, since: u64) -> Self {
+        let account = (!user.disabled()).then(|| Arc::new(Account::of(&user).since(since)));
         Self { user, account }
     }
 }
@@ -160,14 +215,13 @@ mod tests {
         let crowd = (0..5000).map(|n| user(&name(n), &usual)).collect();
         let before = Snapshot::of(crowd);
         assert_eq!((before.len(), before.timing), (5000, None));
-        let now = before.with([
-            ("user7".to_owned(), None),
-            ("ada".to_owned(), Some(user("Ada", &old))),
-            (
-                "user9".to_owned(),
-                Some(user("user9", &usual).set_disabled(true)),
-            ),
-        ]);
+        let disabled = user("user9", &usual).set_disabled(true);
+        let changes = [
+            ("user7".to_owned(), Change::Gone),
+            ("ada".to_owned(), Change::Here(user("Ada", &old))),
+            ("user9".to_owned(), Change::Here(disabled)),
+        ];
+        let now = before.with(changes, 1);
         assert_eq!(now.len(), 5000);
         assert!(now.get("USER7").is_none() && before.get("user7").is_some());
         assert!(now.account("user9").is_none() && now.get("user9").is_some());
@@ -188,7 +242,7 @@ mod tests {
         );
         assert_eq!(again.revoked_since(&now), Vec::<String>::new());
         assert!(again.is_of(&users) && !before.is_of(&users));
-        let without = now.with([("ada".to_owned(), None)]);
+        let without = now.with([("ada".to_owned(), Change::Gone)], 2);
         assert_eq!(without.timing, None);
         assert_eq!(without.hashing_memory, before.hashing_memory);
     }

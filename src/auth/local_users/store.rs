@@ -32,6 +32,7 @@ use tokio::time::timeout;
 
 use self::record::{Field, Record, State};
 use super::current::Current;
+use super::snapshot::Change;
 use crate::clock::{Clock, Timestamp};
 use crate::nodes::Nodes;
 use crate::principal::user_name::canonical;
@@ -361,7 +362,11 @@ impl SharedUsers {
             let change = |field| {
                 let entry = known.entries.get(&field)?;
                 let name = canonical(entry.last.as_ref()?.name())?.into_owned();
-                Some((name, entry.record().and_then(Record::user).cloned()))
+                let change = match entry.record() {
+                    Some(record) => record.user().cloned().map_or(Change::Gone, Change::Here),
+                    None => Change::Unreadable,
+                };
+                Some((name, change))
             };
             news.filter_map(change).collect()
         };

@@ -17,7 +17,9 @@ pub(crate) use self::error::EditError;
 pub(crate) use self::import::import;
 use super::problem::Cause;
 use super::{User, UsersFileError, locked, text_of};
+use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
+use crate::random::NoRandomness;
 
 /// Somebody to add.
 pub(crate) struct NewUser<'a> {
@@ -26,6 +28,8 @@ pub(crate) struct NewUser<'a> {
     pub(crate) groups: &'a [String],
     pub(crate) email: Option<&'a str>,
     pub(crate) disabled: bool,
+    /// Without one, they get a new one.
+    pub(crate) id: Option<&'a str>,
 }
 
 impl<'a> From<&'a User> for NewUser<'a> {
@@ -36,6 +40,7 @@ impl<'a> From<&'a User> for NewUser<'a> {
             groups: user.groups(),
             email: user.email(),
             disabled: user.disabled(),
+            id: user.id().text(),
         }
     }
 }
@@ -47,7 +52,7 @@ pub(crate) fn add(path: &Path, user: &NewUser<'_>) -> Result<(), EditError> {
         if let Some(taken) = find(document, user.name) {
             return Err(EditError::NameTaken(taken));
         }
-        insert(document, user);
+        insert(document, user)?;
         Ok(true)
     })
     .map(|_| ())
@@ -78,7 +83,8 @@ pub(crate) fn set_password(path: &Path, name: &str, hash: &StoredHash) -> Result
     .map(|_| ())
 }
 
-/// Says whether that was a change.
+/// Says whether that was a change. Who is disabled loses what programs have, and does not get it back: has
+/// another id from then on.
 pub(crate) fn set_disabled(path: &Path, name: &str, disabled: bool) -> Result<bool, EditError> {
     edit(path, |document| {
         let user = user_mut(document, name)?;
@@ -87,6 +93,9 @@ pub(crate) fn set_disabled(path: &Path, name: &str, disabled: bool) -> Result<bo
             return Ok(false);
         }
         set(user, "disabled", disabled);
+        if disabled {
+            set(user, "id", new_id()?);
+        }
         Ok(true)
     })
 }
@@ -117,6 +126,11 @@ pub(crate) fn replace_password(
         }
         Ok(unchanged)
     })
+}
+
+fn new_id() -> Result<String, EditError> {
+    let id = UserId::generate().map_err(|NoRandomness| UsersFileError::NoRandomness)?;
+    Ok(id.text().unwrap_or_default().to_owned())
 }
 
 /// Changes the file under its lock. `change` says whether there is something to write. Entries
@@ -186,6 +200,7 @@ mod tests {
             groups: &[],
             email: None,
             disabled: false,
+            id: Some("e-42"),
         }
     }
 
@@ -209,8 +224,8 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             format!(
                 "[user.ada]\npassword = \"{0}\"\ngroups = [\"a\", \"b\"]\n\
-                 email = \"ada@example.org\"\n\n\
-                 [user.\"bo@example.org\"]\npassword = \"{0}\"\n",
+                 email = \"ada@example.org\"\nid = \"e-42\"\n\n\
+                 [user.\"bo@example.org\"]\npassword = \"{0}\"\nid = \"e-42\"\n",
                 hash.as_str()
             )
         );
@@ -247,14 +262,14 @@ mod tests {
             ),
             (
                 |path, _| set_disabled(path, "bo", true).map(|_| ()),
-                before.replace("\n# end", "\ndisabled = true\n# end"),
+                before.replace("\n# end", "\ndisabled = true\nid = \"-\"\n# end"),
             ),
             (
                 |path, _| {
                     set_disabled(path, "bo", true)?;
                     set_disabled(path, "bo", false).map(|_| ())
                 },
-                before.replace("\n# end", "\ndisabled = false\n# end"),
+                before.replace("\n# end", "\ndisabled = false\nid = \"-\"\n# end"),
             ),
             (|path, _| remove(path, "ada"), before.replace(ada_table, "")),
             (
@@ -265,7 +280,11 @@ mod tests {
         for (n, (edit, expected)) in cases.iter().enumerate() {
             let (_folder, path) = file(&before);
             edit(&path, &new).unwrap();
-            assert_eq!(&fs::read_to_string(&path).unwrap(), expected, "case {n}");
+            let mut text = fs::read_to_string(&path).unwrap();
+            if let Some(id) = read(&path).unwrap().get("bo").and_then(|bo| bo.id().text()) {
+                text = text.replace(id, "-");
+            }
+            assert_eq!(&text, expected, "case {n}");
         }
     }
 
@@ -280,6 +299,32 @@ mod tests {
         assert_eq!(inode(), before);
         assert!(replace_password(&path, "ada", &old, &other).unwrap());
         assert_ne!(inode(), before);
+    }
+
+    #[test]
+    fn sec_96_another_id_says_that_it_is_another_user_or_one_who_was_disabled() {
+        let (_folder, path) = file("");
+        let id = || read(&path).unwrap().get("ada").unwrap().id().clone();
+        let (hash, mut ids) = (hash(), Vec::new());
+        let ada = NewUser {
+            id: None,
+            ..user("ada", &hash)
+        };
+        add(&path, &ada).unwrap();
+        ids.push(id());
+        set_password(&path, "ada", &hash).unwrap();
+        assert!(!set_disabled(&path, "ada", false).unwrap());
+        assert_eq!(id(), ids[0], "the same user");
+        set_disabled(&path, "ada", true).unwrap();
+        ids.push(id());
+        set_disabled(&path, "ada", false).unwrap();
+        assert_eq!(id(), ids[1]);
+        remove(&path, "ada").unwrap();
+        add(&path, &ada).unwrap();
+        ids.push(id());
+        assert!(ids.iter().all(|id| matches!(id, UserId::Is(_))), "{ids:?}");
+        let differ = ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2];
+        assert!(differ, "{ids:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Cause;
 use super::{KEYS, User, Users, is_email, is_group};
+use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
 use crate::principal::user_name::{canonical, spelling};
 use crate::source_text::{Problem, nearest};
@@ -79,6 +80,7 @@ impl Reader<'_> {
 
     fn user(&mut self, name: &str, place: Range<usize>, fields: &DeTable<'_>) -> Option<User> {
         let (mut password, mut groups, mut email, mut disabled) = (None, Vec::new(), None, false);
+        let mut id = UserId::Unset;
         let problems_before = self.problems.len();
         for (key, value) in fields {
             let found = match (key.get_ref().as_ref(), value.get_ref()) {
@@ -102,7 +104,14 @@ impl Reader<'_> {
                     disabled = *value;
                     Ok(())
                 }
-                ("password" | "email", _) => Err(Cause::Type("a string")),
+                ("id", DeValue::String(text)) => match UserId::parse(text) {
+                    Some(parsed) => {
+                        id = parsed;
+                        Ok(())
+                    }
+                    None => Err(Cause::Id),
+                },
+                ("password" | "email" | "id", _) => Err(Cause::Type("a string")),
                 ("groups", _) => Err(Cause::Type("a list of strings")),
                 ("disabled", _) => Err(Cause::Type("true or false")),
                 (other, _) => {
@@ -131,6 +140,7 @@ impl Reader<'_> {
             groups,
             email,
             disabled,
+            id,
         })
     }
 
@@ -161,7 +171,7 @@ mod tests {
     fn a_users_file_as_the_documentation_shows_it() {
         let users = parse(&format!(
             "[user.alice]\npassword = \"{HASH}\"\ngroups = [\"admins\", \"Büro 3\"]\n\
-             email = \"alice@example.org\"\ndisabled = false\n\
+             email = \"alice@example.org\"\ndisabled = false\nid = \"e-42\"\n\
              [user.\"Bob@example.org\"]\npassword = \"{HASH}\"\ndisabled = true\n"
         ))
         .unwrap();
@@ -171,9 +181,11 @@ mod tests {
         assert_eq!(alice.email(), Some("alice@example.org"));
         assert_eq!(alice.password().as_str(), HASH);
         assert!(!alice.disabled());
+        assert_eq!(alice.id(), &UserId::Is("e-42".into()));
         let bob = users.get("bob@EXAMPLE.org").unwrap();
         assert_eq!((bob.name(), bob.disabled()), ("Bob@example.org", true));
         assert_eq!((bob.groups().len(), bob.email()), (0, None));
+        assert_eq!(bob.id(), &UserId::Unset);
         assert_eq!(users.len(), 2);
         assert_eq!(users.get("bob"), None);
         assert_eq!(parse("# nobody yet\n").unwrap().len(), 0);
@@ -214,6 +226,14 @@ mod tests {
             (
                 with_hash("disabled = \"no\""),
                 &["3:12: user \"al\": has to be true or false"],
+            ),
+            (
+                with_hash("id = \"\""),
+                &["3:6: user \"al\": an id has 1 to 64 letters, digits and any of `-._`"],
+            ),
+            (
+                with_hash("id = 42"),
+                &["3:6: user \"al\": has to be a string"],
             ),
             (
                 with_hash("groups = \"a\""),

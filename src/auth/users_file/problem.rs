@@ -9,6 +9,7 @@ pub(super) enum Cause {
     Email,
     Group,
     Hash(HashError),
+    Id,
     Name,
     NoPassword,
     NoTable,
@@ -45,6 +46,7 @@ impl Cause {
                 "a group is text without `,`, control characters and spaces around it".to_owned()
             }
             Self::Hash(error) => error.to_string(),
+            Self::Id => "an id has 1 to 64 letters, digits and any of `-._`".to_owned(),
             Self::Name => "no valid name".to_owned(),
             Self::NoPassword => "no `password`".to_owned(),
             Self::NoTable => "not a table".to_owned(),
@@ -81,7 +83,7 @@ impl Cause {
                 let keys = super::KEYS.map(|key| format!("`{key}`"));
                 format!("a user has {}", keys.join(", "))
             }
-            Self::Group | Self::Syntax(_) | Self::Type(_) => return None,
+            Self::Group | Self::Id | Self::Syntax(_) | Self::Type(_) => return None,
         })
     }
 }

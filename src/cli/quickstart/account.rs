@@ -58,6 +58,7 @@ pub(super) fn ensure(folder: &Path) -> Result<Password, Failure> {
             groups: &["admins".to_owned()],
             email: None,
             disabled: false,
+            id: None,
         },
     )?;
     Ok(Password::Kept(password))

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::{check_groups, say, warn_of_problems};
 use crate::auth::htpasswd::{self, Entry};
+use crate::auth::incarnation::UserId;
 use crate::auth::users_file::edit::{self, NewUser};
 use crate::auth::users_file::{self, User};
 use crate::cli::{ConfigFile, Failure};
+use crate::random::NoRandomness;
 use crate::regular_file;
 
 /// Larger password files are a mistake.
@@ -68,8 +70,13 @@ pub(super) fn users(args: &Import) -> Result<Vec<User>, Failure> {
         users.iter().cloned().map(in_groups).collect()
     } else {
         let entries = of_htpasswd(args)?.into_iter();
-        let users = entries.map(|entry| User::new(entry.name, entry.hash));
-        users.map(in_groups).collect()
+        let users = entries.map(|entry| {
+            let id = UserId::generate().map_err(|NoRandomness| {
+                Failure::Failed("the system gives no random bytes".to_owned())
+            })?;
+            Ok(in_groups(User::new(entry.name, entry.hash).with_id(id)))
+        });
+        users.collect::<Result<_, Failure>>()?
     };
     if users.is_empty() {
         let file = args.file.display();

@@ -114,6 +114,7 @@ fn add(client: &Client, args: &Add) -> Result<(), Failure> {
         groups: args.groups.clone(),
         email: args.email.clone(),
         disabled: false,
+        id: None,
     });
     change(client, &request)?;
     let out = &mut io::stdout().lock();

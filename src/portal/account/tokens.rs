@@ -91,7 +91,10 @@ impl Account {
             return Ok(Err(problem));
         }
         let account = visitor.principal.account().clone();
-        let (text, token) = match self.tokens.make(account, new).await {
+        let Some(user) = self.password.accounts.active(&account) else {
+            return Ok(Err(AccountProblem::Wrong)); // gone in this moment
+        };
+        let (text, token) = match self.tokens.make(account, user.incarnation(), new).await {
             Ok(made) => made,
             Err(MakeError::NoRandomness(error)) => return Err(RequestError::NoRandomness(error)),
             Err(MakeError::TooMany) => return Ok(Err(AccountProblem::TooManyTokens)),

@@ -1,6 +1,5 @@
 //! Two nodes on a real server.
 
-use std::future::ready;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,9 +8,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::auth::api_token::{
-    ApiToken, Ended, FLUSH_EVERY, MakeError, NewToken, Token, TokenLimits,
+    ApiToken, Ended, MakeError, NewToken, Token, TokenLimits, upkeep::FLUSH_EVERY,
 };
 use crate::auth::authenticators;
+use crate::auth::incarnation::Incarnation;
 use crate::clock::Clock;
 use crate::nodes::Nodes;
 use crate::principal::AccountRef;
@@ -57,7 +57,16 @@ impl Node {
     async fn make(&self, user: &str) -> (ApiToken, Arc<Token>) {
         let new = NewToken::parse("ci", TokenLimits::default(), Duration::from_hours(24));
         let account = AccountRef::of_users_file(user);
-        self.tokens.make(account, new.unwrap()).await.unwrap()
+        let user = Incarnation::default();
+        self.tokens
+            .make(account, &user, new.unwrap())
+            .await
+            .unwrap()
+    }
+
+    async fn tick(&self, generation: u64, is_active: impl Fn(&AccountRef) -> bool) {
+        let over = (self.tokens).over(generation, |token| !is_active(token.account()));
+        self.tokens.tick(over).await;
     }
 
     async fn comes(&self, what: &str, condition: impl Fn() -> bool) {
@@ -124,7 +133,10 @@ async fn rel_10_without_the_store_known_tokens_go_on_for_a_while_and_unknown_one
     here.comes("to doubt", || !here.tokens.is_current()).await;
     assert_eq!(here.tokens.check(&token), Ok(()));
     let new = NewToken::parse("ci", TokenLimits::default(), Duration::from_hours(24)).unwrap();
-    let refused = here.tokens.make(token.account().clone(), new).await;
+    let refused = here
+        .tokens
+        .make(token.account().clone(), &Incarnation::default(), new)
+        .await;
     assert!(matches!(refused, Err(MakeError::Store(StoreError::Away))));
     let bobs = here.tokens.find(&of_bob).unwrap().key();
     let revoked = here.tokens.revoke(vec![bobs]).await;
@@ -141,7 +153,7 @@ async fn rel_10_without_the_store_known_tokens_go_on_for_a_while_and_unknown_one
     here.comes("to know", || here.tokens.is_current()).await;
     assert_eq!(here.tokens.check(&token), Ok(()));
     // What was done meanwhile reaches the others, and what may have been made is nobody's.
-    here.tokens.tick(0, |_| true, ready(true)).await;
+    here.tick(0, |_| true).await;
     there.comes_to_forget(&of_bob).await;
     there.comes("to one", || there.tokens.count() == 1).await;
     assert!(here.tokens.find(&of_bob).is_none());
@@ -236,8 +248,8 @@ async fn an_idle_node_asks_for_nothing_but_the_version() {
     sleep(3 * EVERY).await; // both have looked at what was made
     let before = looks();
     for _ in 0..4 {
-        here.tokens.tick(0, |_| true, ready(true)).await;
-        there.tokens.tick(0, |_| true, ready(true)).await;
+        here.tick(0, |_| true).await;
+        there.tick(0, |_| true).await;
         sleep(EVERY).await;
     }
     assert_eq!(looks(), before);
@@ -275,16 +287,13 @@ async fn users_who_are_gone_lose_their_tokens_on_every_node_also_when_one_starts
     let (of_ada, _) = here.make("ada").await;
     let (of_bob, _) = here.make("bob").await;
     there.comes_to_know(&of_bob).await;
-    there.tokens.tick(7, |_| true, ready(true)).await;
-    there
-        .tokens
-        .tick(8, |account| account.subject() == "bob", ready(true))
-        .await;
+    there.tick(7, |_| true).await;
+    there.tick(8, |account| account.subject() == "bob").await;
     here.comes_to_forget(&of_ada).await;
     assert!(here.tokens.find(&of_bob).is_some());
     // Who was removed while no node was running.
     let late = Node::start(server.settings()).await;
-    late.tokens.tick(0, |_| false, ready(true)).await;
+    late.tick(0, |_| false).await;
     here.comes_to_forget(&of_bob).await;
 }
 
@@ -297,12 +306,12 @@ async fn every_node_comes_to_know_when_a_token_was_last_used() {
     let (text, token) = here.make("ada").await;
     let elsewhere = there.comes_to_know(&text).await;
     here.tokens.note_use(&token, IpAddr::from([127, 0, 0, 1]));
-    here.tokens.tick(0, |_| true, ready(true)).await;
-    there.tokens.tick(0, |_| true, ready(true)).await;
+    here.tick(0, |_| true).await;
+    there.tick(0, |_| true).await;
     assert_eq!(elsewhere.last_used(), None, "it is written within a minute");
     for node in [&here, &there] {
         node.clock.advance(FLUSH_EVERY);
-        node.tokens.tick(0, |_| true, ready(true)).await;
+        node.tick(0, |_| true).await;
     }
     assert_eq!(elsewhere.last_used(), token.last_used());
     assert_eq!(elsewhere.take_unflushed(), None, "it is there already");
@@ -310,12 +319,12 @@ async fn every_node_comes_to_know_when_a_token_was_last_used() {
     server.stop();
     here.clock.advance(FLUSH_EVERY);
     here.tokens.note_use(&token, IpAddr::from([127, 0, 0, 1]));
-    here.tokens.tick(0, |_| true, ready(true)).await;
+    here.tick(0, |_| true).await;
     server.go_on();
     here.comes("to know", || here.tokens.is_current()).await;
     for node in [&here, &there] {
         node.clock.advance(FLUSH_EVERY);
-        node.tokens.tick(0, |_| true, ready(true)).await;
+        node.tick(0, |_| true).await;
     }
     assert_eq!(elsewhere.last_used(), token.last_used());
     let late = Node::start(server.settings()).await;

@@ -6,9 +6,11 @@ use tokio::task::spawn_blocking;
 
 use super::record::{Field, Record, State};
 use super::{Memory, Put, SharedUsers, Stamp, StoreFault};
+use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::edit::EditError;
 use crate::auth::users_file::{User, Users};
+use crate::random::NoRandomness;
 use crate::source_text::nearest;
 
 /// Several nodes may change one user at the same moment: that often, another one is quicker.
@@ -107,17 +109,22 @@ impl SharedUsers {
         self.change(name, set).await
     }
 
-    /// Says whether that was a change.
+    /// Says whether that was a change. Who is disabled has another id from then on: tokens do not come
+    /// back.
     pub(crate) async fn set_disabled(
         &self,
         name: &str,
         disabled: bool,
     ) -> Result<bool, ChangeError> {
+        let new_id = UserId::generate().map_err(|NoRandomness| StoreFault::Unavailable)?;
         let set = |there: Option<&User>| {
             let user = there.ok_or_else(|| self.no_such_user(name))?;
-            let differs = user.disabled() != disabled;
-            let state = differs.then(|| State::Here(user.clone().set_disabled(disabled)));
-            Ok((state, differs))
+            if user.disabled() == disabled {
+                return Ok((None, false));
+            }
+            let id = if disabled { &new_id } else { user.id() }.clone();
+            let user = user.clone().set_disabled(disabled).with_id(id);
+            Ok((Some(State::Here(user)), true))
         };
         self.change(name, set).await
     }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{self, User};
 use crate::principal::user_name::{canonical, spelling};
@@ -103,6 +104,7 @@ impl Record {
             groups: user.map_or_else(Cow::default, |user| user.groups().into()),
             email: user.and_then(User::email).map(Cow::Borrowed),
             disabled: user.is_some_and(User::disabled),
+            id: user.and_then(|user| user.id().field()).map(Cow::Borrowed),
         };
         serde_json::to_vec(&row).expect("a row of text and numbers can be written")
     }
@@ -128,8 +130,12 @@ impl Record {
         if !email.as_deref().is_none_or(users_file::is_email) {
             return Err(Unreadable::Value("e"));
         }
+        let id = UserId::of_field(row.id.as_deref()).ok_or(Unreadable::Value("i"))?;
         let user = User::new(name, password).in_groups(row.groups.into_owned());
-        let user = user.with_email(email).set_disabled(row.disabled);
+        let user = user
+            .with_email(email)
+            .set_disabled(row.disabled)
+            .with_id(id);
         let state = State::Here(user);
         Ok(Self { revision, state })
     }
@@ -152,6 +158,9 @@ struct Row<'a> {
     email: Option<Cow<'a, str>>,
     #[serde(rename = "d", default, skip_serializing_if = "is_false")]
     disabled: bool,
+    /// Nodes of an earlier version leave it out when they write a user.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
 }
 
 impl Versioned for Row<'_> {
@@ -193,6 +202,7 @@ mod tests {
         for record in [
             Record::first(user()),
             record(7, State::Here(user().set_disabled(true))),
+            record(8, State::Here(user().with_id(UserId::generate().unwrap()))),
             record(u64::MAX, State::Removed("Ada".to_owned())),
             Record::first(User::new(
                 "ada".to_owned(),
@@ -222,6 +232,7 @@ mod tests {
             ("Büro 3", "a,b", "field `g`"),
             ("ada@example.org", "ada", "field `e`"),
             ("\"d\":true", "\"d\":1", "invalid type"),
+            ("\"i\":\"\"", "\"i\":\"a b\"", "field `i`"),
         ] {
             assert!(row.contains(from), "{row}");
             let row = row.replace(from, to);
@@ -231,6 +242,12 @@ mod tests {
         // What a reader may leave out.
         let more = row.replace("\"v\":1", "\"v\":1,\"new\":[7]");
         assert!(Record::decode(&field, more.as_bytes()).is_ok());
+        // What an earlier version leaves out.
+        let less = row.replace(",\"i\":\"\"", "");
+        assert_ne!(less, row);
+        let read = Record::decode(&field, less.as_bytes()).unwrap();
+        assert_eq!(read.user().unwrap().id(), &UserId::Unknown);
+        assert_eq!(read.encode(), less.as_bytes());
     }
 
     #[test]

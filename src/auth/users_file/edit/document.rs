@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
-use super::{EditError, NewUser};
+use super::{EditError, NewUser, new_id};
 use crate::principal::user_name::{canonical, spelling};
 use crate::source_text::nearest;
 
-pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
+pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) -> Result<(), EditError> {
     let mut table = Table::new();
     table.insert("password", value(user.password.as_str()));
     if !user.groups.is_empty() {
@@ -20,6 +20,8 @@ pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
     if user.disabled {
         table.insert("disabled", value(true));
     }
+    let id = user.id.map_or_else(new_id, |id| Ok(id.to_owned()))?;
+    table.insert("id", value(id));
     let users = document.entry("user").or_insert_with(|| {
         let mut users = Table::new();
         users.set_implicit(true);
@@ -29,6 +31,7 @@ pub(super) fn insert(document: &mut DocumentMut, user: &NewUser<'_>) {
         let name = spelling(user.name).unwrap_or(Cow::Borrowed(user.name));
         users.insert(&name, Item::Table(table));
     }
+    Ok(())
 }
 
 /// The name in the file of whoever `name` names.

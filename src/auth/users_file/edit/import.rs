@@ -37,7 +37,7 @@ pub(crate) fn import<'a>(
             });
             match (stored, table) {
                 (None, _) => {
-                    insert(document, user);
+                    insert(document, user)?;
                     imported.added.push(user.name);
                 }
                 (Some(_), Some(table)) if replace => {
@@ -79,6 +79,7 @@ mod tests {
             groups: &groups,
             email: None,
             disabled: false,
+            id: Some("e-42"),
         };
         let first = NewUser {
             password: &old,
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(imported, expected);
         let table = |name| {
             format!(
-                "\n[user.{name}]\npassword = \"{}\"\ngroups = [\"staff\"]\n",
+                "\n[user.{name}]\npassword = \"{}\"\ngroups = [\"staff\"]\nid = \"e-42\"\n",
                 new.as_str()
             )
         };

@@ -64,3 +64,58 @@ async fn rel_10_a_token_on_a_node_that_has_read_no_users_is_neither_refused_nor_
     let listed = done(&mut first, &["token", "list"], "");
     assert!(listed.contains("ada"), "{listed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_a_token_does_not_pass_to_the_next_user_of_that_name_on_any_node() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let start = || with_users(&app, &redis, "30s").app("tokens = true").start();
+    let [mut first, mut second] = Box::pin(async {
+        let first = start().await;
+        is_ready(&first).await;
+        first.browser().login("bob", PASSWORD).await;
+        let second = start().await;
+        is_ready(&second).await;
+        [first, second]
+    })
+    .await;
+    let add = ["user", "add", "bob", "--password-stdin"];
+    let opens = async |node: &Gate, token: &str| {
+        let headers = [("authorization", token)];
+        let program = node.browser();
+        let asked = program.request(Method::GET, "/", &headers, Bytes::new());
+        asked.await.status == 200
+    };
+    // First of the file that was taken over, without an id; then of the command.
+    for (n, steps) in [
+        &[&["user", "remove", "bob"][..], &add][..],
+        &[&["user", "remove", "bob"], &add],
+        &[&["user", "disable", "bob"], &["user", "enable", "bob"]],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let token = done(&mut second, &["token", "add", "bob"], "");
+        let token = format!("Bearer {}", token.trim_end());
+        for node in [&first, &second] {
+            let known = async || opens(node, &token).await.then_some(());
+            some_within(SOON, "the token", known).await;
+        }
+        for step in steps {
+            done(&mut first, step, NEW);
+        }
+        for node in [&first, &second] {
+            let over = async || (!opens(node, &token).await).then_some(());
+            some_within(SOON, "the end of the token", over).await;
+        }
+        let none = async || {
+            let args = ["token", "list", "--json"];
+            let lists = [run(first.files(), &args).1, run(second.files(), &args).1];
+            lists.iter().all(|list| list == "[]\n").then_some(())
+        };
+        some_within(SOON, &format!("an empty list, case {n}"), none).await;
+        for node in [&first, &second] {
+            assert!(!opens(node, &token).await, "case {n}");
+        }
+    }
+}
