@@ -1,6 +1,7 @@
 //! The client's address behind trusted proxies, and the `X-Forwarded-*` headers.
 
 mod chain;
+pub(crate) mod names;
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -172,9 +173,17 @@ pub(crate) fn is_reserved(folded: &str) -> bool {
                 | "x-client-ip"
                 | "x-cluster-client-ip"
                 | "true-client-ip"
-                | "x-original-url"
-                | "x-original-uri"
+                | "x-envoy-external-address"
+                | "x-envoy-original-path"
+                | "x-host"
+                | "x-http-host-override"
+                | "x-original-forwarded-for"
                 | "x-original-host"
+                | "x-original-method"
+                | "x-original-proto"
+                | "x-original-uri"
+                | "x-original-url"
+                | "x-replaced-path"
                 | "x-rewrite-url"
                 | "x-session-data"
                 | "x-session-set"
@@ -185,6 +194,16 @@ pub(crate) fn is_reserved(folded: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sec_33_sec_41_what_only_a_proxy_has_to_say_no_client_says() {
+        for (name, _) in names::OF_PROXIES {
+            assert!(is_reserved(&name.to_ascii_lowercase()), "{name}");
+        }
+        for (name, _) in names::OF_APPS {
+            assert!(!is_reserved(&name.to_ascii_lowercase()), "{name}");
+        }
+    }
 
     fn client(trusted: &[&str], peer: &str, chain: &[&str]) -> (String, String) {
         let trusted = TrustedSources::new(trusted.iter().map(|net| net.parse().unwrap()).collect());

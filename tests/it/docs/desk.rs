@@ -40,6 +40,11 @@ esac
 impl Desk {
     /// With a certificate for this host name where the pages have it.
     pub(super) fn new(host: &str) -> Self {
+        Self::new_for(&[host])
+    }
+
+    /// The same for several.
+    pub(super) fn new_for(hosts: &[&str]) -> Self {
         let desk = Self {
             folder: tempfile::tempdir().unwrap(),
             places: Vec::new(),
@@ -49,7 +54,7 @@ impl Desk {
             .replace("PASSWORD", PASSWORD)
             .replace("PROGRAM", env!("CARGO_BIN_EXE_vestibule"));
         desk.put("bin/vestibule", &vestibule, 0o755);
-        let certificate = Certificate::generate(&[host]);
+        let certificate = Certificate::generate(hosts);
         desk.put("etc/vestibule/cert.pem", &certificate.cert_pem, 0o644);
         desk.put("etc/vestibule/key.pem", &certificate.key_pem, 0o600);
         desk

@@ -22,6 +22,7 @@ use crate::harness::tls::Certificate;
 use crate::harness::*;
 
 const HOST: &str = "wiki.example.org";
+const LOGIN: &str = "login.example.org";
 
 /// A proxy in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +157,7 @@ impl Blocks {
 /// Vestibule as the page has it, with what a proxy in front of it needs.
 struct Behind {
     desk: Desk,
-    served: Served,
+    _served: Served,
     check: String,
     app: Upstream,
     /// By which identity tokens are verified.
@@ -168,7 +169,7 @@ struct Behind {
 impl Behind {
     async fn start(blocks: &Blocks) -> Self {
         let app = Upstream::websocket().await;
-        let mut desk = Desk::new(HOST);
+        let mut desk = Desk::new_for(&[HOST, LOGIN]);
         desk.place("http://127.0.0.1:3000", app.url());
         desk.place("127.0.0.1:3000", app.authority());
         let port = |authority: &str| authority.rsplit(':').next().unwrap().to_owned();
@@ -194,7 +195,7 @@ impl Behind {
         Self {
             keys: keys.assert_status(200).json(),
             desk,
-            served,
+            _served: served,
             check: blocks.check.trim_end().to_owned(),
             app,
             front,
@@ -203,7 +204,7 @@ impl Behind {
 
     /// A certificate for the proxy, with these names.
     fn certify(&self, cert: &str, key: &str) {
-        let certificate = Certificate::generate(&[HOST]);
+        let certificate = Certificate::generate(&[HOST, LOGIN]);
         self.desk.write(cert, &certificate.cert_pem);
         self.desk.write_secret(key, &certificate.key_pem);
     }

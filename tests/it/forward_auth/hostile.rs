@@ -1,4 +1,4 @@
-use super::spoofs::{FORWARDING, SPELLINGS, forged};
+use super::spoofs::{SPELLINGS, all, forged};
 use super::*;
 
 /// A name that only the client can have sent, of those that the proxy does not read.
@@ -28,7 +28,7 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
     for proxy in PROXIES {
         let mut raw = connect(to).await;
         for (target, status) in [("/", 200), ("/admin", 403), ("/public", 200)] {
-            for name in FORWARDING {
+            for name in all() {
                 for spelt in [
                     name.to_owned(),
                     name.replace('-', "_"),
@@ -57,6 +57,17 @@ async fn sec_95_names_of_forwarding_that_the_proxy_does_not_set_change_no_verdic
         }
     }
     assert!(asked > 3000, "{asked}");
+    // 64 KiB in one of them are no auth request: nobody is let in, and those after it are answered.
+    let long = "/".repeat(65_536);
+    for proxy in PROXIES {
+        for name in all().filter(|name| !is_read_by(proxy, name)) {
+            let more = format!("{bob}{name}: {long}\r\n");
+            let reply = ask(to, auth_request(proxy, "GET", "/", &more)).await;
+            reply.assert_status(431);
+        }
+        let reply = ask(to, auth_request(proxy, "GET", "/", &bob)).await;
+        reply.assert_status(200);
+    }
 }
 
 /// What comes after such an upgrade, nobody would be asked about.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::forwarded::names::{OF_APPS, OF_PROXIES, Says};
 use crate::request::own_path;
 
 /// Values that nobody else sends: whatever shows one was chosen by the client. The address is for
@@ -40,48 +41,32 @@ pub(super) enum About {
 /// For which a login counts failures by the address of the client.
 const OWN_PAGE: &str = own_path!("session");
 
-/// How many of the fields name an address.
-const ADDRESSES: usize = 10;
-
 /// Names, and what a client says by them.
-const FIELDS: &[(&str, &str)] = &[
-    ("X-Forwarded-For", CLIENT),
-    ("X-Real-IP", CLIENT),
-    ("X-Client-IP", CLIENT),
-    ("X-Cluster-Client-IP", CLIENT),
-    ("X-Original-Forwarded-For", CLIENT),
-    ("X-Envoy-External-Address", CLIENT),
-    ("True-Client-IP", CLIENT),
-    ("CF-Connecting-IP", CLIENT),
-    ("Fastly-Client-IP", CLIENT),
-    (
-        "Forwarded",
-        "for=192.0.2.66;host=spoofed.invalid;proto=http",
-    ),
-    ("X-Forwarded-Host", HOST),
-    ("X-Forwarded-Server", HOST),
-    ("X-Original-Host", HOST),
-    ("X-Host", HOST),
-    ("X-HTTP-Host-Override", HOST),
-    ("X-Forwarded-Method", METHOD),
-    ("X-Original-Method", METHOD),
-    ("X-HTTP-Method", METHOD),
-    ("X-HTTP-Method-Override", METHOD),
-    ("X-Method-Override", METHOD),
-    ("X-Forwarded-Uri", PATH),
-    ("X-Forwarded-Path", PATH),
-    ("X-Forwarded-Prefix", PATH),
-    ("X-Original-Uri", PATH),
-    ("X-Original-Url", PATH),
-    ("X-Original-Url", "https://spoofed.invalid/spoofed"),
-    ("X-Rewrite-Url", PATH),
-    ("X-Replaced-Path", PATH),
-    ("X-Envoy-Original-Path", PATH),
-    ("X-Auth-Request-Redirect", PATH),
-    ("X-Forwarded-Proto", "http"),
-    ("X-Forwarded-Port", "666"),
-    ("X-Request-Id", REQUEST_ID),
-];
+fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let values = |(name, says): (&'static str, Says)| {
+        let values: &[_] = match says {
+            Says::Client => &[CLIENT],
+            Says::Host => &[HOST],
+            Says::Method => &[METHOD],
+            Says::Path if name == "X-Original-URL" => &[PATH, "https://spoofed.invalid/spoofed"],
+            Says::Path => &[PATH],
+            Says::Port => &["666"],
+            Says::Scheme => &["http"],
+            Says::Other => match name {
+                "Forwarded" => &["for=192.0.2.66;host=spoofed.invalid;proto=http"],
+                "X-Request-Id" => &[REQUEST_ID],
+                _ => &[],
+            },
+        };
+        values.iter().map(move |value| (name, *value))
+    };
+    OF_PROXIES.into_iter().chain(OF_APPS).flat_map(values)
+}
+
+/// Whether an address is named by it.
+fn names_address((_, value): &(&str, &str)) -> bool {
+    value.contains(CLIENT)
+}
 
 /// Parts of paths, after the folder of the app. `\u{80}`-`\u{ff}` stand for single bytes.
 const PATHS: &[&str] = &[
@@ -152,7 +137,7 @@ pub(super) fn probes(folder: &str) -> Vec<Probe> {
         get(About::Baseline, plain(), Vec::new()),
         get(About::OwnPage, OWN_PAGE.into(), Vec::new()),
     ];
-    for &(name, value) in FIELDS {
+    for (name, value) in fields() {
         let mut spellings: Vec<Cow<'_, str>> = vec![name.into()];
         if name.contains('-') {
             spellings.extend(['_', '.'].map(|other| name.replace('-', &other.to_string()).into()));
@@ -169,8 +154,8 @@ pub(super) fn probes(folder: &str) -> Vec<Probe> {
             probes.push(get(About::Field(shown), plain(), fields.collect()));
         }
     }
-    for (name, value) in FIELDS.iter().take(ADDRESSES) {
-        let fields = vec![((*name).to_owned(), (*value).to_owned())];
+    for (name, value) in fields().filter(names_address) {
+        let fields = vec![(name.to_owned(), value.to_owned())];
         let about = About::FieldOfOwnPage(format!("{name}: {value}, at {OWN_PAGE}"));
         probes.push(get(about, OWN_PAGE.into(), fields));
     }

@@ -7,7 +7,7 @@ use super::*;
 pub(super) fn prepare(blocks: &Blocks, behind: &mut Behind) -> &'static str {
     let front = behind.front;
     behind.desk.place("bind :443", format!("bind {front}"));
-    let certificate = Certificate::generate(&[HOST]);
+    let certificate = Certificate::generate(&[HOST, LOGIN]);
     let both = certificate.cert_pem + &certificate.key_pem;
     behind.desk.write_secret("/etc/haproxy/wiki.pem", &both);
     behind.desk.write("/etc/haproxy/vestibule.lua", &blocks.lua);

@@ -5,7 +5,7 @@ use hyper::Method;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::forward_auth::spoofs::{FORWARDING, SPELLINGS, forged};
+use crate::forward_auth::spoofs::{SPELLINGS, all, forged, forwarding};
 use crate::identity_token::{HEADER, verify};
 
 /// A visitor and a program use the app, and others try to do what they may not.
@@ -295,14 +295,14 @@ async fn no_name_changes_a_verdict(behind: &Behind) {
             "{target} has reached the app: {}",
             behind.app.last().head
         );
-        for name in FORWARDING {
+        for name in all() {
             let more = format!("{name}: {}\r\n", forged(name));
             let spoofed = verdict(&mut client, target, &more).await;
             assert_eq!(spoofed, plain, "{target} with {name}");
             asked += 1;
         }
     }
-    for name in FORWARDING {
+    for name in forwarding() {
         for spelt in [
             name.to_owned(),
             name.replace('-', "_"),
@@ -352,6 +352,7 @@ async fn nobody_hands_an_identity_token_in(behind: &Behind) {
         assert!(!head.contains("vestibule"), "{target}: {head}");
     };
     show(&nobody, "/open").await;
+    nothing_is_told_on_a_path_for_everyone(behind).await;
     reconfigure(behind, |text| {
         assert!(text.contains(ON), "{text}");
         text.replace(ON, "")
@@ -363,6 +364,30 @@ async fn nobody_hands_an_identity_token_in(behind: &Behind) {
         text.replace("tokens = true\n", &format!("tokens = true\n{ON}"))
     })
     .await;
+}
+
+/// Where nobody has to sign in, an app believes a visitor in nothing either.
+async fn nothing_is_told_on_a_path_for_everyone(behind: &Behind) {
+    let mut client = Client::new(behind).await;
+    let identity = [
+        "X-Forwarded-User",
+        "X-Forwarded-Groups",
+        "X-Forwarded-Email",
+    ];
+    for name in forwarding().chain(identity) {
+        for spelt in [name.to_owned(), name.to_lowercase(), name.replace('-', "_")] {
+            let got = behind.app.requests();
+            let status = client.ask("/open", &format!("{spelt}: made-up\r\n")).await;
+            let came = behind.app.requests() - got;
+            // What only looks like an identity header may be refused as well.
+            assert!(
+                (status, came) == (200, 1) || (status, came) == (403, 0),
+                "{spelt}: {status}"
+            );
+            let head = behind.app.last().head;
+            assert!(!head.contains("made-up"), "{spelt}: {head}");
+        }
+    }
 }
 
 /// An answer with 503 lets nobody in, and leads nobody in circles: neither to the login, where a
@@ -391,12 +416,11 @@ async fn nobody_gets_in_when_there_is_too_much_to_do(behind: &Behind, front: Fro
     ada.get("/page").await.assert_status(200);
 }
 
-/// With a login host, visitors go there and come back.
+/// With a login host, visitors go there and come back, by the same proxy.
 async fn one_login_is_for_all(behind: &Behind) {
-    const LOGIN: &str = "login.example.org";
     let login = format!("\n[login]\nhost = \"{LOGIN}\"\n");
     reconfigure(behind, |text| text + &login).await;
-    let (ada, at_login) = (browser(behind), Browser::new(behind.served.address, LOGIN));
+    let (ada, at_login) = (browser(behind), Browser::new(behind.front, LOGIN));
     let led = ada.get("/page?a=1").await;
     led.assert_status(303);
     assert_eq!(led.values("set-cookie").len(), 1, "{led}");
@@ -414,7 +438,21 @@ async fn one_login_is_for_all(behind: &Behind) {
     ada.get(back).await.assert_redirects_to("/page?a=1");
     ada.get("/page?a=1").await.assert_status(200);
     assert_is_from(behind, "ada");
+    // All of the login host is Vestibule's: it knows who asks, and no app hears of it.
+    let got = behind.app.requests();
+    let account = at_login.get("/.vestibule/account").await;
+    account.assert_status(200).assert_contains("ada");
+    at_login
+        .get("/")
+        .await
+        .assert_redirects_to("/.vestibule/account");
+    let listed = behind
+        .desk
+        .run("vestibule session list --user ada --json")
+        .await;
+    assert!(listed.contains("\"login.example.org\""), "{listed}");
     at_login.logout().await.assert_status(303);
+    assert_eq!(behind.app.requests(), got);
     ada.get("/page").await.assert_status(303);
 }
 
