@@ -49,7 +49,11 @@ pub(crate) enum RequestError {
     /// Too many logins wait to be verified, and this program would be one more (SEC-60).
     LoginBusy,
     /// There is no session, and this needs one (SEC-69).
-    LoginRequired(ClientKind),
+    LoginRequired {
+        client: ClientKind,
+        /// It has an `Authorization`, which signs nobody in here.
+        has_authorization: bool,
+    },
     /// Too many wrong passwords by HTTP Basic before this one (SEC-59).
     LoginThrottled(Duration),
     /// The session is over, but a restart might bring it back: the store could not be written.
@@ -150,7 +154,7 @@ impl RequestError {
             Self::Forged(Forgery::Outdated) => &messages::FORM_OUTDATED,
             Self::FormNotKept => &messages::FORM_NOT_KEPT,
             Self::LoginBusy => &messages::LOGIN_BUSY,
-            Self::LoginRequired(_) => &messages::LOGIN_REQUIRED,
+            Self::LoginRequired { .. } => &messages::LOGIN_REQUIRED,
             Self::LoginThrottled(_) => &messages::LOGIN_THROTTLED,
             Self::LogoutNotKept(StoreError::NotEverywhere(Obstacle::Away(_))) => {
                 &messages::SIGN_OUT_NOT_EVERYWHERE
@@ -201,7 +205,7 @@ impl RequestError {
             self,
             Self::CredentialRefused(..)
                 | Self::LoginBusy
-                | Self::LoginRequired(_)
+                | Self::LoginRequired { .. }
                 | Self::LoginThrottled(_)
                 | Self::NotANavigation
                 | Self::OutOfScope
@@ -405,7 +409,7 @@ impl std::error::Error for RequestError {
             | Self::ForwardAuth(_)
             | Self::FormNotKept
             | Self::LoginBusy
-            | Self::LoginRequired(_)
+            | Self::LoginRequired { .. }
             | Self::LoginThrottled(_)
             | Self::Maintenance
             | Self::MethodNotAllowed(_)

@@ -156,7 +156,10 @@ pub(crate) fn session_ended(head: &Parts) -> RequestError {
 }
 
 pub(super) fn login_required(head: &Parts) -> RequestError {
-    RequestError::LoginRequired(ClientKind::of(&head.headers))
+    RequestError::LoginRequired {
+        client: ClientKind::of(&head.headers),
+        has_authorization: head.headers.contains_key(header::AUTHORIZATION),
+    }
 }
 
 /// What a form gets that has no session and is not kept: a page that says so, for whoever sent it.

@@ -66,6 +66,12 @@ pub(crate) enum Shown {
     },
 }
 
+impl Shown {
+    pub(super) fn is_token(&self) -> bool {
+        matches!(self, Self::Token { .. })
+    }
+}
+
 pub(crate) struct BasicPassword {
     /// `None` for what is no such pair.
     pair: Option<NameAndPassword>,

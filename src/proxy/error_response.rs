@@ -73,7 +73,11 @@ impl Proxy {
                 request_id,
             };
             self.pages.titled(title).error(&view).into_response()
-        } else if let RequestError::LoginRequired(ClientKind::Git) = error {
+        } else if let RequestError::LoginRequired {
+            client: ClientKind::Git,
+            ..
+        } = error
+        {
             pages::plain(message.status, sign_in_of_program(exchange))
         } else if let RequestError::CredentialRefused(refusal, ClientKind::Git) = error {
             let text = match refusal {
@@ -85,9 +89,13 @@ impl Proxy {
             let notice = notice.as_ref().map_or("", Sentence::as_str);
             let space = if notice.is_empty() { "" } else { " " };
             let text = match error {
-                RequestError::LoginRequired(ClientKind::Program) if takes_any(exchange) => {
-                    sign_in_of_program(exchange).to_owned()
+                RequestError::LoginRequired { .. } if exchange.has_token_for_others => {
+                    texts::PROGRAM_TOKEN_NOT_TAKEN.to_owned()
                 }
+                RequestError::LoginRequired {
+                    client: ClientKind::Program,
+                    ..
+                } if takes_any(exchange) => sign_in_of_program(exchange).to_owned(),
                 _ => format!("{}. {notice}{space}{advice}", message.title),
             };
             let mut body = serde_json::json!({
@@ -95,9 +103,9 @@ impl Proxy {
                 "message": text,
                 "request_id": request_id,
             });
-            if let RequestError::LoginRequired(kind) = error {
+            if let RequestError::LoginRequired { client, .. } = error {
                 // A script leads people there, while its page stays open.
-                body["login_url"] = login_url(*kind, exchange).into();
+                body["login_url"] = login_url(*client, exchange).into();
             }
             pages::json(message.status, &body)
         };
@@ -159,6 +167,7 @@ fn takes_any(exchange: &Exchange) -> bool {
 fn sign_in_of_program(exchange: &Exchange) -> &'static str {
     let taken = exchange.app.as_ref().map(|app| app.credentials());
     match taken {
+        _ if exchange.has_token_for_others => texts::PROGRAM_TOKEN_NOT_TAKEN,
         Some(taken) if taken.tokens => texts::PROGRAM_SIGN_IN_BY_TOKEN,
         Some(taken) if taken.basic => texts::PROGRAM_SIGN_IN_BY_PASSWORD,
         _ => texts::PROGRAM_SIGN_IN,
@@ -167,21 +176,30 @@ fn sign_in_of_program(exchange: &Exchange) -> &'static str {
 
 fn add_challenges(headers: &mut HeaderMap, error: &RequestError, exchange: &Exchange) {
     let kind = match error {
-        RequestError::CredentialRefused(_, kind) | RequestError::LoginRequired(kind) => *kind,
+        RequestError::CredentialRefused(_, kind) => *kind,
+        RequestError::LoginRequired { client, .. } => *client,
         _ => ClientKind::Browser,
     };
+    let has_authorization = match error {
+        RequestError::LoginRequired {
+            has_authorization, ..
+        } => *has_authorization || exchange.has_token_for_others,
+        _ => false,
+    };
     let taken = exchange.app.as_ref().map(|app| app.credentials());
-    for challenge in challenges(kind, taken, error) {
+    for challenge in challenges(kind, taken, error, has_authorization) {
         headers.append(header::WWW_AUTHENTICATE, challenge);
     }
 }
 
 /// How a client can sign in (RFC 9110 §11.6.1). Browsers are never asked for HTTP Basic: they would
-/// show a dialog in front of a page.
+/// show a dialog in front of a page. Programs always are, if only by words of which they show people the
+/// realm; where nothing is taken from programs, those that have sent something hear of `Bearer` as well.
 fn challenges(
     kind: ClientKind,
     taken: Option<&CredentialSettings>,
     error: &RequestError,
+    has_authorization: bool,
 ) -> impl Iterator<Item = HeaderValue> {
     let taken = taken.filter(|taken| kind != ClientKind::Browser && taken.take_any());
     let basic = taken.map(|_| HeaderValue::from_static(BASIC));
@@ -190,10 +208,12 @@ fn challenges(
             Some(INVALID_TOKEN)
         }
         (_, Some(taken)) if taken.tokens => Some(BEARER),
+        (_, None) if has_authorization && kind != ClientKind::Browser => Some(BEARER),
         _ => None,
     };
+    let is_usual = basic.is_none() && bearer.is_none_or(|bearer| bearer == BEARER);
+    let usual = is_usual.then(|| portal::challenge(kind));
     let bearer = bearer.map(HeaderValue::from_static);
-    let usual = (basic.is_none() && bearer.is_none()).then(|| portal::challenge(kind));
     [usual, basic, bearer].into_iter().flatten()
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     role: HostRole,
     /// Of the proxy that asks whether its client may, and gets the request by itself.
     pub(super) asked_by: Option<ProxyKind>,
+    /// It has an API token, and its app takes none.
+    pub(super) has_token_for_others: bool,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
@@ -97,6 +99,7 @@ impl Exchange {
             subject: Subject::App,
             role: HostRole::Own,
             asked_by: None,
+            has_token_for_others: false,
             renewed: Vec::new(),
             hsts: None,
             version: head.version,

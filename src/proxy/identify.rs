@@ -37,6 +37,7 @@ impl Proxy {
     ) -> Result<(Proof, Option<Principal>), RequestError> {
         let mut proof = Proof::default();
         if let Some(shown) = shown {
+            exchange.has_token_for_others = shown.is_token() && !app.credentials().tokens;
             match self.identify_by(shown, app, context).await? {
                 By::Credential(credential, principal) => {
                     app.counts.callers.note(match credential {

@@ -275,6 +275,60 @@ async fn programs_are_told_how_to_sign_in_and_browsers_see_no_dialog() {
     assert_eq!(reply.values("www-authenticate"), expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_takes_no_tokens_says_so_whether_they_are_good_or_not() {
+    let app = app().await;
+    let service = Vestibule::before(&app).user("ada", PASSWORD);
+    let service = service.rule("/open", "everyone").spawn().await;
+    let (good, unknown) = (made(&service.files, "ada", &[]), vestibule_token());
+    let browser = service.browser();
+    let told = [
+        "basic realm=\"Sign in with a web browser\"",
+        "Bearer realm=\"Vestibule\"",
+    ];
+    let curl = ("user-agent", "curl/8.5");
+    let git = ("user-agent", "git/2.47.1");
+    for token in [&good, &unknown] {
+        for shown in [bearer(token), basic("ada", token)] {
+            for agent in [curl, git] {
+                let headers = [("authorization", &*shown), agent];
+                let reply = ask(&browser, "GET", "/", &headers).await;
+                reply.assert_status(401);
+                for part in ["This app takes no API tokens", "tokens = true"] {
+                    assert!(reply.text().contains(part), "{reply}");
+                }
+                assert_eq!(reply.values("www-authenticate"), told);
+                if agent == curl {
+                    assert_eq!(reply.json()["error"], "login_required");
+                }
+                // It is no harm where nobody has to sign in.
+                let reply = ask(&browser, "GET", "/open", &headers).await;
+                reply.assert_status(200);
+                assert_eq!(app.last().value("authorization"), None);
+            }
+        }
+    }
+    // What is the app's own is no token, and without any the words are the usual ones.
+    let other = ask(&browser, "GET", "/", &[("authorization", "Bearer x"), curl]).await;
+    assert_eq!(other.values("www-authenticate"), told);
+    let nothing = ask(&browser, "GET", "/", &[curl]).await;
+    assert_eq!(nothing.values("www-authenticate"), told[..1]);
+    for reply in [other, nothing] {
+        reply.assert_status(401);
+        assert!(!reply.text().contains("API token"), "{reply}");
+    }
+    // A script in a page reads it as well, and its browser shows no dialog.
+    let bearer = bearer(&good);
+    let headers = [("authorization", &*bearer), ("sec-fetch-mode", "cors")];
+    let reply = ask(&browser, "GET", "/", &headers).await;
+    reply.assert_status(401).assert_contains("tokens = true");
+    let asked = reply.values("www-authenticate").join(" ");
+    assert!(
+        asked.starts_with("Cookie ") && !asked.contains("Bearer"),
+        "{asked}"
+    );
+}
+
 /// A token that nobody has made.
 fn vestibule_token() -> String {
     "vst_00000000000000000000000000000000000000000002CZclj".to_owned()

@@ -184,6 +184,7 @@ texts! {
     PROGRAM_SIGN_IN_CHALLENGE = "basic realm=\"Sign in with a web browser\"";
     PROGRAM_SIGN_IN_BY_PASSWORD = "This address needs a login. Send your user name and password.";
     PROGRAM_SIGN_IN_BY_TOKEN = "This address needs a login. Send your user name and an API token, which your account page makes, as the password.";
+    PROGRAM_TOKEN_NOT_TAKEN = "This app takes no API tokens. Sign in with a web browser, or ask the people who run this site to write tokens = true into its [[app]].";
     PROGRAM_WRONG_PASSWORD = "The user name or the password is wrong.";
     PROGRAM_USE_HTTPS = "Plain HTTP is not served here. Put https:// in front of the address.";
 }
