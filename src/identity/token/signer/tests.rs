@@ -21,6 +21,20 @@ fn opened(source: &KeySource, clock: &Clock) -> Signer {
     signer
 }
 
+/// ES256 has another signature each time that something is signed (FIPS 186-5): the same one was kept.
+#[test]
+fn the_same_claims_are_signed_once() {
+    let signer = opened(&KeySource::Memory, &Clock::system());
+    let sign = |claims: &str| signer.sign(claims.as_bytes()).unwrap();
+    let first = sign("{\"iat\":1,\"htu\":\"/a\"}");
+    let other = sign("{\"iat\":2,\"htu\":\"/a\"}");
+    assert_ne!(first, other, "of another second");
+    let again = |claims| (0..20).filter(|_| sign(claims) == sign(claims)).count();
+    assert_eq!(again("{\"iat\":3,\"htu\":\"/a\"}"), 20);
+    let long = format!("{{\"groups\":\"{}\"}}", "x".repeat(4096));
+    assert_ne!(sign(&long), sign(&long), "too long to be kept");
+}
+
 #[test]
 fn keys_take_turns_and_outlive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
