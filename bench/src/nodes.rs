@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::figures::Subject;
+use self::figures::{Measured, Subject};
 use self::fleet::{Fleet, Programs};
 use self::walk::Walk;
 
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Measures instead, and makes a table with the bars that are set
     #[arg(long)]
     measure: bool,
+    /// The Vestibule that follows in the rolling upgrade, instead of the same one
+    #[arg(long, value_name = "PATH", requires = "measure")]
+    program_after: Option<PathBuf>,
     /// Only these
     #[arg(
         long,
@@ -57,7 +60,13 @@ pub(crate) async fn run(
     let programs = Programs::find()?;
     let vestibule = vestibule(arguments.program.as_deref())?;
     if arguments.measure {
-        return figures::run(&programs, &vestibule, &arguments.only, arguments.quick).await;
+        let after = arguments.program_after.as_deref();
+        let measured = Measured {
+            programs: &programs,
+            vestibule: &vestibule,
+            after,
+        };
+        return figures::run(&measured, &arguments.only, arguments.quick).await;
     }
     let began = Instant::now();
     let fleet = Fleet::start(&programs, &vestibule).await?;

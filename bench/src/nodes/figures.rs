@@ -82,6 +82,14 @@ const QUICK: Sizes = Sizes {
     requests: 500,
 };
 
+/// What is measured.
+pub(super) struct Measured<'a> {
+    pub(super) programs: &'a Programs,
+    pub(super) vestibule: &'a Path,
+    /// What follows it in an upgrade; without it, the same one.
+    pub(super) after: Option<&'a Path>,
+}
+
 /// One line of the table.
 struct Figure {
     what: String,
@@ -94,8 +102,7 @@ struct Figure {
 /// # Errors
 /// Something could not be measured.
 pub(super) async fn run(
-    programs: &Programs,
-    vestibule: &Path,
+    measured: &Measured<'_>,
     chosen: &[Subject],
     quick: bool,
 ) -> io::Result<()> {
@@ -104,10 +111,10 @@ pub(super) async fn run(
     let (mut lines, mut failed) = (Vec::new(), 0);
     for &subject in chosen {
         let began = Instant::now();
-        let measured = measure(subject, programs, vestibule, sizes).await;
+        let figures = measure(subject, measured, sizes).await;
         let took = began.elapsed().as_secs_f64();
         eprintln!("{subject:?}: {took:.0} s");
-        match measured {
+        match figures {
             Ok(figures) => lines.extend(figures),
             Err(error) => {
                 failed += 1;
@@ -127,10 +134,14 @@ pub(super) async fn run(
 
 async fn measure(
     subject: Subject,
-    programs: &Programs,
-    vestibule: &Path,
+    measured: &Measured<'_>,
     sizes: Sizes,
 ) -> io::Result<Vec<Figure>> {
+    let Measured {
+        programs,
+        vestibule,
+        after,
+    } = *measured;
     if subject == Subject::HotPath {
         return hot_path::measure(vestibule, sizes.rounds, sizes.seconds).await;
     }
@@ -141,7 +152,7 @@ async fn measure(
         Subject::Starts => starts::measure(&fleet, sizes.sessions).await,
         Subject::Failover => faults::failovers(&mut fleet, sizes.failovers).await,
         Subject::Kills => faults::kills(&mut fleet, sizes.kills).await,
-        Subject::Upgrade => upgrade::measure(&mut fleet, sizes.requests).await,
+        Subject::Upgrade => upgrade::measure(&mut fleet, sizes.requests, after).await,
         Subject::HotPath => unreachable!("it was measured"),
     }
 }

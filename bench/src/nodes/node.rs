@@ -71,6 +71,11 @@ impl Node {
         started.map_err(|said| io::Error::other(format!("node {} ends: {said}", self.name)))
     }
 
+    /// What the next start is of.
+    pub(super) fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// Ends it as a crash does.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         self.end(Signal::KILL)

@@ -1,6 +1,7 @@
 //! One node after the other is stopped and started again, as an upgrade does it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -29,7 +30,12 @@ struct Counts {
     done: AtomicBool,
 }
 
-pub(super) async fn measure(fleet: &mut Fleet, requests: u64) -> io::Result<Vec<Figure>> {
+/// `after` is the program that each node is started again with.
+pub(super) async fn measure(
+    fleet: &mut Fleet,
+    requests: u64,
+    after: Option<&Path>,
+) -> io::Result<Vec<Figure>> {
     let visitors = fleet.fill(CONNECTIONS).await?;
     let (counts, mut tasks) = (Arc::new(Counts::default()), JoinSet::new());
     for (nth, visitor) in visitors.iter().enumerate() {
@@ -41,6 +47,9 @@ pub(super) async fn measure(fleet: &mut Fleet, requests: u64) -> io::Result<Vec<
         let nodes = fleet.nodes.len();
         let node = &mut fleet.nodes[upgrades % nodes];
         node.stop().await?;
+        if let Some(after) = after {
+            node.set_program(after);
+        }
         node.start().await?;
         upgrades += 1;
     }
@@ -57,14 +66,25 @@ pub(super) async fn measure(fleet: &mut Fleet, requests: u64) -> io::Result<Vec<
     }
     let [answered, again, failed] = [&counts.answered, &counts.again, &counts.failed]
         .map(|count| count.load(Ordering::Relaxed));
-    Ok(vec![Figure {
-        what: format!("{upgrades} restarts of nodes behind HAProxy, {answered} requests"),
-        bar: "0 failed, 0 sessions lost",
-        measured: format!(
-            "{failed} failed, {lost} sessions lost; {again} sent again, as their connection was closed before the answer"
-        ),
-        reached: Some(failed == 0 && lost == 0),
-    }])
+    let program = after.map_or("the same program", |_| "another program");
+    Ok(vec![
+        Figure {
+            what: format!(
+                "{upgrades} nodes stopped and started with {program}, behind HAProxy, {answered} requests"
+            ),
+            bar: "0 failed, 0 sessions lost",
+            measured: format!("{failed} failed, {lost} sessions lost"),
+            reached: Some(failed == 0 && lost == 0),
+        },
+        Figure {
+            what:
+                "of them sent again, as browsers do when a connection is closed before the answer"
+                    .to_owned(),
+            bar: "",
+            measured: again.to_string(),
+            reached: None,
+        },
+    ])
 }
 
 async fn ask(visitor: Client, version: Version, counts: Arc<Counts>) {
