@@ -38,7 +38,9 @@ pub(super) static NAME: LazyLock<Script> = LazyLock::new(|| {
 /// Keys: an index. Removes it where it is no set; gives whether it was none.
 pub(super) static MEND: LazyLock<Script> = LazyLock::new(|| {
     telling(
-        "if type(redis.pcall('SCARD', KEYS[1])) == 'number' then return 0 end
+        "local there = redis.pcall('SCARD', KEYS[1])
+        if type(there) == 'number' then return 0 end
+        if string.sub(there.err, 1, 9) ~= 'WRONGTYPE' then error(there) end
         redis.call('DEL', KEYS[1])
         return 1",
     )

@@ -377,3 +377,23 @@ async fn rel_19_an_epoch_that_cannot_be_read_concerns_its_user_alone_and_an_end_
     node.insert(Arc::clone(&bob)).await.unwrap();
     assert_eq!(node.load(bob.key).await, Ok(Some(bob)));
 }
+
+/// Of which a user that lacks a right can say nothing.
+#[tokio::test]
+async fn rel_19_an_index_that_cannot_be_looked_at_is_left_alone() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let rights = |rights: &[&str]| {
+        let set = ["ACL", "SETUSER", "default"];
+        assert_eq!(server.ask(&[&set[..], rights].concat()), "OK\n");
+    };
+    rights(&["-smembers", "-scard"]);
+    assert_eq!(node.of_user("ada".into()).await, Err(StoreError::Refused));
+    let range = node.range(Bound::Unbounded, SessionKey::LAST, 9).await;
+    assert_eq!(range, Err(StoreError::Refused));
+    rights(&["+smembers", "+scard"]);
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![Arc::clone(&ada)]));
+    assert_eq!(all(&node).await, [ada]);
+}
