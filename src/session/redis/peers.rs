@@ -25,9 +25,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// master.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// How long the others are waited for, since the server takes writes: a node that has died with the one
-/// before tells it nothing more.
-const WAIT: Duration = Duration::from_secs(3);
+/// How many times `timeout` the others are waited for, since the server takes writes: a node that has died
+/// with the one before tells it nothing more.
+const WAIT: u32 = 3;
 
 /// How long what a server has is in doubt at least, where nothing can be told it, as it takes no writes.
 const IN_DOUBT: Duration = Duration::from_secs(5);
@@ -146,7 +146,7 @@ impl Peers {
         let is_due = self.said.is_none_or(|said| said.elapsed() >= EVERY);
         if is_due || self.is_waiting() {
             match shared.attend(server).await {
-                Ok(there) => self.hear(there, server),
+                Ok(there) => self.hear(there, server, shared.limit(WAIT)),
                 Err(error) => tracing::debug!(%error, "no other node can hear of this one"),
             }
         }
@@ -154,7 +154,7 @@ impl Peers {
     }
 
     /// A server that has lost its list knows of nobody: those that were known before are waited for.
-    fn hear(&mut self, there: HashMap<NodeId, ServerId>, server: ServerId) {
+    fn hear(&mut self, there: HashMap<NodeId, ServerId>, server: ServerId, wait: Duration) {
         let now = Clock::stopwatch();
         self.said = Some(now);
         let until = match self.waiting {
@@ -162,7 +162,7 @@ impl Peers {
                 self.known = there;
                 return;
             }
-            Waiting::Begins => now + WAIT,
+            Waiting::Begins => now + wait,
             Waiting::Until(until) => until,
         };
         self.known.extend(there);
@@ -238,21 +238,26 @@ mod tests {
     #[test]
     fn rel_18_nodes_that_a_server_has_lost_are_waited_for() {
         let (here, before) = (ServerId::of("here"), ServerId::of("before"));
+        let wait = Duration::from_secs(3);
         let mut peers = Peers::default();
-        peers.hear(HashMap::from([([1; 8], before), ([2; 8], before)]), before);
+        peers.hear(
+            HashMap::from([([1; 8], before), ([2; 8], before)]),
+            before,
+            wait,
+        );
         peers.wait();
-        peers.hear(HashMap::from([([2; 8], here), ([3; 8], here)]), here);
+        peers.hear(HashMap::from([([2; 8], here), ([3; 8], here)]), here, wait);
         let known = HashMap::from([([1; 8], before), ([2; 8], here), ([3; 8], here)]);
         assert_eq!(peers.known, known);
         let Waiting::Until(until) = peers.waiting else {
             panic!("{:?}", peers.waiting);
         };
-        peers.hear(HashMap::default(), here);
+        peers.hear(HashMap::default(), here, wait);
         assert_eq!(peers.waiting, Waiting::Until(until), "as long as before");
         peers.waiting = Waiting::Until(Clock::stopwatch());
-        peers.hear(HashMap::default(), here);
+        peers.hear(HashMap::default(), here, wait);
         assert!(!peers.is_waiting(), "it does not come");
-        peers.hear(HashMap::from([([3; 8], here)]), here);
+        peers.hear(HashMap::from([([3; 8], here)]), here, wait);
         assert_eq!(peers.known, HashMap::from([([3; 8], here)]));
     }
 }

@@ -121,7 +121,7 @@ async fn loaded(node: &Redis, record: &Record) -> Option<Arc<Record>> {
             }
         }
     };
-    let loading = tokio::time::timeout(Duration::from_secs(20), loading);
+    let loading = tokio::time::timeout(Duration::from_secs(40), loading);
     loading.await.expect("it is believed in the end")
 }
 
