@@ -78,6 +78,8 @@ struct Shared {
     node: [u8; 8],
     own: Mutex<Own>,
     accesses: Accesses,
+    /// How many sessions there were, and when.
+    counted: Mutex<Option<(Instant, usize)>>,
     /// How far epochs have been looked at.
     swept: Mutex<sweep::Position>,
     /// Milliseconds that a session lasts at most.
@@ -114,6 +116,7 @@ impl Redis {
             node,
             own: Mutex::default(),
             accesses: Accesses::default(),
+            counted: Mutex::default(),
             swept: Mutex::default(),
             longest: AtomicU64::new(u64::MAX),
             followers: Mutex::default(),

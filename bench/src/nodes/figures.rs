@@ -149,7 +149,7 @@ async fn measure(
     match subject {
         Subject::Ends => latency::ends(&fleet, sizes.ends).await,
         Subject::First => latency::first(&fleet, sizes.first).await,
-        Subject::Starts => starts::measure(&fleet, sizes.sessions).await,
+        Subject::Starts => starts::measure(&mut fleet, sizes.sessions).await,
         Subject::Failover => faults::failovers(&mut fleet, sizes.failovers).await,
         Subject::Kills => faults::kills(&mut fleet, sizes.kills).await,
         Subject::Upgrade => upgrade::measure(&mut fleet, sizes.requests, after).await,

@@ -5,9 +5,11 @@
 //! one says so first, in one place, and is told how many others are about to; only then it counts. A
 //! session that is just beginning may be counted twice by that, and none is missed.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::redis::{Value, cmd};
+use tokio::time::Instant;
 
 use super::{Shared, number, scripts};
 use crate::session::id::SessionKey;
@@ -18,6 +20,10 @@ use crate::session::store::StoreError;
 fn is_near(count: usize, most: usize) -> bool {
     most.saturating_sub(count) <= (most / 8).max(8192)
 }
+
+/// How long a count is good enough to see that it is far from the limit: no server takes as many logins in
+/// that time as lie between.
+const COUNTED_FOR: Duration = Duration::from_millis(250);
 
 /// After so many times `timeout`, whoever has said so has begun its session, or never will.
 const TIMES: u32 = 10;
@@ -32,12 +38,11 @@ impl Shared {
         if most == usize::MAX {
             return self.begin_session(record).await.map(|()| true);
         }
-        let count = self.count().await?;
-        if count >= most {
-            return Ok(false);
-        }
-        if !is_near(count, most) {
+        if !is_near(self.counted_lately().await?, most) {
             return self.begin_session(record).await.map(|()| true);
+        }
+        if self.count().await? >= most {
+            return Ok(false);
         }
         let (others, place) = self.take_place(&record.key).await?;
         let beginning = async {
@@ -52,6 +57,24 @@ impl Shared {
         // Without an answer it ends by itself.
         let _answer = self.query(&give_back).await;
         begun
+    }
+
+    /// How many sessions there were a moment ago.
+    async fn counted_lately(&self) -> Result<usize, StoreError> {
+        let known = *self.counted();
+        if let Some((at, count)) = known
+            && at.elapsed() < COUNTED_FOR
+        {
+            return Ok(count);
+        }
+        let at = Instant::now();
+        let count = self.count().await?;
+        *self.counted() = Some((at, count));
+        Ok(count)
+    }
+
+    pub(super) fn counted(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives how many others are about to begin a session, and what to give back afterwards.

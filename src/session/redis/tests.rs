@@ -158,3 +158,20 @@ async fn rel_18_each_of_many_changes_at_once_is_made() {
     let kept = node.load(key).await.unwrap().unwrap();
     assert_eq!(kept.revision, 150);
 }
+
+#[tokio::test]
+async fn sec_52_a_count_of_a_moment_ago_is_good_far_from_the_limit_and_never_close_to_it() {
+    let server = server!();
+    let node = node(&server).await;
+    node.insert(record("ada")).await.unwrap();
+    let a_moment_ago = Instant::now() + Duration::from_secs(60); // however slow the machine is
+    *node.shared.counted() = Some((a_moment_ago, 0));
+    assert_eq!(node.insert_below(record("bob"), 1).await, Ok(false));
+    // Nobody is asked how many there are.
+    for shard in keys::Shard::all() {
+        server.ask(&["SET", &node.shared.names.count(shard), "1000000"]);
+    }
+    assert_eq!(node.insert_below(record("bob"), 1_000_000).await, Ok(true));
+    *node.shared.counted() = None;
+    assert_eq!(node.insert_below(record("bob"), 1_000_000).await, Ok(false));
+}

@@ -22,7 +22,11 @@ const MEMORY_BAR: f64 = 500.0;
 
 /// Three nodes that begin sessions as logins do, within `max_sessions` and `max_per_user`, each on a thread of
 /// its own: no password is hashed.
-pub(super) async fn measure(fleet: &Fleet, sessions: usize) -> io::Result<Vec<Figure>> {
+pub(super) async fn measure(fleet: &mut Fleet, sessions: usize) -> io::Result<Vec<Figure>> {
+    // They would end the sessions of users that are not in their file.
+    for node in &mut fleet.nodes {
+        node.stop().await?;
+    }
     let master = fleet.master();
     let master = master.ok_or_else(|| io::Error::other("the sentinels know no master"))?;
     let server = &fleet.servers[master];
