@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -11,6 +12,9 @@ use super::*;
 use crate::docs::page::Page;
 use crate::harness::network::{Host, Network};
 use crate::harness::redis::ask_at;
+
+/// Of nginx, as Debian has it.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /// For what takes a failover, or the return of a master: sentinels take their time, and machines are slow.
 const LONG: Duration = Duration::from_secs(120);
@@ -129,9 +133,8 @@ async fn balancer(machine: &mut Machine, haproxy: &str, nginx: &str) {
         command.args(["-db", "-f", &file]);
         machine.run(command, port).await;
     }
-    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
     let text = format!(
-        "load_module {module};\nuser root;\ndaemon off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n{}",
+        "load_module {STREAM_MODULE};\nuser root;\ndaemon off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n{}",
         nginx.replace("listen 443", "listen 444")
     );
     let file = machine.write("nginx.conf", &text);
