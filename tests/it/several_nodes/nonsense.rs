@@ -80,7 +80,7 @@ async fn forward(front: TcpStream, behind: u16, garbles: Arc<AtomicBool>, count:
 
 /// The answer itself every other time.
 fn nonsense(n: u64, answer: &[u8]) -> Vec<u8> {
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         return answer.to_vec();
     }
     // Without a source of chance: it goes round.

@@ -33,7 +33,7 @@ async fn rel_10_a_store_that_is_away_shows_in_the_metric_and_once_a_minute_in_th
     };
     becomes(1).await;
     node.browser().login("ada", PASSWORD).await;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     redis.stop();
     becomes(0).await;
     let told = async || (count("the session store cannot be reached") > 0).then_some(());
