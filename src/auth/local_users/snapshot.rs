@@ -41,6 +41,10 @@ struct Row {
 }
 
 /// What has become of a user.
+#[cfg_attr(
+    not(feature = "redis"),
+    allow(dead_code, reason = "a node that is alone reads all of them")
+)]
 pub(super) enum Change {
     Here(User),
     Gone,

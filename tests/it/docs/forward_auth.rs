@@ -6,8 +6,6 @@ mod haproxy;
 mod nginx;
 mod traefik;
 
-/// What clients can choose by a mistake in each of them, and what is said of it.
-mod mistakes;
 /// The same with other names, at a Unix socket, and with too much to do.
 mod other_ways;
 /// What holds behind each of them.

@@ -28,7 +28,7 @@ pub(super) async fn what_clients_can_choose_is_found(behind: &Behind) {
             "X-Original-URI $request_uri;",
             "X-Original-URI $http_x_rewrite_url$request_uri;",
             "error: path: ",
-            "`X-Rewrite-Url: /spoofed`",
+            "`X-Rewrite-URL: /spoofed`",
         ),
         (
             "proxy_set_header X-Forwarded-For $remote_addr;",
