@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::Proxy;
 use super::body::ResponseBody;
 use super::credentials::CredentialSettings;
-use super::exchange::{Exchange, Subject};
+use super::exchange::{Exchange, Subject, Untaken};
 use super::maintenance::Sentence;
 use crate::auth::credential::Refusal;
 use crate::error::RequestError;
@@ -87,27 +88,7 @@ impl Proxy {
             pages::plain(message.status, text)
         } else {
             let notice = notice.as_ref().map_or("", Sentence::as_str);
-            let space = if notice.is_empty() { "" } else { " " };
-            let text = match error {
-                RequestError::LoginRequired { .. } if exchange.has_token_for_others => {
-                    texts::PROGRAM_TOKEN_NOT_TAKEN.to_owned()
-                }
-                RequestError::LoginRequired {
-                    client: ClientKind::Program,
-                    ..
-                } if takes_any(exchange) => sign_in_of_program(exchange).to_owned(),
-                _ => format!("{}. {notice}{space}{advice}", message.title),
-            };
-            let mut body = serde_json::json!({
-                "error": message.code,
-                "message": text,
-                "request_id": request_id,
-            });
-            if let RequestError::LoginRequired { client, .. } = error {
-                // A script leads people there, while its page stays open.
-                body["login_url"] = login_url(*client, exchange).into();
-            }
-            pages::json(message.status, &body)
+            json_of(error, message, exchange, (notice, advice))
         };
         let headers = response.headers_mut();
         if let RequestError::MethodNotAllowed(allow) = error {
@@ -157,6 +138,36 @@ impl Proxy {
     }
 }
 
+/// What scripts and programs read.
+fn json_of(
+    error: &RequestError,
+    message: &Message,
+    exchange: &Exchange,
+    (notice, advice): (&str, &str),
+) -> Response<Bytes> {
+    let space = if notice.is_empty() { "" } else { " " };
+    let text = match error {
+        RequestError::LoginRequired { .. } if exchange.untaken == Untaken::Token => {
+            texts::PROGRAM_TOKEN_NOT_TAKEN.to_owned()
+        }
+        RequestError::LoginRequired {
+            client: ClientKind::Program,
+            ..
+        } if takes_any(exchange) => sign_in_of_program(exchange).to_owned(),
+        _ => format!("{}. {notice}{space}{advice}", message.title),
+    };
+    let mut body = serde_json::json!({
+        "error": message.code,
+        "message": text,
+        "request_id": exchange.id.to_string(),
+    });
+    if let RequestError::LoginRequired { client, .. } = error {
+        // A script leads people there, while its page stays open.
+        body["login_url"] = login_url(*client, exchange).into();
+    }
+    pages::json(message.status, &body)
+}
+
 /// Whether the app of a request takes anything from programs.
 fn takes_any(exchange: &Exchange) -> bool {
     let taken = exchange.app.as_ref().map(|app| app.credentials());
@@ -167,7 +178,7 @@ fn takes_any(exchange: &Exchange) -> bool {
 fn sign_in_of_program(exchange: &Exchange) -> &'static str {
     let taken = exchange.app.as_ref().map(|app| app.credentials());
     match taken {
-        _ if exchange.has_token_for_others => texts::PROGRAM_TOKEN_NOT_TAKEN,
+        _ if exchange.untaken == Untaken::Token => texts::PROGRAM_TOKEN_NOT_TAKEN,
         Some(taken) if taken.tokens => texts::PROGRAM_SIGN_IN_BY_TOKEN,
         Some(taken) if taken.basic => texts::PROGRAM_SIGN_IN_BY_PASSWORD,
         _ => texts::PROGRAM_SIGN_IN,
@@ -183,7 +194,7 @@ fn add_challenges(headers: &mut HeaderMap, error: &RequestError, exchange: &Exch
     let has_authorization = match error {
         RequestError::LoginRequired {
             has_authorization, ..
-        } => *has_authorization || exchange.has_token_for_others,
+        } => *has_authorization || exchange.untaken == Untaken::Token,
         _ => false,
     };
     let taken = exchange.app.as_ref().map(|app| app.credentials());

@@ -41,8 +41,8 @@ pub(super) struct Exchange {
     role: HostRole,
     /// Of the proxy that asks whether its client may, and gets the request by itself.
     pub(super) asked_by: Option<ProxyKind>,
-    /// It has an API token, and its app takes none.
-    pub(super) has_token_for_others: bool,
+    /// What it shows besides a session, and its app does not take.
+    pub(super) untaken: Untaken,
     /// `None` without an access log.
     pub(super) line: Option<Box<AccessLine>>,
     /// `Set-Cookie` fields for whatever response.
@@ -58,6 +58,14 @@ pub(super) struct Exchange {
     /// Whether the body has been read to its end, where the next request comes after it.
     body_is_whole: Option<Arc<AtomicBool>>,
     started: Instant,
+}
+
+/// What a request shows that its app does not take, so that nobody looks at it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untaken {
+    Nothing,
+    /// An API token, good or not.
+    Token,
 }
 
 /// What an error page is about.
@@ -99,7 +107,7 @@ impl Exchange {
             subject: Subject::App,
             role: HostRole::Own,
             asked_by: None,
-            has_token_for_others: false,
+            untaken: Untaken::Nothing,
             renewed: Vec::new(),
             hsts: None,
             version: head.version,

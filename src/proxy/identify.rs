@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Proxy;
 use super::app::App;
 use super::credentials::{self, By};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Untaken};
 use crate::auth::credential::Credential;
 use crate::error::RequestError;
 use crate::metrics::CallerKind;
@@ -37,7 +37,9 @@ impl Proxy {
     ) -> Result<(Proof, Option<Principal>), RequestError> {
         let mut proof = Proof::default();
         if let Some(shown) = shown {
-            exchange.has_token_for_others = shown.is_token() && !app.credentials().tokens;
+            if shown.is_token() && !app.credentials().tokens {
+                exchange.untaken = Untaken::Token;
+            }
             match self.identify_by(shown, app, context).await? {
                 By::Credential(credential, principal) => {
                     app.counts.callers.note(match credential {
