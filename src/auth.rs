@@ -182,8 +182,11 @@ pub(crate) enum VerifyError {
     Busy,
     /// The hashing thread is gone.
     Gone,
-    /// The store that the users are in, or what it has of this one, cannot be read.
+    /// The store that the users are in cannot be read.
     Unavailable,
+    /// What it has of this user cannot be read, whatever the password. Counts as a failure: whoever tries
+    /// names would learn for nothing which there are (SEC-59).
+    Unreadable,
 }
 
 impl fmt::Display for VerifyError {
@@ -192,6 +195,7 @@ impl fmt::Display for VerifyError {
             Self::Busy => "too many logins are waiting to be verified",
             Self::Gone => "the password could not be verified",
             Self::Unavailable => "the session store with the users cannot be read",
+            Self::Unreadable => "what the session store has of the user cannot be read",
         })
     }
 }
@@ -256,7 +260,7 @@ impl Accounts {
             };
             match self.pool.run(waiter.clone(), job).await? {
                 Attempt::Decided(verdict) => return Ok(verdict),
-                Attempt::Unreadable => return Err(VerifyError::Unavailable),
+                Attempt::Unreadable => return Err(VerifyError::Unreadable),
                 Attempt::Upgrade(upgrade) => {
                     if let Some(verdict) = self.users.upgrade(&upgrade).await {
                         return Ok(verdict);

@@ -115,6 +115,11 @@ impl BasicLogin {
                 self.counts.not_kept.inc();
                 Err(NotSignedIn::Unavailable)
             }
+            Err(VerifyError::Unreadable) => {
+                self.counts.not_kept.inc();
+                let wait = attempt.failed();
+                Err(wait.map_or(NotSignedIn::Unavailable, NotSignedIn::Throttled))
+            }
         }
     }
 

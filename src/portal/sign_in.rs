@@ -358,8 +358,12 @@ impl SignIn {
                     .await?;
                 Ok(page.retry_after(BUSY_RETRY).into_response())
             }
-            Err(VerifyError::Unavailable) => {
-                attempt.withdraw().await;
+            Err(error @ (VerifyError::Unavailable | VerifyError::Unreadable)) => {
+                if error == VerifyError::Unavailable {
+                    attempt.withdraw().await;
+                } else if let Some(wait) = attempt.failed() {
+                    return self.throttled(&context, &options, typed, wait).await;
+                }
                 self.counts.not_kept.inc();
                 let page = self
                     .problem(&context, &options, LoginProblem::Unavailable, typed)

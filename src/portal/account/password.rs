@@ -104,6 +104,10 @@ impl PasswordForm {
                 attempt.withdraw().await;
                 Err(AccountProblem::Unavailable)
             }
+            Err(VerifyError::Unreadable) => {
+                let wait = attempt.failed();
+                Err(wait.map_or(AccountProblem::Unavailable, throttled))
+            }
         }
     }
 
@@ -126,7 +130,9 @@ impl PasswordForm {
             Ok(PasswordChange::NotWritten) => Err(AccountProblem::NotWritten),
             Ok(PasswordChange::Overtaken) => Err(AccountProblem::Overtaken),
             Err(VerifyError::Busy | VerifyError::Gone) => Err(AccountProblem::Busy),
-            Err(VerifyError::Unavailable) => Err(AccountProblem::Unavailable),
+            Err(VerifyError::Unavailable | VerifyError::Unreadable) => {
+                Err(AccountProblem::Unavailable)
+            }
         })
     }
 

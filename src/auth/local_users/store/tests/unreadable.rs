@@ -126,7 +126,7 @@ async fn a_password_of_a_user_who_cannot_be_read_is_not_called_wrong() {
     for name in ["ada", "BO"] {
         let verdict = verify(patient("77"), name, "ada's").await;
         assert!(
-            matches!(verdict, Err(VerifyError::Unavailable)),
+            matches!(verdict, Err(VerifyError::Unreadable)),
             "{verdict:?}"
         );
     }
@@ -137,7 +137,7 @@ async fn a_password_of_a_user_who_cannot_be_read_is_not_called_wrong() {
     for password in ["ada's", "wrong"] {
         let verdict = verify(patient("11"), "ada", password).await;
         assert!(
-            matches!(verdict, Err(VerifyError::Unavailable)),
+            matches!(verdict, Err(VerifyError::Unreadable)),
             "{verdict:?}"
         );
     }
