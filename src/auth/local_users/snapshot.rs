@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::incarnation::Incarnation;
+use crate::auth::incarnation::{Incarnation, UserId};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{User, Users};
 use crate::auth::{self, Account, timing};
@@ -165,7 +165,12 @@ impl Part {
         self.unreadable.remove(&*name);
         match change {
             Change::Here(user) => {
-                let same = known.filter(|known| !known.id.differs_from(user.id()));
+                // Nothing gives an id to a user who was known without: this one is another.
+                let has_got_one = |known: &Incarnation| {
+                    known.id == UserId::Unknown && *user.id() != UserId::Unknown
+                };
+                let same =
+                    known.filter(|known| !known.id.differs_from(user.id()) && !has_got_one(known));
                 let since = same.map_or(since, |same| same.since);
                 let row = Row::of(user, since);
                 self.rows.insert(name.into(), Arc::new(row));
