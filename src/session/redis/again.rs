@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::epochs::Epoch;
+use super::keys::Short;
 use super::own::Whose;
 use super::remove::Tell;
 use super::value::Entry;
@@ -68,10 +69,14 @@ impl Shared {
             let there = &there.record;
             there.revision < record.revision || there.ids.len() < record.ids.len()
         };
-        if let Some(there) = self.entry_there(&record.key).await?.filter(is_older) {
+        let Some(there) = self.entry_there(&record.key).await? else {
+            return Ok(());
+        };
+        if is_older(&there) {
             self.swap(record, write.epochs, &there.stamp).await?;
         }
-        Ok(())
+        // The server may have the session without its name, which was written last.
+        self.name_in_index(record, Short::of(&record.key)).await
     }
 
     /// Ends once more what could not be written.

@@ -20,10 +20,10 @@ const MAX: usize = 10_000;
 /// How long a write is remembered: more than a failover takes.
 const WRITES: Duration = Duration::from_mins(1);
 
-/// Writes that are remembered, and their bytes, about: above it the oldest are forgotten. One of three nodes
-/// begins as many in that time that begin 5,000 sessions a second in all.
-const MAX_WRITES: usize = 100_000;
-const MAX_WRITTEN_BYTES: usize = 128 * 1024 * 1024;
+/// Writes that are remembered, and their bytes, about: above it the oldest are forgotten. Of more than this,
+/// the others would wait too long until a new server knows them.
+const MAX_WRITES: usize = 20_000;
+const MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;
 
 /// Whom an end is of that goes by epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -25,9 +25,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// master.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// How many times `timeout` the others are waited for, since the server takes writes: a node that has died
-/// with the one before tells it nothing more.
+/// How many times `timeout` the others are waited for, since the server takes writes, and within which
+/// bounds: a node that has died with the one before tells it nothing more.
 const WAIT: u32 = 3;
+const SHORTEST_WAIT: Duration = Duration::from_secs(3);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How long what a server has is in doubt at least, where nothing can be told it, as it takes no writes.
 const IN_DOUBT: Duration = Duration::from_secs(5);
@@ -146,7 +148,10 @@ impl Peers {
         let is_due = self.said.is_none_or(|said| said.elapsed() >= EVERY);
         if is_due || self.is_waiting() {
             match shared.attend(server).await {
-                Ok(there) => self.hear(there, server, shared.limit(WAIT)),
+                Ok(there) => {
+                    let wait = shared.limit(WAIT).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+                    self.hear(there, server, wait);
+                }
                 Err(error) => tracing::debug!(%error, "no other node can hear of this one"),
             }
         }

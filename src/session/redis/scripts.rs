@@ -127,7 +127,7 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
 /// as it was, unless the user has an index, and notes it as the last one that was removed, if it is; gives
 /// how many.
 pub(super) static REMOVE_EPOCHS: LazyLock<Script> = LazyLock::new(|| {
-    script(
+    telling(
         "local removed, last = 0, redis.call('HGET', KEYS[1], '@REMOVED') or '0'
         last = tonumber(last) or 0
         for at = 2, #KEYS do

@@ -546,15 +546,15 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "sessions that it has written and remembers, for the same reason",
-        "100000",
+        "20000",
         "session/redis/own.rs",
-        "MAX_WRITES: usize = 100_000;",
+        "MAX_WRITES: usize = 20_000;",
     ),
     (
         "the same, in memory",
-        "128 MiB",
+        "32 MiB",
         "session/redis/own.rs",
-        "MAX_WRITTEN_BYTES: usize = 128 * 1024 * 1024;",
+        "MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;",
     ),
     (
         "gaps in what it has heard of the others that it remembers, to know what it may go by while the store is away",
