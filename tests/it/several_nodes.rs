@@ -31,7 +31,7 @@ use crate::harness::redis::Redis;
 use crate::harness::*;
 
 /// Within this an end has reached every node: it takes half a second, and machines are slow.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(10);
 
 /// One of the nodes in front of an app.
 fn node(app: &Upstream, redis: &Redis) -> Vestibule {

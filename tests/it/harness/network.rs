@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -39,8 +39,15 @@ impl Network {
         }
         match Namespace::new() {
             Ok(switch) => {
-                ip(&switch.path(), "link add bridge type bridge");
-                ip(&switch.path(), "link set bridge up");
+                let path = switch.path();
+                if !try_ip(&path, "link add bridge type bridge")
+                    .status
+                    .success()
+                {
+                    real::missing("a kernel with bridges between network namespaces");
+                    return None;
+                }
+                ip(&path, "link set bridge up");
                 Some(Self { switch })
             }
             Err(error) => {
@@ -131,9 +138,13 @@ impl Drop for Namespace {
 }
 
 fn ip(namespace: &Path, arguments: &str) {
+    let ran = try_ip(namespace, arguments);
+    assert!(ran.status.success(), "ip {arguments}: {ran:?}");
+}
+
+fn try_ip(namespace: &Path, arguments: &str) -> Output {
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", namespace.display()));
     let ran = command.arg("ip").args(arguments.split(' ')).output();
-    let ran = ran.unwrap();
-    assert!(ran.status.success(), "ip {arguments}: {ran:?}");
+    ran.unwrap()
 }

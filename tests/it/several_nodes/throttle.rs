@@ -18,7 +18,7 @@ async fn two_nodes(app: &Upstream, redis: &Redis) -> [Gate; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_59_three_nodes_do_not_let_somebody_try_three_times_as_often() {
     let Some(redis) = Redis::start() else { return };
-    three_times_for_all_nodes(&redis).await;
+    Box::pin(three_times_for_all_nodes(&redis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn sec_59_the_same_with_valkey() {
     let Some(valkey) = Redis::valkey(&[]) else {
         return;
     };
-    three_times_for_all_nodes(&valkey).await;
+    Box::pin(three_times_for_all_nodes(&valkey)).await;
 }
 
 async fn three_times_for_all_nodes(redis: &Redis) {
