@@ -77,6 +77,7 @@ impl AppData {
     }
 
     /// Bytes of all of it.
+    #[cfg(feature = "redis")]
     pub(super) fn size(&self) -> usize {
         let data = self.of_apps.values().chain([&self.of_all]);
         let names = self.of_apps.keys().map(|app| app.len()).sum::<usize>();

@@ -27,6 +27,10 @@ use crate::storage::Fault;
 pub(crate) use ends::End;
 
 /// A store could not be read or written; the details are in the log.
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "disks fail in fewer ways")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreError {
     /// There is no room for more.
@@ -42,6 +46,10 @@ pub(crate) enum StoreError {
 }
 
 /// Why the others could not be told.
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "a node alone tells nobody")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// The store cannot be reached. Those who cannot reach it either go on for so long.
@@ -111,6 +119,10 @@ pub(crate) enum OpenError {
     #[cfg_attr(feature = "redis", expect(dead_code, reason = "this build does"))]
     NotBuilt,
     /// The system gives no random bytes.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "sessions on disk need none")
+    )]
     NoRandomness,
     /// Another user owns the file, and so could have written anything into it.
     Owner(PathBuf, u32),

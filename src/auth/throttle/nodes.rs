@@ -40,6 +40,10 @@ enum Shared<'a> {
 }
 
 /// Where a try is made.
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "a node alone counts by the rest of it")
+)]
 pub(super) struct Place<'a> {
     /// By its canonical name.
     pub(super) account: &'a str,
@@ -50,12 +54,20 @@ pub(super) struct Place<'a> {
     pub(super) known: bool,
 }
 
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "a node alone has none of it")
+)]
 pub(super) enum Claimed {
     Refused(Wait),
     Counted(Box<Counted>),
 }
 
 /// What became of a try in the store.
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "a node alone has none of it")
+)]
 pub(super) enum Said {
     InTime(Claimed),
     /// The store does not say in time whether it has counted the try.

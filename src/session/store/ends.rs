@@ -12,6 +12,10 @@ use crate::session::user_key::UserKey;
 pub(in crate::session) const MAX_WAITING: usize = 2048;
 
 /// What somebody else has ended in the store.
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "nobody else ends what is in a file")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     One(SessionKey),

@@ -1,6 +1,6 @@
 //! What the store has lost, or has in an older form, is put there again by the nodes that know better.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::record::Field;
@@ -14,13 +14,17 @@ const AGAIN: Duration = Duration::from_mins(1);
 #[derive(Default)]
 pub(super) struct PutBack {
     left: VecDeque<(Field, Stamp)>,
+    /// Those that wait there, each once: while the store takes none, every sweep finds them again.
+    waiting: HashSet<Field>,
     /// When the store took none.
     refused: Option<Timestamp>,
 }
 
 impl PutBack {
     pub(super) fn add(&mut self, field: Field, there: Stamp) {
-        self.left.push_back((field, there));
+        if self.waiting.insert(field) {
+            self.left.push_back((field, there));
+        }
     }
 }
 
@@ -70,7 +74,9 @@ impl SharedUsers {
         } else {
             self.records.put(&some, Memory::AllOfIt).await?
         };
-        put_back.left.drain(..count);
+        for (field, _) in put_back.left.drain(..count) {
+            put_back.waiting.remove(&field);
+        }
         let (mut overtaken, mut refused) = (Vec::new(), None);
         for ((field, there, record), put) in some.into_iter().zip(put) {
             let fault = match put {
