@@ -451,13 +451,13 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "time that an expired token is still listed",
         "30 days",
-        "auth/api_token.rs",
+        "auth/api_token/upkeep.rs",
         "SHOWN_EXPIRED: Duration = Duration::from_hours(24 * 30);",
     ),
     (
         "time until the last use of a token is written down",
         "1 min",
-        "auth/api_token.rs",
+        "auth/api_token/upkeep.rs",
         "FLUSH_EVERY: Duration = Duration::from_mins(1);",
     ),
     (
