@@ -11,6 +11,12 @@ const OF_OTHER_ID: u64 = 256;
 /// What the disk store takes for each session besides, as measured with a million of them.
 const ON_DISK: u64 = 100;
 
+/// What a node remembers of what it has written to Redis, to write it again.
+#[cfg(feature = "redis")]
+const WRITTEN: u64 = super::redis::MAX_WRITTEN_BYTES as u64;
+#[cfg(not(feature = "redis"))]
+const WRITTEN: u64 = 0;
+
 /// Bytes of a record in the memory store, and of its place in the cache.
 const IN_MEMORY: u64 = 1024;
 
@@ -29,7 +35,7 @@ impl Settings {
                 others.saturating_add(cached + disk::CACHE as u64)
             }
             Backend::Memory => sessions.saturating_mul(IN_MEMORY + more),
-            Backend::Redis(_) => sessions.min(CACHED) * (IN_CACHE + more),
+            Backend::Redis(_) => sessions.min(CACHED) * (IN_CACHE + more) + WRITTEN,
         }
     }
 }

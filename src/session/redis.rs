@@ -39,6 +39,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::accesses::Accesses;
 use self::keys::Names;
+pub(super) use self::own::MAX_WRITTEN_BYTES;
 use self::own::{Own, Whose};
 use self::peers::Met;
 use self::remove::Tell;

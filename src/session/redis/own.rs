@@ -23,7 +23,7 @@ const WRITES: Duration = Duration::from_mins(1);
 /// Writes that are remembered, and their bytes, about: above it the oldest are forgotten. Of more than this,
 /// the others would wait too long until a new server knows them.
 const MAX_WRITES: usize = 20_000;
-const MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;
+pub(in crate::session) const MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;
 
 /// Whom an end is of that goes by epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub(super) enum Whose {
 pub(super) struct Write {
     pub(super) record: Arc<Record>,
     pub(super) epochs: Epochs,
+    /// Of its user: to find it out takes a hash, and an end asks all that are remembered.
+    user: UserKey,
     at: Timestamp,
 }
 
@@ -255,10 +257,16 @@ impl Own {
             return true;
         }
         self.forget_old_writes(now);
-        let (key, record, at) = (record.key, Arc::clone(record), now);
+        let key = record.key;
         self.forget_write(&key);
-        self.written_bytes += size(&record);
-        self.writes.insert(key, Write { record, epochs, at });
+        self.written_bytes += size(record);
+        let write = Write {
+            record: Arc::clone(record),
+            epochs,
+            user: UserKey::of(record.user()),
+            at: now,
+        };
+        self.writes.insert(key, write);
         self.written.push_back((now, key));
         let mut has_room = true;
         // The newest are those that a failover loses.
@@ -280,9 +288,7 @@ impl Own {
     pub(super) fn forget_writes(&mut self, whose: Whose, epoch: &Epoch) {
         let is_meant = |key: &SessionKey, write: &Write| match whose {
             Whose::All => epoch.ends(key, write.epochs.all),
-            Whose::User(user) => {
-                epoch.ends(key, write.epochs.user) && UserKey::of(write.record.user()) == user
-            }
+            Whose::User(user) => write.user == user && epoch.ends(key, write.epochs.user),
         };
         let mut forgotten = 0;
         self.writes.retain(|key, write| {
