@@ -87,6 +87,23 @@ async fn becomes(browser: &Browser, status: u16) {
     eventually_some(&format!("{status} for /"), asked).await;
 }
 
+/// What somebody is answered by the app: a page for them, or none; never one for anybody else.
+async fn own_page_or_none(browser: &Browser, name: &str, when: &str) -> u16 {
+    let reply = browser.fetch("/").await;
+    match reply.status {
+        200 => {
+            let own = format!("x-forwarded-user: {name}");
+            assert!(
+                reply.text().to_lowercase().contains(&own),
+                "{when}: {reply}"
+            );
+        }
+        401 | 503 => {}
+        _ => panic!("{when}: {reply}"),
+    }
+    reply.status
+}
+
 /// What `/readyz` says.
 async fn readiness(node: &Gate) -> String {
     told(node, "/readyz").await

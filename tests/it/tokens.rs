@@ -301,7 +301,7 @@ async fn an_app_that_takes_no_tokens_says_so_whether_they_are_good_or_not() {
                 if agent == curl {
                     assert_eq!(reply.json()["error"], "login_required");
                 }
-                // It is no harm where nobody has to sign in.
+                // On public paths it is simply ignored.
                 let reply = ask(&browser, "GET", "/open", &headers).await;
                 reply.assert_status(200);
                 assert_eq!(app.last().value("authorization"), None);

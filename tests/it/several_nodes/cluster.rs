@@ -39,7 +39,7 @@ async fn rel_18_sessions_outlive_each_master_of_a_cluster_and_ends_hold() {
 
     for (number, master) in masters.iter_mut().enumerate() {
         master.kill();
-        // Whoever is signed in may be asked to wait, and is never shown a login.
+        // Signed-in users may get 503 meanwhile, but never the login page.
         let taken_over = async || {
             for browser in &of_ada {
                 let status = browser.fetch("/").await.status;

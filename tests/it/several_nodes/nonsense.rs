@@ -130,21 +130,13 @@ async fn sec_84_a_store_that_begins_to_answer_nonsense_lets_nobody_in_as_somebod
     };
     let (ada, bob) = (login(&node, "ada").await, login(&node, "bob").await);
     garbling.is_on.store(true, Ordering::Relaxed);
+    let mut answered = 0;
     for n in 0..150 {
         for (browser, name) in [(&ada, "ada"), (&bob, "bob")] {
             let cookie = browser.session_cookie();
-            let reply = node.browser().cookie(&cookie).fetch("/").await;
-            match reply.status {
-                200 => assert!(
-                    reply
-                        .text()
-                        .to_lowercase()
-                        .contains(&format!("x-forwarded-user: {name}")),
-                    "{n}: {reply}"
-                ),
-                401 | 503 => {}
-                _ => panic!("{n}: {reply}"),
-            }
+            let browser = node.browser().cookie(&cookie);
+            let status = own_page_or_none(&browser, name, "garbled").await;
+            answered += usize::from(status == 200);
         }
         if n % 10 == 0 {
             let reply = node.browser().try_login("ada", "wrong").await;
@@ -153,6 +145,7 @@ async fn sec_84_a_store_that_begins_to_answer_nonsense_lets_nobody_in_as_somebod
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     garbling.is_on.store(false, Ordering::Relaxed);
+    assert!(answered > 0, "signed-in users are still answered");
     assert!(node.program.is_running());
     for user in ["ada", "bob"] {
         let browser = login(&node, user).await;

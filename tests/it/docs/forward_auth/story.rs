@@ -366,7 +366,7 @@ async fn nobody_hands_an_identity_token_in(behind: &Behind) {
     .await;
 }
 
-/// Where nobody has to sign in, an app believes a visitor in nothing either.
+/// A visitor's headers are dropped on public paths, too.
 async fn nothing_is_told_on_a_path_for_everyone(behind: &Behind) {
     let mut client = Client::new(behind).await;
     let identity = [

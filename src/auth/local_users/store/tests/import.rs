@@ -130,7 +130,7 @@ async fn nobody_is_added_beyond_the_limit_and_those_who_are_there_are_changed_st
     patient.timeout = Duration::from_secs(10);
     let node = Node::start(patient, None).await;
     node.add("ada").await;
-    // No names of ours, so that no node reads them.
+    // Fields that are not user names, so nodes skip them.
     let script = "for n = ARGV[1], ARGV[2] do redis.call('HSET', KEYS[1], 'x' .. n, 'y') end";
     let key = node.key("sealed");
     for n in 0..50 {
