@@ -5,6 +5,7 @@
 //! and so does one that finds none, after the server was emptied or another one took its place.
 
 mod import;
+mod renew;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,12 @@ const MOST_READ: usize = 2 * MAX_TOKENS;
 
 /// Tokens that are read or written in one step.
 const AT_ONCE: usize = 100;
+
+/// What stands in the store for a key: the last use, and what [`scripts::READ`] gives of the token.
+struct Stored {
+    sealed: Value,
+    used: Value,
+}
 
 pub(super) struct Redis {
     link: Link,
@@ -129,30 +136,18 @@ impl Redis {
         Ok(removed)
     }
 
-    /// Those that change meanwhile are left alone.
-    async fn set_users(&self, users: &[(TokenKey, UserId)]) -> Result<(), StoreError> {
+    /// What stands in the store for each of these keys, [`AT_ONCE`] at most.
+    async fn values(&self, keys: &[TokenKey]) -> Result<Vec<Stored>, StoreError> {
         let most = MOST_BYTES.to_string();
-        for (key, user_id) in users {
-            let of = [&self.names.tokens, &self.names.used];
-            let args = [most.as_bytes(), &key.as_bytes()[..]];
-            let found = values(self.script(&scripts::READ, &of, &args).await?)?;
-            let Some(Value::BulkString(value)) = found.into_iter().next() else {
-                continue;
-            };
-            let Ok(token) = self.unseal(*key, &value).await else {
-                continue;
-            };
-            if token.user_id != UserId::Unknown {
-                continue;
-            }
-            let sealed = self.seal(&TokenRecord {
-                user_id: user_id.clone(),
-                ..token
-            })?;
-            let args = [&key.as_bytes()[..], &value, &sealed];
-            (self.script(&scripts::RENEW, &[&self.names.tokens], &args)).await?;
-        }
-        Ok(())
+        let mut args = vec![most.as_bytes()];
+        args.extend(keys.iter().map(|key| &key.as_bytes()[..]));
+        let of = [&self.names.tokens, &self.names.used];
+        let mut found = values(self.script(&scripts::READ, &of, &args).await?)?.into_iter();
+        let stored = keys.iter().map(|_| {
+            let (sealed, used) = (found.next()?, found.next()?);
+            Some(Stored { sealed, used })
+        });
+        stored.collect::<Option<_>>().ok_or_else(foreign)
     }
 
     async fn touch(&self, uses: &[(TokenKey, Timestamp)]) -> Result<(), StoreError> {
@@ -202,17 +197,8 @@ impl Redis {
     async fn read(&self, keys: &[TokenKey]) -> Result<ReadTokens, StoreError> {
         let mut read = ReadTokens::default();
         for some in keys.chunks(AT_ONCE) {
-            let most = MOST_BYTES.to_string();
-            let mut args = vec![most.as_bytes()];
-            args.extend(some.iter().map(|key| &key.as_bytes()[..]));
-            let of = [&self.names.tokens, &self.names.used];
-            let found = values(self.script(&scripts::READ, &of, &args).await?)?;
-            let mut found = found.into_iter();
-            for key in some {
-                let (Some(value), Some(used)) = (found.next(), found.next()) else {
-                    return Err(foreign());
-                };
-                match value {
+            for (key, Stored { sealed, used }) in some.iter().zip(self.values(some).await?) {
+                match sealed {
                     Value::Int(0) => {} // it was removed a moment ago
                     Value::BulkString(value) => match self.unseal(*key, &value).await {
                         Ok(mut token) => {

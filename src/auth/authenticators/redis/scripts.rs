@@ -81,13 +81,17 @@ pub(super) static READ: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: tokens. Arguments: key, the value that was read, the same sealed anew. Gives 0 where it is
-/// another by now.
+/// Keys: tokens. Arguments: of each token its key, the value that was read, the same sealed anew. Gives 1
+/// for each, or 0 where the value is another by now.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     script(
-        "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-        redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-        return 1",
+        "local renewed = {}
+        for at = 1, #ARGV, 3 do
+            local is_same = redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1]
+            if is_same then redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 2]) end
+            renewed[#renewed + 1] = is_same and 1 or 0
+        end
+        return renewed",
     )
 });
 

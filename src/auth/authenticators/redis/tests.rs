@@ -252,6 +252,43 @@ async fn a_token_of_an_old_key_is_sealed_anew_when_it_is_read() {
 }
 
 #[tokio::test]
+async fn whose_tokens_are_is_written_down_many_at_a_time_and_whatever_key_has_sealed_them() {
+    let server = server!();
+    let keyed = |keys: &[char]| {
+        let lines: Vec<_> = keys.iter().map(|key| key.to_string().repeat(64)).collect();
+        let mut settings = server.settings();
+        settings.key = SecretSource::Given(Secret::new(lines.join("\n")));
+        settings
+    };
+    let old = node(keyed(&['1']), None).await;
+    let both = node(keyed(&['2', '1']), None).await;
+    let mut users = Vec::new();
+    for n in 0..AT_ONCE + 7 {
+        let token = TokenRecord {
+            user_id: UserId::Unknown,
+            ..(*record(&format!("user{n}"))).clone()
+        };
+        // Reading one of the old key seals it anew, and so takes its value away.
+        let node = if n % 50 == 0 { &old } else { &both };
+        node.insert(&token).await.unwrap();
+        users.push((token.key, UserId::Is(format!("e-{n}").into())));
+    }
+    server.ask(&["CONFIG", "RESETSTAT"]);
+    both.set_users(&users).await.unwrap();
+    let said = server.ask(&["INFO", "commandstats"]);
+    let calls = said
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    let calls: usize = calls.unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!(calls <= 20, "{calls} for {} tokens", users.len());
+    let kept = all(&both).await;
+    for (key, id) in &users {
+        let token = kept.iter().find(|token| token.key == *key);
+        assert_eq!(token.unwrap().user_id, *id);
+    }
+}
+
+#[tokio::test]
 async fn times_are_by_the_clock_of_the_store() {
     let server = server!();
     let (right, wrong) = (

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::super::codec;
-use super::{MOST_BYTES, Redis, StoreError, TAG, scripts};
+use super::{MOST_BYTES, Redis, StoreError, TAG};
 use crate::auth::api_token::{TokenKey, TokenRecord};
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, user_name};
@@ -47,8 +47,8 @@ impl Redis {
         token.created = self.time_here(token.created);
         token.expires = self.time_here(token.expires);
         if !is_of_first && let Ok(anew) = self.seal(&token) {
-            let args = [&key.as_bytes()[..], value, &anew];
-            let _unsaid = (self.script(&scripts::RENEW, &[&self.names.tokens], &args)).await;
+            // Or it is another by now, and is read again.
+            let _renewed = self.renew(&[(key, value.to_vec(), anew)]).await;
         }
         Ok(token)
     }
