@@ -36,6 +36,7 @@ pub(crate) use self::hashing::Waiter;
 use self::hashing::{Done, Pool};
 use self::incarnation::Incarnation;
 use self::local_users::LocalUsers;
+pub(crate) use self::local_users::Revoked;
 use self::local_users::authenticate::Attempt;
 pub(crate) use self::local_users::store::{
     ChangeError, Outcome, SharedUsers, StoreFault, StoredUsers, read_once as read_stored_users,
@@ -86,7 +87,7 @@ impl Account {
         let identity = Identity::new(user.name().to_owned(), user.groups().to_vec(), email);
         Self {
             identity: Arc::new(identity),
-            fingerprint: user.password().fingerprint(),
+            fingerprint: user.fingerprint(),
             incarnation: Incarnation {
                 id: user.id().clone(),
                 since: 0,
@@ -365,9 +366,18 @@ impl Accounts {
     }
 
     /// Users who may no longer be signed in as they were: gone, disabled, or with another
-    /// password than before. Each is given once.
-    pub(crate) fn take_revoked(&self) -> Vec<String> {
+    /// password or id than before. Each is given once.
+    pub(crate) fn take_revoked(&self) -> Vec<Revoked> {
         self.users.take_revoked()
+    }
+
+    /// The account of whoever gave this proof, as it is now. `None` if the user was removed or disabled
+    /// since or has another password, whoever has the name.
+    pub(crate) fn still(&self, proof: &SignedIn) -> Option<Arc<Account>> {
+        let proved = proof.account();
+        let account = AccountRef::of_users_file(proved.identity().user());
+        let now = self.active(&account)?;
+        (now.fingerprint() == proved.fingerprint()).then_some(now)
     }
 
     /// Another number than before says that some account may have changed.

@@ -302,14 +302,25 @@ impl Principal {
     }
 }
 
-/// Eight bytes of the SHA-256 of a stored hash. A session keeps it and ends when the account's
-/// own is another: the password was changed (SEC-51).
+/// Eight bytes of the SHA-256 of a stored hash and of the id of its user. A session keeps it and ends
+/// when the account's own is another: the password was changed, the user was disabled meanwhile, or
+/// somebody else has the name (SEC-51).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct CredentialFingerprint([u8; 8]);
 
 impl CredentialFingerprint {
+    /// Of a user without an id, as an earlier version has it for everybody.
     pub(crate) fn of(stored_hash: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(stored_hash).into();
+        Self::of_digest(Sha256::digest(stored_hash).into())
+    }
+
+    pub(crate) fn of_user(stored_hash: &str, id: &str) -> Self {
+        let parts = [stored_hash, id].map(str::as_bytes);
+        // No hash has a NUL, and so no two pairs are the same bytes.
+        Self::of_digest(Sha256::digest(parts.join(&0)).into())
+    }
+
+    fn of_digest(digest: [u8; 32]) -> Self {
         let mut fingerprint = [0; 8];
         fingerprint.copy_from_slice(&digest[..8]);
         Self(fingerprint)

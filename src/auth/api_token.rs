@@ -119,8 +119,8 @@ impl ApiTokens {
         })
     }
 
-    /// Makes a token for the user who has the account now. Its text is given out here, once, and kept
-    /// nowhere.
+    /// Makes a token for this user of the account; if that is somebody else's by now, it opens nothing,
+    /// and the next look ends it. Its text is given out here, once, and kept nowhere.
     pub(crate) async fn make(
         &self,
         account: AccountRef,
@@ -157,8 +157,9 @@ impl ApiTokens {
         match inserted {
             Ok(()) => {
                 let token = self.write().insert(record);
-                // If that is somebody else by now, the next look ends it.
                 let _is_seen = token.is_of(user);
+                // The user may have gone meanwhile, and the last look at the accounts came before it.
+                self.look_again();
                 Ok((text, token))
             }
             Err(StoreError::TooMany) => Err(MakeError::TooMany),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api_token::{ApiToken, ApiTokens, Ended, Token};
 use super::credential::{Credential, Refusal};
-use super::{Accounts, Standing};
+use super::{Accounts, Revoked, Standing};
 use crate::principal::{AccountRef, CredentialFingerprint, Principal, user_name};
 use crate::session::{
     ConnectionCache, EndReason, FormerUsers, Record, Session, SessionKey, Sessions, Shown,
@@ -167,8 +167,8 @@ impl Callers {
         Ok(principal.within(Arc::clone(token.scope())))
     }
 
-    /// The user of a session as the accounts are now; `None` when the user is gone or disabled, the
-    /// password is another one (SEC-51), or nobody can say.
+    /// The user of a session as the accounts are now; `None` when the user is gone or disabled, is another
+    /// one or has another password (SEC-51), or nobody can say.
     pub(crate) fn principal(&self, session: &Session) -> Option<Principal> {
         if !self.accounts.are_known() {
             return None;
@@ -212,7 +212,7 @@ impl Callers {
         is_revoked.then_some(None).ok_or(StoreError::Unavailable)
     }
 
-    /// Whether the account is gone or has another password, for certain.
+    /// Whether the account is gone, is another user's or has another password, for certain.
     fn is_revoked(&self, account: &AccountRef, fingerprint: CredentialFingerprint) -> bool {
         match self.accounts.standing(account) {
             Standing::Active(account) => account.fingerprint() != fingerprint,
@@ -243,10 +243,12 @@ impl Callers {
             self.end_revoked_of_store(revoked).await;
             return self.sessions.sweep(is_good).await;
         }
-        for user in revoked {
+        for Revoked { user, gone } in revoked {
+            // Who is back already without another id has to sign in anew all the same.
+            let is_since = |record: &Record| gone.is_none_or(|gone| record.context.at() > gone);
             let ended = self
                 .sessions
-                .end_of_user(&user, |record| self.may_stay(record));
+                .end_of_user(&user, |record| is_since(record) && self.may_stay(record));
             match ended.await {
                 Ok(keys) => keys.iter().for_each(|key| log_revoked(&user, key)),
                 Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
@@ -261,7 +263,10 @@ impl Callers {
     /// Where nodes share the users: another one may have given a user another password a moment ago, and
     /// begun a session with it. So a record that may not stay is judged again by what is known after it
     /// was read; and while nobody can say, none ends.
-    async fn end_revoked_of_store(&self, revoked: Vec<String>) {
+    ///
+    /// When this node saw somebody go says nothing here: they may have been back for a while, and signed
+    /// in elsewhere. Their id is another one.
+    async fn end_revoked_of_store(&self, revoked: Vec<Revoked>) {
         let suspects = Mutex::new(Vec::new());
         let note = |record: &Record| {
             if !self.may_stay(record) {
@@ -270,7 +275,7 @@ impl Callers {
             }
             true
         };
-        for user in revoked {
+        for Revoked { user, .. } in revoked {
             if let Err(error) = self.sessions.end_of_user(&user, note).await {
                 tracing::error!(user, %error, "sessions of a user were not ended");
             }
@@ -335,6 +340,8 @@ fn log_revoked(user: &str, session: &SessionKey) {
     );
 }
 
+#[cfg(test)]
+mod in_file;
 #[cfg(test)]
 #[cfg(feature = "redis")]
 mod tests;

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::nodes::Nodes;
 
 pub(super) use self::change::not_written;
+pub(crate) use self::current::Revoked;
 
 pub(super) struct LocalUsers {
     dummy_hash: StoredHash,
@@ -45,10 +46,13 @@ impl LocalUsers {
         let (home, current) = match home {
             UsersHome::File(path) => {
                 let (file, users) = InFile::open(path, clock.clone())?;
-                (Home::File(Box::new(file)), Arc::new(Current::new(users)))
+                (
+                    Home::File(Box::new(file)),
+                    Arc::new(Current::new(users, clock)),
+                )
             }
             UsersHome::Store { first } => {
-                let current = Arc::new(Current::new(Users::default()));
+                let current = Arc::new(Current::new(Users::default(), clock));
                 let store = SharedUsers::open(first.clone(), &current, nodes, clock);
                 let store = store.ok_or(UsersFileError::NoStore)?;
                 (Home::Store(Box::new(store)), current)
@@ -75,7 +79,7 @@ impl LocalUsers {
         self.current.load().len()
     }
 
-    pub(super) fn take_revoked(&self) -> Vec<String> {
+    pub(super) fn take_revoked(&self) -> Vec<Revoked> {
         self.current.take_revoked()
     }
 
@@ -127,6 +131,10 @@ mod tests {
     pub(super) const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
     impl LocalUsers {
+        pub(in crate::auth) fn refresh_now(&self) {
+            self.in_file().refresh_now(&self.current);
+        }
+
         pub(super) fn of_file(path: &Path) -> Self {
             let home = UsersHome::File(path.to_owned());
             Self::open(&home, &Nodes::alone(), &Clock::system()).unwrap()

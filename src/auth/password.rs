@@ -10,6 +10,7 @@ use argon2::{Algorithm, Params, Version};
 
 pub(crate) use self::hasher::Hasher;
 pub(crate) use self::weakness::{MIN_CHARACTERS, NewPassword, Weakness, weakness};
+use super::incarnation::UserId;
 use crate::principal::CredentialFingerprint;
 
 /// Bytes of the longest password (SEC-57). Bytes are compared as they were sent: nothing is
@@ -142,8 +143,12 @@ impl StoredHash {
         &self.scheme
     }
 
-    pub(super) fn fingerprint(&self) -> CredentialFingerprint {
-        CredentialFingerprint::of(&self.text)
+    /// Where it is the password of the user who has this id.
+    pub(super) fn fingerprint(&self, id: &UserId) -> CredentialFingerprint {
+        match id.text() {
+            Some(id) => CredentialFingerprint::of_user(&self.text, id),
+            None => CredentialFingerprint::of(&self.text),
+        }
     }
 
     /// Whether the next login should replace it.
@@ -377,10 +382,22 @@ mod tests {
         let (one, other) = (StoredHash::parse(BCRYPT), StoredHash::parse(SHA512));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!(format!("{one:?}"), "StoredHash(bcrypt)");
-        assert_eq!(
-            one.fingerprint(),
-            StoredHash::parse(BCRYPT).unwrap().fingerprint()
-        );
-        assert_ne!(one.fingerprint(), other.fingerprint());
+        let again = StoredHash::parse(BCRYPT).unwrap();
+        let ids = [
+            UserId::Unset,
+            UserId::parse("7").unwrap(),
+            UserId::parse("8").unwrap(),
+        ];
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(one.fingerprint(id), again.fingerprint(id));
+            assert_ne!(one.fingerprint(id), other.fingerprint(id));
+            assert!(
+                ids[..n]
+                    .iter()
+                    .all(|before| one.fingerprint(before) != one.fingerprint(id))
+            );
+        }
+        // As of sessions from before there were ids.
+        assert_eq!(one.fingerprint(&ids[0]), CredentialFingerprint::of(BCRYPT));
     }
 }

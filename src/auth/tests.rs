@@ -115,3 +115,32 @@ fn sec_79_sec_80_a_users_file_that_is_missing_open_or_invalid_stops_the_start() 
     let message = error.unwrap().to_string();
     assert!(message.contains("vestibule user add NAME"), "{message}");
 }
+
+#[tokio::test]
+async fn sec_96_a_proof_is_of_the_user_who_gave_it_and_not_of_the_next_with_the_name() {
+    let bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+    let text = |lines: &str| format!("[user.ada]\npassword = \"{bcrypt}\"\n{lines}");
+    let (_folder, path) = file(&text("id = \"7\"\n"), 0o600);
+    let accounts = of_file(&path).unwrap();
+    let verdict = accounts.verify(own(), "ada", secret(b"U*U")).await;
+    let Ok(Verdict::SignedIn(proof)) = verdict else {
+        panic!("{verdict:?}");
+    };
+    // With the hash that has just taken the place of the old one.
+    let now = accounts.still(&proof).unwrap();
+    assert_eq!(now.incarnation().id.text(), Some("7"));
+    let stored = fs::read_to_string(&path).unwrap();
+    let changes = [
+        (stored.replace("\"7\"", "\"8\""), false),
+        (stored.replace("id = \"7\"\n", ""), false),
+        (format!("{stored}disabled = true\n"), false),
+        (text("id = \"7\"\n"), false), // another hash
+        ("# nobody\n".to_owned(), false),
+        (format!("{stored}groups = [\"a\"]\n"), true),
+    ];
+    for (text, is_same) in changes {
+        fs::write(&path, &text).unwrap();
+        accounts.users.refresh_now();
+        assert_eq!(accounts.still(&proof).is_some(), is_same, "{text}");
+    }
+}

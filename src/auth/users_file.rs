@@ -13,6 +13,7 @@ use std::{fmt, io};
 
 use super::incarnation::UserId;
 use super::password::StoredHash;
+use crate::principal::CredentialFingerprint;
 use crate::principal::user_name::canonical;
 use crate::regular_file::{self, Distrust, Owners};
 use crate::source_text::Problem;
@@ -89,6 +90,11 @@ impl User {
     /// What tells them from others who have had the name.
     pub(crate) fn id(&self) -> &UserId {
         &self.id
+    }
+
+    /// Of the user and the password: sessions end when it changes.
+    pub(super) fn fingerprint(&self) -> CredentialFingerprint {
+        self.password.fingerprint(&self.id)
     }
 }
 

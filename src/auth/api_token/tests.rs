@@ -207,3 +207,16 @@ async fn rel_19_tokens_of_an_earlier_version_stay_good_and_are_tied_to_who_has_t
     tick_with(&all, 0, &incarnation("b", 0)).await;
     assert!(all.find(&text).is_none());
 }
+
+#[tokio::test]
+async fn sec_96_a_token_that_is_made_for_somebody_who_has_just_gone_ends_with_the_next_look() {
+    let (store, clock) = (memory(), Clock::system());
+    let all = tokens(&store, &clock);
+    let (proved, next) = (incarnation("a", 0), incarnation("b", 7));
+    // The accounts have changed while the password was verified, and were looked at.
+    tick_with(&all, 7, &next).await;
+    let (text, _) = all.make(ada(), &proved, new("ci")).await.unwrap();
+    tick_with(&all, 7, &next).await;
+    assert!(all.find(&text).is_none());
+    assert!(store.tokens().unwrap().is_empty());
+}

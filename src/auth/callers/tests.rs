@@ -11,7 +11,7 @@ use super::*;
 use crate::auth::UsersHome;
 use crate::auth::api_token::{NewToken, TokenLimits};
 use crate::auth::authenticators;
-use crate::auth::incarnation::Incarnation;
+use crate::auth::incarnation::{Incarnation, UserId};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::User;
 use crate::clock::Clock;
@@ -145,8 +145,9 @@ async fn behind(server: &TestServer) -> (Node, SessionId, SessionId) {
     let new = StoredHash::dummy().unwrap();
     let store = there.accounts.shared().unwrap();
     store.set_password("ada", &new).await.unwrap();
-    assert_ne!(here.fingerprint("ada"), new.fingerprint(), "not heard of");
-    let new = here.begin("ada", new.fingerprint()).await;
+    let new = new.fingerprint(&UserId::Unset);
+    assert_ne!(here.fingerprint("ada"), new, "not heard of");
+    let new = here.begin("ada", new).await;
     (here, old, new)
 }
 

@@ -142,10 +142,7 @@ fn upgraded(user: &User, new: &StoredHash) -> Verdict {
         target: "vestibule", user = user.name(), from = user.password().scheme_name(),
         "password hash replaced by argon2id"
     );
-    signed_in(Account {
-        fingerprint: new.fingerprint(),
-        ..Account::of(user)
-    })
+    signed_in(Account::of(&user.clone().with_password(new.clone())))
 }
 
 #[cfg(test)]
@@ -255,10 +252,7 @@ mod tests {
         let Verdict::SignedIn(signed_in) = verdict else {
             panic!("refused");
         };
-        assert_eq!(
-            signed_in.account().fingerprint(),
-            user.password().fingerprint()
-        );
+        assert_eq!(signed_in.account().fingerprint(), user.fingerprint());
         assert!(scene.users.in_file().upgrades_fail.load(Ordering::Relaxed));
     }
 

@@ -70,15 +70,12 @@ impl SharedUsers {
 
 /// Whether the proof was given for the user as it is now.
 fn is_of(proof: &SignedIn, user: &User) -> bool {
-    !user.disabled() && user.password().fingerprint() == proof.account().fingerprint()
+    !user.disabled() && user.fingerprint() == proof.account().fingerprint()
 }
 
 fn signed_in(user: &User, hash: &StoredHash) -> SignedIn {
     SignedIn {
-        account: Arc::new(Account {
-            fingerprint: hash.fingerprint(),
-            ..Account::of(user)
-        }),
+        account: Arc::new(Account::of(&user.clone().with_password(hash.clone()))),
         methods: Method::NewPassword.into(),
     }
 }

@@ -7,19 +7,31 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::snapshot::{Change, Snapshot};
 use crate::auth::users_file::Users;
+use crate::clock::{Clock, Timestamp};
+
+/// Somebody who may no longer be signed in as they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    pub(crate) user: String,
+    /// When this process saw that they could not sign in at all, whatever they may by now: without an
+    /// id, nothing else tells that.
+    pub(crate) gone: Option<Timestamp>,
+}
 
 /// Those of one moment, and what has become of others since somebody asked.
 pub(super) struct Current {
     generation: AtomicU64,
+    clock: Clock,
     /// Who has lost an account, or its password, since somebody asked.
-    revoked: Mutex<Vec<String>>,
+    revoked: Mutex<Vec<Revoked>>,
     snapshot: ArcSwap<Snapshot>,
 }
 
 impl Current {
-    pub(super) fn new(users: Users) -> Self {
+    pub(super) fn new(users: Users, clock: &Clock) -> Self {
         Self {
             generation: AtomicU64::new(0),
+            clock: clock.clone(),
             revoked: Mutex::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::of(users)),
         }
@@ -53,7 +65,11 @@ impl Current {
         let next = Arc::new(next);
         let before = self.snapshot.swap(Arc::clone(&next));
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.extend(next.revoked_since(&before));
+        let now = self.clock.now();
+        revoked.extend(next.revoked_since(&before).into_iter().map(|user| Revoked {
+            gone: next.account(&user).is_none().then_some(now),
+            user,
+        }));
         drop(revoked);
         self.have_to_be_judged();
     }
@@ -63,7 +79,7 @@ impl Current {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn take_revoked(&self) -> Vec<String> {
+    pub(super) fn take_revoked(&self) -> Vec<Revoked> {
         std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -82,7 +98,7 @@ mod tests {
     fn who_could_not_be_read_for_a_while_is_the_same_user_and_who_was_removed_is_not() {
         let hash = StoredHash::dummy().unwrap();
         let here = |name: &str| Change::Here(User::new(name.to_owned(), hash.clone()));
-        let current = Current::new(Users::default());
+        let current = Current::new(Users::default(), &Clock::system());
         let change = |ada: Change, bob: Change| {
             current.change([("ada".to_owned(), ada), ("bob".to_owned(), bob)]);
         };

@@ -137,7 +137,7 @@ impl Snapshot {
         rows.map(|row| &row.user)
     }
 
-    /// Those who could be signed in before and now cannot, or not by the same password.
+    /// Those who could be signed in before and now cannot, or not as the same user or by the same password.
     pub(super) fn revoked_since(&self, before: &Self) -> Vec<String> {
         let parts = self.parts.iter().zip(&before.parts);
         let changed = parts.filter(|(now, before)| !Arc::ptr_eq(now, before));

@@ -87,13 +87,15 @@ impl Account {
             Ok(new) => new,
             Err(problem) => return Ok(Err(problem)),
         };
-        if let Err(problem) = self.password.prove(visitor, password, Purpose::Token).await {
-            return Ok(Err(problem));
-        }
-        let account = visitor.principal.account().clone();
-        let Some(user) = self.password.accounts.active(&account) else {
-            return Ok(Err(AccountProblem::Wrong)); // gone in this moment
+        let proof = match self.password.prove(visitor, password, Purpose::Token).await {
+            Ok(proof) => proof,
+            Err(problem) => return Ok(Err(problem)),
         };
+        // For the one who has proved the password, and not for whoever has got the name meanwhile.
+        let Some(user) = self.password.accounts.still(&proof) else {
+            return Ok(Err(AccountProblem::Overtaken));
+        };
+        let account = visitor.principal.account().clone();
         let (text, token) = match self.tokens.make(account, user.incarnation(), new).await {
             Ok(made) => made,
             Err(MakeError::NoRandomness(error)) => return Err(RequestError::NoRandomness(error)),

@@ -1,5 +1,5 @@
-//! A name may go to somebody else, or a user may be kept out for a moment. What programs had by then is
-//! over, however quickly that goes.
+//! A name may go to somebody else, or a user may be kept out for a moment. What programs and browsers had
+//! by then is over, however quickly that goes.
 
 use rustix::process::Signal;
 
@@ -105,4 +105,69 @@ async fn sec_96_nor_while_the_server_is_stopped() {
         is_over(&service, &bob, case).await;
         get(&service.browser(), "/", &ada).await.assert_status(200);
     }
+}
+
+/// The same password, by the same hash: only the id says that it is somebody else.
+fn remove_and_add_with_the_same_hash(files: &Files) {
+    let before = std::fs::read_to_string(files.path("users.toml")).unwrap();
+    let line = |key: &str| {
+        let (_, bob) = before.split_once("[user.bob]").expect("bob");
+        let line = bob.lines().find(|line| line.starts_with(key));
+        line.expect("a line").to_owned()
+    };
+    done(files, &["user", "remove", "bob"]);
+    add(files);
+    let now = std::fs::read_to_string(files.path("users.toml")).unwrap();
+    let (others, bob) = now.split_once("[user.bob]").expect("bob");
+    let password = bob.lines().find(|line| line.starts_with("password = "));
+    let bob = bob.replace(password.expect("a password"), &line("password = "));
+    assert!(!bob.contains(&line("id = ")), "{bob}");
+    files.write("users.toml", &format!("{others}[user.bob]{bob}"), 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_51_nor_does_a_session_even_if_the_password_is_the_same() {
+    let app = app().await;
+    let mut service = before(&app).spawn().await;
+    // A user of the commands, as the tests write none of their own with an id.
+    remove_and_add(&service.files);
+    let ada = service.browser().login("ada", PASSWORD).await;
+    let changes: [(&str, Change); 4] = [
+        ("disabled and enabled", disable_and_enable),
+        ("replaced in one write", replace_in_one_write),
+        ("removed and added", remove_and_add_with_the_same_hash),
+        ("disabled and enabled again", disable_and_enable),
+    ];
+    for stopped in [false, true] {
+        for (case, change) in changes {
+            let signed_in = eventually_some("bob to be let in", async || {
+                let browser = service.browser();
+                let is_in = browser.try_login("bob", OTHER).await.status == 303;
+                is_in.then_some(browser)
+            });
+            let bob = signed_in.await;
+            bob.fetch("/").await.assert_status(200);
+            if stopped {
+                service.program.signal(Signal::TERM);
+                service.program.exit().await;
+            }
+            change(&service.files);
+            if stopped {
+                service = service.start_again().await;
+            }
+            let bob = bob.led_to(service.address);
+            eventually_some(case, async || {
+                (bob.fetch("/").await.status == 401).then_some(())
+            })
+            .await;
+            for _ in 0..20 {
+                bob.fetch("/").await.assert_status(401);
+            }
+            // A session that nobody uses ends as well.
+            let list = &["session", "list", "--user", "bob"];
+            eventually(case, || !done(&service.files, list).contains("bob")).await;
+        }
+    }
+    let ada = ada.led_to(service.address);
+    ada.fetch("/").await.assert_status(200);
 }

@@ -109,8 +109,7 @@ impl SharedUsers {
         self.change(name, set).await
     }
 
-    /// Says whether that was a change. Who is disabled has another id from then on: tokens do not come
-    /// back.
+    /// Says whether that was a change. Each gives another id: neither tokens nor sessions come back.
     pub(crate) async fn set_disabled(
         &self,
         name: &str,
@@ -122,8 +121,7 @@ impl SharedUsers {
             if user.disabled() == disabled {
                 return Ok((None, false));
             }
-            let id = if disabled { &new_id } else { user.id() }.clone();
-            let user = user.clone().set_disabled(disabled).with_id(id);
+            let user = user.clone().set_disabled(disabled).with_id(new_id.clone());
             Ok((Some(State::Here(user)), true))
         };
         self.change(name, set).await

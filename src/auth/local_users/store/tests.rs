@@ -49,7 +49,7 @@ impl Node {
         let clock = Clock::system();
         let nodes = Nodes::open(Some(&Arc::new(settings)), &clock).unwrap();
         let link = nodes.link().unwrap().clone();
-        let current = Arc::new(Current::new(Users::default()));
+        let current = Arc::new(Current::new(Users::default(), &clock));
         let first = first.map(Path::to_owned);
         let store = SharedUsers::open(first, &current, &nodes, &clock).unwrap();
         let store = Arc::new(store);
@@ -86,6 +86,11 @@ impl Node {
     /// As logins here see it.
     fn user(&self, name: &str) -> Option<User> {
         self.store.current.load().get(name).cloned()
+    }
+
+    fn revoked(&self) -> Vec<String> {
+        let revoked = self.store.current.take_revoked().into_iter();
+        revoked.map(|revoked| revoked.user).collect()
     }
 
     async fn add(&self, name: &str) -> User {

@@ -19,7 +19,7 @@ async fn rel_18_what_becomes_of_a_user_on_one_node_is_so_on_the_other() {
         here.user("ada").unwrap().password() == &new
     })
     .await;
-    assert_eq!(here.store.current.take_revoked(), ["ada"]);
+    assert_eq!(here.revoked(), ["ada"]);
     assert!(here.store.set_disabled("ada", true).await.unwrap());
     assert!(!here.store.set_disabled("ada", true).await.unwrap());
     there

@@ -46,7 +46,7 @@ async fn a_store_that_lost_users_gets_them_back_as_they_were_last() {
         }
         assert_ne!(here.planted("bo").await.unwrap(), removed, "sealed anew");
     }
-    assert_eq!(here.store.current.take_revoked(), ["ada", "bo"]);
+    assert_eq!(here.revoked(), ["ada", "bo"]);
 }
 
 #[tokio::test]

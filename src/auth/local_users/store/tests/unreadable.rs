@@ -182,7 +182,7 @@ async fn a_value_that_is_damaged_where_it_lies_is_noticed_and_put_right() {
         }
     }
     for node in [&here, &there] {
-        let revoked = node.store.current.take_revoked();
+        let revoked = node.revoked();
         assert_eq!(revoked, Vec::<String>::new(), "nobody was ever out");
     }
 }

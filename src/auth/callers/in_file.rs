@@ -1,0 +1,148 @@
+//! A node that has its users in a file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::auth::UsersHome;
+use crate::auth::authenticators;
+use crate::auth::password::StoredHash;
+use crate::clock::Clock;
+use crate::nodes::Nodes;
+use crate::session::{self, Backend, SessionId, SessionStore, test_record};
+
+struct Node {
+    clock: Clock,
+    folder: tempfile::TempDir,
+    hash: StoredHash,
+    accounts: Arc<Accounts>,
+    store: Arc<dyn SessionStore>,
+    callers: Callers,
+}
+
+impl Node {
+    fn start() -> Self {
+        let clock = Clock::system();
+        let folder = tempfile::tempdir().unwrap();
+        let hash = StoredHash::dummy().unwrap();
+        let path = folder.path().join("users.toml");
+        write(&path, &user(&hash, ""));
+        let home = UsersHome::File(path);
+        let accounts = Arc::new(Accounts::open(&home, &Nodes::alone(), &clock).unwrap());
+        let store = session::open(&Backend::Memory, &Nodes::alone(), &clock).unwrap();
+        let settings = session::Settings {
+            backend: Backend::Memory,
+            idle_timeout: Duration::from_hours(1),
+            lifetime: Duration::from_hours(12),
+            remember_for: Duration::ZERO,
+            max_per_user: 20,
+            max_sessions: 20,
+        };
+        let sessions = Arc::new(Sessions::new(settings, Arc::clone(&store), clock.clone()));
+        let memory = authenticators::open(None, &Nodes::alone(), &clock).unwrap();
+        let callers = Callers::new(
+            Arc::clone(&accounts),
+            sessions,
+            Arc::new(FormerUsers::new(false)),
+            Arc::new(ApiTokens::open(memory, clock.clone()).unwrap()),
+        );
+        Self {
+            clock,
+            folder,
+            hash,
+            accounts,
+            store,
+            callers,
+        }
+    }
+
+    /// Ada, with these further lines, until the server knows her so.
+    async fn ada(&self, lines: &str, is_active: bool) {
+        let before = self.accounts.generation();
+        write(&self.path(), &user(&self.hash, lines));
+        let noticed = async {
+            while self.accounts.generation() == before {
+                sleep(Duration::from_millis(5)).await;
+                self.accounts.refresh();
+            }
+        };
+        timeout(Duration::from_mins(1), noticed).await.unwrap();
+        assert_eq!(self.account().is_some(), is_active, "{lines}");
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("users.toml")
+    }
+
+    fn account(&self) -> Option<Arc<crate::auth::Account>> {
+        self.accounts.active(&AccountRef::of_users_file("ada"))
+    }
+
+    /// A session of ada, begun now.
+    async fn begin(&self) -> SessionKey {
+        self.clock.advance(Duration::from_millis(1));
+        let id = SessionId::generate().unwrap();
+        let mut record = Arc::unwrap_or_clone(test_record("ada"));
+        (record.key, record.ids[0].key) = (id.key(), id.key());
+        record.fingerprint = self.account().unwrap().fingerprint();
+        let now = self.clock.now();
+        record.context = Arc::new(crate::principal::AuthContext::new(
+            crate::principal::Method::Password.into(),
+            now,
+        ));
+        (record.created, record.last_accessed) = (now, now);
+        record.expires = now.plus(Duration::from_hours(6));
+        self.store.insert(Arc::new(record)).await.unwrap();
+        self.clock.advance(Duration::from_millis(1));
+        id.key()
+    }
+
+    async fn has(&self, key: SessionKey) -> bool {
+        self.store.load(key).await.unwrap().is_some()
+    }
+}
+
+fn user(hash: &StoredHash, lines: &str) -> String {
+    format!("[user.ada]\npassword = \"{}\"\n{lines}", hash.as_str())
+}
+
+fn write(path: &std::path::Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[tokio::test]
+async fn sec_51_a_session_ends_with_its_user_however_soon_they_are_back() {
+    let node = Node::start();
+    let (disabled, of_bob) = ("disabled = true\n", "[user.bob]\npassword = \"");
+    // Without an id, and between two looks at the sessions.
+    let before = node.begin().await;
+    node.ada(disabled, false).await;
+    node.ada("", true).await;
+    let after = node.begin().await;
+    node.callers.tick().await;
+    assert!(!node.has(before).await && node.has(after).await);
+    // Another id, though nobody has seen them go.
+    let before = after;
+    node.ada("id = \"e-42\"\n", true).await;
+    let after = node.begin().await;
+    node.callers.tick().await;
+    assert!(!node.has(before).await && node.has(after).await);
+    // What else changes leaves them as they are.
+    let others = format!(
+        "id = \"e-42\"\ngroups = [\"a\"]\n{of_bob}{}\"\n",
+        node.hash.as_str()
+    );
+    node.ada(&others, true).await;
+    node.callers.tick().await;
+    assert!(node.has(after).await);
+    // The same one again, who was seen to go.
+    node.ada(disabled, false).await;
+    node.ada("id = \"e-42\"\n", true).await;
+    node.callers.tick().await;
+    assert!(!node.has(after).await);
+}
