@@ -27,16 +27,24 @@ const HTTP2_UP: Cost = Cost {
     system_calls: 113,
 };
 
-/// How a body falls into reads depends on how far its sender is ahead.
-const TOLERANCE: Tolerance = Tolerance {
+/// How a body falls into reads depends on how far its sender is ahead: a little where that is the app.
+const DOWN: Tolerance = Tolerance {
     instructions: 1.05,
     allocations: 60.0,
     system_calls: 8,
 };
 
+/// Where it is the client, which encrypts, it depends on what else the machine does: of one program,
+/// between 95 and 123 system calls were counted.
+const UP: Tolerance = Tolerance {
+    instructions: 1.05,
+    allocations: 90.0,
+    system_calls: 25,
+};
+
 const BODIES: Plan = Plan {
     warm_up: 2,
-    rounds: 7,
+    rounds: 15,
     times: 1,
 };
 
@@ -54,9 +62,9 @@ async fn a_body_costs_no_more_than_before() {
     let costs = bench.costs(works, BODIES).await;
     let [http1_down, http2_down, http1_up, http2_up] = costs;
     let mut report = Report::new("a MiB of a body");
-    report.add("Http1 down", HTTP1_DOWN, http1_down, TOLERANCE);
-    report.add("Http2 down", HTTP2_DOWN, http2_down, TOLERANCE);
-    report.add("Http1 up", HTTP1_UP, http1_up, TOLERANCE);
-    report.add("Http2 up", HTTP2_UP, http2_up, TOLERANCE);
+    report.add("Http1 down", HTTP1_DOWN, http1_down, DOWN);
+    report.add("Http2 down", HTTP2_DOWN, http2_down, DOWN);
+    report.add("Http1 up", HTTP1_UP, http1_up, UP);
+    report.add("Http2 up", HTTP2_UP, http2_up, UP);
     report.judge();
 }
