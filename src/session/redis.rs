@@ -12,6 +12,7 @@ mod again;
 mod compact;
 mod counts;
 mod epochs;
+mod heard;
 mod indexes;
 mod keys;
 mod load;
@@ -83,6 +84,8 @@ struct Shared {
     counted: Mutex<Option<(Instant, usize)>>,
     /// How far epochs have been looked at.
     swept: Mutex<sweep::Position>,
+    /// How the streams are asked for what this node has not heard of, once it has read them.
+    heard: Mutex<Option<heard::News>>,
     /// Milliseconds that a session lasts at most.
     longest: AtomicU64,
     followers: Mutex<Vec<EndSender>>,
@@ -119,6 +122,7 @@ impl Redis {
             accesses: Accesses::default(),
             counted: Mutex::default(),
             swept: Mutex::default(),
+            heard: Mutex::default(),
             longest: AtomicU64::new(u64::MAX),
             followers: Mutex::default(),
             read: watch::Sender::default(),

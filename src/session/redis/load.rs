@@ -77,13 +77,11 @@ impl Shared {
         }
         self.wait_for_first_read().await;
         let before = self.trust();
-        let mut command = cmd("MGET");
-        command
-            .arg(self.names.record(Short::of(&key)))
-            .arg(self.names.other_id(&key));
-        let Value::Array(values) = self.query(&command).await? else {
-            return Err(StoreError::Unavailable);
-        };
+        let names = [
+            self.names.record(Short::of(&key)),
+            self.names.other_id(&key),
+        ];
+        let (values, has_heard) = self.get_with_news(&names).await?;
         let found = match values.as_slice() {
             [Value::BulkString(record), _] => self.opened(self.values().decode(&key, record))?,
             _ => None,
@@ -99,6 +97,9 @@ impl Shared {
             None if trust < Trust::All => Err(StoreError::Unavailable),
             None => Ok(None),
             Some(_) if trust < Trust::Found => Err(StoreError::Unavailable),
+            Some(entry) if has_heard && self.has_outlived_epochs(&entry) => {
+                Ok(self.unless_ended_here(entry))
+            }
             Some(entry) => self.if_good(entry).await,
         }
     }
@@ -135,19 +136,23 @@ impl Shared {
     pub(super) async fn sorted(&self, entries: Vec<Entry>) -> Result<Sorted, StoreError> {
         let users = entries.iter().map(|entry| UserKey::of(entry.record.user()));
         let now = self.epochs_of(users.collect()).await?;
-        let own = self.own();
         let mut sorted = Sorted::default();
-        for (mut entry, now) in entries.into_iter().zip(now) {
+        for (entry, now) in entries.into_iter().zip(now) {
             match now.state_of(&entry) {
                 State::Unknown => sorted.unknown += 1,
                 State::Over(epoch) => sorted.over.push((entry.record.key, epoch)),
-                State::Good if own.has_ended(&entry.record) => {}
-                State::Good => {
-                    self.accesses.apply(&mut entry.record);
-                    sorted.good.push(Arc::new(entry.record));
-                }
+                State::Good => sorted.good.extend(self.unless_ended_here(entry)),
             }
         }
         Ok(sorted)
+    }
+
+    /// The record, unless this node has ended it.
+    fn unless_ended_here(&self, mut entry: Entry) -> Option<Arc<Record>> {
+        if self.own().has_ended(&entry.record) {
+            return None;
+        }
+        self.accesses.apply(&mut entry.record);
+        Some(Arc::new(entry.record))
     }
 }
