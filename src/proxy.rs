@@ -159,6 +159,7 @@ impl Proxy {
             is_client_known: client.known_address().is_some(),
             cookies,
             cache: &connection.cache,
+            last_token: &connection.last_token,
         };
         if let Some(page) = own_page {
             let served = self.serve(connection, &exchange.in_flight, page, context, body);

@@ -5,6 +5,7 @@
 
 mod buried;
 mod follow;
+mod last_key;
 mod new;
 mod text;
 mod token;
@@ -26,6 +27,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::principal::{AccountRef, user_name};
 use crate::random::NoRandomness;
 
+pub(crate) use last_key::LastKey;
 pub(crate) use new::{DEFAULT_LIFETIME, NewToken, NotAToken, TokenLimits};
 pub(crate) use text::{ApiToken, TokenKey, TokenKeyPrefix, find_in};
 pub(crate) use token::{Token, TokenRecord};
@@ -173,9 +175,9 @@ impl ApiTokens {
     }
 
     /// The token of this text, expired or not.
-    pub(crate) fn find(&self, text: &ApiToken) -> Option<Arc<Token>> {
+    pub(crate) fn find(&self, text: impl Into<TokenKey>) -> Option<Arc<Token>> {
         // By its hash: how long that takes says nothing of the tokens that there are.
-        self.read().tokens.get(&text.key()).cloned()
+        self.read().tokens.get(&text.into()).cloned()
     }
 
     /// Whether a token opens anything now.

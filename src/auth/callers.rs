@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::api_token::{ApiToken, ApiTokens, Ended, Token};
+use super::api_token::{ApiTokens, Ended, Token, TokenKey};
 use super::credential::{Credential, Refusal};
 use super::{Accounts, Revoked, Standing};
 use crate::principal::{AccountRef, CredentialFingerprint, Principal, user_name};
@@ -96,13 +96,13 @@ impl Callers {
     /// as a use.
     pub(crate) fn identify_by_token(
         &self,
-        text: &ApiToken,
+        token: impl Into<TokenKey>,
         user: Option<&str>,
         client: IpAddr,
     ) -> Result<Caller, Refusal> {
         // Before the look: one that another node makes meanwhile is no unknown one.
         let is_current = self.tokens.is_current();
-        let token = self.tokens.find(text).ok_or(if is_current {
+        let token = self.tokens.find(token).ok_or(if is_current {
             Refusal::Unknown
         } else {
             Refusal::Unavailable

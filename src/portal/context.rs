@@ -7,6 +7,7 @@ use http::header;
 use http::request::Parts;
 
 use super::HostRole;
+use crate::auth::api_token::LastKey;
 use crate::auth::callers::Callers;
 use crate::auth::throttle::{Attempt, Throttle, Wait};
 use crate::error::RequestError;
@@ -35,6 +36,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) cookies: RequestCookies,
     /// Of the connection that the request came by.
     pub(crate) cache: &'a ConnectionCache,
+    pub(crate) last_token: &'a LastKey,
 }
 
 /// The title of the app that a path in normal form is of, on a host.

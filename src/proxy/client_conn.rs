@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection_state::ConnectionState;
 use super::in_flight::InFlight;
+use crate::auth::api_token::LastKey;
 use crate::error::RequestError;
 use crate::forwarded;
 use crate::load::{Admitted, Cause, Consumer, Load, Usage};
@@ -31,6 +32,7 @@ pub(crate) struct ClientConn {
     pub(crate) state: Arc<ConnectionState>,
     pub(crate) purpose: Purpose,
     pub(super) cache: ConnectionCache,
+    pub(super) last_token: LastKey,
     /// Its own connection to an application, where that signs connections in (SEC-92).
     pub(super) own: Arc<Own>,
     /// Counts the connection as long as anything of it lives, a tunnel included.
@@ -79,6 +81,7 @@ impl ClientConn {
             state: ConnectionState::new(load, Arc::clone(admitted.place())),
             purpose: Purpose::Requests,
             cache: ConnectionCache::default(),
+            last_token: LastKey::default(),
             own: Arc::default(),
             network: Arc::clone(admitted.network()),
             admitted,

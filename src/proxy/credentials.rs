@@ -188,6 +188,7 @@ impl Proxy {
             return Ok(By::Session(None));
         }
         let client = context.client;
+        let token = context.last_token.of(token);
         by(self.callers.identify_by_token(token, user, client), context)
     }
 

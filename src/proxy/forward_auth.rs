@@ -131,6 +131,7 @@ impl Proxy {
             is_client_known: client.known_address().is_some(),
             cookies,
             cache: &connection.cache,
+            last_token: &connection.last_token,
         };
         let known = client.known_address();
         app.check(known, &head.method)?;

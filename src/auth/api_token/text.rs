@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::random::{NoRandomness, random};
@@ -65,6 +66,19 @@ impl ApiToken {
     /// The text for its user, and for nobody else.
     pub(crate) fn expose(&self) -> &str {
         std::str::from_utf8(&*self.0).unwrap_or_default() // ASCII
+    }
+}
+
+impl PartialEq for ApiToken {
+    /// Takes the same time whatever they are.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl From<&ApiToken> for TokenKey {
+    fn from(token: &ApiToken) -> Self {
+        token.key()
     }
 }
 
