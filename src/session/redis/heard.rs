@@ -5,19 +5,15 @@
 //! streams have nothing new, which is asked together with the session.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use ::redis::{Pipeline, Value, pipe};
 
 use super::Shared;
 use super::keys::{SHARDS, Shard};
 use super::value::{Entry, shift};
+use crate::session::freshness::BELIEVED_FOR;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
-
-/// How long after the streams were read the node goes by them: a stream that was emptied and has other
-/// entries by now is noticed when it is read.
-const READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks each stream for what comes after the last entry that this node knows.
 pub(super) type News = Arc<Pipeline>;
@@ -38,7 +34,8 @@ impl Shared {
     }
 
     fn news(&self) -> Option<News> {
-        let is_lately = self.clock.now().since(*self.read.borrow()) < READ_WITHIN;
+        // A stream that was emptied and has other entries by now is noticed when it is read.
+        let is_lately = self.clock.now().since(*self.read.borrow()) < BELIEVED_FOR;
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.clone().filter(|_| is_lately)
     }

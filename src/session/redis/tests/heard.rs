@@ -5,7 +5,7 @@ use super::*;
 /// Of whom each session began long after the nodes have read the streams.
 fn later(user: &str) -> Arc<Record> {
     let ada = record(user);
-    let created = Clock::system().now().plus(Duration::from_secs(60));
+    let created = Clock::system().now().plus(Duration::from_mins(1));
     Arc::new(Record {
         created,
         expires: created.plus(Duration::from_hours(1)),
