@@ -264,7 +264,6 @@ impl Upstreams {
         if signs_in {
             tie(&mut lease, auth);
         }
-        drop(permit); // used up: one permit, one request
         lease.set_upload(upload.clone());
         let wait = Wait {
             timeout: self.response_timeout,
@@ -272,11 +271,23 @@ impl Upstreams {
             guard,
         };
         let answer = if lease.reused {
-            send_or_repeat(&mut lease, wait, request).await
+            let has_others = self.endpoints.len() > 1 && !signs_in && !lease.is_tied();
+            send_or_repeat(&mut lease, wait, request, has_others).await
         } else {
             let sent = send(&mut lease, wait, Message::Request(request)).await;
-            sent.map_err(|(error, _)| error)
+            sent.map_err(|(error, _)| (error, None))
         };
+        let answer = match answer {
+            Err((_, Some(mut request))) => {
+                drop(lease);
+                lease = Box::pin(self.lease(&mut request, caller, requester)).await?;
+                lease.set_upload(upload.clone());
+                let sent = Box::pin(send(&mut lease, wait, Message::Request(request))).await;
+                sent.map_err(|(error, _)| error)
+            }
+            answer => answer.map_err(|(error, _)| error),
+        };
+        drop(permit); // used up: one permit, one request
         let mut response = answer.inspect_err(|error| self.reports.refused(error))?;
         lease.note_answer();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -83,14 +83,16 @@ pub(super) async fn send(lease: &mut Lease, wait: Wait<'_, '_>, message: Message
 
 /// Sends on a connection that has served before, and may have died unnoticed. Where nothing was
 /// written, the request goes out again on a fresh connection; where something was, only if it has no
-/// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03).
+/// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03). With the
+/// error comes the request, if it may go to another address: none could be made to this one.
 pub(super) async fn send_or_repeat(
     lease: &mut Lease,
     wait: Wait<'_, '_>,
     request: Request<RequestBody>,
-) -> Result<Response<()>, UpstreamError> {
+    has_others: bool,
+) -> Answer {
     let may_repeat = wait.upload.is_none() && request.method().is_idempotent();
-    let copy = may_repeat && lease.sender().needs_copy();
+    let copy = may_repeat && (has_others || lease.sender().needs_copy());
     let copy = copy.then(|| Copy::of(&request));
     let (error, unsent) = match send(lease, wait, Message::Request(request)).await {
         Ok(response) => return Ok(response),
@@ -98,7 +100,7 @@ pub(super) async fn send_or_repeat(
     };
     // After an answer, however bad, it has been acted upon.
     if !matches!(error, UpstreamError::Send(_)) || (unsent.is_none() && lease.has_heard()) {
-        return Err(error);
+        return Err((error, None));
     }
     let again = unsent.or_else(|| copy.map(Copy::into_request));
     let again = match again.map(Message::Request) {
@@ -106,11 +108,17 @@ pub(super) async fn send_or_repeat(
         again => again,
     };
     let Some(again) = again else {
-        return Err(error);
+        return Err((error, None));
     };
-    lease.reconnect().await?;
+    if let Err(error) = lease.reconnect().await {
+        let request = match again {
+            Message::Request(request) if has_others => Some(request),
+            _ => None,
+        };
+        return Err((error, request));
+    }
     let sent = Box::pin(send(lease, wait, again)).await;
-    sent.map_err(|(error, _)| error)
+    sent.map_err(|(error, _)| (error, None))
 }
 
 /// How long the head of an answer is waited for.

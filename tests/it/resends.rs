@@ -1,9 +1,13 @@
 //! What is sent to an app again, and which connections serve no more: REL-03, SEC-05.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::harness::*;
@@ -60,6 +64,66 @@ async fn rel_03_a_request_is_sent_again_once_and_not_more_often() {
     gate.browser().get("/first").await.assert_status(200);
     gate.browser().get("/second").await.assert_status(502);
     assert_eq!(app.requests(), 3);
+}
+
+/// Answers one request; the second one finds it gone, and nobody at its address.
+async fn gone_at_the_second() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let (mut app, _) = listener.accept().await.unwrap();
+        read_head(&mut app).await;
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
+        app.write_all(answer).await.unwrap();
+        read_head(&mut app).await;
+        drop(listener);
+    });
+    (address, serving)
+}
+
+async fn read_head(app: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(app.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn rel_03_a_request_whose_address_is_gone_goes_to_another_one_if_it_may() {
+    for (method, body, status) in [
+        (Method::GET, "", 200),
+        (Method::DELETE, "", 200),
+        (Method::POST, "", 502),
+        (Method::PUT, "body", 502),
+    ] {
+        for host in ["", "preserve_host = false\n"] {
+            let (gone, serving) = gone_at_the_second().await;
+            let other = Upstream::echo().await;
+            let section = format!(
+                "[[app]]\nupstream = [\"http://{gone}\", \"{}\"]\n{host}",
+                other.url()
+            );
+            let gate = Vestibule::before_app(&section).public().start().await;
+            let browser = gate.browser();
+            browser.get("/first").await.assert_contains("first");
+            browser.get("/in-turn").await.assert_contains("/in-turn");
+            let reply = browser
+                .request(method.clone(), "/again", &[], Bytes::from(body))
+                .await;
+            assert_eq!(reply.status, status, "{method} {body:?} {host:?}");
+            serving.await.unwrap();
+            if status == 200 {
+                reply.assert_contains("/again");
+                let expected = if host.is_empty() {
+                    "gate.test"
+                } else {
+                    &other.authority()
+                };
+                assert_eq!(other.last().value("host"), Some(expected));
+            }
+            assert_eq!(other.requests(), if status == 200 { 2 } else { 1 });
+        }
+    }
 }
 
 #[tokio::test]
