@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::node::{NodeState, NodeView, StreamsView};
-pub(crate) use self::user::{HashText, NewUserRequest, UserView};
+pub(crate) use self::user::{HashText, NewUserRequest, NotImported, UserView};
 use crate::auth::api_token::{Token, TokenLimits};
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
@@ -181,6 +181,11 @@ pub(crate) enum Done {
         added: Vec<String>,
         kept: Vec<String>,
         replaced: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<NotImported>,
+        /// Why nobody else was imported: the store takes none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<String>,
     },
     /// The users are listed.
     Users {

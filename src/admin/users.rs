@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::AsyncWrite;
 
-use super::protocol::{Done, HashText, Line, NewUserRequest, UserView};
+use super::protocol::{Done, HashText, Line, NewUserRequest, NotImported, UserView};
 use super::{Answer, Context, Peer};
 use crate::auth::incarnation::UserId;
 use crate::auth::password::StoredHash;
@@ -62,7 +62,7 @@ pub(super) async fn list<W: AsyncWrite + Unpin>(
     Ok(Line::Done(Done::Users { unreadable }))
 }
 
-/// What was done before something went wrong is done.
+/// Who cannot be imported keeps nobody else out, and what was done before the store took none is done.
 pub(super) async fn import(
     context: &Context,
     requests: Vec<NewUserRequest>,
@@ -75,37 +75,46 @@ pub(super) async fn import(
         (Err(line), _) | (_, Err(line)) => return line,
     };
     let (mut added, mut kept, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
-    let tell = |name: &str, outcome| {
-        let whose = match outcome {
-            Outcome::Added => {
+    let mut failed = Vec::new();
+    let tell = |name: &str, became| {
+        let whose = match became {
+            Ok(Outcome::Added) => {
                 tracing::info!(
                     target: "audit", by = peer.uid, pid = peer.pid, user = name, "user added"
                 );
                 &mut added
             }
-            Outcome::Replaced => {
+            Ok(Outcome::Replaced) => {
                 tracing::info!(
                     target: "audit", by = peer.uid, pid = peer.pid, user = name,
                     "password of a user set"
                 );
                 &mut replaced
             }
-            Outcome::Kept => &mut kept,
+            Ok(Outcome::Kept) => &mut kept,
+            Err(error) => {
+                return failed.push(NotImported {
+                    name: name.to_owned(),
+                    reason: reason(&error),
+                });
+            }
         };
         whose.push(name.to_owned());
     };
-    match store.import(&users, replace, tell).await {
-        Ok(()) => Line::Done(Done::UsersImported {
-            added,
-            kept,
-            replaced,
-        }),
-        Err((name, error)) => Line::Error(format!(
-            "{name} was not imported: {}; users before it in the file were. Import the file again to \
-             go on",
-            reason(&error)
-        )),
-    }
+    let imported = store.import(&users, replace, tell).await;
+    let stopped = imported.err().map(|(name, fault)| {
+        format!(
+            "the import has stopped at {name}: {}. Import the file again when that is mended, to go on",
+            reason(&fault.into())
+        )
+    });
+    Line::Done(Done::UsersImported {
+        added,
+        kept,
+        replaced,
+        failed,
+        stopped,
+    })
 }
 
 pub(super) async fn passwd(context: &Context, name: &str, password: &HashText, peer: Peer) -> Line {

@@ -29,6 +29,14 @@ impl From<&User> for UserView {
     }
 }
 
+/// Somebody who was not imported, where others were.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotImported {
+    pub(crate) name: String,
+    /// With what to do.
+    pub(crate) reason: String,
+}
+
 /// The hash of a password, which nobody is shown.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

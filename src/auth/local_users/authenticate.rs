@@ -121,7 +121,8 @@ impl LocalUsers {
         match replaced.await {
             Ok(true) => Some(upgraded(user, new)),
             // Or nobody can say whether it has the new hash by now.
-            Ok(false) | Err(ChangeError::Store(StoreFault::Away) | ChangeError::Unreadable) => None,
+            Ok(false)
+            | Err(ChangeError::Store(StoreFault::Away) | ChangeError::Unreadable { .. }) => None,
             Err(error) => {
                 tracing::warn!(target: "vestibule", %error, "password not hashed again");
                 Some(signed_in(Account::of(user)))

@@ -121,6 +121,9 @@ trait Records: Send + Sync {
     /// Puts all of them there if there is none at all; gives whether it did.
     fn begin_with<'a>(&'a self, records: &'a [(Field, Record)]) -> Answer<'a, bool>;
 
+    /// The command by which a person removes what there is of a user.
+    fn removal(&self, field: &Field) -> String;
+
     /// Whenever there is something new, and perhaps more often or not at all.
     fn wake_ups(&self) -> mpsc::Receiver<()>;
 
@@ -223,6 +226,12 @@ impl Known {
             None if self.is_whole => {}
             None => self.doubt(now), // more may follow
         }
+    }
+
+    /// For what is not in the store any more, and of which this node has never read anything.
+    fn forget(&mut self, field: &Field) {
+        let forgotten = self.entries.remove(field);
+        self.unreadable -= usize::from(forgotten.is_some_and(|entry| entry.is_unreadable));
     }
 
     fn doubt(&mut self, now: Timestamp) {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::{Action, Add, hash, import, say, show};
-use crate::admin::protocol::{Done, HashText, NewUserRequest, Request};
+use crate::admin::protocol::{Done, HashText, NewUserRequest, NotImported, Request};
 use crate::auth::users_file::User;
 use crate::cli::admin_client::{Client, foreign};
 use crate::cli::{Failure, prompt};
@@ -13,6 +13,9 @@ use crate::config::Config;
 
 /// Bytes of users that are sent at once, far below what a request may have.
 const AT_ONCE: usize = 32 * 1024;
+
+/// Users that were not imported, each of which is told of with the reason.
+const MOST_EXPLAINED: usize = 20;
 
 /// How often a long import says how far it has come.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
@@ -58,11 +61,11 @@ pub(super) fn run(config: &Config, action: &Action) -> Result<(), Failure> {
 }
 
 /// In parts, each told as soon as it is done: the last users of a long file may meet what the first did
-/// not.
+/// not. Who cannot be imported is told of at the end, where people read.
 fn import(client: &Client, args: &import::Import, out: &mut impl Write) -> Result<(), Failure> {
     let users = import::users(args)?;
     let mut progress = Progress::of(users.len());
-    let mut left = &users[..];
+    let (mut left, mut not_imported) = (&users[..], Vec::new());
     while !left.is_empty() {
         let (some, rest) = left.split_at(part(left));
         let request = Request::UserImport {
@@ -73,15 +76,40 @@ fn import(client: &Client, args: &import::Import, out: &mut impl Write) -> Resul
             added,
             kept,
             replaced,
+            failed,
+            stopped,
         } = client.ask(&request)?.done?
         else {
             return Err(foreign());
         };
         import::say_imported((&added, &replaced, &kept), args, out)?;
+        not_imported.extend(failed);
+        if let Some(stopped) = stopped {
+            explain(&not_imported);
+            return Err(Failure::Failed(stopped));
+        }
         left = rest;
         progress.tell(users.len() - left.len());
     }
-    Ok(())
+    explain(&not_imported);
+    match not_imported.len() {
+        0 => Ok(()),
+        failed => Err(Failure::Failed(format!(
+            "{failed} of {} users were not imported; do what is said of them above, and import the file \
+             again",
+            users.len()
+        ))),
+    }
+}
+
+fn explain(not_imported: &[NotImported]) {
+    for NotImported { name, reason } in not_imported.iter().take(MOST_EXPLAINED) {
+        eprintln!("vestibule: {name} was not imported: {reason}");
+    }
+    let more = not_imported.len().saturating_sub(MOST_EXPLAINED);
+    if more > 0 {
+        eprintln!("vestibule: nor were {more} others");
+    }
 }
 
 /// How far a long import has come, for people who wait for it.

@@ -25,7 +25,10 @@ pub(crate) enum ChangeError {
     Overtaken,
     Store(StoreFault),
     /// What the store has of the user cannot be read here, and is left alone.
-    Unreadable,
+    Unreadable {
+        /// The command that removes it from the store.
+        removal: String,
+    },
 }
 
 impl fmt::Display for ChangeError {
@@ -34,10 +37,12 @@ impl fmt::Display for ChangeError {
             Self::Name(error) => error.fmt(f),
             Self::Overtaken => f.write_str("others are changing the same user; try again"),
             Self::Store(error) => error.fmt(f),
-            Self::Unreadable => f.write_str(
+            Self::Unreadable { removal } => write!(
+                f,
                 "what the session store has of this user cannot be read, and is left alone: it is \
                  damaged, sealed by a key that this node does not have, or of a later version; the \
-                 server's log says which",
+                 server's log says which. If it is damaged, do `{removal}` on the server of the store, \
+                 and add or import the user again"
             ),
         }
     }
@@ -48,7 +53,7 @@ impl std::error::Error for ChangeError {
         match self {
             Self::Name(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Overtaken | Self::Unreadable => None,
+            Self::Overtaken | Self::Unreadable { .. } => None,
         }
     }
 }
@@ -197,7 +202,7 @@ impl SharedUsers {
         let Some(entry) = entry else {
             return Ok(None);
         };
-        let record = entry.record().ok_or(ChangeError::Unreadable)?;
+        let record = entry.record().ok_or_else(|| self.unreadable(name))?;
         Ok(Some(Place {
             stamp: entry.stamp.clone(),
             revision: record.revision,
@@ -205,7 +210,14 @@ impl SharedUsers {
         }))
     }
 
-    fn no_such_user(&self, name: &str) -> ChangeError {
+    fn unreadable(&self, name: &str) -> ChangeError {
+        let removal = Field::of(name).map(|field| self.records.removal(&field));
+        ChangeError::Unreadable {
+            removal: removal.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn no_such_user(&self, name: &str) -> ChangeError {
         let users = self.current.load();
         let names = users.iter().map(User::name);
         ChangeError::Name(EditError::NoSuchUser {

@@ -178,7 +178,11 @@ impl SharedUsers {
             && !entry.stamp.is_empty()
         {
             entry.stamp.clear();
-            put_back.add(field, entry.stamp.clone());
+            if entry.last.is_some() {
+                put_back.add(field, Vec::new());
+            } else {
+                known.forget(&field); // whoever removed it may add the user again
+            }
         }
     }
 

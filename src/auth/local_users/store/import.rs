@@ -4,7 +4,6 @@ use super::change::TRIES;
 use super::record::{Field, State};
 use super::{BATCH, ChangeError, Memory, Put, SharedUsers, StoreFault, ToPut};
 use crate::auth::users_file::User;
-use crate::auth::users_file::edit::EditError;
 
 /// What became of somebody who was to be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,35 +15,36 @@ pub(crate) enum Outcome {
     Replaced,
 }
 
-/// The first who was not imported, and why. Others are, of whom that was told.
-type NotImported = (String, ChangeError);
+/// Where an import stopped, and what is wrong with the store: with it, nobody else can be imported either.
+type Stopped = (String, StoreFault);
 
 impl SharedUsers {
     /// Adds those of another file; who is there is kept, or gets the password when `replace` says so.
-    /// Tells what became of each as soon as it holds.
+    /// Tells what became of each as soon as it holds: of one who cannot be imported why, and goes on with
+    /// the others.
     pub(crate) async fn import(
         &self,
         users: &[User],
         replace: bool,
-        mut tell: impl FnMut(&str, Outcome) + Send,
-    ) -> Result<(), NotImported> {
+        mut tell: impl FnMut(&str, Result<Outcome, ChangeError>) + Send,
+    ) -> Result<(), Stopped> {
         let mut left: Vec<_> = users.iter().collect();
         for _ in 0..TRIES {
             let Some(first) = left.first() else {
                 return Ok(());
             };
             let caught_up = self.catch_up().await;
-            caught_up.map_err(|fault| (first.name().to_owned(), fault.into()))?;
+            caught_up.map_err(|fault| (first.name().to_owned(), fault))?;
             let mut overtaken = Vec::new();
             for some in left.chunks(BATCH) {
                 overtaken.extend(self.import_some(some, replace, &mut tell).await?);
             }
             left = overtaken;
         }
-        match left.first() {
-            Some(first) => Err((first.name().to_owned(), ChangeError::Overtaken)),
-            None => Ok(()),
+        for user in left {
+            tell(user.name(), Err(ChangeError::Overtaken));
         }
+        Ok(())
     }
 
     /// In one step; gives for whom another node was quicker.
@@ -52,17 +52,16 @@ impl SharedUsers {
         &self,
         users: &[&'a User],
         replace: bool,
-        tell: &mut (impl FnMut(&str, Outcome) + Send),
-    ) -> Result<Vec<&'a User>, NotImported> {
+        tell: &mut (impl FnMut(&str, Result<Outcome, ChangeError>) + Send),
+    ) -> Result<Vec<&'a User>, Stopped> {
         let _turn = self.turn.lock().await;
-        let (mut to_put, mut whose, mut failed) = (Vec::<ToPut>::new(), Vec::new(), None);
+        let (mut to_put, mut whose) = (Vec::<ToPut>::new(), Vec::new());
         for user in users {
             let place = match self.looked_up(user.name()) {
                 Ok(place) => place.unwrap_or_default(),
                 Err(error) => {
-                    // Those before it are imported.
-                    failed = Some((user.name().to_owned(), error));
-                    break;
+                    tell(user.name(), Err(error));
+                    continue;
                 }
             };
             let (state, outcome) = match &place.user {
@@ -72,45 +71,40 @@ impl SharedUsers {
                     (State::Here(there), Outcome::Replaced)
                 }
                 Some(_) => {
-                    tell(user.name(), Outcome::Kept);
+                    tell(user.name(), Ok(Outcome::Kept));
                     continue;
                 }
             };
             let Some(field) = Field::of(user.name()) else {
-                let name = user.name().to_owned();
-                let error = EditError::NoSuchUser {
-                    name: name.clone(),
-                    nearest: None,
-                };
-                return Err((name, ChangeError::Name(error)));
+                tell(user.name(), Err(self.no_such_user(user.name())));
+                continue;
             };
             let record = place.next(state);
             to_put.push((field, place.stamp, record));
             whose.push((*user, outcome));
         }
         let Some((first, _)) = whose.first() else {
-            return failed.map_or(Ok(Vec::new()), Err);
+            return Ok(Vec::new());
         };
         let put = self.records.put(&to_put, Memory::WhatIsFree).await;
-        let put = put.map_err(|fault| (first.name().to_owned(), fault.into()))?;
+        let put = put.map_err(|fault| (first.name().to_owned(), fault))?;
         let mut overtaken = Vec::new();
         for (((field, _, record), (user, outcome)), put) in to_put.into_iter().zip(whose).zip(put) {
-            let fault = match put {
+            let became = match put {
                 Put::Done(stamp) => {
                     self.insert_own(field, stamp, record);
-                    tell(user.name(), outcome);
-                    continue;
+                    Ok(outcome)
                 }
                 Put::Overtaken => {
                     overtaken.push(user);
                     continue;
                 }
-                Put::TooLarge => StoreFault::TooLarge,
-                Put::TooMany => StoreFault::TooMany,
+                Put::TooLarge => Err(StoreFault::TooLarge.into()),
+                Put::TooMany => Err(StoreFault::TooMany.into()),
             };
-            failed.get_or_insert_with(|| (user.name().to_owned(), fault.into()));
+            tell(user.name(), became);
         }
         self.publish();
-        failed.map_or(Ok(overtaken), Err)
+        Ok(overtaken)
     }
 }

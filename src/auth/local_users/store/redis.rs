@@ -2,13 +2,16 @@
 
 mod scripts;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use ::redis::{Script, Value};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use tokio::sync::mpsc;
 
 use super::record::{Field, Record};
-use super::{Answer, Changes, Found, Memory, Put, Records, Stamp, StoreFault, ToPut};
+use super::{Answer, BATCH, Changes, Found, Memory, Put, Records, Stamp, StoreFault, ToPut};
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::redis::{Link, LinkError, Mark, Unreadable};
@@ -29,6 +32,9 @@ const MOST: usize = 50_000;
 /// Bounds what a node reads. Above the limit on users, so that a later version can raise that limit.
 const MOST_READ: usize = 2 * MOST;
 
+/// Milliseconds that users that come in several steps are kept until the last.
+const COMING: &str = "600000";
+
 /// Changes that a node may have missed and still finds one by one.
 const SOME: usize = 256;
 
@@ -46,6 +52,8 @@ pub(super) struct Redis {
 /// Of keys: all in one slot.
 struct Names {
     sealed: String,
+    /// The beginning of names of users that are about to come.
+    coming: String,
     changes: String,
     channel: String,
 }
@@ -55,6 +63,7 @@ impl Names {
         let name = |what| format!("{prefix}{{users}}:{what}");
         Self {
             sealed: name("sealed"),
+            coming: name("coming:"),
             changes: name("changes"),
             channel: name("changed"),
         }
@@ -217,18 +226,37 @@ impl Redis {
         put.collect()
     }
 
+    /// In steps, none of which keeps the server from others: beside the users, and in their place at once
+    /// when all are there. A node that goes in the middle leaves what goes by itself.
     async fn begin_with(&self, records: &[(Field, Record)]) -> Result<bool, StoreFault> {
         if records.len() > MOST {
             return Err(StoreFault::TooMany);
         }
-        let seal = |(field, record): &(Field, Record)| self.seal(field, record);
-        let values: Result<Vec<_>, _> = records.iter().map(seal).collect();
-        let (values, mut args) = (values?, vec![self.names.channel.as_bytes()]);
-        for ((field, _), value) in records.iter().zip(&values) {
-            args.extend([&field.as_bytes()[..], value]);
+        let mut by = [0; 16];
+        SysRng
+            .try_fill_bytes(&mut by)
+            .map_err(|_| StoreFault::Unavailable)?;
+        let by = by.iter().map(|byte| format!("{byte:02x}"));
+        let coming = self.names.coming.clone() + &by.collect::<String>();
+        let keys = [coming.as_bytes(), self.names.sealed.as_bytes()];
+        for some in records.chunks(BATCH) {
+            let seal = |(field, record): &(Field, Record)| self.seal(field, record);
+            let values: Result<Vec<_>, _> = some.iter().map(seal).collect();
+            let (values, mut args) = (values?, vec![COMING.as_bytes()]);
+            for ((field, _), value) in some.iter().zip(&values) {
+                args.extend([&field.as_bytes()[..], value]);
+            }
+            let answer = self.link.script(&scripts::BRING, &keys, &args).await;
+            if answer.map_err(|error| self.failed(&error))? != Value::Int(1) {
+                return Ok(false);
+            }
         }
-        let mark = self.link.mark();
-        let is_done = self.script(&scripts::BEGIN, &args).await? == Value::Int(1);
+        let keys = [keys[0], keys[1], self.names.changes.as_bytes()];
+        let (mark, count) = (self.link.mark(), records.len().to_string());
+        let mut args = vec![self.names.channel.as_bytes(), count.as_bytes()];
+        args.extend(records.first().map(|(field, _)| &field.as_bytes()[..]));
+        let answer = self.link.script(&scripts::BEGIN, &keys, &args).await;
+        let is_done = answer.map_err(|error| self.failed(&error))? == Value::Int(1);
         if is_done {
             self.wait_for_replicas(mark).await;
         }
@@ -298,6 +326,14 @@ impl Records for Redis {
         Box::pin(self.begin_with(records))
     }
 
+    fn removal(&self, field: &Field) -> String {
+        let (key, field) = (
+            quoted(self.names.sealed.as_bytes()),
+            quoted(field.as_bytes()),
+        );
+        format!("redis-cli --quoted-input HDEL {key} {field}")
+    }
+
     fn wake_ups(&self) -> mpsc::Receiver<()> {
         self.link.wake_ups(&self.names.channel)
     }
@@ -309,6 +345,23 @@ impl Records for Redis {
     fn stale_for(&self) -> Duration {
         self.link.settings().stale_for
     }
+}
+
+/// For a shell, and then for `redis-cli --quoted-input`.
+fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'{' | b'}' | b'-' | b'_' | b'.' => {
+                text.push(char::from(*byte));
+            }
+            byte => {
+                // Writing to a String never fails.
+                let _ = write!(text, "\\x{byte:02x}");
+            }
+        }
+    }
+    format!("'\"{text}\"'")
 }
 
 fn stamp(value: &[u8]) -> Stamp {

@@ -53,3 +53,55 @@ async fn users_of_files_are_taken_over_once_and_by_a_command() {
     is_ready(&second).await;
     led_to(&second, &old).get("/").await.assert_status(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_19_an_import_goes_on_past_a_damaged_user_and_says_how_to_mend_it() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let mut node = with_users(&app, &redis, "30s").start().await;
+    is_ready(&node).await;
+    damage_new(&redis, "junk");
+    let line = |name: &str| {
+        format!("{name}:$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n")
+    };
+    let file = ["eve", "junk", "zoe"].map(line).concat();
+    let file = node.files().write("htpasswd", &file, 0o600);
+    let import = ["user", "import", &file.display().to_string()];
+    let (code, said, error) = run(node.files(), &import);
+    assert_eq!(
+        (code, &*said),
+        (Some(1), "added eve\nadded zoe\n"),
+        "{error}"
+    );
+    assert!(error.contains("junk was not imported: "), "{error}");
+    assert!(error.contains("1 of 3 users were not imported"), "{error}");
+    let (_, command) = error.split_once("do `redis-cli ").unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    redis_cli(&redis, command);
+    let said = done(&mut node, &import, "");
+    assert!(said.contains("added junk\n"), "{said}");
+    node.browser().login("junk", "U*U").await;
+}
+
+/// Puts somebody there whom nobody can read.
+fn damage_new(redis: &Redis, name: &str) {
+    use std::fmt::Write;
+
+    use sha2::Digest;
+    let field = sha2::Sha256::digest(name.as_bytes());
+    let field = field.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "\\x{byte:02x}").unwrap();
+        text
+    });
+    let set = format!("HSET '\"vestibule:{{users}}:sealed\"' '\"{field}\"' '\"junk\"'");
+    redis_cli(redis, &format!("--quoted-input {set}"));
+}
+
+fn redis_cli(redis: &Redis, words: &str) {
+    let command = format!("redis-cli -p {} {words}", redis.port());
+    let ran = std::process::Command::new("sh")
+        .args(["-c", &command])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "1\n", "{command}");
+}

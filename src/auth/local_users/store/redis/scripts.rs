@@ -94,14 +94,30 @@ const PUT_TEXT: &str = "local put, told = {}, {}
         if #told > 0 then tell(told) end
         return put";
 
-/// Arguments: channel, then field and value of each. Gives 0 where there is anybody.
+/// Keys: users that come, and the sealed users. Arguments: milliseconds to keep the first, then field and
+/// value of some. Gives 0 where there is anybody.
+pub(super) static BRING: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('HLEN', KEYS[2]) > 0 then return 0 end
+        for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+        redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        return 1",
+    )
+});
+
+/// Keys: users that have come, the sealed users, the stream of changes. Arguments: channel, how many have
+/// come, and the field of one. Gives 0 where there is anybody, or some of them are gone.
 pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     filled(
         "",
-        "if redis.call('HLEN', KEYS[1]) > 0 then return 0 end
-        for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+        "if redis.call('HLEN', KEYS[2]) > 0 or redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[2]) then
+            redis.call('DEL', KEYS[1])
+            return 0
+        end
+        redis.call('PERSIST', KEYS[1])
+        redis.call('RENAME', KEYS[1], KEYS[2])
         -- Who has seen none of them finds their number wrong, and reads all.
-        tell({'u', ARGV[2]})
+        tell({'u', ARGV[3]}, KEYS[3])
         return 1",
     )
 });
@@ -109,8 +125,8 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
 const COMMON: &str = "local function stamp(value)
             return value and string.sub(value, 1, @STAMP) or ''
         end
-        local function tell(fields)
-            redis.call('XADD', KEYS[2], 'MAXLEN', '~', @KEPT, '*', unpack(fields))
+        local function tell(fields, stream)
+            redis.call('XADD', stream or KEYS[2], 'MAXLEN', '~', @KEPT, '*', unpack(fields))
             redis.pcall('PUBLISH', ARGV[1], '')
         end
         ";

@@ -49,3 +49,44 @@ async fn a_users_file_that_cannot_be_taken_over_keeps_nobody_else_out() {
         Err(ChangeError::Store(StoreFault::TooLarge))
     ));
 }
+
+/// A node that goes in the middle has brought nobody, and is in nobody's way.
+#[tokio::test]
+async fn the_first_users_come_in_steps_and_are_all_there_at_once() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    let crowd = |count: usize| -> Vec<_> {
+        let user = |n| User::new(format!("user{n}"), hash());
+        let first = |user: User| (Field::of(user.name()).unwrap(), Record::first(user));
+        (0..count).map(user).map(first).collect()
+    };
+    // Its second step fails: the last user of it is too large.
+    let mut large = crowd(BATCH + 3);
+    let groups = vec!["g".repeat(20_000)];
+    let last = large.last_mut().unwrap();
+    last.1 = Record::first(User::new("large".to_owned(), hash()).in_groups(groups));
+    let refused = node.store.records.begin_with(&large).await;
+    assert_eq!(refused, Err(StoreFault::TooLarge));
+    let left = server.ask(&["KEYS", "*coming*"]);
+    assert_eq!(left.lines().count(), 1, "{left}");
+    let time: i64 = server.ask(&["PTTL", left.trim()]).trim().parse().unwrap();
+    assert!(time > 0, "it goes by itself");
+    node.store.catch_up().await.unwrap();
+    assert_eq!(
+        node.store.list().await.unwrap().0.len(),
+        0,
+        "nobody has come"
+    );
+    let all = crowd(3 * BATCH + 7);
+    assert_eq!(node.store.records.begin_with(&all).await, Ok(true));
+    assert_eq!(
+        server.ask(&["PTTL", &node.key("sealed")]),
+        "-1\n",
+        "they stay"
+    );
+    node.store.catch_up().await.unwrap();
+    assert_eq!(node.store.list().await.unwrap().0.len(), all.len());
+    let again = node.store.records.begin_with(&crowd(5)).await;
+    assert_eq!(again, Ok(false), "there are users");
+    assert_eq!(node.store.list().await.unwrap().0.len(), all.len());
+}

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::auth::users_file::edit::EditError;
 
-/// What became of each, and of whom it is told that they were not imported.
+/// What became of each who was imported, and who was not.
 async fn import(
     node: &Node,
     users: &[User],
     replace: bool,
-) -> (BTreeMap<String, Outcome>, Result<(), (String, ChangeError)>) {
-    let mut told = BTreeMap::new();
-    let tell = |name: &str, outcome| {
-        let twice = told.insert(name.to_owned(), outcome);
-        assert_eq!(twice, None, "{name} is told of twice");
+) -> (BTreeMap<String, Outcome>, BTreeMap<String, ChangeError>) {
+    let (mut told, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    let tell = |name: &str, became| {
+        let name = name.to_owned();
+        assert!(!told.contains_key(&name) && !failed.contains_key(&name));
+        match became {
+            Ok(outcome) => _ = told.insert(name, outcome),
+            Err(error) => _ = failed.insert(name, error),
+        }
     };
-    let imported = node.store.import(users, replace, tell).await;
-    (told, imported)
+    node.store.import(users, replace, tell).await.unwrap();
+    (told, failed)
 }
 
 fn users(names: impl IntoIterator<Item = String>) -> Vec<User> {
@@ -34,8 +38,8 @@ async fn an_import_adds_keeps_and_replaces_and_tells_of_each() {
     here.add("gone").await;
     here.store.remove("gone").await.unwrap();
     let crowd = users((0..2 * BATCH + 7).map(|n| format!("user{n}")));
-    let (told, imported) = import(&here, &crowd, false).await;
-    imported.unwrap();
+    let (told, failed) = import(&here, &crowd, false).await;
+    assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(told.len(), crowd.len());
     assert!(told.values().all(|outcome| *outcome == Outcome::Added));
     there.store.catch_up().await.unwrap();
@@ -45,8 +49,7 @@ async fn an_import_adds_keeps_and_replaces_and_tells_of_each() {
         "and ada"
     );
     let again = users(["ada", "user3", "gone", "zoe"].map(str::to_owned));
-    let (told, imported) = import(&there, &again, false).await;
-    imported.unwrap();
+    let (told, _) = import(&there, &again, false).await;
     let expected = |who_was_there, others| {
         let outcomes = [
             ("ada", who_was_there),
@@ -59,8 +62,7 @@ async fn an_import_adds_keeps_and_replaces_and_tells_of_each() {
     assert_eq!(told, expected(Outcome::Kept, Outcome::Added));
     here.store.catch_up().await.unwrap();
     assert_eq!(here.user("ada"), Some(ada.clone()));
-    let (told, imported) = import(&there, &again, true).await;
-    imported.unwrap();
+    let (told, _) = import(&there, &again, true).await;
     assert_eq!(told, expected(Outcome::Replaced, Outcome::Replaced));
     here.store.catch_up().await.unwrap();
     let expected = ada.with_password(again[0].password().clone());
@@ -79,8 +81,8 @@ async fn two_nodes_that_import_the_same_file_add_each_user_once() {
     let [here, there] = Node::two(&server).await;
     let crowd = users((0..3 * BATCH).map(|n| format!("user{n}")));
     let (one, two) = tokio::join!(import(&here, &crowd, false), import(&there, &crowd, false));
-    for (_, imported) in [&one, &two] {
-        assert!(imported.is_ok(), "{imported:?}");
+    for (_, failed) in [&one, &two] {
+        assert!(failed.is_empty(), "{failed:?}");
     }
     for user in &crowd {
         let outcomes = [&one.0, &two.0].map(|told| told[user.name()]);
@@ -94,7 +96,7 @@ async fn two_nodes_that_import_the_same_file_add_each_user_once() {
 }
 
 #[tokio::test]
-async fn an_import_that_fails_says_for_whom_and_the_others_are_done() {
+async fn who_cannot_be_imported_is_told_of_and_the_others_are_imported() {
     let server = server!();
     let node = Node::start(server.settings(), None).await;
     node.add("junk").await;
@@ -102,25 +104,28 @@ async fn an_import_that_fails_says_for_whom_and_the_others_are_done() {
     node.lose_changes().await;
     node.comes("to know", || node.user("junk").is_none()).await;
     let names = ["ada", "bo", "junk", "cy"].map(str::to_owned);
-    let (told, imported) = import(&node, &users(names), true).await;
-    assert!(matches!(imported, Err((name, ChangeError::Unreadable)) if name == "junk"));
-    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["ada", "bo"]);
-    assert!(node.user("bo").is_some() && node.user("cy").is_none());
+    let (told, failed) = import(&node, &users(names), true).await;
+    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["ada", "bo", "cy"]);
+    assert!(node.user("bo").is_some() && node.user("cy").is_some());
+    assert_eq!(failed.keys().collect::<Vec<_>>(), ["junk"]);
+    assert!(matches!(failed["junk"], ChangeError::Unreadable { .. }));
 
     let mut large = users(["dee", "large", "eve"].map(str::to_owned));
     large[1] = large[1].clone().in_groups(vec!["g".repeat(20_000)]);
-    let (told, imported) = import(&node, &large, false).await;
-    let too_large = ChangeError::Store(StoreFault::TooLarge).to_string();
-    let (name, error) = imported.unwrap_err();
-    assert_eq!((&*name, error.to_string()), ("large", too_large));
+    let (told, failed) = import(&node, &large, false).await;
+    assert!(matches!(
+        failed["large"],
+        ChangeError::Store(StoreFault::TooLarge)
+    ));
     assert_eq!(told.into_keys().collect::<Vec<_>>(), ["dee", "eve"]);
 
-    let (told, imported) = import(&node, &users(["a  b".to_owned()]), false).await;
+    let names = ["a  b", "flo"].map(str::to_owned);
+    let (told, failed) = import(&node, &users(names), false).await;
     assert!(matches!(
-        imported,
-        Err((_, ChangeError::Name(EditError::NoSuchUser { .. })))
+        failed["a  b"],
+        ChangeError::Name(EditError::NoSuchUser { .. })
     ));
-    assert!(told.is_empty());
+    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["flo"]);
 }
 
 #[tokio::test]
@@ -138,24 +143,21 @@ async fn nobody_is_added_beyond_the_limit_and_those_who_are_there_are_changed_st
         let numbers = [first, last].map(|number| number.to_string());
         server.ask(&["EVAL", script, "1", &key, &numbers[0], &numbers[1]]);
     }
-    let (told, imported) = import(&node, &users(["bo", "cy"].map(str::to_owned)), true).await;
-    let (name, error) = imported.unwrap_err();
-    assert!(
-        matches!(error, ChangeError::Store(StoreFault::TooMany)),
-        "{error}"
-    );
-    assert_eq!(
-        (&*name, told.into_keys().collect::<Vec<_>>()),
-        ("cy", vec!["bo".to_owned()])
-    );
+    let names = ["bo", "cy", "ada"].map(str::to_owned);
+    let (told, failed) = import(&node, &users(names), true).await;
+    assert!(matches!(
+        failed["cy"],
+        ChangeError::Store(StoreFault::TooMany)
+    ));
+    assert_eq!(told.into_keys().collect::<Vec<_>>(), ["ada", "bo"]);
     let refused = node.store.add(User::new("dee".to_owned(), hash())).await;
     assert!(matches!(
         refused,
         Err(ChangeError::Store(StoreFault::TooMany))
     ));
     node.store.set_disabled("ada", true).await.unwrap();
-    let (_, imported) = import(&node, &users(["ada".to_owned()]), true).await;
-    imported.unwrap();
+    let (_, failed) = import(&node, &users(["ada".to_owned()]), true).await;
+    assert!(failed.is_empty(), "{failed:?}");
     assert!(node.user("ada").unwrap().disabled());
 }
 
@@ -164,8 +166,11 @@ async fn rel_10_without_the_store_an_import_says_so_and_tells_of_nobody() {
     let mut server = server!();
     let node = Node::start(server.settings(), None).await;
     server.kill();
-    let (told, imported) = import(&node, &users(["ada".to_owned()]), false).await;
-    assert!(matches!(imported, Err((name, ChangeError::Store(StoreFault::Away))) if name == "ada"));
-    assert!(told.is_empty());
+    let mut told = Vec::new();
+    let tell = |name: &str, _| told.push(name.to_owned());
+    let one = users(["ada".to_owned()]);
+    let imported = node.store.import(&one, false, tell).await;
+    assert_eq!(imported, Err(("ada".to_owned(), StoreFault::Away)));
+    assert_eq!(told, Vec::<String>::new());
     assert_eq!(node.user("ada"), None);
 }

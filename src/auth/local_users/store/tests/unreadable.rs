@@ -50,7 +50,10 @@ async fn rel_19_what_cannot_be_read_signs_nobody_in_and_is_left_alone() {
             node.store.remove("ada").await,
             node.store.add(ada.clone()).await,
         ] {
-            assert!(matches!(refused, Err(ChangeError::Unreadable)), "{case}");
+            assert!(
+                matches!(refused, Err(ChangeError::Unreadable { .. })),
+                "{case}"
+            );
         }
         assert_eq!(node.planted("ada").await, Some(value), "{case}");
         node.plant("ada", &good).await;
@@ -217,4 +220,46 @@ async fn rel_19_foreign_fields_are_passed_over_and_later_ones_in_a_record_are_re
     assert!(node.store.is_gone("ada"));
     assert_eq!(server.ask(&["HGET", &key, "x"]), "whatever\n");
     assert_eq!(server.ask(&["HLEN", &key]), "4\n", "all are left alone");
+}
+
+/// Runs the command that the error names, as an operator would.
+fn run_on(server: &TestServer, error: &ChangeError) {
+    let ChangeError::Unreadable { removal } = error else {
+        panic!("{error}");
+    };
+    assert!(error.to_string().contains(removal), "{error}");
+    let here = format!("redis-cli -p {}", server.port());
+    let command = removal.replacen("redis-cli", &here, 1);
+    let run = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(&command)
+        .output();
+    assert_eq!(
+        String::from_utf8_lossy(&run.unwrap().stdout),
+        "1\n",
+        "{command}"
+    );
+}
+
+#[tokio::test]
+async fn who_is_damaged_is_removed_by_the_command_that_is_named_and_added_again() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    let bo = node.add("bo").await;
+    node.plant("ada", b"junk that nobody can read").await;
+    node.store.catch_up().await.unwrap();
+    assert_eq!(node.store.list().await.unwrap().1, 1);
+    let ada = User::new("Ada".to_owned(), hash());
+    run_on(&server, &node.store.add(ada.clone()).await.unwrap_err());
+    node.store.add(ada.clone()).await.unwrap();
+    assert_eq!(node.store.list().await.unwrap().1, 0);
+    // Of whom this node has read before, it puts there what it knows.
+    node.plant("bo", b"junk that nobody can read").await;
+    node.lose_changes().await;
+    node.comes("to know", || node.user("bo").is_none()).await;
+    run_on(&server, &node.store.remove("bo").await.unwrap_err());
+    node.comes("to know again", || node.user("bo").is_some())
+        .await;
+    assert_eq!(node.user("bo"), Some(bo));
+    assert_eq!(node.user("ada"), Some(ada));
 }
