@@ -21,6 +21,7 @@ mod peers;
 mod places;
 mod reader;
 mod remove;
+mod removed;
 mod scripts;
 mod shared;
 mod sweep;
@@ -82,6 +83,7 @@ struct Shared {
     accesses: Accesses,
     /// How many sessions there were, and when.
     counted: Mutex<Option<(Instant, usize)>>,
+    removed: removed::LastRemoved,
     /// How far epochs have been looked at.
     swept: Mutex<sweep::Position>,
     /// How the streams are asked for what this node has not heard of, once it has read them.
@@ -121,6 +123,7 @@ impl Redis {
             own: Mutex::default(),
             accesses: Accesses::default(),
             counted: Mutex::default(),
+            removed: removed::LastRemoved::default(),
             swept: Mutex::default(),
             heard: Mutex::default(),
             longest: AtomicU64::new(u64::MAX),

@@ -35,6 +35,7 @@ impl Shared {
     /// Tells a server that may not know it what this node has ended, and then what it has written.
     pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
         self.end_again().await?;
+        self.removed_again().await?;
         let epochs = self.own().epochs();
         let needed = |(whose, epoch): &(Whose, Epoch)| {
             *whose == Whose::All || !self.is_needless(epoch.number)

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::keys::{Names, Shard};
 use super::own::{PendingEnd, Whose};
+use super::removed::REMOVED;
 use super::value::{Entry, Epochs, shift};
 use super::{LOOK_UP, Shared, failed, number, scripts};
 use crate::session::id::SessionKey;
@@ -130,11 +131,6 @@ impl Left {
 /// The name of the epoch of all, which no user has.
 const ALL: &str = "*";
 
-/// The name of the last epoch that was removed from a shard, of whichever user. A session that begins
-/// carries it: an epoch that was removed, and that a node tells another server of all the same, ends no
-/// session that has begun since. No lifetime has a part in that, which each node may have another one of.
-pub(super) const REMOVED: &str = "-";
-
 impl Shared {
     /// The epochs that hold for sessions of each of these users. An error where the epoch of all cannot be
     /// read.
@@ -160,20 +156,33 @@ impl Shared {
         Ok(users.iter().map(of).collect())
     }
 
-    /// The epochs of a session that begins.
-    pub(super) async fn epochs_to_begin_in(&self, user: UserKey) -> Result<Epochs, StoreError> {
-        let epochs = self.names.epochs(Names::shard_of(user));
-        let of_user = [user.to_string(), REMOVED.to_owned()].map(|field| (epochs.clone(), field));
+    /// The epochs of a session that begins: no node is to take it for one of those that an end before it
+    /// was meant for, though a full server has thrown that away.
+    pub(super) async fn epochs_to_begin_in(&self, user_key: UserKey) -> Result<Epochs, StoreError> {
+        let shard = Names::shard_of(user_key);
+        let epochs = self.names.epochs(shard);
+        let of_user =
+            [user_key.to_string(), REMOVED.to_owned()].map(|field| (epochs.clone(), field));
         let fields = iter::once(self.all()).chain(of_user);
         let epochs = self.read_epochs(fields).await?;
-        match epochs.as_slice() {
-            // Without the last one that was removed, one that comes back may end the session.
-            [Some(all), Some(user), removed] => Ok(Epochs {
-                user: removed.as_ref().map_or(0, |it| it.number).max(user.number),
-                all: all.number,
-            }),
-            _ => Err(StoreError::Unavailable),
+        let [Some(all), Some(user), removed] = epochs.as_slice() else {
+            return Err(StoreError::Unavailable);
+        };
+        let removed = removed.as_ref().map(|removed| removed.number);
+        let removed = self.last_removed(shard, removed).await?;
+        let mut epochs = Epochs {
+            user: removed.max(user.number),
+            all: all.number,
+        };
+        let thrown_away = self.own().epochs_after(user_key, epochs);
+        for (whose, epoch) in &thrown_away {
+            self.set_again(*whose, epoch).await?;
+            match whose {
+                Whose::User(_) => epochs.user = epoch.number,
+                Whose::All => epochs.all = epoch.number,
+            }
         }
+        Ok(epochs)
     }
 
     /// Where the epoch of all sessions is.
@@ -182,7 +191,7 @@ impl Shared {
     }
 
     /// The epoch of each of these fields; where there is none, the first one of all. `None` for what is
-    /// none, of which the log tells.
+    /// none, of which the log tells where it needs somebody to mend it.
     async fn read_epochs(
         &self,
         fields: impl Iterator<Item = (String, String)>,
@@ -202,7 +211,7 @@ impl Shared {
                 Value::BulkString(text) => Epoch::read(text),
                 _ => None,
             };
-            if epoch.is_none() && self.said_no_epoch.is_due() {
+            if epoch.is_none() && field != REMOVED && self.said_no_epoch.is_due() {
                 let help = if field == ALL {
                     "end all sessions by `vestibule session revoke --all`, which writes it anew"
                 } else {

@@ -135,14 +135,26 @@ impl Shared {
     /// Which of these are good as far as the store and this node know.
     pub(super) async fn sorted(&self, entries: Vec<Entry>) -> Result<Sorted, StoreError> {
         let users = entries.iter().map(|entry| UserKey::of(entry.record.user()));
-        let now = self.epochs_of(users.collect()).await?;
-        let mut sorted = Sorted::default();
-        for (entry, now) in entries.into_iter().zip(now) {
+        let users: Vec<_> = users.collect();
+        let now = self.epochs_of(users.clone()).await?;
+        let (mut sorted, mut thrown_away) = (Sorted::default(), Vec::new());
+        for ((entry, user), now) in entries.into_iter().zip(users).zip(now) {
             match now.state_of(&entry) {
                 State::Unknown => sorted.unknown += 1,
                 State::Over(epoch) => sorted.over.push((entry.record.key, epoch)),
-                State::Good => sorted.good.extend(self.unless_ended_here(entry)),
+                State::Good => {
+                    let mut later = self.own().epochs_after(user, entry.epochs);
+                    later.retain(|(_, epoch)| !epoch.kept.contains(&entry.record.key));
+                    if later.is_empty() {
+                        sorted.good.extend(self.unless_ended_here(entry));
+                    }
+                    thrown_away.extend(later);
+                }
             }
+        }
+        // By a full server: other nodes, which may not have heard of it, need it.
+        for (whose, epoch) in &thrown_away {
+            self.set_again(*whose, epoch).await?;
         }
         Ok(sorted)
     }

@@ -105,6 +105,19 @@ impl Own {
                 && (is_ending(Whose::All) || is_ending(Whose::User(UserKey::of(record.user()))))
     }
 
+    /// The epochs that are remembered, and later than those that a session of a user began in.
+    pub(super) fn epochs_after(&self, user: UserKey, began_in: Epochs) -> Vec<(Whose, Epoch)> {
+        let both = [
+            (Whose::User(user), began_in.user),
+            (Whose::All, began_in.all),
+        ];
+        let later = both.into_iter().filter_map(|(whose, began_in)| {
+            let epoch = self.epochs.get(&whose)?;
+            (epoch.number > began_in).then(|| (whose, epoch.clone()))
+        });
+        later.collect()
+    }
+
     /// Whether the session of a key has ended, as far as is remembered.
     pub(super) fn is_over(&self, key: &SessionKey) -> bool {
         self.tombstones.contains(key) || self.unwritten.contains(key)

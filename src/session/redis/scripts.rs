@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-use super::epochs::{MAX_KEPT_IN_ALL, REMOVED};
+use super::epochs::MAX_KEPT_IN_ALL;
+use super::removed::REMOVED;
 use super::value::{ACCESS, SEALED, STAMP};
 
 /// Ends that a stream keeps. A node that has missed more drops all that it knows.
@@ -88,7 +89,7 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
 /// nothing, where the first one to keep is over; `late` keeps, besides, what a later epoch than this one
 /// does; `again` sets one as it was, unless there is a later one.
 pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
-    telling(
+    removing(
         "local there = redis.call('HGET', KEYS[1], ARGV[2]) or '0'
         local digits = string.match(there, '^%d+') or '0'
         local old, kept = tonumber(digits), string.sub(there, #digits + 2)
@@ -111,9 +112,7 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
             end
         end
         if how == 'if-kept' and not has(keep, ARGV[7]) then return false end
-        if how ~= 'again' then
-            old = math.max(old, tonumber(redis.call('HGET', KEYS[1], '@REMOVED') or '') or 0)
-        end
+        if how ~= 'again' then old = math.max(old, removed(KEYS[1])) end
         if old >= epoch then epoch = old + 1 end
         local text = string.format('%.0f', epoch)
         redis.call('HSET', KEYS[1], ARGV[2], #keep > 0 and text .. ':' .. keep or text)
@@ -127,20 +126,43 @@ pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
 /// as it was, unless the user has an index, and notes it as the last one that was removed, if it is; gives
 /// how many.
 pub(super) static REMOVE_EPOCHS: LazyLock<Script> = LazyLock::new(|| {
-    telling(
-        "local removed, last = 0, redis.call('HGET', KEYS[1], '@REMOVED') or '0'
-        last = tonumber(last) or 0
+    removing(
+        "local gone, last = 0, removed(KEYS[1])
         for at = 2, #KEYS do
             local user, epoch = ARGV[2 * at - 3], ARGV[2 * at - 2]
             if redis.call('EXISTS', KEYS[at]) == 0 and redis.call('HGET', KEYS[1], user) == epoch then
                 last = math.max(last, tonumber(string.match(epoch, '^%d+')) or 0)
                 redis.call('HSET', KEYS[1], '@REMOVED', string.format('%.0f', last))
-                removed = removed + redis.call('HDEL', KEYS[1], user)
+                gone = gone + redis.call('HDEL', KEYS[1], user)
             end
         end
-        return removed",
+        return gone",
     )
 });
+
+/// Keys: epochs. Arguments: the last one that was removed, as a node knows it. Gives the last one that
+/// holds.
+pub(super) static RAISE_REMOVED: LazyLock<Script> = LazyLock::new(|| {
+    removing(
+        "local last, known = removed(KEYS[1]), tonumber(ARGV[1])
+        if last >= known then return last end
+        redis.call('HSET', KEYS[1], '@REMOVED', string.format('%.0f', known))
+        return known",
+    )
+});
+
+/// What is no number of ours is replaced by one that is after every epoch of a clock that is right.
+const LAST_REMOVED: &str = "local function removed(epochs)
+            local there = redis.call('HGET', epochs, '@REMOVED')
+            if not there then return 0 end
+            local last = tonumber(string.match(there, '^%d+$') or '')
+            if last and last < 9007199254740992 then return last end
+            local time = redis.call('TIME')
+            last = time[1] * 1000 + math.ceil(time[2] / 1000)
+            redis.call('HSET', epochs, '@REMOVED', string.format('%.0f', last))
+            return last
+        end
+        ";
 
 /// Keys: count, bucket, then records. Arguments: `all`, or `missing` for those only that have no
 /// record; then the name in the bucket of each. Gives how many are gone.
@@ -280,6 +302,10 @@ fn script(text: &str) -> Script {
 /// Whose word is worth more than the last bytes of the memory: an end needs few of them.
 fn telling(text: &str) -> Script {
     filled(&format!("#!lua flags=allow-oom\n{TELL}{text}"))
+}
+
+fn removing(text: &str) -> Script {
+    telling(&format!("{LAST_REMOVED}{text}"))
 }
 
 fn filled(text: &str) -> Script {

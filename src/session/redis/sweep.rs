@@ -12,8 +12,9 @@ use ::redis::{Value, cmd};
 
 use super::epochs::Epoch;
 use super::keys::{Names, SHARDS, Shard};
+use super::removed::REMOVED;
 use super::value::shift;
-use super::{Shared, scripts};
+use super::{Shared, bytes, number, scripts};
 use crate::clock::Timestamp;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
@@ -113,6 +114,13 @@ impl Shared {
             return Err(StoreError::Unavailable);
         };
         let (pairs, _) = words.as_chunks::<2>();
+        for [field, text] in pairs {
+            if bytes(field) == Some(REMOVED.as_bytes())
+                && let Some(epoch) = number(text)
+            {
+                self.removed.note(shard, epoch);
+            }
+        }
         let field = |pair: &[Value; 2]| match pair {
             [Value::BulkString(user), Value::BulkString(text)] => {
                 Some((UserKey::parse(user)?, text.clone()))
@@ -136,6 +144,10 @@ impl Shared {
             keys.push(self.names.user(*user));
             args.extend([name.as_bytes(), text]);
         }
-        self.script(&scripts::REMOVE_EPOCHS, &keys, &args).await
+        let removed = self.script(&scripts::REMOVE_EPOCHS, &keys, &args).await?;
+        for epoch in old.iter().filter_map(|(_, text)| Epoch::read(text)) {
+            self.removed.note(shard, epoch.number);
+        }
+        Ok(removed)
     }
 }

@@ -16,6 +16,7 @@ mod heard;
 mod indexes;
 mod memory;
 mod others;
+mod removed;
 mod sweep;
 
 /// A node of those that share a server; it has read the streams once.

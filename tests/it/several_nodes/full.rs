@@ -73,6 +73,25 @@ async fn check(redis: &Redis, policy: &str) {
             eventually_some("the end on the other node", ended).await;
         }
     }
+    // So does the end of all sessions of a user, which is an epoch.
+    let revoked = run(first.files(), &["session", "revoke", "--user", "ada"]);
+    if revoked.0 == Some(0) {
+        let over = async || (there[0].fetch("/").await.status != 200).then_some(());
+        eventually_some("the end on the other node", over).await;
+    }
+    for n in 0..64 {
+        redis.ask(&["SET", &format!("more{n}"), &value]);
+    }
+    for _ in 0..10 {
+        assert_ne!(ada.fetch("/").await.status, 200, "{policy}: {revoked:?}");
+        if revoked.0 == Some(0) {
+            assert_ne!(
+                there[0].fetch("/").await.status,
+                200,
+                "{policy}: it has ended"
+            );
+        }
+    }
     let (code, said, error) = run(first.files(), &["status"]);
     assert_eq!(code, Some(0), "{policy}: {said}{error}");
     // And back again, with room.

@@ -244,6 +244,41 @@ async fn rel_18_another_entry_of_the_same_number_is_noticed() {
     assert_eq!(next(&mut ends).await, End::Lagged);
 }
 
+/// By a server whose memory was full.
+#[tokio::test]
+async fn rel_10_an_end_holds_on_every_node_that_has_heard_of_it_though_the_epoch_is_thrown_away() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    for whose in [Whose::User(UserKey::of("ada")), Whose::All] {
+        let ada = record("ada");
+        here.insert(Arc::clone(&ada)).await.unwrap();
+        assert!(there.load(ada.key).await.unwrap().is_some());
+        let value = [
+            name(&here, &ada.key),
+            format!("{}-copy", name(&here, &ada.key)),
+        ];
+        server.ask(&["COPY", &value[0], &value[1]]);
+        let mut ends = there.ends();
+        match whose {
+            Whose::User(_) => drop(here.remove_of_user("ada".into(), None).await.unwrap()),
+            Whose::All => drop(here.clear().await.unwrap()),
+        }
+        while !matches!(next(&mut ends).await, End::User(_) | End::All) {}
+        server.ask(&["DEL", &here.shared.names.epochs(Shared::shard_of(whose))]);
+        assert_eq!(server.ask(&["RENAME", &value[1], &value[0]]), "OK\n");
+        for node in [&here, &there] {
+            assert_eq!(node.load(ada.key).await, Ok(None), "{whose:?}");
+        }
+        // Who signs in after it is signed in.
+        let ada = record("ada");
+        here.insert(Arc::clone(&ada)).await.unwrap();
+        for node in [&here, &there] {
+            let found = node.load(ada.key).await;
+            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{whose:?}");
+        }
+    }
+}
+
 /// What is told first, besides how far it has been told.
 async fn first(ends: &mut mpsc::Receiver<End>) -> End {
     let first = tokio::time::timeout(Duration::from_secs(10), ends.recv());

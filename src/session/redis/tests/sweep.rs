@@ -3,7 +3,7 @@
 use ::redis::cmd;
 
 use super::*;
-use crate::session::redis::epochs::REMOVED;
+use crate::session::redis::removed::REMOVED;
 
 fn names_of(node: &Redis, user: &str) -> (String, String) {
     let user = UserKey::of(user);
