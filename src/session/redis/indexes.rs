@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::{Value, cmd, pipe};
+use ::redis::{Value, pipe};
+use rand::TryRng;
+use rand::rngs::SysRng;
 
 use super::keys::{Bucket, Shard, Short};
 use super::load::Sorted;
@@ -22,6 +24,9 @@ use crate::session::user_key::UserKey;
 
 /// What an epoch has ended is garbage after this for whoever meets it.
 const DROPPED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Names that are taken out of an index within this: longer than a list waits for the store.
+const LEAVING: Duration = Duration::from_mins(1);
 
 /// Records that are asked for at a time.
 const RECORDS: usize = 200;
@@ -44,11 +49,7 @@ impl Shared {
     ) -> Result<Vec<Arc<Record>>, StoreError> {
         let (mut entries, missing) = self.entries_of_user(user).await?;
         if !missing.is_empty() {
-            // To its end, though nobody may wait for the list any more: a name that is taken out and not
-            // put back would be lost.
-            let shared = Arc::clone(self);
-            let mended = tokio::spawn(async move { shared.take_out(user, &missing).await });
-            entries.extend(mended.await.map_err(|_| StoreError::Unavailable)??);
+            entries.extend(self.take_out(user, &missing).await?);
         }
         let sorted = self.sorted(entries).await?;
         if sorted.unknown > 0 {
@@ -59,22 +60,36 @@ impl Shared {
 
     /// Has the index of a user forget names that lead to no session. Gives the sessions that are there
     /// by then: a new server may be told again of what it has lost.
+    ///
+    /// An index and its records may be on two servers of a cluster. So a name is noted first, and looked up
+    /// after that; a session that begins is there before its name is, which takes back the note. Wherever
+    /// this stops, no session has lost its name.
     async fn take_out(&self, user: UserKey, missing: &[Short]) -> Result<Vec<Entry>, StoreError> {
+        let mut by = [0; 16];
+        SysRng
+            .try_fill_bytes(&mut by)
+            .map_err(|_| StoreError::Unavailable)?;
+        let (index, leaving) = (self.names.user(user), self.names.leaving(user));
+        let kept_for = LEAVING.as_millis().to_string();
         let mut entries = Vec::new();
         for some in missing.chunks(RECORDS) {
-            let mut forget = cmd("SREM");
-            forget.arg(self.names.user(user));
-            for short in some {
-                forget.arg(short.to_member());
-            }
-            self.query(&forget).await?;
-            for (short, found) in some.iter().zip(self.find(some).await?) {
-                let Found::There(entry) = found else { continue };
-                if UserKey::of(entry.record.user()) == user {
-                    self.name_in_index(&entry.record, *short).await?;
-                    entries.push(*entry);
+            let members: Vec<_> = some.iter().map(|short| short.to_member()).collect();
+            let mut args = vec![&by[..], kept_for.as_bytes()];
+            args.extend(members.iter().map(String::as_bytes));
+            let noted = std::slice::from_ref(&leaving);
+            self.script(&scripts::LEAVE, noted, &args).await?;
+            let mut args = vec![&by[..]];
+            for (found, member) in self.find(some).await?.into_iter().zip(&members) {
+                match found {
+                    Found::There(entry) if UserKey::of(entry.record.user()) == user => {
+                        entries.push(*entry);
+                    }
+                    Found::There(_) | Found::Unreadable => {}
+                    Found::Missing => args.push(member.as_bytes()),
                 }
             }
+            let keys = [index.clone(), leaving.clone()];
+            self.script(&scripts::TAKE_OUT, &keys, &args).await?;
         }
         Ok(entries)
     }
@@ -95,10 +110,11 @@ impl Shared {
         short: Short,
     ) -> Result<(), StoreError> {
         let kept_for = kept_for(record, self.clock.now()).as_millis().to_string();
-        let user = [self.names.user(UserKey::of(record.user()))];
+        let user = UserKey::of(record.user());
+        let keys = [self.names.user(user), self.names.leaving(user)];
         let member = short.to_member();
         let args = [member.as_bytes(), kept_for.as_bytes()];
-        self.script(&scripts::NAME, &user, &args).await.map(drop)
+        self.script(&scripts::NAME, &keys, &args).await.map(drop)
     }
 
     /// Deletes what is left of the sessions of a user, and counts it.

@@ -150,6 +150,11 @@ impl Names {
         format!("{}{}:u:{user}", self.prefix, Self::shard_of(user))
     }
 
+    /// Of those among them that are about to be taken out.
+    pub(super) fn leaving(&self, user: UserKey) -> String {
+        format!("{}{}:l:{user}", self.prefix, Self::shard_of(user))
+    }
+
     pub(super) fn shard_of(user: UserKey) -> Shard {
         Shard::of(user.as_bytes()[0])
     }

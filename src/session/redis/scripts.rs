@@ -25,14 +25,43 @@ pub(super) static INSERT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: index of a user. Arguments: the name of a session, milliseconds to keep it. Adds it to the index,
-/// which is kept for as long as the last of them.
+/// Keys: index of a user, names that are about to be taken out of it. Arguments: the name of a session,
+/// milliseconds to keep it. Adds it to the index, which is kept for as long as the last of them, and has it
+/// stay there.
 pub(super) static NAME: LazyLock<Script> = LazyLock::new(|| {
     script(
         "local added = add(KEYS[1], ARGV[1])
+        redis.pcall('HDEL', KEYS[2], ARGV[1])
         redis.call('PEXPIRE', KEYS[1], ARGV[2], 'NX')
         redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
         return added",
+    )
+});
+
+/// Keys: names that are about to be taken out of the index of a user. Arguments: who takes them out, unlike
+/// any other, milliseconds to keep that, then names. Whoever notes a name last may take it out, unless a
+/// session of that name begins meanwhile.
+pub(super) static LEAVE: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then redis.call('DEL', KEYS[1]) end
+        for at = 3, #ARGV do redis.call('HSET', KEYS[1], ARGV[at], ARGV[1]) end
+        redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        return 1",
+    )
+});
+
+/// Keys: index of a user, names that are about to be taken out of it. Arguments: who takes them out, then
+/// names. Gives how many are out.
+pub(super) static TAKE_OUT: LazyLock<Script> = LazyLock::new(|| {
+    telling(
+        "local out = 0
+        for at = 2, #ARGV do
+            if redis.call('HGET', KEYS[2], ARGV[at]) == ARGV[1] then
+                out = out + redis.call('SREM', KEYS[1], ARGV[at])
+                redis.call('HDEL', KEYS[2], ARGV[at])
+            end
+        end
+        return out",
     )
 });
 

@@ -26,51 +26,84 @@ async fn sec_52_a_list_on_another_node_hides_no_session_that_begins_meanwhile() 
     assert_eq!(lost, 0, "of 200");
 }
 
-/// A name that leads to no session is taken out of the index, and put back if there is one by then.
+/// A server that has lost a session is told of it again while somebody lists it: between each two steps,
+/// and the list stops there.
 #[tokio::test]
-async fn sec_52_a_list_that_nobody_waits_for_any_more_loses_no_session() {
+async fn sec_52_a_name_is_in_the_index_wherever_a_list_stops_that_meets_it_without_a_session() {
     let server = server!();
     let here = node(&server).await;
     let slow = Slow::start(&server).await;
     let there = node_of(settings(Servers::One(slow_address(&slow)))).await;
-    let ada = record("ada");
+    let (index, ada) = (here.shared.names.user(UserKey::of("ada")), record("ada"));
+    let name = name(&here, &ada.key);
     here.insert(Arc::clone(&ada)).await.unwrap();
-    // As on a server that has lost it, and is about to be told again.
-    let raw = server.link();
-    let there_is = async |command: &str, key: &str| {
-        let value = raw.query(::redis::cmd(command).arg(key)).await.unwrap();
-        bytes(&value).unwrap().to_vec()
-    };
-    let (name, index) = (
-        name(&here, &ada.key),
-        here.shared.names.user(UserKey::of("ada")),
-    );
-    let value = there_is("GET", &name).await;
-    server.ask(&["DEL", &name]);
-    slow.set_delay(Duration::from_millis(300));
-    let mut listing = there.of_user("ada".to_owned());
-    let is_named = || server.ask(&["SCARD", &index]) == "1\n";
-    let taken_out = async {
-        while is_named() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    let write = here.shared.own().writes(here.shared.clock.now()).remove(0);
+    slow.set_delay(Duration::from_millis(150));
+    for stops_after in (0..900).step_by(75) {
+        server.ask(&["DEL", &name]);
+        let (listing, meanwhile) = (
+            there.of_user("ada".to_owned()),
+            Duration::from_millis(stops_after),
+        );
+        let again = async || here.shared.write_again(&write).await.unwrap();
+        if stops_after % 150 == 0 {
+            let _whatever = tokio::time::timeout(meanwhile, listing).await;
+            again().await;
+        } else {
+            let written = async {
+                tokio::time::sleep(meanwhile).await;
+                again().await;
+            };
+            let _whatever = tokio::join!(listing, written);
         }
-    };
-    tokio::select! {
-        listed = &mut listing => panic!("{listed:?} before it was taken out"),
-        () = taken_out => {}
+        assert_eq!(
+            server.ask(&["SCARD", &index]),
+            "1\n",
+            "after {stops_after} ms"
+        );
+        assert_eq!(here.of_user("ada".into()).await, Ok(vec![Arc::clone(&ada)]));
     }
-    raw.query(::redis::cmd("SET").arg(&name).arg(value))
-        .await
-        .unwrap();
-    drop(listing);
-    let put_back = async {
-        while !is_named() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+}
+
+#[tokio::test]
+async fn sec_52_of_two_who_take_a_name_out_neither_takes_that_of_a_session_that_began_meanwhile() {
+    let server = server!();
+    let node = node(&server).await;
+    let ada = record("ada");
+    let names = &node.shared.names;
+    let user = UserKey::of("ada");
+    let keys = [names.user(user), names.leaving(user)];
+    let member = keys::Short::of(&ada.key).to_member();
+    let leave = async |by: &str| {
+        let args = [by.as_bytes(), b"60000", member.as_bytes()];
+        let leave = node.shared.script(&scripts::LEAVE, &keys[1..], &args);
+        leave.await.unwrap();
     };
-    let put_back = tokio::time::timeout(Duration::from_secs(30), put_back).await;
-    put_back.expect("it is named again");
-    assert_eq!(here.of_user("ada".into()).await, Ok(vec![ada]));
+    let take_out = async |by: &str| {
+        let args = [by.as_bytes(), member.as_bytes()];
+        let taken = node.shared.script(&scripts::TAKE_OUT, &keys, &args);
+        taken.await.unwrap()
+    };
+    server.ask(&["SADD", &keys[0], &member]);
+    // Both have met it without a session; the session begins, and only the second one sees that.
+    leave("first").await;
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    leave("second").await;
+    assert_eq!(take_out("first").await, 0);
+    assert_eq!(node.of_user("ada".into()).await, Ok(vec![Arc::clone(&ada)]));
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    assert_eq!(take_out("second").await, 0, "it has begun once more");
+    // Nothing is in the way of one that is gone.
+    server.ask(&["DEL", &name(&node, &ada.key)]);
+    for foreign in [false, true] {
+        server.ask(&["SADD", &keys[0], &member]);
+        server.ask(&["DEL", &keys[1]]);
+        if foreign {
+            server.ask(&["SET", &keys[1], "foreign"]);
+        }
+        assert_eq!(node.of_user("ada".into()).await, Ok(vec![]));
+        assert_eq!(server.ask(&["EXISTS", &keys[0], &keys[1]]), "0\n");
+    }
 }
 
 #[tokio::test]
