@@ -124,7 +124,7 @@ async fn revoke_this(
     }
     tracing::info!(
         target: "audit", by = peer.uid, pid = peer.pid,
-        session = %key.short(), user, "session revoked"
+        session = %key.short(), user, complete = ended.is_ok(), "session revoked"
     );
     Some(match ended {
         Ok(_) => Line::Done(Done::Ended {

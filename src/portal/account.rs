@@ -4,6 +4,7 @@ pub(super) mod password;
 mod tokens;
 
 use std::net::IpAddr;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -248,24 +249,38 @@ struct End {
 impl End {
     /// Gives those that have ended. `None`: the session that asks for it is over itself.
     async fn make(self) -> Result<Option<Vec<SessionKey>>, EndError> {
-        let Self { user, client, .. } = &self;
+        let (user, client, by) = (&self.user, self.client, self.by.short());
         let ended = match self.which {
-            Which::One(key) => {
-                let is_ended = self.sessions.end(&key).await.map_err(EndError::Unwritten)?;
-                Some(Vec::from_iter(is_ended.then_some(key)))
-            }
+            Which::One(key) => match self.sessions.end(&key).await {
+                Ok(is_ended) => Ok(Some(Vec::from_iter(is_ended.then_some(key)))),
+                Err(error) => Err(EndError::Unwritten(error)),
+            },
             Which::Others => {
                 let ended = self.sessions.end_others_of_user(user, Some(self.by));
-                ended.await?
+                ended.await
             }
         };
-        for key in ended.iter().flatten() {
+        let complete = ended.is_ok();
+        let keys: &[_] = match (&ended, &self.which) {
+            (Ok(ended), _) => ended.as_deref().unwrap_or_default(),
+            // Over here in any case; others are told later.
+            (Err(EndError::Unwritten(_)), Which::One(key)) => slice::from_ref(key),
+            (Err(EndError::Unwritten(_)), Which::Others) => {
+                tracing::info!(
+                    target: "audit", %client, user, %by, complete,
+                    "other sessions ended by their user"
+                );
+                &[]
+            }
+            (Err(EndError::Unread(_)), _) => &[],
+        };
+        for key in keys {
             tracing::info!(
-                target: "audit", %client, user, session = %key.short(), by = %self.by.short(),
+                target: "audit", %client, user, session = %key.short(), %by, complete,
                 "session ended by its user"
             );
         }
-        Ok(ended)
+        ended
     }
 }
 

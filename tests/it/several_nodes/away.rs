@@ -198,6 +198,72 @@ async fn rel_10_a_store_that_refuses_is_told_as_what_it_is() {
     is_ready(&first).await;
 }
 
+/// By whom it was asked for, and that others may not know it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_10_an_end_that_waits_for_the_store_is_in_the_audit_log() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let node = node(&app, &redis).spawn().await;
+    let login = async |user| node.browser().login(user, PASSWORD).await;
+    let ada = login("ada").await;
+    let keys = || {
+        let (_, said, error) = run(&node.files, &["session", "list", "--user", "ada", "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&said).expect(&error);
+        let keys = listed.as_array().unwrap().iter();
+        let keys = keys.map(|session| session["key"].as_str().unwrap().to_owned());
+        keys.collect::<Vec<_>>()
+    };
+    let own = keys().remove(0);
+    login("ada").await;
+    let other = keys().into_iter().find(|key| *key != own).unwrap();
+    login("ada").await;
+    let bob = login("bob").await;
+    let csrf = ada.get("/.vestibule/account").await.hidden("csrf");
+    assert_eq!(
+        redis.ask(&["ACL", "SETUSER", "default", "-evalsha"]),
+        "OK\n"
+    );
+    for fields in [
+        &[("csrf", &*csrf), ("action", "end"), ("key", &*other)][..],
+        &[("csrf", &*csrf), ("action", "end-others")],
+    ] {
+        let reply = ada.post_form("/.vestibule/account", fields).await;
+        reply.assert_status(503);
+    }
+    bob.logout().await.assert_status(503);
+    let revoked = run(&node.files, &["session", "revoke", &own]);
+    assert_eq!(revoked.0, Some(1), "{revoked:?}");
+    let audit = || {
+        let log = node.program.log().into_iter();
+        log.filter(|line| line["target"] == "audit").skip(4) // the logins
+    };
+    eventually("four lines", || audit().count() >= 4).await;
+    let of = |key: &str| serde_json::json!(key[..8]);
+    let nothing = serde_json::Value::Null;
+    let expected = [
+        ("session ended by its user", "ada", of(&other), of(&own)),
+        (
+            "other sessions ended by their user",
+            "ada",
+            nothing,
+            of(&own),
+        ),
+    ];
+    let lines: Vec<_> = audit().collect();
+    for (line, (message, user, session, by)) in lines.iter().zip(expected) {
+        assert_eq!(line["message"], message, "{lines:#?}");
+        assert_eq!((&line["user"], &line["by"]), (&user.into(), &by));
+        assert_eq!(
+            (&line["session"], &line["complete"]),
+            (&session, &false.into())
+        );
+    }
+    assert_eq!(lines[2]["message"], "logout not saved", "{lines:#?}");
+    assert_eq!(lines[3]["message"], "session revoked", "{lines:#?}");
+    assert_eq!(lines[3]["session"], of(&own));
+    assert_eq!(lines[3]["complete"], false);
+}
+
 #[tokio::test]
 async fn rel_10_a_store_that_was_killed_and_comes_back_is_used_again() {
     let durable = ["--appendonly", "yes", "--appendfsync", "always"];
