@@ -202,16 +202,23 @@ fn of_server(inspected: &crate::redis::Inspected, settings: &Settings) -> Vec<Fi
              then refused in place of that",
         ));
     }
-    let wanted = settings.wait_replicas.unwrap_or_default();
-    if server.is_master && server.replicas < wanted {
-        let replicas = server.replicas;
-        findings.push(warning(
+    let replicas = server.replicas;
+    match settings.wait_replicas.filter(|_| server.is_master) {
+        Some(wanted) if replicas < wanted => findings.push(warning(
             format!(
                 "it has {replicas} replicas, and `wait_replicas` is {wanted}: each login and logout \
                  waits for them in vain"
             ),
             "see that its replicas run and follow it, or lower `wait_replicas` in [session.redis]",
-        ));
+        )),
+        Some(0) if replicas > 0 => findings.push(warning(
+            "it has replicas, and `wait_replicas` is 0: a failover may lose logins and logouts that \
+             were answered"
+                .to_owned(),
+            "take `wait_replicas` out of [session.redis]: each is then answered when one replica has it",
+        )),
+        // Unset, one is waited for where there are any.
+        _ => {}
     }
     let apart = server.clock_ahead.unsigned_abs();
     if apart > APART {

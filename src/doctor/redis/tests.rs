@@ -89,8 +89,39 @@ async fn what_each_server_is_is_said_and_wait_replicas_is_held_against_it() {
         servers[0].to_string().contains(", master, 1 replica, "),
         "{servers:?}"
     );
-    let waits = |(_, said): &(Severity, String)| said.contains("wait_replicas");
-    assert!(!words(&found).iter().any(waits), "{found:#?}");
+    let waits = |found: &[Finding]| {
+        let waits = |(_, said): &(Severity, String)| said.contains("wait_replicas");
+        words(found).iter().any(waits)
+    };
+    assert!(!waits(&found), "{found:#?}");
+    // Without a word of the configuration, one is waited for where there are any.
+    let unset = Settings {
+        wait_replicas: None,
+        ..server.settings()
+    };
+    let found = ask(&unset).await;
+    assert!(!waits(&found), "{found:#?}");
+    let found = ask(&server.settings()).await;
+    assert_found(
+        &found,
+        Severity::Warning,
+        &[
+            "it has replicas, and `wait_replicas` is 0",
+            "take `wait_replicas` out",
+        ],
+    );
+    // And without replicas there is nothing to wait for.
+    let Some(alone) = TestServer::start() else {
+        return;
+    };
+    for wait_replicas in [None, Some(0)] {
+        let settings = Settings {
+            wait_replicas,
+            ..alone.settings()
+        };
+        let found = ask(&settings).await;
+        assert!(!waits(&found), "{found:#?}");
+    }
 }
 
 #[tokio::test]
@@ -107,11 +138,14 @@ async fn replicas_that_sentinels_know_of_are_looked_at_like_the_master() {
         let known = sentinel.ask(&["SENTINEL", "REPLICAS", "main"]);
         known.contains("slave-priority")
     });
-    let watched = settings(Servers::Sentinel(crate::redis::Sentinel {
-        name: "main".to_owned(),
-        nodes: vec![address(&sentinel)],
-        login: Login::default(),
-    }));
+    let watched = Settings {
+        wait_replicas: None,
+        ..settings(Servers::Sentinel(crate::redis::Sentinel {
+            name: "main".to_owned(),
+            nodes: vec![address(&sentinel)],
+            login: Login::default(),
+        }))
+    };
     let (servers, found) = super::ask(&watched).await;
     assert_eq!(found, []);
     let roles: Vec<_> = servers.iter().map(|server| server.is_master).collect();
@@ -147,7 +181,10 @@ async fn every_node_of_a_cluster_is_looked_at_and_a_replica_is_as_good_as_a_mast
     for server in servers.iter().chain([&replica]) {
         server.ask(&["CONFIG", "SET", "appendonly", "yes"]);
     }
-    let cluster = settings(Servers::Cluster(vec![address(&replica)]));
+    let cluster = Settings {
+        wait_replicas: None,
+        ..settings(Servers::Cluster(vec![address(&replica)]))
+    };
     let (seen, found) = super::ask(&cluster).await;
     assert_eq!(found, []);
     assert_eq!(seen.len(), 4, "{seen:?}");
