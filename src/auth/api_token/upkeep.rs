@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ApiTokens, Token};
+use super::{ApiTokens, StoreError, Token, TokenKey};
+use crate::auth::authenticators::Answer;
 
 /// Uses go to the store once in this time: a crash loses at most the last minute of them.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_mins(1);
@@ -77,25 +78,41 @@ impl ApiTokens {
 
     /// Writes down when tokens were last used, and whose those are that do not say so.
     pub(super) async fn flush(&self) {
-        self.write_users().await;
-        let unflushed = |token: &Arc<Token>| Some((token.key(), token.take_unflushed()?));
-        let uses: Vec<_> = self.read().tokens.values().filter_map(unflushed).collect();
-        if !uses.is_empty() && self.store.touch_tokens(uses.clone()).await.is_err() {
+        let users = self.write_each(
+            Token::take_unwritten_user,
+            Token::put_back_unwritten_user,
+            |users| self.store.set_users(users),
+        );
+        if users.await.is_err() {
+            tracing::error!("the users of API tokens were not written down");
+        }
+        let last_uses = self.write_each(Token::take_unflushed, Token::put_back_unflushed, |uses| {
+            self.store.touch_tokens(uses)
+        });
+        if last_uses.await.is_err() {
             tracing::error!("the last uses of API tokens were not written down");
-            let index = self.read();
-            let tokens = uses.iter().filter_map(|(key, _)| index.tokens.get(key));
-            tokens.for_each(|token| token.put_back_unflushed());
         }
     }
 
-    async fn write_users(&self) {
-        let unwritten = |token: &Arc<Token>| Some((token.key(), token.take_unwritten_user()?));
-        let users: Vec<_> = self.read().tokens.values().filter_map(unwritten).collect();
-        if !users.is_empty() && self.store.set_users(users.clone()).await.is_err() {
-            tracing::error!("the users of API tokens were not written down");
-            let index = self.read();
-            let tokens = users.iter().filter_map(|(key, _)| index.tokens.get(key));
-            tokens.for_each(|token| token.put_back_unwritten_user());
+    /// Writes what there is to `take` of each token; where that fails, it is put back.
+    async fn write_each<'a, T: Send>(
+        &'a self,
+        take: impl Fn(&Token) -> Option<T>,
+        put_back: impl Fn(&Token),
+        write: impl FnOnce(Vec<(TokenKey, T)>) -> Answer<'a, ()>,
+    ) -> Result<(), StoreError> {
+        let new = |token: &Arc<Token>| Some((token.key(), take(token)?));
+        let new: Vec<_> = self.read().tokens.values().filter_map(new).collect();
+        if new.is_empty() {
+            return Ok(());
         }
+        let keys: Vec<_> = new.iter().map(|(key, _)| *key).collect();
+        let written = write(new).await;
+        if written.is_err() {
+            let index = self.read();
+            let tokens = keys.iter().filter_map(|key| index.tokens.get(key));
+            tokens.for_each(|token| put_back(token));
+        }
+        written
     }
 }

@@ -200,7 +200,7 @@ async fn each_proxy_that_can_asks_at_a_unix_socket() {
         };
         let mut behind = Behind::start(&blocks).await;
         let _program = front.start(&blocks, &mut behind).await;
-        Box::pin(story::visitors_sign_in(&behind)).await;
-        Box::pin(story::programs_show_tokens(&behind)).await;
+        Box::pin(story::sign_in::visitors_sign_in(&behind)).await;
+        Box::pin(story::sign_in::programs_show_tokens(&behind)).await;
     }
 }
