@@ -6,6 +6,8 @@ mod haproxy;
 mod nginx;
 mod traefik;
 
+/// What `check --through` says of a mistake.
+mod mistakes;
 /// The same with other names, at a Unix socket, and with too much to do.
 mod other_ways;
 /// What holds behind each of them.
@@ -57,6 +59,16 @@ impl Front {
 
     /// Starts it with its configuration, and waits until our pages are there.
     async fn start(self, blocks: &Blocks, behind: &mut Behind) -> Program {
+        self.start_for(blocks, behind, (HOST, 200)).await
+    }
+
+    /// The same, where this host is to have this status at the address of the login.
+    async fn start_for(
+        self,
+        blocks: &Blocks,
+        behind: &mut Behind,
+        (host, status): (&str, u16),
+    ) -> Program {
         let (serve, test) = match self {
             Self::Caddy => (caddy::prepare(blocks, behind), Some(&blocks.caddy_test)),
             Self::Envoy => (envoy::prepare(blocks, behind), Some(&blocks.envoy_test)),
@@ -68,7 +80,7 @@ impl Front {
             behind.desk.run(test).await;
         }
         let mut program = behind.desk.start(serve);
-        behind.wait_for(&mut program).await;
+        behind.wait_for(&mut program, (host, status)).await;
         program
     }
 }
@@ -210,19 +222,20 @@ impl Behind {
     }
 
     /// Waits until the proxy is there, and leads to our pages.
-    async fn wait_for(&self, program: &mut Program) {
+    async fn wait_for(&self, program: &mut Program, (host, status): (&str, u16)) {
         program.wait_for_port(self.front).await;
         // Caddy makes its certificate first, and Traefik listens before it knows of anybody.
         eventually_some("our pages there", async || {
             let stream = TcpStream::connect(self.front).await.ok()?;
-            let stream = tls::connect(stream, HOST, &["http/1.1"]).await.ok()?;
+            let stream = tls::connect(stream, host, &["http/1.1"]).await.ok()?;
             let mut raw = Raw::new(stream);
             raw.send(format!(
-                "GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+                "GET /.vestibule/login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             ))
             .await;
             let answer = raw.rest().await;
-            answer.starts_with("HTTP/1.1 200 ").then_some(())
+            let expected = format!("HTTP/1.1 {status} ");
+            answer.starts_with(&expected).then_some(())
         })
         .await;
     }

@@ -20,6 +20,7 @@ pub(crate) fn forged(name: &str) -> &'static str {
         "forwarded" => "for=127.0.0.1;host=public.test;proto=https",
         name if name.contains("method") => "OPTIONS",
         name if name.contains("host") || name.ends_with("server") => "public.test",
+        name if name.ends_with("ssl") => "off",
         name if name.contains("proto") || name.ends_with("scheme") => "http",
         name if name.ends_with("port") => "1",
         name if name.contains("-ip") || name.ends_with("for") || name.ends_with("address") => {

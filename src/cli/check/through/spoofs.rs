@@ -51,6 +51,7 @@ fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
             Says::Path if name == "X-Original-URL" => &[PATH, "https://spoofed.invalid/spoofed"],
             Says::Path => &[PATH],
             Says::Port => &["666"],
+            Says::Scheme if name == "X-Forwarded-Ssl" => &["off"],
             Says::Scheme => &["http"],
             Says::Other => match name {
                 "Forwarded" => &["for=192.0.2.66;host=spoofed.invalid;proto=http"],
@@ -173,4 +174,23 @@ pub(super) fn probes(folder: &str) -> Vec<Probe> {
         probes.push(get(About::Path, target, Vec::new()));
     }
     probes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads it knows two words for it, and takes no other for one.
+    #[test]
+    fn what_is_said_of_tls_is_what_proxies_say() {
+        let values = fields().filter(|(name, _)| *name == "X-Forwarded-Ssl");
+        let values: Vec<_> = values.map(|(_, value)| value).collect();
+        assert_eq!(values, ["off"]);
+        for (name, value) in fields() {
+            let is_scheme = ["Proto", "Protocol", "Scheme"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            assert!(!is_scheme || value == "http", "{name}: {value}");
+        }
+    }
 }

@@ -89,7 +89,12 @@ fn forwarding(effect: Effect, product: Product) -> String {
             "`use_remote_address: true` and `xff_num_trusted_hops: 0` in its HTTP connection manager"
         }
         (Effect::Client, Product::Haproxy) => "http-request set-header X-Forwarded-For %[src]",
-        (Effect::Client, Product::Unknown) => "X-Forwarded-For set to the address of its client",
+        // Neither of these two says its name.
+        (Effect::Client, Product::Unknown) => {
+            "X-Forwarded-For set to the address of its client, whatever that has sent: in HAProxy \
+             http-request set-header X-Forwarded-For %[src], in Traefik no `forwardedHeaders.insecure` \
+             and no client in `forwardedHeaders.trustedIPs`"
+        }
         (Effect::Host, Product::Nginx) => "proxy_set_header Host $http_host;",
         (Effect::Host, _) => "the `Host` of the request passed on, whatever else it names",
         (Effect::Method, _) => "the method of the request passed on, whatever else names one",
@@ -99,10 +104,20 @@ fn forwarding(effect: Effect, product: Product) -> String {
         (Effect::RequestId, Product::Nginx) => "proxy_set_header X-Request-Id $request_id;",
         (Effect::RequestId, Product::Haproxy) => "http-request set-header X-Request-Id %[uuid()]",
         (Effect::RequestId, Product::Caddy) => "header_up X-Request-Id {http.request.uuid}",
-        (Effect::RequestId, _) => "X-Request-Id replaced, or removed",
+        (Effect::RequestId, Product::Traefik) => "X-Request-Id: \"\" in `customRequestHeaders`",
+        (Effect::RequestId, Product::Envoy) => {
+            "use_remote_address: true in its HTTP connection manager, and no \
+             `preserve_external_request_id`"
+        }
+        (Effect::RequestId, Product::Unknown) => {
+            "X-Request-Id replaced, or removed: in HAProxy \
+             http-request set-header X-Request-Id %[uuid()], in Traefik X-Request-Id: \"\" in \
+             `customRequestHeaders`"
+        }
     };
     let proxy = product.name().unwrap_or("the proxy in front");
-    let mut help = format!("{proxy} needs: {line}");
+    let mut help =
+        format!("{proxy} needs: {line}; docs/behind-a-proxy.md has whole configurations");
     if effect == Effect::Client {
         help.push_str("; and `trusted_proxies` names the proxy alone, not a network with clients");
     }
@@ -151,7 +166,8 @@ fn asking(effect: Effect, product: Product) -> String {
             "the `Host` and the method of the request left as they are before it asks"
         }
         (Effect::Host | Effect::Method | Effect::Path, Product::Caddy) => {
-            "no `header_up` for X-Forwarded-Host, X-Forwarded-Method or X-Forwarded-Uri in \
+            "no `trusted_proxies` in the Caddyfile that the network of clients is in, and no \
+             `header_up` for X-Forwarded-Host, X-Forwarded-Method or X-Forwarded-Uri in \
              `forward_auth`, which sets them itself"
         }
         (Effect::Host | Effect::Method | Effect::Path, Product::Traefik) => {
@@ -161,126 +177,60 @@ fn asking(effect: Effect, product: Product) -> String {
         (Effect::Host, Product::Unknown) => "the host of the request in the name that is read",
         (Effect::Method, Product::Unknown) => "the method of the request in the name that is read",
         (Effect::Path, Product::Unknown) => "the path of the request in the name that is read",
-        (Effect::OwnPages, _) => {
+        (Effect::OwnPages, Product::Nginx) => {
+            "location /.vestibule/ { with proxy_pass to `listen`, and without auth_request"
+        }
+        (Effect::OwnPages, Product::Caddy) => {
+            "reverse_proxy /.vestibule/* https://127.0.0.1:8443 before `forward_auth`, with the \
+             address of `listen`"
+        }
+        (Effect::OwnPages, Product::Traefik) => {
+            "a router with PathPrefix(`/.vestibule/`) for this host that leads to `listen`, without \
+             the middleware that asks"
+        }
+        (Effect::OwnPages, Product::Envoy) => {
+            "match: { prefix: /.vestibule/ } before the other routes of this host, to `listen` and \
+             with ext_authz disabled"
+        }
+        (Effect::OwnPages, Product::Haproxy) => {
+            "use_backend vestibule if { path_beg /.vestibule/ }"
+        }
+        (Effect::OwnPages, Product::Unknown) => {
             "`/.vestibule/` of this host forwarded to `listen`, without an auth request"
         }
-        (Effect::Unasked, _) => "the auth request for every path of this host but `/.vestibule/`",
+        (Effect::Unasked, Product::Nginx) => {
+            "auth_request /.vestibule/auth; in each `location` of this host but /.vestibule/, and no \
+             `return` before it"
+        }
+        (Effect::Unasked, Product::Caddy) => {
+            "`forward_auth` before everything that answers for this host but /.vestibule/"
+        }
+        (Effect::Unasked, Product::Traefik) => {
+            "the middleware `vestibule` in each router of this host but the one for /.vestibule/"
+        }
+        (Effect::Unasked, Product::Envoy) => {
+            "no route with `disabled: true` for ext_authz but the one for /.vestibule/"
+        }
+        (Effect::Unasked, Product::Haproxy) => {
+            "both lines with `http-request` in each backend of an app, and nothing that answers \
+             before them"
+        }
+        (Effect::Unasked, Product::Unknown) => {
+            "the auth request for every path of this host but `/.vestibule/`"
+        }
         (Effect::RequestId, Product::Nginx) => "proxy_set_header X-Request-Id $request_id;",
-        (Effect::RequestId, _) => "X-Request-Id replaced, or removed",
+        (Effect::RequestId, Product::Caddy) => "request_header -X-Request-Id",
+        (Effect::RequestId, Product::Traefik) => "X-Request-Id: \"\" in `customRequestHeaders`",
+        (Effect::RequestId, Product::Haproxy) => {
+            "x-request-id in the names of http-request del-header"
+        }
+        (Effect::RequestId, Product::Envoy | Product::Unknown) => {
+            "X-Request-Id replaced, or removed"
+        }
     };
     let proxy = product.name().unwrap_or("the proxy in front");
     format!("{proxy} needs: {line}; docs/forward-auth.md has all of its configuration")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EFFECTS: [Effect; 7] = [
-        Effect::Client,
-        Effect::Host,
-        Effect::Method,
-        Effect::Path,
-        Effect::Unasked,
-        Effect::OwnPages,
-        Effect::RequestId,
-    ];
-    const PRODUCTS: [Product; 6] = [
-        Product::Nginx,
-        Product::Caddy,
-        Product::Traefik,
-        Product::Envoy,
-        Product::Haproxy,
-        Product::Unknown,
-    ];
-
-    #[test]
-    fn each_finding_says_what_each_proxy_needs() {
-        for (effect, product) in EFFECTS
-            .into_iter()
-            .flat_map(|it| PRODUCTS.map(|of| (it, of)))
-        {
-            for by_forward_auth in [false, true] {
-                let (message, help) = of(effect, product, by_forward_auth);
-                let proxy = product.name().unwrap_or("the proxy in front");
-                let line = help.strip_prefix(&format!("{proxy} needs: ")).expect(&help);
-                assert!(line.len() > 20, "{help}");
-                assert!(!message.is_empty() && !help.contains(message), "{help}");
-            }
-        }
-    }
-
-    /// Where a line of the configuration is quoted, it stands on the page as it is here.
-    #[test]
-    fn what_is_to_be_written_for_forward_auth_stands_in_the_configurations_of_the_page() {
-        let page = include_str!("../../../../../docs/forward-auth.md");
-        for (effect, product, lines) in [
-            (
-                Effect::Client,
-                Product::Nginx,
-                &[
-                    "proxy_set_header X-Real-IP $remote_addr;",
-                    "proxy_set_header X-Forwarded-For $remote_addr;",
-                ][..],
-            ),
-            (
-                Effect::Client,
-                Product::Envoy,
-                &[
-                    "use_remote_address: true",
-                    "{ key: X-Real-IP, value: \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\" }",
-                ],
-            ),
-            (
-                Effect::Client,
-                Product::Haproxy,
-                &[
-                    "headers[\"x-real-ip\"] = { txn.sf:src() }",
-                    "http-request set-header X-Forwarded-For %[src]",
-                ],
-            ),
-            (
-                Effect::Host,
-                Product::Nginx,
-                &["proxy_set_header X-Original-Host $host;"],
-            ),
-            (
-                Effect::Host,
-                Product::Haproxy,
-                &["headers[\"x-original-host\"] = { txn.sf:req_hdr(\"host\") }"],
-            ),
-            (
-                Effect::Method,
-                Product::Nginx,
-                &["proxy_set_header X-Original-Method $request_method;"],
-            ),
-            (
-                Effect::Method,
-                Product::Haproxy,
-                &["headers[\"x-original-method\"] = { txn.sf:method() }"],
-            ),
-            (
-                Effect::Path,
-                Product::Nginx,
-                &["proxy_set_header X-Original-URI $request_uri;"],
-            ),
-            (
-                Effect::Path,
-                Product::Haproxy,
-                &["headers[\"x-original-uri\"] = { txn.sf:pathq() }"],
-            ),
-            (Effect::Path, Product::Envoy, &["path_prefix: /envoy"]),
-            (
-                Effect::RequestId,
-                Product::Nginx,
-                &["proxy_set_header X-Request-Id $request_id;"],
-            ),
-        ] {
-            let (_, help) = of(effect, product, true);
-            for line in lines {
-                assert!(help.contains(line), "{help}");
-                assert!(page.contains(line), "{line} is not on the page");
-            }
-        }
-    }
-}
+mod tests;
