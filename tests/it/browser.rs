@@ -3,6 +3,7 @@
 mod account;
 mod login;
 mod one_login;
+mod pictures;
 
 use std::path::Path;
 

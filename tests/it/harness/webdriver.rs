@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::{Method, Request};
 use serde_json::{Value, json};
@@ -37,6 +39,16 @@ impl Chromium {
     /// A browser that knows no HTTP/2.
     pub(crate) async fn start_without_http2() -> Option<Self> {
         Self::start_with(&json!({}), &["--disable-http2"]).await
+    }
+
+    /// A browser for which these hosts are at these ports of this machine, by https.
+    pub(crate) async fn start_for(hosts: &[(&str, u16)]) -> Option<Self> {
+        let rules = hosts
+            .iter()
+            .map(|(host, port)| format!("MAP {host}:443 127.0.0.1:{port}"));
+        let rules = rules.collect::<Vec<_>>().join(", ");
+        let rules = format!("--host-resolver-rules={rules}");
+        Self::start_with(&json!({}), &[&rules]).await
     }
 
     async fn start_with(preferences: &Value, more: &[&str]) -> Option<Self> {
@@ -198,6 +210,28 @@ impl Chromium {
         self.command(Method::POST, "/window", &json!({"handle": tab}))
             .await
             .unwrap();
+    }
+
+    /// Shows the tab that commands go to, as a click on it does.
+    pub(crate) async fn bring_to_front(&self) {
+        self.devtools("Page.bringToFront", &json!({})).await;
+    }
+
+    /// A command of the protocol of Chromium's developer tools.
+    pub(crate) async fn devtools(&self, command: &str, params: &Value) -> Value {
+        let asked = json!({"cmd": command, "params": params});
+        self.command(Method::POST, "/goog/cdp/execute", &asked)
+            .await
+            .unwrap()
+    }
+
+    /// What the tab shows, as PNG.
+    pub(crate) async fn picture(&self) -> Vec<u8> {
+        let picture = self
+            .command(Method::GET, "/screenshot", &Value::Null)
+            .await
+            .unwrap();
+        STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 
     /// What went wrong in the pages since the last call: scripts, blocked content, failed loads.
