@@ -32,7 +32,7 @@ use crate::request::own_path;
 /// All of our own pages with the operator's branding, compiled once and shared.
 #[derive(Clone)]
 pub(crate) struct Pages {
-    assets: Arc<[Asset; 3]>,
+    assets: Arc<[Asset; 4]>,
     templates: Arc<Environment<'static>>,
     /// What visitors sign in to.
     title: Arc<str>,
@@ -152,6 +152,7 @@ struct Asset {
 
 const STYLE: &str = include_str!("pages/style.css");
 const SCRIPT: &str = include_str!("pages/login.js");
+const WAITING: &str = include_str!("pages/waiting.js");
 const TEMPLATES: [(&str, &str); 11] = [
     ("account.html", include_str!("pages/account.html")),
     ("tokens.html", include_str!("pages/tokens.html")),
@@ -195,6 +196,11 @@ impl Pages {
                 content_type: icon.content_type,
                 body: icon.body,
             },
+            Asset {
+                name: "waiting.js",
+                content_type: "text/javascript; charset=utf-8",
+                body: Bytes::from_static(WAITING.as_bytes()),
+            },
         ];
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -202,7 +208,10 @@ impl Pages {
             let added = templates.add_template(name, source);
             added.expect("templates are constants, and every one is rendered by the tests");
         }
-        for (variable, asset) in ["style", "script", "icon"].into_iter().zip(&assets) {
+        for (variable, asset) in ["style", "script", "icon", "waiting"]
+            .into_iter()
+            .zip(&assets)
+        {
             templates.add_global(variable, Value::from_safe_string(asset.address()));
         }
         let remember_for = (!remember_for.is_zero()).then(|| humanise::wait(remember_for));
@@ -256,7 +265,7 @@ impl Pages {
                 has_open_pages => view.has_open_pages,
             },
         );
-        let page = page.follow_forms();
+        let page = page.ask_for_session();
         match problem.and_then(LoginProblem::wait) {
             Some(wait) => page.retry_after(wait),
             None => page,

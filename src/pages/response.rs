@@ -13,11 +13,12 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 macro_rules! policy {
-    ($form_action:literal) => {
+    ($form_action:literal $(, $more:literal)?) => {
         concat!(
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action ",
             $form_action,
             "; base-uri 'none'; frame-ancestors 'none'",
+            $("; ", $more)?
         )
     };
 }
@@ -65,6 +66,8 @@ enum Policy {
     Usual,
     /// What answers its forms may lead anywhere.
     FollowsForms,
+    /// The same, and its script may ask whether somebody has signed in.
+    Login,
     /// It may be shown in a frame of any page.
     Framed,
 }
@@ -106,6 +109,12 @@ impl Page {
         self
     }
 
+    /// The same for the page of the login, which goes on by itself once another tab has signed in.
+    pub(super) fn ask_for_session(mut self) -> Self {
+        self.policy = Policy::Login;
+        self
+    }
+
     /// Lets any page show this one in a frame: it has no form and no script (SEC-64).
     pub(super) fn let_frame(mut self) -> Self {
         self.policy = Policy::Framed;
@@ -124,6 +133,7 @@ impl Page {
         let policy = match self.policy {
             Policy::Usual => None,
             Policy::FollowsForms => Some(policy!("*")),
+            Policy::Login => Some(policy!("*", "connect-src 'self'")),
             Policy::Framed => {
                 headers.remove(header::X_FRAME_OPTIONS);
                 Some(FRAMED)

@@ -4,6 +4,7 @@ mod account;
 mod login;
 mod one_login;
 mod pictures;
+mod waiting;
 
 use std::path::Path;
 

@@ -164,3 +164,32 @@ fn the_box_to_stay_signed_in_is_there_when_it_is_offered_and_keeps_its_tick() {
     let not_offered = html(not_offered.login(&login(None)));
     assert!(!not_offered.contains("remember"), "{not_offered}");
 }
+
+/// Another tab may sign in meanwhile: the page goes on by itself where nothing else is to be done here.
+#[test]
+fn a_login_waits_for_other_tabs_unless_it_is_for_somebody_else_or_for_a_form() {
+    let pages = pages("the wiki", None);
+    let waits = |view: &LoginView<'_>| html(pages.login(view)).contains("/waiting.js?");
+    let plain = login(None);
+    assert!(waits(&plain) && waits(&login(Some(LoginProblem::Refused))));
+    let somebody = LoginNotice::SignedInAs {
+        user: "ada",
+        is_forbidden: false,
+    };
+    for view in [
+        LoginView {
+            notice: Some(somebody),
+            ..login(None)
+        },
+        LoginView {
+            saved_for: Some(Duration::from_mins(3)),
+            ..login(None)
+        },
+        LoginView {
+            action: Some("/.vestibule/login"),
+            ..login(None)
+        },
+    ] {
+        assert!(!waits(&view));
+    }
+}
