@@ -271,3 +271,45 @@ async fn sec_06_what_is_no_http_is_refused_there_as_anywhere() {
         assert!(!answer.contains("HTTP/1.1 200"), "{to:?}: {answer}");
     }
 }
+
+/// As everywhere: one credential, in a field.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_a_token_in_two_fields_or_in_the_query_lets_nobody_in() {
+    let app = Upstream::echo().await;
+    let mut gate = before(&app).app("tokens = true").start().await;
+    let files = gate.files();
+    let (code, token, said) = tokio::task::block_in_place(|| run(files, &["token", "add", "ada"]));
+    assert_eq!(code, Some(0), "{said}");
+    let (token, to) = (token.trim_end(), gate.auth_address());
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let basic = "Authorization: Basic eDp5\r\n";
+    for proxy in PROXIES {
+        let good = ask(to, auth_request(proxy, "GET", "/", &bearer)).await;
+        good.assert_status(200);
+        for more in [
+            bearer.repeat(2),
+            format!("{bearer}{basic}"),
+            format!("{basic}{bearer}"),
+            format!("{bearer}authorization: Bearer x\r\n"),
+            bearer.replace("Authorization", "X-Original-Authorization"),
+            bearer.replace("Authorization", "Proxy-Authorization"),
+            bearer.replace(&token[30..], &format!("\r\n {}", &token[30..])),
+        ] {
+            let reply = ask(to, auth_request(proxy, "GET", "/", &more)).await;
+            assert!(
+                [400, 401, 403].contains(&reply.status),
+                "{proxy} {more}: {reply}"
+            );
+            assert_eq!(
+                reply.value("x-forwarded-user"),
+                None,
+                "{proxy} {more}: {reply}"
+            );
+        }
+        for name in ["access_token", "token", "authorization", "X-Api-Key"] {
+            let target = format!("/?{name}={token}");
+            let reply = ask(to, auth_request(proxy, "GET", &target, "")).await;
+            reply.assert_status(401);
+        }
+    }
+}

@@ -317,3 +317,105 @@ async fn a_browser_that_keeps_no_cookies_is_told_so() {
     reply.assert_contains("keeps no cookies");
     reply.assert_contains("href=\"/.vestibule/sso\"");
 }
+
+/// Method, query and more fields, with this code and state.
+type Shape = fn(&str, &str) -> (&'static str, String, String);
+
+/// On the wire, in shapes that no browser sends.
+#[tokio::test]
+async fn sec_97_a_code_in_another_shape_opens_nothing() {
+    let (wiki, _metrics, gate) = started().await;
+    let profile = Profile::new(&gate);
+    let send = async |request: String| {
+        let stream = gate.tcp().await;
+        let stream = tls::connect(stream, WIKI, &["http/1.1"]).await.unwrap();
+        let mut raw = Raw::new(stream);
+        raw.send(request).await;
+        raw.response().await
+    };
+    let navigation =
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n";
+    let shapes: [Shape; 9] = [
+        |code, state| {
+            (
+                "GET",
+                format!("code={code}&code={code}&state={state}"),
+                String::new(),
+            )
+        },
+        |code, state| {
+            (
+                "GET",
+                format!("code={code}&state={state}&state={state}"),
+                String::new(),
+            )
+        },
+        |code, state| {
+            (
+                "GET",
+                format!("code={}&state={state}", &code[..code.len() - 1]),
+                String::new(),
+            )
+        },
+        |code, state| ("GET", format!("code={code}A&state={state}"), String::new()),
+        |code, state| {
+            (
+                "GET",
+                format!("code=%20{code}&state={state}"),
+                String::new(),
+            )
+        },
+        |code, state| ("GET", format!("CODE={code}&STATE={state}"), String::new()),
+        |code, state| {
+            (
+                "GET",
+                format!("state={state}"),
+                format!("X-Code: {code}\r\n"),
+            )
+        },
+        |code, state| {
+            (
+                "GET",
+                format!("code={}&state={state}", "A".repeat(4_000)),
+                format!("X-Code: {code}\r\n"),
+            )
+        },
+        |code, state| {
+            (
+                "POST",
+                format!("code={code}&state={state}"),
+                String::from("Content-Length: 0\r\n"),
+            )
+        },
+    ];
+    let mut back = profile.code("ada", WIKI, "/").await;
+    for shape in shapes {
+        let (_, query) = back.split_once('?').unwrap();
+        let (code, state) = query.split_once("&state=").unwrap();
+        let (method, query, more) = shape(code.strip_prefix("code=").unwrap(), state);
+        let cookies = profile.at(WIKI).cookies();
+        let reply = send(format!(
+            "{method} {SSO}?{query} HTTP/1.1\r\nHost: {WIKI}\r\nCookie: {cookies}\r\n{navigation}{more}\r\n"
+        ))
+        .await;
+        assert!(!sets_session(&reply), "{query}: {reply}");
+        assert!([303, 400, 405].contains(&reply.status), "{query}: {reply}");
+        assert!(!profile.at(WIKI).is_signed_in());
+        back = profile.next_code(WIKI, "/").await;
+    }
+    // Not by a script, a picture or a frame of another page (SEC-91).
+    for (mode, dest) in [
+        ("cors", "empty"),
+        ("no-cors", "image"),
+        ("navigate", "iframe"),
+    ] {
+        let cookies = profile.at(WIKI).cookies();
+        let reply = send(format!(
+            "GET {back} HTTP/1.1\r\nHost: {WIKI}\r\nCookie: {cookies}\r\nSec-Fetch-Mode: {mode}\r\n\
+             Sec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: cross-site\r\n\r\n"
+        ))
+        .await;
+        assert!(!sets_session(&reply), "{mode} {dest}: {reply}");
+    }
+    assert_eq!(wiki.requests(), 0);
+}

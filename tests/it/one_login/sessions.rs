@@ -1,6 +1,7 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::identity_token::{HEADER, verify};
 
 #[tokio::test]
 async fn twenty_tabs_that_begin_at_once_all_arrive() {
@@ -215,4 +216,58 @@ async fn session_data_is_of_the_session_on_every_name_of_an_app() {
     profile.load(WIKI, "/").await.assert_is(WIKI, "/");
     assert!(key.is_some());
     assert_eq!(app.last().value("x-sid").map(str::to_owned), key);
+}
+
+/// In the list that people see, in `{session}`, and in the `sid` of the identity token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_has_one_key_for_people_and_for_apps() {
+    const TOLD: &str = "identity_token = true\n[app.identity]\nX-Sid = \"{session}\"\n";
+    for login in [None, Some("host = \"login.test\"")] {
+        let (wiki, metrics) = (Upstream::echo().await, Upstream::echo().await);
+        let before = Vestibule::before(&wiki)
+            .app(&format!("name = \"wiki\"\nhost = \"{WIKI}\"\n{TOLD}"))
+            .user("ada", PASSWORD)
+            .config(&format!(
+                "[[app]]\nname = \"metrics\"\nhost = \"{METRICS}\"\nupstream = \"{}\"\n{TOLD}",
+                metrics.url()
+            ));
+        let mut gate = match login {
+            Some(login) => before.login(login),
+            None => before,
+        }
+        .start()
+        .await;
+        let profile = Profile::new(&gate);
+        let mut told = Vec::new();
+        for (host, app) in [(WIKI, &wiki), (METRICS, &metrics)] {
+            if login.is_none() {
+                profile.at(host).login("ada", PASSWORD).await;
+                profile.at(host).get("/").await.assert_status(200);
+            } else if host == WIKI {
+                profile.sign_in("ada", host, "/").await.assert_is(host, "/");
+            } else {
+                profile.load(host, "/").await.assert_is(host, "/");
+            }
+            let issuer = if login.is_some() { LOGIN } else { host };
+            let keys = profile.at(issuer).get("/.vestibule/jwks.json").await;
+            let request = app.last();
+            let claims = verify(&keys.json(), request.value(HEADER).unwrap());
+            let key = request.value("x-sid").unwrap().to_owned();
+            assert_eq!(claims["sid"], *key, "{host}");
+            told.push((host, key));
+        }
+        let (code, listed, said) = ask(gate.files(), &["session", "list", "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), if login.is_some() { 1 } else { 2 });
+        for (host, key) in told {
+            let has = |of: &&serde_json::Value| {
+                let hosts = of["hosts"].as_array().unwrap();
+                hosts.iter().any(|other| other == host)
+            };
+            let session = listed.iter().find(has).unwrap();
+            assert_eq!(session["key"], *key, "{host}");
+        }
+    }
 }

@@ -127,3 +127,93 @@ async fn sec_33_a_token_for_some_methods_overrides_none() {
         assert_eq!(app.last().value(name), Some("DELETE"));
     }
 }
+
+/// RFC 6750 §2.2 and §2.3 know two more ways to send one. Both end up in logs and caches, and nobody looks
+/// there.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_a_token_in_a_query_or_a_form_is_no_credential_and_in_no_log() {
+    let (app, other, service, token) = started().await;
+    let form = format!("access_token={token}&token={token}&password={token}");
+    let mut requests = Vec::new();
+    for query in [
+        format!("access_token={token}"),
+        format!("token={token}"),
+        format!("authorization=Bearer%20{token}"),
+        format!("Authorization=Bearer+{token}&authorization={token}"),
+        format!("X-Api-Key={token}"),
+        format!("x-api-key={token}&PRIVATE-TOKEN={token}"),
+        format!("private_token={token}"),
+        token.clone(),
+        format!("a=b;access_token={token}"),
+        format!("%61ccess_token={token}#access_token={token}"),
+    ] {
+        requests.push(format!("GET /x?{query} HTTP/1.1\r\nHost: HOST\r\n\r\n"));
+    }
+    requests.push(format!(
+        "POST /x HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    ));
+    // As a name in the target (RFC 9110 §4.2.4), and as one in Host.
+    requests.push(format!(
+        "GET https://ada:{token}@HOST/x HTTP/1.1\r\nHost: HOST\r\n\r\n"
+    ));
+    requests.push(format!("GET /x HTTP/1.1\r\nHost: ada:{token}@HOST\r\n\r\n"));
+    for host in ["gate.test", "other.test"] {
+        for request in &requests {
+            let mut raw = service.raw_for(host).await;
+            raw.send(request.replace("HOST", host)).await;
+            let status = raw.response().await.status;
+            assert!([400, 401].contains(&status), "{status}: {request}");
+        }
+    }
+    assert_eq!((app.requests(), other.requests()), (0, 0));
+    let said = service.program.stdout() + &service.program.stderr();
+    assert!(said.contains("\"/x\""), "{said}");
+    assert!(!said.contains(&token[4..40]), "{said}");
+}
+
+/// A field has no second line (RFC 9112 §5.2), and Base64 of a field has no line breaks (RFC 4648 §3.1).
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_96_base64_with_line_breaks_lets_nobody_in() {
+    let (app, _other, service, token) = started().await;
+    let whole = STANDARD.encode(format!("ada:{token}"));
+    let (begin, end) = whole.split_at(40);
+    for between in [
+        "\r\n ", "\r\n\t", "\n ", "\n", "\r", "\r\n", "\r\n\r\n", "\0", "\u{b}", "\u{c}",
+    ] {
+        for target in ["/x", "/public"] {
+            let mut raw = service.raw_for("gate.test").await;
+            raw.send(format!(
+                "GET {target} HTTP/1.1\r\nHost: gate.test\r\nAuthorization: Basic {begin}{between}{end}\r\n\r\n"
+            ))
+            .await;
+            let status = raw.response().await.status;
+            // Before an empty line ends the head, there is only the beginning of one.
+            let is_whole = between == "\r\n\r\n";
+            let expected = if is_whole && target == "/x" { 401 } else { 400 };
+            let is_apps = is_whole && target == "/public";
+            assert!(
+                status == expected || is_apps && status == 200,
+                "{between:?} {target}: {status}"
+            );
+        }
+    }
+    for end in ["%0a", "%0D%0A", "\\n", "\\r\\n", "&#10;", "\u{2028}"] {
+        let field = format!("Authorization: Basic {begin}{end}{}", &whole[40..]);
+        let mut raw = service.raw_for("gate.test").await;
+        raw.send(format!(
+            "GET /x HTTP/1.1\r\nHost: gate.test\r\n{field}\r\n\r\n"
+        ))
+        .await;
+        let status = raw.response().await.status;
+        assert!([400, 401].contains(&status), "{end:?}: {status}");
+    }
+    let signed_in = |head: &str| head.to_ascii_lowercase().contains("x-forwarded-user");
+    assert!(app.received().iter().all(|it| !signed_in(&it.head)));
+    assert!(
+        !app.bytes()
+            .windows(20)
+            .any(|it| it == &whole.as_bytes()[40..60])
+    );
+}
