@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 
 /// After this without word of the ends of others, the store is asked for each session: no end is
 /// unknown for longer (REL-18).
-pub(super) const BELIEVED_FOR: Duration = Duration::from_secs(1);
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
 
 /// Gaps that are remembered: what was learned before the oldest of them is believed no more while the
 /// store is away.

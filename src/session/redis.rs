@@ -12,7 +12,6 @@ mod again;
 mod compact;
 mod counts;
 mod epochs;
-mod heard;
 mod indexes;
 mod keys;
 mod load;
@@ -86,8 +85,6 @@ struct Shared {
     removed: removed::LastRemoved,
     /// How far epochs have been looked at.
     swept: Mutex<sweep::Position>,
-    /// How the streams are asked for what this node has not heard of, once it has read them.
-    heard: Mutex<Option<heard::News>>,
     /// Milliseconds that a session lasts at most.
     longest: AtomicU64,
     followers: Mutex<Vec<EndSender>>,
@@ -125,7 +122,6 @@ impl Redis {
             counted: Mutex::default(),
             removed: removed::LastRemoved::default(),
             swept: Mutex::default(),
-            heard: Mutex::default(),
             longest: AtomicU64::new(u64::MAX),
             followers: Mutex::default(),
             read: watch::Sender::default(),

@@ -77,11 +77,13 @@ impl Shared {
         }
         self.wait_for_first_read().await;
         let before = self.trust();
-        let names = [
-            self.names.record(Short::of(&key)),
-            self.names.other_id(&key),
-        ];
-        let (values, has_heard) = self.get_with_news(&names).await?;
+        let mut command = cmd("MGET");
+        command
+            .arg(self.names.record(Short::of(&key)))
+            .arg(self.names.other_id(&key));
+        let Value::Array(values) = self.query(&command).await? else {
+            return Err(StoreError::Unavailable);
+        };
         let found = match values.as_slice() {
             [Value::BulkString(record), _] => self.opened(self.values().decode(&key, record))?,
             _ => None,
@@ -97,9 +99,6 @@ impl Shared {
             None if trust < Trust::All => Err(StoreError::Unavailable),
             None => Ok(None),
             Some(_) if trust < Trust::Found => Err(StoreError::Unavailable),
-            Some(entry) if has_heard && self.has_outlived_epochs(&entry) => {
-                Ok(self.unless_ended_here(entry))
-            }
             Some(entry) => self.if_good(entry).await,
         }
     }

@@ -85,8 +85,6 @@ pub(super) struct Own {
     /// The number of the last one.
     last_pending: u64,
     epochs: HashMap<Whose, Epoch>,
-    /// Each epoch that was set since then, by the clock of the store, is among them.
-    epochs_since: Option<Timestamp>,
     writes: HashMap<SessionKey, Write>,
     /// Of all writes.
     written_bytes: usize,
@@ -242,36 +240,8 @@ impl Own {
 
     /// Forgets epochs of users that are that old.
     pub(super) fn forget_epochs(&mut self, is_old: impl Fn(u64) -> bool) {
-        let mut last = 0;
-        self.epochs.retain(|whose, epoch| {
-            let keeps = *whose == Whose::All || !is_old(epoch.number);
-            last = last.max(if keeps { 0 } else { epoch.number });
-            keeps
-        });
-        let last = Timestamp::from_millis(last);
-        self.epochs_since = self.epochs_since.map(|since| since.max(last));
-    }
-
-    /// Epochs that were set before this time, by the clock of the store, may have been missed.
-    pub(super) fn may_lack_epochs_until(&mut self, at: Timestamp) {
-        self.epochs_since = self.epochs_since.max(Some(at));
-    }
-
-    /// Whether a session began after all epochs that may have been missed, and goes by those that are
-    /// known. In doubt it does not.
-    pub(super) fn has_outlived_epochs(
-        &self,
-        created: Timestamp,
-        user: UserKey,
-        began_in: Epochs,
-    ) -> bool {
-        let is_later = |whose: Whose, began_in: u64| {
-            let known = self.epochs.get(&whose);
-            known.is_some_and(|known| known.number > began_in)
-        };
-        (self.epochs_since).is_some_and(|since| created >= since.plus(IN_ANY_CASE))
-            && !is_later(Whose::All, began_in.all)
-            && !is_later(Whose::User(user), began_in.user)
+        self.epochs
+            .retain(|whose, epoch| *whose == Whose::All || !is_old(epoch.number));
     }
 
     /// What waits for another try; not what is just being written.
@@ -421,43 +391,6 @@ mod tests {
         own.finish_end(&all, None);
         own.finish_end(&last, None);
         assert_eq!(own.try_again(whose).len(), 1);
-    }
-
-    #[test]
-    fn sec_46_a_session_has_outlived_only_epochs_that_are_known() {
-        let (ada, began_in) = (UserKey::of("ada"), Epochs { user: 7, all: 7 });
-        let at = Timestamp::from_millis;
-        let mut own = Own::default();
-        let outlives = |own: &Own, created| own.has_outlived_epochs(at(created), ada, began_in);
-        assert!(!outlives(&own, u64::MAX), "nothing has been heard");
-        own.may_lack_epochs_until(at(1_000));
-        assert!(!outlives(&own, 1_000) && !outlives(&own, 2_999) && outlives(&own, 3_000));
-        own.may_lack_epochs_until(at(500));
-        assert!(
-            outlives(&own, 3_000),
-            "what was missed once is known by now"
-        );
-        own.may_lack_epochs_until(at(2_000));
-        assert!(!outlives(&own, 3_999) && outlives(&own, 4_000));
-        let epoch = |number| Epoch {
-            number,
-            kept: Vec::new(),
-        };
-        own.note_epoch(Whose::User(UserKey::of("bob")), epoch(5_000));
-        own.note_epoch(Whose::User(ada), epoch(7));
-        own.note_epoch(Whose::All, epoch(7));
-        assert!(outlives(&own, 4_000));
-        own.forget_epochs(|number| number == 5_000);
-        assert!(
-            !outlives(&own, 6_999) && outlives(&own, 7_000),
-            "it may have been of ada"
-        );
-        own.note_epoch(Whose::User(ada), epoch(8));
-        assert!(!outlives(&own, u64::MAX));
-        let mut own = Own::default();
-        own.may_lack_epochs_until(at(0));
-        own.note_epoch(Whose::All, epoch(8));
-        assert!(!outlives(&own, u64::MAX));
     }
 
     #[test]

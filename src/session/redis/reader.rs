@@ -17,7 +17,6 @@ use super::own::Whose;
 use super::peers::Peers;
 use super::remove::Tell;
 use super::scripts::BEGIN;
-use super::value::shift;
 use super::{Shared, bytes};
 use crate::clock::{Clock, Timestamp};
 use crate::session::id::SessionKey;
@@ -40,14 +39,6 @@ struct Positions {
     of: [Option<Position>; SHARDS as usize],
     /// Something may have been missed, which nobody has been told.
     owes_lagged: bool,
-}
-
-impl Positions {
-    /// Of the last entries, where all are known.
-    fn numbers(&self) -> Option<Vec<u64>> {
-        let numbers = self.of.iter().map(|it| Some(it.as_ref()?.number));
-        numbers.collect()
-    }
 }
 
 /// The last entry that is known of a stream: another one may have its number by now.
@@ -112,7 +103,6 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             }
             Ok(()) => {
                 shared.tell(|follower| follower.no_more_until(at));
-                shared.note_heard(positions.numbers().as_deref());
                 let was_waiting = peers.is_waiting();
                 let have_all_told = peers.attend(&shared, &current.run_id).await;
                 // Once more: another node may have written a session again meanwhile.
@@ -161,7 +151,6 @@ async fn read(shared: &Arc<Shared>, positions: &mut Positions) -> Result<(), Sto
                     empty.push(*shard);
                     more.push(*shard);
                 }
-                shared.may_lack_epochs();
                 continue;
             };
             if let Some(entries) = going_on_from(last, shared, &values) {
@@ -331,14 +320,6 @@ impl Shared {
                 kept: Vec::new(),
             };
             own.forget_writes(whose, &any);
-            drop(own);
-            self.may_lack_epochs();
         }
-    }
-
-    /// Until now, some may have been set of which this node has not heard.
-    fn may_lack_epochs(&self) {
-        let now = shift(self.clock.now(), self.link.clock_offset());
-        self.own().may_lack_epochs_until(now);
     }
 }

@@ -12,7 +12,6 @@ mod damage;
 mod delays;
 mod ends;
 mod failover;
-mod heard;
 mod indexes;
 mod memory;
 mod others;

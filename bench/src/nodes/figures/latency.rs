@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{Figure, percentile, shown};
 use crate::body::Bulk;
@@ -20,10 +20,6 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 const MESSAGES_BAR: Duration = Duration::from_millis(100);
 const READS_BAR: Duration = Duration::from_millis(700);
 const FIRST_BAR: Duration = Duration::from_micros(500);
-
-/// After this, the nodes were there when a session begins, however their clocks differ: else its first
-/// request takes another question to the store.
-const SETTLED: Duration = Duration::from_secs(3);
 
 /// With messages between the nodes, and without: then they go by what they read again and again.
 pub(super) async fn ends(fleet: &Fleet, count: usize) -> io::Result<Vec<Figure>> {
@@ -82,9 +78,8 @@ async fn logouts(fleet: &Fleet, count: usize) -> io::Result<Vec<Duration>> {
     Ok(times)
 }
 
-/// Over a connection that is open already, of sessions that began while the node was there.
+/// Over a connection that is open already.
 pub(super) async fn first(fleet: &Fleet, count: usize) -> io::Result<Vec<Figure>> {
-    sleep(SETTLED).await;
     let visitors = fleet.fill(count).await?;
     let mut connection = fleet
         .at(1, &fleet.visitor()?)
