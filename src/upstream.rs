@@ -64,7 +64,9 @@ use pool::Endpoint;
 use reports::Reports;
 pub(crate) use response_body::ResponseBody;
 pub(crate) use send::Renewal;
-use send::{Wait, drop_length, frame, may_be_followed, say_that_it_is_empty, send, send_or_repeat};
+use send::{
+    Failed, Wait, drop_length, frame, may_be_followed, say_that_it_is_empty, send, send_or_repeat,
+};
 pub(crate) use sender::Application;
 pub(crate) use tolerant::Tolerated;
 #[cfg(fuzzing)]
@@ -270,23 +272,31 @@ impl Upstreams {
             upload: upload.as_deref(),
             guard,
         };
+        let may_move = self.endpoints.len() > 1 && !signs_in && !lease.has_tie();
         let answer = if lease.reused {
-            let has_others = self.endpoints.len() > 1 && !signs_in && !lease.is_tied();
-            send_or_repeat(&mut lease, wait, request, has_others).await
+            let copies = may_move && (is_rewritten || !self.preserve_host);
+            send_or_repeat(&mut lease, wait, request, copies).await
         } else {
-            let sent = send(&mut lease, wait, Message::Request(request)).await;
-            sent.map_err(|(error, _)| (error, None))
+            send(&mut lease, wait, Message::Request(request)).await
         };
         let answer = match answer {
-            Err((_, Some(mut request))) => {
-                drop(lease);
-                lease = Box::pin(self.lease(&mut request, caller, requester)).await?;
+            Err(Failed {
+                error,
+                again: Some(again),
+            }) if may_move => {
+                let gone = lease.into_endpoint();
+                let other = self.lease_elsewhere(&gone, again, caller, requester);
+                let Some((other, again)) = Box::pin(other).await else {
+                    self.reports.refused(&error);
+                    return Err(error);
+                };
+                lease = other;
                 lease.set_upload(upload.clone());
-                let sent = Box::pin(send(&mut lease, wait, Message::Request(request))).await;
-                sent.map_err(|(error, _)| error)
+                Box::pin(send(&mut lease, wait, again)).await
             }
-            answer => answer.map_err(|(error, _)| error),
+            answer => answer,
         };
+        let answer = answer.map_err(|failed| failed.error);
         drop(permit); // used up: one permit, one request
         let mut response = answer.inspect_err(|error| self.reports.refused(error))?;
         lease.note_answer();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{HeaderValue, Request, header};
 use sha2::{Digest, Sha256};
 
+use super::http1::Message;
 use super::pool::{Endpoint, Lease};
 use super::{Address, Caller, ConnectionAuth, RequestBody, UpstreamError, Upstreams, webdav};
 use crate::session::Session;
@@ -157,6 +158,26 @@ impl Upstreams {
             }
         }
         Err(failed.unwrap_or(UpstreamError::Busy))
+    }
+
+    /// A new connection to another address, and what is to be sent there.
+    pub(super) async fn lease_elsewhere(
+        &self,
+        gone: &Arc<Endpoint>,
+        mut message: Message,
+        caller: Caller<'_>,
+        requester: Requester<'_>,
+    ) -> Option<(Lease, Message)> {
+        let mut others = self.candidates(requester);
+        loop {
+            let (endpoint, host) = others.find(|(endpoint, _)| !Arc::ptr_eq(endpoint, gone))?;
+            if let Ok(lease) = endpoint.lease_new(caller, false).await {
+                if let Message::Request(request) = &mut message {
+                    self.set_host(request, endpoint.address(), host);
+                }
+                return Some((lease, message));
+            }
+        }
     }
 
     pub(super) fn candidates(&self, requester: Requester<'_>) -> Candidates<'_> {

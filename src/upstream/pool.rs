@@ -160,12 +160,21 @@ impl Endpoint {
         self: &Arc<Self>,
         caller: Caller<'_>,
     ) -> Result<Lease, UpstreamError> {
-        let in_flight = self.begin();
-        let slot = self.slots.take(caller).await?;
-        let connection = Box::pin(self.connect(true)).await?;
-        let mut lease = self.hand_out(connection, false, slot, in_flight);
+        let mut lease = self.lease_new(caller, true).await?;
         lease.set_last();
         Ok(lease)
+    }
+
+    /// A connection that has served no request.
+    pub(super) async fn lease_new(
+        self: &Arc<Self>,
+        caller: Caller<'_>,
+        upgradable: bool,
+    ) -> Result<Lease, UpstreamError> {
+        let in_flight = self.begin();
+        let slot = self.slots.take(caller).await?;
+        let connection = Box::pin(self.connect(upgradable)).await?;
+        Ok(self.hand_out(connection, false, slot, in_flight))
     }
 
     async fn connect(&self, upgradable: bool) -> Result<Connection, UpstreamError> {
@@ -270,6 +279,11 @@ impl Lease {
         self.tie = Some(Box::new(Tie::new(own, watch, idle_timeout)));
     }
 
+    /// Whether it is tied, however its session is by now.
+    pub(super) fn has_tie(&self) -> bool {
+        self.tie.is_some()
+    }
+
     /// Whether it is tied, and to a session that is good.
     pub(super) fn is_tied(&self) -> bool {
         self.tie.as_ref().is_some_and(|tie| tie.is_good())
@@ -277,6 +291,11 @@ impl Lease {
 
     pub(super) fn is_of(&self, session: &Session) -> bool {
         self.tie.as_ref().is_some_and(|tie| tie.is_of(session))
+    }
+
+    /// Where it went; its place there is free.
+    pub(super) fn into_endpoint(self) -> Arc<Endpoint> {
+        Arc::clone(&self.endpoint)
     }
 
     pub(super) fn is_to(&self, endpoint: &Arc<Endpoint>) -> bool {

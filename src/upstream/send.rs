@@ -18,8 +18,17 @@ use super::{Guard, UpstreamError};
 /// After this the wait for an answer is guarded; see [`Guard`].
 const SOON: Duration = Duration::from_millis(250);
 
-/// An answer; or what went wrong, and the request when nothing of it was written.
-pub(super) type Answer = Result<Response<()>, (UpstreamError, Option<Request<RequestBody>>)>;
+/// What went wrong, and the request if it may go over another connection.
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    pub(super) again: Option<Message>,
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Self {
+        Self { error, again: None }
+    }
+}
 
 /// Says of a request without a body that it has none, where its method means something by one
 /// (RFC 9110 §8.6): many an application answers 411 otherwise.
@@ -62,18 +71,22 @@ pub(super) async fn frame(request: &mut Request<RequestBody>) -> Result<bool, Up
     Ok(length.is_none())
 }
 
-/// Sends on one connection. The error has the request when nothing of it was written.
-pub(super) async fn send(lease: &mut Lease, wait: Wait<'_, '_>, message: Message) -> Answer {
+/// Sends on one connection. A request of which nothing was written comes back.
+pub(super) async fn send(
+    lease: &mut Lease,
+    wait: Wait<'_, '_>,
+    message: Message,
+) -> Result<Response<()>, Failed> {
     let answer = pin!(lease.sender().send(message));
-    let answer = wait.until(answer).await.map_err(|error| (error, None))?;
-    let mut response = answer.map_err(|(error, unsent)| {
+    let mut response = wait.until(answer).await?.map_err(|(error, unsent)| {
         let error = match wait.upload {
             Some(upload) if upload.was_too_slow() => UpstreamError::ClientTooSlow,
             Some(upload) if upload.was_too_large() => UpstreamError::ClientTooLarge,
             _ if error.is_of_request() => UpstreamError::ClientBody,
             _ => UpstreamError::of_connection(error),
         };
-        (error, unsent)
+        let again = unsent.map(Message::Request);
+        Failed { error, again }
     })?;
     // The version is of a hop (RFC 9110 §2.5): that of an old application would close each
     // connection of its clients, and hide from them that a body was cut.
@@ -83,42 +96,40 @@ pub(super) async fn send(lease: &mut Lease, wait: Wait<'_, '_>, message: Message
 
 /// Sends on a connection that has served before, and may have died unnoticed. Where nothing was
 /// written, the request goes out again on a fresh connection; where something was, only if it has no
-/// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03). With the
-/// error comes the request, if it may go to another address: none could be made to this one.
+/// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03). It comes back
+/// where there is no such connection to its address; with `copies`, as it came here, and not as it was
+/// written.
 pub(super) async fn send_or_repeat(
     lease: &mut Lease,
     wait: Wait<'_, '_>,
     request: Request<RequestBody>,
-    has_others: bool,
-) -> Answer {
+    copies: bool,
+) -> Result<Response<()>, Failed> {
     let may_repeat = wait.upload.is_none() && request.method().is_idempotent();
-    let copy = may_repeat && (has_others || lease.sender().needs_copy());
+    let copy = may_repeat && (copies || lease.sender().needs_copy());
     let copy = copy.then(|| Copy::of(&request));
-    let (error, unsent) = match send(lease, wait, Message::Request(request)).await {
+    let Failed { error, again } = match send(lease, wait, Message::Request(request)).await {
         Ok(response) => return Ok(response),
         Err(failed) => failed,
     };
     // After an answer, however bad, it has been acted upon.
-    if !matches!(error, UpstreamError::Send(_)) || (unsent.is_none() && lease.has_heard()) {
-        return Err((error, None));
+    if !matches!(error, UpstreamError::Send(_)) || (again.is_none() && lease.has_heard()) {
+        return Err(error.into());
     }
-    let again = unsent.or_else(|| copy.map(Copy::into_request));
-    let again = match again.map(Message::Request) {
+    let copy = || copy.map(|copy| Message::Request(copy.into_request()));
+    let again = match again.or_else(copy) {
         None if may_repeat => lease.sender().take_written().map(Message::Written),
         again => again,
     };
     let Some(again) = again else {
-        return Err((error, None));
+        return Err(error.into());
     };
     if let Err(error) = lease.reconnect().await {
-        let request = match again {
-            Message::Request(request) if has_others => Some(request),
-            _ => None,
-        };
-        return Err((error, request));
+        let again = Some(again);
+        return Err(Failed { error, again });
     }
     let sent = Box::pin(send(lease, wait, again)).await;
-    sent.map_err(|(error, _)| (error, None))
+    sent.map_err(|failed| failed.error.into())
 }
 
 /// How long the head of an answer is waited for.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::balance::InFlight;
+use super::send::Failed;
 use super::{
     Address, Application, Caller, ConnectionAuth, Guard, Message, RequestBody, Requester,
     ResponseBody, UpstreamError, Upstreams, Wait, hop_by_hop, send,
@@ -82,7 +83,7 @@ impl Upstreams {
                 guard: Some(guard),
             };
             let answer = send(&mut lease, wait, Message::Request(request)).await;
-            let mut response = answer.map_err(|(error, _)| {
+            let mut response = answer.map_err(|Failed { error, .. }| {
                 self.reports.refused(&error);
                 error
             })?;

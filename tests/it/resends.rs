@@ -127,6 +127,23 @@ async fn rel_03_a_request_whose_address_is_gone_goes_to_another_one_if_it_may() 
 }
 
 #[tokio::test]
+async fn rel_03_where_all_addresses_are_gone_the_answer_is_502_at_once() {
+    let (gone, serving) = gone_at_the_second().await;
+    let mut other = Upstream::echo().await;
+    let section = format!(
+        "[[app]]\nupstream = [\"http://{gone}\", \"{}\"]\n",
+        other.url()
+    );
+    let gate = Vestibule::before_app(&section).public().start().await;
+    let browser = gate.browser();
+    browser.get("/first").await.assert_contains("first");
+    browser.get("/in-turn").await.assert_contains("/in-turn");
+    other.stop().await;
+    browser.get("/again").await.assert_status(502);
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn rel_03_an_answer_that_has_begun_is_not_asked_for_again() {
     for begun in ["H", "HTTP/1.1 200 OK\r\nContent-Le"] {
         let app = Upstream::scripted(move |exchange| {

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::{ApiToken, TokenKey};
 
 /// The hash of the last token: programs show the same one with each request, and to hash it is most of
-/// what it costs. Whether there is such a token, and for whom, is looked up each time.
+/// what it costs. Whether there is such a token, and for whom, is looked up each time. The text is kept, and
+/// wiped, with the connection.
 #[derive(Default)]
 pub(crate) struct LastKey(Mutex<Option<Box<(ApiToken, TokenKey)>>>);
 
@@ -34,10 +35,5 @@ mod tests {
         for token in [&one, &one, &other, &one] {
             assert_eq!(last.of(token), token.key());
         }
-        let mut almost = one.expose().to_owned().into_bytes();
-        let end = almost.len() - 7; // before the checksum
-        almost[end] = if almost[end] == b'a' { b'b' } else { b'a' };
-        assert_eq!(ApiToken::parse(&almost), None, "its checksum is wrong");
-        assert_ne!(one, other);
     }
 }

@@ -39,7 +39,7 @@ const DOWN: Tolerance = Tolerance {
 const UP: Tolerance = Tolerance {
     instructions: 1.05,
     allocations: 90.0,
-    system_calls: 40,
+    system_calls: 25,
 };
 
 const BODIES: Plan = Plan {
