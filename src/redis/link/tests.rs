@@ -5,6 +5,7 @@ mod durable;
 mod failures;
 mod sentinel;
 mod sign_in;
+mod tls;
 
 use std::time::Duration;
 

@@ -27,6 +27,8 @@ pub(crate) struct Redis {
     options: Vec<String>,
     arguments: Vec<String>,
     port: HeldPort,
+    /// Where it speaks TLS, if it does.
+    tls: Option<HeldPort>,
     child: Child,
     folder: TempDir,
 }
@@ -103,6 +105,7 @@ impl Redis {
             options: Vec::new(),
             arguments,
             port,
+            tls: None,
             child,
             folder,
         }
@@ -139,6 +142,51 @@ impl Redis {
 
     pub(crate) fn port(&self) -> u16 {
         self.port.port
+    }
+
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls.as_ref().expect("it speaks TLS").port
+    }
+
+    /// One that also speaks TLS with the files `server`, `server-key` and `ca` of a folder, to others of
+    /// its kind, too, and asks for certificates.
+    pub(crate) fn start_tls(files: &Path) -> Option<Self> {
+        let (tls, options) = of_tls(files);
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let mut server = Self::run(redis_server()?, &options);
+        server.tls = Some(tls);
+        Some(server)
+    }
+
+    /// Has it follow another one by TLS.
+    pub(crate) fn follow_by_tls(&self, master: &Self) {
+        let port = master.tls_port().to_string();
+        assert_eq!(self.ask(&["REPLICAOF", "127.0.0.1", &port]), "OK\n");
+        eventually("the replica to follow", || {
+            self.ask(&["INFO", "replication"])
+                .contains("master_link_status:up")
+        });
+    }
+
+    /// A sentinel that watches this server by TLS, as [`sentinel`](Self::sentinel) does, alone.
+    pub(crate) fn tls_sentinel(&self, files: &Path) -> Self {
+        let (folder, port) = (tempfile::tempdir().unwrap(), HeldPort::new());
+        let (tls, options) = of_tls(files);
+        let mut text = format!("port {}\nbind 127.0.0.1\nprotected-mode no\n", port.port);
+        for option in options.chunks(2) {
+            let name = option[0].trim_start_matches('-');
+            writeln!(text, "{name} {}", option[1]).unwrap();
+        }
+        write!(
+            text,
+            "sentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000",
+            self.tls_port()
+        )
+        .unwrap();
+        let mut sentinel = Self::of_file(self.program.clone(), &text, folder, port);
+        sentinel.tls = Some(tls);
+        sentinel
     }
 
     pub(crate) fn url(&self) -> String {
@@ -338,17 +386,17 @@ impl Redis {
         options.next().expect("it is of a cluster").clone()
     }
 
-    fn of_cluster(program: PathBuf) -> Self {
+    fn of_cluster(program: PathBuf, more: &[&str]) -> Self {
         let bus = HeldPort::new();
         let bus_port = bus.port.to_string();
         let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
-        let more = ["--cluster-node-timeout", "1000"];
-        Self::run(program, &[&options[..], &more].concat())
+        let timeout = ["--cluster-node-timeout", "1000"];
+        Self::run(program, &[&options[..], &timeout, more].concat())
     }
 
     /// A replica of this master in its cluster, whose other nodes know of it.
     pub(crate) fn cluster_replica(&self, others: &[Self]) -> Self {
-        let replica = Self::of_cluster(self.program.clone());
+        let replica = Self::of_cluster(self.program.clone(), &[]);
         let port = self.port().to_string();
         replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &self.cluster_bus()]);
         let id = self.ask(&["CLUSTER", "MYID"]);
@@ -371,7 +419,41 @@ impl Redis {
 /// Three masters, each with a third of the slots.
 pub(crate) fn cluster() -> Option<Vec<Redis>> {
     let program = redis_server()?;
-    let nodes: Vec<_> = (0..3).map(|_| Redis::of_cluster(program.clone())).collect();
+    let nodes = (0..3).map(|_| Redis::of_cluster(program.clone(), &[]));
+    Some(joined(nodes.collect()))
+}
+
+/// The same by TLS, with the files that [`Redis::start_tls`] takes.
+pub(crate) fn tls_cluster(files: &Path) -> Option<Vec<Redis>> {
+    let program = redis_server()?;
+    let node = |_| {
+        let (tls, options) = of_tls(files);
+        let mut options: Vec<_> = options.iter().map(String::as_str).collect();
+        options.extend(["--tls-cluster", "yes"]);
+        let mut node = Redis::of_cluster(program.clone(), &options);
+        node.tls = Some(tls);
+        node
+    };
+    Some(joined((0..3).map(node).collect()))
+}
+
+/// Options for TLS, in pairs, and the port.
+fn of_tls(files: &Path) -> (HeldPort, Vec<String>) {
+    let port = HeldPort::new();
+    let file = |name: &str| files.join(name).display().to_string();
+    let options = [
+        ("--tls-port", port.port.to_string()),
+        ("--tls-cert-file", file("server")),
+        ("--tls-key-file", file("server-key")),
+        ("--tls-ca-cert-file", file("ca")),
+        ("--tls-replication", "yes".to_owned()),
+    ];
+    let options = options.map(|(name, value)| [name.to_owned(), value]);
+    (port, options.concat())
+}
+
+/// Three masters make a cluster.
+fn joined(nodes: Vec<Redis>) -> Vec<Redis> {
     let slots = ["0 5460", "5461 10922", "10923 16383"];
     for (node, slots) in nodes.iter().zip(slots) {
         let (first, last) = slots.split_once(' ').unwrap();
@@ -392,7 +474,7 @@ pub(crate) fn cluster() -> Option<Vec<Redis>> {
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         });
     }
-    Some(nodes)
+    nodes
 }
 
 /// Waits until a condition holds.
