@@ -1,6 +1,8 @@
 //! A node that stands still, and one whose clock is wrong.
 
+use base64::Engine;
 use rustix::process::Signal;
+use sha2::Digest;
 
 use super::*;
 
@@ -99,4 +101,90 @@ async fn sec_50_a_node_whose_clock_is_wrong_ends_no_session_too_early_and_none_t
             becomes(&ada, 401).await;
         }
     }
+}
+
+/// How often the session is used, and for how long: other nodes know of a use 16 seconds later at most.
+const USED_EVERY: Duration = Duration::from_millis(300);
+const USED_FOR: Duration = Duration::from_secs(40);
+
+/// After so long without use, another node may take it for idle.
+const IDLE: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_50_a_session_idles_out_by_its_last_use_on_any_node_whatever_their_clocks_say() {
+    let Some(redis) = Redis::start() else { return };
+    let Some(library) = faketime() else {
+        return crate::harness::real::missing("libfaketime");
+    };
+    let app = app().await;
+    let idle = "idle_timeout = \"30s\"";
+    let right = node(&app, &redis).session(idle).spawn().await;
+    let ahead_or_behind = async |offset| {
+        let mut faked = command();
+        faked.env("LD_PRELOAD", &library).env("FAKETIME", offset);
+        faked.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let wrong = node(&app, &redis).session(idle).spawn_by(faked).await;
+        tokio::join!(
+            idles_out(&right, &wrong, "ada"),
+            idles_out(&wrong, &right, "bob")
+        );
+    };
+    tokio::join!(ahead_or_behind("+5m"), ahead_or_behind("-5m"));
+}
+
+/// The end that its last use leads to.
+async fn idles_out(used: &Service, other: &Service, name: &str) {
+    let key = loop {
+        if let Some(key) = stays_while_it_is_used(used, other, name).await {
+            break key;
+        }
+    };
+    let said = || {
+        let logs = [used, other].map(|node| node.program.log());
+        let mut lines = logs.iter().flatten();
+        lines.any(|line| line["message"] == "session expired" && line["session"] == *key)
+    };
+    let asked = async || said().then_some(());
+    some_within(Duration::from_mins(3), "the idle end", asked).await;
+}
+
+/// Uses a session on one node for longer than it may idle, while the other one knows it, too. Gives the
+/// beginning of its key; `None` where this machine was too slow to say anything by it.
+async fn stays_while_it_is_used(used: &Service, other: &Service, name: &str) -> Option<String> {
+    let asked = async || {
+        let browser = used.browser();
+        let reply = browser.try_login(name, PASSWORD).await;
+        (reply.status == 303).then_some(browser)
+    };
+    let here = eventually_some("a login", asked).await;
+    let there = other.browser().cookie(&here.session_cookie());
+    let (began, mut last) = (tokio::time::Instant::now(), tokio::time::Instant::now());
+    becomes(&there, 200).await;
+    while began.elapsed() < USED_FOR {
+        let reply = here.fetch("/").await;
+        if last.elapsed() >= IDLE {
+            return None;
+        }
+        assert!([200, 503].contains(&reply.status), "{reply}");
+        if reply.status == 200 {
+            last = tokio::time::Instant::now();
+        }
+        tokio::time::sleep(USED_EVERY).await;
+    }
+    let reply = there.fetch("/").await;
+    if last.elapsed() >= IDLE {
+        return None;
+    }
+    assert!([200, 503].contains(&reply.status), "{reply}");
+    let id = here.session_cookie();
+    let id = id.split_once('=').unwrap().1;
+    let id = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(id);
+    let key = sha2::Sha256::digest(id.unwrap());
+    Some(
+        key[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<Vec<_>>()
+            .concat(),
+    )
 }
