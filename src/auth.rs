@@ -36,11 +36,12 @@ pub(crate) use self::hashing::Waiter;
 use self::hashing::{Done, Pool};
 use self::incarnation::Incarnation;
 use self::local_users::LocalUsers;
-pub(crate) use self::local_users::Revoked;
 use self::local_users::authenticate::Attempt;
 pub(crate) use self::local_users::store::{
     ChangeError, Outcome, SharedUsers, StoreFault, StoredUsers, read_once as read_stored_users,
+    read_one as read_stored_user,
 };
+pub(crate) use self::local_users::{Revoked, users_memory};
 use self::password::{Hasher, NewPassword};
 use self::timing::Work;
 use self::users_file::{User, Users, UsersFileError};
@@ -358,6 +359,11 @@ impl Accounts {
     /// Bytes that verifying takes at most with the passwords that there are (REL-06).
     pub(crate) fn hashing_memory(&self) -> u64 {
         self.users.hashing_memory()
+    }
+
+    /// Bytes of the users themselves (REL-06).
+    pub(crate) fn memory(&self) -> u64 {
+        self.users.memory()
     }
 
     /// How many users there are, disabled users included.

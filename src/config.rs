@@ -104,8 +104,9 @@ impl Config {
         Self::parse(&text, path)
     }
 
-    /// What the service may take of memory when verifying passwords takes `hashing` bytes.
-    pub(crate) fn memory_ceiling(&self, hashing: u64) -> Ceiling {
+    /// What the service may take of memory when verifying passwords takes `hashing` bytes, and the users
+    /// themselves take `users`.
+    pub(crate) fn memory_ceiling(&self, hashing: u64, users: u64) -> Ceiling {
         let session_data = self.apps.iter().any(|app| app.session_data);
         let buffers = self.apps.iter().map(|app| app.upstream.buffer_requests);
         let largest_body = buffers.max();
@@ -116,6 +117,7 @@ impl Config {
             forms: self.kept_forms,
             logs: self.log.memory(),
             hashing,
+            users,
             largest_body: largest_body.unwrap_or(0),
         })
     }
@@ -165,7 +167,7 @@ impl Config {
             redis_line: self.lines.redis,
             tls: self.tls.clone(),
             files: self.files(perspective),
-            ceiling: self.memory_ceiling(0),
+            ceiling: self.memory_ceiling(0, 0),
             trusted_proxies: self.trusted_proxies.clone(),
             auth: doctor::Auth {
                 listen: self.listener.auth.clone(),

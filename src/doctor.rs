@@ -38,7 +38,7 @@ use self::certificate::Certificate;
 use self::permission::Perspective;
 use self::upstream::{Asks, Dialers};
 use crate::auth::users_file::{self, Users};
-use crate::auth::{UsersHome, hashing_memory};
+use crate::auth::{UsersHome, hashing_memory, users_memory};
 use crate::clock::Timestamp;
 use crate::forwarded::TrustedSources;
 use crate::identity::token::KeySource;
@@ -182,19 +182,28 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// and no more come to hang with it.
 pub(crate) struct Examiner {
     reading: Arc<Semaphore>,
+    progress: Progress,
 }
+
+/// Hears how many of how many users in the session store were looked at, where that takes a while.
+pub(crate) type Progress = fn(usize, usize);
 
 impl Examiner {
     pub(crate) fn new() -> Self {
         Self {
             reading: Arc::new(Semaphore::new(1)),
+            progress: |_, _| {},
         }
+    }
+
+    pub(crate) fn telling(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Within a runtime; `None` when the files cannot be read in time.
     pub(crate) async fn examine(&self, settings: &Settings, now: Timestamp) -> Option<Examination> {
+        let stored = user::stored(settings, self.progress).await;
         let deadline = Instant::now() + LIMIT;
-        let stored = user::stored(settings).await;
         let files = self.examine_files(settings.clone(), stored, now);
         let (mut examination, dialers) = timeout_at(deadline, files).await.ok()?;
         let asks = (settings.files.perspective == Perspective::Person).then_some(Asks {
@@ -295,7 +304,8 @@ fn examine_files(settings: &Settings, stored: user::Stored, now: Timestamp) -> E
         findings.extend(found.map(|finding| finding.at(settings.redis_line)));
     }
     if let (Some(users), Perspective::Service) = (&users, perspective) {
-        let ceiling = settings.ceiling.with_hashing(hashing_memory(users));
+        let kept = users_memory(&settings.users, users);
+        let ceiling = settings.ceiling.with_users(hashing_memory(users), kept);
         findings.extend(memory::examine(ceiling));
     }
     Examination {

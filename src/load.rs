@@ -148,9 +148,9 @@ impl Load {
     }
 
     /// Verifying passwords takes so many bytes from now on.
-    pub(crate) fn set_hashing(&self, bytes: u64) {
+    pub(crate) fn set_users(&self, hashing: u64, users: u64) {
         let mut ceiling = self.lock_ceiling();
-        *ceiling = ceiling.with_hashing(bytes);
+        *ceiling = ceiling.with_users(hashing, users);
     }
 
     /// Bytes of memory that the process takes, as of the last look, and may take.

@@ -4,6 +4,7 @@ pub(super) mod authenticate;
 mod change;
 mod current;
 mod file;
+mod footprint;
 mod snapshot;
 #[cfg_attr(
     not(feature = "redis"),
@@ -25,6 +26,7 @@ use crate::nodes::Nodes;
 
 pub(super) use self::change::not_written;
 pub(crate) use self::current::Revoked;
+pub(crate) use self::footprint::users_memory;
 
 pub(super) struct LocalUsers {
     dummy_hash: StoredHash,
@@ -73,6 +75,12 @@ impl LocalUsers {
 
     pub(super) fn hashing_memory(&self) -> u64 {
         self.current.load().hashing_memory
+    }
+
+    /// Bytes of all of them (REL-06).
+    pub(super) fn memory(&self) -> u64 {
+        let removed = self.shared().map_or(0, SharedUsers::removed);
+        footprint::of(&self.current.load(), self.shared().is_some(), removed)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -55,7 +55,7 @@ fn rel_06_the_unit_leaves_room_for_what_the_defaults_may_take() {
     let limit: u64 = limit.unwrap().strip_suffix('M').unwrap().parse().unwrap();
     let smallest = top().join("tests/it/config/valid/smallest.toml");
     let config = Config::load(&smallest).unwrap();
-    let mib = |hashing: u64| config.memory_ceiling(hashing << 20).total() >> 20;
+    let mib = |hashing: u64| config.memory_ceiling(hashing << 20, 0).total() >> 20;
     assert_eq!((mib(19), mib(2 * 256)), (903, 1396), "as the unit says");
     assert!(mib(2 * 256) * 105 / 100 < limit, "{limit}");
 }

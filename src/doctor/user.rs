@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::permission::Perspective;
-use super::{Finding, Settings, shell};
+use super::{Finding, Progress, Settings, shell};
 use crate::auth::users_file::{User, Users, UsersFileError};
 use crate::auth::{StoreFault, StoredUsers, read_stored_users};
 use crate::clock::Clock;
@@ -15,9 +15,11 @@ use crate::nodes::Nodes;
 use crate::session::Backend;
 use crate::source_text::Problem;
 
-/// For all that the session store has of users: what is wrong with the store itself is found out after
-/// that, and has to be told.
-const LIMIT: Duration = Duration::from_secs(2);
+/// For all that the session store has of users: after it, what is left is not looked at.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often it is told how many were looked at.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 /// Those in the session store, as far as anybody asked.
 pub(super) enum Stored {
@@ -29,14 +31,15 @@ pub(super) enum Stored {
 impl Stored {
     pub(super) fn into_users(self) -> Option<Users> {
         match self {
-            Self::Read(stored) => Some(stored.users),
-            Self::NotAsked | Self::Unread(_) => None,
+            Self::Read(stored) if stored.is_whole() => Some(stored.users),
+            Self::Read(_) | Self::NotAsked | Self::Unread(_) => None,
         }
     }
 }
 
-/// Asks the store for its users, for a person: the service has them.
-pub(super) async fn stored(settings: &Settings) -> Stored {
+/// Asks the store for its users, for a person: the service has them. Now and then tells how many of how
+/// many were looked at.
+pub(super) async fn stored(settings: &Settings, tell: Progress) -> Stored {
     let is_asked = settings.users.is_store() && settings.files.perspective == Perspective::Person;
     let (true, Backend::Redis(redis)) = (is_asked, &settings.backend) else {
         return Stored::NotAsked;
@@ -45,7 +48,16 @@ pub(super) async fn stored(settings: &Settings) -> Stored {
     let Ok(nodes) = Nodes::open(Some(redis), &clock) else {
         return Stored::NotAsked; // what is wrong with its files is told where they are looked at
     };
-    match timeout(LIMIT, read_stored_users(&nodes, &clock)).await {
+    let mut told = Clock::stopwatch();
+    let tell = |looked_at, all| {
+        if told.elapsed() >= TOLD_EVERY && looked_at < all {
+            tell(looked_at, all);
+            told = Clock::stopwatch();
+        }
+    };
+    let read = read_stored_users(&nodes, &clock, LIMIT, tell);
+    // The first and the last answer may take as long as `timeout` lets them.
+    match timeout(2 * LIMIT, read).await {
         Ok(Ok(stored)) => Stored::Read(stored),
         Ok(Err(fault)) => Stored::Unread(fault),
         Err(_) => Stored::Unread(StoreFault::Slow),
@@ -64,7 +76,7 @@ pub(super) fn examine_stored(
     let is_there = |users: &Result<_, _>| !matches!(users, Err(UsersFileError::Missing { .. }));
     let file = file.filter(|(_, users)| is_there(users));
     let has_users = match stored {
-        Stored::Read(stored) => stored.users.len() + stored.unreadable() > 0,
+        Stored::Read(stored) => stored.users.len() + stored.unreadable() > 0 || !stored.is_whole(),
         Stored::NotAsked | Stored::Unread(_) => false,
     };
     match file {
@@ -92,6 +104,19 @@ pub(super) fn examine_stored(
             return findings;
         }
     };
+    if !stored.is_whole() {
+        findings.push(Finding::warning(
+            STORE,
+            format!(
+                "{} of {} records of its users were looked at: the others could not be read within {} \
+                 seconds",
+                stored.looked_at,
+                stored.all,
+                LIMIT.as_secs()
+            ),
+            "see that the store is not overloaded, and check again",
+        ));
+    }
     if stored.unreadable() > 0 {
         findings.push(Finding::warning(
             STORE,
@@ -111,7 +136,7 @@ pub(super) fn examine_stored(
             "there are no users: nobody can sign in",
             "start the server, and do `vestibule user add NAME` or `vestibule user import FILE`",
         ));
-    } else if users.len() > 0 && users.iter().all(User::disabled) {
+    } else if stored.is_whole() && users.len() > 0 && users.iter().all(User::disabled) {
         findings.push(Finding::warning(
             STORE,
             "every user is disabled: nobody can sign in",
@@ -183,4 +208,33 @@ fn unusable(file: &Path, error: &UsersFileError, perspective: Perspective) -> Fi
         other => (other.to_string(), "see `users_file` in [login]".to_owned()),
     };
     Finding::error(file.display().to_string(), message, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::password::StoredHash;
+
+    #[test]
+    fn of_users_who_were_not_looked_at_nothing_is_said_but_how_many() {
+        let disabled = || {
+            let hash = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+            let user = User::new("ada".to_owned(), StoredHash::parse(hash).unwrap());
+            [user.set_disabled(true)].into_iter().collect::<Users>()
+        };
+        let examine = |stored| examine_stored(&stored, None, Perspective::Person);
+        let whole = Stored::Read(StoredUsers::some(disabled(), 2, 2));
+        let [of_whole] = examine(whole).try_into().unwrap();
+        assert!(of_whole.message.contains("every user is disabled"));
+        let part = || Stored::Read(StoredUsers::some(disabled(), 500, 50_000));
+        let [of_part] = examine(part()).try_into().unwrap();
+        assert!(
+            of_part.message.starts_with("500 of 50000 records"),
+            "{of_part:?}"
+        );
+        assert_eq!(part().into_users(), None, "others may be meant by a rule");
+        // Nor that there is nobody, as whoever was looked at may have been removed.
+        let none = Stored::Read(StoredUsers::some(Users::default(), 500, 50_000));
+        assert_eq!(examine(none).len(), 1);
+    }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Ceiling {
     forms: u64,
     logs: u64,
     hashing: u64,
+    users: u64,
     bodies: u64,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct Demands {
     pub(crate) logs: usize,
     /// Bytes of the threads that verify passwords.
     pub(crate) hashing: u64,
+    /// Bytes of the users themselves.
+    pub(crate) users: u64,
     /// Bytes of the largest request body that is read whole; 0 where none is.
     pub(crate) largest_body: usize,
 }
@@ -69,6 +72,7 @@ impl Ceiling {
             forms: bytes(demands.forms),
             logs: bytes(demands.logs),
             hashing: demands.hashing,
+            users: demands.users,
             bodies: match demands.largest_body {
                 0 => 0,
                 // All of its last piece counts: else even one that is alone would find no place.
@@ -79,9 +83,13 @@ impl Ceiling {
         }
     }
 
-    /// The same with other passwords.
-    pub(crate) fn with_hashing(self, hashing: u64) -> Self {
-        Self { hashing, ..self }
+    /// The same with other users, and their passwords.
+    pub(crate) fn with_users(self, hashing: u64, users: u64) -> Self {
+        Self {
+            hashing,
+            users,
+            ..self
+        }
     }
 
     /// Bytes of request bodies that are read whole.
@@ -97,6 +105,7 @@ impl Ceiling {
             self.forms,
             self.logs,
             self.hashing,
+            self.users,
             self.bodies,
         ];
         parts.into_iter().fold(PROGRAM, u64::saturating_add)
@@ -118,6 +127,9 @@ impl fmt::Display for Ceiling {
             mib(self.forms),
             mib(self.logs),
         )?;
+        if self.users >= MIB {
+            write!(f, "users {}, ", mib(self.users))?;
+        }
         if self.bodies > 0 {
             write!(f, "buffered requests {}, ", mib(self.bodies))?;
         }
@@ -195,16 +207,20 @@ mod tests {
         forms: 64 * 1024 * 1024,
         logs: 1024,
         hashing: 19 * MIB,
+        users: 4096,
         largest_body: 0,
     };
 
     #[test]
     fn rel_06_the_ceiling_is_the_sum_of_its_parts() {
         let ceiling = Ceiling::of(DEMANDS);
-        let parts = PROGRAM + 1000 * CONNECTION + (10 + 64 + 19) * MIB + 1024;
+        let parts = PROGRAM + 1000 * CONNECTION + (10 + 64 + 19) * MIB + 1024 + 4096;
         assert_eq!(ceiling.total(), parts);
-        let costly = ceiling.with_hashing(256 * MIB);
-        assert_eq!(costly.total(), parts + (256 - 19) * MIB);
+        let costly = ceiling.with_users(256 * MIB, 100 * MIB);
+        assert_eq!(costly.total(), parts + (256 - 19 + 100) * MIB - 4096);
+        let said = costly.to_string();
+        assert!(said.contains("hashing of passwords 256, kept"), "{said}");
+        assert!(said.contains("users 100, the program"), "{said}");
         assert_eq!(
             ceiling.to_string(),
             "at most 204 MiB: connections 63, sessions 10, hashing of passwords 19, kept forms 64, \

@@ -18,6 +18,7 @@ pub(crate) fn load(max_under_way: usize) -> Load {
         forms: 0,
         logs: 0,
         hashing: 0,
+        users: 0,
         largest_body: 1,
     });
     Load::new(max_under_way, ceiling, Clock::system())

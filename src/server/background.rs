@@ -96,7 +96,8 @@ impl Background {
                 let signer = Arc::clone(&self.signer);
                 let _turned = tokio::task::spawn_blocking(move || signer.turn()).await;
             }
-            self.load.set_hashing(self.accounts.hashing_memory());
+            self.load
+                .set_users(self.accounts.hashing_memory(), self.accounts.memory());
         }
     }
 }

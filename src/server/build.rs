@@ -59,7 +59,8 @@ pub(super) fn build(config: Config) -> Result<Built, StartError> {
     let examined = config.examined(Perspective::Service);
     let certificates = Certificates::prepare(&config.tls).map_err(StartError::Tls)?;
     let users = users(&config.users)?;
-    let ceiling = config.memory_ceiling(auth::hashing_memory(&users));
+    let kept = auth::users_memory(&config.users, &users);
+    let ceiling = config.memory_ceiling(auth::hashing_memory(&users), kept);
     let pages = Pages::new(&config.branding, config.session.remember_for);
     // Each key by name: one that is new is forgotten neither here nor there.
     let Config {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::footprint;
 use crate::auth::incarnation::{Incarnation, UserId};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::{User, Users};
@@ -21,6 +22,8 @@ pub(super) struct Snapshot {
     pub(super) timing: Option<Duration>,
     /// Bytes of all hashing threads.
     pub(super) hashing_memory: u64,
+    /// Bytes of what has no small bound.
+    pub(super) long: u64,
 }
 
 /// Users by canonical name.
@@ -32,6 +35,7 @@ struct Part {
     timing: Option<Duration>,
     /// Bytes that verifying takes where it costs most.
     memory: u64,
+    long: u64,
 }
 
 struct Row {
@@ -103,6 +107,7 @@ impl Snapshot {
             len: parts.iter().map(|part| part.rows.len()).sum(),
             timing: parts.iter().filter_map(|part| part.timing).max(),
             hashing_memory: auth::hashing_memory_of(memory.unwrap_or_default()),
+            long: parts.iter().map(|part| part.long).sum(),
             parts,
         }
     }
@@ -187,6 +192,11 @@ impl Part {
         let hashes = || self.rows.values().map(|row| row.user.password());
         self.timing = timing::interval(hashes());
         self.memory = hashes().map(StoredHash::memory).max().unwrap_or_default();
+        self.long = self
+            .rows
+            .values()
+            .map(|row| footprint::long(&row.user))
+            .sum();
     }
 }
 

@@ -40,7 +40,7 @@ use crate::telemetry::Seldom;
 
 pub(crate) use self::change::ChangeError;
 pub(crate) use self::import::Outcome;
-pub(crate) use self::once::{StoredUsers, read_once};
+pub(crate) use self::once::{StoredUsers, read_once, read_one};
 
 /// Records that are read at a time.
 const BATCH: usize = 100;
@@ -302,6 +302,12 @@ impl SharedUsers {
     pub(in crate::auth) fn is_known(&self) -> bool {
         let read = Timestamp::from_millis(self.read.load(Ordering::Acquire));
         self.clock.now().since(read) < self.records.stale_for()
+    }
+
+    /// Records of users who are not there any more, or cannot be read.
+    pub(super) fn removed(&self) -> usize {
+        let users = self.current.load().len();
+        self.known().entries.len().saturating_sub(users)
     }
 
     /// Waits until this node knows what was so when this was called, for a bounded time. Calls at the

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use http::Method;
 
 use crate::auth::users_file;
-use crate::auth::{StoredUsers, UsersHome, read_stored_users};
+use crate::auth::{StoredUsers, UsersHome, read_stored_user};
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::{Config, value};
@@ -145,7 +145,7 @@ fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
             (&of_file, false)
         }
         UsersHome::Store { .. } => {
-            stored = stored_users(config)?;
+            stored = stored_user(config, user)?;
             (&stored.users, stored.is_unreadable(user))
         }
     };
@@ -163,8 +163,8 @@ fn principal_of(config: &Config, user: &str) -> Result<Account, Failure> {
     })
 }
 
-/// Those in the session store.
-fn stored_users(config: &Config) -> Result<StoredUsers, Failure> {
+/// The one of this name in the session store.
+fn stored_user(config: &Config, name: &str) -> Result<StoredUsers, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -173,7 +173,7 @@ fn stored_users(config: &Config) -> Result<StoredUsers, Failure> {
     runtime.block_on(async {
         let nodes = Nodes::open(config.session.backend.shared(), &clock)
             .map_err(|error| Failure::Invalid(error.to_string()))?;
-        let users = read_stored_users(&nodes, &clock).await;
+        let users = read_stored_user(&nodes, &clock, name).await;
         users.map_err(|error| Failure::Failed(error.to_string()))
     })
 }

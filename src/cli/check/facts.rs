@@ -9,7 +9,7 @@ use super::explain::Programs;
 use super::report::Report;
 use crate::access::{Allow, Rule};
 use crate::auth::users_file::Users;
-use crate::auth::{UsersHome, hashing_memory};
+use crate::auth::{UsersHome, hashing_memory, users_memory};
 use crate::doctor::address::Holder;
 use crate::doctor::permission;
 use crate::load::memory::Ceiling;
@@ -58,7 +58,8 @@ pub(super) fn text(report: &Report<'_>) -> String {
             };
             line("users file", &format!("{}: {when}", file.display()));
         }
-        let ceiling = config.memory_ceiling(hashing_memory(users));
+        let ceiling =
+            config.memory_ceiling(hashing_memory(users), users_memory(&config.users, users));
         line("memory", &ceiling.to_string());
     }
     if let Some(host) = &config.login_host {
@@ -142,7 +143,10 @@ pub(super) fn json(report: &Report<'_>) -> serde_json::Value {
     });
     let certificates = report.examination.certificates.iter();
     let users = report.examination.users.as_ref();
-    let ceiling = users.map(|users| report.config.memory_ceiling(hashing_memory(users)));
+    let ceiling = users.map(|users| {
+        let kept = users_memory(&report.config.users, users);
+        report.config.memory_ceiling(hashing_memory(users), kept)
+    });
     json!({
         "addresses": addresses.collect::<Vec<_>>(),
         "apps": apps.collect::<Vec<_>>(),

@@ -110,7 +110,9 @@ fn examine(config: &Config) -> Result<Examination, Failure> {
         .map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     let settings = config.examined(Perspective::Person);
     let examination = runtime.block_on(async {
-        let examiner = Examiner::new();
+        let examiner = Examiner::new().telling(|looked_at, all| {
+            eprintln!("vestibule: {looked_at} of {all} records of users looked at so far");
+        });
         let mut examining = pin!(examiner.examine(&settings, Clock::system().now()));
         tokio::select! {
             biased;

@@ -281,6 +281,24 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "MEMORY_KIB: u32 = 19 * 1024;",
     ),
     (
+        "each user of the users file; more with long lists of groups",
+        "1 KiB",
+        "auth/local_users/footprint.rs",
+        "OF_FILE: u64 = 1024;",
+    ),
+    (
+        "each user of the session store (`users = \"store\"`); more with long lists of groups",
+        "5 KiB",
+        "auth/local_users/footprint.rs",
+        "OF_STORE: u64 = 5 * 1024;",
+    ),
+    (
+        "each user that was removed from the session store",
+        "512 bytes",
+        "auth/local_users/footprint.rs",
+        "REMOVED: u64 = 512;",
+    ),
+    (
         "late forms",
         "the whole limit for them",
         "config.rs",

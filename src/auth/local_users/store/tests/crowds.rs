@@ -19,7 +19,9 @@ async fn a_crowd_is_read_and_a_cluster_keeps_users() {
     let late = Node::start(of_cluster(), None).await;
     assert_eq!(late.store.list().await.unwrap().0.len(), BATCH + 20);
     let nodes = Nodes::open(Some(&Arc::new(of_cluster())), &Clock::system()).unwrap();
-    let stored = read_once(&nodes, &Clock::system()).await.unwrap();
+    let stored = read_once(&nodes, &Clock::system(), SOON, |_, _| {})
+        .await
+        .unwrap();
     assert_eq!((stored.users.len(), stored.unreadable()), (BATCH + 20, 0));
 }
 
@@ -85,4 +87,44 @@ async fn more_users_than_a_node_reads_keep_everybody_out_and_harm_nobody() {
     timeout(SOON, refused()).await.unwrap();
     assert_eq!(node.user("ada"), Some(ada));
     assert!(!node.store.is_gone("ada"));
+}
+
+#[tokio::test]
+async fn who_asks_once_reads_some_at_a_time_and_says_how_far_it_has_come() {
+    let server = server!();
+    let mut patient = server.settings();
+    patient.timeout = Duration::from_secs(20);
+    let node = Node::start(patient.clone(), None).await;
+    let user = |n| User::new(format!("user{n}"), hash());
+    let crowd: Vec<_> = (0..2 * once::AT_ONCE + 9).map(user).collect();
+    node.store.import(&crowd, false, |_, _| {}).await.unwrap();
+    let nodes = Nodes::open(Some(&Arc::new(patient)), &node.clock).unwrap();
+    let read = async |within| {
+        let mut told = Vec::new();
+        let tell = |looked_at, all| told.push((looked_at, all));
+        let stored = read_once(&nodes, &node.clock, within, tell).await.unwrap();
+        (stored, told)
+    };
+    let (whole, told) = read(Duration::from_hours(1)).await;
+    assert!(whole.is_whole());
+    assert_eq!(whole.users.len(), crowd.len());
+    let all = crowd.len();
+    assert_eq!(told, [(500, all), (1000, all), (1009, all)]);
+    let (part, told) = read(Duration::ZERO).await;
+    assert!(!part.is_whole());
+    assert_eq!(
+        (part.users.len(), part.looked_at, part.all),
+        (500, 500, all)
+    );
+    assert_eq!(told, [(500, all)]);
+    node.plant("user7", b"junk that nobody can read").await;
+    for (name, expected) in [
+        ("USER9", (1, 0)),
+        ("user7", (0, 1)),
+        ("zoe", (0, 0)),
+        ("a  b", (0, 0)),
+    ] {
+        let one = read_one(&nodes, &node.clock, name).await.unwrap();
+        assert_eq!((one.users.len(), one.unreadable()), expected, "{name}");
+    }
 }
