@@ -1,5 +1,8 @@
 //! What stands in front, as the page has it: five proxies by HTTP, and nginx by the PROXY protocol.
 
+/// What `check --through` says of a mistake.
+mod mistakes;
+
 use std::net::SocketAddr;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -254,19 +257,7 @@ fn haproxy(desk: &mut Desk, text: &str) -> SocketAddr {
 
 /// Somebody signs in there, is known by their own address, and uses a WebSocket.
 async fn visitors_are_themselves(app: &Upstream, front: SocketAddr) {
-    eventually_some("TLS there", async || {
-        let stream = TcpStream::connect(front).await.ok()?;
-        // Caddy makes its certificate first, and Traefik listens before it knows of anybody.
-        let stream = tls::connect(stream, HOST, &["http/1.1"]).await.ok()?;
-        let mut raw = Raw::new(stream);
-        raw.send(format!(
-            "GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-        ))
-        .await;
-        let answer = raw.rest().await;
-        answer.starts_with("HTTP/1.1 200 ").then_some(())
-    })
-    .await;
+    is_there(front).await;
     let ada = Browser::new(front, HOST).login("ada", PASSWORD).await;
     let cookies = ada.cookies();
     let stream = tls::connect(from_visitor(front).await, HOST, &["http/1.1"]).await;
@@ -296,6 +287,22 @@ async fn visitors_are_themselves(app: &Upstream, front: SocketAddr) {
         Some(1008),
         "it ends with the session"
     );
+}
+/// Our pages are there by this proxy.
+async fn is_there(front: SocketAddr) {
+    eventually_some("TLS there", async || {
+        let stream = TcpStream::connect(front).await.ok()?;
+        // Caddy makes its certificate first, and Traefik listens before it knows of anybody.
+        let stream = tls::connect(stream, HOST, &["http/1.1"]).await.ok()?;
+        let mut raw = Raw::new(stream);
+        raw.send(format!(
+            "GET /.vestibule/login HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.rest().await;
+        answer.starts_with("HTTP/1.1 200 ").then_some(())
+    })
+    .await;
 }
 
 async fn from_visitor(to: SocketAddr) -> TcpStream {

@@ -35,8 +35,8 @@ const MAX_SILENT: usize = 5;
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
-    /// `Server` of the response.
-    pub(super) server: Option<String>,
+    /// By which product the proxy says that it answers: in `Server`, or in `Via`, as Caddy does.
+    pub(super) product: Option<String>,
 }
 
 /// Connects to the proxy in front.
@@ -198,12 +198,17 @@ fn parse(answer: &[u8]) -> Option<Response> {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut response = httparse::Response::new(&mut fields);
     response.parse(answer).ok()?;
-    let mut fields = response.headers.iter();
-    let server = fields.find(|field| field.name.eq_ignore_ascii_case("server"));
-    let server = server.and_then(|field| str::from_utf8(field.value).ok());
+    let value = |name: &str| {
+        let mut fields = response.headers.iter();
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
+        str::from_utf8(field.value).ok()
+    };
+    // The last one that has passed the response on comes last (RFC 9110 §7.6.3).
+    let via = || value("via")?.rsplit(',').next()?.trim().split(' ').nth(1);
+    let product = value("server").or_else(via);
     Some(Response {
         status: response.code?,
-        server: server.map(str::to_owned),
+        product: product.map(str::to_owned),
     })
 }
 
@@ -263,6 +268,22 @@ impl ServerCertVerifier for AnyCertificate {
 mod tests {
     use super::*;
     use crate::cli::check::through::spoofs;
+
+    #[test]
+    fn a_proxy_says_its_product_in_server_or_in_via() {
+        for (fields, product) in [
+            ("", None),
+            ("Server: nginx/1.31\r\n", Some("nginx/1.31")),
+            ("server: envoy\r\nVia: 1.1 Caddy\r\n", Some("envoy")),
+            ("Via: 1.1 Caddy\r\n", Some("Caddy")),
+            ("Via: 1.0 fred, 2.0 Caddy (x)\r\n", Some("Caddy")),
+            ("Via: 1.1\r\n", None),
+        ] {
+            let head = format!("HTTP/1.1 204 No Content\r\n{fields}\r\n");
+            let response = parse(head.as_bytes()).unwrap();
+            assert_eq!(response.product.as_deref(), product, "{fields}");
+        }
+    }
 
     #[tokio::test]
     async fn a_proxy_that_is_slow_is_waited_for_no_longer_than_the_server_waits() {

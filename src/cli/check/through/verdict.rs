@@ -91,7 +91,7 @@ impl Verdict {
                 front.url()
             )));
         }
-        let product = Product::of(&baseline.way, first.server.as_deref());
+        let product = Product::of(&baseline.way, first.product.as_deref());
         let mut verdict = Self {
             ok: true,
             through: front.url(),

@@ -15,11 +15,11 @@ pub(super) enum Product {
 }
 
 impl Product {
-    /// An auth request has the path of one of them; others say it in `Server`, or not.
-    pub(super) fn of(way: &Way, server: Option<&str>) -> Self {
+    /// An auth request has the path of one of them; others say it in their responses, or not.
+    pub(super) fn of(way: &Way, said: Option<&str>) -> Self {
         let name = match way {
             Way::Asked(kind) => kind.as_str(),
-            Way::Forwarded | Way::OwnPage => server.unwrap_or_default(),
+            Way::Forwarded | Way::OwnPage => said.unwrap_or_default(),
         };
         let name = name.to_ascii_lowercase();
         let known = [
