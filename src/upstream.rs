@@ -283,13 +283,12 @@ impl Upstreams {
             Err(Failed {
                 error,
                 again: Some(again),
-            }) if may_move => {
-                let gone = lease.into_endpoint();
-                let other = self.lease_elsewhere(&gone, again, caller, requester);
-                let Some((other, again)) = Box::pin(other).await else {
-                    self.reports.refused(&error);
-                    return Err(error);
-                };
+            }) if may_move && error.is_of_address() => {
+                let gone = (lease.into_endpoint(), error);
+                let other = self.lease_elsewhere(gone, again, caller, requester);
+                let (other, again) = Box::pin(other).await.inspect_err(|error| {
+                    self.reports.refused(error);
+                })?;
                 lease = other;
                 lease.set_upload(upload.clone());
                 Box::pin(send(&mut lease, wait, again)).await

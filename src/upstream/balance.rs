@@ -160,24 +160,27 @@ impl Upstreams {
         Err(failed.unwrap_or(UpstreamError::Busy))
     }
 
-    /// A new connection to another address, and what is to be sent there.
+    /// A new connection to another address than the one that is gone, and what is to be sent there.
     pub(super) async fn lease_elsewhere(
         &self,
-        gone: &Arc<Endpoint>,
+        (gone, mut failed): (Arc<Endpoint>, UpstreamError),
         mut message: Message,
         caller: Caller<'_>,
         requester: Requester<'_>,
-    ) -> Option<(Lease, Message)> {
-        let mut others = self.candidates(requester);
-        loop {
-            let (endpoint, host) = others.find(|(endpoint, _)| !Arc::ptr_eq(endpoint, gone))?;
-            if let Ok(lease) = endpoint.lease_new(caller, false).await {
-                if let Message::Request(request) = &mut message {
-                    self.set_host(request, endpoint.address(), host);
+    ) -> Result<(Lease, Message), UpstreamError> {
+        let others = self.candidates(requester);
+        for (endpoint, host) in others.filter(|(endpoint, _)| !Arc::ptr_eq(endpoint, &gone)) {
+            match endpoint.lease_new(caller, false).await {
+                Ok(lease) => {
+                    if let Message::Request(request) = &mut message {
+                        self.set_host(request, endpoint.address(), host);
+                    }
+                    return Ok((lease, message));
                 }
-                return Some((lease, message));
+                Err(error) => failed = error,
             }
         }
+        Err(failed)
     }
 
     pub(super) fn candidates(&self, requester: Requester<'_>) -> Candidates<'_> {

@@ -54,6 +54,14 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Whether another address may do better.
+    pub(super) fn is_of_address(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_) | Self::ConnectTimeout | Self::Send(_)
+        )
+    }
+
     pub(super) fn of_connection(error: ResponseError) -> Self {
         match error.refusal() {
             Some(what) => Self::BadResponse(what),

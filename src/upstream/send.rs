@@ -97,8 +97,8 @@ pub(super) async fn send(
 /// Sends on a connection that has served before, and may have died unnoticed. Where nothing was
 /// written, the request goes out again on a fresh connection; where something was, only if it has no
 /// body, its method is idempotent (RFC 9110 §9.2.2) and no byte of an answer came (REL-03). It comes back
-/// where there is no such connection to its address; with `copies`, as it came here, and not as it was
-/// written.
+/// where its address gives no other connection: as a request with `copies`, so that its fields can be put
+/// right for another address, and otherwise as it was written.
 pub(super) async fn send_or_repeat(
     lease: &mut Lease,
     wait: Wait<'_, '_>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -67,9 +67,12 @@ async fn rel_03_a_request_is_sent_again_once_and_not_more_often() {
 }
 
 /// Answers one request; the second one finds it gone, and nobody at its address.
-async fn gone_at_the_second() -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+fn gone_at_the_second() -> (SocketAddr, JoinHandle<()>) {
+    let address = held_port(); // so that nobody else listens there afterwards
+    let listener = TcpSocket::new_v4().unwrap();
+    listener.set_reuseaddr(true).unwrap();
+    listener.bind(address).unwrap();
+    let listener = listener.listen(8).unwrap();
     let serving = tokio::spawn(async move {
         let (mut app, _) = listener.accept().await.unwrap();
         read_head(&mut app).await;
@@ -97,7 +100,7 @@ async fn rel_03_a_request_whose_address_is_gone_goes_to_another_one_if_it_may() 
         (Method::PUT, "body", 502),
     ] {
         for host in ["", "preserve_host = false\n"] {
-            let (gone, serving) = gone_at_the_second().await;
+            let (gone, serving) = gone_at_the_second();
             let other = Upstream::echo().await;
             let section = format!(
                 "[[app]]\nupstream = [\"http://{gone}\", \"{}\"]\n{host}",
@@ -127,8 +130,31 @@ async fn rel_03_a_request_whose_address_is_gone_goes_to_another_one_if_it_may() 
 }
 
 #[tokio::test]
-async fn rel_03_where_all_addresses_are_gone_the_answer_is_502_at_once() {
-    let (gone, serving) = gone_at_the_second().await;
+async fn sec_92_a_request_that_signs_its_connection_in_goes_to_no_other_address() {
+    let (gone, serving) = gone_at_the_second();
+    let other = Upstream::echo().await;
+    let section = format!(
+        "[[app]]\nupstream = [\"http://{gone}\", \"{}\"]\n",
+        other.url()
+    );
+    let gate = Vestibule::before_app(&section);
+    let gate = gate.user("ada", PASSWORD).start().await;
+    let cookie = gate.browser().login("ada", PASSWORD).await.session_cookie();
+    let mut client = gate.raw().await;
+    for (credentials, status) in [("", 200), ("", 200), ("Authorization: NTLM TYPE1\r\n", 502)] {
+        let head = "GET / HTTP/1.1\r\nHost: gate.test\r\n";
+        client
+            .send(format!("{head}Cookie: {cookie}\r\n{credentials}\r\n"))
+            .await;
+        client.response().await.assert_status(status);
+    }
+    serving.await.unwrap();
+    assert_eq!(other.requests(), 1);
+}
+
+#[tokio::test]
+async fn rel_03_where_all_addresses_are_gone_the_answer_is_502() {
+    let (gone, serving) = gone_at_the_second();
     let mut other = Upstream::echo().await;
     let section = format!(
         "[[app]]\nupstream = [\"http://{gone}\", \"{}\"]\n",
