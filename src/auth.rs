@@ -377,6 +377,11 @@ impl Accounts {
         self.users.take_revoked()
     }
 
+    /// Gives one of them once more, whose sessions could not be ended.
+    pub(crate) fn give_again(&self, revoked: Revoked) {
+        self.users.give_again(revoked);
+    }
+
     /// The account of whoever gave this proof, as it is now. `None` if the user was removed or disabled
     /// since or has another password, whoever has the name.
     pub(crate) fn still(&self, proof: &SignedIn) -> Option<Arc<Account>> {

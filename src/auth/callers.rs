@@ -243,15 +243,24 @@ impl Callers {
             self.end_revoked_of_store(revoked).await;
             return self.sessions.sweep(is_good).await;
         }
-        for Revoked { user, gone } in revoked {
-            // Who is back already without another id has to sign in anew all the same.
+        // Where several nodes begin sessions, each by its own clock and by its own look at the users file,
+        // the time at which this one saw somebody go says nothing.
+        let are_own = !self.sessions.are_shared();
+        for revoked in revoked {
+            let user = &revoked.user;
+            // A user without an id may be back by now with the same password: the sessions from before
+            // end all the same.
+            let gone = revoked.gone.filter(|_| are_own);
             let is_since = |record: &Record| gone.is_none_or(|gone| record.context.at() > gone);
             let ended = self
                 .sessions
-                .end_of_user(&user, |record| is_since(record) && self.may_stay(record));
+                .end_of_user(user, |record| is_since(record) && self.may_stay(record));
             match ended.await {
-                Ok(keys) => keys.iter().for_each(|key| log_revoked(&user, key)),
-                Err(error) => tracing::error!(user, %error, "sessions of a user were not ended"),
+                Ok(keys) => keys.iter().for_each(|key| log_revoked(user, key)),
+                Err(error) => {
+                    tracing::error!(user, %error, "sessions of a user were not ended");
+                    self.accounts.give_again(revoked);
+                }
             }
         }
         self.sessions.sweep(is_good).await;

@@ -91,6 +91,10 @@ impl LocalUsers {
         self.current.take_revoked()
     }
 
+    pub(super) fn give_again(&self, revoked: Revoked) {
+        self.current.give_again(revoked);
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.current.generation()
     }

@@ -110,6 +110,11 @@ impl Sessions {
         known
     }
 
+    /// Whether other nodes begin and end sessions, too.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.freshness.is_shared()
+    }
+
     /// Where other nodes share the store: how it is with the connections to it.
     pub(crate) fn reach(&self) -> Option<Reach> {
         self.store.reach()

@@ -83,6 +83,16 @@ impl Current {
         std::mem::take(&mut *self.revoked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Those whose sessions could not be ended are to be given once more. Of one user, the latest time at
+    /// which they were gone holds.
+    pub(super) fn give_again(&self, revoked: Revoked) {
+        let mut waiting = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.iter_mut().find(|other| other.user == revoked.user) {
+            Some(other) => other.gone = other.gone.max(revoked.gone),
+            None => waiting.push(revoked),
+        }
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -93,6 +103,24 @@ mod tests {
     use super::*;
     use crate::auth::password::StoredHash;
     use crate::auth::users_file::User;
+
+    #[test]
+    fn who_could_not_be_judged_is_given_again_with_the_latest_time() {
+        let current = Current::new(Users::default(), &Clock::system());
+        let gone = |at: u64| Revoked {
+            user: "ada".to_owned(),
+            gone: Some(Timestamp::from_millis(at)),
+        };
+        let changed = |user: &str| Revoked {
+            user: user.to_owned(),
+            gone: None,
+        };
+        for revoked in [gone(7), changed("bob"), changed("ada"), gone(9), gone(8)] {
+            current.give_again(revoked);
+        }
+        assert_eq!(current.take_revoked(), [gone(9), changed("bob")]);
+        assert_eq!(current.take_revoked(), []);
+    }
 
     #[test]
     fn who_could_not_be_read_for_a_while_is_the_same_user_and_who_was_removed_is_not() {

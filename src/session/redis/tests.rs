@@ -27,7 +27,7 @@ async fn node_of(settings: Settings) -> Redis {
     let node = Redis::open(link(settings), &Clock::system()).unwrap();
     let mut read = node.shared.read.subscribe();
     let begun = read.wait_for(|read| *read > Timestamp::default());
-    let begun = tokio::time::timeout(Duration::from_secs(10), begun).await;
+    let begun = tokio::time::timeout(Duration::from_secs(30), begun).await;
     begun.expect("the streams are read").unwrap();
     node
 }
@@ -105,7 +105,7 @@ async fn next(ends: &mut mpsc::Receiver<End>) -> End {
             }
         }
     };
-    let told = tokio::time::timeout(Duration::from_secs(5), told).await;
+    let told = tokio::time::timeout(Duration::from_secs(30), told).await;
     told.expect("it is told")
 }
 

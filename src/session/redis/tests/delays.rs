@@ -8,7 +8,7 @@ use super::*;
 
 /// When the end that was told last was made; `None` if nobody says.
 async fn made(ends: &mut mpsc::Receiver<End>) -> Option<Instant> {
-    let told = tokio::time::timeout(Duration::from_secs(5), ends.recv()).await;
+    let told = tokio::time::timeout(Duration::from_secs(30), ends.recv()).await;
     match told.expect("something is told").unwrap() {
         End::MadeAt(at) => Some(at),
         End::NoMoreUntil(_) => None,

@@ -123,7 +123,7 @@ async fn rel_10_an_end_that_could_not_be_written_is_written_when_the_store_is_ba
             told.push(ends.recv().await.unwrap());
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), all)
+    tokio::time::timeout(Duration::from_secs(30), all)
         .await
         .unwrap();
     for over in [&ada, &bob] {
@@ -281,7 +281,7 @@ async fn rel_10_an_end_holds_on_every_node_that_has_heard_of_it_though_the_epoch
 
 /// What is told first, besides how far it has been told.
 async fn first(ends: &mut mpsc::Receiver<End>) -> End {
-    let first = tokio::time::timeout(Duration::from_secs(10), ends.recv());
+    let first = tokio::time::timeout(Duration::from_secs(30), ends.recv());
     first.await.expect("it is told").unwrap()
 }
 
