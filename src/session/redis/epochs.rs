@@ -31,6 +31,10 @@ const ALL_COUNTED_FOR: Duration = Duration::from_secs(30);
 const MAX_KEPT: usize = MAX_KEPT_IN_ALL / 2;
 pub(super) const MAX_KEPT_IN_ALL: usize = 64;
 
+/// An epoch is at most this, which no clock says: what is above it is damaged, or somebody else's. Scripts
+/// count in doubles, which are exact up to 2^53: above it no end would come after a session.
+pub(super) const MOST_EPOCH: u64 = 1 << 52;
+
 /// Bytes of a session key.
 const KEY: usize = 32;
 
@@ -49,7 +53,7 @@ impl Epoch {
             return None;
         };
         let kept = kept.iter().copied().map(SessionKey::from_bytes).collect();
-        Some(Self { number, kept })
+        (number <= MOST_EPOCH).then_some(Self { number, kept })
     }
 
     /// As it stands in the store: the number, and the keys after a colon where there are any.
@@ -371,8 +375,8 @@ mod tests {
         assert_eq!((epoch.number, epoch.kept.as_slice()), (7, &keys[..]));
         assert!(epoch.ends(&SessionKey::LAST, 6) && !epoch.ends(&SessionKey::LAST, 7));
         assert!(!epoch.ends(&keys[1], 6));
-        let alone = Epoch::read(b"18446744073709551615").unwrap();
-        assert_eq!((alone.number, alone.kept.len()), (u64::MAX, 0));
+        let alone = Epoch::read(b"4503599627370496").unwrap();
+        assert_eq!((alone.number, alone.kept.len()), (MOST_EPOCH, 0));
         let cut = &kept[..kept.len() - 1];
         for wrong in [
             b"",
@@ -381,6 +385,10 @@ mod tests {
             b"-1",
             b"7 ",
             b"7;",
+            b"4503599627370497",
+            b"9007199254740992",
+            b"9223372036854775807",
+            b"18446744073709551615",
             b"18446744073709551616",
             cut,
         ] {

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::epochs::MOST_EPOCH;
 use super::keys::{SHARDS, Shard};
 use super::{Shared, all, scripts};
 use crate::session::store::StoreError;
@@ -19,8 +20,11 @@ pub(super) const REMOVED: &str = "-";
 pub(super) struct LastRemoved([AtomicU64; SHARDS as usize]);
 
 impl LastRemoved {
+    /// What is no epoch is passed over: it would come after every end.
     pub(super) fn note(&self, shard: Shard, epoch: u64) {
-        self.0[shard.index()].fetch_max(epoch, Ordering::Relaxed);
+        if epoch <= MOST_EPOCH {
+            self.0[shard.index()].fetch_max(epoch, Ordering::Relaxed);
+        }
     }
 
     fn of(&self, shard: Shard) -> u64 {

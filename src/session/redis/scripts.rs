@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use ::redis::Script;
 
-use super::epochs::MAX_KEPT_IN_ALL;
+use super::epochs::{MAX_KEPT_IN_ALL, MOST_EPOCH};
 use super::removed::REMOVED;
 use super::value::{ACCESS, SEALED, STAMP};
 
@@ -116,12 +116,14 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
 /// and the epoch of each session to keep. Gives the epoch that holds, later than there was, and the keys
 /// that it keeps: those that were not over before. How: `all`; `if-kept` gives nothing, and changes
 /// nothing, where the first one to keep is over; `late` keeps, besides, what a later epoch than this one
-/// does; `again` sets one as it was, unless there is a later one.
+/// does; `again` sets one as it was, unless there is a later one. What is no epoch counts as none: a script
+/// could not count on from it.
 pub(super) static SET_EPOCH: LazyLock<Script> = LazyLock::new(|| {
     removing(
         "local there = redis.call('HGET', KEYS[1], ARGV[2]) or '0'
         local digits = string.match(there, '^%d+') or '0'
         local old, kept = tonumber(digits), string.sub(there, #digits + 2)
+        if old > @MOST then old, kept = 0, '' end
         local epoch, how, keep = tonumber(ARGV[4]), ARGV[6], ''
         if how == 'again' and old >= epoch then return {old, kept} end
         local function has(keys, key)
@@ -185,7 +187,7 @@ const LAST_REMOVED: &str = "local function removed(epochs)
             local there = redis.call('HGET', epochs, '@REMOVED')
             if not there then return 0 end
             local last = tonumber(string.match(there, '^%d+$') or '')
-            if last and last < 9007199254740992 then return last end
+            if last and last <= @MOST then return last end
             local time = redis.call('TIME')
             last = time[1] * 1000 + math.ceil(time[2] / 1000)
             redis.call('HSET', epochs, '@REMOVED', string.format('%.0f', last))
@@ -348,5 +350,6 @@ fn filled(text: &str) -> Script {
     let fill =
         |text: String, (name, number): (&str, usize)| text.replace(name, &number.to_string());
     let text = text.replace("@REMOVED", REMOVED);
+    let text = text.replace("@MOST", &MOST_EPOCH.to_string());
     Script::new(&numbers.into_iter().fold(text, fill))
 }

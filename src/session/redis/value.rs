@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compact::{self, PHRASES};
+use super::epochs::MOST_EPOCH;
 use super::keys::{Names, Short, tail};
 use crate::clock::Timestamp;
 use crate::principal::AuthContext;
@@ -211,7 +212,7 @@ fn take_epoch(rest: &mut &[u8]) -> Option<u64> {
         .get_mut(8_usize.checked_sub(bytes.len())?..)?
         .copy_from_slice(bytes);
     *rest = others;
-    Some(u64::from_be_bytes(epoch))
+    Some(u64::from_be_bytes(epoch)).filter(|epoch| *epoch <= MOST_EPOCH)
 }
 
 /// A time by another clock.

@@ -378,6 +378,61 @@ async fn rel_19_an_epoch_that_cannot_be_read_concerns_its_user_alone_and_an_end_
     assert_eq!(node.load(bob.key).await, Ok(Some(bob)));
 }
 
+/// Scripts count in doubles, which are exact up to 2^53: no end could come after such an epoch.
+#[tokio::test]
+async fn sec_46_every_session_ends_though_an_epoch_is_beyond_what_a_script_can_count_to() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let user = UserKey::of("ada");
+    let of_ada = here.shared.names.epochs(keys::Names::shard_of(user));
+    let of_all = here.shared.names.epochs(keys::Shard::OF_ALL);
+    let kept = format!("9007199254740993:{}", "k".repeat(32));
+    for damaged in [
+        "4503599627370497",
+        "9007199254740991",
+        "9007199254740992",
+        "9223372036854775807",
+        "18446744073709551615",
+        &kept,
+    ] {
+        for (epochs, field) in [(&of_ada, user.to_string()), (&of_all, "*".to_owned())] {
+            let end = async || {
+                if field == "*" {
+                    here.clear().await.map(drop)
+                } else {
+                    here.remove_of_user("ada".into(), None).await.map(drop)
+                }
+            };
+            let (before, after) = (record("ada"), record("ada"));
+            here.insert(Arc::clone(&before)).await.unwrap();
+            server.ask(&["HSET", epochs, &field, damaged]);
+            let begun = here.insert(Arc::clone(&after)).await;
+            assert!(
+                matches!(begun, Ok(()) | Err(StoreError::Unavailable)),
+                "{damaged}: {begun:?}"
+            );
+            // The first one may be what mends it.
+            for round in 0..2 {
+                assert_eq!(end().await, Ok(()), "{damaged} in {field}, {round}");
+                for node in [&here, &there] {
+                    for ended in [&before, &after] {
+                        let found = node.load(ended.key).await;
+                        assert_eq!(found, Ok(None), "{damaged} in {field}, {round}");
+                    }
+                }
+            }
+            // And all goes on as before.
+            let ada = record("ada");
+            here.insert(Arc::clone(&ada)).await.unwrap();
+            assert_eq!(there.load(ada.key).await, Ok(Some(Arc::clone(&ada))));
+            assert_eq!(end().await, Ok(()), "{damaged} in {field}");
+            for node in [&here, &there] {
+                assert_eq!(node.load(ada.key).await, Ok(None), "{damaged} in {field}");
+            }
+        }
+    }
+}
+
 /// Of which a user that lacks a right can say nothing.
 #[tokio::test]
 async fn rel_19_an_index_that_cannot_be_looked_at_is_left_alone() {
