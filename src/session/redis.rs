@@ -99,6 +99,7 @@ struct Shared {
     has_left: AtomicBool,
     said_unreadable: Seldom,
     said_no_epoch: Seldom,
+    said_none_removed: Seldom,
     said_forgotten: Seldom,
     said_not_durable: Seldom,
 }
@@ -131,6 +132,7 @@ impl Redis {
             has_left: AtomicBool::new(false),
             said_unreadable: Seldom::new(clock.clone()),
             said_no_epoch: Seldom::new(clock.clone()),
+            said_none_removed: Seldom::new(clock.clone()),
             said_forgotten: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
         });

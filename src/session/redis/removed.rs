@@ -48,7 +48,7 @@ impl Shared {
             Some(_) => self.raise_removed(shard).await,
             None => {
                 let epoch = self.raise_removed(shard).await?;
-                if self.said_no_epoch.is_due() {
+                if self.said_none_removed.is_due() {
                     tracing::warn!(
                         key = self.names.epochs(shard),
                         field = REMOVED,
