@@ -1,14 +1,15 @@
 //! Finds the session of a key, or of another id of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::redis::{Value, cmd};
 
-use super::Shared;
 use super::epochs::State;
 use super::keys::Short;
 use super::peers::Trust;
 use super::value::{Entry, Unreadable};
+use super::{Shared, all};
 use crate::session::id::SessionKey;
 use crate::session::record::Record;
 use crate::session::store::StoreError;
@@ -136,7 +137,7 @@ impl Shared {
         let users = entries.iter().map(|entry| UserKey::of(entry.record.user()));
         let users: Vec<_> = users.collect();
         let now = self.epochs_of(users.clone()).await?;
-        let (mut sorted, mut thrown_away) = (Sorted::default(), Vec::new());
+        let (mut sorted, mut thrown_away) = (Sorted::default(), HashMap::new());
         for ((entry, user), now) in entries.into_iter().zip(users).zip(now) {
             match now.state_of(&entry) {
                 State::Unknown => sorted.unknown += 1,
@@ -151,10 +152,11 @@ impl Shared {
                 }
             }
         }
-        // By a full server: other nodes, which may not have heard of it, need it.
-        for (whose, epoch) in &thrown_away {
-            self.set_again(*whose, epoch).await?;
-        }
+        // A full server has thrown these away: other nodes, which may not have heard of them, need them.
+        // Where it does not take them, the next look tries again; the list is right in any case.
+        let again = thrown_away.iter();
+        let again = again.map(|(whose, epoch)| self.set_again(*whose, epoch));
+        let _ = all(again.collect()).await;
         Ok(sorted)
     }
 
