@@ -147,7 +147,7 @@ impl Load {
         *self.lock_ceiling() = ceiling;
     }
 
-    /// Verifying passwords takes so many bytes from now on.
+    /// From now on, verifying passwords takes `hashing` bytes, and the local users take `users` bytes.
     pub(crate) fn set_users(&self, hashing: u64, users: u64) {
         let mut ceiling = self.lock_ceiling();
         *ceiling = ceiling.with_users(hashing, users);

@@ -216,6 +216,8 @@ struct Known {
     is_whole: bool,
     /// When that was in doubt last.
     doubted: Timestamp,
+    /// When the store did not take the first users.
+    first_refused: Option<Timestamp>,
 }
 
 impl Known {

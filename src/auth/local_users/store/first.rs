@@ -1,8 +1,13 @@
 //! The first users of a store that has none: those of a users file.
 
+use std::time::Duration;
+
 use super::record::{Field, Record};
 use super::{SharedUsers, StoreFault};
 use crate::auth::users_file::{self, User, UsersFileError};
+
+/// What the store does not take is brought again after this, and not with each look and each login.
+pub(super) const AGAIN: Duration = Duration::from_mins(1);
 
 impl SharedUsers {
     /// Gives whether the users of the file are in the store now.
@@ -10,6 +15,10 @@ impl SharedUsers {
         let Some(file) = &self.first else {
             return Ok(false);
         };
+        let (now, refused) = (self.clock.now(), self.known().first_refused);
+        if refused.is_some_and(|at| now.since(at) < AGAIN) {
+            return Ok(false);
+        }
         let path = file.clone();
         let reading = tokio::task::spawn_blocking(move || users_file::read_trusted(&path)).await;
         let users = match reading {
@@ -35,6 +44,7 @@ impl SharedUsers {
         }
         let begun = match self.records.begin_with(&records).await {
             Err(error) if error != StoreFault::Away => {
+                self.known().first_refused = Some(now);
                 if self.said_not_taken_over.is_due() {
                     tracing::error!(
                         %error, "the users file was not taken over into the session store"
@@ -45,6 +55,8 @@ impl SharedUsers {
             begun => begun?,
         };
         if !begun {
+            // There is somebody by now, or the store has thrown some of them away.
+            self.known().first_refused = Some(now);
             return Ok(false);
         }
         tracing::info!(

@@ -1,17 +1,17 @@
 //! Users in Redis or Valkey: one hash of sealed records, and a stream that says which have changed.
 
+mod begin;
 mod scripts;
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ::redis::{Script, Value};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tokio::sync::mpsc;
 
 use super::record::{Field, Record};
-use super::{Answer, BATCH, Changes, Found, Memory, Put, Records, Stamp, StoreFault, ToPut};
+use super::{Answer, Changes, Found, Memory, Put, Records, Stamp, StoreFault, ToPut};
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::redis::{Link, LinkError, Mark, Unreadable};
@@ -32,9 +32,6 @@ const MOST: usize = 50_000;
 /// Bounds what a node reads. Above the limit on users, so that a later version can raise that limit.
 const MOST_READ: usize = 2 * MOST;
 
-/// Milliseconds that users that come in several steps are kept until the last.
-const COMING: &str = "600000";
-
 /// Changes that a node may have missed and still finds one by one.
 const SOME: usize = 256;
 
@@ -44,6 +41,8 @@ const KEPT: usize = 1024;
 pub(super) struct Redis {
     link: Link,
     names: Names,
+    /// Where this process brings the first users; made when it is needed.
+    coming: OnceLock<String>,
     said: Seldom,
     said_not_durable: Seldom,
     said_too_many: Seldom,
@@ -52,7 +51,7 @@ pub(super) struct Redis {
 /// Of keys: all in one slot.
 struct Names {
     sealed: String,
-    /// The beginning of names of users that are about to come.
+    /// The beginning of names of users that are about to come, which goes on with a number of the process.
     coming: String,
     changes: String,
     channel: String,
@@ -75,6 +74,7 @@ impl Redis {
         Self {
             link: link.clone(),
             names: Names::new(link.prefix()),
+            coming: OnceLock::new(),
             said: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
             said_too_many: Seldom::new(clock.clone()),
@@ -224,43 +224,6 @@ impl Redis {
             },
         });
         put.collect()
-    }
-
-    /// In steps, none of which keeps the server from others: beside the users, and in their place at once
-    /// when all are there. A node that goes in the middle leaves what goes by itself.
-    async fn begin_with(&self, records: &[(Field, Record)]) -> Result<bool, StoreFault> {
-        if records.len() > MOST {
-            return Err(StoreFault::TooMany);
-        }
-        let mut by = [0; 16];
-        SysRng
-            .try_fill_bytes(&mut by)
-            .map_err(|_| StoreFault::Unavailable)?;
-        let by = by.iter().map(|byte| format!("{byte:02x}"));
-        let coming = self.names.coming.clone() + &by.collect::<String>();
-        let keys = [coming.as_bytes(), self.names.sealed.as_bytes()];
-        for some in records.chunks(BATCH) {
-            let seal = |(field, record): &(Field, Record)| self.seal(field, record);
-            let values: Result<Vec<_>, _> = some.iter().map(seal).collect();
-            let (values, mut args) = (values?, vec![COMING.as_bytes()]);
-            for ((field, _), value) in some.iter().zip(&values) {
-                args.extend([&field.as_bytes()[..], value]);
-            }
-            let answer = self.link.script(&scripts::BRING, &keys, &args).await;
-            if answer.map_err(|error| self.failed(&error))? != Value::Int(1) {
-                return Ok(false);
-            }
-        }
-        let keys = [keys[0], keys[1], self.names.changes.as_bytes()];
-        let (mark, count) = (self.link.mark(), records.len().to_string());
-        let mut args = vec![self.names.channel.as_bytes(), count.as_bytes()];
-        args.extend(records.first().map(|(field, _)| &field.as_bytes()[..]));
-        let answer = self.link.script(&scripts::BEGIN, &keys, &args).await;
-        let is_done = answer.map_err(|error| self.failed(&error))? == Value::Int(1);
-        if is_done {
-            self.wait_for_replicas(mark).await;
-        }
-        Ok(is_done)
     }
 
     async fn script(&self, script: &Script, args: &[&[u8]]) -> Result<Value, StoreFault> {

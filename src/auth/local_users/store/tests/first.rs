@@ -1,5 +1,7 @@
 //! The first users.
 
+use super::super::first::AGAIN;
+use super::super::redis::Redis;
 use super::*;
 use crate::auth::users_file;
 
@@ -50,27 +52,118 @@ async fn a_users_file_that_cannot_be_taken_over_keeps_nobody_else_out() {
     ));
 }
 
+fn crowd(count: usize) -> Vec<(Field, Record)> {
+    let user = |n| User::new(format!("user{n}"), hash());
+    let first = |user: User| (Field::of(user.name()).unwrap(), Record::first(user));
+    (0..count).map(user).map(first).collect()
+}
+
+/// Keys of users that are about to come, each on a line.
+fn coming(server: &TestServer) -> String {
+    server.ask(&["KEYS", "*coming*"]).trim().to_owned()
+}
+
+/// Each look finds the store empty, and would fill it with what it brings.
+#[tokio::test]
+async fn a_users_file_that_is_refused_leaves_nothing_and_is_tried_again_after_a_while() {
+    let server = server!();
+    let password = hash();
+    let text = |largest: usize| {
+        let user = |n| format!("[user.user{n:03}]\npassword = \"{}\"\n", password.as_str());
+        let users: String = (0..2 * BATCH).map(user).collect();
+        let groups = "g".repeat(largest);
+        format!(
+            "{users}[user.zoe]\npassword = \"{}\"\ngroups = [\"{groups}\"]\n",
+            password.as_str()
+        )
+    };
+    let (_folder, first) = file(&text(20_000));
+    let begun = Clock::stopwatch();
+    let node = Node::start(server.settings(), Some(&first)).await;
+    for _ in 0..10 {
+        node.store.catch_up().await.unwrap();
+        assert_eq!(coming(&server), "");
+    }
+    std::fs::write(&first, text(10)).unwrap();
+    for _ in 0..3 {
+        node.store.catch_up().await.unwrap();
+        // On a machine that is slow enough, the while may be over.
+        if begun.elapsed() < AGAIN {
+            assert_eq!(node.user("zoe"), None);
+        }
+    }
+    node.clock.advance(AGAIN);
+    node.comes("to know the last user", || node.user("zoe").is_some())
+        .await;
+    assert_eq!(node.store.list().await.unwrap().0.len(), 2 * BATCH + 1);
+    assert_eq!(coming(&server), "");
+}
+
+#[tokio::test]
+async fn an_attempt_that_fails_on_its_way_leaves_nothing() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    let redis = Redis::new(&node.link, &node.clock);
+    let all = redis.sealed(&crowd(BATCH + 3)).await.unwrap();
+    assert_eq!(redis.bring(&all).await, Ok(true));
+    let key = coming(&server);
+    let time: i64 = server.ask(&["PTTL", &key]).trim().parse().unwrap();
+    assert!(time > 0, "what a node leaves that goes now goes by itself");
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    let full = redis.begin_with(&crowd(BATCH + 3)).await;
+    assert_eq!(full, Err(StoreFault::Full));
+    assert_eq!(coming(&server), "");
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    // The last step is refused: all have come by then, and would stay for good.
+    server.ask(&["ACL", "SETUSER", "default", "-rename"]);
+    let refused = redis.begin_with(&crowd(BATCH + 3)).await;
+    assert_eq!(refused, Err(StoreFault::Unavailable));
+    assert_eq!(coming(&server), "");
+    server.ask(&["ACL", "SETUSER", "default", "+rename"]);
+    // What an earlier attempt has left is not taken for users of the next.
+    assert_eq!(redis.bring(&all).await, Ok(true));
+    assert_eq!(coming(&server), key, "one key for all attempts");
+    assert_eq!(redis.begin_with(&crowd(3)).await, Ok(true));
+    assert_eq!(server.ask(&["HLEN", &node.key("sealed")]), "3\n");
+    // There are users.
+    assert_eq!(redis.bring(&all).await, Ok(false));
+    assert_eq!(redis.begin_with(&crowd(5)).await, Ok(false));
+    assert_eq!(coming(&server), "");
+}
+
+/// Without the others for good: after this, nobody reads the file.
+#[tokio::test]
+async fn nobody_is_there_if_some_of_the_first_users_got_lost_on_the_way() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    let redis = Redis::new(&node.link, &node.clock);
+    let all = redis.sealed(&crowd(BATCH + 3)).await.unwrap();
+    assert_eq!(redis.bring(&all).await, Ok(true));
+    let lost = cmd("HDEL")
+        .arg(coming(&server))
+        .arg(all[7].0.as_bytes())
+        .take();
+    assert_eq!(node.link.query(&lost).await.unwrap(), Value::Int(1));
+    assert_eq!(redis.begin(&all).await, Ok(false));
+    assert_eq!(server.ask(&["EXISTS", &node.key("sealed")]), "0\n");
+    assert_eq!(coming(&server), "");
+    assert_eq!(redis.bring(&all).await, Ok(true));
+    assert_eq!(redis.begin(&all).await, Ok(true));
+}
+
 /// A node that goes in the middle has brought nobody, and is in nobody's way.
 #[tokio::test]
 async fn the_first_users_come_in_steps_and_are_all_there_at_once() {
     let server = server!();
     let node = Node::start(server.settings(), None).await;
-    let crowd = |count: usize| -> Vec<_> {
-        let user = |n| User::new(format!("user{n}"), hash());
-        let first = |user: User| (Field::of(user.name()).unwrap(), Record::first(user));
-        (0..count).map(user).map(first).collect()
-    };
-    // Its second step fails: the last user of it is too large.
+    // The last user of it is too large.
     let mut large = crowd(BATCH + 3);
     let groups = vec!["g".repeat(20_000)];
     let last = large.last_mut().unwrap();
     last.1 = Record::first(User::new("large".to_owned(), hash()).in_groups(groups));
     let refused = node.store.records.begin_with(&large).await;
     assert_eq!(refused, Err(StoreFault::TooLarge));
-    let left = server.ask(&["KEYS", "*coming*"]);
-    assert_eq!(left.lines().count(), 1, "{left}");
-    let time: i64 = server.ask(&["PTTL", left.trim()]).trim().parse().unwrap();
-    assert!(time > 0, "it goes by itself");
+    assert_eq!(coming(&server), "");
     node.store.catch_up().await.unwrap();
     assert_eq!(
         node.store.list().await.unwrap().0.len(),
