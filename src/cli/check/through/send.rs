@@ -198,12 +198,13 @@ fn parse(answer: &[u8]) -> Option<Response> {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut response = httparse::Response::new(&mut fields);
     response.parse(answer).ok()?;
+    // The last one that has passed the response on comes last, and may have added a field of its
+    // own (RFC 9110 §7.6.3).
     let value = |name: &str| {
-        let mut fields = response.headers.iter();
+        let mut fields = response.headers.iter().rev();
         let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
         str::from_utf8(field.value).ok()
     };
-    // The last one that has passed the response on comes last (RFC 9110 §7.6.3).
     let via = || value("via")?.rsplit(',').next()?.trim().split(' ').nth(1);
     let product = value("server").or_else(via);
     Some(Response {
@@ -277,6 +278,7 @@ mod tests {
             ("server: envoy\r\nVia: 1.1 Caddy\r\n", Some("envoy")),
             ("Via: 1.1 Caddy\r\n", Some("Caddy")),
             ("Via: 1.0 fred, 2.0 Caddy (x)\r\n", Some("Caddy")),
+            ("Via: 1.1 varnish\r\nVia: 1.1 Caddy\r\n", Some("Caddy")),
             ("Via: 1.1\r\n", None),
         ] {
             let head = format!("HTTP/1.1 204 No Content\r\n{fields}\r\n");
