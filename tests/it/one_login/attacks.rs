@@ -326,7 +326,11 @@ type Shape = fn(&str, &str) -> (&'static str, String, String);
 async fn sec_97_a_code_in_another_shape_opens_nothing() {
     let (wiki, _metrics, gate) = started().await;
     let profile = Profile::new(&gate);
-    let send = async |request: String| {
+    let send = async |profile: &Profile, method: &str, target: &str, fields: &str| {
+        let cookies = profile.at(WIKI).cookies();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {WIKI}\r\nCookie: {cookies}\r\n{fields}\r\n"
+        );
         let stream = gate.tcp().await;
         let stream = tls::connect(stream, WIKI, &["http/1.1"]).await.unwrap();
         let mut raw = Raw::new(stream);
@@ -335,6 +339,11 @@ async fn sec_97_a_code_in_another_shape_opens_nothing() {
     };
     let navigation =
         "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n";
+    // As it is, it opens the session.
+    let other = Profile::new(&gate);
+    let back = other.code("ada", WIKI, "/").await;
+    let reply = send(&other, "GET", &back, navigation).await;
+    assert!(sets_session(&reply), "{reply}");
     let shapes: [Shape; 9] = [
         |code, state| {
             (
@@ -393,29 +402,26 @@ async fn sec_97_a_code_in_another_shape_opens_nothing() {
         let (_, query) = back.split_once('?').unwrap();
         let (code, state) = query.split_once("&state=").unwrap();
         let (method, query, more) = shape(code.strip_prefix("code=").unwrap(), state);
-        let cookies = profile.at(WIKI).cookies();
-        let reply = send(format!(
-            "{method} {SSO}?{query} HTTP/1.1\r\nHost: {WIKI}\r\nCookie: {cookies}\r\n{navigation}{more}\r\n"
-        ))
-        .await;
+        let (target, fields) = (format!("{SSO}?{query}"), format!("{navigation}{more}"));
+        let reply = send(&profile, method, &target, &fields).await;
         assert!(!sets_session(&reply), "{query}: {reply}");
         assert!([303, 400, 405].contains(&reply.status), "{query}: {reply}");
         assert!(!profile.at(WIKI).is_signed_in());
         back = profile.next_code(WIKI, "/").await;
     }
     // Not by a script, a picture or a frame of another page (SEC-91).
-    for (mode, dest) in [
-        ("cors", "empty"),
-        ("no-cors", "image"),
-        ("navigate", "iframe"),
+    for (mode, dest, opens) in [
+        ("cors", "empty", false),
+        ("no-cors", "image", false),
+        ("navigate", "iframe", false),
+        ("navigate", "document", true),
     ] {
-        let cookies = profile.at(WIKI).cookies();
-        let reply = send(format!(
-            "GET {back} HTTP/1.1\r\nHost: {WIKI}\r\nCookie: {cookies}\r\nSec-Fetch-Mode: {mode}\r\n\
-             Sec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: cross-site\r\n\r\n"
-        ))
-        .await;
-        assert!(!sets_session(&reply), "{mode} {dest}: {reply}");
+        let fields = format!(
+            "Sec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\nSec-Fetch-Site: cross-site\r\n"
+        );
+        let reply = send(&profile, "GET", &back, &fields).await;
+        assert_eq!(sets_session(&reply), opens, "{mode} {dest}: {reply}");
+        back = profile.next_code(WIKI, "/").await;
     }
     assert_eq!(wiki.requests(), 0);
 }
