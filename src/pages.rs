@@ -39,6 +39,7 @@ pub(crate) struct Pages {
 }
 
 /// The sign-in form.
+#[expect(clippy::struct_excessive_bools, reason = "what the template asks")]
 pub(crate) struct LoginView<'a> {
     /// The host that the visitor opened, so that they see where the password goes.
     pub(crate) host: &'a str,
@@ -61,6 +62,9 @@ pub(crate) struct LoginView<'a> {
     /// Whether pages of the app may be open that wait for this login: a session of this browser has
     /// ended, or a script of such a page led here.
     pub(crate) has_open_pages: bool,
+    /// Whether the page may go on by itself once another tab has signed in: nobody is signed in yet,
+    /// and nobody has asked to sign in as another user.
+    pub(crate) waits: bool,
 }
 
 /// What is said above the form.
@@ -263,6 +267,7 @@ impl Pages {
                 kept_for => view.saved_for.map(humanise::wait),
                 sends_itself => view.sends_itself,
                 has_open_pages => view.has_open_pages,
+                waits => view.waits,
             },
         );
         let page = page.ask_for_session();

@@ -42,6 +42,7 @@ fn login(problem: Option<LoginProblem>) -> LoginView<'static> {
         saved_for: None,
         sends_itself: false,
         has_open_pages: false,
+        waits: true,
     }
 }
 
@@ -272,6 +273,7 @@ fn logins(pages: &Pages, text: &str) -> Vec<Page> {
             saved_for: Some(Duration::from_mins(15)),
             sends_itself: true,
             has_open_pages: true,
+            waits: true,
         }));
     }
     for why in FRAMED {

@@ -40,6 +40,10 @@ const BACKGROUND: &str = "background";
 /// The parameter, and the field, of a login for another host.
 const STATE: &str = "state";
 
+/// The parameter that asks for the form although somebody is signed in. The form is sent to the
+/// address of its page, so that this stays with it after a wrong password.
+const SWITCH: &str = "switch";
+
 /// How often a form with a password may come while the hashing threads are busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -101,6 +105,14 @@ impl PostLoginOptions {
     }
 }
 
+/// What the form shows to this visitor.
+#[derive(Default)]
+struct Shown<'a> {
+    notice: Option<LoginNotice<'a>>,
+    /// Somebody is, in this browser: a form that went on by itself would do so as that user.
+    is_signed_in: bool,
+}
+
 /// The form that asks for a name and a password.
 #[derive(Clone)]
 pub(super) struct LoginForm {
@@ -113,11 +125,11 @@ pub(super) struct LoginForm {
 
 impl LoginForm {
     /// Bound to this browser by a cookie that is not a session (SEC-54).
-    pub(super) async fn page(
+    async fn page(
         &self,
         context: &RequestContext<'_>,
         options: &PostLoginOptions,
-        notice: Option<LoginNotice<'_>>,
+        shown: Shown<'_>,
     ) -> Result<Page, RequestError> {
         let cookie = LoginCookie::of(context)?;
         // Nobody without a cookie has the store asked (SEC-52).
@@ -126,7 +138,7 @@ impl LoginForm {
         } else {
             self.outlook(context, &cookie).await
         };
-        self.page_with(context, (&cookie, outlook), options, notice)
+        self.page_with(context, (&cookie, outlook), options, shown)
             .await
     }
 
@@ -141,7 +153,7 @@ impl LoginForm {
         context: &RequestContext<'_>,
         (cookie, outlook): (&LoginCookie, Outlook),
         options: &PostLoginOptions,
-        notice: Option<LoginNotice<'_>>,
+        shown: Shown<'_>,
     ) -> Result<Page, RequestError> {
         let (host, cookie_value) = (context.authority.as_str(), cookie.as_bytes());
         let binding = Binding::LoginCookie(cookie_value);
@@ -157,7 +169,6 @@ impl LoginForm {
             (Onward::There(state), Some(sso)) => Some(sso.seal_state(state)),
             _ => None,
         };
-        let is_signed_in = matches!(notice, Some(LoginNotice::SignedInAs { .. }));
         let view = LoginView {
             host,
             csrf: &self.csrf.token(binding, context.authority),
@@ -170,10 +181,11 @@ impl LoginForm {
             kept: kept.as_deref(),
             state: state.as_deref(),
             remember: options.remember,
-            notice,
+            notice: shown.notice,
             saved_for: outlook.saved_for,
             sends_itself: outlook.sends_itself,
-            has_open_pages: has_open_pages(context) && !is_signed_in,
+            has_open_pages: has_open_pages(context) && !shown.is_signed_in,
+            waits: !shown.is_signed_in && !is_switch(context),
         };
         let pages = self.pages.titled(options.title.as_ref().or(context.title));
         Ok(cookie.set_on(pages.login(&view)))
@@ -219,8 +231,10 @@ impl LoginForm {
         let outlook = self.outlook(context, cookie).await;
         if context.role == HostRole::Own {
             let options = PostLoginOptions::home(context);
-            let shown = (cookie, outlook);
-            return self.page_with(context, shown, &options, None).await;
+            let browser = (cookie, outlook);
+            return self
+                .page_with(context, browser, &options, Shown::default())
+                .await;
         }
         let host = context.authority.as_str();
         let view = SignInFirstView {
@@ -237,6 +251,11 @@ impl LoginForm {
 /// ended, or a script led it here.
 fn has_open_pages(context: &RequestContext<'_>) -> bool {
     context.cookies.session.is_some() || form::query_value(context.head, BACKGROUND) == "1"
+}
+
+/// Whether this visitor has asked to sign in as another user.
+fn is_switch(context: &RequestContext<'_>) -> bool {
+    form::query_value(context.head, SWITCH) == "1"
 }
 
 /// The user name that was typed, for the form to show it again; nothing that can be no name. It
@@ -270,7 +289,8 @@ impl SignIn {
         let onward = self.form.onward(&context, named, &destinations).await;
         let options = PostLoginOptions::to(onward, false, &destinations);
         let Some((_, principal)) = context.peek(&self.callers).await? else {
-            let page = self.form.page(&context, &options, None).await?;
+            let shown = Shown::default();
+            let page = self.form.page(&context, &options, shown).await?;
             return Ok(page.into_response());
         };
         let (host, target) = options.onward.place();
@@ -278,7 +298,7 @@ impl SignIn {
         let is_forbidden = target != ACCOUNT && !may_open(principal.clone());
         if let Some(id) = &context.cookies.session
             && !is_forbidden
-            && query("switch") != "1"
+            && !is_switch(&context)
         {
             return self.form.lead_on(&options.onward, id).await;
         }
@@ -286,7 +306,11 @@ impl SignIn {
             user: principal.identity().user(),
             is_forbidden,
         };
-        let page = self.form.page(&context, &options, Some(notice)).await?;
+        let shown = Shown {
+            notice: Some(notice),
+            is_signed_in: true,
+        };
+        let page = self.form.page(&context, &options, shown).await?;
         Ok(page.into_response())
     }
 
@@ -380,8 +404,13 @@ impl SignIn {
         problem: LoginProblem,
         typed: Option<&str>,
     ) -> Result<Page, RequestError> {
-        let notice = Some(LoginNotice::Problem { problem, typed });
-        self.form.page(context, options, notice).await
+        // A session that the store cannot tell of may be good.
+        let peeked = context.peek(&self.callers).await;
+        let shown = Shown {
+            notice: Some(LoginNotice::Problem { problem, typed }),
+            is_signed_in: !matches!(peeked, Ok(None)),
+        };
+        self.form.page(context, options, shown).await
     }
 
     async fn throttled(

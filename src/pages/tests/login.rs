@@ -172,14 +172,14 @@ fn a_login_waits_for_other_tabs_unless_it_is_for_somebody_else_or_for_a_form() {
     let waits = |view: &LoginView<'_>| html(pages.login(view)).contains("/waiting.js?");
     let plain = login(None);
     assert!(waits(&plain) && waits(&login(Some(LoginProblem::Refused))));
-    let somebody = LoginNotice::SignedInAs {
-        user: "ada",
-        is_forbidden: false,
-    };
     for view in [
         LoginView {
-            notice: Some(somebody),
+            waits: false,
             ..login(None)
+        },
+        LoginView {
+            waits: false,
+            ..login(Some(LoginProblem::Refused))
         },
         LoginView {
             saved_for: Some(Duration::from_mins(3)),

@@ -62,3 +62,40 @@ async fn a_login_that_waits_goes_on_when_another_tab_has_signed_in() {
     let typed = "return document.getElementById('username').value";
     assert_eq!(browser.script(typed).await, "bo");
 }
+
+/// It would go on as the user of before.
+#[tokio::test]
+async fn a_login_for_another_user_does_not_go_on_after_a_wrong_password() {
+    let Some(browser) = Chromium::start().await else {
+        return;
+    };
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
+    let origin = format!("https://gate.test:{}", gate.address().port());
+    let page = format!("{origin}/.vestibule/login?return_to=%2Fpage");
+    let switch = format!("{page}&switch=1");
+    browser.goto(&page).await;
+    is_refused(&browser, "bo").await;
+    assert_eq!(browser.script(ASKS).await, 1, "nobody is signed in");
+    browser.goto(&switch).await;
+    assert_eq!(browser.script(ASKS).await, 0, "asked for");
+    is_refused(&browser, "cy").await;
+    assert_eq!(browser.script(ASKS).await, 0, "asked for, and refused");
+
+    browser.goto(&page).await;
+    sign_in(&browser, "ada", PASSWORD).await;
+    browser.wait_until(IS_ADA).await;
+    browser.goto(&switch).await;
+    assert_eq!(browser.script(ASKS).await, 0);
+    is_refused(&browser, "di").await;
+    assert_eq!(browser.script(ASKS).await, 0);
+    // As does the form of a page that this user may not open: its address does not say so.
+    browser.goto(&switch).await;
+    let plain = format!("history.replaceState(null, '', '{page}')");
+    browser.script(&plain).await;
+    is_refused(&browser, "ed").await;
+    assert_eq!(browser.url().await, page);
+    assert_eq!(browser.script(ASKS).await, 0, "ada is signed in");
+    let here = "return document.getElementById('username').value";
+    assert_eq!(browser.script(here).await, "ed");
+}
