@@ -11,6 +11,7 @@ mod full;
 mod identity;
 mod keys;
 mod limits;
+mod names;
 mod nodes;
 mod nonsense;
 mod partitions;
