@@ -17,13 +17,17 @@ const HOST: &str = "wiki.example.org";
 /// Not the address of the proxies, and of this machine still.
 const VISITOR: &str = "127.0.0.2";
 
+fn the_page() -> Page {
+    Page::open("behind-a-proxy.md")
+}
+
 #[tokio::test]
 async fn each_proxy_in_front_says_who_the_visitor_is() {
     let parts = ["nginx", "caddy", "traefik", "envoy", "haproxy", "curl"];
     if parts.iter().any(|part| real::find(part).is_none()) {
         return;
     }
-    let mut page = Page::open("behind-a-proxy.md");
+    let mut page = the_page();
     let app = Upstream::websocket().await;
     let (mut desk, address) = desk(&mut page, &app);
     desk.run(&page.next("sh")).await;

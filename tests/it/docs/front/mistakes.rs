@@ -23,7 +23,7 @@ async fn a_mistake_of_each_other_proxy_is_found() {
     if parts.iter().any(|part| real::find(part).is_none()) {
         return;
     }
-    let mut page = Page::open("behind-a-proxy.md");
+    let mut page = the_page();
     let app = Upstream::echo().await;
     let (mut desk, address) = desk(&mut page, &app);
     desk.run(&page.next("sh")).await;
