@@ -15,15 +15,22 @@ const POLICIES: [&str; 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rel_10_whatever_a_full_server_throws_away_nobody_is_let_in_by_it() {
+    let mut throws_away_and_revokes = false;
     for policy in POLICIES {
         let Some(redis) = Redis::start_with(&["--maxmemory-policy", policy]) else {
             return;
         };
-        Box::pin(check(&redis, policy)).await; // it is large
+        let revokes = Box::pin(check(&redis, policy)).await; // it is large
+        throws_away_and_revokes |= revokes && policy != "noeviction";
     }
+    assert!(
+        throws_away_and_revokes,
+        "no policy that throws away let a revocation pass"
+    );
 }
 
-async fn check(redis: &Redis, policy: &str) {
+/// Gives whether all sessions of a user could be ended on the full server.
+async fn check(redis: &Redis, policy: &str) -> bool {
     let app = app().await;
     let (mut first, second) = tokio::join!(node(&app, redis).start(), node(&app, redis).start());
     let ada = first.browser().login("ada", PASSWORD).await;
@@ -75,7 +82,11 @@ async fn check(redis: &Redis, policy: &str) {
     }
     // So does the end of all sessions of a user, which is an epoch.
     let revoked = run(first.files(), &["session", "revoke", "--user", "ada"]);
-    if revoked.0 == Some(0) {
+    let is_revoked = revoked.0 == Some(0);
+    if policy == "noeviction" {
+        assert!(is_revoked, "an end needs no room: {revoked:?}");
+        becomes(&there[0], 401).await;
+    } else if is_revoked {
         let over = async || (there[0].fetch("/").await.status != 200).then_some(());
         eventually_some("the end on the other node", over).await;
     }
@@ -84,7 +95,7 @@ async fn check(redis: &Redis, policy: &str) {
     }
     for _ in 0..10 {
         assert_ne!(ada.fetch("/").await.status, 200, "{policy}: {revoked:?}");
-        if revoked.0 == Some(0) {
+        if is_revoked {
             assert_ne!(
                 there[0].fetch("/").await.status,
                 200,
@@ -104,4 +115,5 @@ async fn check(redis: &Redis, policy: &str) {
         eventually_some("a login", asked).await;
     }
     assert_ne!(over_here.fetch("/").await.status, 200, "{policy}");
+    is_revoked
 }

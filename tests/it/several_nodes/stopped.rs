@@ -105,10 +105,13 @@ async fn sec_50_a_node_whose_clock_is_wrong_ends_no_session_too_early_and_none_t
 
 /// How often the session is used, and for how long: other nodes know of a use 16 seconds later at most.
 const USED_EVERY: Duration = Duration::from_millis(300);
-const USED_FOR: Duration = Duration::from_secs(40);
+const USED_FOR: Duration = Duration::from_secs(70);
+
+/// On a machine that is too slow, the whole is tried again so often.
+const ROUNDS: usize = 5;
 
 /// After so long without use, another node may take it for idle.
-const IDLE: Duration = Duration::from_secs(12);
+const IDLE: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_50_a_session_idles_out_by_its_last_use_on_any_node_whatever_their_clocks_say() {
@@ -117,7 +120,7 @@ async fn sec_50_a_session_idles_out_by_its_last_use_on_any_node_whatever_their_c
         return crate::harness::real::missing("libfaketime");
     };
     let app = app().await;
-    let idle = "idle_timeout = \"30s\"";
+    let idle = "idle_timeout = \"60s\"";
     let right = node(&app, &redis).session(idle).spawn().await;
     let ahead_or_behind = async |offset| {
         let mut faked = command();
@@ -134,11 +137,14 @@ async fn sec_50_a_session_idles_out_by_its_last_use_on_any_node_whatever_their_c
 
 /// The end that its last use leads to.
 async fn idles_out(used: &Service, other: &Service, name: &str) {
-    let key = loop {
-        if let Some(key) = stays_while_it_is_used(used, other, name).await {
-            break key;
+    let mut key = None;
+    for _ in 0..ROUNDS {
+        key = stays_while_it_is_used(used, other, name).await;
+        if key.is_some() {
+            break;
         }
-    };
+    }
+    let key = key.expect("this machine is not too slow");
     let said = || {
         let logs = [used, other].map(|node| node.program.log());
         let mut lines = logs.iter().flatten();
