@@ -78,7 +78,13 @@ async fn rel_19_an_import_goes_on_past_a_damaged_user_and_says_how_to_mend_it() 
     let (_, command) = error.split_once("do `redis-cli ").unwrap();
     let (command, _) = command.split_once('`').unwrap();
     redis_cli(&redis, command);
-    let said = done(&mut node, &import, "");
+    // As soon as the node has looked at the store once more.
+    let files = node.files();
+    let imported = async || {
+        let (code, said, _) = run(files, &import);
+        (code == Some(0)).then_some(said)
+    };
+    let said = eventually_some("the import", imported).await;
     assert!(said.contains("added junk\n"), "{said}");
     node.browser().login("junk", "U*U").await;
 }
