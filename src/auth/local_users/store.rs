@@ -144,6 +144,8 @@ struct Changes {
     are_all: bool,
     /// With an empty stamp where there is none.
     fields: Vec<(Field, Stamp)>,
+    /// How many fields there are in all, those included that are no user's.
+    count: usize,
 }
 
 /// A record for the store, and the stamp of what it takes the place of.
@@ -206,6 +208,8 @@ struct Known {
     unreadable: usize,
     untold: Option<(Field, String)>,
     seen: Option<Vec<u8>>,
+    /// Fields in the store that are no user's.
+    foreign: usize,
     /// Of whom logins here have not heard what became of them.
     news: HashSet<Field>,
     /// Sealed anew by this process, or about to be: nodes may have their keys in another order.
@@ -228,6 +232,20 @@ impl Known {
             None if self.is_whole => {}
             None => self.doubt(now), // more may follow
         }
+    }
+
+    /// Whether as many users are known as there are by now. Else somebody was removed by hand, of whom
+    /// nothing was told, while others came: all of them are to be looked at.
+    fn counts(&mut self, changes: &Changes) -> bool {
+        if changes.are_all {
+            self.foreign = changes.count.saturating_sub(changes.fields.len());
+            return true;
+        }
+        let there = self
+            .entries
+            .values()
+            .filter(|entry| !entry.stamp.is_empty());
+        there.count() + self.foreign == changes.count
     }
 
     /// For what is not in the store any more, and of which this node has never read anything.

@@ -97,7 +97,8 @@ impl SharedUsers {
         for field in missing {
             self.is_missing(field, put_back);
         }
-        Ok(Some(changes.seen))
+        let is_whole = self.known().counts(&changes);
+        Ok(Some(if is_whole { changes.seen } else { Vec::new() }))
     }
 
     /// Where something else is than is known, and where nothing is any more.

@@ -121,6 +121,7 @@ impl Redis {
             of_other_server,
             are_all: are_all == Value::Int(1),
             fields,
+            count: usize::try_from(there).unwrap_or_default(),
         }))
     }
 

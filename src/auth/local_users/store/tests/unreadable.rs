@@ -263,3 +263,30 @@ async fn who_is_damaged_is_removed_by_the_command_that_is_named_and_added_again(
     assert_eq!(node.user("bo"), Some(bo));
     assert_eq!(node.user("ada"), Some(ada));
 }
+
+#[tokio::test]
+async fn rel_19_a_removal_that_nobody_told_of_is_noticed_though_others_come_at_that_moment() {
+    let server = server!();
+    let [here, there] = Node::two(&server).await;
+    here.add("bo").await;
+    here.plant("ada", b"junk that nobody can read").await;
+    here.store.catch_up().await.unwrap();
+    let ada = User::new("ada".to_owned(), hash());
+    let error = here.store.add(ada.clone()).await.unwrap_err();
+    // It does not look as long as this is held.
+    let turn = here.store.turn.lock().await;
+    there.add("eve").await;
+    there.add("zoe").await;
+    run_on(&server, &error);
+    drop(turn);
+    here.comes("to know eve", || here.user("eve").is_some())
+        .await;
+    let added = async {
+        while here.store.add(ada.clone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), added)
+        .await
+        .expect("the store has no ada any more");
+}
