@@ -182,7 +182,7 @@ pub(super) static RAISE_REMOVED: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// What is no number of ours is replaced by one that is after every epoch of a clock that is right.
+/// A damaged value is replaced by the current time, which is later than any epoch set by a correct clock.
 const LAST_REMOVED: &str = "local function removed(epochs)
             local there = redis.call('HGET', epochs, '@REMOVED')
             if not there then return 0 end

@@ -19,7 +19,7 @@ const METRICS: &str = "metrics.example.com";
 const WIDTH: u32 = 440;
 const HEIGHT: u32 = 470;
 
-/// An app whose pages say who is signed in.
+/// An app whose pages show the signed-in user.
 async fn app(title: &'static str, colour: &'static str) -> Upstream {
     Upstream::scripted(move |exchange| {
         Box::pin(async move {

@@ -35,7 +35,7 @@ pub(in crate::docs::forward_auth) async fn visitors_sign_in(behind: &Behind) {
     ada.post_form("/form", &form).await.assert_status(200);
     assert_eq!(app.requests(), got + 1);
     assert_eq!(app.last().body, b"a=b");
-    // Pages of ours are on the same host.
+    // Vestibule's own pages are on the same host.
     ada.get("/.vestibule/account")
         .await
         .assert_status(200)
