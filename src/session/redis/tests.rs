@@ -23,6 +23,18 @@ async fn node(server: &TestServer) -> Redis {
     node_of(server.settings()).await
 }
 
+/// A node that waits for the server and the others for longer than any machine takes.
+async fn patient_node(server: &TestServer) -> Redis {
+    node_of(patient(server.settings())).await
+}
+
+fn patient(settings: Settings) -> Settings {
+    Settings {
+        timeout: Duration::from_secs(20),
+        ..settings
+    }
+}
+
 async fn node_of(settings: Settings) -> Redis {
     let node = Redis::open(link(settings), &Clock::system()).unwrap();
     let mut read = node.shared.read.subscribe();

@@ -13,15 +13,6 @@ const MEANWHILE: Duration = Duration::from_secs(2);
 /// So that nothing is answered in time.
 const TOO_LATE: Duration = Duration::from_millis(1500);
 
-/// A node that waits for the others for longer than any machine takes.
-async fn patient_node(server: &TestServer) -> Redis {
-    node_of(Settings {
-        timeout: Duration::from_secs(20),
-        ..server.settings()
-    })
-    .await
-}
-
 /// A node that something slow leads to the server.
 async fn slow_node(server: &TestServer) -> (Slow, Redis) {
     let slow = Slow::start(server).await;

@@ -31,9 +31,10 @@ async fn sec_52_a_list_on_another_node_hides_no_session_that_begins_meanwhile() 
 #[tokio::test]
 async fn sec_52_a_name_is_in_the_index_wherever_a_list_stops_that_meets_it_without_a_session() {
     let server = server!();
-    let here = node(&server).await;
+    let here = patient_node(&server).await;
     let slow = Slow::start(&server).await;
-    let there = node_of(settings(Servers::One(slow_address(&slow)))).await;
+    let there = settings(Servers::One(slow_address(&slow)));
+    let there = node_of(patient(there)).await;
     let (index, ada) = (here.shared.names.user(UserKey::of("ada")), record("ada"));
     let name = name(&here, &ada.key);
     here.insert(Arc::clone(&ada)).await.unwrap();

@@ -12,7 +12,7 @@ fn epochs_of(node: &Redis, user: &str) -> String {
 #[tokio::test]
 async fn rel_19_one_that_cannot_be_read_keeps_nobody_out_and_every_end_comes_after_it() {
     let server = server!();
-    let node = node(&server).await;
+    let node = patient_node(&server).await;
     let epochs = epochs_of(&node, "ada");
     let there = || server.ask(&["HGET", &epochs, REMOVED]);
     let is_good = || there().trim().parse::<u64>().is_ok_and(|it| it < 1 << 52);
@@ -66,7 +66,7 @@ async fn rel_18_who_signs_in_on_a_new_server_is_not_ended_by_an_epoch_that_was_r
     let mut server = server!();
     let slow = Slow::start(&server).await;
     let here = node_of(settings(Servers::One(slow_address(&slow)))).await;
-    let there = node(&server).await;
+    let there = patient_node(&server).await;
     here.forget_ends(Duration::from_hours(1)).await.unwrap();
     here.remove_of_user("ada".into(), None).await.unwrap();
     let (epochs, field) = (epochs_of(&there, "ada"), UserKey::of("ada").to_string());
