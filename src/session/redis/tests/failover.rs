@@ -70,26 +70,59 @@ async fn rel_18_a_session_that_has_ended_opens_nowhere_on_a_server_that_has_lost
     let (slow, here) = slow_node(&server).await;
     let bob = record("bob");
     here.insert(Arc::clone(&bob)).await.unwrap();
-    let raw = server.link();
     let names = [name(&here, &bob.key), here.shared.names.nodes()];
     let mut before = Vec::new();
     for name in &names {
-        let value = raw.query(::redis::cmd("DUMP").arg(name)).await.unwrap();
-        before.push(bytes(&value).unwrap().to_vec());
+        before.push(dump(&server, name).await);
     }
     assert_eq!(here.remove(vec![bob.key]).await, Ok(1));
     slow.set_delay(TOO_LATE);
     server.restart();
-    let raw = server.link();
     for (name, value) in names.iter().zip(&before) {
-        let mut restore = ::redis::cmd("RESTORE");
-        restore.arg(name).arg(0).arg(value.as_slice());
-        raw.query(&restore).await.unwrap();
+        restore(&server, name, value).await;
     }
     let late = patient_node(&server).await;
     nobody_can_say(&late, &bob, MEANWHILE).await;
     slow.set_delay(Duration::ZERO);
     assert_eq!(loaded(&late, &bob).await, None);
+}
+
+/// By those that have heard of it, where the node that ended it is gone.
+#[tokio::test]
+async fn rel_18_an_end_of_another_node_is_told_to_a_server_that_has_lost_it() {
+    let mut server = server!();
+    let (here, (slow, there)) = (node(&server).await, slow_node(&server).await);
+    let bob = record("bob");
+    here.insert(Arc::clone(&bob)).await.unwrap();
+    let value = dump(&server, &name(&here, &bob.key)).await;
+    let mut ends = there.ends();
+    assert_eq!(here.remove(vec![bob.key]).await, Ok(1));
+    while next(&mut ends).await != End::One(bob.key) {}
+    here.close().await.unwrap();
+    drop(here);
+    let nodes = there.shared.names.nodes();
+    assert_eq!(server.ask(&["HLEN", &nodes]), "1\n");
+    let nodes_there = dump(&server, &nodes).await;
+    slow.set_delay(TOO_LATE);
+    server.restart();
+    restore(&server, &name(&there, &bob.key), &value).await;
+    restore(&server, &nodes, &nodes_there).await;
+    let late = patient_node(&server).await;
+    nobody_can_say(&late, &bob, MEANWHILE).await;
+    slow.set_delay(Duration::ZERO);
+    assert_eq!(loaded(&late, &bob).await, None);
+}
+
+async fn dump(server: &TestServer, name: &str) -> Vec<u8> {
+    let dump = ::redis::cmd("DUMP").arg(name).take();
+    let value = server.link().query(&dump).await.unwrap();
+    bytes(&value).unwrap().to_vec()
+}
+
+async fn restore(server: &TestServer, name: &str, value: &[u8]) {
+    let mut restore = ::redis::cmd("RESTORE");
+    restore.arg(name).arg(0).arg(value);
+    server.link().query(&restore).await.unwrap();
 }
 
 #[tokio::test]
