@@ -16,6 +16,7 @@ use crate::nodes::Nodes;
 use crate::session::{self, Backend, SessionId, SessionStore, test_record};
 
 struct Node {
+    backend: Backend,
     clock: Clock,
     folder: tempfile::TempDir,
     hash: StoredHash,
@@ -25,32 +26,19 @@ struct Node {
 }
 
 impl Node {
+    /// With its sessions on a disk.
     fn start() -> Self {
         let clock = Clock::system();
         let folder = tempfile::tempdir().unwrap();
+        let backend = Backend::Disk(folder.path().join("sessions.redb"));
         let hash = StoredHash::dummy().unwrap();
         let path = folder.path().join("users.toml");
         write(&path, &user(&hash, ""));
         let home = UsersHome::File(path);
         let accounts = Arc::new(Accounts::open(&home, &Nodes::alone(), &clock).unwrap());
-        let store = session::open(&Backend::Memory, &Nodes::alone(), &clock).unwrap();
-        let settings = session::Settings {
-            backend: Backend::Memory,
-            idle_timeout: Duration::from_hours(1),
-            lifetime: Duration::from_hours(12),
-            remember_for: Duration::ZERO,
-            max_per_user: 20,
-            max_sessions: 20,
-        };
-        let sessions = Arc::new(Sessions::new(settings, Arc::clone(&store), clock.clone()));
-        let memory = authenticators::open(None, &Nodes::alone(), &clock).unwrap();
-        let callers = Callers::new(
-            Arc::clone(&accounts),
-            sessions,
-            Arc::new(FormerUsers::new(false)),
-            Arc::new(ApiTokens::open(memory, clock.clone()).unwrap()),
-        );
+        let (store, callers) = open(&backend, &accounts, &clock);
         Self {
+            backend,
             clock,
             folder,
             hash,
@@ -58,6 +46,12 @@ impl Node {
             store,
             callers,
         }
+    }
+
+    /// The sessions can be read again, by whoever judges them from now on.
+    fn mend(&mut self) {
+        (self.store, self.callers) = open(&Backend::Memory, &self.accounts, &self.clock); // gives the file back
+        (self.store, self.callers) = open(&self.backend, &self.accounts, &self.clock);
     }
 
     /// Ada, with these further lines, until the server knows her so.
@@ -106,6 +100,32 @@ impl Node {
     }
 }
 
+/// The sessions that are there, and who judges them.
+fn open(
+    backend: &Backend,
+    accounts: &Arc<Accounts>,
+    clock: &Clock,
+) -> (Arc<dyn SessionStore>, Callers) {
+    let store = session::open(backend, &Nodes::alone(), clock).unwrap();
+    let settings = session::Settings {
+        backend: backend.clone(),
+        idle_timeout: Duration::from_hours(1),
+        lifetime: Duration::from_hours(12),
+        remember_for: Duration::ZERO,
+        max_per_user: 20,
+        max_sessions: 20,
+    };
+    let sessions = Arc::new(Sessions::new(settings, Arc::clone(&store), clock.clone()));
+    let memory = authenticators::open(None, &Nodes::alone(), clock).unwrap();
+    let callers = Callers::new(
+        Arc::clone(accounts),
+        sessions,
+        Arc::new(FormerUsers::new(false)),
+        Arc::new(ApiTokens::open(memory, clock.clone()).unwrap()),
+    );
+    (store, callers)
+}
+
 fn user(hash: &StoredHash, lines: &str) -> String {
     format!("[user.ada]\npassword = \"{}\"\n{lines}", hash.as_str())
 }
@@ -145,4 +165,22 @@ async fn sec_51_a_session_ends_with_its_user_however_soon_they_are_back() {
     node.ada("id = \"e-42\"\n", true).await;
     node.callers.tick().await;
     assert!(!node.has(after).await);
+}
+
+#[tokio::test]
+async fn sec_51_sessions_of_a_user_who_was_gone_end_though_the_store_failed_when_it_was_seen() {
+    let mut node = Node::start();
+    let before = node.begin().await;
+    node.store.close().await.unwrap(); // from now on it fails
+    // Without an id, and so nothing else tells that she was gone.
+    node.ada("disabled = true\n", false).await;
+    node.ada("", true).await;
+    for _ in 0..2 {
+        node.callers.tick().await;
+    }
+    node.mend();
+    let after = node.begin().await;
+    assert!(node.has(before).await, "it could not be ended");
+    node.callers.tick().await;
+    assert!(!node.has(before).await && node.has(after).await);
 }
