@@ -10,6 +10,7 @@ pub(crate) mod data;
 mod disk;
 mod end;
 mod end_reason;
+mod flush;
 mod follow;
 mod footprint;
 mod former_users;
@@ -48,6 +49,7 @@ use data::{DataChange, DataError};
 pub(crate) use disk::has_room;
 pub(crate) use end::EndError;
 pub(crate) use end_reason::EndReason;
+use flush::Flush;
 pub(crate) use former_users::FormerUsers;
 use freshness::Freshness;
 pub(crate) use id::{KeyPrefix, SessionId, SessionKey};
@@ -139,6 +141,7 @@ pub(crate) struct Sessions {
     cache: Cache<SessionKey, Cached>,
     /// Until when the cache is to be believed.
     freshness: Freshness,
+    flush: Flush,
     active_streams: Arc<active_streams::ActiveStreams>,
     /// Goes up whenever sessions end.
     ended: AtomicU64,
@@ -173,11 +176,12 @@ impl Sessions {
                 }
             })
             .build();
-        Self {
+        let sessions = Self {
             settings: ArcSwap::from_pointee(settings),
             clock,
             ends: store.ends().into(),
             freshness: Freshness::new(store.stale_for()),
+            flush: Flush::default(),
             store,
             cache,
             active_streams: Arc::default(),
@@ -187,7 +191,9 @@ impl Sessions {
             starting: RwLock::default(),
             counts: SessionCounts::default(),
             garbage_at: Mutex::default(),
-        }
+        };
+        sessions.flush_for(None, &sessions.settings.load());
+        sessions
     }
 
     /// Counts for the metrics, too.
@@ -200,12 +206,13 @@ impl Sessions {
     /// Changes everything but the store: limits and timeouts hold for the sessions that are open,
     /// too, the length of a lifetime for those that begin.
     pub(crate) fn set(&self, settings: &Settings) {
-        let backend = self.settings.load().backend.clone();
-        let settings = Settings {
-            backend,
+        let before = self.settings.load_full();
+        let settings = Arc::new(Settings {
+            backend: before.backend.clone(),
             ..settings.clone()
-        };
-        self.settings.store(Arc::new(settings));
+        });
+        self.flush_for(Some(&before), &settings);
+        self.settings.store(settings);
     }
 
     /// Applies the change of one response of an app to what the session holds for it now.
@@ -268,19 +275,8 @@ impl Sessions {
         self.store.close().await
     }
 
-    /// Tells the store of the accesses that only this process knows.
-    fn flush(&self) {
-        for (key, cached) in &self.cache {
-            if let Cached::Live(session) = cached
-                && let Some(at) = session.take_dirty()
-            {
-                self.store.touch(*key, at);
-            }
-        }
-    }
-
     fn note_access(&self, session: &Session, now: Timestamp) {
-        if session.touch(now) {
+        if session.touch(now, self.flush.every()) {
             self.store.touch(session.key(), now);
         }
     }

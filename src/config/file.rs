@@ -310,6 +310,9 @@ fn session(section: &mut Section<'_>, folder: &Path) -> session::Settings {
             fault.help("the idle timeout may be as long as the lifetime at most"),
         );
     }
+    if settings.backend.shared().is_some() {
+        redis::check_idle_timeout(section, settings.idle_timeout);
+    }
     if !settings.remember_for.is_zero() && settings.remember_for < settings.lifetime {
         let fault = Fault::new("this is shorter than `lifetime`, which everybody gets");
         let help = "write the longer time that \"stay signed in\" is to last, or \"0s\"";

@@ -28,6 +28,17 @@ const LONGEST_PREFIX: usize = 64;
 const TIMEOUT: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(30)];
 const STALE_FOR: [Duration; 2] = [Duration::from_secs(1), Duration::from_hours(1)];
 
+/// Of sessions that nodes share: a use takes a part of it until the others know.
+const SHORTEST_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Of `[session]`: nobody is to lose a session by a use that the others cannot know of in time.
+pub(super) fn check_idle_timeout(session: &mut Section<'_>, idle_timeout: Duration) {
+    if idle_timeout < SHORTEST_IDLE_TIMEOUT {
+        let fault = Fault::new("nodes do not tell each other of a use of a session that soon");
+        session.refuse("idle_timeout", fault.help("write \"1s\" or more"));
+    }
+}
+
 /// Reads the section; `None` where it does not say where the servers are, or what seals the values.
 /// `state` is the file that the disk store would have.
 pub(super) fn read(section: &mut Section<'_>, folder: &Path, state: PathBuf) -> Option<Settings> {

@@ -43,6 +43,8 @@ impl Background {
         tasks.push(background.spawn(load.watch(admission)));
         let sessions = Arc::clone(&self.sessions);
         tasks.push(background.spawn(async move { sessions.follow_store().await }));
+        let sessions = Arc::clone(&self.sessions);
+        tasks.push(background.spawn(async move { sessions.keep_flushed().await }));
         let (tokens, service) = (Arc::clone(&self.tokens), Arc::clone(&self.service));
         tasks.push(background.spawn(async move {
             loop {

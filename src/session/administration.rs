@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use super::cached::Cached;
+use super::flush::GRACE;
 use super::{
     EndReason, KeyPrefix, Reach, Record, Session, SessionKey, Sessions, Settings, StoreError,
 };
@@ -19,10 +20,6 @@ const GARBAGE_BATCH: usize = 2000;
 /// The same where others share the store: it drops itself what has expired, and each of its nodes
 /// looks for the rest.
 const SHARED_GARBAGE_BATCH: usize = 200;
-
-/// Longer than an access can be unknown to the store: what is garbage is told from records alone,
-/// because a look into the cache would count as a use there.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// How long the sweep waits for the store.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(1);
@@ -230,6 +227,7 @@ impl Sessions {
         let (mut expired, mut revoked) = (Vec::new(), Vec::new());
         for record in &records {
             let (user, session) = (record.user(), record.key.short());
+            // By records alone: a look into the cache would count as a use there.
             if now >= record.expires || self.idles(record, now, GRACE) {
                 tracing::info!(target: "audit", user, %session, "session expired");
                 expired.push(record.key);
@@ -280,7 +278,7 @@ impl Sessions {
     }
 
     fn has_expired(&self, record: &Record, now: Timestamp) -> bool {
-        now >= record.expires || self.idles(record, now, Duration::ZERO)
+        now >= record.expires || self.idles(record, now, self.slack(now))
     }
 
     fn idles(&self, record: &Record, now: Timestamp, grace: Duration) -> bool {

@@ -14,10 +14,6 @@ use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, IdentityCache};
 use crate::request::Host;
 
-/// Accesses go to the store once in this time; with what it takes to write them down, a crash
-/// loses at most the last 30 seconds.
-const FLUSH_EVERY: Duration = Duration::from_secs(15);
-
 /// A session in use.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -200,11 +196,11 @@ impl Session {
     }
 
     /// Notes that the session is in use; keeps it from its idle timeout. Gives whether the access
-    /// is to go to the store.
-    pub(super) fn touch(&self, now: Timestamp) -> bool {
+    /// is to go to the store now, where the last one that did is so old.
+    pub(super) fn touch(&self, now: Timestamp, flush_every: Duration) -> bool {
         self.last_accessed.store(now.as_millis(), Ordering::Relaxed);
         let flushed = self.flushed.load(Ordering::Relaxed);
-        let due = now.since(Timestamp::from_millis(flushed)) >= FLUSH_EVERY;
+        let due = now.since(Timestamp::from_millis(flushed)) >= flush_every;
         // Of the requests that come at this moment one tells the store.
         due && self
             .flushed

@@ -211,6 +211,7 @@ impl Sessions {
             if keep.is_none() {
                 self.forget(&key);
             } else {
+                self.flush_one(&session);
                 self.cache.invalidate(&key);
                 others.push(key);
             }

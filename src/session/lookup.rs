@@ -158,6 +158,9 @@ impl Sessions {
                         // A tombstone may have been pushed out of the cache since, and whoever
                         // ends all sessions puts none.
                         if self.ended.load(Ordering::Acquire) != ended {
+                            if let Cached::Live(session) = &cached {
+                                self.flush_one(session);
+                            }
                             self.cache.invalidate(&key);
                             continue;
                         }
@@ -229,17 +232,23 @@ impl Sessions {
     }
 
     /// Whether a session that has expired by what this process knows is over. Others may have seen it
-    /// in use: the store is asked before it idles out.
+    /// in use: the store is asked before it idles out, and has to know of their last accesses by then.
     pub(super) async fn is_over(
         &self,
         session: &Session,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let may_be_in_use = self.freshness.is_shared() && now < session.expires();
-        if may_be_in_use && let Some(record) = self.store.load(session.key()).await? {
-            session.refresh(&record);
+        if !may_be_in_use {
+            return Ok(self.is_expired(session, now));
         }
-        Ok(self.is_expired(session, now))
+        let Some(record) = self.store.load(session.key()).await? else {
+            return Ok(true);
+        };
+        session.refresh(&record);
+        let idle_timeout = self.idle_timeout(session.remembered());
+        let latest = idle_timeout.saturating_add(self.slack(now));
+        Ok(now.since(session.last_accessed()) >= latest)
     }
 
     async fn unless_over(

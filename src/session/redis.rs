@@ -251,6 +251,10 @@ impl SessionStore for Redis {
         self.shared.accesses.note(key, at);
     }
 
+    fn gather_accesses_for(&self, longest: Duration) {
+        self.shared.accesses.gather_for(longest);
+    }
+
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {
         self.within(END, async move {
             let bind = |record: &mut Record| Ok(record.bind(&host, &app));

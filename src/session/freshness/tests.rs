@@ -402,6 +402,12 @@ async fn rel_18_before_a_session_idles_out_the_store_is_asked() {
 
     node.clock.advance(IDLE);
     node.is_up_to_date().await;
+    assert!(
+        node.sessions.is_good(&node.id.key()).await.unwrap(),
+        "a use may be on its way"
+    );
+    node.clock.advance(Duration::from_secs(2));
+    node.is_up_to_date().await;
     node.store.set_away(true);
     assert_eq!(node.find().await.err(), Some(StoreError::Unavailable));
     node.sessions.sweep(|_| true).await;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::keys::{SHARDS, Short};
 use super::{Shared, scripts};
@@ -13,7 +14,7 @@ use crate::session::id::SessionKey;
 use crate::session::record::Record;
 use crate::session::store::StoreError;
 
-/// Accesses wait this long for others to be written with.
+/// Accesses wait this long for others to be written with, unless less is asked for.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// Accesses in one step.
@@ -23,12 +24,25 @@ const AT_ONCE: usize = 200;
 /// that was in use.
 const MAX: usize = 200_000;
 
-#[derive(Default)]
-pub(super) struct Accesses(Mutex<HashMap<SessionKey, Timestamp>>);
+pub(super) struct Accesses {
+    unwritten: Mutex<HashMap<SessionKey, Timestamp>>,
+    gathered_for: watch::Sender<Duration>,
+}
+
+impl Default for Accesses {
+    fn default() -> Self {
+        Self {
+            unwritten: Mutex::default(),
+            gathered_for: watch::Sender::new(GATHER),
+        }
+    }
+}
 
 impl Accesses {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn note(&self, key: SessionKey, at: Timestamp) {
@@ -37,6 +51,11 @@ impl Accesses {
             let last = accesses.entry(key).or_insert(at);
             *last = at.max(*last);
         }
+    }
+
+    /// Writes them so often at least from now on.
+    pub(super) fn gather_for(&self, longest: Duration) {
+        self.gathered_for.send_replace(longest.min(GATHER));
     }
 
     /// Gives a record the access that is not written yet.
@@ -49,10 +68,10 @@ impl Accesses {
 
 /// Writes until it is dropped.
 pub(super) async fn write(shared: Arc<Shared>) {
-    let mut tick = interval(GATHER);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gathered_for = shared.accesses.gathered_for.subscribe();
     loop {
-        tick.tick().await;
+        let longest = *gathered_for.borrow_and_update();
+        let _sooner = timeout(longest, gathered_for.changed()).await;
         let _tried_again = shared.write_accesses().await;
     }
 }

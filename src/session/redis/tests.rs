@@ -12,6 +12,7 @@ mod damage;
 mod delays;
 mod ends;
 mod failover;
+mod idle;
 mod indexes;
 mod memory;
 mod others;

@@ -1,0 +1,190 @@
+//! Tells the store of the accesses that only this process knows, before anybody else takes a session for
+//! idle that is in use here.
+//!
+//! Other nodes go by what the store has. An access soon after one that the store knows may wait for
+//! [`FlushTimes::every`], and then for others to be written with; one that comes after a silence waits for
+//! these alone, and so much longer than the idle timeout every node waits before it ends a session.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::cached::Cached;
+use super::{Session, Sessions, Settings};
+use crate::clock::Timestamp;
+
+/// Accesses go to the store once in this time; with what it takes to write them down, a crash
+/// loses at most the last 30 seconds.
+const FLUSH_EVERY: Duration = Duration::from_secs(15);
+
+/// How long accesses wait for others to be written with, at most. Writing them is to take no longer.
+const GATHERED_FOR: Duration = Duration::from_secs(1);
+
+/// Longer than an access can be unknown to the store.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+
+/// Two waits, gathering and writing fit into an idle timeout.
+const PARTS: u32 = 4;
+
+/// Nothing is done more often, however short the idle timeout is.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// How soon others know of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FlushTimes {
+    every: Duration,
+    gathered_for: Duration,
+}
+
+impl FlushTimes {
+    fn of(idle_timeout: Duration) -> Self {
+        let part = (idle_timeout / PARTS).max(SHORTEST);
+        Self {
+            every: part.min(FLUSH_EVERY),
+            gathered_for: part.min(GATHERED_FOR),
+        }
+    }
+
+    /// For how long others may not know of an access that comes after a silence.
+    fn in_transit(self) -> Duration {
+        self.gathered_for * 2
+    }
+}
+
+/// Another node may go by a longer idle timeout still.
+#[derive(Clone, Copy, Debug)]
+struct Leniency {
+    until: Timestamp,
+    by: Duration,
+}
+
+impl Leniency {
+    /// Where sessions idle out sooner from now on.
+    fn between(before: &Settings, after: &Settings, now: Timestamp) -> Option<Self> {
+        let is_new = !before.remember_for.is_zero() && after.remember_for.is_zero();
+        let by = if is_new {
+            GRACE // for those that had none
+        } else {
+            let shorter = before.idle_timeout.saturating_sub(after.idle_timeout);
+            shorter.min(GRACE)
+        };
+        (!by.is_zero()).then(|| Self {
+            until: now.plus(GRACE),
+            by,
+        })
+    }
+}
+
+/// When accesses are flushed.
+#[derive(Debug, Default)]
+pub(super) struct Flush {
+    /// In milliseconds: each request asks for it.
+    every: AtomicU64,
+    leniency: Mutex<Option<Leniency>>,
+    is_due: Notify,
+}
+
+impl Flush {
+    pub(super) fn every(&self) -> Duration {
+        Duration::from_millis(self.every.load(Ordering::Relaxed))
+    }
+
+    fn set_every(&self, every: Duration) {
+        let every = u64::try_from(every.as_millis()).expect("it is a quarter of a minute at most");
+        self.every.store(every, Ordering::Relaxed);
+    }
+
+    fn leniency(&self, now: Timestamp) -> Duration {
+        let leniency = self.leniency.lock();
+        let leniency = *leniency.unwrap_or_else(PoisonError::into_inner);
+        leniency
+            .filter(|it| now < it.until)
+            .map_or(Duration::ZERO, |it| it.by)
+    }
+
+    fn be_lenient(&self, leniency: Option<Leniency>) {
+        if leniency.is_some() {
+            *self.leniency.lock().unwrap_or_else(PoisonError::into_inner) = leniency;
+        }
+    }
+}
+
+impl Sessions {
+    /// Flushes accesses as often as the idle timeout needs it. Never ends.
+    pub(crate) async fn keep_flushed(&self) {
+        loop {
+            let _early = timeout(self.flush.every(), self.flush.is_due.notified()).await;
+            self.flush();
+        }
+    }
+
+    /// Goes by these times from now on: what was to be flushed later is flushed at once.
+    pub(super) fn flush_for(&self, before: Option<&Settings>, settings: &Settings) {
+        let times = FlushTimes::of(settings.idle_timeout);
+        self.flush.set_every(times.every);
+        self.store.gather_accesses_for(times.gathered_for);
+        if let Some(before) = before {
+            let leniency = Leniency::between(before, settings, self.clock.now());
+            self.flush.be_lenient(leniency);
+            self.flush.is_due.notify_one();
+        }
+    }
+
+    /// Tells the store of the accesses that only this process knows.
+    pub(super) fn flush(&self) {
+        for (_, cached) in &self.cache {
+            if let Cached::Live(session) = cached {
+                self.flush_one(&session);
+            }
+        }
+        // Streams have sessions that the cache may have pushed out.
+        for session in self.active_streams.sessions() {
+            self.flush_one(&session);
+        }
+    }
+
+    pub(super) fn flush_one(&self, session: &Session) {
+        if let Some(at) = session.take_dirty() {
+            self.store.touch(session.key(), at);
+        }
+    }
+
+    /// How much longer than its idle timeout a session goes on by what the store has: another node may have
+    /// seen it in use a moment ago. Zero where there is none.
+    pub(super) fn slack(&self, now: Timestamp) -> Duration {
+        if !self.freshness.is_shared() {
+            return Duration::ZERO;
+        }
+        let times = FlushTimes::of(self.settings.load().idle_timeout);
+        times.in_transit() + self.flush.leniency(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_50_an_access_is_known_to_others_before_the_session_may_have_idled_out() {
+        for millis in [
+            1_000, 1_001, 4_000, 15_000, 16_000, 59_999, 60_000, 1_800_000,
+        ] {
+            let idle_timeout = Duration::from_millis(millis);
+            let times = FlushTimes::of(idle_timeout);
+            // The access that is flushed, the one that waits, and the way of that to the store.
+            let known_after = 2 * times.every + times.in_transit();
+            assert!(known_after <= idle_timeout, "{idle_timeout:?}: {times:?}");
+            assert!(times.every + times.in_transit() < GRACE);
+        }
+        let usual = FlushTimes::of(Duration::from_mins(30));
+        assert_eq!(
+            (usual.every, usual.gathered_for),
+            (FLUSH_EVERY, GATHERED_FOR)
+        );
+        let least = FlushTimes::of(Duration::from_millis(1));
+        assert_eq!((least.every, least.gathered_for), (SHORTEST, SHORTEST));
+    }
+}
