@@ -15,6 +15,7 @@ mod epochs;
 mod indexes;
 mod keys;
 mod load;
+mod lost;
 mod own;
 mod peers;
 mod places;

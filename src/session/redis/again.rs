@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::epochs::Epoch;
 use super::keys::Short;
-use super::own::Whose;
+use super::lost::Round;
 use super::remove::Tell;
 use super::value::Entry;
 use super::{Shared, all, own};
@@ -23,10 +22,13 @@ pub(super) async fn retry(shared: Arc<Shared>) {
     let generation = shared.link.generation();
     let mut tick = interval(RETRY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round = Round::default();
     loop {
         tick.tick().await;
         if generation.borrow().connected {
             shared.write_unwritten().await;
+            // The link tells why not; the next look tries again.
+            let _tried_again = shared.restore_lost_epochs(&mut round).await;
         }
     }
 }
@@ -36,11 +38,7 @@ impl Shared {
     pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
         self.end_again().await?;
         self.removed_again().await?;
-        let epochs = self.own().epochs();
-        let needed = |(whose, epoch): &(Whose, Epoch)| {
-            *whose == Whose::All || !self.is_needless(epoch.number)
-        };
-        for (whose, epoch) in epochs.into_iter().filter(needed) {
+        for (whose, epoch) in self.needed_epochs() {
             self.set_again(whose, &epoch).await?;
         }
         let now = self.clock.now();

@@ -191,12 +191,21 @@ impl Shared {
 
     /// Where the epoch of all sessions is.
     fn all(&self) -> (String, String) {
-        (self.names.epochs(Shard::OF_ALL), ALL.to_owned())
+        self.field_of(Whose::All)
+    }
+
+    /// The key of an epoch, and its field there.
+    pub(super) fn field_of(&self, whose: Whose) -> (String, String) {
+        let field = match whose {
+            Whose::User(user) => user.to_string(),
+            Whose::All => ALL.to_owned(),
+        };
+        (self.names.epochs(Self::shard_of(whose)), field)
     }
 
     /// The epoch of each of these fields; where there is none, the first one of all. `None` for what is
     /// none, of which the log tells where it needs somebody to mend it.
-    async fn read_epochs(
+    pub(super) async fn read_epochs(
         &self,
         fields: impl Iterator<Item = (String, String)>,
     ) -> Result<Vec<Option<Epoch>>, StoreError> {
@@ -294,11 +303,12 @@ impl Shared {
         set: &Set,
     ) -> Result<Option<Epoch>, StoreError> {
         let shard = Self::shard_of(whose);
-        let keys = [self.names.epochs(shard), self.names.ends(shard)];
+        let (epochs, field) = self.field_of(whose);
+        let keys = [epochs, self.names.ends(shard)];
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
-        let (field, kind): (_, &[u8]) = match whose {
-            Whose::User(user) => (user.to_string(), b"u"),
-            Whose::All => (ALL.to_owned(), b"a"),
+        let kind: &[u8] = match whose {
+            Whose::User(_) => b"u",
+            Whose::All => b"a",
         };
         let (epoch, channel) = (epoch.to_string(), self.names.channel());
         let mut args: Vec<&[u8]> = vec![

@@ -14,6 +14,7 @@ mod ends;
 mod failover;
 mod idle;
 mod indexes;
+mod lost;
 mod memory;
 mod others;
 mod removed;

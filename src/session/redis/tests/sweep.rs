@@ -199,6 +199,7 @@ async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
     node.remove_of_user("ada".into(), None).await.unwrap();
     assert_eq!(node.load(ada.key).await, Ok(None));
     // One that is older changes nothing in that.
+    node.shared.own().forget_epochs(|_| true); // it would set the later one again
     server.ask(&["DEL", &node.shared.names.user(user)]);
     set("1000");
     let old = [(user, b"1000".to_vec())];

@@ -1,0 +1,100 @@
+//! Epochs that a server has thrown away, because its memory was full.
+
+use super::*;
+
+/// Two users whose epochs are under one key.
+fn neighbours() -> [String; 2] {
+    let shard = |name: &str| keys::Names::shard_of(UserKey::of(name));
+    let mut names = (0..).map(|number| format!("user{number}"));
+    let other = names.find(|name| shard(name) == shard("ada")).unwrap();
+    ["ada".to_owned(), other]
+}
+
+/// A session that has ended with all of this user, and that the store has nonetheless: no index knew of it.
+/// Its epoch is thrown away.
+async fn ended(server: &TestServer, node: &Redis, whose: Whose) -> Arc<Record> {
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    let value = [
+        name(node, &ada.key),
+        format!("{}-copy", name(node, &ada.key)),
+    ];
+    server.ask(&["COPY", &value[0], &value[1]]);
+    match whose {
+        Whose::User(_) => drop(node.remove_of_user("ada".into(), None).await.unwrap()),
+        Whose::All => drop(node.clear().await.unwrap()),
+    }
+    server.ask(&["DEL", &node.shared.names.epochs(Shared::shard_of(whose))]);
+    assert_eq!(server.ask(&["RENAME", &value[1], &value[0]]), "OK\n");
+    ada
+}
+
+#[tokio::test]
+async fn rel_10_a_node_that_starts_after_an_epoch_was_thrown_away_opens_nothing_that_has_ended() {
+    let server = server!();
+    let [ada, other] = neighbours();
+    for (whose, then) in [
+        (Whose::User(UserKey::of(&ada)), None),
+        (Whose::User(UserKey::of(&ada)), Some(&other)),
+        (Whose::All, None),
+    ] {
+        let here = node(&server).await;
+        let over = ended(&server, &here, whose).await;
+        // Which has the key there again, with one epoch of many.
+        if let Some(user) = then {
+            here.remove_of_user(user.clone(), None).await.unwrap();
+        }
+        let (key, field) = here.shared.field_of(whose);
+        let restored = async {
+            while server.ask(&["HEXISTS", &key, &field]) != "1\n" {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let restored = tokio::time::timeout(Duration::from_secs(30), restored).await;
+        restored.expect("nobody has asked for the session, and the epoch is there again");
+        drop(here);
+        let late = node(&server).await;
+        assert_eq!(late.load(over.key).await, Ok(None), "{whose:?}, {then:?}");
+        assert_eq!(server.ask(&["FLUSHALL"]), "OK\n");
+    }
+}
+
+#[tokio::test]
+async fn rel_18_who_signs_in_after_an_epoch_was_thrown_away_is_signed_in_on_every_node() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    for whose in [Whose::User(UserKey::of("ada")), Whose::All] {
+        let mut ends = there.ends();
+        ended(&server, &here, whose).await;
+        let ada = record("ada");
+        here.insert(Arc::clone(&ada)).await.unwrap(); // before anybody has asked for hers
+        while !matches!(next(&mut ends).await, End::User(_) | End::All) {}
+        for node in [&there, &here] {
+            let found = node.load(ada.key).await;
+            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{whose:?}");
+        }
+    }
+}
+
+/// Of a user without a session, for its age: nobody brings it back.
+#[tokio::test]
+async fn sec_84_an_epoch_that_was_removed_is_not_lost() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    here.remove_of_user("ada".into(), None).await.unwrap();
+    let (key, field) = here.shared.field_of(Whose::User(UserKey::of("ada")));
+    let is_there = || server.ask(&["HEXISTS", &key, &field]) == "1\n";
+    let swept = async {
+        while is_there() {
+            for _ in 0..keys::SHARDS {
+                let age = Duration::from_millis(50);
+                there.shared.remove_older(age).await.unwrap();
+            }
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
+    swept.expect("it is removed");
+    let mut round = crate::session::redis::lost::Round::default();
+    here.shared.restore_lost_epochs(&mut round).await.unwrap();
+    assert!(!is_there());
+}
