@@ -68,6 +68,8 @@ pub(crate) enum StoreFault {
     Away,
     /// It has no memory left.
     Full,
+    /// Nobody who is there can be read here. What this node wrote, the others could not read.
+    OtherKey,
     /// It answers, but not in time.
     Slow,
     /// The user is larger than one may be.
@@ -83,6 +85,10 @@ impl fmt::Display for StoreFault {
         f.write_str(match self {
             Self::Away => "the session store cannot be reached",
             Self::Full => "the session store has no memory left",
+            Self::OtherKey => {
+                "this node can read none of the users in the session store, and changes none: its \
+                 `key_file` in [session.redis] needs the key of the other nodes, and then a restart"
+            }
             Self::Slow => {
                 "the session store takes too long; try again when it has less to do, or raise \
                  `timeout` in [session.redis]"
@@ -252,6 +258,13 @@ impl Known {
     fn forget(&mut self, field: &Field) {
         let forgotten = self.entries.remove(field);
         self.unreadable -= usize::from(forgotten.is_some_and(|entry| entry.is_unreadable));
+    }
+
+    /// Whether there is somebody, and nobody could ever be read: all have another key.
+    fn has_other_key(&self) -> bool {
+        self.unreadable > 0
+            && self.unreadable == self.entries.len()
+            && self.entries.values().all(|entry| entry.last.is_none())
     }
 
     fn doubt(&mut self, now: Timestamp) {

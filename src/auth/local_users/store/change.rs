@@ -82,6 +82,7 @@ impl SharedUsers {
     /// Whether there is a user of this name, as the store has it now.
     pub(in crate::auth) async fn find(&self, name: &str) -> Result<Option<User>, ChangeError> {
         self.catch_up().await?;
+        self.check_key()?;
         Ok(self.looked_up(name)?.and_then(|place| place.user))
     }
 
@@ -167,6 +168,7 @@ impl SharedUsers {
         for _ in 0..TRIES {
             self.catch_up().await?;
             let _turn = self.turn.lock().await;
+            self.check_key()?;
             let before = self.looked_up(name)?;
             // Where there was nobody before, nobody is kept out by it.
             let memory = if before.is_some() {
@@ -193,6 +195,12 @@ impl SharedUsers {
             }
         }
         Err(ChangeError::Overtaken)
+    }
+
+    /// An error where whatever this node wrote would be lost on the others.
+    pub(super) fn check_key(&self) -> Result<(), StoreFault> {
+        let has_other_key = self.known().has_other_key();
+        (!has_other_key).then_some(()).ok_or(StoreFault::OtherKey)
     }
 
     /// What is known of this name.

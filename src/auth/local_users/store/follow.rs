@@ -203,17 +203,17 @@ impl SharedUsers {
     }
 
     fn say_unreadable(&self) {
-        let (untold, unreadable, all) = {
+        let (untold, users, is_other_key) = {
             let mut known = self.known();
-            (known.untold.take(), known.unreadable, known.entries.len())
+            (known.untold.take(), known.unreadable, known.has_other_key())
         };
         let Some((field, error)) = untold else {
             return;
         };
-        if unreadable == all {
+        if is_other_key {
             if self.said_none_readable.is_due() {
                 tracing::error!(
-                    users = all,
+                    users,
                     error,
                     "no user in the session store can be read, and so nobody can sign in; see that \
                      `key_file` of [session.redis] has the key of the other nodes"
@@ -221,7 +221,7 @@ impl SharedUsers {
             }
         } else if self.said_unreadable.is_due() {
             tracing::warn!(
-                user = %field.short(), users = unreadable, error,
+                user = %field.short(), users, error,
                 "users in the session store cannot be read: they cannot sign in, and what is there is \
                  left alone"
             );

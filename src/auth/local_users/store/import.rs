@@ -47,7 +47,7 @@ impl SharedUsers {
         Ok(())
     }
 
-    /// In one step; gives for whom another node was quicker.
+    /// In one step of somebody at least; gives for whom another node was quicker.
     async fn import_some<'a>(
         &self,
         users: &[&'a User],
@@ -55,6 +55,8 @@ impl SharedUsers {
         tell: &mut (impl FnMut(&str, Result<Outcome, ChangeError>) + Send),
     ) -> Result<Vec<&'a User>, Stopped> {
         let _turn = self.turn.lock().await;
+        let has_key = self.check_key();
+        has_key.map_err(|fault| (users[0].name().to_owned(), fault))?;
         let (mut to_put, mut whose) = (Vec::<ToPut>::new(), Vec::new());
         for user in users {
             let place = match self.looked_up(user.name()) {

@@ -174,3 +174,34 @@ async fn rel_10_without_the_store_an_import_says_so_and_tells_of_nobody() {
     assert_eq!(told, Vec::<String>::new());
     assert_eq!(node.user("ada"), None);
 }
+
+/// What it wrote, the others could not read; and what the store has is none the worse for its key.
+#[tokio::test]
+async fn sec_84_a_node_with_another_key_changes_nobody_and_says_that_it_is_the_key() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    for name in ["ada", "bo"] {
+        node.add(name).await;
+    }
+    let mut of_other_key = server.settings();
+    of_other_key.key = SecretSource::Given(Secret::new("77".repeat(32)));
+    let other = Node::start(of_other_key, None).await;
+    let file = users(["zoe", "ada"].map(str::to_owned));
+    let tell = |name: &str, became| panic!("{name}: {became:?}");
+    let imported = other.store.import(&file, true, tell).await;
+    assert_eq!(imported, Err(("zoe".to_owned(), StoreFault::OtherKey)));
+    for refused in [
+        other.store.add(file[0].clone()).await,
+        other.store.check("zoe", false).await,
+        other.store.remove("ada").await,
+    ] {
+        let said = refused.unwrap_err().to_string();
+        assert!(
+            said.contains("`key_file`") && !said.contains("HDEL"),
+            "{said}"
+        );
+    }
+    node.store.catch_up().await.unwrap();
+    let (users, unreadable) = node.store.list().await.unwrap();
+    assert_eq!((users.len(), unreadable), (2, 0));
+}
