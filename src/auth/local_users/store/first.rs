@@ -46,8 +46,10 @@ impl SharedUsers {
             Err(error) if error != StoreFault::Away => {
                 self.known().first_refused = Some(now);
                 if self.said_not_taken_over.is_due() {
+                    let user = (error == StoreFault::TooLarge).then(|| largest(&records));
                     tracing::error!(
-                        %error, "the users file was not taken over into the session store"
+                        %error, user = user.flatten(),
+                        "the users file was not taken over into the session store"
                     );
                 }
                 return Ok(false);
@@ -65,4 +67,12 @@ impl SharedUsers {
         );
         Ok(true)
     }
+}
+
+/// The user of the largest record, of several that are too large.
+fn largest(records: &[(Field, Record)]) -> Option<&str> {
+    let record = records
+        .iter()
+        .max_by_key(|(_, record)| record.encode().len());
+    record.map(|(_, record)| record.name())
 }

@@ -111,3 +111,19 @@ fn redis_cli(redis: &Redis, words: &str) {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "1\n", "{command}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_of_a_users_file_is_too_large_for_the_store_is_named() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let group = "g".repeat(20_000);
+    let eve = User::new("eve", PASSWORD).groups(&[&group]);
+    let node = with_users(&app, &redis, "30s").account(eve).spawn().await;
+    let named = || {
+        let log = node.program.log();
+        let message = "the users file was not taken over into the session store";
+        let mut lines = log.iter().filter(|line| line["message"] == message);
+        lines.any(|line| line["user"] == "eve")
+    };
+    eventually("a line with her name", named).await;
+}
