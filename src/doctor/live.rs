@@ -8,7 +8,8 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Examiner, Finding, LIMIT, Settings, sort, too_slow};
+use super::{Examiner, Finding, LIMIT, Settings, memory, sort, too_slow};
+use crate::auth::Accounts;
 use crate::clock::Clock;
 use crate::session::{self, Backend, Sessions};
 
@@ -23,6 +24,7 @@ const REST: u32 = 4;
 pub(crate) struct Live {
     settings: ArcSwap<Settings>,
     sessions: Arc<Sessions>,
+    accounts: Arc<Accounts>,
     examiner: Examiner,
     /// One looks, and the others wait for what is seen.
     last: Mutex<Option<Look>>,
@@ -43,10 +45,15 @@ struct Look {
 }
 
 impl Live {
-    pub(crate) fn new(settings: Settings, sessions: Arc<Sessions>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        sessions: Arc<Sessions>,
+        accounts: Arc<Accounts>,
+    ) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             sessions,
+            accounts,
             examiner: Examiner::new(),
             last: Mutex::default(),
         }
@@ -81,8 +88,24 @@ impl Live {
         seen
     }
 
+    /// With users of the session store, whom the service knows; those of a file are read where it is
+    /// examined.
+    fn memory(&self, settings: &Settings) -> Option<Finding> {
+        let accounts = &self.accounts;
+        let with_users = || {
+            let (hashing, users) = (accounts.hashing_memory(), accounts.memory());
+            settings.ceiling.with_users(hashing, users)
+        };
+        settings
+            .users
+            .is_store()
+            .then(with_users)
+            .and_then(memory::examine)
+    }
+
     async fn examine(&self, settings: &Settings) -> Seen {
         let mut findings = Vec::from_iter(self.store().await);
+        findings.extend(self.memory(settings));
         let mut certificates = Vec::new();
         // Wall time: certificates go by it (REL-08).
         let now = Clock::system().now();

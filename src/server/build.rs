@@ -245,7 +245,11 @@ pub(super) fn start_on(
     };
     let (monitoring, metrics_address) = monitor(told, restart_only.metrics)?;
     let (reloads, reload_requests) = Reloads::new();
-    let doctor = Arc::new(doctor::Live::new(examined, Arc::clone(&sessions)));
+    let doctor = Arc::new(doctor::Live::new(
+        examined,
+        Arc::clone(&sessions),
+        Arc::clone(&accounts),
+    ));
     let server = admin::Server {
         addresses: addresses.clone(),
         admission: Arc::clone(&admission),

@@ -63,3 +63,14 @@ async fn check_says_where_users_live_and_how_many_there_are() {
     );
     redis.go_on();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_06_a_node_says_that_its_memory_may_not_be_enough() {
+    let Some(redis) = Redis::start() else { return };
+    let app = app().await;
+    let keys = "max_connections = 1_000_000_000";
+    let mut node = with_users(&app, &redis, "30s").server(keys).start().await;
+    is_ready(&node).await;
+    let said = done(&mut node, &["status"], "");
+    assert!(said.contains("the configuration may ask for"), "{said}");
+}
