@@ -5,6 +5,7 @@ mod scripts;
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ::redis::{Script, Value};
@@ -43,6 +44,8 @@ pub(super) struct Redis {
     names: Names,
     /// Where this process brings the first users; made when it is needed.
     coming: OnceLock<String>,
+    /// The number of the last attempt to bring them.
+    attempt: AtomicU64,
     said: Seldom,
     said_not_durable: Seldom,
     said_too_many: Seldom,
@@ -75,6 +78,7 @@ impl Redis {
             link: link.clone(),
             names: Names::new(link.prefix()),
             coming: OnceLock::new(),
+            attempt: AtomicU64::new(0),
             said: Seldom::new(clock.clone()),
             said_not_durable: Seldom::new(clock.clone()),
             said_too_many: Seldom::new(clock.clone()),

@@ -1,5 +1,7 @@
 //! The first users of a store that has none.
 
+use std::sync::atomic::Ordering;
+
 use ::redis::{Value, cmd};
 use tokio::task::yield_now;
 
@@ -54,18 +56,30 @@ impl Redis {
     /// Gives whether all are beside the users now; not where there is anybody.
     pub(in super::super) async fn bring(&self, users: &[Sealed]) -> Result<bool, StoreFault> {
         self.drop_coming().await?;
-        let keys = [self.coming()?.as_bytes(), self.names.sealed.as_bytes()];
-        for some in users.chunks(BATCH) {
-            let mut args = vec![COMING.as_bytes()];
-            for (field, value) in some {
-                args.extend([&field.as_bytes()[..], value]);
-            }
-            let answer = self.link.script(&scripts::BRING, &keys, &args).await;
-            if answer.map_err(|error| self.failed(&error))? != Value::Int(1) {
+        let attempt = self.attempt.fetch_add(1, Ordering::Relaxed) + 1;
+        for (at, some) in users.chunks(BATCH).enumerate() {
+            if !self.bring_some(attempt, at == 0, some).await? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// One step of an attempt; not where a later one has begun.
+    pub(in super::super) async fn bring_some(
+        &self,
+        attempt: u64,
+        is_first: bool,
+        some: &[Sealed],
+    ) -> Result<bool, StoreFault> {
+        let keys = [self.coming()?.as_bytes(), self.names.sealed.as_bytes()];
+        let (attempt, is_first) = (attempt.to_string(), u8::from(is_first).to_string());
+        let mut args = vec![COMING.as_bytes(), attempt.as_bytes(), is_first.as_bytes()];
+        for (field, value) in some {
+            args.extend([&field.as_bytes()[..], value]);
+        }
+        let answer = self.link.script(&scripts::BRING, &keys, &args).await;
+        Ok(answer.map_err(|error| self.failed(&error))? == Value::Int(1))
     }
 
     /// Gives whether those that were brought are the users now.
@@ -75,8 +89,10 @@ impl Redis {
             self.names.sealed.as_bytes(),
             self.names.changes.as_bytes(),
         ];
+        let attempt = self.attempt.load(Ordering::Relaxed).to_string();
         let (mark, count) = (self.link.mark(), users.len().to_string());
-        let mut args = vec![self.names.channel.as_bytes(), count.as_bytes()];
+        let channel = self.names.channel.as_bytes();
+        let mut args = vec![channel, attempt.as_bytes(), count.as_bytes()];
         args.extend(users.first().map(|(field, _)| &field.as_bytes()[..]));
         let answer = self.link.script(&scripts::BEGIN, &keys, &args).await;
         let is_done = answer.map_err(|error| self.failed(&error))? == Value::Int(1);

@@ -94,30 +94,40 @@ const PUT_TEXT: &str = "local put, told = {}, {}
         if #told > 0 then tell(told) end
         return put";
 
-/// Keys: users that come, and the sealed users. Arguments: milliseconds to keep the first, then field and
-/// value of some. Gives 0 where there is anybody.
+/// Keys: users that come, and the sealed users. Arguments: milliseconds to keep the first, the number of the
+/// attempt, `1` for its first step, then field and value of some. Gives 0 where there is anybody, or a later
+/// attempt has begun: what a server that stood still was asked before may come late.
 pub(super) static BRING: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('HLEN', KEYS[2]) > 0 then return 0 end
-        for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+        local there, attempt = tonumber(redis.call('HGET', KEYS[1], '') or '0'), tonumber(ARGV[2])
+        if there > attempt or there < attempt and ARGV[3] ~= '1' then return 0 end
+        if there < attempt then
+            redis.call('DEL', KEYS[1])
+            redis.call('HSET', KEYS[1], '', ARGV[2])
+        end
+        for at = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
         redis.call('PEXPIRE', KEYS[1], ARGV[1])
         return 1",
     )
 });
 
-/// Keys: users that have come, the sealed users, the stream of changes. Arguments: channel, how many have
-/// come, and the field of one. Gives 0 where there is anybody, or some of them are gone.
+/// Keys: users that have come, the sealed users, the stream of changes. Arguments: channel, the number of the
+/// attempt, how many have come, and the field of one. Gives 0 where there is anybody, or some of them are gone.
 pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     filled(
         "",
-        "if redis.call('HLEN', KEYS[2]) > 0 or redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[2]) then
+        "local is_whole = redis.call('HGET', KEYS[1], '') == ARGV[2]
+            and redis.call('HLEN', KEYS[1]) == tonumber(ARGV[3]) + 1
+        if redis.call('HLEN', KEYS[2]) > 0 or not is_whole then
             redis.call('DEL', KEYS[1])
             return 0
         end
+        redis.call('HDEL', KEYS[1], '')
         redis.call('PERSIST', KEYS[1])
         redis.call('RENAME', KEYS[1], KEYS[2])
         -- Who has seen none of them finds their number wrong, and reads all.
-        tell({'u', ARGV[3]}, KEYS[3])
+        tell({'u', ARGV[4]}, KEYS[3])
         return 1",
     )
 });

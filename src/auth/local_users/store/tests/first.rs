@@ -131,6 +131,34 @@ async fn an_attempt_that_fails_on_its_way_leaves_nothing() {
     assert_eq!(coming(&server), "");
 }
 
+/// By a server that stood still meanwhile: with the password that somebody has replaced in the file since.
+#[tokio::test]
+async fn what_comes_late_of_an_earlier_attempt_changes_nothing() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    let redis = Redis::new(&node.link, &node.clock);
+    let (old, new) = (crowd(BATCH + 3), crowd(BATCH + 3));
+    let [old, new] = [redis.sealed(&old).await, redis.sealed(&new).await].map(Result::unwrap);
+    assert_eq!(redis.bring(&old).await, Ok(true)); // the first attempt
+    assert_eq!(redis.bring(&new).await, Ok(true));
+    for (is_first, late) in [(false, &old[BATCH..]), (true, &old[..BATCH])] {
+        assert_eq!(redis.bring_some(1, is_first, late).await, Ok(false));
+    }
+    assert_eq!(redis.begin(&new).await, Ok(true));
+    for (field, value) in &new {
+        let get = cmd("HGET")
+            .arg(node.key("sealed"))
+            .arg(field.as_bytes())
+            .take();
+        let there = node.link.query(&get).await.unwrap();
+        assert_eq!(there, Value::BulkString(value.clone()));
+    }
+    assert_eq!(
+        server.ask(&["HLEN", &node.key("sealed")]),
+        format!("{}\n", new.len())
+    );
+}
+
 /// Without the others for good: after this, nobody reads the file.
 #[tokio::test]
 async fn nobody_is_there_if_some_of_the_first_users_got_lost_on_the_way() {
