@@ -42,7 +42,7 @@ impl Shared {
             self.set_again(whose, &epoch).await?;
         }
         let now = self.clock.now();
-        let writes = self.own().writes(now);
+        let writes = self.own().writes.all(now);
         let mut steps = Vec::new();
         for write in &writes {
             steps.push(self.write_again(write));

@@ -1,5 +1,7 @@
 //! What this node has ended and written, as long as a store that loses it can be told again.
 
+mod writes;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
 use crate::session::record::Record;
 use crate::session::user_key::UserKey;
+pub(in crate::session) use writes::MAX_WRITTEN_BYTES;
+pub(super) use writes::{Write, Writes};
 
 /// Ends that are remembered; above it the oldest is forgotten.
 const TOMBSTONES: usize = 50_000;
@@ -17,29 +21,11 @@ const TOMBSTONES: usize = 50_000;
 /// Ends of users that are remembered.
 const MAX: usize = 10_000;
 
-/// How long a write is remembered: more than a failover takes.
-const WRITES: Duration = Duration::from_mins(1);
-
-/// Writes that are remembered, and their bytes, about: above it the oldest are forgotten. Of more than this,
-/// the others would wait too long until a new server knows them.
-const MAX_WRITES: usize = 20_000;
-pub(in crate::session) const MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;
-
 /// Whom an end is of that goes by epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Whose {
     User(UserKey),
     All,
-}
-
-/// A session as it was written.
-#[derive(Clone)]
-pub(super) struct Write {
-    pub(super) record: Arc<Record>,
-    pub(super) epochs: Epochs,
-    /// Of its user: to find it out takes a hash, and an end asks all that are remembered.
-    user: UserKey,
-    at: Timestamp,
 }
 
 /// Of two times by the clocks of two nodes, each less than a second apart from that of the store, the
@@ -85,10 +71,7 @@ pub(super) struct Own {
     /// The number of the last one.
     last_pending: u64,
     epochs: HashMap<Whose, Epoch>,
-    writes: HashMap<SessionKey, Write>,
-    /// Of all writes.
-    written_bytes: usize,
-    written: VecDeque<(Timestamp, SessionKey)>,
+    pub(super) writes: Writes,
 }
 
 impl Own {
@@ -132,7 +115,7 @@ impl Own {
                 self.tombstones.remove(&oldest);
             }
         }
-        self.forget_write(&key)
+        self.writes.forget(&key)
     }
 
     /// A session begins: no end before is meant for it.
@@ -185,7 +168,7 @@ impl Own {
             number: u64::MAX,
             kept: keep.into_iter().collect(),
         };
-        self.forget_writes(whose, &over);
+        self.writes.forget_ended(whose, &over);
         end
     }
 
@@ -252,106 +235,22 @@ impl Own {
         (keys, pending.map(|(whose, _)| *whose).collect())
     }
 
-    pub(super) fn epochs(&self) -> Vec<(Whose, Epoch)> {
-        self.epochs
-            .iter()
-            .map(|(whose, epoch)| (*whose, epoch.clone()))
-            .collect()
-    }
-
-    /// Gives whether there was room: else an older one is forgotten, and a failover may lose it.
+    /// A session was written; see [`Writes::note`]. One that is over is not remembered.
     pub(super) fn note_write(
         &mut self,
         record: &Arc<Record>,
         epochs: Epochs,
         now: Timestamp,
     ) -> bool {
-        if self.is_over(&record.key) {
-            return true;
-        }
-        self.forget_old_writes(now);
-        let key = record.key;
-        self.forget_write(&key);
-        self.written_bytes += size(record);
-        let write = Write {
-            record: Arc::clone(record),
-            epochs,
-            user: UserKey::of(record.user()),
-            at: now,
-        };
-        self.writes.insert(key, write);
-        self.written.push_back((now, key));
-        let mut has_room = true;
-        // The newest are those that a failover loses.
-        while self.writes.len() > MAX_WRITES || self.written_bytes > MAX_WRITTEN_BYTES {
-            has_room &= !self.forget_oldest_write();
-        }
-        while self.written.len() > 2 * MAX_WRITES {
-            has_room &= !self.forget_oldest_write();
-        }
-        has_room
+        self.is_over(&record.key) || self.writes.note(record, epochs, now)
     }
 
-    pub(super) fn writes(&mut self, now: Timestamp) -> Vec<Write> {
-        self.forget_old_writes(now);
-        self.writes.values().cloned().collect()
+    pub(super) fn epochs(&self) -> Vec<(Whose, Epoch)> {
+        self.epochs
+            .iter()
+            .map(|(whose, epoch)| (*whose, epoch.clone()))
+            .collect()
     }
-
-    /// What has ended by this epoch is not to be written again.
-    pub(super) fn forget_writes(&mut self, whose: Whose, epoch: &Epoch) {
-        let is_meant = |key: &SessionKey, write: &Write| match whose {
-            Whose::All => epoch.ends(key, write.epochs.all),
-            Whose::User(user) => write.user == user && epoch.ends(key, write.epochs.user),
-        };
-        let mut forgotten = 0;
-        self.writes.retain(|key, write| {
-            let forgets = is_meant(key, write);
-            forgotten += if forgets { size(&write.record) } else { 0 };
-            !forgets
-        });
-        self.written_bytes -= forgotten;
-    }
-
-    pub(super) fn forget_old_writes(&mut self, now: Timestamp) {
-        while self
-            .written
-            .front()
-            .is_some_and(|(at, _)| now.since(*at) >= WRITES)
-        {
-            self.forget_oldest_write();
-        }
-    }
-
-    /// Gives whether there was one that is not written again since.
-    fn forget_oldest_write(&mut self) -> bool {
-        let Some((at, key)) = self.written.pop_front() else {
-            return false;
-        };
-        // What was written again since is to stay.
-        let is_it = self.writes.get(&key).is_some_and(|write| write.at == at);
-        is_it && self.forget_write(&key)
-    }
-
-    fn forget_write(&mut self, key: &SessionKey) -> bool {
-        let forgotten = self.writes.remove(key);
-        if let Some(write) = &forgotten {
-            self.written_bytes -= size(&write.record);
-        }
-        forgotten.is_some()
-    }
-}
-
-/// Bytes that a record takes here, about.
-fn size(record: &Record) -> usize {
-    let texts = record.groups.iter().map(String::len).sum::<usize>()
-        + record.email.as_ref().map_or(0, String::len)
-        + record.user().len()
-        + record.user_agent.len();
-    let ids = record
-        .ids
-        .iter()
-        .map(|id| size_of_val(id) + id.host.as_str().len());
-    size_of::<Write>() + size_of::<Record>() + texts + ids.sum::<usize>() + record.data.size()
 }
 
 #[cfg(test)]
@@ -391,56 +290,6 @@ mod tests {
         own.finish_end(&all, None);
         own.finish_end(&last, None);
         assert_eq!(own.try_again(whose).len(), 1);
-    }
-
-    #[test]
-    fn rel_18_of_too_many_writes_the_newest_are_remembered_and_no_byte_is_counted_twice() {
-        let mut own = Own::default();
-        let now = Timestamp::from_millis(1_000_000);
-        let ada = crate::session::test_record("ada");
-        let named = |number: u64| {
-            let mut key = [0; 32];
-            key[..8].copy_from_slice(&number.to_be_bytes());
-            Arc::new(Record {
-                key: SessionKey::from_bytes(key),
-                ..Record::clone(&ada)
-            })
-        };
-        let most = MAX_WRITES as u64;
-        for number in 0..most {
-            assert!(own.note_write(&named(number), Epochs::default(), now));
-        }
-        assert!(
-            own.note_write(&named(most - 1), Epochs::default(), now),
-            "it was there"
-        );
-        assert!(!own.note_write(&named(most), Epochs::default(), now));
-        assert_eq!(own.writes.len(), MAX_WRITES);
-        let has = |number| own.writes.contains_key(&named(number).key);
-        assert!(has(most) && has(1) && !has(0));
-        // By what they take, too.
-        let huge = |number| {
-            Arc::new(Record {
-                user_agent: "a".repeat(MAX_WRITTEN_BYTES / 2),
-                ..Record::clone(&named(number))
-            })
-        };
-        let mut own = Own::default();
-        assert!(own.note_write(&huge(1), Epochs::default(), now));
-        assert!(!own.note_write(&huge(2), Epochs::default(), now));
-        assert_eq!(own.writes.keys().collect::<Vec<_>>(), [&named(2).key]);
-        own.note_write(&named(3), Epochs::default(), now);
-        own.bury(named(2).key);
-        assert_eq!(own.written_bytes, size(&named(3)));
-        let all = Epoch {
-            number: 1,
-            kept: Vec::new(),
-        };
-        own.forget_writes(Whose::All, &all);
-        assert_eq!((own.written_bytes, own.writes.len()), (0, 0));
-        assert!(own.note_write(&named(4), Epochs::default(), now));
-        assert_eq!(own.writes(now.plus(WRITES)).len(), 0);
-        assert_eq!(own.written_bytes, 0);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             peers.wait();
         }
         let at = shared.clock.now();
-        shared.own().forget_old_writes(at);
+        shared.own().writes.forget_old(at);
         match read(&shared, &mut positions).await {
             // Some of it may have been read on another server.
             Ok(()) if generation.borrow().number != current.number => {
@@ -312,14 +312,14 @@ impl Shared {
     fn hear_epoch(&self, whose: Whose, epoch: Option<&Epoch>) {
         let mut own = self.own();
         if let Some(epoch) = epoch {
-            own.forget_writes(whose, epoch);
+            own.writes.forget_ended(whose, epoch);
             own.note_epoch(whose, epoch.clone());
         } else {
             let any = Epoch {
                 number: u64::MAX,
                 kept: Vec::new(),
             };
-            own.forget_writes(whose, &any);
+            own.writes.forget_ended(whose, &any);
         }
     }
 }

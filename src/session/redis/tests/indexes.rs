@@ -38,7 +38,12 @@ async fn sec_52_a_name_is_in_the_index_wherever_a_list_stops_that_meets_it_witho
     let (index, ada) = (here.shared.names.user(UserKey::of("ada")), record("ada"));
     let name = name(&here, &ada.key);
     here.insert(Arc::clone(&ada)).await.unwrap();
-    let write = here.shared.own().writes(here.shared.clock.now()).remove(0);
+    let write = here
+        .shared
+        .own()
+        .writes
+        .all(here.shared.clock.now())
+        .remove(0);
     slow.set_delay(Duration::from_millis(150));
     for stops_after in (0..900).step_by(75) {
         server.ask(&["DEL", &name]);

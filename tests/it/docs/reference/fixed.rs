@@ -559,19 +559,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "time that it remembers what it wrote, for the same reason",
         "1 min",
-        "session/redis/own.rs",
+        "session/redis/own/writes.rs",
         "WRITES: Duration = Duration::from_mins(1);",
     ),
     (
         "sessions that it has written and remembers, for the same reason",
         "20000",
-        "session/redis/own.rs",
+        "session/redis/own/writes.rs",
         "MAX_WRITES: usize = 20_000;",
     ),
     (
         "the same, in memory",
         "32 MiB",
-        "session/redis/own.rs",
+        "session/redis/own/writes.rs",
         "MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;",
     ),
     (
