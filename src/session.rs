@@ -59,7 +59,9 @@ pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{HostId, Record};
 pub(crate) use start::{ClientInfo, StartError};
 use store::End;
-pub(crate) use store::{Obstacle, OpenError, Reach, Removed, SessionStore, StoreError, open};
+pub(crate) use store::{
+    Connectivity, Obstacle, OpenError, Removed, SessionStore, StoreError, open,
+};
 
 /// Sessions that the cache holds; the others are loaded when somebody asks for them. Bounds the
 /// memory to about 30 MiB, however many sessions there are.

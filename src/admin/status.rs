@@ -15,7 +15,7 @@ use crate::listener::AuthAddress;
 use crate::load::{Admission, Consumer, Resource, Usages};
 use crate::metrics::CallerCounts;
 use crate::proxy::Service;
-use crate::session::{Backend, Reach};
+use crate::session::{Backend, Connectivity};
 use crate::upstream;
 
 /// What is asked about besides sessions.
@@ -42,11 +42,11 @@ pub(super) async fn status(context: &Context) -> Line {
     } = context;
     let settings = sessions.settings();
     let open = sessions.count().await;
-    let mut reach = sessions.reach(); // which may have been lost by that
-    match (&open, &mut reach) {
+    let mut connectivity = sessions.connectivity(); // which may have been lost by that
+    match (&open, &mut connectivity) {
         (Ok(_), _) => {}
-        (Err(error), Some(reach)) => {
-            reach.error.get_or_insert_with(|| error.to_string());
+        (Err(error), Some(connectivity)) => {
+            connectivity.error.get_or_insert_with(|| error.to_string());
         }
         (Err(error), None) => return Line::Error(error.to_string()),
     }
@@ -84,7 +84,7 @@ pub(super) async fn status(context: &Context) -> Line {
             Backend::Memory => "memory".to_owned(),
             Backend::Redis(_) => "redis".to_owned(),
         },
-        store_reach: reach.map(store_reach),
+        store_reach: connectivity.map(store_reach),
         users: accounts.count(),
         users_in: match accounts.shared() {
             Some(_) => UsersIn::Store,
@@ -97,12 +97,12 @@ pub(super) async fn status(context: &Context) -> Line {
     })))
 }
 
-fn store_reach(reach: Reach) -> StoreReach {
+fn store_reach(connectivity: Connectivity) -> StoreReach {
     StoreReach {
-        connected: reach.is_connected,
-        since: reach.since.to_rfc3339(),
-        error: reach.error,
-        servers: reach.servers,
+        connected: connectivity.is_connected,
+        since: connectivity.since.to_rfc3339(),
+        error: connectivity.error,
+        servers: connectivity.servers,
     }
 }
 

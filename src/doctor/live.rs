@@ -141,7 +141,7 @@ impl Live {
             ),
             Ok((false, _)) | Err(_) => (
                 "they cannot be read: visitors get 503",
-                match self.sessions.reach() {
+                match self.sessions.connectivity() {
                     Some(_) => "see the log, which says what is wrong with the session store",
                     None => "see the log; a restart opens the file anew",
                 },

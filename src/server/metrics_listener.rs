@@ -180,7 +180,7 @@ impl Monitoring {
             reasons.push_str("stopping\n");
         }
         if let Err(error) = self.sessions.can_be_read().await {
-            let reason = match (error, self.sessions.reach()) {
+            let reason = match (error, self.sessions.connectivity()) {
                 (StoreError::Refused, _) => "the session store refuses what it is asked\n",
                 (_, Some(_)) => "the session store cannot be reached\n",
                 (_, None) => "the sessions cannot be read\n",

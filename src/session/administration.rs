@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use super::cached::Cached;
 use super::flush::GRACE;
 use super::{
-    EndReason, KeyPrefix, Reach, Record, Session, SessionKey, Sessions, Settings, StoreError,
+    Connectivity, EndReason, KeyPrefix, Record, Session, SessionKey, Sessions, Settings, StoreError,
 };
 use crate::clock::Timestamp;
 
@@ -113,8 +113,8 @@ impl Sessions {
     }
 
     /// Where other nodes share the store: how it is with the connections to it.
-    pub(crate) fn reach(&self) -> Option<Reach> {
-        self.store.reach()
+    pub(crate) fn connectivity(&self) -> Option<Connectivity> {
+        self.store.connectivity()
     }
 
     /// How many records there are, those included that have expired and are not collected yet.

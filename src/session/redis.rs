@@ -4,7 +4,7 @@
 //! nodes read ([`reader`]). Epochs end all sessions of a user, or all, in one step, whether an index
 //! knows of them or not. Indexes serve lists; what is wrong with them is mended when it is met.
 //!
-//! What this node has ended and written is remembered ([`own`]): a server that takes over from one
+//! What this node has ended and written is remembered ([`journal`]): a server that takes over from one
 //! that has failed is told of it again.
 
 mod accesses;
@@ -13,10 +13,10 @@ mod compact;
 mod counts;
 mod epochs;
 mod indexes;
+mod journal;
 mod keys;
 mod load;
 mod lost;
-mod own;
 mod peers;
 mod places;
 mod reader;
@@ -40,9 +40,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::accesses::Accesses;
+pub(super) use self::journal::MAX_WRITTEN_BYTES;
+use self::journal::{EndScope, Journal};
 use self::keys::Names;
-pub(super) use self::own::MAX_WRITTEN_BYTES;
-use self::own::{Own, Whose};
 use self::peers::Met;
 use self::remove::Tell;
 use self::shared::{all, bytes, failed, number};
@@ -50,7 +50,7 @@ use super::data::{DataChange, DataError};
 use super::id::SessionKey;
 use super::record::{HostId, Record};
 use super::store::ends::EndSender;
-use super::store::{Answer, End, OpenError, Reach, Removed, SessionStore, StoreError};
+use super::store::{Answer, Connectivity, End, OpenError, Removed, SessionStore, StoreError};
 use super::user_key::UserKey;
 use crate::clock::{Clock, Timestamp};
 use crate::redis::Link;
@@ -79,7 +79,7 @@ struct Shared {
     clock: Clock,
     /// Tells the entries of this node from those of others.
     node: [u8; 8],
-    own: Mutex<Own>,
+    journal: Mutex<Journal>,
     accesses: Accesses,
     /// How many sessions there were, and when.
     counted: Mutex<Option<(Instant, usize)>>,
@@ -119,7 +119,7 @@ impl Redis {
             link,
             clock: clock.clone(),
             node,
-            own: Mutex::default(),
+            journal: Mutex::default(),
             accesses: Accesses::default(),
             counted: Mutex::default(),
             removed: removed::LastRemoved::default(),
@@ -169,11 +169,11 @@ impl Redis {
     /// the one to keep is over.
     fn begin_end_of(
         &self,
-        whose: Whose,
+        scope: EndScope,
         keep: Option<SessionKey>,
     ) -> Answer<'static, Option<Removed>> {
         let now = self.shared.clock.now();
-        let end = self.shared.own().begin_end(whose, keep, now);
+        let end = self.shared.journal().begin_end(scope, keep, now);
         let ended = self.begin(move |shared| async move { shared.end_all_of(end).await });
         Box::pin(async move {
             Ok(match ended.await? {
@@ -218,16 +218,16 @@ impl SessionStore for Redis {
     }
 
     fn remove(&self, keys: Vec<SessionKey>) -> Answer<'static, usize> {
-        let mut own = self.shared.own();
+        let mut journal = self.shared.journal();
         for key in &keys {
-            own.bury(*key);
+            journal.bury(*key);
         }
-        drop(own);
+        drop(journal);
         self.begin(|shared| async move { shared.end_each(keys).await })
     }
 
     fn clear(&self) -> Answer<'static, Removed> {
-        let cleared = self.begin_end_of(Whose::All, None);
+        let cleared = self.begin_end_of(EndScope::All, None);
         Box::pin(async move { Ok(cleared.await?.unwrap_or(Removed::all(0))) })
     }
 
@@ -236,7 +236,7 @@ impl SessionStore for Redis {
         user: String,
         keep: Option<SessionKey>,
     ) -> Answer<'static, Option<Removed>> {
-        self.begin_end_of(Whose::User(UserKey::of(&user)), keep)
+        self.begin_end_of(EndScope::User(UserKey::of(&user)), keep)
     }
 
     /// No tombstone: nobody asks for it, and each node collects it.
@@ -318,10 +318,10 @@ impl SessionStore for Redis {
         Some(self.shared.limit(LOGIN))
     }
 
-    fn reach(&self) -> Option<Reach> {
+    fn connectivity(&self) -> Option<Connectivity> {
         let state = self.shared.link.state();
         let servers = state.servers.iter();
-        Some(Reach {
+        Some(Connectivity {
             is_connected: state.connected,
             since: state.since,
             error: state.error,
@@ -341,10 +341,10 @@ impl SessionStore for Redis {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             self.shared.write_unwritten().await;
-            let (keys, whose) = self.shared.own().unwritten();
-            if !keys.is_empty() || !whose.is_empty() {
+            let (keys, scope) = self.shared.journal().unwritten();
+            if !keys.is_empty() || !scope.is_empty() {
                 tracing::error!(
-                    sessions = keys.len() + whose.len(),
+                    sessions = keys.len() + scope.len(),
                     "sessions were ended here while the store was away, and it was not told: end them \
                      again when it is back"
                 );

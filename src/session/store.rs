@@ -221,7 +221,7 @@ impl std::error::Error for OpenError {
 
 /// How it is with the connections to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reach {
+pub(crate) struct Connectivity {
     pub(crate) is_connected: bool,
     /// When that changed last.
     pub(crate) since: Timestamp,
@@ -346,7 +346,7 @@ pub(crate) trait SessionStore: Send + Sync {
     }
 
     /// Where others share it: how it is with the connections to it.
-    fn reach(&self) -> Option<Reach> {
+    fn connectivity(&self) -> Option<Connectivity> {
         None
     }
 

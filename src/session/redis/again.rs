@@ -10,7 +10,7 @@ use super::keys::Short;
 use super::lost::Round;
 use super::remove::Tell;
 use super::value::Entry;
-use super::{Shared, all, own};
+use super::{Shared, all, journal};
 use crate::session::store::StoreError;
 
 /// What could not be written is tried again so often.
@@ -38,11 +38,11 @@ impl Shared {
     pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
         self.end_again().await?;
         self.removed_again().await?;
-        for (whose, epoch) in self.needed_epochs() {
-            self.set_again(whose, &epoch).await?;
+        for (scope, epoch) in self.needed_epochs() {
+            self.set_again(scope, &epoch).await?;
         }
         let now = self.clock.now();
-        let writes = self.own().writes.all(now);
+        let writes = self.journal().writes.all(now);
         let mut steps = Vec::new();
         for write in &writes {
             steps.push(self.write_again(write));
@@ -53,15 +53,15 @@ impl Shared {
 
     /// Ends what has ended, where it is there.
     pub(super) async fn end_again(&self) -> Result<(), StoreError> {
-        let tombstones = self.own().tombstones();
+        let tombstones = self.journal().tombstones();
         self.remove_each(&tombstones, Tell::IfThere).await?;
         Ok(())
     }
 
-    pub(super) async fn write_again(&self, write: &own::Write) -> Result<(), StoreError> {
+    pub(super) async fn write_again(&self, write: &journal::Write) -> Result<(), StoreError> {
         let record = &write.record;
         // It may have ended while this was on its way.
-        if self.own().has_ended(record) || self.write(record, write.epochs, true).await? {
+        if self.journal().has_ended(record) || self.write(record, write.epochs, true).await? {
             return Ok(());
         }
         let is_older = |there: &Entry| {
@@ -80,7 +80,7 @@ impl Shared {
 
     /// Ends once more what could not be written.
     pub(super) async fn write_unwritten(self: &Arc<Self>) {
-        let (keys, whose) = self.own().unwritten();
+        let (keys, scope) = self.journal().unwritten();
         if !keys.is_empty() {
             let sessions = keys.len();
             if self.end_each(keys).await.is_ok() {
@@ -92,12 +92,12 @@ impl Shared {
         }
         // Each shard for itself: what one part of the store refuses is no reason to wait with the others.
         let mut failed = HashSet::new();
-        for whose in whose {
-            let shard = Self::shard_of(whose);
+        for scope in scope {
+            let shard = Self::shard_of(scope);
             if failed.contains(&shard) {
                 continue;
             }
-            let again = self.own().try_again(whose);
+            let again = self.journal().try_again(scope);
             for end in again {
                 if self.end_all_of(end).await.is_err() {
                     failed.insert(shard);

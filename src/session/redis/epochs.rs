@@ -13,8 +13,8 @@ use ::redis::{Value, pipe};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::journal::{EndScope, PendingEnd};
 use super::keys::{Names, Shard};
-use super::own::{PendingEnd, Whose};
 use super::removed::REMOVED;
 use super::value::{Entry, Epochs, shift};
 use super::{LOOK_UP, Shared, failed, number, scripts};
@@ -178,12 +178,12 @@ impl Shared {
             user: removed.max(user.number),
             all: all.number,
         };
-        let thrown_away = self.own().epochs_after(user_key, epochs);
-        for (whose, epoch) in &thrown_away {
-            self.set_again(*whose, epoch).await?;
-            match whose {
-                Whose::User(_) => epochs.user = epoch.number,
-                Whose::All => epochs.all = epoch.number,
+        let thrown_away = self.journal().epochs_after(user_key, epochs);
+        for (scope, epoch) in &thrown_away {
+            self.set_again(*scope, epoch).await?;
+            match scope {
+                EndScope::User(_) => epochs.user = epoch.number,
+                EndScope::All => epochs.all = epoch.number,
             }
         }
         Ok(epochs)
@@ -191,16 +191,16 @@ impl Shared {
 
     /// Where the epoch of all sessions is.
     fn all(&self) -> (String, String) {
-        self.field_of(Whose::All)
+        self.field_of(EndScope::All)
     }
 
     /// The key of an epoch, and its field there.
-    pub(super) fn field_of(&self, whose: Whose) -> (String, String) {
-        let field = match whose {
-            Whose::User(user) => user.to_string(),
-            Whose::All => ALL.to_owned(),
+    pub(super) fn field_of(&self, scope: EndScope) -> (String, String) {
+        let field = match scope {
+            EndScope::User(user) => user.to_string(),
+            EndScope::All => ALL.to_owned(),
         };
-        (self.names.epochs(Self::shard_of(whose)), field)
+        (self.names.epochs(Self::shard_of(scope)), field)
     }
 
     /// The epoch of each of these fields; where there is none, the first one of all. `None` for what is
@@ -250,14 +250,14 @@ impl Shared {
     ) -> Result<Option<Left>, StoreError> {
         let mark = self.link.mark();
         let written = self.write_end(&end).await;
-        self.own().finish_end(&end, written.as_ref().ok());
+        self.journal().finish_end(&end, written.as_ref().ok());
         let written = written.map_err(|error| self.not_everywhere(error))?;
         if written.is_none() {
             return Ok(None);
         }
-        self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(end.whose))])
+        self.wait_for_replicas(mark, [self.names.ends(Self::shard_of(end.scope))])
             .await;
-        Ok(Some(self.drop_left(end.whose)))
+        Ok(Some(self.drop_left(end.scope)))
     }
 
     async fn write_end(&self, end: &PendingEnd) -> Result<Option<Epoch>, StoreError> {
@@ -270,7 +270,7 @@ impl Shared {
                 None => {}
             }
         }
-        if let (true, Whose::User(user)) = (end.has_waited, end.whose) {
+        if let (true, EndScope::User(user)) = (end.has_waited, end.scope) {
             let (mut entries, _) = self.entries_of_user(user).await?;
             entries.retain(|entry| !end.ends(&entry.record) && Some(entry.record.key) != end.keep);
             entries.sort_by_key(|entry| std::cmp::Reverse(entry.record.created));
@@ -284,31 +284,31 @@ impl Shared {
             Some(_) => Set::IfKept,
         };
         let epoch = shift(end.at, self.link.clock_offset()).as_millis();
-        self.set_epoch(end.whose, epoch, &keep, &set).await
+        self.set_epoch(end.scope, epoch, &keep, &set).await
     }
 
     /// Sets an epoch again that the store may have lost.
-    pub(super) async fn set_again(&self, whose: Whose, epoch: &Epoch) -> Result<(), StoreError> {
+    pub(super) async fn set_again(&self, scope: EndScope, epoch: &Epoch) -> Result<(), StoreError> {
         let kept: Vec<_> = epoch.kept.iter().map(|key| (*key, 0)).collect();
-        let set = self.set_epoch(whose, epoch.number, &kept, &Set::Again);
+        let set = self.set_epoch(scope, epoch.number, &kept, &Set::Again);
         set.await.map(drop)
     }
 
     /// Keeps those of `keep`, with the epochs that they began in, that are good by then.
     async fn set_epoch(
         &self,
-        whose: Whose,
+        scope: EndScope,
         epoch: u64,
         keep: &[(SessionKey, u64)],
         set: &Set,
     ) -> Result<Option<Epoch>, StoreError> {
-        let shard = Self::shard_of(whose);
-        let (epochs, field) = self.field_of(whose);
+        let shard = Self::shard_of(scope);
+        let (epochs, field) = self.field_of(scope);
         let keys = [epochs, self.names.ends(shard)];
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
-        let kind: &[u8] = match whose {
-            Whose::User(_) => b"u",
-            Whose::All => b"a",
+        let kind: &[u8] = match scope {
+            EndScope::User(_) => b"u",
+            EndScope::All => b"a",
         };
         let (epoch, channel) = (epoch.to_string(), self.names.channel());
         let mut args: Vec<&[u8]> = vec![
@@ -343,18 +343,18 @@ impl Shared {
     }
 
     /// They are over; what is left of them is garbage, which can wait.
-    fn drop_left(self: &Arc<Self>, whose: Whose) -> Left {
+    fn drop_left(self: &Arc<Self>, scope: EndScope) -> Left {
         let (shared, dropped) = (Arc::clone(self), Arc::<AtomicUsize>::default());
-        let counted_for = match whose {
-            Whose::User(_) => shared.limit(LOOK_UP),
-            Whose::All => ALL_COUNTED_FOR,
+        let counted_for = match scope {
+            EndScope::User(_) => shared.limit(LOOK_UP),
+            EndScope::All => ALL_COUNTED_FOR,
         };
         let count = Arc::clone(&dropped);
         let dropping = tokio::spawn(async move {
             // Whoever meets the rest deletes it.
-            match whose {
-                Whose::User(user) => shared.drop_of_user(user, &count).await,
-                Whose::All => shared.drop_all(&count).await,
+            match scope {
+                EndScope::User(user) => shared.drop_of_user(user, &count).await,
+                EndScope::All => shared.drop_all(&count).await,
             }
         });
         Left {
@@ -364,10 +364,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn shard_of(whose: Whose) -> Shard {
-        match whose {
-            Whose::User(user) => Names::shard_of(user),
-            Whose::All => Shard::OF_ALL,
+    pub(super) fn shard_of(scope: EndScope) -> Shard {
+        match scope {
+            EndScope::User(user) => Names::shard_of(user),
+            EndScope::All => Shard::OF_ALL,
         }
     }
 }

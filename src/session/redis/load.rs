@@ -73,7 +73,7 @@ impl Shared {
     }
 
     pub(super) async fn load(&self, key: SessionKey) -> Result<Option<Arc<Record>>, StoreError> {
-        if self.own().is_over(&key) {
+        if self.journal().is_over(&key) {
             return Ok(None); // whatever the store has, or has lost
         }
         self.wait_for_first_read().await;
@@ -143,7 +143,7 @@ impl Shared {
                 State::Unknown => sorted.unknown += 1,
                 State::Over(epoch) => sorted.over.push((entry.record.key, epoch)),
                 State::Good => {
-                    let mut later = self.own().epochs_after(user, entry.epochs);
+                    let mut later = self.journal().epochs_after(user, entry.epochs);
                     later.retain(|(_, epoch)| !epoch.kept.contains(&entry.record.key));
                     if later.is_empty() {
                         sorted.good.extend(self.unless_ended_here(entry));
@@ -155,14 +155,14 @@ impl Shared {
         // A full server has thrown these away: other nodes, which may not have heard of them, need them.
         // Where it does not take them, the next look tries again; the list is right in any case.
         let again = thrown_away.iter();
-        let again = again.map(|(whose, epoch)| self.set_again(*whose, epoch));
+        let again = again.map(|(scope, epoch)| self.set_again(*scope, epoch));
         let _ = all(again.collect()).await;
         Ok(sorted)
     }
 
     /// The record, unless this node has ended it.
     fn unless_ended_here(&self, mut entry: Entry) -> Option<Arc<Record>> {
-        if self.own().has_ended(&entry.record) {
+        if self.journal().has_ended(&entry.record) {
             return None;
         }
         self.accesses.apply(&mut entry.record);

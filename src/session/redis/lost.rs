@@ -9,7 +9,7 @@ use std::iter;
 
 use super::Shared;
 use super::epochs::Epoch;
-use super::own::Whose;
+use super::journal::EndScope;
 use super::removed::REMOVED;
 use crate::session::store::StoreError;
 
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 100;
 
 /// Epochs that are known here and were not looked for in this round.
 #[derive(Default)]
-pub(super) struct Round(Vec<(Whose, Epoch)>);
+pub(super) struct Round(Vec<(EndScope, Epoch)>);
 
 impl Shared {
     /// Looks for some of the epochs that are known here, and sets those again that are lost.
@@ -30,37 +30,40 @@ impl Shared {
         let lost = self.lost(some).await?;
         let shards: HashSet<_> = lost
             .iter()
-            .map(|(whose, _)| Self::shard_of(*whose))
+            .map(|(scope, _)| Self::shard_of(*scope))
             .collect();
         if shards.is_empty() {
             return Ok(());
         }
         // They are fields of one key, which was thrown away as a whole.
         let mut suspects = self.needed_epochs();
-        suspects.retain(|(whose, _)| shards.contains(&Self::shard_of(*whose)));
+        suspects.retain(|(scope, _)| shards.contains(&Self::shard_of(*scope)));
         while !suspects.is_empty() {
             let some = suspects.split_off(suspects.len().saturating_sub(AT_ONCE));
-            for (whose, epoch) in self.lost(some).await? {
-                self.set_again(whose, &epoch).await?;
+            for (scope, epoch) in self.lost(some).await? {
+                self.set_again(scope, &epoch).await?;
             }
         }
         Ok(())
     }
 
     /// Those that sessions may be left from.
-    pub(super) fn needed_epochs(&self) -> Vec<(Whose, Epoch)> {
-        let mut epochs = self.own().epochs();
-        epochs.retain(|(whose, epoch)| *whose == Whose::All || !self.is_needless(epoch.number));
+    pub(super) fn needed_epochs(&self) -> Vec<(EndScope, Epoch)> {
+        let mut epochs = self.journal().epochs();
+        epochs.retain(|(scope, epoch)| *scope == EndScope::All || !self.is_needless(epoch.number));
         epochs
     }
 
     /// Those of these that the store does not have, and that were not removed for their age.
-    async fn lost(&self, known: Vec<(Whose, Epoch)>) -> Result<Vec<(Whose, Epoch)>, StoreError> {
+    async fn lost(
+        &self,
+        known: Vec<(EndScope, Epoch)>,
+    ) -> Result<Vec<(EndScope, Epoch)>, StoreError> {
         if known.is_empty() {
             return Ok(known);
         }
-        let fields = known.iter().flat_map(|(whose, _)| {
-            let (key, field) = self.field_of(*whose);
+        let fields = known.iter().flat_map(|(scope, _)| {
+            let (key, field) = self.field_of(*scope);
             iter::once((key.clone(), REMOVED.to_owned())).chain([(key, field)])
         });
         let there = self.read_epochs(fields).await?;
@@ -68,11 +71,11 @@ impl Shared {
         let lost = known
             .into_iter()
             .zip(there)
-            .filter(|((whose, epoch), [removed, there])| {
+            .filter(|((scope, epoch), [removed, there])| {
                 // What cannot be read is mended by the next end.
                 let is_later = there.as_ref().is_none_or(|it| it.number >= epoch.number);
                 let removed = removed.as_ref().map_or(0, |removed| removed.number);
-                !is_later && (*whose == Whose::All || removed < epoch.number)
+                !is_later && (*scope == EndScope::All || removed < epoch.number)
             });
         Ok(lost.map(|(known, _)| known).collect())
     }

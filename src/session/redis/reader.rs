@@ -12,8 +12,8 @@ use ::redis::{Value, pipe};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::epochs::Epoch;
+use super::journal::EndScope;
 use super::keys::{SHARDS, Shard};
-use super::own::Whose;
 use super::peers::Peers;
 use super::remove::Tell;
 use super::scripts::BEGIN;
@@ -95,7 +95,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             peers.wait();
         }
         let at = shared.clock.now();
-        shared.own().writes.forget_old(at);
+        shared.journal().writes.forget_old(at);
         match read(&shared, &mut positions).await {
             // Some of it may have been read on another server.
             Ok(()) if generation.borrow().number != current.number => {
@@ -289,7 +289,7 @@ impl Shared {
             End::One(key) => {
                 // It may have been written once more after its end, while a new server was told of
                 // the last writes.
-                if self.own().bury(key) {
+                if self.journal().bury(key) {
                     let shared = Arc::clone(self);
                     tokio::spawn(async move {
                         if shared.remove_each(&[key], Tell::IfThere).await.is_err() {
@@ -298,8 +298,8 @@ impl Shared {
                     });
                 }
             }
-            End::User(user) => self.hear_epoch(Whose::User(user), entry.epoch.as_ref()),
-            End::All => self.hear_epoch(Whose::All, entry.epoch.as_ref()),
+            End::User(user) => self.hear_epoch(EndScope::User(user), entry.epoch.as_ref()),
+            End::All => self.hear_epoch(EndScope::All, entry.epoch.as_ref()),
             End::Changed(_) | End::Lagged | End::MadeAt(_) | End::NoMoreUntil(_) => {}
         }
         self.tell(|follower| follower.send(end));
@@ -309,17 +309,17 @@ impl Shared {
         }
     }
 
-    fn hear_epoch(&self, whose: Whose, epoch: Option<&Epoch>) {
-        let mut own = self.own();
+    fn hear_epoch(&self, scope: EndScope, epoch: Option<&Epoch>) {
+        let mut journal = self.journal();
         if let Some(epoch) = epoch {
-            own.writes.forget_ended(whose, epoch);
-            own.note_epoch(whose, epoch.clone());
+            journal.writes.forget_ended(scope, epoch);
+            journal.note_epoch(scope, epoch.clone());
         } else {
             let any = Epoch {
                 number: u64::MAX,
                 kept: Vec::new(),
             };
-            own.writes.forget_ended(whose, &any);
+            journal.writes.forget_ended(scope, &any);
         }
     }
 }

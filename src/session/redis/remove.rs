@@ -66,7 +66,7 @@ impl Shared {
 
     /// Remembers which ends wait for the store, and says so where there are too many.
     pub(super) fn note_written(&self, keys: &[SessionKey], are_written: bool) {
-        let sessions = self.own().note_written(keys, are_written);
+        let sessions = self.journal().note_written(keys, are_written);
         if sessions > 0 {
             tracing::error!(
                 sessions,

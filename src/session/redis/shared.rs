@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout_at;
 
-use super::own::Own;
+use super::journal::Journal;
 use super::peers::Met;
 use super::value::Values;
 use super::{STEPS_AT_ONCE, Shared, sweep};
@@ -20,8 +20,8 @@ use crate::session::store::ends::EndSender;
 
 impl Shared {
     /// No code that holds it can leave it half changed (REL-11).
-    pub(super) fn own(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn met(&self) -> MutexGuard<'_, Met> {

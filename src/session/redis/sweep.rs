@@ -56,7 +56,7 @@ impl Shared {
     ) -> impl Future<Output = Result<(), StoreError>> {
         let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         self.longest.store(millis, Ordering::Relaxed);
-        self.own()
+        self.journal()
             .forget_epochs(|epoch| self.is_older(epoch, longest));
         self.remove_older(longest.saturating_add(MARGIN))
     }

@@ -29,14 +29,14 @@ impl Shared {
         self: &Arc<Self>,
         record: Arc<Record>,
     ) -> Result<(), StoreError> {
-        self.own().unbury(&record.key);
+        self.journal().unbury(&record.key);
         self.wait_for_first_read().await;
         let epochs = self.epochs_to_begin_in(UserKey::of(record.user())).await?;
         let mark = self.link.mark();
         let written = self.write(&record, epochs, false).await;
         if written.is_err() {
             // Nobody gets its id, and it may be there all the same.
-            self.own().bury(record.key);
+            self.journal().bury(record.key);
             let (shared, keys) = (Arc::clone(self), vec![record.key]);
             tokio::spawn(async move { shared.end_each(keys).await.map(drop) });
         }
@@ -161,7 +161,7 @@ impl Shared {
     /// Remembers a session for a server that takes over and lacks it.
     fn note_write(&self, record: &Arc<Record>, epochs: Epochs) {
         let now = self.clock.now();
-        if !self.own().note_write(record, epochs, now) && self.said_forgotten.is_due() {
+        if !self.journal().note_write(record, epochs, now) && self.said_forgotten.is_due() {
             tracing::warn!(
                 "more sessions have begun or changed within a minute than this node remembers: a \
                  failover can lose the oldest of them"

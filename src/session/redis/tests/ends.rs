@@ -249,7 +249,7 @@ async fn rel_18_another_entry_of_the_same_number_is_noticed() {
 async fn rel_10_an_end_holds_on_every_node_that_has_heard_of_it_though_the_epoch_is_thrown_away() {
     let server = server!();
     let (here, there) = (node(&server).await, node(&server).await);
-    for whose in [Whose::User(UserKey::of("ada")), Whose::All] {
+    for scope in [EndScope::User(UserKey::of("ada")), EndScope::All] {
         let ada = record("ada");
         here.insert(Arc::clone(&ada)).await.unwrap();
         assert!(there.load(ada.key).await.unwrap().is_some());
@@ -259,22 +259,22 @@ async fn rel_10_an_end_holds_on_every_node_that_has_heard_of_it_though_the_epoch
         ];
         server.ask(&["COPY", &value[0], &value[1]]);
         let mut ends = there.ends();
-        match whose {
-            Whose::User(_) => drop(here.remove_of_user("ada".into(), None).await.unwrap()),
-            Whose::All => drop(here.clear().await.unwrap()),
+        match scope {
+            EndScope::User(_) => drop(here.remove_of_user("ada".into(), None).await.unwrap()),
+            EndScope::All => drop(here.clear().await.unwrap()),
         }
         while !matches!(next(&mut ends).await, End::User(_) | End::All) {}
-        server.ask(&["DEL", &here.shared.names.epochs(Shared::shard_of(whose))]);
+        server.ask(&["DEL", &here.shared.names.epochs(Shared::shard_of(scope))]);
         assert_eq!(server.ask(&["RENAME", &value[1], &value[0]]), "OK\n");
         for node in [&here, &there] {
-            assert_eq!(node.load(ada.key).await, Ok(None), "{whose:?}");
+            assert_eq!(node.load(ada.key).await, Ok(None), "{scope:?}");
         }
         // Who signs in after it is signed in.
         let ada = record("ada");
         here.insert(Arc::clone(&ada)).await.unwrap();
         for node in [&here, &there] {
             let found = node.load(ada.key).await;
-            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{whose:?}");
+            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{scope:?}");
         }
     }
 }
@@ -326,15 +326,15 @@ async fn rel_18_ends_that_are_slow_to_write_delay_none_of_the_others() {
     there.insert(Arc::clone(&bob)).await.unwrap();
     let (mut ends, now) = (here.ends(), here.shared.clock.now());
     for number in 0..20 {
-        let whose = Whose::User(UserKey::of(&format!("user{number}")));
-        let end = here.shared.own().begin_end(whose, None, now);
-        here.shared.own().finish_end(&end, None);
+        let scope = EndScope::User(UserKey::of(&format!("user{number}")));
+        let end = here.shared.journal().begin_end(scope, None, now);
+        here.shared.journal().finish_end(&end, None);
     }
     // Of one of them, by now.
     while !matches!(next(&mut ends).await, End::User(_)) {}
     assert_eq!(there.remove(vec![bob.key]).await, Ok(1));
     while next(&mut ends).await != End::One(bob.key) {}
-    let (_, left) = here.shared.own().unwritten();
+    let (_, left) = here.shared.journal().unwritten();
     assert!(left.len() > 10, "{} are left", left.len());
 }
 
@@ -359,7 +359,7 @@ async fn rel_10_a_store_that_refuses_is_not_told_as_one_that_is_away() {
     assert_eq!(here.insert(record("eve")).await, Err(StoreError::Refused));
     assert_eq!(here.load(ada.key).await, Ok(None), "it is over here");
     assert!(there.load(ada.key).await.unwrap().is_some());
-    assert!(here.reach().unwrap().is_connected);
+    assert!(here.connectivity().unwrap().is_connected);
     rights("-mget");
     assert_eq!(there.load(bob.key).await, Err(StoreError::Refused));
     rights("+mget");

@@ -40,7 +40,7 @@ async fn sec_52_a_name_is_in_the_index_wherever_a_list_stops_that_meets_it_witho
     here.insert(Arc::clone(&ada)).await.unwrap();
     let write = here
         .shared
-        .own()
+        .journal()
         .writes
         .all(here.shared.clock.now())
         .remove(0);

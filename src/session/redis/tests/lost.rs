@@ -12,7 +12,7 @@ fn neighbours() -> [String; 2] {
 
 /// A session that has ended with all of this user, and that the store has nonetheless: no index knew of it.
 /// Its epoch is thrown away.
-async fn ended(server: &TestServer, node: &Redis, whose: Whose) -> Arc<Record> {
+async fn ended(server: &TestServer, node: &Redis, scope: EndScope) -> Arc<Record> {
     let ada = record("ada");
     node.insert(Arc::clone(&ada)).await.unwrap();
     let value = [
@@ -20,11 +20,11 @@ async fn ended(server: &TestServer, node: &Redis, whose: Whose) -> Arc<Record> {
         format!("{}-copy", name(node, &ada.key)),
     ];
     server.ask(&["COPY", &value[0], &value[1]]);
-    match whose {
-        Whose::User(_) => drop(node.remove_of_user("ada".into(), None).await.unwrap()),
-        Whose::All => drop(node.clear().await.unwrap()),
+    match scope {
+        EndScope::User(_) => drop(node.remove_of_user("ada".into(), None).await.unwrap()),
+        EndScope::All => drop(node.clear().await.unwrap()),
     }
-    server.ask(&["DEL", &node.shared.names.epochs(Shared::shard_of(whose))]);
+    server.ask(&["DEL", &node.shared.names.epochs(Shared::shard_of(scope))]);
     assert_eq!(server.ask(&["RENAME", &value[1], &value[0]]), "OK\n");
     ada
 }
@@ -33,18 +33,18 @@ async fn ended(server: &TestServer, node: &Redis, whose: Whose) -> Arc<Record> {
 async fn rel_10_a_node_that_starts_after_an_epoch_was_thrown_away_opens_nothing_that_has_ended() {
     let server = server!();
     let [ada, other] = neighbours();
-    for (whose, then) in [
-        (Whose::User(UserKey::of(&ada)), None),
-        (Whose::User(UserKey::of(&ada)), Some(&other)),
-        (Whose::All, None),
+    for (scope, then) in [
+        (EndScope::User(UserKey::of(&ada)), None),
+        (EndScope::User(UserKey::of(&ada)), Some(&other)),
+        (EndScope::All, None),
     ] {
         let here = node(&server).await;
-        let over = ended(&server, &here, whose).await;
+        let over = ended(&server, &here, scope).await;
         // Which has the key there again, with one epoch of many.
         if let Some(user) = then {
             here.remove_of_user(user.clone(), None).await.unwrap();
         }
-        let (key, field) = here.shared.field_of(whose);
+        let (key, field) = here.shared.field_of(scope);
         let restored = async {
             while server.ask(&["HEXISTS", &key, &field]) != "1\n" {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -54,7 +54,7 @@ async fn rel_10_a_node_that_starts_after_an_epoch_was_thrown_away_opens_nothing_
         restored.expect("nobody has asked for the session, and the epoch is there again");
         drop(here);
         let late = node(&server).await;
-        assert_eq!(late.load(over.key).await, Ok(None), "{whose:?}, {then:?}");
+        assert_eq!(late.load(over.key).await, Ok(None), "{scope:?}, {then:?}");
         assert_eq!(server.ask(&["FLUSHALL"]), "OK\n");
     }
 }
@@ -63,15 +63,15 @@ async fn rel_10_a_node_that_starts_after_an_epoch_was_thrown_away_opens_nothing_
 async fn rel_18_who_signs_in_after_an_epoch_was_thrown_away_is_signed_in_on_every_node() {
     let server = server!();
     let (here, there) = (node(&server).await, node(&server).await);
-    for whose in [Whose::User(UserKey::of("ada")), Whose::All] {
+    for scope in [EndScope::User(UserKey::of("ada")), EndScope::All] {
         let mut ends = there.ends();
-        ended(&server, &here, whose).await;
+        ended(&server, &here, scope).await;
         let ada = record("ada");
         here.insert(Arc::clone(&ada)).await.unwrap(); // before anybody has asked for hers
         while !matches!(next(&mut ends).await, End::User(_) | End::All) {}
         for node in [&there, &here] {
             let found = node.load(ada.key).await;
-            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{whose:?}");
+            assert_eq!(found, Ok(Some(Arc::clone(&ada))), "{scope:?}");
         }
     }
 }
@@ -82,7 +82,7 @@ async fn sec_84_an_epoch_that_was_removed_is_not_lost() {
     let server = server!();
     let (here, there) = (node(&server).await, node(&server).await);
     here.remove_of_user("ada".into(), None).await.unwrap();
-    let (key, field) = here.shared.field_of(Whose::User(UserKey::of("ada")));
+    let (key, field) = here.shared.field_of(EndScope::User(UserKey::of("ada")));
     let is_there = || server.ask(&["HEXISTS", &key, &field]) == "1\n";
     let swept = async {
         while is_there() {

@@ -46,7 +46,7 @@ async fn rel_19_one_that_cannot_be_read_keeps_nobody_out_and_every_end_comes_aft
         // And before one is removed.
         server.ask(&["HSET", &epochs, REMOVED, damaged]);
         let user = UserKey::of("ada");
-        node.shared.own().forget_epochs(|_| true); // it would set the one of above again
+        node.shared.journal().forget_epochs(|_| true); // it would set the one of above again
         server.ask(&["DEL", &node.shared.names.user(user)]);
         server.ask(&["HSET", &epochs, &user.to_string(), "1000"]);
         let shard = keys::Names::shard_of(user);
@@ -82,7 +82,7 @@ async fn rel_18_who_signs_in_on_a_new_server_is_not_ended_by_an_epoch_that_was_r
     };
     let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
     swept.expect("it is removed");
-    there.shared.own().forget_epochs(|_| true);
+    there.shared.journal().forget_epochs(|_| true);
     let removed = server.ask(&["HGET", &epochs, REMOVED]);
     slow.set_delay(Duration::from_millis(1500)); // nothing of it is answered in time
     server.restart();

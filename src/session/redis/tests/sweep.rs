@@ -141,8 +141,8 @@ async fn rel_18_an_epoch_that_was_removed_does_not_come_back_with_another_server
     let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
     swept.expect("it is removed");
     // By the node that knows nothing of it; it has not looked itself since.
-    there.shared.own().forget_epochs(|_| true);
-    assert_eq!(here.shared.own().epochs().len(), 1);
+    there.shared.journal().forget_epochs(|_| true);
+    assert_eq!(here.shared.journal().epochs().len(), 1);
     let ada = record("ada");
     there.insert(Arc::clone(&ada)).await.unwrap();
     server.restart();
@@ -165,7 +165,7 @@ async fn rel_18_an_epoch_that_another_node_has_removed_ends_nothing_that_began_s
     };
     let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
     swept.expect("it is removed");
-    there.shared.own().forget_epochs(|_| true);
+    there.shared.journal().forget_epochs(|_| true);
     let ada = record("ada");
     there.insert(Arc::clone(&ada)).await.unwrap();
     server.restart();
@@ -199,7 +199,7 @@ async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
     node.remove_of_user("ada".into(), None).await.unwrap();
     assert_eq!(node.load(ada.key).await, Ok(None));
     // One that is older changes nothing in that.
-    node.shared.own().forget_epochs(|_| true); // it would set the later one again
+    node.shared.journal().forget_epochs(|_| true); // it would set the later one again
     server.ask(&["DEL", &node.shared.names.user(user)]);
     set("1000");
     let old = [(user, b"1000".to_vec())];

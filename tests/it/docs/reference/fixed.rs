@@ -553,25 +553,25 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     (
         "ends of sessions that a node remembers, to tell a store that has lost them",
         "50000",
-        "session/redis/own.rs",
+        "session/redis/journal.rs",
         "TOMBSTONES: usize = 50_000;",
     ),
     (
         "time that it remembers what it wrote, for the same reason",
         "1 min",
-        "session/redis/own/writes.rs",
+        "session/redis/journal/writes.rs",
         "WRITES: Duration = Duration::from_mins(1);",
     ),
     (
         "sessions that it has written and remembers, for the same reason",
         "20000",
-        "session/redis/own/writes.rs",
+        "session/redis/journal/writes.rs",
         "MAX_WRITES: usize = 20_000;",
     ),
     (
         "the same, in memory",
         "32 MiB",
-        "session/redis/own/writes.rs",
+        "session/redis/journal/writes.rs",
         "MAX_WRITTEN_BYTES: usize = 32 * 1024 * 1024;",
     ),
     (

@@ -21,9 +21,9 @@ const TOMBSTONES: usize = 50_000;
 /// Ends of users that are remembered.
 const MAX: usize = 10_000;
 
-/// Whom an end is of that goes by epochs.
+/// Which sessions an end by an epoch is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Whose {
+pub(super) enum EndScope {
     User(UserKey),
     All,
 }
@@ -36,7 +36,7 @@ const IN_ANY_CASE: Duration = Duration::from_secs(2);
 /// all that that one does: one that keeps a session does not take the place of one that keeps none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PendingEnd {
-    pub(super) whose: Whose,
+    pub(super) scope: EndScope,
     /// A session that is to go on.
     pub(super) keep: Option<SessionKey>,
     /// When it was asked for, by the clock of this node.
@@ -52,49 +52,50 @@ impl PendingEnd {
     /// Whether it is meant for a session of those that it is about. In doubt it is, but for sessions
     /// that have begun since it was asked for.
     pub(super) fn ends(&self, record: &Record) -> bool {
-        let began_since = match self.whose {
-            Whose::User(_) => record.created >= self.at.plus(IN_ANY_CASE),
-            Whose::All => false,
+        let began_since = match self.scope {
+            EndScope::User(_) => record.created >= self.at.plus(IN_ANY_CASE),
+            EndScope::All => false,
         };
         self.keep != Some(record.key) && !began_since
     }
 }
 
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct Journal {
     tombstones: HashSet<SessionKey>,
     order: VecDeque<SessionKey>,
     /// Ended here and not written down yet.
     unwritten: HashSet<SessionKey>,
     /// The same by epochs, being written or not written yet.
-    pending: HashMap<Whose, Vec<PendingEnd>>,
+    pending: HashMap<EndScope, Vec<PendingEnd>>,
     /// The number of the last one.
     last_pending: u64,
-    epochs: HashMap<Whose, Epoch>,
+    epochs: HashMap<EndScope, Epoch>,
     pub(super) writes: Writes,
 }
 
-impl Own {
+impl Journal {
     /// Whether a session is over, whatever the store says.
     pub(super) fn has_ended(&self, record: &Record) -> bool {
-        let is_ending = |whose| {
-            let mut pending = self.pending.get(&whose).into_iter().flatten();
+        let is_ending = |scope| {
+            let mut pending = self.pending.get(&scope).into_iter().flatten();
             pending.any(|pending| pending.ends(record))
         };
         self.is_over(&record.key)
             || !self.pending.is_empty()
-                && (is_ending(Whose::All) || is_ending(Whose::User(UserKey::of(record.user()))))
+                && (is_ending(EndScope::All)
+                    || is_ending(EndScope::User(UserKey::of(record.user()))))
     }
 
     /// The epochs that are remembered, and later than those that a session of a user began in.
-    pub(super) fn epochs_after(&self, user: UserKey, began_in: Epochs) -> Vec<(Whose, Epoch)> {
+    pub(super) fn epochs_after(&self, user: UserKey, began_in: Epochs) -> Vec<(EndScope, Epoch)> {
         let both = [
-            (Whose::User(user), began_in.user),
-            (Whose::All, began_in.all),
+            (EndScope::User(user), began_in.user),
+            (EndScope::All, began_in.all),
         ];
-        let later = both.into_iter().filter_map(|(whose, began_in)| {
-            let epoch = self.epochs.get(&whose)?;
-            (epoch.number > began_in).then(|| (whose, epoch.clone()))
+        let later = both.into_iter().filter_map(|(scope, began_in)| {
+            let epoch = self.epochs.get(&scope)?;
+            (epoch.number > began_in).then(|| (scope, epoch.clone()))
         });
         later.collect()
     }
@@ -148,34 +149,34 @@ impl Own {
 
     pub(super) fn begin_end(
         &mut self,
-        whose: Whose,
+        scope: EndScope,
         keep: Option<SessionKey>,
         at: Timestamp,
     ) -> PendingEnd {
         self.last_pending += 1;
         let end = PendingEnd {
-            whose,
+            scope,
             keep,
             at,
             has_waited: false,
             is_being_written: true,
             number: self.last_pending,
         };
-        let pending = self.pending.entry(whose).or_default();
+        let pending = self.pending.entry(scope).or_default();
         pending.retain(|earlier| keep.is_some() && earlier.keep.is_none());
         pending.push(end);
         let over = Epoch {
             number: u64::MAX,
             kept: keep.into_iter().collect(),
         };
-        self.writes.forget_ended(whose, &over);
+        self.writes.forget_ended(scope, &over);
         end
     }
 
     /// Begins another try at the ends of these sessions that wait, the earliest first: those that nobody
     /// is about to write.
-    pub(super) fn try_again(&mut self, whose: Whose) -> Vec<PendingEnd> {
-        let pending = self.pending.get_mut(&whose).into_iter().flatten();
+    pub(super) fn try_again(&mut self, scope: EndScope) -> Vec<PendingEnd> {
+        let pending = self.pending.get_mut(&scope).into_iter().flatten();
         let waiting = pending.filter(|end| !end.is_being_written);
         let tried = waiting.map(|end| {
             end.has_waited = true;
@@ -187,7 +188,7 @@ impl Own {
 
     /// Gives the end over to the epoch that is written by now, if any was to be, or to another try.
     pub(super) fn finish_end(&mut self, end: &PendingEnd, written: Option<&Option<Epoch>>) {
-        if let Some(pending) = self.pending.get_mut(&end.whose) {
+        if let Some(pending) = self.pending.get_mut(&end.scope) {
             if written.is_some() {
                 pending.retain(|other| other.number != end.number);
             }
@@ -199,23 +200,23 @@ impl Own {
                 other.is_being_written = false;
             }
             if pending.is_empty() {
-                self.pending.remove(&end.whose);
+                self.pending.remove(&end.scope);
             }
         }
         if let Some(Some(epoch)) = written {
-            self.note_epoch(end.whose, epoch.clone());
+            self.note_epoch(end.scope, epoch.clone());
         }
     }
 
     /// Remembers an epoch, whoever has set it.
-    pub(super) fn note_epoch(&mut self, whose: Whose, epoch: Epoch) {
-        if self.epochs.len() >= MAX && !self.epochs.contains_key(&whose) {
+    pub(super) fn note_epoch(&mut self, scope: EndScope, epoch: Epoch) {
+        if self.epochs.len() >= MAX && !self.epochs.contains_key(&scope) {
             // The newest are those that a failover loses.
             let mut numbers: Vec<_> = self.epochs.values().map(|epoch| epoch.number).collect();
             let (_, median, _) = numbers.select_nth_unstable(MAX / 2);
             self.forget_epochs(|number| number <= *median);
         }
-        let known = self.epochs.entry(whose).or_default();
+        let known = self.epochs.entry(scope).or_default();
         if epoch.number > known.number {
             *known = epoch;
         }
@@ -224,15 +225,15 @@ impl Own {
     /// Forgets epochs of users that are that old.
     pub(super) fn forget_epochs(&mut self, is_old: impl Fn(u64) -> bool) {
         self.epochs
-            .retain(|whose, epoch| *whose == Whose::All || !is_old(epoch.number));
+            .retain(|scope, epoch| *scope == EndScope::All || !is_old(epoch.number));
     }
 
     /// What waits for another try; not what is just being written.
-    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<Whose>) {
+    pub(super) fn unwritten(&self) -> (Vec<SessionKey>, Vec<EndScope>) {
         let keys = self.unwritten.iter().copied().collect();
         let waits = |pending: &[PendingEnd]| pending.iter().any(|end| !end.is_being_written);
         let pending = self.pending.iter().filter(|(_, pending)| waits(pending));
-        (keys, pending.map(|(whose, _)| *whose).collect())
+        (keys, pending.map(|(scope, _)| *scope).collect())
     }
 
     /// A session was written; see [`Writes::note`]. One that is over is not remembered.
@@ -245,10 +246,10 @@ impl Own {
         self.is_over(&record.key) || self.writes.note(record, epochs, now)
     }
 
-    pub(super) fn epochs(&self) -> Vec<(Whose, Epoch)> {
+    pub(super) fn epochs(&self) -> Vec<(EndScope, Epoch)> {
         self.epochs
             .iter()
-            .map(|(whose, epoch)| (*whose, epoch.clone()))
+            .map(|(scope, epoch)| (*scope, epoch.clone()))
             .collect()
     }
 }
@@ -259,56 +260,56 @@ mod tests {
 
     #[test]
     fn rel_10_who_signs_in_after_a_revocation_that_waits_may_end_the_others() {
-        let mut own = Own::default();
-        let whose = Whose::User(UserKey::of("ada"));
+        let mut journal = Journal::default();
+        let scope = EndScope::User(UserKey::of("ada"));
         let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
         let begun = |seconds| Record {
             created: at(seconds),
             ..Arc::unwrap_or_clone(crate::session::test_record("ada"))
         };
         let (before, after, own_one) = (begun(50), begun(3600), begun(3600));
-        let all = own.begin_end(whose, None, at(100));
-        own.finish_end(&all, None);
-        let others = own.begin_end(whose, Some(own_one.key), at(4000));
-        own.finish_end(&others, None);
-        assert!(own.has_ended(&before) && own.has_ended(&after));
-        assert!(!own.has_ended(&own_one), "it is meant by neither");
-        let again = own.try_again(whose);
+        let all = journal.begin_end(scope, None, at(100));
+        journal.finish_end(&all, None);
+        let others = journal.begin_end(scope, Some(own_one.key), at(4000));
+        journal.finish_end(&others, None);
+        assert!(journal.has_ended(&before) && journal.has_ended(&after));
+        assert!(!journal.has_ended(&own_one), "it is meant by neither");
+        let again = journal.try_again(scope);
         let order: Vec<_> = again.iter().map(|end| end.keep).collect();
         assert_eq!(order, [None, Some(own_one.key)]);
-        assert_eq!(own.try_again(whose), [], "they are being written");
+        assert_eq!(journal.try_again(scope), [], "they are being written");
         for end in &again {
-            own.finish_end(end, Some(&None));
+            journal.finish_end(end, Some(&None));
         }
-        assert!(!own.has_ended(&before) && own.unwritten().1.is_empty());
+        assert!(!journal.has_ended(&before) && journal.unwritten().1.is_empty());
         // Whoever had begun before stays over, whatever is clicked.
-        let all = own.begin_end(whose, None, at(100));
-        own.begin_end(whose, Some(before.key), at(101));
-        assert!(own.has_ended(&before));
+        let all = journal.begin_end(scope, None, at(100));
+        journal.begin_end(scope, Some(before.key), at(101));
+        assert!(journal.has_ended(&before));
         // And one that ends all is enough.
-        let last = own.begin_end(whose, None, at(5000));
-        own.finish_end(&all, None);
-        own.finish_end(&last, None);
-        assert_eq!(own.try_again(whose).len(), 1);
+        let last = journal.begin_end(scope, None, at(5000));
+        journal.finish_end(&all, None);
+        journal.finish_end(&last, None);
+        assert_eq!(journal.try_again(scope).len(), 1);
     }
 
     #[test]
     fn rel_18_of_too_many_ends_of_users_the_newest_are_remembered() {
-        let mut own = Own::default();
+        let mut journal = Journal::default();
         let epoch = |number| Epoch {
             number,
             kept: Vec::new(),
         };
-        let user = |number: usize| Whose::User(UserKey::of(&number.to_string()));
-        own.note_epoch(Whose::All, epoch(1));
+        let user = |number: usize| EndScope::User(UserKey::of(&number.to_string()));
+        journal.note_epoch(EndScope::All, epoch(1));
         let numbers = (2..).take(2 * MAX);
         for (number, at) in numbers.zip(0..) {
-            own.note_epoch(user(at), epoch(number));
+            journal.note_epoch(user(at), epoch(number));
         }
-        let known = own.epochs();
+        let known = journal.epochs();
         assert!(known.len() <= MAX, "{}", known.len());
-        let has = |whose| known.iter().any(|(known, _)| *known == whose);
-        assert!(has(Whose::All), "it is one alone");
+        let has = |scope| known.iter().any(|(known, _)| *known == scope);
+        assert!(has(EndScope::All), "it is one alone");
         assert!((0..100).all(|at| has(user(2 * MAX - 1 - at))));
         assert!(!has(user(0)));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::epochs::Epoch;
 use super::super::value::Epochs;
-use super::Whose;
+use super::EndScope;
 use crate::clock::Timestamp;
 use crate::session::id::SessionKey;
 use crate::session::record::Record;
@@ -70,10 +70,10 @@ impl Writes {
     }
 
     /// What has ended by this epoch is not to be written again.
-    pub(in super::super) fn forget_ended(&mut self, whose: Whose, epoch: &Epoch) {
-        let is_meant = |key: &SessionKey, write: &Write| match whose {
-            Whose::All => epoch.ends(key, write.epochs.all),
-            Whose::User(user) => write.user == user && epoch.ends(key, write.epochs.user),
+    pub(in super::super) fn forget_ended(&mut self, scope: EndScope, epoch: &Epoch) {
+        let is_meant = |key: &SessionKey, write: &Write| match scope {
+            EndScope::All => epoch.ends(key, write.epochs.all),
+            EndScope::User(user) => write.user == user && epoch.ends(key, write.epochs.user),
         };
         let mut forgotten = 0;
         self.by_key.retain(|key, write| {
@@ -174,7 +174,7 @@ mod tests {
             number: 1,
             kept: Vec::new(),
         };
-        writes.forget_ended(Whose::All, &all);
+        writes.forget_ended(EndScope::All, &all);
         assert_eq!((writes.bytes, writes.by_key.len()), (0, 0));
         assert!(writes.note(&named(4), Epochs::default(), now));
         assert_eq!(writes.all(now.plus(WRITES)).len(), 0);
