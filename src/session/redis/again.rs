@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::keys::Short;
-use super::lost::Round;
+use super::lost::{Round, Server};
 use super::remove::Tell;
 use super::value::Entry;
 use super::{Shared, all, journal};
@@ -38,9 +38,8 @@ impl Shared {
     pub(super) async fn assert_again(&self) -> Result<(), StoreError> {
         self.end_again().await?;
         self.removed_again().await?;
-        for (scope, epoch) in self.needed_epochs() {
-            self.set_again(scope, &epoch).await?;
-        }
+        let epochs = self.needed_epochs();
+        self.set_lost_again(epochs, Server::Another).await?;
         let now = self.clock.now();
         let writes = self.journal().writes.all(now);
         let mut steps = Vec::new();

@@ -133,7 +133,7 @@ impl Left {
 }
 
 /// The name of the epoch of all, which no user has.
-const ALL: &str = "*";
+pub(super) const ALL: &str = "*";
 
 impl Shared {
     /// The epochs that hold for sessions of each of these users. An error where the epoch of all cannot be

@@ -1,16 +1,17 @@
 //! Epochs that the store has lost while this node was running: a server whose memory is full throws whole
 //! keys away, unless its policy is `noeviction`, and with one of them the epochs of many users.
 //!
-//! A node that has heard of an epoch goes by it all the same. One that starts later cannot have, so those
-//! that have look whether what they know is still there, and set it again where it is not.
+//! A node that has heard of an epoch, or has read it in a round of [`sweep`](super::sweep), goes by it all the
+//! same. One that starts later can do neither, so the others look whether what they know is still there, and set
+//! it again where it is not.
 
 use std::collections::HashSet;
 use std::iter;
 
-use super::Shared;
 use super::epochs::Epoch;
 use super::journal::EndScope;
 use super::removed::REMOVED;
+use super::{Shared, all};
 use crate::session::store::StoreError;
 
 /// Epochs that one look asks for.
@@ -20,6 +21,15 @@ const AT_ONCE: usize = 100;
 #[derive(Default)]
 pub(super) struct Round(Vec<(EndScope, Epoch)>);
 
+/// What is asked for epochs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Server {
+    /// That of before: what it removed for its age is not lost.
+    Known,
+    /// One that has taken its place, or has begun anew.
+    Another,
+}
+
 impl Shared {
     /// Looks for some of the epochs that are known here, and sets those again that are lost.
     pub(super) async fn restore_lost_epochs(&self, round: &mut Round) -> Result<(), StoreError> {
@@ -27,7 +37,7 @@ impl Shared {
             round.0 = self.needed_epochs();
         }
         let some = round.0.split_off(round.0.len().saturating_sub(AT_ONCE));
-        let lost = self.lost(some).await?;
+        let lost = self.lost(some, Server::Known).await?;
         let shards: HashSet<_> = lost
             .iter()
             .map(|(scope, _)| Self::shard_of(*scope))
@@ -38,11 +48,21 @@ impl Shared {
         // They are fields of one key, which was thrown away as a whole.
         let mut suspects = self.needed_epochs();
         suspects.retain(|(scope, _)| shards.contains(&Self::shard_of(*scope)));
+        self.set_lost_again(suspects, Server::Known).await
+    }
+
+    /// Sets those of these again that a server does not have.
+    pub(super) async fn set_lost_again(
+        &self,
+        mut suspects: Vec<(EndScope, Epoch)>,
+        server: Server,
+    ) -> Result<(), StoreError> {
         while !suspects.is_empty() {
             let some = suspects.split_off(suspects.len().saturating_sub(AT_ONCE));
-            for (scope, epoch) in self.lost(some).await? {
-                self.set_again(scope, &epoch).await?;
-            }
+            let lost = self.lost(some, server).await?;
+            let again = lost.iter();
+            let again = again.map(|(scope, epoch)| self.set_again(*scope, epoch));
+            all(again.collect()).await?;
         }
         Ok(())
     }
@@ -54,10 +74,11 @@ impl Shared {
         epochs
     }
 
-    /// Those of these that the store does not have, and that were not removed for their age.
+    /// Those of these that it does not have.
     async fn lost(
         &self,
         known: Vec<(EndScope, Epoch)>,
+        server: Server,
     ) -> Result<Vec<(EndScope, Epoch)>, StoreError> {
         if known.is_empty() {
             return Ok(known);
@@ -68,15 +89,22 @@ impl Shared {
         });
         let there = self.read_epochs(fields).await?;
         let (there, _) = there.as_chunks::<2>();
-        let lost = known
-            .into_iter()
-            .zip(there)
-            .filter(|((scope, epoch), [removed, there])| {
+        let is_lost = |(scope, epoch): &(EndScope, Epoch), [removed, there]: &[_; 2]| {
+            let is_there = |there: &Option<Epoch>| {
+                let there = there.as_ref();
+                there.is_some_and(|it| it.number >= epoch.number)
+            };
+            match server {
+                Server::Another => !is_there(there),
                 // What cannot be read is mended by the next end.
-                let is_later = there.as_ref().is_none_or(|it| it.number >= epoch.number);
-                let removed = removed.as_ref().map_or(0, |removed| removed.number);
-                !is_later && (*scope == EndScope::All || removed < epoch.number)
-            });
+                Server::Known if there.is_none() => false,
+                Server::Known => {
+                    !is_there(there) && (*scope == EndScope::All || !is_there(removed))
+                }
+            }
+        };
+        let lost = known.into_iter().zip(there);
+        let lost = lost.filter(|(known, there)| is_lost(known, there));
         Ok(lost.map(|(known, _)| known).collect())
     }
 }

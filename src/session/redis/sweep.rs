@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ::redis::{Value, cmd};
 
-use super::epochs::Epoch;
+use super::epochs::{ALL, Epoch};
+use super::journal::EndScope;
 use super::keys::{Names, SHARDS, Shard};
 use super::removed::REMOVED;
 use super::value::shift;
@@ -115,11 +116,7 @@ impl Shared {
         };
         let (pairs, _) = words.as_chunks::<2>();
         for [field, text] in pairs {
-            if bytes(field) == Some(REMOVED.as_bytes())
-                && let Some(epoch) = number(text)
-            {
-                self.removed.note(shard, epoch);
-            }
+            self.learn(shard, field, text);
         }
         let field = |pair: &[Value; 2]| match pair {
             [Value::BulkString(user), Value::BulkString(text)] => {
@@ -128,6 +125,31 @@ impl Shared {
             _ => None,
         };
         Ok((cursor.clone(), pairs.iter().filter_map(field).collect()))
+    }
+
+    /// Remembers what a node has not heard of that had not started by then: the store may lose it.
+    fn learn(&self, shard: Shard, field: &Value, text: &Value) {
+        let Some(field) = bytes(field) else {
+            return;
+        };
+        if field == REMOVED.as_bytes() {
+            if let Some(epoch) = number(text) {
+                self.removed.note(shard, epoch);
+            }
+            return;
+        }
+        let scope = if field == ALL.as_bytes() {
+            Some(EndScope::All)
+        } else {
+            UserKey::parse(field).map(EndScope::User)
+        };
+        let epoch = bytes(text).and_then(Epoch::read);
+        if let (Some(scope), Some(epoch)) = (scope, epoch)
+            && Self::shard_of(scope) == shard
+            && (scope == EndScope::All || !self.is_needless(epoch.number))
+        {
+            self.journal().note_epoch(scope, epoch);
+        }
     }
 
     /// Removes those of these epochs that are as they were, of users that have no session in their

@@ -59,6 +59,29 @@ async fn rel_10_a_node_that_starts_after_an_epoch_was_thrown_away_opens_nothing_
     }
 }
 
+/// Which every node reads again and again.
+#[tokio::test]
+async fn rel_10_a_node_that_starts_after_an_end_puts_its_epoch_back_as_well() {
+    let server = server!();
+    for scope in [EndScope::User(UserKey::of("ada")), EndScope::All] {
+        let here = node(&server).await;
+        match scope {
+            EndScope::User(_) => drop(here.remove_of_user("ada".into(), None).await.unwrap()),
+            EndScope::All => drop(here.clear().await.unwrap()),
+        }
+        drop(here);
+        let late = node(&server).await;
+        for _ in 0..keys::SHARDS {
+            late.forget_ends(Duration::from_hours(12)).await.unwrap();
+        }
+        let (key, field) = late.shared.field_of(scope);
+        assert_eq!(server.ask(&["DEL", &key]), "1\n");
+        let mut round = crate::session::redis::lost::Round::default();
+        late.shared.restore_lost_epochs(&mut round).await.unwrap();
+        assert_eq!(server.ask(&["HEXISTS", &key, &field]), "1\n", "{scope:?}");
+    }
+}
+
 #[tokio::test]
 async fn rel_18_who_signs_in_after_an_epoch_was_thrown_away_is_signed_in_on_every_node() {
     let server = server!();
