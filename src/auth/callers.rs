@@ -352,5 +352,7 @@ fn log_revoked(user: &str, session: &SessionKey) {
 #[cfg(test)]
 mod in_file;
 #[cfg(test)]
+mod opened;
+#[cfg(test)]
 #[cfg(feature = "redis")]
 mod tests;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::opened::Opened;
 use super::*;
 use crate::auth::UsersHome;
-use crate::auth::authenticators;
 use crate::auth::password::StoredHash;
 use crate::clock::Clock;
 use crate::nodes::Nodes;
-use crate::session::{self, Backend, SessionId, SessionStore, test_record};
+use crate::session::{Backend, SessionId, SessionStore, test_record};
 
 struct Node {
     backend: Backend,
@@ -36,7 +36,7 @@ impl Node {
         write(&path, &user(&hash, ""));
         let home = UsersHome::File(path);
         let accounts = Arc::new(Accounts::open(&home, &Nodes::alone(), &clock).unwrap());
-        let (store, callers) = open(&backend, &accounts, &clock);
+        let Opened { store, callers, .. } = Opened::by(&backend, &accounts, &clock);
         Self {
             backend,
             clock,
@@ -50,8 +50,13 @@ impl Node {
 
     /// The sessions can be read again, by whoever judges them from now on.
     fn mend(&mut self) {
-        (self.store, self.callers) = open(&Backend::Memory, &self.accounts, &self.clock); // gives the file back
-        (self.store, self.callers) = open(&self.backend, &self.accounts, &self.clock);
+        self.open(&Backend::Memory); // gives the file back
+        self.open(&self.backend.clone());
+    }
+
+    fn open(&mut self, backend: &Backend) {
+        let Opened { store, callers, .. } = Opened::by(backend, &self.accounts, &self.clock);
+        (self.store, self.callers) = (store, callers);
     }
 
     /// Ada, with these further lines, until the server knows her so.
@@ -101,31 +106,6 @@ impl Node {
 }
 
 /// The sessions that are there, and who judges them.
-fn open(
-    backend: &Backend,
-    accounts: &Arc<Accounts>,
-    clock: &Clock,
-) -> (Arc<dyn SessionStore>, Callers) {
-    let store = session::open(backend, &Nodes::alone(), clock).unwrap();
-    let settings = session::Settings {
-        backend: backend.clone(),
-        idle_timeout: Duration::from_hours(1),
-        lifetime: Duration::from_hours(12),
-        remember_for: Duration::ZERO,
-        max_per_user: 20,
-        max_sessions: 20,
-    };
-    let sessions = Arc::new(Sessions::new(settings, Arc::clone(&store), clock.clone()));
-    let memory = authenticators::open(None, &Nodes::alone(), clock).unwrap();
-    let callers = Callers::new(
-        Arc::clone(accounts),
-        sessions,
-        Arc::new(FormerUsers::new(false)),
-        Arc::new(ApiTokens::open(memory, clock.clone()).unwrap()),
-    );
-    (store, callers)
-}
-
 fn user(hash: &StoredHash, lines: &str) -> String {
     format!("[user.ada]\npassword = \"{}\"\n{lines}", hash.as_str())
 }

@@ -7,17 +7,17 @@ use futures_util::poll;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::opened::Opened;
 use super::*;
 use crate::auth::UsersHome;
 use crate::auth::api_token::{NewToken, TokenLimits};
-use crate::auth::authenticators;
 use crate::auth::incarnation::{Incarnation, UserId};
 use crate::auth::password::StoredHash;
 use crate::auth::users_file::User;
 use crate::clock::Clock;
 use crate::nodes::Nodes;
 use crate::redis::test_server::TestServer;
-use crate::session::{self, Backend, SessionId, SessionStore, test_record};
+use crate::session::{Backend, SessionId, SessionStore, test_record};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -39,24 +39,11 @@ impl Node {
         let nodes = Nodes::open(Some(&Arc::new(settings)), &clock).unwrap();
         let home = UsersHome::Store { first: None };
         let accounts = Arc::new(Accounts::open(&home, &nodes, &clock).unwrap());
-        let store = session::open(&Backend::Memory, &Nodes::alone(), &clock).unwrap();
-        let settings = session::Settings {
-            backend: Backend::Memory,
-            idle_timeout: Duration::from_hours(1),
-            lifetime: Duration::from_hours(12),
-            remember_for: Duration::ZERO,
-            max_per_user: 20,
-            max_sessions: 20,
-        };
-        let sessions = Arc::new(Sessions::new(settings, Arc::clone(&store), clock.clone()));
-        let memory = authenticators::open(None, &Nodes::alone(), &clock).unwrap();
-        let tokens = Arc::new(ApiTokens::open(memory, clock.clone()).unwrap());
-        let callers = Callers::new(
-            Arc::clone(&accounts),
-            Arc::clone(&sessions),
-            Arc::new(FormerUsers::new(false)),
-            Arc::clone(&tokens),
-        );
+        let Opened {
+            store,
+            tokens,
+            callers,
+        } = Opened::by(&Backend::Memory, &accounts, &clock);
         let mut node = Self {
             clock,
             accounts,
