@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Proxy;
 use super::app::App;
-use crate::auth::api_token::{self, ApiToken};
+use crate::auth::api_token::ApiToken;
 use crate::auth::callers::Caller;
 use crate::auth::credential::{Credential, Refusal};
 use crate::auth::throttle::Wait;
@@ -150,7 +150,7 @@ impl Credentials {
             own != Some(name) && all.any(|folded| identity::folds_to(name.as_str(), folded))
         };
         let mut others = headers.iter().filter(|(name, _)| is_one(name));
-        if others.any(|(_, value)| api_token::find_in(value.as_bytes())) {
+        if others.any(|(_, value)| fields::holds_token(value.as_bytes())) {
             return Err(BadRequest::Credentials);
         }
         Ok(())

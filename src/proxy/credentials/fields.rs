@@ -5,6 +5,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::{BasicPassword, NameAndPassword, Shown};
@@ -45,6 +46,9 @@ pub(super) fn authorization(
     takes_passwords: bool,
 ) -> Result<Option<Shown>, BadRequest> {
     let field = value.as_bytes();
+    if is_in_escapes(field) {
+        return Err(BadRequest::Credentials);
+    }
     let end = field.iter().position(|byte| matches!(byte, b' ' | b'\t'));
     let (scheme, rest) = field.split_at(end.unwrap_or(field.len()));
     let rest = rest.trim_ascii();
@@ -80,10 +84,40 @@ pub(super) fn own_header(field: &HeaderValue) -> Result<Option<Shown>, BadReques
     if let Some(token) = ApiToken::parse(field) {
         return Ok(Some(Shown::Token { token, user: None }));
     }
-    if api_token::find_in(field) {
+    if holds_token(field) {
         return Err(BadRequest::Credentials);
     }
     Ok(None)
+}
+
+/// Whether a token is in a field that has none to us, as it stands or in escapes.
+pub(super) fn holds_token(field: &[u8]) -> bool {
+    api_token::find_in(field) || is_in_escapes(field)
+}
+
+/// How often escapes are taken out: what is still escaped then, no app reads.
+const MOST_ESCAPED: usize = 3;
+
+/// Whether a token is behind escapes of URLs, by itself or in base64: clients that take it from an
+/// address send it so, and there are apps that take escapes out of everything.
+fn is_in_escapes(field: &[u8]) -> bool {
+    let has_escapes = |text: &[u8]| memchr::memchr(b'%', text).is_some();
+    if !has_escapes(field) {
+        return false; // as most
+    }
+    let mut text = Zeroizing::new(field.to_vec());
+    for _ in 0..MOST_ESCAPED {
+        text = Zeroizing::new(percent_decode(&text).collect());
+        let end = text.iter().position(u8::is_ascii_whitespace);
+        let after_scheme = &text[end.unwrap_or(0)..];
+        if api_token::find_in(&text) || hides_token(after_scheme) {
+            return true;
+        }
+        if !has_escapes(&text) {
+            break;
+        }
+    }
+    false
 }
 
 /// What HTTP Basic carries.
@@ -134,13 +168,13 @@ fn hides_token(text: &[u8]) -> bool {
         };
         Zeroizing::new(text.iter().filter_map(letter).collect::<Vec<_>>())
     };
-    let holds_token = |letters: &[u8]| {
+    let decodes_to_token = |letters: &[u8]| {
         let lone = usize::from(letters.len() % 4 == 1);
         let decoded = LOOSE.decode(&letters[..letters.len() - lone]);
         decoded.is_ok_and(|decoded| api_token::find_in(&Zeroizing::new(decoded)))
     };
     [false, true].into_iter().any(|of_urls| {
         let letters = letters(of_urls);
-        (0..4).any(|skipped| letters.get(skipped..).is_some_and(holds_token))
+        (0..4).any(|skipped| letters.get(skipped..).is_some_and(decodes_to_token))
     })
 }

@@ -110,6 +110,47 @@ fn sec_96_a_token_in_a_form_that_is_not_taken_reaches_no_app() {
     }
 }
 
+/// A client that took it from an address may send it so, and an app may take the escapes out.
+#[test]
+fn sec_96_a_token_in_escapes_of_urls_reaches_no_app() {
+    let token = ApiToken::generate().unwrap();
+    let text = token.expose();
+    let escaped = |text: &str| {
+        let escapes = text.bytes().map(|byte| format!("%{byte:02x}"));
+        escapes.collect::<Vec<_>>().concat()
+    };
+    let pair = encoded(&format!("ada:{text}"));
+    let base64 = pair.strip_prefix("Basic ").unwrap();
+    let (begin, end) = base64.split_at(17);
+    for (name, value) in [
+        (
+            "authorization",
+            format!("Bearer {}", text.replace('_', "%5F")),
+        ),
+        ("authorization", format!("Bearer {}", escaped(text))),
+        (
+            "authorization",
+            format!("Bearer {}", escaped(&escaped(text))),
+        ),
+        ("authorization", format!("Bearer%20{text}")),
+        ("authorization", format!("Basic {begin}{}", escaped(end))),
+        ("authorization", format!("Basic%20{}", escaped(base64))),
+        ("authorization", escaped(&pair)),
+        ("authorization", format!("Token {}", escaped(text))),
+        ("x-api-key", escaped(text)),
+    ] {
+        let mut sent = headers(&[(name, value.clone())]);
+        let result = credentials(Some("x-api-key")).take(&mut sent);
+        assert_eq!(result.err(), Some(BadRequest::Credentials), "{value}");
+    }
+    for value in ["Bearer 100%", "Basic %%%", "Digest uri=\"/a%20b\""] {
+        let mut sent = headers(&[("authorization", value.to_owned())]);
+        let result = credentials(Some("x-api-key")).take(&mut sent);
+        assert!(result.unwrap().is_none(), "{value}");
+        assert_eq!(sent.len(), 1, "{value}");
+    }
+}
+
 #[test]
 fn a_header_of_the_apps_choice_is_looked_into() {
     let token = ApiToken::generate().unwrap();
