@@ -2,6 +2,7 @@
 
 mod accept;
 mod acme_challenges;
+mod auth_connection;
 mod auth_listener;
 mod auth_threads;
 mod background;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::Proxy;
@@ -47,14 +47,13 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
 impl Proxy {
-    /// One auth request, whatever becomes of it.
+    /// One auth request, whatever becomes of it. `body` is `None` where its head has said so.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
         in_flight: InFlight,
-        request: Request<Incoming>,
+        (mut head, body): (Parts, Option<Incoming>),
     ) -> Result<Response<ResponseBody>, h2::Error> {
-        let (mut head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
         let auth_request = if self.may_ask(connection) {
             AuthRequest::read(&mut head, self.settings.public_port)
@@ -89,11 +88,15 @@ impl Proxy {
         self: &Arc<Self>,
         connection: &Arc<ClientConn>,
         exchange: &mut Exchange,
-        (mut head, body): (Parts, Incoming),
+        (mut head, body): (Parts, Option<Incoming>),
         auth_request: Result<AuthRequest, BadAuthRequest>,
     ) -> Result<Response<ResponseBody>, RequestError> {
-        let body = connection.body(&head, body, self.shared.shutdown.token());
-        exchange.note_body(&body);
+        // Nobody reads it: one that is there ends the connection.
+        let stop = self.shared.shutdown.token();
+        let body = body.map(|body| connection.body(&head, body, stop));
+        if let Some(body) = &body {
+            exchange.note_body(body);
+        }
         if self.note_auth_request(connection, &head, &auth_request) {
             return Err(RequestError::ForwardAuth(BadAuthRequest::Probe));
         }

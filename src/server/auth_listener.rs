@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::StartError;
+use super::auth_connection::serve_auth_requests;
 use super::auth_threads::AuthThreads;
-use super::connection::serve_http1;
 use super::socket::Socket;
 use super::systemd::AuthSocket;
 use super::transport::Transport;
@@ -215,7 +215,7 @@ impl Connections {
             let connection = Arc::new(ClientConn::of_proxy(peer, purpose, load, admitted));
             let socket = Socket::new(stream, Arc::clone(&connection), true);
             // Boxed, so that the task has no room for what it begins with once that is gone.
-            Box::pin(serve_http1(service, connection, socket)).await;
+            Box::pin(serve_auth_requests(service, connection, socket)).await;
         };
         let connections = self.service.shutdown().connections();
         connections.spawn_on(served, runtime);

@@ -11,7 +11,6 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep};
 
 use super::batch::{Batch, Gathering};
@@ -62,15 +61,14 @@ pub(super) async fn serve_http1<S: Transport>(
     // needs. They are in a box, which is given back: only the socket waits for the next request.
     while let Some(parked) = Box::pin(serve_requests(&service, &connection, socket)).await {
         socket = parked;
-        if !socket.wait(&service, &service.settings().timeouts).await {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.shutdown()).await;
+        if !socket.wait(&service).await {
             return;
         }
     }
 }
 
 /// Serves a connection until it ends; gives its socket where it has had no request for a while.
-async fn serve_requests<S: Transport>(
+pub(super) async fn serve_requests<S: Transport>(
     service: &Arc<Service>,
     connection: &Arc<ClientConn>,
     socket: Socket<S>,
@@ -94,7 +92,7 @@ async fn serve_requests<S: Transport>(
             .serve_connection(TokioIo::new(socket), service)
             .with_upgrades()
     };
-    let idle_timeout = PARK_AFTER.min(settings.timeouts.keep_alive);
+    let idle_timeout = park_after(&settings);
     let shut_down = http1::UpgradeableConnection::graceful_shutdown;
     let driven = drive(
         service,
@@ -130,6 +128,11 @@ async fn serve_requests<S: Transport>(
         return None;
     }
     parts.read_buf.is_empty().then_some(socket)
+}
+
+/// How long a connection without a request keeps its buffers.
+pub(super) fn park_after(settings: &Settings) -> Duration {
+    PARK_AFTER.min(settings.timeouts.keep_alive)
 }
 
 pub(super) async fn serve_http2<S: Transport>(
@@ -195,6 +198,8 @@ fn respond(
         // Written where they stay: `Box::pin` would build them on the stack and copy them.
         if connection.purpose != Purpose::Requests {
             let answer = Box::write(Box::new_uninit(), async move {
+                let (head, body) = request.into_parts();
+                let request = (head, Some(body));
                 proxy.answer(&connection, in_flight, request).await
             });
             return Box::into_pin(answer) as Responding;
@@ -212,7 +217,7 @@ fn respond(
 
 /// Why a connection is no longer driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Driven {
+pub(super) enum Driven {
     /// It is to be dropped.
     Ended,
     /// All that was to be said has been.
@@ -227,7 +232,7 @@ enum Driven {
 
 /// Polls a connection until it ends or idles. It ends in good order when the service stops, and at
 /// once when the client keeps us waiting (SEC-25, SEC-27).
-async fn drive<C: Future<Output = hyper::Result<()>>>(
+pub(super) async fn drive<C: Future<Output = hyper::Result<()>>>(
     service: &Service,
     settings: &Settings,
     connection: &ClientConn,

@@ -13,7 +13,7 @@ use super::heads::Heads;
 use super::linger::{MOST_OF_BODY, MOST_OF_HEAD};
 use super::slices::Slices;
 use super::transport::Transport;
-use crate::proxy::{ClientConn, Service, Timeouts};
+use crate::proxy::{ClientConn, Service};
 use crate::request::Malformed;
 use crate::request::frames::DataFrames;
 use crate::request::wire::Framing;
@@ -116,15 +116,25 @@ impl<S: Transport> Socket<S> {
     }
 
     /// Waits for the next request; whether one comes before the connection has been idle for too
-    /// long, has to make room for others, or the service stops (SEC-28).
-    pub(super) async fn wait(&self, service: &Service, timeouts: &Timeouts) -> bool {
-        let until = Instant::from_std(self.connection.state.idle_since() + timeouts.keep_alive);
-        tokio::select! {
+    /// long, has to make room for others, or the service stops (SEC-28). Otherwise it is shut down.
+    pub(super) async fn wait(&mut self, service: &Service) -> bool {
+        let keep_alive = service.settings().timeouts.keep_alive;
+        let until = Instant::from_std(self.connection.state.idle_since() + keep_alive);
+        let comes = tokio::select! {
             readable = self.stream.readable() => readable.is_ok(),
             () = tokio::time::sleep_until(until) => false,
             () = self.connection.state.evicted() => false,
             () = service.shutdown().token().cancelled() => false,
+        };
+        if !comes {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.shutdown()).await;
         }
+        comes
+    }
+
+    /// Takes back what was read of it: it is read again.
+    pub(super) fn unread(&mut self, read: &[u8]) {
+        self.surplus.splice(..0, read.iter().copied());
     }
 
     fn written<T>(&self, written: Poll<T>) -> Poll<T> {

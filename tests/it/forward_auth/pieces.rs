@@ -55,6 +55,90 @@ async fn auth_requests_may_come_before_their_turn_and_each_has_its_own_answer() 
     answered(&mut raw, 200).await;
 }
 
+/// Most auth requests are plain, and read by less than what reads all others: the order stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_05_a_request_that_is_not_plain_is_answered_between_those_that_are() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let (ada, bob) = (cookies(&gate, "ada").await, cookies(&gate, "bob").await);
+    let of = |who: &str| auth_request("nginx", "GET", "/admin", who);
+    let mut raw = connect(gate.auth_address()).await;
+    let keeps = format!("{bob}Connection: keep-alive\r\n");
+    let chunked = of(&format!("{ada}Transfer-Encoding: chunked\r\n"));
+    raw.send(
+        [
+            of(&ada),
+            of(&keeps),
+            of(""),
+            of(&bob),
+            chunked,
+            "0\r\n\r\n".into(),
+        ]
+        .concat(),
+    )
+    .await;
+    for status in [200, 403, 401, 403] {
+        answered(&mut raw, status).await;
+    }
+    raw.response().await.assert_status(200); // it ends with its body
+    assert_eq!(raw.rest().await, "");
+    for bad in [
+        of(&ada).replace("\r\nX-Real", "\nX-Real"),
+        of("Content-Length: 0\r\nContent-Length: 0\r\n"),
+        of(&format!("A: {}\r\n", "x".repeat(40_000))),
+    ] {
+        let mut raw = connect(gate.auth_address()).await;
+        raw.send([of(&ada), of(&bob), bad.clone(), of(&ada)].concat())
+            .await;
+        for status in [200, 403] {
+            answered(&mut raw, status).await;
+        }
+        let refused = raw.rest().await;
+        assert!(refused.starts_with("HTTP/1.1 4"), "{bad}: {refused}");
+        assert!(!refused.contains(" 200 OK"), "{bad}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_25_an_auth_request_that_does_not_end_is_not_waited_for() {
+    let app = Upstream::echo().await;
+    let gate = before(&app)
+        .config("[server.timeouts]\nheaders = \"1s\"")
+        .start()
+        .await;
+    let ada = cookies(&gate, "ada").await;
+    let asked = auth_request("nginx", "GET", "/", &ada);
+    let mut raw = connect(gate.auth_address()).await;
+    for _ in 0..2 {
+        raw.send(&asked).await;
+        answered(&mut raw, 200).await;
+    }
+    raw.send(&asked[..asked.len() - 2]).await;
+    assert_eq!(raw.rest().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rel_02_an_auth_request_that_has_begun_is_answered_before_a_stop() {
+    let app = Upstream::echo().await;
+    let gate = before(&app).start().await;
+    let ada = cookies(&gate, "ada").await;
+    let asked = auth_request("nginx", "GET", "/", &ada);
+    let mut raw = connect(gate.auth_address()).await;
+    let (first, second) = asked.split_at(asked.len() / 2);
+    raw.send([&asked, first].concat()).await; // so that it is read with the one before
+    answered(&mut raw, 200).await;
+    let address = gate.auth_address();
+    let stop = tokio::spawn(gate.stop());
+    let refused = async || TcpStream::connect(address).await.err();
+    eventually_some("the end of the listener", refused).await;
+    raw.send(second).await;
+    let reply = raw.response().await;
+    reply.assert_status(200);
+    reply.assert_header("connection", "close");
+    assert_eq!(raw.rest().await, "");
+    stop.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sec_05_an_auth_request_is_read_as_any_other_request() {
     let app = Upstream::echo().await;
@@ -79,6 +163,7 @@ async fn sec_05_an_auth_request_is_read_as_any_other_request() {
         (with("A : b\r\n"), 400),
         (with("A: b\r\n c\r\n"), 400),
         (with("Expect: something\r\n"), 403),
+        (with("Expect: 100-continue\r\n"), 200),
         (plain.replace("GET /nginx", "GET /nginx#x"), 400),
         (with(&format!("A: {}\r\n", "x".repeat(9000))), 200),
         (with(&format!("A: {}\r\n", "x".repeat(40_000))), 431),
