@@ -10,6 +10,7 @@ mod admission;
 mod bodies;
 mod delay;
 pub(crate) mod memory;
+mod pace;
 mod place;
 mod signals;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod usage;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -30,6 +32,7 @@ pub(crate) use admission::{Admission, Admitted, ConnectionLimits};
 pub(crate) use bodies::{BODY_PIECE, HeldBody};
 use delay::StandingDelay;
 use memory::Ceiling;
+use pace::Pace;
 pub(crate) use place::{Place, Uploading};
 use signals::Signals;
 use tuning::{
@@ -89,6 +92,7 @@ pub(crate) struct Load {
     resident: AtomicU64,
     ceiling: Mutex<Ceiling>,
     shed: [AtomicU64; Cause::ALL.len()],
+    pace: Pace,
     said: Seldom,
 }
 
@@ -133,6 +137,7 @@ impl Load {
             resident: AtomicU64::new(0),
             ceiling: Mutex::new(ceiling),
             shed: Default::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -196,6 +201,19 @@ impl Load {
     pub(crate) fn end(&self, usage: &Usage) {
         self.class(usage).in_flight.fetch_sub(1, Ordering::Relaxed);
         usage.remove(Resource::Requests, 1);
+    }
+
+    /// Waits until it is the turn of an answer of ours to a stranger. `false` where it had better go at
+    /// once, and its connection with it: too many wait.
+    pub(crate) async fn turn(&self, usage: &Usage) -> bool {
+        match self.pace.wait(usage) {
+            Some(Duration::ZERO) => true,
+            Some(wait) => {
+                sleep(wait).await;
+                true
+            }
+            None => false,
+        }
     }
 
     /// One of our own answers waits for its client to read it, until [`Load::end_answer`]; `false`

@@ -19,6 +19,22 @@ pub(super) const TIMES_LEFT_FOR_STRANGERS: usize = 1;
 /// about five for a login.
 pub(super) const TURNS_WHEN_LATE: u32 = 32;
 
+/// Answers of ours to strangers in a second, for each CPU, of networks that ask little. A thousand
+/// newcomers a second are more than a login serves; the answers take a small part of what a CPU can do.
+pub(super) const ANSWERS_TO_FEW: u32 = 1000;
+
+/// The same of networks that ask more.
+pub(super) const ANSWERS_TO_MANY: u32 = 500;
+
+/// Answers to a network in a second that are few: a browser needs about five for a login.
+pub(super) const FEW: u32 = 8;
+
+/// Answers that go out together before the next ones wait.
+pub(super) const ANSWERS_AT_ONCE: u32 = 32;
+
+/// No answer waits longer: what asks on then needs a new connection for it.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// Requests of a network of strangers, and answers that it has not taken, while memory is short.
 pub(super) const HELD_WHEN_SHORT: usize = 8;
 

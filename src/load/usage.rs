@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::pace::PerSecond;
 use crate::network::Network;
 
 /// Whom something is counted for.
@@ -71,8 +72,9 @@ pub(crate) struct Usage {
     consumer: Consumer,
     around: Option<Arc<Usage>>,
     held: [AtomicUsize; Resource::ALL.len()],
-    /// The second of the last request in the upper half, and how many came in it.
-    turns: AtomicU64,
+    turns: PerSecond,
+    /// Of our own that it was given.
+    answers: PerSecond,
     all: Weak<Usages>,
 }
 
@@ -101,7 +103,7 @@ struct Turns {
 const REMEMBERED: usize = 4096;
 
 impl Turns {
-    /// As [`Usage::turns`]; 0 where none are remembered.
+    /// As [`PerSecond::noted`]; 0 where none are remembered.
     fn of(&self, consumer: &Consumer) -> u64 {
         if self.places.is_empty() {
             return 0;
@@ -151,7 +153,8 @@ impl Usages {
                 consumer: consumer.clone(),
                 around: usage.take(),
                 held: Default::default(),
-                turns: AtomicU64::new(turns.of(&consumer)),
+                turns: PerSecond::new(turns.of(&consumer)),
+                answers: PerSecond::default(),
                 all: Arc::downgrade(self),
             });
             usages.insert(consumer, Arc::downgrade(&made));
@@ -253,18 +256,12 @@ impl Usage {
     /// Counts a request of the widest network around it; whether it is among the first `limit` of
     /// this second.
     pub(crate) fn takes_turn(&self, second: u32, limit: u32) -> bool {
-        let turn = |turns: u64| {
-            let taken = (turns >> 32 == u64::from(second)).then_some(turns & u64::from(u32::MAX));
-            u64::from(second) << 32 | (taken.unwrap_or(0) + 1).min(u64::from(u32::MAX))
-        };
-        let before = self
-            .widest()
-            .turns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |turns| {
-                Some(turn(turns))
-            })
-            .unwrap_or_default();
-        turn(before) & u64::from(u32::MAX) <= u64::from(limit)
+        self.widest().turns.count(second) <= limit
+    }
+
+    /// Counts an answer of ours to the widest network around it; how many it was given in this second.
+    pub(super) fn count_answer(&self, second: u32) -> u32 {
+        self.widest().answers.count(second)
     }
 
     fn widest(&self) -> &Self {
@@ -300,7 +297,7 @@ impl Drop for Usage {
             return;
         };
         let mut all = all.lock();
-        all.turns.keep(&self.consumer, *self.turns.get_mut());
+        all.turns.keep(&self.consumer, self.turns.noted());
         // Somebody may have asked for a new one meanwhile.
         let usages = &mut all.usages;
         if usages

@@ -109,6 +109,11 @@ impl ResponseBody {
         }
     }
 
+    /// Whether no application has given this response.
+    pub(super) fn is_made_here(&self) -> bool {
+        matches!(&self.kind, Kind::Ours(_))
+    }
+
     /// Whether it is a response of our own, with content.
     pub(super) fn is_ours(&self) -> bool {
         matches!(&self.kind, Kind::Ours(content) if !content.is_empty())

@@ -233,6 +233,36 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "FOR_UPLOADS: u64 = 4;",
     ),
     (
+        "Vestibule's own answers to strangers per second, pages and errors, to networks that get few",
+        "1000 for each CPU",
+        "load/tuning.rs",
+        "ANSWERS_TO_FEW: u32 = 1000;",
+    ),
+    (
+        "the same, to networks that get more",
+        "500 for each CPU",
+        "load/tuning.rs",
+        "ANSWERS_TO_MANY: u32 = 500;",
+    ),
+    (
+        "such answers to one network within a second that are few",
+        "8",
+        "load/tuning.rs",
+        "FEW: u32 = 8;",
+    ),
+    (
+        "such answers that go out together before the next ones wait",
+        "32",
+        "load/tuning.rs",
+        "ANSWERS_AT_ONCE: u32 = 32;",
+    ),
+    (
+        "time that such an answer waits, at most",
+        "2 s",
+        "load/tuning.rs",
+        "LONGEST_WAIT: Duration = Duration::from_secs(2);",
+    ),
+    (
         "concurrent TLS handshakes",
         "one for each core",
         "tls/handshake.rs",
