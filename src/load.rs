@@ -36,7 +36,7 @@ use pace::Pace;
 pub(crate) use place::{Place, Uploading};
 use signals::Signals;
 use tuning::{
-    HELD_WHEN_SHORT, LOOK_AT_MEMORY_EVERY, LOOK_EVERY, TIMES_LEFT_FOR_STRANGERS,
+    HELD_WHEN_SHORT, LONGEST_WAIT, LOOK_AT_MEMORY_EVERY, LOOK_EVERY, TIMES_LEFT_FOR_STRANGERS,
     TIMES_LEFT_FOR_USERS, TURNS_WHEN_LATE,
 };
 pub(crate) use usage::{Consumer, Resource, Usage, Usages};
@@ -203,17 +203,14 @@ impl Load {
         usage.remove(Resource::Requests, 1);
     }
 
-    /// Waits until it is the turn of an answer of ours to a stranger. `false` where it had better go at
-    /// once, and its connection with it: too many wait.
+    /// Waits until it is the turn of an answer of ours to a stranger. `false` where too many wait: it has
+    /// waited as long as any does, and its connection had better end.
     pub(crate) async fn turn(&self, usage: &Usage) -> bool {
-        match self.pace.wait(usage) {
-            Some(Duration::ZERO) => true,
-            Some(wait) => {
-                sleep(wait).await;
-                true
-            }
-            None => false,
+        let wait = self.pace.wait(usage);
+        if wait != Some(Duration::ZERO) {
+            sleep(wait.unwrap_or(LONGEST_WAIT)).await;
         }
+        wait.is_some()
     }
 
     /// One of our own answers waits for its client to read it, until [`Load::end_answer`]; `false`

@@ -112,11 +112,7 @@ impl Proxy {
             AssertUnwindSafe(response).catch_unwind().await
         };
         let response = response.unwrap_or(Err(RequestError::Panicked));
-        if response
-            .as_ref()
-            .map_or(true, |response| response.body().is_made_here())
-        {
-            let network = connection.network_of_peer();
+        if let Some(network) = connection.paced(&response) {
             exchange.in_flight.take_turn(network).await;
         }
         self.finish(connection, exchange, response)

@@ -43,8 +43,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long an answer to a stranger waits; `None` where it had better go at once, and its
-    /// connection with it.
+    /// How long an answer to a stranger waits; `None` where too many do.
     pub(super) fn wait(&self, usage: &Usage) -> Option<Duration> {
         let now = self.started.elapsed();
         let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
@@ -141,7 +140,7 @@ mod tests {
         let begun = waits(&lane, 10_000, now);
         let longest = begun.iter().flatten().max();
         assert!(longest.is_some_and(|longest| *longest <= LONGEST_WAIT));
-        assert_eq!(begun.last(), Some(&None), "the connection goes instead");
+        assert_eq!(begun.last(), Some(&None), "too many wait");
         assert!(lane.wait(now + LONGEST_WAIT).is_some(), "they are over");
     }
 

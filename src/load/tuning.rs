@@ -32,7 +32,7 @@ pub(super) const FEW: u32 = 8;
 /// Answers that go out together before the next ones wait.
 pub(super) const ANSWERS_AT_ONCE: u32 = 32;
 
-/// No answer waits longer: what asks on then needs a new connection for it.
+/// No answer waits longer. Where more would have to, connections end with theirs.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Requests of a network of strangers, and answers that it has not taken, while memory is short.

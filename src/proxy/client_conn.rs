@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use tokio_util::sync::CancellationToken;
 
+use super::body::ResponseBody;
 use super::connection_state::ConnectionState;
 use super::in_flight::InFlight;
 use crate::auth::api_token::LastKey;
@@ -114,6 +115,24 @@ impl ClientConn {
     /// stands for many.
     pub(super) fn network_of_peer(&self) -> Option<&Arc<Usage>> {
         self.admitted.place().is_owned().then_some(&self.network)
+    }
+
+    /// For which network a response has to wait for its turn: one of our own to a stranger. Users share no
+    /// connection with strangers but that of a trusted proxy, which had better not wait; and who is
+    /// turned away is told at once (REL-13).
+    pub(super) fn paced(
+        &self,
+        response: &Result<Response<ResponseBody>, RequestError>,
+    ) -> Option<&Arc<Usage>> {
+        let is_ours = match response {
+            Ok(response) => {
+                response.body().is_made_here()
+                    && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            }
+            Err(error) => !matches!(error, RequestError::Overloaded(_)),
+        };
+        let network = self.network_of_peer();
+        network.filter(|_| is_ours && !self.state.had_user())
     }
 
     /// Lets a request go on, unless others come first (REL-13, SEC-87). `principal` is of a session

@@ -11,10 +11,10 @@ pub(crate) struct InFlight {
     connection: Arc<ConnectionState>,
     /// For whom it counts among those of the whole service, once it was admitted.
     counted: OnceLock<Arc<Usage>>,
-    /// For whom a response of ours waits for its turn, in place of the request.
-    waiting: Option<Arc<Usage>>,
-    /// For whom one waits for its client, after that.
+    /// For whom a response of ours waits, in place of the request.
     response: Option<Arc<Usage>>,
+    /// There were too many of them.
+    is_refused: bool,
 }
 
 impl InFlight {
@@ -22,8 +22,8 @@ impl InFlight {
         Self {
             connection,
             counted: OnceLock::new(),
-            waiting: None,
             response: None,
+            is_refused: false,
         }
     }
 
@@ -52,19 +52,15 @@ impl InFlight {
         Some(HeldBody::new(load, Arc::clone(usage)))
     }
 
-    /// A response of ours to a stranger waits for its turn, and holds no request meanwhile (REL-13). Where
-    /// too many wait, it goes at once, and then its connection does. Who was not admitted counts for
-    /// `otherwise`, if that is anybody.
-    pub(super) async fn take_turn(&mut self, otherwise: Option<&Arc<Usage>>) {
-        let counted = self.counted.get().or(otherwise);
-        let Some(usage) = counted.filter(|usage| !usage.is_of_user()).cloned() else {
+    /// A response of ours to a stranger waits for its turn, as one that its client has not taken: it
+    /// holds no request meanwhile (REL-13). Where too many wait, its connection ends with it. Who was
+    /// not admitted counts for `network`.
+    pub(super) async fn take_turn(&mut self, network: &Arc<Usage>) {
+        let usage = Arc::clone(self.counted.get().unwrap_or(network));
+        if usage.is_of_user() || !self.hold_response(Some(network)) {
             return;
-        };
-        let load = Arc::clone(self.connection.load());
-        if let Some(usage) = self.counted.take() {
-            load.end(&usage);
         }
-        self.waiting = Some(Arc::clone(&usage));
+        let load = Arc::clone(self.connection.load());
         if !load.turn(&usage).await {
             self.connection.end();
         }
@@ -74,17 +70,20 @@ impl InFlight {
     /// holds no request that others could have (SEC-87). `false` when its client leaves too many
     /// of them. Who was not admitted counts for `otherwise`, if that is anybody.
     pub(super) fn hold_response(&mut self, otherwise: Option<&Arc<Usage>>) -> bool {
+        if self.response.is_some() || self.is_refused {
+            return !self.is_refused;
+        }
         let load = self.connection.load();
         let counted = self.counted.take();
         if let Some(usage) = &counted {
             load.end(usage);
         }
-        let usage = counted.or_else(|| self.waiting.take());
-        let Some(usage) = usage.or_else(|| otherwise.cloned()) else {
+        let Some(usage) = counted.or_else(|| otherwise.cloned()) else {
             return true;
         };
         let granted = load.begin_answer(&usage);
         self.response = granted.then_some(usage);
+        self.is_refused = !granted;
         granted
     }
 }
@@ -108,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::load::tests::load;
-    use crate::load::{Consumer, Load, Place};
+    use crate::load::{Consumer, Load, Place, Resource};
 
     /// Admitted requests, each on a connection of its own.
     fn request(load: &Arc<Load>, usage: &Arc<Usage>) -> (InFlight, Arc<ConnectionState>) {
@@ -120,30 +119,37 @@ mod tests {
 
     #[tokio::test]
     async fn rel_13_only_strangers_wait_for_the_turn_of_an_answer() {
-        let load = Arc::new(load(1000));
+        let load = Arc::new(load(100_000));
         let stranger = load.usages().of_address("192.0.2.1".parse().unwrap());
-        let (mut first, _) = request(&load, &stranger);
-        assert!(first.take_turn(None).now_or_never().is_some());
-        let mut waits = loop {
+        let ada = load.usages().of(Consumer::User("ada".into()));
+        let mut waiting = loop {
             let (mut request, state) = request(&load, &stranger);
-            if request.take_turn(None).now_or_never().is_none() {
+            if request.take_turn(&stranger).now_or_never().is_none() {
                 break (request, state);
             }
         };
         assert_eq!(load.requests().0, 0, "whoever waits holds no request");
-        let ada = load.usages().of(Consumer::User("ada".into()));
-        let (mut of_user, _) = request(&load, &ada);
-        assert!(of_user.take_turn(Some(&stranger)).now_or_never().is_some());
-        assert_eq!(load.requests().0, 1);
+        assert_eq!(stranger.held(Resource::Unread), 1, "but an answer");
+        assert!(waiting.0.hold_response(None) && !waiting.1.ends());
+        assert_eq!(stranger.held(Resource::Unread), 1, "the same one");
 
-        let ends = loop {
-            let (mut request, state) = request(&load, &stranger);
-            if request.take_turn(None).now_or_never().is_some() {
-                break state.ends();
-            }
-        };
-        assert!(ends, "too many wait: a flood needs a new connection");
-        assert!(!waits.1.ends());
-        assert!(waits.0.hold_response(None));
+        let (mut of_user, _) = request(&load, &ada);
+        assert!(of_user.take_turn(&stranger).now_or_never().is_some());
+        assert_eq!(load.requests().0, 1);
+        drop((waiting, of_user));
+        assert_eq!(stranger.held(Resource::Unread), 0);
+    }
+
+    #[tokio::test]
+    async fn sec_87_answers_that_wait_are_no_more_than_those_that_nobody_takes() {
+        let load = Arc::new(load(8)); // six of strangers
+        let stranger = load.usages().of_address("192.0.2.1".parse().unwrap());
+        let mut kept = Vec::new();
+        for nth in 0..4 {
+            let (mut request, _) = request(&load, &stranger);
+            request.take_turn(&stranger).now_or_never();
+            assert_eq!(request.hold_response(None), nth < 3, "{nth}");
+            kept.push(request);
+        }
     }
 }

@@ -103,11 +103,11 @@ async fn rel_13_with_too_much_to_do_strangers_are_turned_away_and_users_go_on() 
     .await;
 }
 
-/// What all strangers get in a second of Vestibule's own answers, on this machine, and at once before:
+/// What one network gets in a second of Vestibule's own answers, on this machine, and at once before:
 /// docs/limits.md.
 fn pace() -> (u32, u32) {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    (1500 * u32::try_from(cpus).unwrap(), 2 * 32)
+    (500 * u32::try_from(cpus).unwrap(), 32)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,8 @@ async fn rel_13_strangers_are_answered_at_a_pace() {
     let app = Upstream::echo().await;
     let gate = Vestibule::before(&app).user("ada", PASSWORD).start().await;
     let (each_second, at_once) = pace();
-    let most = each_second / 2;
+    let few = 8 * 3; // in each of the seconds that it takes
+    let most = each_second + at_once + few;
     let answered = Arc::new(AtomicU32::new(0));
     let started = Instant::now();
     let mut flooding = JoinSet::new();
@@ -123,7 +124,7 @@ async fn rel_13_strangers_are_answered_at_a_pace() {
         let (mut stranger, answered) = (gate.raw().await, Arc::clone(&answered));
         let page = format!("GET /somewhere HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
         flooding.spawn(async move {
-            while answered.fetch_add(1, Ordering::Relaxed) < most + at_once {
+            while answered.fetch_add(1, Ordering::Relaxed) < most {
                 stranger.send(&page).await;
                 stranger.response().await.assert_status(401);
             }
@@ -131,6 +132,6 @@ async fn rel_13_strangers_are_answered_at_a_pace() {
     }
     flooding.join_all().await;
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took >= Duration::from_millis(950), "{took:?}");
     assert_eq!(app.requests(), 0);
 }
