@@ -121,21 +121,16 @@ impl Chromium {
 
     /// Types into what a CSS selector finds.
     pub(crate) async fn type_into(&self, css: &str, text: &str) {
-        let path = format!("/element/{}/value", self.find(css).await);
-        self.command(Method::POST, &path, &json!({"text": text}))
-            .await
-            .unwrap();
+        self.use_found(css, "value", &json!({"text": text})).await;
     }
 
     /// Empties a field.
     pub(crate) async fn clear(&self, css: &str) {
-        let path = format!("/element/{}/clear", self.find(css).await);
-        self.command(Method::POST, &path, &json!({})).await.unwrap();
+        self.use_found(css, "clear", &json!({})).await;
     }
 
     pub(crate) async fn click(&self, css: &str) {
-        let path = format!("/element/{}/click", self.find(css).await);
-        self.command(Method::POST, &path, &json!({})).await.unwrap();
+        self.use_found(css, "click", &json!({})).await;
     }
 
     /// The visible text of what a CSS selector finds.
@@ -247,6 +242,21 @@ impl Chromium {
             .collect()
     }
 
+    /// Acts on what a CSS selector finds, once it can be used: pages open their sections bit by
+    /// bit, and people wait for that, too.
+    async fn use_found(&self, css: &str, action: &str, how: &Value) {
+        let what = format!("{css} in the page can be used");
+        eventually_some(&what, async || {
+            let path = format!("/element/{}/{action}", self.find(css).await);
+            let used = self.command(Method::POST, &path, how).await;
+            match used {
+                Err(error) if is_not_ready(&error) => None,
+                used => Some(used.unwrap()),
+            }
+        })
+        .await;
+    }
+
     async fn find(&self, css: &str) -> String {
         let query = json!({"using": "css selector", "value": css});
         let what = format!("{css} in the page");
@@ -276,4 +286,14 @@ impl Chromium {
         let value = answer["value"].clone();
         if status == 200 { Ok(value) } else { Err(value) }
     }
+}
+
+/// Whether an element is there, but not for people yet, or no longer, because the page has put
+/// another in its place. Nothing has been done to it then (`WebDriver` §6.6).
+fn is_not_ready(error: &Value) -> bool {
+    let error = error["error"].as_str();
+    matches!(
+        error,
+        Some("element not interactable" | "stale element reference")
+    )
 }
