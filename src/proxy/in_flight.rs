@@ -52,16 +52,17 @@ impl InFlight {
         Some(HeldBody::new(load, Arc::clone(usage)))
     }
 
-    /// A response of ours to a stranger waits for its turn, as one that its client has not taken: it
-    /// holds no request meanwhile (REL-13). Where too many wait, its connection ends with it. Who was
-    /// not admitted counts for `network`.
+    /// Delays a response of Vestibule's own to a stranger until its turn (REL-13). Meanwhile it counts
+    /// as one that its client has not read, not as a request in flight. If too many are waiting already,
+    /// the connection is closed after this response: on a connection that stays open, the client would
+    /// ask again at once. A request that was not admitted counts for `network`.
     pub(super) async fn take_turn(&mut self, network: &Arc<Usage>) {
         let usage = Arc::clone(self.counted.get().unwrap_or(network));
-        if usage.is_of_user() || !self.hold_response(Some(network)) {
+        if usage.is_of_user() {
             return;
         }
         let load = Arc::clone(self.connection.load());
-        if !load.turn(&usage).await {
+        if !self.hold_response(Some(network)) || !load.turn(&usage).await {
             self.connection.end();
         }
     }
@@ -146,9 +147,10 @@ mod tests {
         let stranger = load.usages().of_address("192.0.2.1".parse().unwrap());
         let mut kept = Vec::new();
         for nth in 0..4 {
-            let (mut request, _) = request(&load, &stranger);
+            let (mut request, state) = request(&load, &stranger);
             request.take_turn(&stranger).now_or_never();
             assert_eq!(request.hold_response(None), nth < 3, "{nth}");
+            assert_eq!(state.ends(), nth == 3, "{nth}");
             kept.push(request);
         }
     }
