@@ -24,8 +24,8 @@ pub(crate) struct ConnectionState {
     idle_since: AtomicU64,
     head_since: AtomicU64,
     write_blocked_since: AtomicU64,
-    /// After the requests in flight.
-    ends: AtomicBool,
+    /// No further requests are taken; those in flight go on.
+    ends_since: AtomicU64,
     /// The end of the connection is the end of the response.
     ends_response: AtomicBool,
     /// Whether a request has begun since all that was written before had gone out.
@@ -44,7 +44,7 @@ impl ConnectionState {
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
-            ends: AtomicBool::new(false),
+            ends_since: AtomicU64::new(0),
             ends_response: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             early: EarlyAnswers::default(),
@@ -123,7 +123,7 @@ impl ConnectionState {
     /// a browser, or a proxy before us, has more than this one request on it.
     pub(super) fn end(&self) {
         if !self.had_user() {
-            self.ends.store(true, Ordering::Relaxed);
+            self.note(&self.ends_since, true);
         }
     }
 
@@ -169,7 +169,12 @@ impl ConnectionState {
     }
 
     pub(crate) fn ends(&self) -> bool {
-        self.ends.load(Ordering::Relaxed)
+        self.ends_since().is_some()
+    }
+
+    /// Since when the connection takes no further requests.
+    pub(crate) fn ends_since(&self) -> Option<Instant> {
+        self.noted(&self.ends_since)
     }
 
     /// Notes that its client knows no other end of a response: HTTP/1.0.

@@ -1,6 +1,6 @@
 //! One client connection: HTTP/1.1 or HTTP/2, and the timer that ends it.
 
-use std::future::poll_fn;
+use std::future::{self, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -194,6 +194,11 @@ fn respond(
     move |request| {
         let (proxy, connection) = (service.proxy(), Arc::clone(&connection));
         let is_http1 = request.version() < Version::HTTP_2;
+        // A client that ignores GOAWAY could keep its connection by opening ever more streams. A refused
+        // request was not processed, so it may be sent again elsewhere (RFC 9113 §8.7).
+        if !is_http1 && is_overdue(&connection) {
+            return Box::pin(future::ready(Err(h2::Reason::REFUSED_STREAM.into()))) as Responding;
+        }
         let in_flight = connection.state.begin(!request.body().is_end_stream());
         // Written where they stay: `Box::pin` would build them on the stack and copy them.
         if connection.purpose != Purpose::Requests {
@@ -213,6 +218,12 @@ fn respond(
         });
         Box::into_pin(response)
     }
+}
+
+/// Whether the client has had enough time to learn that its connection is to close.
+fn is_overdue(connection: &ClientConn) -> bool {
+    let since = connection.state.ends_since();
+    since.is_some_and(|since| since.elapsed() > CLOSE_TIMEOUT)
 }
 
 /// Why a connection is no longer driven.

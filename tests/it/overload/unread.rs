@@ -39,3 +39,52 @@ async fn sec_87_answers_that_nobody_takes_hold_nothing() {
         () = third.any_reset() => {}
     }
 }
+
+/// With this, one network of strangers may leave six answers unread: half of what all strangers may.
+const SMALL: &str = "max_connections = 16";
+const MOST_UNREAD: u32 = 6;
+
+/// A client whose streams have no window: it gets the heads of answers, and no content.
+async fn without_windows(gate: &Gate) -> RawHttp2 {
+    let mut client = gate.raw_http2().await;
+    client
+        .frame(frame::SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0])
+        .await;
+    client
+}
+
+#[tokio::test]
+async fn sec_87_a_stranger_whose_connection_ends_is_refused_on_it_even_if_told_in_vain() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .rule("/open", "everyone")
+        .server(SMALL)
+        .start()
+        .await;
+    let login = RawHttp2::get("/.vestibule/login");
+    let mut stranger = without_windows(&gate).await;
+    stranger.ignores_pings = true; // it does not confirm the GOAWAY
+    stranger.headers(1, &RawHttp2::get("/open"), true).await;
+    eventually("the app to be asked", || app.requests() == 1).await;
+    let mut stream = 1;
+    for _ in 0..MOST_UNREAD {
+        stream += 2;
+        stranger.headers(stream, &login, true).await;
+        assert_eq!(stranger.status(stream).await, Some(200));
+    }
+    // It goes on asking while the app has it wait, and so keeps the connection.
+    let refused = some_within(PATIENCE, "streams to be refused", async || {
+        stream += 2;
+        stranger.headers(stream, &login, true).await;
+        stranger.outcome(stream).await.reset
+    });
+    assert_eq!(refused.await, 7, "REFUSED_STREAM");
+    // Nothing that it asks for now delays the end.
+    for nth in 0..=MOST_UNREAD {
+        let cancel = [0, 0, 0, 8];
+        stranger
+            .frame(frame::RST_STREAM, 0, 1 + 2 * nth, cancel)
+            .await;
+    }
+    assert_eq!(stranger.go_away().await, Some(0));
+}

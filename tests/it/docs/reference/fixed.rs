@@ -263,6 +263,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "LONGEST_WAIT: Duration = Duration::from_secs(2);",
     ),
     (
+        "after GOAWAY for one of these limits, time for which further requests are accepted (HTTP/2)",
+        "1 s",
+        "server/connection.rs",
+        "CLOSE_TIMEOUT: Duration = Duration::from_secs(1);",
+    ),
+    (
         "concurrent TLS handshakes",
         "one for each core",
         "tls/handshake.rs",
