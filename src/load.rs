@@ -11,6 +11,7 @@ mod bodies;
 mod delay;
 pub(crate) mod memory;
 mod pace;
+mod per_second;
 mod place;
 mod signals;
 #[cfg(test)]

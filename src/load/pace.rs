@@ -78,36 +78,6 @@ impl Lane {
     }
 }
 
-/// How many there were in the current second.
-#[derive(Debug, Default)]
-pub(super) struct PerSecond(AtomicU64);
-
-impl PerSecond {
-    pub(super) fn new(noted: u64) -> Self {
-        Self(AtomicU64::new(noted))
-    }
-
-    /// The second of the last one in the upper half, and how many came in it in the lower.
-    pub(super) fn noted(&mut self) -> u64 {
-        *self.0.get_mut()
-    }
-
-    /// One more; how many there are now.
-    pub(super) fn count(&self, second: u32) -> u32 {
-        let counted = |noted: u64| {
-            let before = (noted >> 32 == u64::from(second)).then_some(noted & LOWER);
-            u64::from(second) << 32 | (before.unwrap_or(0) + 1).min(LOWER)
-        };
-        let update = |noted| Some(counted(noted));
-        let before = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
-        u32::try_from(counted(before.unwrap_or_default()) & LOWER).unwrap_or(u32::MAX)
-    }
-}
-
-const LOWER: u64 = u32::MAX as u64;
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::pace::PerSecond;
+use super::per_second::{PerSecond, Turns};
 use crate::network::Network;
 
 /// Whom something is counted for.
@@ -88,46 +87,6 @@ struct All {
     /// Turns of those that hold nothing any more: each request of a load balancer's client, which
     /// has no connection of its own, may be all that the client holds.
     turns: Turns,
-}
-
-/// The last turns of some consumers, by a hash that nobody outside can tell. Of two in one place
-/// the later stays, and within a second the one with more.
-#[derive(Default)]
-struct Turns {
-    hasher: RandomState,
-    /// Empty as long as nobody has taken any.
-    places: Vec<(u64, u64)>,
-}
-
-/// Consumers whose turns are remembered.
-const REMEMBERED: usize = 4096;
-
-impl Turns {
-    /// As [`PerSecond::noted`]; 0 where none are remembered.
-    fn of(&self, consumer: &Consumer) -> u64 {
-        if self.places.is_empty() {
-            return 0;
-        }
-        let hash = self.hasher.hash_one(consumer);
-        let (kept, turns) = self.places[place(hash)];
-        if kept == hash { turns } else { 0 }
-    }
-
-    fn keep(&mut self, consumer: &Consumer, turns: u64) {
-        if turns == 0 {
-            return;
-        }
-        self.places.resize(REMEMBERED, (0, 0));
-        let hash = self.hasher.hash_one(consumer);
-        let kept = &mut self.places[place(hash)];
-        if kept.1 <= turns {
-            *kept = (hash, turns);
-        }
-    }
-}
-
-fn place(hash: u64) -> usize {
-    usize::try_from(hash % REMEMBERED as u64).unwrap_or(0)
 }
 
 impl Usages {
@@ -311,6 +270,7 @@ impl Drop for Usage {
 
 #[cfg(test)]
 mod tests {
+    use super::super::per_second::REMEMBERED;
     use super::*;
 
     fn network(address: &str) -> Consumer {
