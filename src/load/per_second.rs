@@ -1,25 +1,16 @@
-//! What is counted for a second.
+//! Counts that start anew each second.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::usage::Consumer;
 
-/// How many there were in the current second.
+/// A count for the current second: the second is in the upper half, the count in the lower.
 #[derive(Debug, Default)]
 pub(super) struct PerSecond(AtomicU64);
 
 impl PerSecond {
-    pub(super) fn new(noted: u64) -> Self {
-        Self(AtomicU64::new(noted))
-    }
-
-    /// The second of the last one in the upper half, and how many came in it in the lower.
-    pub(super) fn noted(&mut self) -> u64 {
-        *self.0.get_mut()
-    }
-
-    /// One more; how many there are now.
+    /// Adds one, and returns the count.
     pub(super) fn count(&self, second: u32) -> u32 {
         let counted = |noted: u64| {
             let before = (noted >> 32 == u64::from(second)).then_some(noted & LOWER);
@@ -35,38 +26,39 @@ impl PerSecond {
 
 const LOWER: u64 = u32::MAX as u64;
 
-/// The last turns of some consumers, by a hash that nobody outside can tell. Of two in one place
-/// the later stays, and within a second the one with more.
+/// The last counts of consumers that hold nothing any more, by a hash that outsiders cannot predict. If
+/// two consumers share a place, the later count stays, and within a second the larger one.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct LastCounts {
     hasher: RandomState,
-    /// Empty as long as nobody has taken any.
+    /// Empty until the first count.
     pub(super) places: Vec<(u64, u64)>,
 }
 
-/// Consumers whose turns are remembered.
+/// Consumers whose counts are remembered.
 pub(super) const REMEMBERED: usize = 4096;
 
-impl Turns {
-    /// As [`PerSecond::noted`]; 0 where none are remembered.
-    pub(super) fn of(&self, consumer: &Consumer) -> u64 {
+impl LastCounts {
+    /// The count of a consumer; a new one if none is remembered.
+    pub(super) fn of(&self, consumer: &Consumer) -> PerSecond {
         if self.places.is_empty() {
-            return 0;
+            return PerSecond::default();
         }
         let hash = self.hasher.hash_one(consumer);
-        let (kept, turns) = self.places[place(hash)];
-        if kept == hash { turns } else { 0 }
+        let (kept, noted) = self.places[place(hash)];
+        PerSecond(AtomicU64::new(if kept == hash { noted } else { 0 }))
     }
 
-    pub(super) fn keep(&mut self, consumer: &Consumer, turns: u64) {
-        if turns == 0 {
+    pub(super) fn keep(&mut self, consumer: &Consumer, count: &mut PerSecond) {
+        let noted = *count.0.get_mut();
+        if noted == 0 {
             return;
         }
         self.places.resize(REMEMBERED, (0, 0));
         let hash = self.hasher.hash_one(consumer);
         let kept = &mut self.places[place(hash)];
-        if kept.1 <= turns {
-            *kept = (hash, turns);
+        if kept.1 <= noted {
+            *kept = (hash, noted);
         }
     }
 }

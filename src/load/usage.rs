@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::per_second::{PerSecond, Turns};
+use super::per_second::{LastCounts, PerSecond};
 use crate::network::Network;
 
 /// Whom something is counted for.
@@ -71,8 +71,9 @@ pub(crate) struct Usage {
     consumer: Consumer,
     around: Option<Arc<Usage>>,
     held: [AtomicUsize; Resource::ALL.len()],
+    /// Requests, while some are turned away.
     turns: PerSecond,
-    /// Of our own that it was given.
+    /// Vestibule's own answers.
     answers: PerSecond,
     all: Weak<Usages>,
 }
@@ -84,16 +85,21 @@ pub(crate) struct Usages(Mutex<All>);
 #[derive(Default)]
 struct All {
     usages: HashMap<Consumer, Weak<Usage>>,
-    /// Turns of those that hold nothing any more: each request of a load balancer's client, which
-    /// has no connection of its own, may be all that the client holds.
-    turns: Turns,
+    /// Counts of those that hold nothing any more: a client of a load balancer holds nothing between two
+    /// requests, and a flood may open a connection for each request.
+    turns: LastCounts,
+    answers: LastCounts,
 }
 
 impl Usages {
     /// The usage of a consumer, shared with all who ask for it.
     pub(crate) fn of(self: &Arc<Self>, consumer: Consumer) -> Arc<Usage> {
         let mut all = self.lock();
-        let All { usages, turns } = &mut *all;
+        let All {
+            usages,
+            turns,
+            answers,
+        } = &mut *all;
         if let Some(usage) = usages.get(&consumer).and_then(Weak::upgrade) {
             return usage;
         }
@@ -112,8 +118,8 @@ impl Usages {
                 consumer: consumer.clone(),
                 around: usage.take(),
                 held: Default::default(),
-                turns: PerSecond::new(turns.of(&consumer)),
-                answers: PerSecond::default(),
+                turns: turns.of(&consumer),
+                answers: answers.of(&consumer),
                 all: Arc::downgrade(self),
             });
             usages.insert(consumer, Arc::downgrade(&made));
@@ -218,7 +224,8 @@ impl Usage {
         self.widest().turns.count(second) <= limit
     }
 
-    /// Counts an answer of ours to the widest network around it; how many it was given in this second.
+    /// Counts one of Vestibule's own answers for the widest network around it, and returns how many there
+    /// have been in this second.
     pub(super) fn count_answer(&self, second: u32) -> u32 {
         self.widest().answers.count(second)
     }
@@ -256,7 +263,8 @@ impl Drop for Usage {
             return;
         };
         let mut all = all.lock();
-        all.turns.keep(&self.consumer, self.turns.noted());
+        all.turns.keep(&self.consumer, &mut self.turns);
+        all.answers.keep(&self.consumer, &mut self.answers);
         // Somebody may have asked for a new one meanwhile.
         let usages = &mut all.usages;
         if usages
@@ -359,5 +367,20 @@ mod tests {
         let all = usages.lock();
         assert!(all.usages.is_empty());
         assert_eq!(all.turns.places.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn sec_87_answers_outlive_a_usage_that_nobody_has() {
+        let usages = Arc::new(Usages::default());
+        let count = |address: &str, second| usages.of(network(address)).count_answer(second);
+        assert_eq!((count("192.0.2.1", 7), count("192.0.2.1", 7)), (1, 2));
+        assert_eq!(count("192.0.2.2", 7), 1, "another network");
+        assert_eq!(count("192.0.2.1", 8), 1, "another second");
+        let of_site = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|address| count(address, 8));
+        assert_eq!(of_site, [1, 2], "one /48");
+        // The clock of turns is another one.
+        assert!(usages.of(network("192.0.2.1")).takes_turn(7_000, 1));
+        assert_eq!(count("192.0.2.1", 8), 2);
+        assert!(!usages.of(network("192.0.2.1")).takes_turn(7_000, 1));
     }
 }
