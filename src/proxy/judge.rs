@@ -39,8 +39,9 @@ impl Proxy {
     ) -> Result<Judged, RequestError> {
         let revision = self.revision();
         let (proof, principal) = self.identify(context, app, shown, exchange).await?;
-        app.maintenance.check(principal.as_ref())?;
+        // First, so that the page of an app in maintenance counts for its user, too.
         let admitted = connection.admit(&exchange.in_flight, context.client, principal.as_ref());
+        app.maintenance.check(principal.as_ref())?;
         let (head, known) = (context.head, context.known_address());
         let authority = context.authority;
         let decision = app.decide(target, authority, head, site, principal.as_ref(), known)?;

@@ -88,3 +88,31 @@ async fn sec_87_a_stranger_whose_connection_ends_is_refused_on_it_even_if_told_i
     }
     assert_eq!(stranger.go_away().await, Some(0));
 }
+
+#[tokio::test]
+async fn sec_87_users_of_an_app_in_maintenance_are_no_strangers() {
+    let app = Upstream::echo().await;
+    let gate = Vestibule::before(&app)
+        .user("ada", PASSWORD)
+        .server(SMALL)
+        .app("maintenance = \"Back at six.\"")
+        .start()
+        .await;
+    let cookie = gate.browser().login("ada", PASSWORD).await.session_cookie();
+    let mut page = RawHttp2::get("/");
+    page.push(("cookie", &cookie));
+    let mut hers = without_windows(&gate).await;
+    let streams = (0..MOST_UNREAD + 2).map(|nth| 1 + 2 * nth);
+    for stream in streams.clone() {
+        hers.headers(stream, &page, true).await;
+    }
+    hers.status(1).await;
+    let window = [0, 4, 0, 0, 0xff, 0xff];
+    hers.frame(frame::SETTINGS, 0, 0, window).await;
+    for stream in streams {
+        let outcome = hers.outcome(stream).await;
+        let page = String::from_utf8_lossy(&outcome.body);
+        assert!(page.contains("Back at six."), "{stream}: {outcome:?}");
+    }
+    assert_eq!(app.requests(), 0);
+}
