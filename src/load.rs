@@ -204,14 +204,24 @@ impl Load {
         usage.remove(Resource::Requests, 1);
     }
 
-    /// Waits until it is the turn of an answer of ours to a stranger. `false` where too many wait: it has
-    /// waited as long as any does, and its connection had better end.
+    /// Waits for the turn of one of Vestibule's own answers to a stranger. `false` if too many are
+    /// waiting: this one has waited as long as any answer may, and its connection should be closed.
     pub(crate) async fn turn(&self, usage: &Usage) -> bool {
         let wait = self.pace.wait(usage);
         if wait != Some(Duration::ZERO) {
             sleep(wait.unwrap_or(LONGEST_WAIT)).await;
         }
         wait.is_some()
+    }
+
+    /// Counts an answer whose connection is closed because too many wait, or are unread.
+    pub(crate) fn note_closed(&self) {
+        self.pace.note_closed();
+    }
+
+    /// How many answers to strangers have not gone out at once, by what became of them.
+    pub(crate) fn paced(&self) -> [(&'static str, u64); 2] {
+        self.pace.counted()
     }
 
     /// One of our own answers waits for its client to read it, until [`Load::end_answer`]; `false`

@@ -19,6 +19,8 @@ pub(super) struct Pace {
     started: Instant,
     few: Lane,
     many: Lane,
+    delayed: AtomicU64,
+    closed: AtomicU64,
 }
 
 /// So many in a second, and some more at once (the generic cell rate algorithm of ITU-T I.371).
@@ -38,6 +40,8 @@ impl Default for Pace {
             started: Clock::stopwatch(),
             few: Lane::new(ANSWERS_TO_FEW, threads),
             many: Lane::new(ANSWERS_TO_MANY, threads),
+            delayed: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
         }
     }
 }
@@ -52,7 +56,22 @@ impl Pace {
         } else {
             &self.many
         };
-        lane.wait(now)
+        let wait = lane.wait(now);
+        if wait.is_some_and(|wait| !wait.is_zero()) {
+            self.delayed.fetch_add(1, Ordering::Relaxed);
+        }
+        wait
+    }
+
+    /// Counts an answer that ends its connection.
+    pub(super) fn note_closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many answers have had to wait, and how many have ended their connection.
+    pub(super) fn counted(&self) -> [(&'static str, u64); 2] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [("delayed", of(&self.delayed)), ("closed", of(&self.closed))]
     }
 }
 

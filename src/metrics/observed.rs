@@ -17,6 +17,7 @@ pub(super) struct Observed {
     requests_under_way: Gauge,
     requests_under_way_max: Gauge,
     requests_shed: Counters<1>,
+    responses_paced: Counters<1>,
     memory: Gauge,
     memory_ceiling: Gauge,
     sessions: Gauge,
@@ -44,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) requests_under_way_max: usize,
     /// Requests that were turned away, by cause.
     pub(crate) requests_shed: Vec<(&'static str, u64)>,
+    /// Responses beyond the pace, by what became of them.
+    pub(crate) responses_paced: Vec<(&'static str, u64)>,
     /// Bytes that the process takes, and that it is to take at most.
     pub(crate) memory: u64,
     pub(crate) memory_ceiling: u64,
@@ -107,6 +110,11 @@ impl Observed {
                 all,
                 "requests_shed",
                 "Requests that were refused under overload",
+            ),
+            responses_paced: add(
+                all,
+                "responses_paced",
+                "Vestibule's own responses to strangers beyond the pace",
             ),
             memory: add(all, "memory_bytes", "Memory that the process uses"),
             memory_ceiling: add(
@@ -176,6 +184,14 @@ impl Observed {
             set_total(
                 &self.requests_shed.get_or_create(&[label("cause", cause)]),
                 shed,
+            );
+        }
+        for &(outcome, paced) in &now.responses_paced {
+            set_total(
+                &self
+                    .responses_paced
+                    .get_or_create(&[label("outcome", outcome)]),
+                paced,
             );
         }
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);

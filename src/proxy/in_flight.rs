@@ -63,6 +63,7 @@ impl InFlight {
         }
         let load = Arc::clone(self.connection.load());
         if !self.hold_response(Some(network)) || !load.turn(&usage).await {
+            load.note_closed();
             self.connection.end();
         }
     }
@@ -133,6 +134,7 @@ mod tests {
         assert_eq!(stranger.held(Resource::Unread), 1, "but an answer");
         assert!(waiting.0.hold_response(None) && !waiting.1.ends());
         assert_eq!(stranger.held(Resource::Unread), 1, "the same one");
+        assert_eq!(load.paced(), [("delayed", 1), ("closed", 0)]);
 
         let (mut of_user, _) = request(&load, &ada);
         assert!(of_user.take_turn(&stranger).now_or_never().is_some());
@@ -153,5 +155,6 @@ mod tests {
             assert_eq!(state.ends(), nth == 3, "{nth}");
             kept.push(request);
         }
+        assert_eq!(load.paced(), [("delayed", 0), ("closed", 1)]);
     }
 }

@@ -155,6 +155,7 @@ impl Monitoring {
             requests_under_way,
             requests_under_way_max,
             requests_shed: shed.map(|(cause, count)| (cause.name(), count)).to_vec(),
+            responses_paced: load.paced().to_vec(),
             memory,
             memory_ceiling,
             sessions,

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::harness::*;
 
 /// Keys of `[admin]`.
-const ON: &str = "socket = \"admin.sock\"\nmetrics = \"127.0.0.1:0\"";
+pub(crate) const ON: &str = "socket = \"admin.sock\"\nmetrics = \"127.0.0.1:0\"";
 
 /// One answer of the listener for metrics.
 async fn ask(address: SocketAddr, method: &str, target: &str, fields: &str) -> Reply {
@@ -35,10 +35,10 @@ async fn get(gate: &Gate, target: &str) -> Reply {
 }
 
 /// Each series of a scrape as it is written, and its value.
-struct Scrape(BTreeMap<String, f64>);
+pub(crate) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    async fn of(address: SocketAddr) -> Self {
+    pub(crate) async fn of(address: SocketAddr) -> Self {
         let reply = ask(address, "GET", "/metrics", "").await;
         reply.assert_status(200);
         let text = reply.text();
@@ -52,7 +52,7 @@ impl Scrape {
     }
 
     #[track_caller]
-    fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         let value = self.0.get(series);
         *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.0.keys()))
     }

@@ -1,6 +1,7 @@
 //! Strangers who do not read what they are answered.
 
 use crate::harness::*;
+use crate::metrics::{self, Scrape};
 
 #[tokio::test]
 async fn sec_87_answers_that_nobody_takes_hold_nothing() {
@@ -115,4 +116,44 @@ async fn sec_87_users_of_an_app_in_maintenance_are_no_strangers() {
         assert!(page.contains("Back at six."), "{stream}: {outcome:?}");
     }
     assert_eq!(app.requests(), 0);
+}
+
+#[tokio::test]
+async fn sec_87_a_websocket_of_a_public_app_is_no_answer_that_waits() {
+    let app = Upstream::websocket().await;
+    let gate = Vestibule::before(&app)
+        .public()
+        .server(SMALL)
+        .admin(metrics::ON)
+        .start()
+        .await;
+    let closed = async || {
+        let scrape = Scrape::of(gate.metrics_address()).await;
+        scrape.value("vestibule_responses_paced_total{outcome=\"closed\"}")
+    };
+    let login = RawHttp2::get("/.vestibule/login");
+    let mut greedy = without_windows(&gate).await;
+    for nth in 0..MOST_UNREAD {
+        greedy.headers(1 + 2 * nth, &login, true).await;
+        assert_eq!(greedy.status(1 + 2 * nth).await, Some(200));
+    }
+    let origin = [("origin", "https://gate.test")];
+    let mut socket = open_websocket(gate.tcp().await, "/", &origin)
+        .await
+        .unwrap();
+    socket.send("hello").await;
+    assert_eq!(socket.next().await, "hello");
+    assert!(closed().await.abs() < f64::EPSILON);
+    let mut stranger = gate.raw().await;
+    stranger
+        .send("GET /.vestibule/login HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+        .await;
+    stranger
+        .response()
+        .await
+        .assert_status(503)
+        .assert_header("connection", "close");
+    assert!((closed().await - 1.0).abs() < f64::EPSILON);
+    socket.send("and on").await;
+    assert_eq!(socket.next().await, "and on");
 }
