@@ -214,18 +214,18 @@ impl Load {
         wait.is_some()
     }
 
-    /// Counts an answer whose connection is closed because too many wait, or are unread.
+    /// Counts an answer after which its connection is closed, because too many are waiting or unread.
     pub(crate) fn note_closed(&self) {
         self.pace.note_closed();
     }
 
-    /// How many answers to strangers have not gone out at once, by what became of them.
+    /// The number of answers to strangers beyond the pace, by outcome.
     pub(crate) fn paced(&self) -> [(&'static str, u64); 2] {
         self.pace.counted()
     }
 
-    /// One of our own answers waits for its client to read it, until [`Load::end_answer`]; `false`
-    /// when the client's network, or user, leaves more of them untaken than is its share.
+    /// Counts one of Vestibule's own answers as unread, until [`Load::end_answer`]. `false` if the
+    /// client's network, or user, leaves more of them unread than its share.
     pub(crate) fn begin_answer(&self, usage: &Usage) -> bool {
         let unread = &self.class(usage).unread;
         let waiting = unread.fetch_add(1, Ordering::Relaxed) + 1;
@@ -237,7 +237,7 @@ impl Load {
         granted
     }
 
-    /// One such answer less.
+    /// Its client has read an answer, or never will.
     pub(crate) fn end_answer(&self, usage: &Usage) {
         self.class(usage).unread.fetch_sub(1, Ordering::Relaxed);
         usage.remove(Resource::Unread, 1);

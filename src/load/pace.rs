@@ -1,8 +1,9 @@
-//! How fast strangers get answers that are Vestibule's own (REL-13).
+//! The pace of Vestibule's own answers to strangers (REL-13).
 //!
-//! A flood asks again as soon as it was answered: answered at once, it takes all that the machine can
-//! do, and users wait in the same queues. Nobody needs thousands of pages a second to sign in, so the
-//! answers beyond that wait, however many connections there are to ask from.
+//! Each client of a flood sends its next request as soon as the last one is answered. If all of them were
+//! answered at once, the flood would use all CPU time, and signed-in users would wait in the same queues.
+//! Nobody needs thousands of pages per second to sign in, so answers beyond a fixed rate are delayed. The
+//! rate does not depend on the number of connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -12,8 +13,8 @@ use super::tuning::{ANSWERS_AT_ONCE, ANSWERS_TO_FEW, ANSWERS_TO_MANY, FEW, LONGE
 use super::usage::Usage;
 use crate::clock::Clock;
 
-/// The pace of all answers to strangers. Networks that ask little have one of their own: nobody else's
-/// flood makes them wait.
+/// Limits the rate of all answers to strangers. Networks that get few answers have a lane of their own,
+/// so that a flood from another network does not delay them.
 #[derive(Debug)]
 pub(super) struct Pace {
     started: Instant,
@@ -23,17 +24,17 @@ pub(super) struct Pace {
     closed: AtomicU64,
 }
 
-/// So many in a second, and some more at once (the generic cell rate algorithm of ITU-T I.371).
+/// A rate limit with bursts (the generic cell rate algorithm of ITU-T I.371).
 #[derive(Debug)]
 struct Lane {
-    /// Nanoseconds after the start from which on the next one is in time.
+    /// When the next answer is due, in nanoseconds after the start.
     next: AtomicU64,
-    /// Between two of them, in nanoseconds.
+    /// Between two answers, in nanoseconds.
     interval: u64,
 }
 
 impl Default for Pace {
-    /// For the threads of this machine.
+    /// For the CPUs of this machine.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -47,7 +48,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long an answer to a stranger waits; `None` where too many do.
+    /// How long an answer to a stranger has to wait; `None` if too many are waiting.
     pub(super) fn wait(&self, usage: &Usage) -> Option<Duration> {
         let now = self.started.elapsed();
         let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
@@ -63,12 +64,12 @@ impl Pace {
         wait
     }
 
-    /// Counts an answer that ends its connection.
+    /// Counts an answer after which its connection is closed.
     pub(super) fn note_closed(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many answers have had to wait, and how many have ended their connection.
+    /// The number of delayed answers, and of those after which the connection was closed.
     pub(super) fn counted(&self) -> [(&'static str, u64); 2] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("delayed", of(&self.delayed)), ("closed", of(&self.closed))]
@@ -104,7 +105,7 @@ mod tests {
     use super::super::Usages;
     use super::*;
 
-    /// How long as many answers as make some wait a second have to wait.
+    /// How long each of so many answers has to wait.
     fn waits(lane: &Lane, answers: u32, now: Duration) -> Vec<Option<Duration>> {
         (0..answers).map(|_| lane.wait(now)).collect()
     }

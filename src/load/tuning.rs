@@ -19,20 +19,22 @@ pub(super) const TIMES_LEFT_FOR_STRANGERS: usize = 1;
 /// about five for a login.
 pub(super) const TURNS_WHEN_LATE: u32 = 32;
 
-/// Answers of ours to strangers in a second, for each CPU, of networks that ask little. A thousand
-/// newcomers a second are more than a login serves; the answers take a small part of what a CPU can do.
+/// Vestibule's own answers to strangers per second and CPU, for networks that get few. That is more
+/// newcomers than can sign in, and takes a small part of the CPU.
 pub(super) const ANSWERS_TO_FEW: u32 = 1000;
 
-/// The same of networks that ask more.
+/// The same for networks that get more than [`FEW`].
 pub(super) const ANSWERS_TO_MANY: u32 = 500;
 
-/// Answers to a network in a second that are few: a browser needs about five for a login.
+/// A network gets few answers if it gets at most this many in a second: a browser needs about five to
+/// sign in.
 pub(super) const FEW: u32 = 8;
 
-/// Answers that go out together before the next ones wait.
+/// Answers that may be sent in one burst before further ones are delayed.
 pub(super) const ANSWERS_AT_ONCE: u32 = 32;
 
-/// No answer waits longer. Where more would have to, connections end with theirs.
+/// The longest delay of an answer. If an answer would have to wait longer, it is sent after this time and
+/// its connection is closed.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Requests of a network of strangers, and answers that it has not taken, while memory is short.

@@ -117,9 +117,9 @@ impl ClientConn {
         self.admitted.place().is_owned().then_some(&self.network)
     }
 
-    /// For which network a response has to wait for its turn: one of our own to a stranger. Users share no
-    /// connection with strangers but that of a trusted proxy, which had better not wait; and who is
-    /// turned away is told at once (REL-13).
+    /// The network whose pace applies to a response, if one does: to Vestibule's own responses to strangers
+    /// (REL-13). Responses on a connection of a trusted proxy are not delayed, because users share it, and
+    /// neither are refusals under overload.
     pub(super) fn paced(
         &self,
         response: &Result<Response<ResponseBody>, RequestError>,

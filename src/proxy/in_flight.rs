@@ -11,7 +11,7 @@ pub(crate) struct InFlight {
     connection: Arc<ConnectionState>,
     /// For whom it counts among those of the whole service, once it was admitted.
     counted: OnceLock<Arc<Usage>>,
-    /// For whom a response of ours waits, in place of the request.
+    /// For whom a response of Vestibule's own counts as unread, in place of the request.
     response: Option<Arc<Usage>>,
     /// There were too many of them.
     is_refused: bool,
@@ -68,9 +68,9 @@ impl InFlight {
         }
     }
 
-    /// The request is done but for its client, who has a response of ours to take: from now on it
-    /// holds no request that others could have (SEC-87). `false` when its client leaves too many
-    /// of them. Who was not admitted counts for `otherwise`, if that is anybody.
+    /// Counts a response of Vestibule's own as unread, in place of its request, which no longer counts
+    /// as in flight (SEC-87). `false` if the client leaves too many responses unread. A request that was
+    /// not admitted counts for `otherwise`, if given.
     pub(super) fn hold_response(&mut self, otherwise: Option<&Arc<Usage>>) -> bool {
         if self.response.is_some() || self.is_refused {
             return !self.is_refused;

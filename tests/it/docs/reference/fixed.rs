@@ -245,19 +245,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "ANSWERS_TO_MANY: u32 = 500;",
     ),
     (
-        "such answers to one network within a second that are few",
+        "such answers to one network per second that count as few",
         "8",
         "load/tuning.rs",
         "FEW: u32 = 8;",
     ),
     (
-        "such answers that go out together before the next ones wait",
+        "such answers that are sent at once before further ones wait",
         "32",
         "load/tuning.rs",
         "ANSWERS_AT_ONCE: u32 = 32;",
     ),
     (
-        "time that such an answer waits, at most",
+        "longest wait of such an answer",
         "2 s",
         "load/tuning.rs",
         "LONGEST_WAIT: Duration = Duration::from_secs(2);",
