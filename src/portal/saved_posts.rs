@@ -16,8 +16,8 @@ use super::ask::{RETURN_TO, framed, login_of};
 use super::csrf::{self, Binding, Csrf};
 use super::form::Form;
 use super::login_cookie::LoginCookie;
+use super::login_form::LoginForm;
 use super::return_to::ReturnTo;
-use super::sign_in::LoginForm;
 use super::{
     FORM, RequestContext, ask_to_sign_in, challenge, is_page_load, navigation, session_ended,
 };
