@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ::redis::{Value, cmd};
+use ::redis::Value;
 use tokio::task::yield_now;
 
 use super::super::BATCH;
@@ -24,13 +24,14 @@ impl Redis {
         records: &[(Field, Record)],
     ) -> Result<bool, StoreFault> {
         let users = self.sealed(records).await?;
-        let begun = match self.bring(&users).await {
-            Ok(true) => self.begin(&users).await,
+        let attempt = self.next_attempt();
+        let begun = match self.bring(attempt, &users).await {
+            Ok(true) => self.begin(attempt, &users).await,
             refused => refused,
         };
         if begun != Ok(true) {
             // Where this fails too, the next attempt does it, or time.
-            let _left = self.drop_coming().await;
+            let _left = self.drop_coming(attempt).await;
         }
         begun
     }
@@ -53,10 +54,17 @@ impl Redis {
         Ok(users)
     }
 
+    /// Its number is greater than that of every earlier one of this process.
+    pub(in super::super) fn next_attempt(&self) -> u64 {
+        self.attempt.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Gives whether all are beside the users now; not where there is anybody.
-    pub(in super::super) async fn bring(&self, users: &[Sealed]) -> Result<bool, StoreFault> {
-        self.drop_coming().await?;
-        let attempt = self.attempt.fetch_add(1, Ordering::Relaxed) + 1;
+    pub(in super::super) async fn bring(
+        &self,
+        attempt: u64,
+        users: &[Sealed],
+    ) -> Result<bool, StoreFault> {
         for (at, some) in users.chunks(BATCH).enumerate() {
             if !self.bring_some(attempt, at == 0, some).await? {
                 return Ok(false);
@@ -83,14 +91,18 @@ impl Redis {
     }
 
     /// Gives whether those that were brought are the users now.
-    pub(in super::super) async fn begin(&self, users: &[Sealed]) -> Result<bool, StoreFault> {
+    pub(in super::super) async fn begin(
+        &self,
+        attempt: u64,
+        users: &[Sealed],
+    ) -> Result<bool, StoreFault> {
         let keys = [
             self.coming()?.as_bytes(),
             self.names.sealed.as_bytes(),
             self.names.changes.as_bytes(),
         ];
-        let attempt = self.attempt.load(Ordering::Relaxed).to_string();
         let (mark, count) = (self.link.mark(), users.len().to_string());
+        let attempt = attempt.to_string();
         let channel = self.names.channel.as_bytes();
         let mut args = vec![channel, attempt.as_bytes(), count.as_bytes()];
         args.extend(users.first().map(|(field, _)| &field.as_bytes()[..]));
@@ -102,10 +114,13 @@ impl Redis {
         Ok(is_done)
     }
 
-    async fn drop_coming(&self) -> Result<(), StoreFault> {
-        let delete = cmd("DEL").arg(self.coming()?).take();
-        let deleted = self.link.query(&delete).await;
-        deleted.map(drop).map_err(|error| self.failed(&error))
+    /// Not what a later attempt has brought: a server that stood still may do this late.
+    pub(in super::super) async fn drop_coming(&self, attempt: u64) -> Result<(), StoreFault> {
+        let keys = [self.coming()?.as_bytes()];
+        let attempt = attempt.to_string();
+        let args = [attempt.as_bytes()];
+        let dropped = self.link.script(&scripts::DROP, &keys, &args).await;
+        dropped.map(drop).map_err(|error| self.failed(&error))
     }
 
     /// The same for all attempts of this process, and of no other.

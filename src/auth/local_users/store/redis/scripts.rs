@@ -96,11 +96,11 @@ const PUT_TEXT: &str = "local put, told = {}, {}
 
 /// Keys: users that come, and the sealed users. Arguments: milliseconds to keep the first, the number of the
 /// attempt, `1` for its first step, then field and value of some. Gives 0 where there is anybody, or a later
-/// attempt has begun: what a server that stood still was asked before may come late.
+/// attempt has begun: a server that stood still may do late what it was asked before.
 pub(super) static BRING: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('HLEN', KEYS[2]) > 0 then return 0 end
-        local there, attempt = tonumber(redis.call('HGET', KEYS[1], '') or '0'), tonumber(ARGV[2])
+        local there, attempt = tonumber(redis.call('HGET', KEYS[1], '') or '') or 0, tonumber(ARGV[2])
         if there > attempt or there < attempt and ARGV[3] ~= '1' then return 0 end
         if there < attempt then
             redis.call('DEL', KEYS[1])
@@ -113,12 +113,13 @@ pub(super) static BRING: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keys: users that have come, the sealed users, the stream of changes. Arguments: channel, the number of the
-/// attempt, how many have come, and the field of one. Gives 0 where there is anybody, or some of them are gone.
+/// attempt, how many have come, and the field of one. Gives 0 where there is anybody, or some of them are gone,
+/// and leaves alone what another attempt has brought.
 pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     filled(
         "",
-        "local is_whole = redis.call('HGET', KEYS[1], '') == ARGV[2]
-            and redis.call('HLEN', KEYS[1]) == tonumber(ARGV[3]) + 1
+        "if redis.call('HGET', KEYS[1], '') ~= ARGV[2] then return 0 end
+        local is_whole = redis.call('HLEN', KEYS[1]) == tonumber(ARGV[3]) + 1
         if redis.call('HLEN', KEYS[2]) > 0 or not is_whole then
             redis.call('DEL', KEYS[1])
             return 0
@@ -129,6 +130,16 @@ pub(super) static BEGIN: LazyLock<Script> = LazyLock::new(|| {
         -- Who has seen none of them finds their number wrong, and reads all.
         tell({'u', ARGV[4]}, KEYS[3])
         return 1",
+    )
+});
+
+/// Keys: users that come. Arguments: the number of the attempt. Removes what this attempt, or an earlier one, has
+/// brought.
+pub(super) static DROP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local there = tonumber(redis.call('HGET', KEYS[1], '') or '') or 0
+        if there > tonumber(ARGV[1]) then return 0 end
+        return redis.call('DEL', KEYS[1])",
     )
 });
 

@@ -105,7 +105,7 @@ async fn an_attempt_that_fails_on_its_way_leaves_nothing() {
     let node = Node::start(server.settings(), None).await;
     let redis = Redis::new(&node.link, &node.clock);
     let all = redis.sealed(&crowd(BATCH + 3)).await.unwrap();
-    assert_eq!(redis.bring(&all).await, Ok(true));
+    assert_eq!(redis.bring(redis.next_attempt(), &all).await, Ok(true));
     let key = coming(&server);
     let time: i64 = server.ask(&["PTTL", &key]).trim().parse().unwrap();
     assert!(time > 0, "what a node leaves that goes now goes by itself");
@@ -121,30 +121,34 @@ async fn an_attempt_that_fails_on_its_way_leaves_nothing() {
     assert_eq!(coming(&server), "");
     server.ask(&["ACL", "SETUSER", "default", "+rename"]);
     // What an earlier attempt has left is not taken for users of the next.
-    assert_eq!(redis.bring(&all).await, Ok(true));
+    assert_eq!(redis.bring(redis.next_attempt(), &all).await, Ok(true));
     assert_eq!(coming(&server), key, "one key for all attempts");
     assert_eq!(redis.begin_with(&crowd(3)).await, Ok(true));
     assert_eq!(server.ask(&["HLEN", &node.key("sealed")]), "3\n");
     // There are users.
-    assert_eq!(redis.bring(&all).await, Ok(false));
+    assert_eq!(redis.bring(redis.next_attempt(), &all).await, Ok(false));
     assert_eq!(redis.begin_with(&crowd(5)).await, Ok(false));
     assert_eq!(coming(&server), "");
 }
 
-/// By a server that stood still meanwhile: with the password that somebody has replaced in the file since.
+/// A server that stood still does late what it was asked before: somebody has replaced the password in the file
+/// since.
 #[tokio::test]
-async fn what_comes_late_of_an_earlier_attempt_changes_nothing() {
+async fn an_attempt_that_a_slow_server_carries_out_late_changes_nothing() {
     let server = server!();
     let node = Node::start(server.settings(), None).await;
     let redis = Redis::new(&node.link, &node.clock);
     let (old, new) = (crowd(BATCH + 3), crowd(BATCH + 3));
     let [old, new] = [redis.sealed(&old).await, redis.sealed(&new).await].map(Result::unwrap);
-    assert_eq!(redis.bring(&old).await, Ok(true)); // the first attempt
-    assert_eq!(redis.bring(&new).await, Ok(true));
+    let [first, second] = [redis.next_attempt(), redis.next_attempt()];
+    assert_eq!(redis.bring(first, &old).await, Ok(true));
+    assert_eq!(redis.bring(second, &new).await, Ok(true));
     for (is_first, late) in [(false, &old[BATCH..]), (true, &old[..BATCH])] {
-        assert_eq!(redis.bring_some(1, is_first, late).await, Ok(false));
+        assert_eq!(redis.bring_some(first, is_first, late).await, Ok(false));
     }
-    assert_eq!(redis.begin(&new).await, Ok(true));
+    assert_eq!(redis.begin(first, &old).await, Ok(false));
+    redis.drop_coming(first).await.unwrap();
+    assert_eq!(redis.begin(second, &new).await, Ok(true));
     for (field, value) in &new {
         let get = cmd("HGET")
             .arg(node.key("sealed"))
@@ -166,17 +170,19 @@ async fn nobody_is_there_if_some_of_the_first_users_got_lost_on_the_way() {
     let node = Node::start(server.settings(), None).await;
     let redis = Redis::new(&node.link, &node.clock);
     let all = redis.sealed(&crowd(BATCH + 3)).await.unwrap();
-    assert_eq!(redis.bring(&all).await, Ok(true));
+    let attempt = redis.next_attempt();
+    assert_eq!(redis.bring(attempt, &all).await, Ok(true));
     let lost = cmd("HDEL")
         .arg(coming(&server))
         .arg(all[7].0.as_bytes())
         .take();
     assert_eq!(node.link.query(&lost).await.unwrap(), Value::Int(1));
-    assert_eq!(redis.begin(&all).await, Ok(false));
+    assert_eq!(redis.begin(attempt, &all).await, Ok(false));
     assert_eq!(server.ask(&["EXISTS", &node.key("sealed")]), "0\n");
     assert_eq!(coming(&server), "");
-    assert_eq!(redis.bring(&all).await, Ok(true));
-    assert_eq!(redis.begin(&all).await, Ok(true));
+    let attempt = redis.next_attempt();
+    assert_eq!(redis.bring(attempt, &all).await, Ok(true));
+    assert_eq!(redis.begin(attempt, &all).await, Ok(true));
 }
 
 /// A node that goes in the middle has brought nobody, and is in nobody's way.
