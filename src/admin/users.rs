@@ -102,10 +102,10 @@ pub(super) async fn import(
         whose.push(name.to_owned());
     };
     let imported = store.import(&users, replace, tell).await;
-    let stopped = imported.err().map(|(name, fault)| {
+    let stopped = imported.err().map(|(name, error)| {
         format!(
             "the import has stopped at {name}: {}. Import the file again when that is mended, to go on",
-            reason(&fault.into())
+            reason(&error)
         )
     });
     Line::Done(Done::UsersImported {

@@ -122,7 +122,11 @@ impl LocalUsers {
             Ok(true) => Some(upgraded(user, new)),
             // Or nobody can say whether it has the new hash by now.
             Ok(false)
-            | Err(ChangeError::Store(StoreFault::Away) | ChangeError::Unreadable { .. }) => None,
+            | Err(
+                ChangeError::Store(StoreFault::Away)
+                | ChangeError::OtherKey { .. }
+                | ChangeError::Unreadable { .. },
+            ) => None,
             Err(error) => {
                 tracing::warn!(target: "vestibule", %error, "password not hashed again");
                 Some(signed_in(Account::of(user)))

@@ -68,8 +68,6 @@ pub(crate) enum StoreFault {
     Away,
     /// It has no memory left.
     Full,
-    /// Nobody who is there can be read here. What this node wrote, the others could not read.
-    OtherKey,
     /// It answers, but not in time.
     Slow,
     /// The user is larger than one may be.
@@ -85,10 +83,6 @@ impl fmt::Display for StoreFault {
         f.write_str(match self {
             Self::Away => "the session store cannot be reached",
             Self::Full => "the session store has no memory left",
-            Self::OtherKey => {
-                "this node can read none of the users in the session store, and changes none: its \
-                 `key_file` in [session.redis] needs the key of the other nodes, and then a restart"
-            }
             Self::Slow => {
                 "the session store takes too long; try again when it has less to do, or raise \
                  `timeout` in [session.redis]"
@@ -127,8 +121,8 @@ trait Records: Send + Sync {
     /// Puts all of them there if there is none at all; gives whether it did.
     fn begin_with<'a>(&'a self, records: &'a [(Field, Record)]) -> Answer<'a, bool>;
 
-    /// The command by which a person removes what there is of a user.
-    fn removal(&self, field: &Field) -> String;
+    /// The command by which a person removes what there is of these users.
+    fn removal(&self, fields: &[Field]) -> String;
 
     /// Whenever there is something new, and perhaps more often or not at all.
     fn wake_ups(&self) -> mpsc::Receiver<()>;
@@ -260,7 +254,8 @@ impl Known {
         self.unreadable -= usize::from(forgotten.is_some_and(|entry| entry.is_unreadable));
     }
 
-    /// Whether there is somebody, and nobody could ever be read: all have another key.
+    /// Whether there is somebody, and nobody could ever be read: all have another key, or few are there and
+    /// all of them are damaged.
     fn has_other_key(&self) -> bool {
         self.unreadable > 0
             && self.unreadable == self.entries.len()

@@ -16,11 +16,20 @@ use crate::source_text::nearest;
 /// Several nodes may change one user at the same moment: that often, another one is quicker.
 pub(super) const TRIES: usize = 8;
 
+/// So many records may all be damaged. Where there are more, and none of them can be read, it is the key,
+/// and nobody is told how to remove them.
+const FEW: usize = 3;
+
 /// Why a user was not changed.
 #[derive(Debug)]
 pub(crate) enum ChangeError {
     /// There is no such user, or there is one already.
     Name(EditError),
+    /// No user in the store can be read here. Whatever this node wrote, the others could not read.
+    OtherKey {
+        /// The command that removes their records from the store, where they are few enough to be damaged.
+        removal: Option<String>,
+    },
     /// Others have changed the user each time.
     Overtaken,
     Store(StoreFault),
@@ -35,6 +44,20 @@ impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
+            Self::OtherKey { removal } => {
+                f.write_str(
+                    "this node can read none of the users in the session store, and changes none: its \
+                     `key_file` in [session.redis] needs the key of the other nodes, and then a restart",
+                )?;
+                match removal {
+                    None => Ok(()),
+                    Some(removal) => write!(
+                        f,
+                        ". If it has that key, what is there is damaged: do `{removal}` on the server of \
+                         the store, and add or import the users again"
+                    ),
+                }
+            }
             Self::Overtaken => f.write_str("others are changing the same user; try again"),
             Self::Store(error) => error.fmt(f),
             Self::Unreadable { removal } => write!(
@@ -53,7 +76,7 @@ impl std::error::Error for ChangeError {
         match self {
             Self::Name(error) => Some(error),
             Self::Store(error) => Some(error),
-            Self::Overtaken | Self::Unreadable { .. } => None,
+            Self::OtherKey { .. } | Self::Overtaken | Self::Unreadable { .. } => None,
         }
     }
 }
@@ -198,9 +221,15 @@ impl SharedUsers {
     }
 
     /// An error where whatever this node wrote would be lost on the others.
-    pub(super) fn check_key(&self) -> Result<(), StoreFault> {
-        let has_other_key = self.known().has_other_key();
-        (!has_other_key).then_some(()).ok_or(StoreFault::OtherKey)
+    pub(super) fn check_key(&self) -> Result<(), ChangeError> {
+        let known = self.known();
+        if !known.has_other_key() {
+            return Ok(());
+        }
+        let mut fields: Vec<_> = known.entries.keys().copied().collect();
+        fields.sort_unstable();
+        let removal = (fields.len() <= FEW).then(|| self.records.removal(&fields));
+        Err(ChangeError::OtherKey { removal })
     }
 
     /// What is known of this name.
@@ -219,7 +248,7 @@ impl SharedUsers {
     }
 
     fn unreadable(&self, name: &str) -> ChangeError {
-        let removal = Field::of(name).map(|field| self.records.removal(&field));
+        let removal = Field::of(name).map(|field| self.records.removal(&[field]));
         ChangeError::Unreadable {
             removal: removal.unwrap_or_default(),
         }

@@ -15,8 +15,9 @@ pub(crate) enum Outcome {
     Replaced,
 }
 
-/// Where an import stopped, and what is wrong with the store: with it, nobody else can be imported either.
-type Stopped = (String, StoreFault);
+/// Where an import stopped, and what is wrong with the store or the key: with it, nobody else can be imported
+/// either.
+type Stopped = (String, ChangeError);
 
 impl SharedUsers {
     /// Adds those of another file; who is there is kept, or gets the password when `replace` says so.
@@ -34,7 +35,7 @@ impl SharedUsers {
                 return Ok(());
             };
             let caught_up = self.catch_up().await;
-            caught_up.map_err(|fault| (first.name().to_owned(), fault))?;
+            caught_up.map_err(|fault| (first.name().to_owned(), fault.into()))?;
             let mut overtaken = Vec::new();
             for some in left.chunks(BATCH) {
                 overtaken.extend(self.import_some(some, replace, &mut tell).await?);
@@ -56,7 +57,7 @@ impl SharedUsers {
     ) -> Result<Vec<&'a User>, Stopped> {
         let _turn = self.turn.lock().await;
         let has_key = self.check_key();
-        has_key.map_err(|fault| (users[0].name().to_owned(), fault))?;
+        has_key.map_err(|error| (users[0].name().to_owned(), error))?;
         let (mut to_put, mut whose) = (Vec::<ToPut>::new(), Vec::new());
         for user in users {
             let place = match self.looked_up(user.name()) {
@@ -89,7 +90,7 @@ impl SharedUsers {
             return Ok(Vec::new());
         };
         let put = self.records.put(&to_put, Memory::WhatIsFree).await;
-        let put = put.map_err(|fault| (first.name().to_owned(), fault))?;
+        let put = put.map_err(|fault| (first.name().to_owned(), fault.into()))?;
         let mut overtaken = Vec::new();
         for (((field, _, record), (user, outcome)), put) in to_put.into_iter().zip(whose).zip(put) {
             let became = match put {

@@ -17,7 +17,7 @@ use crate::storage::row::{self, Unreadable, Versioned};
 const VERSION: u32 = 1;
 
 /// Where a user stands: a hash of the name, the same for each spelling of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Field([u8; 32]);
 
 impl Field {

@@ -294,12 +294,11 @@ impl Records for Redis {
         Box::pin(self.begin_with(records))
     }
 
-    fn removal(&self, field: &Field) -> String {
-        let (key, field) = (
-            quoted(self.names.sealed.as_bytes()),
-            quoted(field.as_bytes()),
-        );
-        format!("redis-cli --quoted-input HDEL {key} {field}")
+    fn removal(&self, fields: &[Field]) -> String {
+        let fields = fields.iter().map(|field| &field.as_bytes()[..]);
+        let names = [self.names.sealed.as_bytes()].into_iter().chain(fields);
+        let names: Vec<_> = names.map(quoted).collect();
+        format!("redis-cli --quoted-input HDEL {}", names.join(" "))
     }
 
     fn wake_ups(&self) -> mpsc::Receiver<()> {

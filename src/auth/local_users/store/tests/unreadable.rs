@@ -224,7 +224,11 @@ async fn rel_19_foreign_fields_are_passed_over_and_later_ones_in_a_record_are_re
 
 /// Runs the command that the error names, as an operator would.
 fn run_on(server: &TestServer, error: &ChangeError) {
-    let ChangeError::Unreadable { removal } = error else {
+    let (ChangeError::OtherKey {
+        removal: Some(removal),
+    }
+    | ChangeError::Unreadable { removal }) = error
+    else {
         panic!("{error}");
     };
     assert!(error.to_string().contains(removal), "{error}");
@@ -262,6 +266,27 @@ async fn who_is_damaged_is_removed_by_the_command_that_is_named_and_added_again(
         .await;
     assert_eq!(node.user("bo"), Some(bo));
     assert_eq!(node.user("ada"), Some(ada));
+}
+
+/// By which this node cannot tell that it has the right key.
+#[tokio::test]
+async fn where_the_only_user_is_damaged_the_command_that_removes_them_is_named_beside_the_key() {
+    let server = server!();
+    let node = Node::start(server.settings(), None).await;
+    node.plant("ada", b"junk that nobody can read").await;
+    node.store.catch_up().await.unwrap();
+    let bo = User::new("bo".to_owned(), hash());
+    let error = node.store.add(bo.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("`key_file`"), "{error}");
+    let tell = |name: &str, became| panic!("{name}: {became:?}");
+    let imported = node
+        .store
+        .import(std::slice::from_ref(&bo), false, tell)
+        .await;
+    assert_eq!(imported.unwrap_err().1.to_string(), error.to_string());
+    run_on(&server, &error);
+    node.store.add(bo.clone()).await.unwrap();
+    assert_eq!(node.user("bo"), Some(bo));
 }
 
 #[tokio::test]
