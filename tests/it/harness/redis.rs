@@ -1,21 +1,34 @@
 //! Real Redis and Valkey servers, alone, with replicas and sentinels, or as a cluster, on free ports
 //! of the loopback. Unit tests of the library use this file, too.
 
-#![allow(dead_code, reason = "unit tests and the others each use a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "unit tests and the others each use a part of it"
+)]
+
+#[path = "redis/cluster.rs"]
+mod cluster;
+#[path = "redis/slow.rs"]
+mod slow;
+#[path = "redis/wire.rs"]
+mod wire;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
+
+pub(crate) use cluster::{cluster, tls_cluster};
+pub(crate) use slow::Slow;
+pub(crate) use wire::ask_at;
+use wire::{receive, send};
 
 /// How often something is asked for before a test gives up, 5 ms apart.
 const TRIES: usize = 6000;
@@ -290,153 +303,6 @@ impl Drop for Redis {
     }
 }
 
-/// What leads to a server, and hands each of its answers on so much later. Answers that come at once
-/// are handed on at once.
-pub(crate) struct Slow {
-    port: u16,
-    delay: Arc<AtomicU64>,
-    forwarding: tokio::task::JoinHandle<()>,
-}
-
-impl Slow {
-    /// With no delay yet.
-    pub(crate) async fn start(server: &Redis) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (delay, behind) = (Arc::<AtomicU64>::default(), server.port());
-        let delayed_by = Arc::clone(&delay);
-        let forwarding = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((front, _)) = listener.accept().await {
-                connections.spawn(forward(front, behind, Arc::clone(&delayed_by)));
-            }
-        });
-        Self {
-            port,
-            delay,
-            forwarding,
-        }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn set_delay(&self, delay: Duration) {
-        let delay = u64::try_from(delay.as_millis()).unwrap();
-        self.delay.store(delay, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Slow {
-    fn drop(&mut self) {
-        self.forwarding.abort();
-    }
-}
-
-async fn forward(front: tokio::net::TcpStream, behind: u16, delay: Arc<AtomicU64>) {
-    let Ok(back) = tokio::net::TcpStream::connect(("127.0.0.1", behind)).await else {
-        return;
-    };
-    let (mut asked, mut answer) = front.into_split();
-    let (mut answers, mut ask) = back.into_split();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let asking = async move { tokio::io::copy(&mut asked, &mut ask).await.map(drop) };
-    let reading = async move {
-        let mut bytes = vec![0; 64 * 1024];
-        loop {
-            let length = answers.read(&mut bytes).await?;
-            let delay = Duration::from_millis(delay.load(Ordering::Relaxed));
-            let due = tokio::time::Instant::now() + delay;
-            if length == 0 || sender.send((due, bytes[..length].to_vec())).is_err() {
-                return Ok(());
-            }
-        }
-    };
-    let answering = async move {
-        while let Some((due, bytes)) = receiver.recv().await {
-            tokio::time::sleep_until(due).await;
-            answer.write_all(&bytes).await?;
-        }
-        Ok(())
-    };
-    // Until one end closes.
-    let ended: std::io::Result<()> = tokio::select! {
-        ended = asking => ended,
-        ended = reading => ended,
-        ended = answering => ended,
-    };
-    drop(ended);
-}
-
-/// What a server anywhere answers, each part on a line of its own; `None` where it does not.
-pub(crate) fn ask_at(address: SocketAddr, words: &[&str]) -> Option<String> {
-    let patience = Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
-    send(&mut stream, words);
-    receive(&mut BufReader::new(stream))
-}
-
-impl Redis {
-    /// The port by which nodes of a cluster talk to each other.
-    fn cluster_bus(&self) -> String {
-        let mut options = self.options.iter();
-        options.find(|it| *it == "--cluster-port");
-        options.next().expect("it is of a cluster").clone()
-    }
-
-    fn of_cluster(program: PathBuf, more: &[&str]) -> Self {
-        let bus = HeldPort::new();
-        let bus_port = bus.port.to_string();
-        let options = ["--cluster-enabled", "yes", "--cluster-port", &bus_port];
-        let timeout = ["--cluster-node-timeout", "1000"];
-        Self::run(program, &[&options[..], &timeout, more].concat())
-    }
-
-    /// A replica of this master in its cluster, whose other nodes know of it.
-    pub(crate) fn cluster_replica(&self, others: &[Self]) -> Self {
-        let replica = Self::of_cluster(self.program.clone(), &[]);
-        let port = self.port().to_string();
-        replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &self.cluster_bus()]);
-        let id = self.ask(&["CLUSTER", "MYID"]);
-        eventually("a replica in the cluster", || {
-            replica.ask(&["CLUSTER", "REPLICATE", id.trim()]) == "OK\n"
-        });
-        let own = replica.port().to_string();
-        let is_known = |node: &Self| {
-            let slots = node.ask(&["CLUSTER", "SLOTS"]);
-            slots.lines().any(|line| line == own)
-        };
-        eventually("the others to know of it", || {
-            let info = replica.ask(&["INFO", "replication"]);
-            info.contains("master_link_status:up") && others.iter().all(is_known)
-        });
-        replica
-    }
-}
-
-/// Three masters, each with a third of the slots.
-pub(crate) fn cluster() -> Option<Vec<Redis>> {
-    let program = redis_server()?;
-    let nodes = (0..3).map(|_| Redis::of_cluster(program.clone(), &[]));
-    Some(joined(nodes.collect()))
-}
-
-/// The same by TLS, with the files that [`Redis::start_tls`] takes.
-pub(crate) fn tls_cluster(files: &Path) -> Option<Vec<Redis>> {
-    let program = redis_server()?;
-    let node = |_| {
-        let (tls, options) = of_tls(files);
-        let mut options: Vec<_> = options.iter().map(String::as_str).collect();
-        options.extend(["--tls-cluster", "yes"]);
-        let mut node = Redis::of_cluster(program.clone(), &options);
-        node.tls = Some(tls);
-        node
-    };
-    Some(joined((0..3).map(node).collect()))
-}
-
 /// Options for TLS, in pairs, and the port.
 fn of_tls(files: &Path) -> (HeldPort, Vec<String>) {
     let port = HeldPort::new();
@@ -450,31 +316,6 @@ fn of_tls(files: &Path) -> (HeldPort, Vec<String>) {
     ];
     let options = options.map(|(name, value)| [name.to_owned(), value]);
     (port, options.concat())
-}
-
-/// Three masters make a cluster.
-fn joined(nodes: Vec<Redis>) -> Vec<Redis> {
-    let slots = ["0 5460", "5461 10922", "10923 16383"];
-    for (node, slots) in nodes.iter().zip(slots) {
-        let (first, last) = slots.split_once(' ').unwrap();
-        assert_eq!(node.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]), "OK\n");
-    }
-    let (port, bus) = (nodes[0].port().to_string(), nodes[0].cluster_bus());
-    for (number, node) in nodes.iter().enumerate() {
-        // Two with the same epoch would have to agree first.
-        node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
-        if number > 0 {
-            let met = node.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
-            assert_eq!(met, "OK\n");
-        }
-    }
-    for node in &nodes {
-        eventually("the cluster to be whole", || {
-            let info = node.ask(&["CLUSTER", "INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-        });
-    }
-    nodes
 }
 
 /// Waits until a condition holds.
@@ -529,38 +370,4 @@ fn spawn(program: &Path, arguments: &[String]) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
-}
-
-fn send(stream: &mut TcpStream, words: &[&str]) {
-    let mut text = format!("*{}\r\n", words.len());
-    for word in words {
-        write!(text, "${}\r\n{word}\r\n", word.len()).unwrap();
-    }
-    let _ = stream.write_all(text.as_bytes());
-}
-
-/// One answer of RESP2.
-fn receive(reader: &mut impl BufRead) -> Option<String> {
-    let mut line = String::new();
-    reader
-        .read_line(&mut line)
-        .ok()
-        .filter(|length| *length > 0)?;
-    let (kind, rest) = line.trim_end().split_at_checked(1)?;
-    let length = || rest.parse::<usize>().unwrap_or(0);
-    Some(match kind {
-        "$" if rest == "-1" => "nil\n".to_owned(),
-        "$" => {
-            let mut bytes = vec![0; length() + 2];
-            reader.read_exact(&mut bytes).ok()?;
-            bytes.truncate(length());
-            String::from_utf8_lossy(&bytes).into_owned() + "\n"
-        }
-        "*" => {
-            let parts = (0..length()).map(|_| receive(reader));
-            parts.collect::<Option<String>>()?
-        }
-        "-" => format!("-{rest}\n"),
-        _ => format!("{rest}\n"),
-    })
 }
