@@ -39,7 +39,7 @@ impl Shared {
         self.end_again().await?;
         self.removed_again().await?;
         let epochs = self.needed_epochs();
-        self.set_lost_again(epochs, Server::Another).await?;
+        self.set_lost_again(epochs, Server::New).await?;
         let now = self.clock.now();
         let writes = self.journal().writes.all(now);
         let mut steps = Vec::new();

@@ -21,13 +21,13 @@ const AT_ONCE: usize = 100;
 #[derive(Default)]
 pub(super) struct Round(Vec<(EndScope, Epoch)>);
 
-/// What is asked for epochs.
+/// The server that is asked for epochs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
-    /// That of before: what it removed for its age is not lost.
-    Known,
-    /// One that has taken its place, or has begun anew.
-    Another,
+    /// The same as before: an epoch that it has removed for its age is not lost.
+    Same,
+    /// One that has taken over, or has started again.
+    New,
 }
 
 impl Shared {
@@ -37,7 +37,7 @@ impl Shared {
             round.0 = self.needed_epochs();
         }
         let some = round.0.split_off(round.0.len().saturating_sub(AT_ONCE));
-        let lost = self.lost(some, Server::Known).await?;
+        let lost = self.lost(some, Server::Same).await?;
         let shards: HashSet<_> = lost
             .iter()
             .map(|(scope, _)| Self::shard_of(*scope))
@@ -48,7 +48,7 @@ impl Shared {
         // They are fields of one key, which was thrown away as a whole.
         let mut suspects = self.needed_epochs();
         suspects.retain(|(scope, _)| shards.contains(&Self::shard_of(*scope)));
-        self.set_lost_again(suspects, Server::Known).await
+        self.set_lost_again(suspects, Server::Same).await
     }
 
     /// Sets those of these again that a server does not have.
@@ -95,12 +95,10 @@ impl Shared {
                 there.is_some_and(|it| it.number >= epoch.number)
             };
             match server {
-                Server::Another => !is_there(there),
+                Server::New => !is_there(there),
                 // What cannot be read is mended by the next end.
-                Server::Known if there.is_none() => false,
-                Server::Known => {
-                    !is_there(there) && (*scope == EndScope::All || !is_there(removed))
-                }
+                Server::Same if there.is_none() => false,
+                Server::Same => !is_there(there) && (*scope == EndScope::All || !is_there(removed)),
             }
         };
         let lost = known.into_iter().zip(there);
