@@ -70,7 +70,12 @@ const STEPS_AT_ONCE: usize = 16;
 /// The store; what it does in the background ends with it.
 pub(super) struct Redis {
     shared: Arc<Shared>,
-    _tasks: [AbortOnDropHandle<()>; 4],
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "only tests end it before the others")
+    )]
+    retrier: AbortOnDropHandle<()>,
+    _others: [AbortOnDropHandle<()>; 3],
 }
 
 struct Shared {
@@ -143,7 +148,8 @@ impl Redis {
         let counter = tokio::spawn(counts::keep(Arc::clone(&shared)));
         Ok(Self {
             shared,
-            _tasks: [reader, writer, retrier, counter].map(AbortOnDropHandle::new),
+            retrier: AbortOnDropHandle::new(retrier),
+            _others: [reader, writer, counter].map(AbortOnDropHandle::new),
         })
     }
 

@@ -109,6 +109,34 @@ fn name(node: &Redis, key: &SessionKey) -> String {
     node.shared.names.record(keys::Short::of(key))
 }
 
+/// Where the epoch of a user is: the key, and the field.
+fn epoch_of(node: &Redis, user: &str) -> (String, String) {
+    node.shared.field_of(EndScope::User(UserKey::of(user)))
+}
+
+fn has_epoch(node: &Redis, server: &TestServer, user: &str) -> bool {
+    let (key, field) = epoch_of(node, user);
+    server.ask(&["HEXISTS", &key, &field]) == "1\n"
+}
+
+/// Once round all epochs, where there are few.
+async fn sweep(node: &Redis, longest: Duration) {
+    for _ in 0..keys::SHARDS {
+        node.shared.remove_older(longest).await.unwrap();
+    }
+}
+
+/// Until the epoch of a user is old enough to be removed.
+async fn sweep_away(node: &Redis, server: &TestServer, user: &str, longest: Duration) {
+    let swept = async {
+        while has_epoch(node, server, user) {
+            sweep(node, longest).await;
+        }
+    };
+    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
+    swept.expect("it is removed");
+}
+
 /// What is told next besides how far it has been told.
 async fn next(ends: &mut mpsc::Receiver<End>) -> End {
     let told = async {

@@ -70,18 +70,8 @@ async fn rel_18_who_signs_in_on_a_new_server_is_not_ended_by_an_epoch_that_was_r
     let there = patient_node(&server).await;
     here.forget_ends(Duration::from_hours(1)).await.unwrap();
     here.remove_of_user("ada".into(), None).await.unwrap();
-    let (epochs, field) = (epochs_of(&there, "ada"), UserKey::of("ada").to_string());
-    let is_there = || server.ask(&["HEXISTS", &epochs, &field]) == "1\n";
-    let swept = async {
-        while is_there() {
-            for _ in 0..keys::SHARDS {
-                let age = Duration::from_millis(50);
-                there.shared.remove_older(age).await.unwrap();
-            }
-        }
-    };
-    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
-    swept.expect("it is removed");
+    let epochs = epochs_of(&there, "ada");
+    sweep_away(&there, &server, "ada", Duration::from_millis(50)).await;
     there.shared.journal().forget_epochs(|_| true);
     let removed = server.ask(&["HGET", &epochs, REMOVED]);
     slow.set_delay(Duration::from_millis(1500)); // nothing of it is answered in time
@@ -101,7 +91,7 @@ async fn rel_18_who_signs_in_on_a_new_server_is_not_ended_by_an_epoch_that_was_r
     );
     slow.set_delay(Duration::ZERO);
     let told = async {
-        while server.ask(&["HEXISTS", &epochs, &field]) != "1\n" {
+        while !has_epoch(&there, &server, "ada") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
