@@ -18,8 +18,8 @@ pub(super) use writes::{Write, Writes};
 /// Ends that are remembered; above it the oldest is forgotten.
 const TOMBSTONES: usize = 50_000;
 
-/// Ends of users that are remembered.
-const MAX: usize = 10_000;
+/// Ends of users that are remembered; above it the older half is forgotten.
+pub(super) const MAX_EPOCHS: usize = 10_000;
 
 /// Which sessions an end by an epoch is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -208,12 +208,22 @@ impl Journal {
         }
     }
 
-    /// Remembers an epoch, whoever has set it.
+    /// Remembers an epoch that was found in the store, as long as there is room for it: the store has it, and
+    /// what is new is not to be forgotten for it. However far ahead the clock was that has set it: if the
+    /// store lost it, no end would come after the sessions that have begun in it.
+    pub(super) fn learn_epoch(&mut self, scope: EndScope, epoch: Epoch) {
+        let has_room = self.epochs.len() < MAX_EPOCHS || self.epochs.contains_key(&scope);
+        if has_room || scope == EndScope::All {
+            self.note_epoch(scope, epoch);
+        }
+    }
+
+    /// Remembers an epoch that was just set, whoever has set it.
     pub(super) fn note_epoch(&mut self, scope: EndScope, epoch: Epoch) {
-        if self.epochs.len() >= MAX && !self.epochs.contains_key(&scope) {
+        if self.epochs.len() >= MAX_EPOCHS && !self.epochs.contains_key(&scope) {
             // The newest are those that a failover loses.
             let mut numbers: Vec<_> = self.epochs.values().map(|epoch| epoch.number).collect();
-            let (_, median, _) = numbers.select_nth_unstable(MAX / 2);
+            let (_, median, _) = numbers.select_nth_unstable(MAX_EPOCHS / 2);
             self.forget_epochs(|number| number <= *median);
         }
         let known = self.epochs.entry(scope).or_default();
@@ -302,15 +312,38 @@ mod tests {
         };
         let user = |number: usize| EndScope::User(UserKey::of(&number.to_string()));
         journal.note_epoch(EndScope::All, epoch(1));
-        let numbers = (2..).take(2 * MAX);
+        let numbers = (2..).take(2 * MAX_EPOCHS);
         for (number, at) in numbers.zip(0..) {
             journal.note_epoch(user(at), epoch(number));
         }
         let known = journal.epochs();
-        assert!(known.len() <= MAX, "{}", known.len());
+        assert!(known.len() <= MAX_EPOCHS, "{}", known.len());
         let has = |scope| known.iter().any(|(known, _)| *known == scope);
         assert!(has(EndScope::All), "it is one alone");
-        assert!((0..100).all(|at| has(user(2 * MAX - 1 - at))));
+        assert!((0..100).all(|at| has(user(2 * MAX_EPOCHS - 1 - at))));
         assert!(!has(user(0)));
+    }
+
+    #[test]
+    fn rel_18_what_is_found_in_the_store_takes_the_place_of_nothing_that_was_heard_of() {
+        let mut journal = Journal::default();
+        let epoch = |number| Epoch {
+            number,
+            kept: Vec::new(),
+        };
+        let user = |number: usize| EndScope::User(UserKey::of(&number.to_string()));
+        for at in 0..MAX_EPOCHS {
+            journal.note_epoch(user(at), epoch(1000));
+        }
+        journal.learn_epoch(user(MAX_EPOCHS), epoch(2000));
+        let known = journal.epochs();
+        assert_eq!(known.len(), MAX_EPOCHS);
+        assert!(known.iter().all(|(_, epoch)| epoch.number == 1000));
+        // Of the users who are remembered, and of all, there is no other.
+        journal.learn_epoch(user(7), epoch(2000));
+        journal.learn_epoch(EndScope::All, epoch(2000));
+        let known = journal.epochs();
+        let has = |scope| known.contains(&(scope, epoch(2000)));
+        assert!(has(user(7)) && has(EndScope::All));
     }
 }

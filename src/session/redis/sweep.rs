@@ -148,7 +148,7 @@ impl Shared {
             && Self::shard_of(scope) == shard
             && (scope == EndScope::All || !self.is_needless(epoch.number))
         {
-            self.journal().note_epoch(scope, epoch);
+            self.journal().learn_epoch(scope, epoch);
         }
     }
 

@@ -1,31 +1,17 @@
 //! Epochs that are not needed any more.
 
+use std::collections::HashSet;
+
 use ::redis::cmd;
 
 use super::*;
 use crate::session::redis::removed::REMOVED;
 
-fn names_of(node: &Redis, user: &str) -> (String, String) {
-    let user = UserKey::of(user);
-    let shard = keys::Names::shard_of(user);
-    (node.shared.names.epochs(shard), user.to_string())
-}
-
-/// So many rounds look at all of these few.
-async fn sweep(node: &Redis, longest: Duration) {
-    for _ in 0..keys::SHARDS {
-        node.shared.remove_older(longest).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn sec_84_an_epoch_goes_when_no_session_can_be_left_from_before_it() {
     let server = server!();
     let node = node(&server).await;
-    let has = |user| {
-        let (epochs, field) = names_of(&node, user);
-        server.ask(&["HEXISTS", &epochs, &field]) == "1\n"
-    };
+    let has = |user| has_epoch(&node, &server, user);
     for user in ["ada", "bob"] {
         node.insert(record(user)).await.unwrap();
         node.remove_of_user(user.into(), None).await.unwrap();
@@ -38,13 +24,7 @@ async fn sec_84_an_epoch_goes_when_no_session_can_be_left_from_before_it() {
     sweep(&node, Duration::from_hours(1)).await;
     assert!(has("ada") && has("bob"), "none is old");
     let short = Duration::from_millis(20);
-    let swept = async {
-        while has("ada") {
-            sweep(&node, short).await;
-        }
-    };
-    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
-    swept.expect("it is removed");
+    sweep_away(&node, &server, "ada", short).await;
     sweep(&node, short).await;
     assert!(has("bob"), "his index has a session");
     let of_all = node.shared.names.epochs(keys::Shard::OF_ALL);
@@ -63,7 +43,7 @@ async fn sec_84_an_epoch_that_was_set_meanwhile_stays() {
     let server = server!();
     let node = node(&server).await;
     let user = UserKey::of("ada");
-    let (epochs, field) = names_of(&node, "ada");
+    let (epochs, field) = epoch_of(&node, "ada");
     node.remove_of_user("ada".into(), None).await.unwrap();
     let before = server.ask(&["HGET", &epochs, &field]);
     let before = before.trim().as_bytes().to_vec();
@@ -124,6 +104,37 @@ async fn sec_84_epochs_of_many_users_go_some_at_a_time() {
     swept.expect("all are removed");
 }
 
+/// Each would take the place of another one, which would take its place in the next round.
+#[tokio::test]
+async fn rel_18_of_more_epochs_than_a_node_remembers_it_keeps_those_that_it_has_found_first() {
+    let server = server!();
+    let node = node(&server).await;
+    let now = node.shared.clock.now().as_millis().to_string();
+    let mut fields = vec![Vec::new(); keys::SHARDS.into()];
+    for number in 0..journal::MAX_EPOCHS + 2000 {
+        let user = UserKey::of(&number.to_string());
+        fields[keys::Names::shard_of(user).index()].push(user.to_string());
+    }
+    for (shard, users) in keys::Shard::all().zip(&fields) {
+        let mut set = cmd("HSET");
+        set.arg(node.shared.names.epochs(shard));
+        for user in users {
+            set.arg(user).arg(&now);
+        }
+        node.shared.query(&set).await.unwrap();
+    }
+    let mut known = HashSet::new();
+    // Twice round, and then some of it.
+    for _ in 0..20 {
+        sweep(&node, Duration::from_hours(1)).await;
+        let epochs = node.shared.journal().epochs();
+        let scopes: HashSet<_> = epochs.into_iter().map(|(scope, _)| scope).collect();
+        assert!(scopes.is_superset(&known), "{} are left", scopes.len());
+        known = scopes;
+    }
+    assert_eq!(known.len(), journal::MAX_EPOCHS);
+}
+
 /// Whose node still remembers an epoch that is not in the store any more.
 #[tokio::test]
 async fn rel_18_an_epoch_that_was_removed_does_not_come_back_with_another_server() {
@@ -132,14 +143,7 @@ async fn rel_18_an_epoch_that_was_removed_does_not_come_back_with_another_server
     let short = Duration::from_millis(50);
     here.forget_ends(short).await.unwrap();
     here.remove_of_user("ada".into(), None).await.unwrap();
-    let (epochs, field) = names_of(&here, "ada");
-    let swept = async {
-        while server.ask(&["HEXISTS", &epochs, &field]) == "1\n" {
-            sweep(&there, short).await;
-        }
-    };
-    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
-    swept.expect("it is removed");
+    sweep_away(&there, &server, "ada", short).await;
     // By the node that knows nothing of it; it has not looked itself since.
     there.shared.journal().forget_epochs(|_| true);
     assert_eq!(here.shared.journal().epochs().len(), 1);
@@ -157,24 +161,13 @@ async fn rel_18_an_epoch_that_another_node_has_removed_ends_nothing_that_began_s
     let (here, there) = (node(&server).await, node(&server).await);
     here.forget_ends(Duration::from_hours(1)).await.unwrap();
     here.remove_of_user("ada".into(), None).await.unwrap();
-    let (epochs, field) = names_of(&here, "ada");
-    let swept = async {
-        while server.ask(&["HEXISTS", &epochs, &field]) == "1\n" {
-            sweep(&there, Duration::from_millis(50)).await;
-        }
-    };
-    let swept = tokio::time::timeout(Duration::from_secs(30), swept).await;
-    swept.expect("it is removed");
+    sweep_away(&there, &server, "ada", Duration::from_millis(50)).await;
     there.shared.journal().forget_epochs(|_| true);
     let ada = record("ada");
     there.insert(Arc::clone(&ada)).await.unwrap();
     server.restart();
     assert_eq!(loaded(&there, &ada).await, Some(Arc::clone(&ada)));
-    assert_eq!(
-        server.ask(&["HEXISTS", &epochs, &field]),
-        "1\n",
-        "it is back"
-    );
+    assert!(has_epoch(&here, &server, "ada"), "it is back");
     assert_eq!(loaded(&here, &ada).await, Some(Arc::clone(&ada)));
     // And she is signed out as ever.
     let ended = here.remove_of_user("ada".into(), None).await;
@@ -187,7 +180,7 @@ async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
     let server = server!();
     let node = node(&server).await;
     let user = UserKey::of("ada");
-    let (epochs, field) = names_of(&node, "ada");
+    let (epochs, field) = epoch_of(&node, "ada");
     let set = |text: &str| server.ask(&["HSET", &epochs, &field, text]);
     set("99999999999999"); // by a clock that was far ahead
     let old = [(user, b"99999999999999".to_vec())];
@@ -208,4 +201,28 @@ async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
     node.insert(Arc::clone(&bob)).await.unwrap();
     node.remove_of_user("ada".into(), None).await.unwrap();
     assert_eq!(node.load(bob.key).await, Ok(None));
+}
+
+/// Its node has only found it in the store, and knows no clock that has set it.
+#[tokio::test]
+async fn sec_46_an_end_comes_after_an_epoch_from_the_future_that_a_full_server_has_thrown_away() {
+    let server = server!();
+    let node = node(&server).await;
+    let (epochs, field) = epoch_of(&node, "ada");
+    let tomorrow = node.shared.clock.now().plus(Duration::from_hours(24));
+    let tomorrow = tomorrow.as_millis().to_string();
+    server.ask(&["HSET", &epochs, &field, &tomorrow]);
+    sweep(&node, Duration::from_hours(12)).await;
+    let ada = record("ada");
+    node.insert(Arc::clone(&ada)).await.unwrap();
+    server.ask(&["DEL", &epochs]);
+    let mut round = crate::session::redis::lost::Round::default();
+    node.shared.restore_lost_epochs(&mut round).await.unwrap();
+    let copy = format!("{}-copy", name(&node, &ada.key));
+    server.ask(&["COPY", &name(&node, &ada.key), &copy]);
+    node.remove_of_user("ada".into(), None).await.unwrap();
+    // As if no index had known of it.
+    server.ask(&["RENAME", &copy, &name(&node, &ada.key)]);
+    let late = super::node(&server).await;
+    assert_eq!(late.load(ada.key).await, Ok(None));
 }

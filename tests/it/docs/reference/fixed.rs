@@ -593,6 +593,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "TOMBSTONES: usize = 50_000;",
     ),
     (
+        "ends of all sessions of a user that it remembers, for the same reason",
+        "10000",
+        "session/redis/journal.rs",
+        "MAX_EPOCHS: usize = 10_000;",
+    ),
+    (
         "time that it remembers what it wrote, for the same reason",
         "1 min",
         "session/redis/journal/writes.rs",
