@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::keys::{SHARDS, Short};
 use super::{Shared, scripts};
@@ -16,6 +16,9 @@ use crate::session::store::StoreError;
 
 /// Accesses wait this long for others to be written with, unless less is asked for.
 const GATHER: Duration = Duration::from_secs(1);
+
+/// Each failure doubles the wait, up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Accesses in one step.
 const AT_ONCE: usize = 200;
@@ -66,14 +69,32 @@ impl Accesses {
     }
 }
 
-/// Writes until it is dropped.
+/// Writes until it is dropped. A new connection to the store is a reason to try again at once: what others take
+/// for idle may have been in use here while it was away.
 pub(super) async fn write(shared: Arc<Shared>) {
     let mut gathered_for = shared.accesses.gathered_for.subscribe();
+    let mut generation = shared.link.generation();
+    let mut failures = 0_u32;
     loop {
-        let longest = *gathered_for.borrow_and_update();
-        let _sooner = timeout(longest, gathered_for.changed()).await;
-        let _tried_again = shared.write_accesses().await;
+        let gather = *gathered_for.borrow_and_update();
+        tokio::select! {
+            () = sleep(wait(gather, failures)) => {}
+            Ok(()) = gathered_for.changed() => {}
+            Ok(()) = generation.changed() => {}
+        }
+        let written = shared.write_accesses().await;
+        failures = if written.is_ok() {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
     }
+}
+
+/// How long accesses wait after so many failures in a row.
+fn wait(gather: Duration, failures: u32) -> Duration {
+    let twice_as_long = gather.saturating_mul(1 << failures.min(u32::BITS - 1));
+    twice_as_long.min(LONGEST_WAIT)
 }
 
 impl Shared {

@@ -8,6 +8,7 @@ use crate::redis::servers::Slow;
 use crate::redis::test_server::{TestServer, link, settings};
 use crate::redis::{Address, Settings};
 
+mod accesses;
 mod damage;
 mod delays;
 mod ends;
