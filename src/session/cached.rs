@@ -29,7 +29,7 @@ pub(crate) struct Session {
     expires: Timestamp,
     remembered: bool,
     last_accessed: AtomicU64,
-    /// The last access that went to the store.
+    /// The last access that went to the store, or was found there since.
     flushed: AtomicU64,
     /// When the store was last asked for it, and had it.
     confirmed: AtomicU64,
@@ -175,12 +175,14 @@ impl Session {
         self.has_changed.swap(has_changed, Ordering::AcqRel)
     }
 
-    /// Takes over what its record has by now.
+    /// Takes over what its record has by now, and which access the store knows of: a later one is to go
+    /// there, though it has gone there before. The store may have lost it.
     pub(super) fn refresh(&self, record: &Record) {
         self.bind(record);
         self.take_ids(record);
-        self.last_accessed
-            .fetch_max(record.last_accessed.as_millis(), Ordering::Relaxed);
+        let there = record.last_accessed.as_millis();
+        self.last_accessed.fetch_max(there, Ordering::Relaxed);
+        self.flushed.store(there, Ordering::Relaxed);
     }
 
     /// Takes over the host that a record is bound to by now, and what it gave to the app there.
@@ -268,5 +270,31 @@ mod tests {
         ada.add_id(last);
         session.take_ids(&ada);
         assert!(opens(last) && opens(&ids[1]) && !opens(&ids[0]));
+    }
+
+    #[test]
+    fn sec_50_what_the_store_knows_of_is_not_told_again_and_what_it_has_lost_is() {
+        let ada = Arc::unwrap_or_clone(record("ada"));
+        let began = ada.last_accessed;
+        let at = |seconds| began.plus(Duration::from_secs(seconds));
+        let found = |seconds| Record {
+            last_accessed: at(seconds),
+            ..ada.clone()
+        };
+        let session = Session::new(&ada);
+        // Used on another node.
+        session.refresh(&found(60));
+        assert_eq!(session.last_accessed(), at(60));
+        assert_eq!(session.take_dirty(), None);
+        let flush_every = Duration::from_secs(15);
+        assert!(!session.touch(at(70), flush_every), "it may wait");
+        // Of the two, this one is later, and the store does not know of it.
+        session.refresh(&found(65));
+        assert_eq!(session.take_dirty(), Some(at(70)));
+        assert_eq!(session.take_dirty(), None);
+        // A server that took over has an older one.
+        session.refresh(&found(60));
+        assert_eq!(session.last_accessed(), at(70));
+        assert_eq!(session.take_dirty(), Some(at(70)));
     }
 }
