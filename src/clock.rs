@@ -83,6 +83,16 @@ impl Clock {
         }
     }
 
+    /// A clock that stands still unless it is [moved](Self::advance): nothing that is tested with it depends
+    /// on how fast the machine is.
+    #[cfg(test)]
+    pub(crate) fn still() -> Self {
+        Self {
+            started: Duration::MAX,
+            ..Self::system()
+        }
+    }
+
     /// The time of now.
     pub fn now(&self) -> Timestamp {
         let advanced = Duration::from_millis(self.advanced_millis.load(Ordering::Relaxed));

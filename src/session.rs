@@ -114,6 +114,19 @@ pub(crate) struct Settings {
     pub(crate) max_sessions: usize,
 }
 
+/// In memory, and no limit is near.
+#[cfg(test)]
+pub(crate) fn test_settings(idle_timeout: Duration) -> Settings {
+    Settings {
+        backend: Backend::Memory,
+        idle_timeout,
+        lifetime: Duration::from_hours(12),
+        remember_for: Duration::ZERO,
+        max_per_user: 20,
+        max_sessions: 20,
+    }
+}
+
 /// Why a change of session data was not kept.
 #[derive(Debug)]
 pub(crate) enum ChangeError {

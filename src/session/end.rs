@@ -236,20 +236,13 @@ mod tests {
     use std::time::Duration;
 
     use super::super::record::tests::record;
-    use super::super::{Backend, ConnectionCache, SessionId, Settings, Shown, open};
+    use super::super::{Backend, ConnectionCache, SessionId, Settings, Shown, open, test_settings};
     use super::*;
     use crate::clock::Clock;
     use crate::nodes::Nodes;
 
     fn settings() -> Settings {
-        Settings {
-            backend: Backend::Memory,
-            idle_timeout: Duration::from_mins(30),
-            lifetime: Duration::from_hours(12),
-            remember_for: Duration::ZERO,
-            max_per_user: 20,
-            max_sessions: 20,
-        }
+        test_settings(Duration::from_mins(30))
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,8 @@ use super::super::record::tests::record;
 use super::super::store::ends::EndSender;
 use super::super::store::{Answer, End, Removed};
 use super::super::{
-    Backend, ConnectionCache, HostId, Record, Session, SessionId, SessionKey, SessionStore,
-    Sessions, Settings, Shown, StoreError,
+    ConnectionCache, HostId, Record, Session, SessionId, SessionKey, SessionStore, Sessions, Shown,
+    StoreError, test_settings,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::request::Host;
@@ -162,14 +162,7 @@ struct Node {
 impl Node {
     async fn new() -> Self {
         let (store, clock) = (Arc::new(Shared::default()), Clock::system());
-        let settings = Settings {
-            backend: Backend::Memory,
-            idle_timeout: IDLE,
-            lifetime: Duration::from_hours(12),
-            remember_for: Duration::ZERO,
-            max_per_user: 20,
-            max_sessions: 20,
-        };
+        let settings = test_settings(IDLE);
         let sessions = Sessions::new(settings, Arc::clone(&store) as _, clock.clone());
         let sessions = Arc::new(sessions);
         let id = SessionId::generate().unwrap();

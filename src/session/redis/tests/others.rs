@@ -194,14 +194,7 @@ async fn rel_18_a_new_server_is_told_again_whom_an_end_has_kept() {
 async fn sec_46_who_comes_second_cuts_no_stream_of_who_comes_first() {
     let server = server!();
     let sessions = async || {
-        let settings = crate::session::Settings {
-            backend: crate::session::Backend::Memory,
-            idle_timeout: Duration::from_mins(30),
-            lifetime: Duration::from_hours(12),
-            remember_for: Duration::ZERO,
-            max_per_user: 20,
-            max_sessions: 20,
-        };
+        let settings = crate::session::test_settings(Duration::from_mins(30));
         let store = Arc::new(node(&server).await);
         crate::session::Sessions::new(settings, store, Clock::system())
     };
