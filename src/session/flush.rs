@@ -105,10 +105,17 @@ impl Flush {
             .map_or(Duration::ZERO, |it| it.by)
     }
 
-    fn be_lenient(&self, leniency: Option<Leniency>) {
-        if leniency.is_some() {
-            *self.leniency.lock().unwrap_or_else(PoisonError::into_inner) = leniency;
+    /// As lenient as before at least: another node may still go by the first of several idle timeouts.
+    fn be_lenient(&self, leniency: Option<Leniency>, now: Timestamp) {
+        let Some(mut leniency) = leniency else {
+            return;
+        };
+        let mut last = self.leniency.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.filter(|last| now < last.until) {
+            leniency.by = leniency.by.max(last.by);
+            leniency.until = leniency.until.max(last.until);
         }
+        *last = Some(leniency);
     }
 }
 
@@ -127,8 +134,9 @@ impl Sessions {
         self.flush.set_every(times.every);
         self.store.gather_accesses_for(times.gathered_for);
         if let Some(before) = before {
-            let leniency = Leniency::between(before, settings, self.clock.now());
-            self.flush.be_lenient(leniency);
+            let now = self.clock.now();
+            let leniency = Leniency::between(before, settings, now);
+            self.flush.be_lenient(leniency, now);
             self.flush.is_due.notify_one();
         }
     }
@@ -166,6 +174,8 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::session::test_settings;
 
     #[test]
     fn sec_50_an_access_is_known_to_others_before_the_session_may_have_idled_out() {
@@ -186,5 +196,27 @@ mod tests {
         );
         let least = FlushTimes::of(Duration::from_millis(1));
         assert_eq!((least.every, least.gathered_for), (SHORTEST, SHORTEST));
+    }
+
+    #[test]
+    fn sec_50_two_shorter_idle_timeouts_soon_after_another_are_as_lenient_as_the_first() {
+        let (flush, clock) = (Flush::default(), Clock::still());
+        let settings = |seconds| test_settings(Duration::from_secs(seconds));
+        let shorten = |before, after| {
+            let now = clock.now();
+            let leniency = Leniency::between(&settings(before), &settings(after), now);
+            flush.be_lenient(leniency, now);
+        };
+        shorten(60, 40);
+        clock.advance(GRACE / 2);
+        shorten(40, 39);
+        assert_eq!(flush.leniency(clock.now()), Duration::from_secs(20));
+        clock.advance(GRACE / 2);
+        let first_is_over = clock.now();
+        assert_eq!(flush.leniency(first_is_over), Duration::from_secs(20));
+        clock.advance(GRACE / 2);
+        assert_eq!(flush.leniency(clock.now()), Duration::ZERO);
+        shorten(39, 38);
+        assert_eq!(flush.leniency(clock.now()), Duration::from_secs(1));
     }
 }
