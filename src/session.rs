@@ -286,7 +286,7 @@ impl Sessions {
 
     /// Flushes what only this process knows, and gives the store back.
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
-        self.flush();
+        self.flush().await;
         self.store.close().await
     }
 

@@ -5,15 +5,17 @@
 //! [`FlushTimes::every`], and then for others to be written with; one that comes after a silence waits for
 //! these alone, and so much longer than the idle timeout every node waits before it ends a session.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::cached::Cached;
-use super::{Session, Sessions, Settings};
+use super::{Session, SessionStore, Sessions, Settings};
 use crate::clock::Timestamp;
 
 /// Accesses go to the store once in this time; with what it takes to write them down, a crash
@@ -124,7 +126,7 @@ impl Sessions {
     pub(crate) async fn keep_flushed(&self) {
         loop {
             let _early = timeout(self.flush.every(), self.flush.is_due.notified()).await;
-            self.flush();
+            self.flush().await;
         }
     }
 
@@ -142,22 +144,25 @@ impl Sessions {
     }
 
     /// Tells the store of the accesses that only this process knows.
-    pub(super) fn flush(&self) {
-        for (_, cached) in &self.cache {
-            if let Cached::Live(session) = cached {
-                self.flush_one(&session);
+    pub(super) async fn flush(&self) {
+        let (cache, store) = (self.cache.clone(), Arc::clone(&self.store));
+        let streams = Arc::clone(&self.active_streams);
+        let flush = move || {
+            for (_, cached) in &cache {
+                if let Cached::Live(session) = cached {
+                    flush_to(&*store, &session);
+                }
             }
-        }
-        // Streams have sessions that the cache may have pushed out.
-        for session in self.active_streams.sessions() {
-            self.flush_one(&session);
-        }
+            // Streams have sessions that the cache may have pushed out.
+            for session in streams.sessions() {
+                flush_to(&*store, &session);
+            }
+        };
+        walk(flush).await;
     }
 
     pub(super) fn flush_one(&self, session: &Session) {
-        if let Some(at) = session.take_dirty() {
-            self.store.touch(session.key(), at);
-        }
+        flush_to(&*self.store, session);
     }
 
     /// How much longer than its idle timeout a session goes on by what the store has: another node may have
@@ -171,11 +176,30 @@ impl Sessions {
     }
 }
 
+pub(super) fn flush_to(store: &dyn SessionStore, session: &Session) {
+    if let Some(at) = session.take_dirty() {
+        store.touch(session.key(), at);
+    }
+}
+
+/// Walks the cache on a blocking thread: with tens of thousands of sessions it takes milliseconds, for which the
+/// requests of this worker would wait. The iterator of the cache cannot be kept across an await.
+pub(super) async fn walk(walk: impl FnOnce() + Send + 'static) {
+    if let Err(error) = spawn_blocking(walk).await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic); // as if it had been done here; else the runtime ends
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::task::yield_now;
+
     use super::*;
     use crate::clock::Clock;
-    use crate::session::test_settings;
+    use crate::session::memory::Memory;
+    use crate::session::{test_record, test_settings};
 
     #[test]
     fn sec_50_an_access_is_known_to_others_before_the_session_may_have_idled_out() {
@@ -199,7 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn sec_50_two_shorter_idle_timeouts_soon_after_another_are_as_lenient_as_the_first() {
+    fn sec_50_an_idle_timeout_that_is_shortened_twice_in_a_row_is_as_lenient_as_after_the_first_time()
+     {
         let (flush, clock) = (Flush::default(), Clock::still());
         let settings = |seconds| test_settings(Duration::from_secs(seconds));
         let shorten = |before, after| {
@@ -218,5 +243,31 @@ mod tests {
         assert_eq!(flush.leniency(clock.now()), Duration::ZERO);
         shorten(39, 38);
         assert_eq!(flush.leniency(clock.now()), Duration::from_secs(1));
+    }
+
+    /// One thread serves them and flushes.
+    #[tokio::test]
+    async fn requests_do_not_wait_while_accesses_are_flushed() {
+        let (memory, ada) = (Memory::default(), test_record("ada"));
+        let settings = test_settings(Duration::from_mins(30));
+        let sessions = Sessions::new(settings, Arc::new(memory.clone()), Clock::still());
+        let session = Arc::new(Session::new(&ada));
+        session.touch(ada.last_accessed.plus(GRACE), Duration::MAX);
+        let cached = Cached::Live(Arc::clone(&session));
+        sessions.cache.insert(ada.key, cached);
+        let (request, requests) = std::sync::mpsc::channel();
+        let (stall, is_stalled) = std::sync::mpsc::channel();
+        let stalled = std::thread::spawn(move || {
+            let _nobody_is_answered = memory.hold();
+            stall.send(()).unwrap();
+            requests.recv_timeout(Duration::from_secs(10))
+        });
+        is_stalled.recv().unwrap();
+        let flushing = tokio::spawn(async move { sessions.flush().await });
+        yield_now().await; // it is in the middle
+        let _is_waited_for = request.send("a page");
+        assert_eq!(stalled.join().unwrap(), Ok("a page"));
+        flushing.await.unwrap();
+        assert_eq!(session.take_dirty(), None);
     }
 }

@@ -1,11 +1,13 @@
 //! Follows what others end in the store.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt, stream};
 
 use super::cached::Cached;
+use super::flush::{flush_to, walk};
 use super::store::End;
 use super::user_key::UserKey;
 use super::{Session, SessionKey, Sessions};
@@ -40,16 +42,22 @@ impl Sessions {
     /// Drops what is cached of a user, who may have signed in again since: the store says of each
     /// session whether it is over.
     async fn look_up_user_again(&self, user: UserKey) {
-        self.flush();
-        let is_theirs = |session: &Session| UserKey::of(session.user()) == user;
+        let is_theirs = move |session: &Session| UserKey::of(session.user()) == user;
         // Before, for look-ups that are under way: what they have found may be over. After, for
         // connections that remember a session.
         self.ended.fetch_add(1, Ordering::Release);
-        for (key, cached) in &self.cache {
-            if matches!(cached, Cached::Live(session) if is_theirs(&session)) {
-                self.cache.invalidate(&*key);
+        let (cache, store) = (self.cache.clone(), Arc::clone(&self.store));
+        let drop_theirs = move || {
+            for (key, cached) in &cache {
+                if let Cached::Live(session) = cached
+                    && is_theirs(&session)
+                {
+                    flush_to(&*store, &session);
+                    cache.invalidate(&*key);
+                }
             }
-        }
+        };
+        walk(drop_theirs).await;
         self.ended.fetch_add(1, Ordering::Release);
         let theirs = self
             .active_streams

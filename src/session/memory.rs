@@ -49,6 +49,14 @@ impl Memory {
     }
 }
 
+#[cfg(test)]
+impl Memory {
+    /// Nobody is answered as long as this is kept.
+    pub(super) fn hold(&self) -> impl Sized {
+        self.lock()
+    }
+}
+
 impl Clone for Memory {
     fn clone(&self) -> Self {
         let mut shared = self.lock();
