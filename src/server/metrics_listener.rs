@@ -2,7 +2,7 @@
 //!
 //! It is for machines of the operator: nobody signs in here, and nothing of it can be reached by
 //! the listeners of visitors. Every connection gets one answer and a bounded time; when there are
-//! too many, the oldest gives way, so that clients that hang keep no other away.
+//! too many, the oldest one is closed, so that clients that hang keep nobody else out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
