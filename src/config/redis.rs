@@ -280,7 +280,9 @@ fn address(value: &DeValue<'_>, default_port: u16) -> Result<Address, Fault> {
         "rediss" | "valkeys" => true,
         _ => {
             let fault = Fault::new(format!("`{scheme}` is not a scheme for Redis or Valkey"));
-            return Err(fault.help("the schemes are redis://, rediss:// (with TLS) and unix:/"));
+            return Err(fault.help(
+                "the schemes are redis://, rediss:// (with TLS), valkey://, valkeys:// (with TLS) and unix:/",
+            ));
         }
     };
     if rest.contains('@') {

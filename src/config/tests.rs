@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use crate::access;
 use crate::admin::PathSetting;
+use crate::redis::Servers;
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,6 +104,25 @@ fn sec_79_a_key_in_place_of_a_path_is_not_repeated() {
         "help: put it into a file that nobody else can read, and write its path here",
     ];
     assert_eq!(problems, expected);
+}
+
+#[test]
+fn a_store_is_named_by_the_schemes_of_redis_and_of_valkey() {
+    for (url, address) in [
+        ("redis://cache", "redis://cache:6379"),
+        ("valkey://cache:7000", "redis://cache:7000"),
+        ("rediss://cache", "rediss://cache:6379"),
+        ("valkeys://cache", "rediss://cache:6379"),
+        ("unix:/run/valkey.sock", "unix:/run/valkey.sock"),
+    ] {
+        let session = "[session]\nstore = \"redis\"\n[session.redis]\nkey_file = \"redis.key\"\n";
+        let config = parsed(&format!("{session}url = \"{url}\"\n{MINIMUM}"));
+        let settings = config.session.backend.shared().unwrap();
+        let Servers::One(found) = &settings.servers else {
+            panic!("{url}: {:?}", settings.servers);
+        };
+        assert_eq!(found.to_string(), address, "{url}");
+    }
 }
 
 #[test]
