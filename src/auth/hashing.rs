@@ -25,8 +25,13 @@ const QUEUE: usize = 64;
 /// they get a seventieth. They are not bound to a core: one that is idle takes them over.
 const NICE: i32 = 19;
 
-/// How long a thread keeps the memory of its last hash, for the next one to come soon.
-const KEEP_MEMORY: Duration = Duration::from_secs(1);
+/// How long a thread keeps the memory of its last hash: for the next of a queue. The first hash
+/// after that pays for new pages, which is little beside the hash itself.
+const KEEP_MEMORY: Duration = Duration::from_millis(100);
+
+/// From then until mimalloc can be asked to give it back: somewhat more than the tenth of a second
+/// that it keeps what is freed.
+const RETURN_MEMORY: Duration = Duration::from_millis(130);
 
 type Job = Box<dyn FnOnce(&mut Hasher) -> Rest + Send>;
 
@@ -143,6 +148,7 @@ fn work(jobs: &Queue<Job>) {
             Next::Do(job) => job,
             Next::Rest if hasher.has_memory() => {
                 hasher = Hasher::default();
+                patience = Some(RETURN_MEMORY);
                 continue;
             }
             Next::Rest => {

@@ -80,7 +80,7 @@ async fn kib_of_each<C>(program: &Path, connect: impl AsyncFn(&Service, &Client)
 }
 
 /// Memory of the process that no file is behind.
-fn anonymous_kib(id: u32) -> i64 {
+pub(super) fn anonymous_kib(id: u32) -> i64 {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap();
     let value = text
         .lines()
