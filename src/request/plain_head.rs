@@ -18,6 +18,9 @@ const MOST_FIELDS: usize = 64;
 /// Of a target, as in hyper.
 const MOST_OF_TARGET: usize = u16::MAX as usize - 1;
 
+/// A name that is longer is not kept for the next head: a proxy would fill our memory with a few of them.
+const LONG_NAME: usize = 64;
+
 /// To set it up takes as long as to look through a head.
 static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
@@ -81,10 +84,14 @@ impl PlainHeads {
             return Some(name.clone());
         }
         let name = HeaderName::from_bytes(sent).ok()?;
+        if sent.len() > LONG_NAME {
+            return Some(name);
+        }
         let noted = (Bytes::copy_from_slice(sent), name.clone());
-        match self.names.get_mut(place) {
-            Some(last) => *last = noted,
-            None => self.names.push(noted),
+        if let Some(last) = self.names.get_mut(place) {
+            *last = noted;
+        } else if place == self.names.len() {
+            self.names.push(noted); // otherwise it comes after a long one
         }
         Some(name)
     }

@@ -141,6 +141,18 @@ fn sec_02_a_length_that_comes_twice_is_left_to_hyper() {
 }
 
 #[test]
+fn sec_87_long_names_are_not_kept_for_the_next_head() {
+    let mut heads = PlainHeads::default();
+    let long = "x".repeat(LONG_NAME + 1);
+    let head = format!("GET / HTTP/1.1\r\nA: b\r\n{long}: c\r\nD: e\r\n\r\n");
+    for _ in 0..2 {
+        assert!(is_read(&mut heads, head.as_bytes()));
+        let kept: Vec<_> = heads.names.iter().map(|(sent, _)| &sent[..]).collect();
+        assert_eq!(kept, [b"A"]);
+    }
+}
+
+#[test]
 fn the_end_of_a_head_is_found_however_it_comes() {
     let head = b"GET / HTTP/1.1\r\nA: b\r\n\r\nGET";
     for seen in 0..head.len() - 3 {

@@ -29,11 +29,14 @@ async fn an_auth_request_may_come_in_pieces_and_after_a_while() {
         raw.send(&asked).await;
         answered(&mut raw, 200).await;
     }
-    // After so long a pause, a connection has given its memory back.
+    // After so long a pause, a connection has given its memory back, but not the half of a head.
     let asked = auth_request("nginx", "GET", "/", &ada);
+    let (first, second) = asked.split_at(asked.len() / 2);
     let mut raw = connect(gate.auth_address()).await;
     for _ in 0..2 {
-        raw.send(&asked).await;
+        raw.send(first).await;
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        raw.send(second).await;
         answered(&mut raw, 200).await;
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
