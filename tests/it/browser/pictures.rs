@@ -1,6 +1,8 @@
 //! Pictures of the documentation that show a browser. This makes them anew:
 //! `VESTIBULE_PICTURES=docs/images cargo test --test it -- browser::pictures`
 
+mod pages;
+
 use std::path::Path;
 
 use base64::Engine;
@@ -44,6 +46,16 @@ async fn is_so_large(browser: &Chromium, width: u32, height: u32) {
     browser
         .devtools("Emulation.setDeviceMetricsOverride", &size)
         .await;
+}
+
+/// What the tab shows, as PNG; where pictures are made, they are kept under this name.
+async fn keep(browser: &Chromium, name: &str) -> Vec<u8> {
+    let picture = browser.picture().await;
+    assert!(picture.starts_with(b"\x89PNG"), "{name}");
+    if let Some(folder) = std::env::var_os("VESTIBULE_PICTURES") {
+        std::fs::write(Path::new(&folder).join(name), &picture).unwrap();
+    }
+    picture
 }
 
 /// The pages beside each other, each below its caption and its address.
@@ -125,9 +137,5 @@ async fn one_sign_in_for_apps_on_two_domains_page_by_page() {
     browser
         .wait_until("[...document.images].every(image => image.naturalWidth > 0)")
         .await;
-    let picture = browser.picture().await;
-    assert!(picture.starts_with(b"\x89PNG"));
-    if let Some(folder) = std::env::var_os("VESTIBULE_PICTURES") {
-        std::fs::write(Path::new(&folder).join("one-login.png"), picture).unwrap();
-    }
+    keep(&browser, "one-login.png").await;
 }
