@@ -6,6 +6,7 @@ mod saved_posts;
 use super::*;
 use crate::auth::password::Weakness;
 use crate::clock::Timestamp;
+use crate::request::Forgery;
 
 const HOSTILE: &str = r#""><script>alert('1')</script><b a="&"#;
 
