@@ -122,21 +122,24 @@ async fn sec_50_a_session_idles_out_by_its_last_use_on_any_node_whatever_their_c
     let app = app().await;
     let idle = "idle_timeout = \"60s\"";
     let right = node(&app, &redis).session(idle).spawn().await;
-    let ahead_or_behind = async |offset| {
+    let wrong = async |offset| {
         let mut faked = command();
         faked.env("LD_PRELOAD", &library).env("FAKETIME", offset);
         faked.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        let wrong = node(&app, &redis).session(idle).spawn_by(faked).await;
-        tokio::join!(
-            idles_out(&right, &wrong, "ada"),
-            idles_out(&wrong, &right, "bob")
-        );
+        node(&app, &redis).session(idle).spawn_by(faked).await
     };
-    tokio::join!(ahead_or_behind("+5m"), ahead_or_behind("-5m"));
+    let (ahead, behind) = (wrong("+5m").await, wrong("-5m").await);
+    let nodes = [&right, &ahead, &behind];
+    tokio::join!(
+        idles_out((&right, &ahead), "ada", nodes),
+        idles_out((&ahead, &right), "bob", nodes),
+        idles_out((&right, &behind), "ada", nodes),
+        idles_out((&behind, &right), "bob", nodes)
+    );
 }
 
-/// The end that its last use leads to.
-async fn idles_out(used: &Service, other: &Service, name: &str) {
+/// The end that its last use leads to. Any of the `nodes` may be the first to see it.
+async fn idles_out((used, other): (&Service, &Service), name: &str, nodes: [&Service; 3]) {
     let mut key = None;
     for _ in 0..ROUNDS {
         key = stays_while_it_is_used(used, other, name).await;
@@ -146,7 +149,7 @@ async fn idles_out(used: &Service, other: &Service, name: &str) {
     }
     let key = key.expect("this machine is not too slow");
     let said = || {
-        let logs = [used, other].map(|node| node.program.log());
+        let logs = nodes.map(|node| node.program.log());
         let mut lines = logs.iter().flatten();
         lines.any(|line| line["message"] == "session expired" && line["session"] == *key)
     };
