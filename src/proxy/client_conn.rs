@@ -119,7 +119,7 @@ impl ClientConn {
 
     /// The network whose pace applies to a response, if one does: to Vestibule's own responses to strangers
     /// (REL-13). Responses on a connection of a trusted proxy are not delayed, because users share it, and
-    /// neither are refusals under overload.
+    /// neither are refusals after which the connection is closed: whoever asks again has to shake hands.
     pub(super) fn paced(
         &self,
         response: &Result<Response<ResponseBody>, RequestError>,
@@ -129,7 +129,7 @@ impl ClientConn {
                 response.body().is_made_here()
                     && response.status() != StatusCode::SWITCHING_PROTOCOLS
             }
-            Err(error) => !matches!(error, RequestError::Overloaded(_)),
+            Err(error) => !error.closes_under_pressure(),
         };
         let network = self.network_of_peer();
         network.filter(|_| is_ours && !self.state.had_user())
@@ -180,5 +180,37 @@ impl ClientConn {
         }
         *last = Some(Arc::clone(&usage));
         Some(usage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::load::tests::load;
+    use crate::load::{Admission, ConnectionLimits};
+
+    fn connection(peer: &str) -> ClientConn {
+        let load = Arc::new(load(100));
+        let limits = ConnectionLimits {
+            max: 100,
+            max_per_address: 100,
+        };
+        let usages = Arc::clone(load.usages());
+        let admission = Admission::new(limits, |_| false, usages, &Clock::system());
+        let peer = peer.parse().unwrap();
+        ClientConn::new(peer, None, load, admission.admit(peer).unwrap())
+    }
+
+    #[test]
+    fn rel_13_a_refusal_waits_for_its_turn_unless_its_connection_is_closed() {
+        let stranger = connection("192.0.2.1");
+        for cause in Cause::ALL {
+            let error = RequestError::Overloaded(cause);
+            let closes = error.closes_under_pressure();
+            let waits = stranger.paced(&Err(error)).is_some();
+            assert!(waits != closes, "{cause}");
+        }
+        assert!(stranger.paced(&Err(RequestError::NotFound)).is_some());
     }
 }

@@ -187,7 +187,9 @@ impl RawHttp2 {
             ignores_pings: false,
         };
         connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        connection.frame(frame::SETTINGS, 0, 0, []).await;
+        // No table, so that each status comes as it is (RFC 9113 §6.5.2).
+        let no_table = [0, 1, 0, 0, 0, 0];
+        connection.frame(frame::SETTINGS, 0, 0, no_table).await;
         connection
     }
 

@@ -157,3 +157,31 @@ async fn sec_87_a_websocket_of_a_public_app_is_no_answer_that_waits() {
     socket.send("and on").await;
     assert_eq!(socket.next().await, "and on");
 }
+
+#[tokio::test]
+async fn sec_87_a_stranger_who_leaves_refusals_unread_loses_the_connection() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app).public().server(SMALL).start().await;
+    let mut waiting = gate.raw_http2().await;
+    for nth in 0..MOST_UNREAD {
+        let page = RawHttp2::get("/slow");
+        waiting.headers(1 + 2 * nth, &page, true).await;
+    }
+    eventually("the app to be asked", || app.requests() == 6).await;
+    let login = RawHttp2::get("/.vestibule/login");
+    let mut greedy = without_windows(&gate).await;
+    let mut stream = 1;
+    eventually_some("a refusal that closes its connection", async || {
+        greedy.headers(stream, &login, true).await;
+        greedy.status(stream).await;
+        stream += 2;
+        let mut stranger = gate.raw().await;
+        stranger
+            .send("GET /.vestibule/login HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+            .await;
+        let refusal = stranger.response().await;
+        refusal.assert_status(503);
+        (refusal.value("connection") == Some("close")).then_some(())
+    })
+    .await;
+}
