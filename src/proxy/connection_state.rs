@@ -2,7 +2,7 @@
 //!
 //! Reads and writes only note things; the timer is set anew when it fires, not at each of them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,10 @@ pub(crate) struct ConnectionState {
     write_blocked_since: AtomicU64,
     /// No further requests are taken; those in flight go on.
     ends_since: AtomicU64,
+    /// Requests since then.
+    late_requests: AtomicU32,
+    /// Those of them that were refused.
+    refused_requests: AtomicU32,
     /// The end of the connection is the end of the response.
     ends_response: AtomicBool,
     /// Whether a request has begun since all that was written before had gone out.
@@ -45,6 +49,8 @@ impl ConnectionState {
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             ends_since: AtomicU64::new(0),
+            late_requests: AtomicU32::new(0),
+            refused_requests: AtomicU32::new(0),
             ends_response: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             early: EarlyAnswers::default(),
@@ -175,6 +181,21 @@ impl ConnectionState {
     /// Since when the connection takes no further requests.
     pub(crate) fn ends_since(&self) -> Option<Instant> {
         self.noted(&self.ends_since)
+    }
+
+    /// Counts a request that comes although the connection ends, and returns how many there have been.
+    pub(crate) fn count_late_request(&self) -> u32 {
+        1 + self.late_requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts such a request that is refused.
+    pub(crate) fn count_refused_request(&self) {
+        self.refused_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many such requests have been refused.
+    pub(crate) fn refused_requests(&self) -> u32 {
+        self.refused_requests.load(Ordering::Relaxed)
     }
 
     /// Notes that its client knows no other end of a response: HTTP/1.0.

@@ -52,6 +52,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// SEC-24.
 const MAX_STREAMS: u32 = 128;
 
+/// Requests that are still accepted after GOAWAY: a client may have opened so many streams before it
+/// read that.
+const MAX_LATE_REQUESTS: u32 = MAX_STREAMS;
+
+/// A client that opens more streams than this after it had enough time and streams to read the GOAWAY
+/// does not mean to stop.
+const MAX_REFUSED_REQUESTS: u32 = 128;
+
 pub(super) async fn serve_http1<S: Transport>(
     service: Arc<Service>,
     connection: Arc<ClientConn>,
@@ -197,6 +205,7 @@ fn respond(
         // A client that ignores GOAWAY could keep its connection by opening ever more streams. A refused
         // request was not processed, so it may be sent again elsewhere (RFC 9113 §8.7).
         if !is_http1 && is_overdue(&connection) {
+            connection.state.count_refused_request();
             return Box::pin(future::ready(Err(h2::Reason::REFUSED_STREAM.into()))) as Responding;
         }
         let in_flight = connection.state.begin(!request.body().is_end_stream());
@@ -220,10 +229,14 @@ fn respond(
     }
 }
 
-/// Whether the client has had enough time to learn that its connection is to close.
+/// Whether the client of a request has had enough time, or streams, to learn that its connection is to
+/// close.
 fn is_overdue(connection: &ClientConn) -> bool {
-    let since = connection.state.ends_since();
-    since.is_some_and(|since| since.elapsed() > CLOSE_TIMEOUT)
+    let Some(since) = connection.state.ends_since() else {
+        return false;
+    };
+    let late = connection.state.count_late_request();
+    late > MAX_LATE_REQUESTS || since.elapsed() > CLOSE_TIMEOUT
 }
 
 /// Why a connection is no longer driven.
@@ -308,6 +321,10 @@ pub(super) async fn drive<C: Future<Output = hyper::Result<()>>>(
             && end.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Driven::Ended); // whoever takes nothing cannot be told (SEC-75)
+        }
+        if connection.state.refused_requests() > MAX_REFUSED_REQUESTS {
+            tracing::debug!(client = %connection.peer, "the client ignores GOAWAY");
+            return Poll::Ready(Driven::Ended);
         }
         // A client of HTTP/2 that does not confirm the GOAWAY is sent no second one, and would
         // ask on.

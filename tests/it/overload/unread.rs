@@ -185,3 +185,55 @@ async fn sec_87_a_stranger_who_leaves_refusals_unread_loses_the_connection() {
     })
     .await;
 }
+
+/// A stranger who keeps a connection that is to end: by a request that its app does not answer, and by
+/// not confirming the GOAWAY. Gives the next stream, too.
+async fn who_stays(gate: &Gate, app: &Upstream) -> (RawHttp2, u32) {
+    let mut stranger = without_windows(gate).await;
+    stranger.ignores_pings = true;
+    stranger.headers(1, &RawHttp2::get("/slow"), true).await;
+    eventually("the app to be asked", || app.requests() == 1).await;
+    let login = RawHttp2::get("/.vestibule/login");
+    for nth in 1..=MOST_UNREAD {
+        stranger.headers(1 + 2 * nth, &login, true).await;
+        assert_eq!(stranger.status(1 + 2 * nth).await, Some(200));
+    }
+    (stranger, 3 + 2 * MOST_UNREAD)
+}
+
+#[tokio::test]
+async fn sec_87_a_stranger_who_ignores_goaway_is_answered_at_most_128_times_more() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app).public().server(SMALL).start().await;
+    let (mut stranger, first) = who_stays(&gate, &app).await;
+    let mut answered = 0;
+    for nth in 0..200 {
+        let stream = first + 2 * nth;
+        let login = RawHttp2::get("/.vestibule/login");
+        stranger.headers(stream, &login, true).await;
+        let outcome = stranger.outcome(stream).await;
+        answered += u32::from(outcome.ended);
+        assert!(outcome.ended || outcome.reset.is_some(), "{outcome:?}");
+    }
+    // The first of them is what the connection ends for.
+    assert!((1..=129).contains(&answered), "{answered}");
+}
+
+#[tokio::test]
+async fn sec_87_a_connection_is_dropped_when_its_client_opens_ever_more_refused_streams() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app).public().server(SMALL).start().await;
+    let (mut stranger, mut stream) = who_stays(&gate, &app).await;
+    let login = RawHttp2::get("/.vestibule/login");
+    within("the end of the connection", async {
+        loop {
+            stranger.headers(stream, &login, true).await;
+            let outcome = stranger.outcome(stream).await;
+            if !outcome.ended && outcome.reset.is_none() {
+                break;
+            }
+            stream += 2;
+        }
+    })
+    .await;
+}

@@ -263,10 +263,22 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "LONGEST_WAIT: Duration = Duration::from_secs(2);",
     ),
     (
-        "after GOAWAY for one of these limits, time for which further requests are accepted (HTTP/2)",
+        "grace period for new requests after GOAWAY for one of these limits (HTTP/2)",
         "1 s",
         "server/connection.rs",
         "CLOSE_TIMEOUT: Duration = Duration::from_secs(1);",
+    ),
+    (
+        "new requests within that time",
+        "128",
+        "server/connection.rs",
+        "MAX_LATE_REQUESTS: u32 = MAX_STREAMS;",
+    ),
+    (
+        "requests that are refused in this way",
+        "128",
+        "server/connection.rs",
+        "MAX_REFUSED_REQUESTS: u32 = 128;",
     ),
     (
         "concurrent TLS handshakes",
