@@ -304,6 +304,17 @@ impl RawHttp2 {
         .await;
     }
 
+    /// Reads until a stream has been reset after the head of its answer.
+    pub(crate) async fn any_response_reset(&mut self) {
+        within("a reset", async {
+            let is_reset = |stream: &Stream| stream.status.is_some() && stream.reset.is_some();
+            while !self.streams.values().any(is_reset) {
+                assert!(self.read().await, "the connection has ended");
+            }
+        })
+        .await;
+    }
+
     /// Whether the head of an answer is there, or comes at once.
     pub(crate) async fn has_status(&mut self, stream: u32) -> bool {
         let read = tokio::time::timeout(Duration::from_millis(20), self.read());
