@@ -214,7 +214,7 @@ impl Load {
         wait.is_some()
     }
 
-    /// Counts an answer after which its connection is closed, because too many are waiting or unread.
+    /// Counts a connection that is closed because too many answers are waiting or unread.
     pub(crate) fn note_closed(&self) {
         self.pace.note_closed();
     }
@@ -222,6 +222,11 @@ impl Load {
     /// The number of answers to strangers beyond the pace, by outcome.
     pub(crate) fn paced(&self) -> [(&'static str, u64); 2] {
         self.pace.counted()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Counts one of Vestibule's own answers as unread, until [`Load::end_answer`]. `false` if the

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// Limits the rate of all answers to strangers. Networks that get few answers have a lane of their own,
 /// so that a flood from another network does not delay them.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     started: Instant,
     few: Lane,
     many: Lane,
@@ -50,7 +50,10 @@ impl Default for Pace {
 impl Pace {
     /// How long an answer to a stranger has to wait; `None` if too many are waiting.
     pub(super) fn wait(&self, usage: &Usage) -> Option<Duration> {
-        let now = self.started.elapsed();
+        self.wait_at(self.started.elapsed(), usage)
+    }
+
+    fn wait_at(&self, now: Duration, usage: &Usage) -> Option<Duration> {
         let second = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let lane = if usage.count_answer(second) <= FEW {
             &self.few
@@ -64,12 +67,22 @@ impl Pace {
         wait
     }
 
-    /// Counts an answer after which its connection is closed.
+    /// Lets too many answers wait, for an hour.
+    #[cfg(test)]
+    pub(crate) fn hold_up(&self) {
+        let next = self.started.elapsed() + Duration::from_hours(1);
+        for lane in [&self.few, &self.many] {
+            let next = u64::try_from(next.as_nanos()).unwrap();
+            lane.next.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection that is closed after an answer.
     pub(super) fn note_closed(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of delayed answers, and of those after which the connection was closed.
+    /// The number of delayed answers, and of connections that were closed.
     pub(super) fn counted(&self) -> [(&'static str, u64); 2] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("delayed", of(&self.delayed)), ("closed", of(&self.closed))]
@@ -137,9 +150,22 @@ mod tests {
     #[test]
     fn rel_13_a_network_that_asks_little_does_not_wait_for_a_flood() {
         let (pace, usages) = (Pace::default(), Arc::new(Usages::default()));
+        let now = Duration::from_secs(7);
         let flood = usages.of_address("192.0.2.1".parse().unwrap());
         let newcomer = usages.of_address("192.0.2.2".parse().unwrap());
-        while pace.wait(&flood).is_some_and(|wait| wait.is_zero()) {}
-        assert_eq!(pace.wait(&newcomer), Some(Duration::ZERO));
+        while pace.wait_at(now, &flood) == Some(Duration::ZERO) {}
+        assert_eq!(pace.wait_at(now, &newcomer), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn rel_13_a_flood_of_which_each_request_has_its_own_connection_is_one_flood() {
+        let (pace, usages) = (Pace::default(), Arc::new(Usages::default()));
+        let now = Duration::from_secs(7);
+        // Nobody holds the usage of a network in between.
+        let wait = |address: &str| pace.wait_at(now, &usages.of_address(address.parse().unwrap()));
+        let at_once = (0..).take_while(|_| wait("192.0.2.1") == Some(Duration::ZERO));
+        let expected = FEW + ANSWERS_AT_ONCE + 1;
+        assert_eq!(at_once.count(), usize::try_from(expected).unwrap());
+        assert_eq!(wait("192.0.2.2"), Some(Duration::ZERO), "another network");
     }
 }

@@ -105,7 +105,10 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::load::tests::load;
@@ -155,6 +158,20 @@ mod tests {
             assert_eq!(state.ends(), nth == 3, "{nth}");
             kept.push(request);
         }
+        assert_eq!(load.paced(), [("delayed", 0), ("closed", 1)]);
+    }
+
+    #[tokio::test]
+    async fn rel_13_when_too_many_wait_a_response_is_late_and_the_last_of_its_connection() {
+        let load = Arc::new(load(100));
+        let stranger = load.usages().of_address("192.0.2.1".parse().unwrap());
+        load.pace().hold_up();
+        let (mut request, state) = request(&load, &stranger);
+        let started = Instant::now();
+        request.take_turn(&stranger).await;
+        assert!(started.elapsed() >= Duration::from_secs(2), "it has waited");
+        assert!(state.ends());
+        assert!(request.hold_response(None), "it is sent all the same");
         assert_eq!(load.paced(), [("delayed", 0), ("closed", 1)]);
     }
 }
