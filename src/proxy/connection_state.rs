@@ -126,11 +126,14 @@ impl ConnectionState {
     }
 
     /// Takes no further request on this connection, unless it is, or was, one of a signed-in user:
-    /// a browser, or a proxy before us, has more than this one request on it.
-    pub(super) fn end(&self) {
-        if !self.had_user() {
-            self.note(&self.ends_since, true);
-        }
+    /// a browser, or a proxy before us, has more than this one request on it. `false` if it goes on, or
+    /// was to end already.
+    pub(super) fn end(&self) -> bool {
+        let begin = || {
+            self.ends_since
+                .compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed)
+        };
+        !self.had_user() && begin().is_ok()
     }
 
     pub(crate) fn had_user(&self) -> bool {

@@ -62,9 +62,9 @@ impl InFlight {
             return;
         }
         let load = Arc::clone(self.connection.load());
-        if !self.hold_response(Some(network)) || !load.turn(&usage).await {
+        let has_turn = self.hold_response(Some(network)) && load.turn(&usage).await;
+        if !has_turn && self.connection.end() {
             load.note_closed();
-            self.connection.end();
         }
     }
 
@@ -158,6 +158,23 @@ mod tests {
             assert_eq!(state.ends(), nth == 3, "{nth}");
             kept.push(request);
         }
+        assert_eq!(load.paced(), [("delayed", 0), ("closed", 1)]);
+    }
+
+    #[tokio::test]
+    async fn rel_13_a_connection_that_is_closed_for_several_responses_is_counted_once() {
+        let load = Arc::new(load(8));
+        let stranger = load.usages().of_address("192.0.2.1".parse().unwrap());
+        let mut unread: Vec<_> = (0..3).map(|_| request(&load, &stranger)).collect();
+        for (request, _) in &mut unread {
+            assert!(request.hold_response(None));
+        }
+        let state = ConnectionState::new(Arc::clone(&load), Place::uncounted());
+        for _ in 0..3 {
+            let mut request = state.begin(false);
+            request.take_turn(&stranger).await;
+        }
+        assert!(state.ends());
         assert_eq!(load.paced(), [("delayed", 0), ("closed", 1)]);
     }
 
