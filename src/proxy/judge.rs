@@ -41,7 +41,10 @@ impl Proxy {
         let (proof, principal) = self.identify(context, app, shown, exchange).await?;
         // First, so that the page of an app in maintenance counts for its user, too.
         let admitted = connection.admit(&exchange.in_flight, context.client, principal.as_ref());
-        app.maintenance.check(principal.as_ref())?;
+        if let Err(closed) = app.maintenance.check(principal.as_ref()) {
+            admitted?;
+            return Err(closed);
+        }
         let (head, known) = (context.head, context.known_address());
         let authority = context.authority;
         let decision = app.decide(target, authority, head, site, principal.as_ref(), known)?;

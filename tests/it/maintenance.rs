@@ -139,6 +139,33 @@ async fn other_apps_of_the_host_stay_open() {
     browser.get("/").await.assert_status(200);
 }
 
+#[tokio::test]
+async fn rel_13_whoever_has_too_many_requests_reads_that_even_if_the_app_is_closed() {
+    let app = Upstream::silent_but_for("/quick").await;
+    let gate = Vestibule::before(&app)
+        .app("name = \"wiki\"\nhost = \"gate.test\"\nmaintenance = \"Soon.\"")
+        .server("max_connections = 16")
+        .config(&format!(
+            "[[app]]\nname = \"files\"\nhost = \"gate.test\"\npath = \"/files/\"\n\
+             upstream = \"{}\"\n[[app.rule]]\npath = \"/\"\nallow = \"everyone\"\n",
+            app.url()
+        ))
+        .start()
+        .await;
+    assert_eq!(
+        gate.browser().fetch("/").await.json()["error"],
+        "maintenance"
+    );
+    let mut greedy = gate.raw_http2().await;
+    for nth in 0..6 {
+        let page = RawHttp2::get("/files/slow");
+        greedy.headers(1 + 2 * nth, &page, true).await;
+    }
+    eventually("the app to be asked", || app.requests() == 6).await;
+    let refusal = gate.browser().fetch("/").await;
+    assert_eq!(refusal.json()["error"], "overloaded");
+}
+
 fn ran(service: &Service, args: &[&str]) -> (Option<i32>, String, String) {
     run(&service.files, args)
 }
