@@ -1,9 +1,7 @@
 //! Counts that start anew each second.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::usage::Consumer;
 
 /// A count for the current second: the second is in the upper half, the count in the lower.
 #[derive(Debug, Default)]
@@ -40,7 +38,7 @@ pub(super) const REMEMBERED: usize = 4096;
 
 impl LastCounts {
     /// The count of a consumer; a new one if none is remembered.
-    pub(super) fn of(&self, consumer: &Consumer) -> PerSecond {
+    pub(super) fn of(&self, consumer: &impl Hash) -> PerSecond {
         if self.places.is_empty() {
             return PerSecond::default();
         }
@@ -49,7 +47,7 @@ impl LastCounts {
         PerSecond(AtomicU64::new(if kept == hash { noted } else { 0 }))
     }
 
-    pub(super) fn keep(&mut self, consumer: &Consumer, count: &mut PerSecond) {
+    pub(super) fn keep(&mut self, consumer: &impl Hash, count: &mut PerSecond) {
         let noted = *count.0.get_mut();
         if noted == 0 {
             return;
@@ -65,4 +63,47 @@ impl LastCounts {
 
 fn place(hash: u64) -> usize {
     usize::try_from(hash % REMEMBERED as u64).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl LastCounts {
+        /// Counts for a consumer that holds nothing otherwise.
+        fn count(&mut self, consumer: u32, second: u32) -> u32 {
+            let mut count = self.of(&consumer);
+            let counted = count.count(second);
+            self.keep(&consumer, &mut count);
+            counted
+        }
+
+        fn place(&self, consumer: u32) -> usize {
+            place(self.hasher.hash_one(consumer))
+        }
+    }
+
+    #[test]
+    fn a_consumer_goes_on_with_its_count_in_the_same_second() {
+        let mut counts = LastCounts::default();
+        counts.keep(&1, &mut PerSecond::default());
+        assert!(counts.places.is_empty(), "nothing was counted");
+        let counted = [7, 7, 7, 8].map(|second| counts.count(1, second));
+        assert_eq!(counted, [1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn of_two_consumers_in_one_place_the_later_and_larger_count_stays() {
+        let mut counts = LastCounts::default();
+        let place = counts.place(1);
+        let other = (2..u32::MAX)
+            .find(|other| counts.place(*other) == place)
+            .unwrap();
+        assert_eq!([7, 7].map(|second| counts.count(1, second)), [1, 2]);
+        assert_eq!(counts.count(other, 7), 1, "its own count");
+        assert_eq!(counts.count(other, 7), 1, "the smaller one was not kept");
+        assert_eq!(counts.count(1, 7), 3, "the larger one was");
+        assert_eq!([8, 8].map(|second| counts.count(other, second)), [1, 2]);
+        assert_eq!(counts.count(1, 7), 1, "a later second replaces it");
+    }
 }
