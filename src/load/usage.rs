@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(count("192.0.2.1", 8), 1, "another second");
         let of_site = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|address| count(address, 8));
         assert_eq!(of_site, [1, 2], "one /48");
-        // The clock of turns is another one.
+        // Turns are counted by a different clock.
         assert!(usages.of(network("192.0.2.1")).takes_turn(7_000, 1));
         assert_eq!(count("192.0.2.1", 8), 2);
         assert!(!usages.of(network("192.0.2.1")).takes_turn(7_000, 1));

@@ -45,7 +45,7 @@ pub(crate) struct Snapshot {
     pub(crate) requests_under_way_max: usize,
     /// Requests that were turned away, by cause.
     pub(crate) requests_shed: Vec<(&'static str, u64)>,
-    /// Responses beyond the pace, by what became of them.
+    /// Responses beyond the pace, by outcome.
     pub(crate) responses_paced: Vec<(&'static str, u64)>,
     /// Bytes that the process takes, and that it is to take at most.
     pub(crate) memory: u64,

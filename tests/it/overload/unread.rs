@@ -1,4 +1,4 @@
-//! Strangers who do not read what they are answered.
+//! Strangers who leave responses unread.
 
 use crate::harness::*;
 use crate::metrics::{self, Scrape};
@@ -59,7 +59,7 @@ async fn without_windows(gate: &Gate) -> RawHttp2 {
 }
 
 #[tokio::test]
-async fn sec_87_a_stranger_whose_connection_ends_is_refused_on_it_even_if_told_in_vain() {
+async fn sec_87_streams_opened_long_after_goaway_are_refused() {
     let app = Upstream::silent_but_for("/quick").await;
     let gate = Vestibule::before(&app)
         .rule("/open", "everyone")
@@ -77,7 +77,7 @@ async fn sec_87_a_stranger_whose_connection_ends_is_refused_on_it_even_if_told_i
         stranger.headers(stream, &login, true).await;
         assert_eq!(stranger.status(stream).await, Some(200));
     }
-    // It goes on asking while the app has it wait, and so keeps the connection.
+    // It goes on asking while the app keeps it waiting, and so keeps the connection.
     let refused = some_within(PATIENCE, "streams to be refused", async || {
         stream += 2;
         stranger.headers(stream, &login, true).await;
@@ -123,7 +123,7 @@ async fn sec_87_users_of_an_app_in_maintenance_are_no_strangers() {
 }
 
 #[tokio::test]
-async fn sec_87_a_websocket_of_a_public_app_is_no_answer_that_waits() {
+async fn sec_87_a_websocket_does_not_count_as_an_unread_response() {
     let app = Upstream::websocket().await;
     let gate = Vestibule::before(&app)
         .public()

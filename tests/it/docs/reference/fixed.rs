@@ -233,7 +233,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "FOR_UPLOADS: u64 = 4;",
     ),
     (
-        "Vestibule's own answers to strangers per second, pages and errors, to networks that get few",
+        "Vestibule's own responses to strangers per second, pages and errors, to networks that get few",
         "1000 for each CPU",
         "load/tuning.rs",
         "ANSWERS_TO_FEW: u32 = 1000;",
@@ -245,19 +245,19 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "ANSWERS_TO_MANY: u32 = 500;",
     ),
     (
-        "such answers to one network per second that count as few",
+        "such responses to one network per second that count as few",
         "8",
         "load/tuning.rs",
         "FEW: u32 = 8;",
     ),
     (
-        "such answers that are sent at once before further ones wait",
+        "such responses that are sent at once before further ones wait",
         "32",
         "load/tuning.rs",
         "ANSWERS_AT_ONCE: u32 = 32;",
     ),
     (
-        "longest wait of such an answer",
+        "longest wait of such a response",
         "2 s",
         "load/tuning.rs",
         "LONGEST_WAIT: Duration = Duration::from_secs(2);",
