@@ -212,15 +212,14 @@ impl Journal {
     /// what is new is not to be forgotten for it. However far ahead the clock was that has set it: if the
     /// store lost it, no end would come after the sessions that have begun in it.
     pub(super) fn learn_epoch(&mut self, scope: EndScope, epoch: Epoch) {
-        let has_room = self.epochs.len() < MAX_EPOCHS || self.epochs.contains_key(&scope);
-        if has_room || scope == EndScope::All {
+        if self.has_room_for(scope) {
             self.note_epoch(scope, epoch);
         }
     }
 
     /// Remembers an epoch that was just set, whoever has set it.
     pub(super) fn note_epoch(&mut self, scope: EndScope, epoch: Epoch) {
-        if self.epochs.len() >= MAX_EPOCHS && !self.epochs.contains_key(&scope) {
+        if !self.has_room_for(scope) {
             // The newest are those that a failover loses.
             let mut numbers: Vec<_> = self.epochs.values().map(|epoch| epoch.number).collect();
             let (_, median, _) = numbers.select_nth_unstable(MAX_EPOCHS / 2);
@@ -230,6 +229,13 @@ impl Journal {
         if epoch.number > known.number {
             *known = epoch;
         }
+    }
+
+    /// There is always room for that of all: it is one alone.
+    fn has_room_for(&self, scope: EndScope) -> bool {
+        let has_all = self.epochs.contains_key(&EndScope::All);
+        let users = self.epochs.len() - usize::from(has_all);
+        scope == EndScope::All || users < MAX_EPOCHS || self.epochs.contains_key(&scope)
     }
 
     /// Forgets epochs of users that are that old.
@@ -317,7 +323,7 @@ mod tests {
             journal.note_epoch(user(at), epoch(number));
         }
         let known = journal.epochs();
-        assert!(known.len() <= MAX_EPOCHS, "{}", known.len());
+        assert!(known.len() <= MAX_EPOCHS + 1, "{}", known.len());
         let has = |scope| known.iter().any(|(known, _)| *known == scope);
         assert!(has(EndScope::All), "it is one alone");
         assert!((0..100).all(|at| has(user(2 * MAX_EPOCHS - 1 - at))));
@@ -345,5 +351,6 @@ mod tests {
         let known = journal.epochs();
         let has = |scope| known.contains(&(scope, epoch(2000)));
         assert!(has(user(7)) && has(EndScope::All));
+        assert_eq!(known.len(), MAX_EPOCHS + 1);
     }
 }
