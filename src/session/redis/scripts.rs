@@ -288,9 +288,10 @@ pub(super) static ATTEND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys: records. Arguments: the last access of each; an earlier one than there is changes nothing.
+/// Keys: records. Arguments: the last access of each; an earlier one than there is changes nothing. It takes
+/// the place of what is there, and so needs no memory: else a full server would end sessions that are in use.
 pub(super) static TOUCH: LazyLock<Script> = LazyLock::new(|| {
-    script(
+    telling(
         "for at = 1, #KEYS do
             local last = redis.pcall('GETRANGE', KEYS[at], 0, @ACCESS - 1)
             last = type(last) == 'string' and #last == @ACCESS and tonumber(last)
@@ -330,7 +331,7 @@ fn script(text: &str) -> Script {
     filled(&format!("{TELL}{ADD}{text}"))
 }
 
-/// Whose word is worth more than the last bytes of the memory: an end needs few of them.
+/// For what has to be done though the memory is full, and takes little of it, such as an end.
 fn telling(text: &str) -> Script {
     filled(&format!("#!lua flags=allow-oom\n{TELL}{text}"))
 }

@@ -1,6 +1,7 @@
-//! Accesses that the store does not take.
+//! Accesses, and servers that do not take them.
 
 use super::*;
+use crate::clock::Timestamp;
 
 /// Scripts that the server has stopped, for a right that is missing.
 fn refused(server: &TestServer) -> u32 {
@@ -9,6 +10,32 @@ fn refused(server: &TestServer) -> u32 {
     count.map_or(0, |(_, count)| {
         count.lines().next().unwrap().parse().unwrap()
     })
+}
+
+/// Until the store has this access.
+async fn is_written(witness: &Redis, key: SessionKey, at: Timestamp) {
+    let written = async {
+        while witness.load(key).await.unwrap().unwrap().last_accessed < at {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let written = tokio::time::timeout(Duration::from_mins(1), written).await;
+    written.expect("the store is told of it");
+}
+
+/// Else other nodes would take whoever is working for idle, and nobody can sign in meanwhile.
+#[tokio::test]
+async fn rel_10_a_session_in_use_does_not_idle_out_though_the_memory_of_the_store_is_full() {
+    let server = server!();
+    let (here, there) = (node(&server).await, node(&server).await);
+    let ada = record("ada");
+    here.insert(Arc::clone(&ada)).await.unwrap();
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(here.insert(record("eve")).await.is_err());
+    let at = ada.last_accessed.plus(Duration::from_secs(1));
+    here.touch(ada.key, at);
+    is_written(&there, ada.key, at).await;
 }
 
 #[tokio::test]
@@ -34,11 +61,5 @@ async fn a_store_that_refuses_accesses_is_asked_less_and_less_often() {
     assert!(begun.elapsed() >= gather * waited, "{:?}", begun.elapsed());
     server.ask(&["ACL", "SETUSER", "default", "+setrange"]);
     let witness = super::node(&server).await;
-    let written = async {
-        while witness.load(ada.key).await.unwrap().unwrap().last_accessed < at {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let written = tokio::time::timeout(Duration::from_mins(1), written).await;
-    written.expect("it is written once the store takes it");
+    is_written(&witness, ada.key, at).await;
 }
