@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -98,16 +99,24 @@ fn wait(gather: Duration, failures: u32) -> Duration {
 }
 
 impl Shared {
+    /// Writes those of each shard, whether the others can be written or not: in a cluster, one part may lack a
+    /// right or a replica that the others have.
     pub(super) async fn write_accesses(&self) -> Result<(), StoreError> {
         let mut by_shard = vec![Vec::new(); SHARDS.into()];
         for (key, at) in &*self.accesses.lock() {
             by_shard[Short::of(key).shard().index()].push((*key, *at));
         }
-        let mut steps = Vec::new();
-        for accesses in &by_shard {
-            steps.extend(accesses.chunks(AT_ONCE));
-        }
-        for some in steps {
+        let shards = by_shard
+            .iter()
+            .map(|some| self.write_accesses_of_shard(some));
+        join_all(shards).await.into_iter().collect()
+    }
+
+    async fn write_accesses_of_shard(
+        &self,
+        accesses: &[(SessionKey, Timestamp)],
+    ) -> Result<(), StoreError> {
+        for some in accesses.chunks(AT_ONCE) {
             let values = self.values();
             let keys: Vec<_> = some
                 .iter()

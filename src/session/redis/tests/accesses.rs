@@ -38,6 +38,47 @@ async fn rel_10_a_session_in_use_does_not_idle_out_though_the_memory_of_the_stor
     is_written(&there, ada.key, at).await;
 }
 
+/// A session of this shard.
+fn record_in(shard: usize) -> Arc<Record> {
+    let mut records = std::iter::repeat_with(|| record("ada"));
+    let is_there = |record: &Arc<Record>| keys::Short::of(&record.key).shard().index() == shard;
+    records.find(is_there).unwrap()
+}
+
+/// In a cluster, each part has an ACL and a memory of its own.
+#[tokio::test]
+async fn rel_10_a_part_of_the_store_that_refuses_accesses_keeps_those_of_no_other_part_waiting() {
+    let server = server!();
+    let node = node(&server).await;
+    let (first, last) = (record_in(0), record_in(15));
+    for record in [&first, &last] {
+        node.insert(Arc::clone(record)).await.unwrap();
+    }
+    let of_first = format!("%R~{}", name(&node, &first.key));
+    let of_others = "~*{[1-9a-f]}*";
+    let acl = [
+        "ACL",
+        "SETUSER",
+        "default",
+        "resetkeys",
+        of_others,
+        &of_first,
+    ];
+    assert_eq!(server.ask(&acl), "OK\n");
+    let last_access = |record: &Arc<Record>| {
+        let name = name(&node, &record.key);
+        server.ask(&["GETRANGE", &name, "0", &(value::ACCESS - 1).to_string()])
+    };
+    let before = [&first, &last].map(last_access);
+    for record in [&first, &last] {
+        let at = record.last_accessed.plus(Duration::from_mins(1));
+        node.touch(record.key, at);
+    }
+    assert_eq!(node.shared.write_accesses().await, Err(StoreError::Refused));
+    assert_eq!(last_access(&first), before[0]);
+    assert_ne!(last_access(&last), before[1]);
+}
+
 #[tokio::test]
 async fn a_store_that_refuses_accesses_is_asked_less_and_less_often() {
     let server = server!();
