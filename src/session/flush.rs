@@ -107,14 +107,14 @@ impl Flush {
             .map_or(Duration::ZERO, |it| it.by)
     }
 
-    /// As lenient as before at least: another node may still go by the first of several idle timeouts.
+    /// So much more lenient than before: another node may still go by the first of several idle timeouts.
     fn be_lenient(&self, leniency: Option<Leniency>, now: Timestamp) {
         let Some(mut leniency) = leniency else {
             return;
         };
         let mut last = self.leniency.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = last.filter(|last| now < last.until) {
-            leniency.by = leniency.by.max(last.by);
+            leniency.by = (leniency.by + last.by).min(GRACE);
             leniency.until = leniency.until.max(last.until);
         }
         *last = Some(leniency);
@@ -222,27 +222,37 @@ mod tests {
         assert_eq!((least.every, least.gathered_for), (SHORTEST, SHORTEST));
     }
 
-    #[test]
-    fn sec_50_an_idle_timeout_that_is_shortened_twice_in_a_row_is_as_lenient_as_after_the_first_time()
-     {
-        let (flush, clock) = (Flush::default(), Clock::still());
+    /// Sets one idle timeout after the other at the same moment; gives how lenient this node is then.
+    fn lenient_after(flush: &Flush, clock: &Clock, seconds: &[u64]) -> Duration {
         let settings = |seconds| test_settings(Duration::from_secs(seconds));
-        let shorten = |before, after| {
-            let now = clock.now();
-            let leniency = Leniency::between(&settings(before), &settings(after), now);
+        let now = clock.now();
+        for step in seconds.windows(2) {
+            let leniency = Leniency::between(&settings(step[0]), &settings(step[1]), now);
             flush.be_lenient(leniency, now);
-        };
-        shorten(60, 40);
+        }
+        flush.leniency(now)
+    }
+
+    /// Another node may go by the first of them still.
+    #[test]
+    fn sec_50_an_idle_timeout_that_is_shortened_step_by_step_is_as_lenient_as_in_one_step() {
+        let seconds = Duration::from_secs;
+        let at_once = |steps: &[u64]| lenient_after(&Flush::default(), &Clock::still(), steps);
+        assert_eq!(at_once(&[60, 39]), seconds(21));
+        assert_eq!(at_once(&[60, 40, 39]), seconds(21));
+        assert_eq!(at_once(&[60, 50, 45, 40]), seconds(20));
+        assert_eq!(at_once(&[60, 40, 20, 5]), GRACE);
+        assert_eq!(at_once(&[60, 40, 50]), seconds(20), "longer again");
+
+        let (flush, clock) = (Flush::default(), Clock::still());
+        lenient_after(&flush, &clock, &[60, 40]);
         clock.advance(GRACE / 2);
-        shorten(40, 39);
-        assert_eq!(flush.leniency(clock.now()), Duration::from_secs(20));
+        assert_eq!(lenient_after(&flush, &clock, &[40, 39]), seconds(21));
         clock.advance(GRACE / 2);
-        let first_is_over = clock.now();
-        assert_eq!(flush.leniency(first_is_over), Duration::from_secs(20));
+        assert_eq!(flush.leniency(clock.now()), seconds(21));
         clock.advance(GRACE / 2);
         assert_eq!(flush.leniency(clock.now()), Duration::ZERO);
-        shorten(39, 38);
-        assert_eq!(flush.leniency(clock.now()), Duration::from_secs(1));
+        assert_eq!(lenient_after(&flush, &clock, &[39, 38]), seconds(1));
     }
 
     /// One thread serves them and flushes.
