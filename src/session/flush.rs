@@ -134,7 +134,8 @@ impl Sessions {
     pub(super) fn flush_for(&self, before: Option<&Settings>, settings: &Settings) {
         let times = FlushTimes::of(settings.idle_timeout);
         self.flush.set_every(times.every);
-        self.store.gather_accesses_for(times.gathered_for);
+        self.store
+            .gather_accesses_for(times.gathered_for, times.every);
         if let Some(before) = before {
             let now = self.clock.now();
             let leniency = Leniency::between(before, settings, now);

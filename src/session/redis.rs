@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::accesses::Accesses;
+use self::accesses::{Accesses, Pace};
 pub(super) use self::journal::MAX_WRITTEN_BYTES;
 use self::journal::{EndScope, Journal};
 use self::keys::Names;
@@ -258,8 +258,9 @@ impl SessionStore for Redis {
         self.shared.accesses.note(key, at);
     }
 
-    fn gather_accesses_for(&self, longest: Duration) {
-        self.shared.accesses.gather_for(longest);
+    fn gather_accesses_for(&self, longest: Duration, longest_after_failures: Duration) {
+        let pace = Pace::new(longest, longest_after_failures);
+        self.shared.accesses.set_pace(pace);
     }
 
     fn bind(&self, key: SessionKey, host: Host, app: Arc<str>) -> Answer<'_, Option<Arc<Record>>> {

@@ -292,8 +292,9 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Keeps an access, unless there was a later one. May be lost in a crash for some seconds.
     fn touch(&self, key: SessionKey, at: Timestamp);
 
-    /// Where others share the store: how long accesses may wait for others to be written with.
-    fn gather_accesses_for(&self, _longest: Duration) {}
+    /// Where others share the store: how long accesses may wait for others to be written with, and how long
+    /// for another try when the store has refused them.
+    fn gather_accesses_for(&self, _longest: Duration, _longest_after_failures: Duration) {}
 
     /// Binds the id of a record that [is old](Record::is_old) to a host, and what it kept for all
     /// apps to the app there. Gives the record as it is then: whoever comes first has bound it.

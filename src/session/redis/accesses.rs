@@ -18,7 +18,7 @@ use crate::session::store::StoreError;
 /// Accesses wait this long for others to be written with, unless less is asked for.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Each failure doubles the wait, up to this.
+/// Each failure doubles the wait, up to this, unless less is asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Accesses in one step.
@@ -30,14 +30,41 @@ const MAX: usize = 200_000;
 
 pub(super) struct Accesses {
     unwritten: Mutex<HashMap<SessionKey, Timestamp>>,
-    gathered_for: watch::Sender<Duration>,
+    pace: watch::Sender<Pace>,
+}
+
+/// How often accesses are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    gather: Duration,
+    longest_wait: Duration,
+}
+
+impl Pace {
+    /// How long they may wait for others, and how long after failures.
+    pub(super) fn new(longest: Duration, longest_after_failures: Duration) -> Self {
+        let gather = longest.min(GATHER);
+        let longest_wait = longest_after_failures.min(LONGEST_WAIT).max(gather);
+        Self {
+            gather,
+            longest_wait,
+        }
+    }
+
+    /// How long they wait after so many failures in a row.
+    fn wait(self, failures: u32) -> Duration {
+        let twice_as_long = 1 << failures.min(u32::BITS - 1);
+        self.gather
+            .saturating_mul(twice_as_long)
+            .min(self.longest_wait)
+    }
 }
 
 impl Default for Accesses {
     fn default() -> Self {
         Self {
             unwritten: Mutex::default(),
-            gathered_for: watch::Sender::new(GATHER),
+            pace: watch::Sender::new(Pace::new(GATHER, LONGEST_WAIT)),
         }
     }
 }
@@ -57,9 +84,9 @@ impl Accesses {
         }
     }
 
-    /// Writes them so often at least from now on.
-    pub(super) fn gather_for(&self, longest: Duration) {
-        self.gathered_for.send_replace(longest.min(GATHER));
+    /// Writes them so often from now on.
+    pub(super) fn set_pace(&self, pace: Pace) {
+        self.pace.send_replace(pace);
     }
 
     /// Gives a record the access that is not written yet.
@@ -70,32 +97,48 @@ impl Accesses {
     }
 }
 
-/// Writes until it is dropped. A new connection to the store is a reason to try again at once: what others take
-/// for idle may have been in use here while it was away.
+/// Writes until it is dropped.
 pub(super) async fn write(shared: Arc<Shared>) {
-    let mut gathered_for = shared.accesses.gathered_for.subscribe();
-    let mut generation = shared.link.generation();
-    let mut failures = 0_u32;
+    let mut tries = Tries {
+        pace: shared.accesses.pace.subscribe(),
+        generation: shared.link.generation(),
+        failures: 0,
+    };
     loop {
-        let gather = *gathered_for.borrow_and_update();
-        tokio::select! {
-            () = sleep(wait(gather, failures)) => {}
-            Ok(()) = gathered_for.changed() => {}
-            Ok(()) = generation.changed() => {}
-        }
-        let written = shared.write_accesses().await;
-        failures = if written.is_ok() {
-            0
-        } else {
-            failures.saturating_add(1)
-        };
+        tries.next().await;
+        tries.note(shared.write_accesses().await.is_ok());
     }
 }
 
-/// How long accesses wait after so many failures in a row.
-fn wait(gather: Duration, failures: u32) -> Duration {
-    let twice_as_long = gather.saturating_mul(1 << failures.min(u32::BITS - 1));
-    twice_as_long.min(LONGEST_WAIT)
+/// When accesses are written.
+struct Tries<G> {
+    pace: watch::Receiver<Pace>,
+    /// Of the connection to the store.
+    generation: watch::Receiver<G>,
+    /// In a row.
+    failures: u32,
+}
+
+impl<G> Tries<G> {
+    /// Waits for the next one. A new connection is a reason to try at once, and soon again if that fails: what
+    /// others take for idle may have been in use here while the store was away, and a server that has just taken
+    /// over may still wait for its replicas.
+    async fn next(&mut self) {
+        let wait = self.pace.borrow_and_update().wait(self.failures);
+        tokio::select! {
+            () = sleep(wait) => {}
+            Ok(()) = self.pace.changed() => {}
+            Ok(()) = self.generation.changed() => self.failures = 0,
+        }
+    }
+
+    fn note(&mut self, are_written: bool) {
+        self.failures = if are_written {
+            0
+        } else {
+            self.failures.saturating_add(1)
+        };
+    }
 }
 
 impl Shared {
@@ -133,5 +176,51 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn waits<const N: usize>(longest: Duration, longest_after_failures: Duration) -> [u128; N] {
+        let pace = Pace::new(longest, longest_after_failures);
+        let failures = std::array::from_fn(|failures| u32::try_from(failures).unwrap());
+        failures.map(|failures| pace.wait(failures).as_millis())
+    }
+
+    #[test]
+    fn a_store_that_refuses_accesses_is_asked_less_and_less_often_up_to_a_limit() {
+        let parts = |seconds| Duration::from_secs(seconds) / 4;
+        assert_eq!(
+            waits(parts(3600), parts(3600)),
+            [1000, 2000, 4000, 5000, 5000]
+        );
+        // With so short an idle timeout, others know of a use within half of it.
+        assert_eq!(waits(parts(8), parts(8)), [1000, 2000, 2000]);
+        assert_eq!(waits(parts(2), parts(2)), [500, 500, 500]);
+        assert_eq!(Pace::new(GATHER, LONGEST_WAIT).wait(u32::MAX), LONGEST_WAIT);
+    }
+
+    #[tokio::test]
+    async fn rel_10_a_server_that_has_taken_over_and_waits_for_its_replicas_is_soon_asked_again() {
+        let pace = watch::Sender::new(Pace {
+            gather: Duration::from_millis(1),
+            longest_wait: Duration::from_hours(1),
+        });
+        let generation = watch::Sender::new(1);
+        let mut tries = Tries {
+            pace: pace.subscribe(),
+            generation: generation.subscribe(),
+            failures: 30, // the store was away
+        };
+        generation.send_replace(2);
+        for _ in 0..3 {
+            let next = timeout(Duration::from_mins(1), tries.next()).await;
+            next.expect("it is tried again");
+            tries.note(false);
+        }
     }
 }
