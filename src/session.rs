@@ -159,7 +159,7 @@ pub(crate) struct Sessions {
     flush: Flush,
     active_streams: Arc<active_streams::ActiveStreams>,
     /// Goes up whenever sessions end.
-    ended: AtomicU64,
+    ended: Arc<AtomicU64>,
     /// Goes up whenever connections are to look up again what they remember, though nothing has ended.
     doubts: AtomicU64,
     /// Held by who ends the other sessions of a user: of two at once, each with a session of its own
@@ -200,7 +200,7 @@ impl Sessions {
             store,
             cache,
             active_streams: Arc::default(),
-            ended: AtomicU64::new(0),
+            ended: Arc::default(),
             doubts: AtomicU64::new(0),
             ending_others: tokio::sync::Mutex::default(),
             starting: RwLock::default(),

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use super::SessionKey;
 use super::data::AppData;
 use super::record::{self, HostId, Record};
+use super::user_key::UserKey;
 use crate::clock::Timestamp;
 use crate::principal::{AccountRef, AuthContext, CredentialFingerprint, IdentityCache};
 use crate::request::Host;
@@ -24,6 +25,7 @@ pub(crate) struct Session {
     other_ids: ArcSwapOption<Vec<HostId>>,
     is_old: bool,
     account: AccountRef,
+    user_key: UserKey,
     context: Arc<AuthContext>,
     fingerprint: CredentialFingerprint,
     expires: Timestamp,
@@ -52,6 +54,7 @@ impl Session {
             other_ids: ArcSwapOption::new(other_ids(record)),
             is_old: record.is_old,
             account: record.account.clone(),
+            user_key: UserKey::of(record.user()),
             context: Arc::clone(&record.context),
             fingerprint: record.fingerprint,
             expires: record.expires,
@@ -119,6 +122,11 @@ impl Session {
 
     pub(crate) fn user(&self) -> &str {
         self.account.subject()
+    }
+
+    /// Of its user.
+    pub(super) fn user_key(&self) -> UserKey {
+        self.user_key
     }
 
     pub(crate) fn account(&self) -> &AccountRef {

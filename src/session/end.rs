@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cached::Cached;
+use super::flush::{flush_to, walk};
 use super::store::carry_through;
 use super::user_key::UserKey;
 use super::{EndReason, Record, Removed, SessionKey, Sessions, StoreError};
@@ -24,6 +25,14 @@ impl fmt::Display for EndError {
             Self::Unread(error) | Self::Unwritten(error) => error.fmt(f),
         }
     }
+}
+
+/// What is known of sessions that are dropped from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Over,
+    /// The store says whether they are.
+    InDoubt,
 }
 
 impl Sessions {
@@ -110,7 +119,7 @@ impl Sessions {
         keep: Option<SessionKey>,
     ) -> Result<Option<Removed>, EndError> {
         let removed = carry_through(self.store.remove_of_user(user.to_owned(), keep));
-        let others = self.forget_user(UserKey::of(user), keep);
+        let others = self.forget_user(UserKey::of(user), keep).await;
         let removed = removed.await;
         if removed != Ok(None) {
             for key in &others {
@@ -195,30 +204,56 @@ impl Sessions {
     /// The same for the sessions of a user that this process knows, but for one. With one to keep it is the
     /// store that says which are over: that one may be, and then the others are not. Gives those whose
     /// streams are to end as soon as it has.
-    fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) -> Vec<SessionKey> {
-        let mut others = Vec::new();
-        let cached = self.cache.iter().filter_map(|(_, cached)| match cached {
-            Cached::Live(session) => Some(session),
-            Cached::Ended | Cached::OtherId(_) => None,
-        });
-        // Before, for look-ups that are under way: what they have found is over.
+    async fn forget_user(&self, user: UserKey, keep: Option<SessionKey>) -> Vec<SessionKey> {
+        let fate = if keep.is_none() {
+            Fate::Over
+        } else {
+            Fate::InDoubt
+        };
+        self.drop_user(user, keep, fate).await
+    }
+
+    /// Drops what is cached of a user, but for one session; gives what was dropped, and what streams.
+    /// It is done to the end, whether the answer is awaited or not.
+    pub(super) async fn drop_user(
+        &self,
+        user: UserKey,
+        keep: Option<SessionKey>,
+        fate: Fate,
+    ) -> Vec<SessionKey> {
+        // Before, for look-ups that are under way: what they have found is over, or may be.
         self.ended.fetch_add(1, Ordering::Release);
-        for session in cached.chain(self.active_streams.sessions()) {
-            let key = session.key();
-            if UserKey::of(session.user()) != user || Some(key) == keep {
-                continue;
+        let (cache, ended) = (self.cache.clone(), Arc::clone(&self.ended));
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.active_streams));
+        let drop_theirs = move || {
+            let cached = cache.iter().filter_map(|(_, cached)| match cached {
+                Cached::Live(session) => Some(session),
+                Cached::Ended | Cached::OtherId(_) => None,
+            });
+            let mut dropped = Vec::new();
+            for session in cached.chain(streams.sessions()) {
+                let key = session.key();
+                if session.user_key() != user || Some(key) == keep {
+                    continue;
+                }
+                match fate {
+                    Fate::Over => cache.insert(key, Cached::Ended),
+                    Fate::InDoubt => cache.invalidate(&key),
+                }
+                dropped.push(session);
             }
-            if keep.is_none() {
-                self.forget(&key);
-            } else {
-                self.flush_one(&session);
-                self.cache.invalidate(&key);
-                others.push(key);
+            // After it, for connections that remember a session.
+            ended.fetch_add(1, Ordering::Release);
+            // Only now nobody uses them any more.
+            for session in &dropped {
+                match fate {
+                    Fate::Over => streams.end(&session.key()),
+                    Fate::InDoubt => flush_to(&*store, session),
+                }
             }
-        }
-        // After it, for connections that remember a session.
-        self.ended.fetch_add(1, Ordering::Release);
-        others
+            dropped.iter().map(|session| session.key()).collect()
+        };
+        walk(drop_theirs).await.unwrap_or_default()
     }
 
     /// The same for every session.
@@ -235,8 +270,13 @@ impl Sessions {
 mod tests {
     use std::time::Duration;
 
+    use tokio::task::yield_now;
+
+    use super::super::memory::Memory;
     use super::super::record::tests::record;
-    use super::super::{Backend, ConnectionCache, SessionId, Settings, Shown, open, test_settings};
+    use super::super::{
+        Backend, ConnectionCache, Session, SessionId, Settings, Shown, open, test_settings,
+    };
     use super::*;
     use crate::clock::Clock;
     use crate::nodes::Nodes;
@@ -279,6 +319,36 @@ mod tests {
                 assert_eq!(sessions.end_all_of_user("ada").await, Ok(Removed::all(1)));
             }
         }
+    }
+
+    /// One thread serves them, and is asked to end the others.
+    #[tokio::test]
+    async fn requests_do_not_wait_while_the_sessions_of_a_user_are_forgotten() {
+        let (memory, ada) = (Memory::default(), record("ada"));
+        let sessions = Sessions::new(settings(), Arc::new(memory.clone()), Clock::still());
+        let session = Arc::new(Session::new(&ada));
+        session.touch(
+            ada.last_accessed.plus(Duration::from_secs(1)),
+            Duration::MAX,
+        );
+        let cached = Cached::Live(Arc::clone(&session));
+        sessions.cache.insert(ada.key, cached);
+        let (request, requests) = std::sync::mpsc::channel();
+        let (stall, is_stalled) = std::sync::mpsc::channel();
+        let stalled = std::thread::spawn(move || {
+            let _nobody_is_answered = memory.hold();
+            stall.send(()).unwrap();
+            requests.recv_timeout(Duration::from_secs(10))
+        });
+        is_stalled.recv().unwrap();
+        let keep = record("ada").key;
+        let forgetting =
+            tokio::spawn(async move { sessions.forget_user(UserKey::of("ada"), Some(keep)).await });
+        yield_now().await; // it is in the middle
+        let _is_waited_for = request.send("a page");
+        assert_eq!(stalled.join().unwrap(), Ok("a page"));
+        assert_eq!(forgetting.await.unwrap(), [ada.key]);
+        assert_eq!(session.take_dirty(), None);
     }
 
     #[tokio::test]

@@ -184,12 +184,17 @@ pub(super) fn flush_to(store: &dyn SessionStore, session: &Session) {
 }
 
 /// Walks the cache on a blocking thread: with tens of thousands of sessions it takes milliseconds, for which the
-/// requests of this worker would wait. The iterator of the cache cannot be kept across an await.
-pub(super) async fn walk(walk: impl FnOnce() + Send + 'static) {
-    if let Err(error) = spawn_blocking(walk).await
-        && let Ok(panic) = error.try_into_panic()
-    {
-        resume_unwind(panic); // as if it had been done here; else the runtime ends
+/// requests of this worker would wait. The iterator of the cache cannot be kept across an await. `None` where the
+/// runtime ends.
+pub(super) async fn walk<T: Send + 'static>(
+    walk: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    match spawn_blocking(walk).await {
+        Ok(walked) => Some(walked),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic), // as if it had been done here
+            Err(_) => None,
+        },
     }
 }
 

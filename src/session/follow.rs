@@ -1,16 +1,15 @@
 //! Follows what others end in the store.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt, stream};
 
 use super::cached::Cached;
-use super::flush::{flush_to, walk};
+use super::end::Fate;
 use super::store::End;
 use super::user_key::UserKey;
-use super::{Session, SessionKey, Sessions};
+use super::{SessionKey, Sessions};
 use crate::clock::Clock;
 
 /// Look-ups of streams that wait for the store at a time.
@@ -42,28 +41,9 @@ impl Sessions {
     /// Drops what is cached of a user, who may have signed in again since: the store says of each
     /// session whether it is over.
     async fn look_up_user_again(&self, user: UserKey) {
-        let is_theirs = move |session: &Session| UserKey::of(session.user()) == user;
-        // Before, for look-ups that are under way: what they have found may be over. After, for
-        // connections that remember a session.
-        self.ended.fetch_add(1, Ordering::Release);
-        let (cache, store) = (self.cache.clone(), Arc::clone(&self.store));
-        let drop_theirs = move || {
-            for (key, cached) in &cache {
-                if let Cached::Live(session) = cached
-                    && is_theirs(&session)
-                {
-                    flush_to(&*store, &session);
-                    cache.invalidate(&*key);
-                }
-            }
-        };
-        walk(drop_theirs).await;
-        self.ended.fetch_add(1, Ordering::Release);
-        let theirs = self
-            .active_streams
-            .sessions()
-            .into_iter()
-            .filter(|it| is_theirs(it));
+        self.drop_user(user, None, Fate::InDoubt).await;
+        let streams = self.active_streams.sessions();
+        let theirs = streams.into_iter().filter(|it| it.user_key() == user);
         let now = self.clock.now();
         let mut looked_up = stream::iter(theirs)
             .map(|session| async move { (self.get(&session.key(), now).await, session) })
@@ -92,5 +72,51 @@ impl Sessions {
         self.freshness.note_gap(self.clock.now());
         // After it: a connection that remembers a session asks the cache, which goes by this gap.
         self.doubts.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::session::memory::Memory;
+    use crate::session::store::SessionStore;
+    use crate::session::{Record, Session, test_record, test_settings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sec_50_what_is_looked_up_again_loses_no_use_of_it() {
+        let (memory, ada, bob) = (Memory::default(), test_record("ada"), test_record("bob"));
+        let settings = test_settings(Duration::from_mins(30));
+        let sessions = Sessions::new(settings, Arc::new(memory.clone()), Clock::still());
+        let sessions = Arc::new(sessions);
+        let last = ada.last_accessed.plus(Duration::from_secs(1));
+        for record in [&ada, &bob] {
+            memory.insert(Arc::clone(record)).await.unwrap();
+            let session = Arc::new(Session::new(record));
+            session.touch(last, Duration::MAX);
+            sessions.cache.insert(record.key, Cached::Live(session));
+        }
+        let is_cached = |record: &Record| sessions.cache.contains_key(&record.key);
+        let nobody_is_answered = memory.hold();
+        let here = Arc::clone(&sessions);
+        let looking_up =
+            tokio::spawn(async move { here.look_up_user_again(UserKey::of("ada")).await });
+        let dropped = async {
+            while is_cached(&ada) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Before its last use is taken: no request uses it after that.
+        let dropped = timeout(Duration::from_secs(10), dropped).await;
+        dropped.expect("it is dropped");
+        drop(nobody_is_answered);
+        looking_up.await.unwrap();
+        assert!(is_cached(&bob));
+        let there = memory.load(ada.key).await.unwrap().unwrap();
+        assert_eq!(there.last_accessed, last);
     }
 }
