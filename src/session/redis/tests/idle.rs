@@ -5,7 +5,10 @@ use crate::clock::Timestamp;
 use crate::session::{ConnectionCache, Session, SessionId, Sessions, Shown, test_settings};
 
 /// A quarter of it, in which a use is flushed, is soon over.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(8);
+
+/// Nothing that waits for the usual time to flush, 15 seconds, is written within it.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How long a use may be on its way; every node waits for it.
 const IN_TRANSIT: Duration = Duration::from_secs(2);
@@ -66,15 +69,15 @@ async fn sign_in(store: &Redis, clock: &Clock) -> SessionId {
     id
 }
 
-/// Until the store has this access.
+/// Until the store has this access, which is soon.
 async fn is_written(witness: &Redis, id: &SessionId, at: Timestamp) {
     let written = async {
         while witness.load(id.key()).await.unwrap().unwrap().last_accessed < at {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let written = tokio::time::timeout(Duration::from_mins(1), written).await;
-    written.expect("the store is told of it");
+    let written = tokio::time::timeout(SOON, written).await;
+    written.expect("the store is told of it soon");
 }
 
 #[tokio::test]
