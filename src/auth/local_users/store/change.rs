@@ -16,8 +16,8 @@ use crate::source_text::nearest;
 /// Several nodes may change one user at the same moment: that often, another one is quicker.
 pub(super) const TRIES: usize = 8;
 
-/// So many records may all be damaged. Where there are more, and none of them can be read, it is the key,
-/// and nobody is told how to remove them.
+/// Up to this many unreadable records may simply be damaged; if there are more, the key is wrong, and nobody is
+/// told how to remove them.
 const FEW: usize = 3;
 
 /// Why a user was not changed.
@@ -53,7 +53,7 @@ impl fmt::Display for ChangeError {
                     None => Ok(()),
                     Some(removal) => write!(
                         f,
-                        ". If it has that key, what is there is damaged: do `{removal}` on the server of \
+                        ". If it has that key, these records are damaged: do `{removal}` on the server of \
                          the store, and add or import the users again"
                     ),
                 }

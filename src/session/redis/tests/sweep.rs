@@ -203,7 +203,7 @@ async fn rel_18_an_end_comes_after_every_epoch_that_was_removed() {
     assert_eq!(node.load(bob.key).await, Ok(None));
 }
 
-/// Its node has only found it in the store, and knows no clock that has set it.
+/// The node has only read the epoch; it was not there when it was set.
 #[tokio::test]
 async fn sec_46_an_end_comes_after_an_epoch_from_the_future_that_a_full_server_has_thrown_away() {
     let server = server!();

@@ -268,7 +268,7 @@ async fn who_is_damaged_is_removed_by_the_command_that_is_named_and_added_again(
     assert_eq!(node.user("ada"), Some(ada));
 }
 
-/// By which this node cannot tell that it has the right key.
+/// With no readable record, the node cannot tell a wrong key from damage.
 #[tokio::test]
 async fn where_the_only_user_is_damaged_the_command_that_removes_them_is_named_beside_the_key() {
     let server = server!();
