@@ -14,7 +14,7 @@ use super::Shared;
 use super::journal::EndScope;
 use super::keys::{Names, Shard};
 use super::removed::REMOVED;
-use super::value::{Entry, Epochs};
+use super::value::{Entry, Epochs, shift};
 use crate::session::id::SessionKey;
 use crate::session::store::StoreError;
 use crate::session::user_key::UserKey;
@@ -133,6 +133,12 @@ impl Shared {
         };
         let removed = removed.as_ref().map(|removed| removed.number);
         let removed = self.last_removed(shard, removed).await?;
+        for (scope, epoch) in [(EndScope::User(user_key), user), (EndScope::All, all)] {
+            // If a clock that was ahead has set it and the store lost it, no end would come after this session.
+            if self.is_in_the_future(epoch.number) {
+                self.journal().learn_epoch(scope, epoch.clone());
+            }
+        }
         let mut epochs = Epochs {
             user: removed.max(user.number),
             all: all.number,
@@ -146,6 +152,11 @@ impl Shared {
             }
         }
         Ok(epochs)
+    }
+
+    /// By the clock of the store.
+    fn is_in_the_future(&self, epoch: u64) -> bool {
+        epoch > shift(self.clock.now(), self.link.clock_offset()).as_millis()
     }
 
     /// Where the epoch of all sessions is.
