@@ -313,6 +313,7 @@ mod tests {
             include_str!("../account/tokens.rs"),
             include_str!("../forms.rs"),
             include_str!("../framed.rs"),
+            include_str!("../login.rs"),
             include_str!("../response.rs"),
             include_str!("../user_agent.rs"),
             include_str!("../humanise.rs"),
