@@ -270,8 +270,6 @@ impl Sessions {
 mod tests {
     use std::time::Duration;
 
-    use tokio::task::yield_now;
-
     use super::super::memory::Memory;
     use super::super::record::tests::record;
     use super::super::{
@@ -333,21 +331,10 @@ mod tests {
         );
         let cached = Cached::Live(Arc::clone(&session));
         sessions.cache.insert(ada.key, cached);
-        let (request, requests) = std::sync::mpsc::channel();
-        let (stall, is_stalled) = std::sync::mpsc::channel();
-        let stalled = std::thread::spawn(move || {
-            let _nobody_is_answered = memory.hold();
-            stall.send(()).unwrap();
-            requests.recv_timeout(Duration::from_secs(10))
-        });
-        is_stalled.recv().unwrap();
         let keep = record("ada").key;
-        let forgetting =
-            tokio::spawn(async move { sessions.forget_user(UserKey::of("ada"), Some(keep)).await });
-        yield_now().await; // it is in the middle
-        let _is_waited_for = request.send("a page");
-        assert_eq!(stalled.join().unwrap(), Ok("a page"));
-        assert_eq!(forgetting.await.unwrap(), [ada.key]);
+        let forgetting = async move { sessions.forget_user(UserKey::of("ada"), Some(keep)).await };
+        let forgotten = memory.answers_nobody_before_a_request(forgetting).await;
+        assert_eq!(forgotten, [ada.key]);
         assert_eq!(session.take_dirty(), None);
     }
 

@@ -200,8 +200,6 @@ pub(super) async fn walk<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use tokio::task::yield_now;
-
     use super::*;
     use crate::clock::Clock;
     use crate::session::memory::Memory;
@@ -271,19 +269,8 @@ mod tests {
         session.touch(ada.last_accessed.plus(GRACE), Duration::MAX);
         let cached = Cached::Live(Arc::clone(&session));
         sessions.cache.insert(ada.key, cached);
-        let (request, requests) = std::sync::mpsc::channel();
-        let (stall, is_stalled) = std::sync::mpsc::channel();
-        let stalled = std::thread::spawn(move || {
-            let _nobody_is_answered = memory.hold();
-            stall.send(()).unwrap();
-            requests.recv_timeout(Duration::from_secs(10))
-        });
-        is_stalled.recv().unwrap();
-        let flushing = tokio::spawn(async move { sessions.flush().await });
-        yield_now().await; // it is in the middle
-        let _is_waited_for = request.send("a page");
-        assert_eq!(stalled.join().unwrap(), Ok("a page"));
-        flushing.await.unwrap();
+        let flushing = async move { sessions.flush().await };
+        memory.answers_nobody_before_a_request(flushing).await;
         assert_eq!(session.take_dirty(), None);
     }
 }

@@ -55,6 +55,28 @@ impl Memory {
     pub(super) fn hold(&self) -> impl Sized {
         self.lock()
     }
+
+    /// Does some work, which needs the store, while a request comes that does not. One thread has both, and
+    /// nobody is answered by the store before that request is.
+    pub(super) async fn answers_nobody_before_a_request<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let (request, requests) = std::sync::mpsc::channel();
+        let (stall, is_stalled) = std::sync::mpsc::channel();
+        let memory = self.clone();
+        let stalled = std::thread::spawn(move || {
+            let _nobody_is_answered = memory.hold();
+            stall.send(()).unwrap();
+            requests.recv_timeout(std::time::Duration::from_secs(10))
+        });
+        is_stalled.recv().unwrap();
+        let working = tokio::spawn(work);
+        tokio::task::yield_now().await; // it is in the middle
+        let _is_waited_for = request.send("a page");
+        assert_eq!(stalled.join().unwrap(), Ok("a page"));
+        working.await.unwrap()
+    }
 }
 
 impl Clone for Memory {
